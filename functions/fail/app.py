@@ -1,0 +1,12 @@
+"""Lambda entry of fail: what the state before returned in, how the job ended out."""
+
+from typing import Any
+
+from seedance.fail import fail
+from seedance.observability import observed
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """See seedance.fail."""
+    return fail()(event)

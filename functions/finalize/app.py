@@ -1,0 +1,12 @@
+"""Lambda entry of finalize: event ``{"job_id"}`` in, the task's outcome out."""
+
+from typing import Any
+
+from seedance.finalize import finalize
+from seedance.observability import observed
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """See seedance.finalize."""
+    return finalize()(event["job_id"])

@@ -1,0 +1,12 @@
+"""Lambda entry of generate: event ``{"job_id"}`` in, the task's outcome out."""
+
+from typing import Any
+
+from seedance.generate import generate
+from seedance.observability import observed
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """See seedance.generate."""
+    return generate()(event["job_id"])

@@ -1,0 +1,12 @@
+"""Lambda entry of poll: event ``{"job_id"}`` in, the task's outcome out."""
+
+from typing import Any
+
+from seedance.observability import observed
+from seedance.poll import poll
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """See seedance.poll."""
+    return poll()(event["job_id"])

@@ -1,0 +1,97 @@
+"""The API's use cases: create a video, see how it stands, list the models."""
+
+import uuid
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from seedance import intake, messages
+from seedance.config import api_settings
+from seedance.errors import Conflict, InvalidRequest
+from seedance.job import Job, State, api_job_id
+from seedance.media import Media, media
+from seedance.store import JobStore, jobs
+from seedance.submit import apply, image_facts
+from seedance.workflow import IntakeQueue, intake_queue
+
+
+@dataclass(frozen=True)
+class Api:
+    """The use cases, with everything they talk to."""
+
+    store: JobStore
+    media: Media
+    queue: IntakeQueue
+    upload_bucket: str
+    defaults: intake.Defaults
+
+    def create_video(self, body: str | None, *, caller: str, idempotency_key: str | None) -> Job:
+        """Take in a request; the job, which is now in the queue (or further, when the call is a repetition).
+
+        The record is written before the message, and a repetition of a call whose message got lost sends it
+        again. Raises InvalidRequest, or Conflict when the Idempotency-Key was used for another body.
+        """
+        request = intake.api_request(body, self.defaults)
+        if idempotency_key is None:
+            job_id = api_job_id(caller, str(uuid.uuid4()))
+        else:
+            job_id = api_job_id(caller, intake.check_idempotency_key(idempotency_key))
+        job = Job(
+            job_id=job_id,
+            state=State.RECEIVED,
+            source="api",
+            folder="api",
+            name=job_id,
+            model=request.model.slug,
+            transport=request.transport,
+            fingerprint=intake.fingerprint(body),
+        )
+        apply(job, request)
+        if request.image_key:
+            try:
+                job.image = image_facts(self.media.look_at(self.upload_bucket, request.image_key, None))
+            except InvalidRequest as refusal:
+                raise InvalidRequest("image_key", refusal.message) from None
+        if not self.store.create(job):
+            first = self.store.get(job_id)
+            if first is None or first.fingerprint != job.fingerprint:
+                raise Conflict("this Idempotency-Key was used for another body; use a new key for a new video")
+            job = first
+        if job.state is State.RECEIVED:
+            self.queue.send(job)
+        return job
+
+    def video(self, job_id: str) -> dict[str, Any] | None:
+        """How a job stands, with a fresh link when its video is there; None when there is no such job."""
+        job = self.store.get(job_id)
+        if job is None:
+            return None
+        link = self.media.video_link(job.video["key"]) if job.video and job.state is State.COMPLETED else None
+        return describe(job, link)
+
+
+def describe(job: Job, video_url: str | None) -> dict[str, Any]:
+    """A job for the outside: the notification's facts, and what only a job under way has."""
+    message = messages.machine_message(job, video_url)
+    if job.state is not State.COMPLETED:
+        message["video"] = None
+    return {
+        "job_id": job.job_id,
+        "state": message.pop("status"),
+        "transport": job.transport,
+        "parameters": job.parameters,
+        "request_id": job.request_id,
+        "created_at": messages.iso(job.created_at),
+        "submitted_at": messages.iso(job.submitted_at),
+        "updated_at": messages.iso(job.updated_at),
+        "expected_seconds": job.expected_seconds,
+        **message,
+    }
+
+
+@cache
+def api() -> Api:
+    """The use cases as the stack has them."""
+    stack = api_settings()
+    defaults = intake.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
+    return Api(jobs(), media(), intake_queue(stack.intake_queue), stack.upload_bucket, defaults)

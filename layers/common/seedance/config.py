@@ -1,0 +1,90 @@
+"""The functions' settings, read from the environment once and only here.
+
+A field's name in upper case is its variable's name in template.yaml; a test holds the two together.
+"""
+
+import os
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import TypeVar
+
+from seedance.errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every function is told.
+
+    ``time_scale`` is the provider's time per second of ours: 1 on AWS, below 1 with a faster stand-in.
+    """
+
+    job_table: str
+    upload_bucket: str
+    video_bucket: str
+    notification_topic: str
+    segmind_api_key_secret: str
+    segmind_base_url: str
+    segmind_upload_url: str
+    segmind_media_hosts: str
+    image_delivery: str
+    default_model: str
+    default_prompt: str
+    default_transport: str
+    time_scale: str
+
+    @property
+    def scale(self) -> float:
+        """``time_scale`` as a number."""
+        return float(self.time_scale)
+
+    @property
+    def media_hosts(self) -> frozenset[str]:
+        """The allow-list of result hosts, lower case; an entry may carry a port."""
+        return frozenset(host.strip().lower() for host in self.segmind_media_hosts.split(",") if host.strip())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitSettings(Settings):
+    """What submit is told besides."""
+
+    state_machine: str
+    intake_queue: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiSettings(Settings):
+    """What the API is told besides."""
+
+    intake_queue: str
+    api_key_id: str
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def read(kind: type[AnySettings], environ: dict[str, str]) -> AnySettings:
+    """Settings of a kind from a mapping. Raises ConfigurationError naming every variable that is missing."""
+    missing = [
+        field.name.upper() for field in fields(kind) if field.default is MISSING and not environ.get(field.name.upper())
+    ]
+    if missing:
+        raise ConfigurationError(f"the function's environment lacks {', '.join(missing)}; see template.yaml")
+    return kind(**{field.name: environ[field.name.upper()] for field in fields(kind)})
+
+
+@cache
+def settings() -> Settings:
+    """What every function is told, read on the first call."""
+    return read(Settings, dict(os.environ))
+
+
+@cache
+def submit_settings() -> SubmitSettings:
+    """What submit is told, read on the first call."""
+    return read(SubmitSettings, dict(os.environ))
+
+
+@cache
+def api_settings() -> ApiSettings:
+    """What the API is told, read on the first call."""
+    return read(ApiSettings, dict(os.environ))

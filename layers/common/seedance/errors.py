@@ -1,0 +1,145 @@
+"""Everything that can go wrong, as one tree.
+
+SeedanceError
+├── ConfigurationError            the stack is set up wrongly; a person must act
+├── InvalidRequest                the asker must change something; never sent, never billed
+├── Conflict                      the job moved on meanwhile; somebody else is at it
+├── InProgress                    another invocation is submitting this job right now
+├── ProviderError                 the provider's API answered, or failed to
+│   ├── Refused                   nothing was queued, and asking again is pointless
+│   │   ├── KeyRejected           401
+│   │   └── OutOfCredits          406 by its text: no credits, or a team spend limit
+│   ├── Unavailable               nothing was queued; asking again later may work
+│   │   └── RateLimited           429, with the time when the limit resets
+│   ├── SubmitUncertain           a submit was sent and its outcome is unknown: it may be billed
+│   └── UnexpectedAnswer          an answer that no document describes
+└── MediaError                    a result could not be taken over
+    ├── ForbiddenSource           its address is not on the allow-list
+    ├── NotAVideo                 its bytes are not a complete MP4
+    └── SourceUnavailable         it could not be fetched now; trying again may work
+
+"The job failed" is not in here: that is an expected outcome, a status that a task returns.
+"""
+
+
+class SeedanceError(Exception):
+    """Base of all errors of the pipeline. ``code`` is stable and meant for machines."""
+
+    code = "ERROR"
+
+
+class ConfigurationError(SeedanceError):
+    """The stack is set up wrongly. The message names the setting."""
+
+    code = "CONFIGURATION"
+
+
+class InvalidRequest(SeedanceError):
+    """The asker's fault: ``field`` names what is wrong and the message what is allowed."""
+
+    code = "INVALID_REQUEST"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class Conflict(SeedanceError):
+    """A conditional write found the job in another state than the caller expected."""
+
+    code = "CONFLICT"
+
+
+class InProgress(SeedanceError):
+    """Another invocation is submitting this job; the message must come again after it is done or dead."""
+
+    code = "IN_PROGRESS"
+
+
+class ProviderError(SeedanceError):
+    """The provider's API said no, or nothing that helps.
+
+    ``status_code`` is the HTTP status (None when there was no answer), ``excerpt`` the start of the body.
+    """
+
+    code = "PROVIDER"
+
+    def __init__(self, message: str, *, status_code: int | None = None, excerpt: str = "") -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.excerpt = excerpt
+
+
+class Refused(ProviderError):
+    """Nothing was queued, and the same request will be refused again."""
+
+    code = "PROVIDER_REFUSED"
+
+
+class KeyRejected(Refused):
+    """401: the key is missing or not accepted."""
+
+    code = "PROVIDER_KEY_REJECTED"
+
+
+class OutOfCredits(Refused):
+    """406 by its text: not enough credits, or a team's spend limit is reached."""
+
+    code = "PROVIDER_OUT_OF_CREDITS"
+
+
+class Unavailable(ProviderError):
+    """Nothing was queued: the gateway answered with an error, or could not be reached at all."""
+
+    code = "PROVIDER_UNAVAILABLE"
+
+
+class RateLimited(Unavailable):
+    """429. ``retry_after`` is in seconds from now, None when the answer does not say."""
+
+    code = "PROVIDER_RATE_LIMITED"
+
+    def __init__(self, message: str, *, retry_after: float | None, excerpt: str = "") -> None:
+        super().__init__(message, status_code=429, excerpt=excerpt)
+        self.retry_after = retry_after
+
+
+class SubmitUncertain(ProviderError):
+    """The request went out and no clear answer came back: a video may be in the making, and billed."""
+
+    code = "SUBMIT_UNCERTAIN"
+
+
+class UnexpectedAnswer(ProviderError):
+    """An answer outside of what the provider documents."""
+
+    code = "PROVIDER_UNEXPECTED_ANSWER"
+
+
+class MediaError(SeedanceError):
+    """A result could not be taken over. ``url`` is without its query, which may carry a signature."""
+
+    code = "MEDIA"
+
+    def __init__(self, message: str, *, url: str = "") -> None:
+        super().__init__(message)
+        self.url = url.partition("?")[0]
+
+
+class ForbiddenSource(MediaError):
+    """The address is not https on an allowed host (``SegmindMediaHosts``)."""
+
+    code = "RESULT_FROM_FORBIDDEN_HOST"
+
+
+class NotAVideo(MediaError):
+    """The bytes that came, all of them, are not a complete MP4."""
+
+    code = "RESULT_NOT_A_VIDEO"
+
+
+class SourceUnavailable(MediaError):
+    """The host did not deliver the whole file; it may on another try."""
+
+    code = "RESULT_UNAVAILABLE"

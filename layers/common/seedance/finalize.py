@@ -1,0 +1,103 @@
+"""Finalize: copy a finished video into the bucket, complete the record, tell everybody.
+
+Any part may be repeated: the copy goes to the same key, the record completes once, a notification that
+was marked is not sent again.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from seedance.download import Downloads, downloads
+from seedance.errors import ForbiddenSource, MediaError, NotAVideo
+from seedance.job import Job, State
+from seedance.media import Media, Stored, media
+from seedance.notification import Notifier, notifier
+from seedance.observability import count, logger
+from seedance.store import JobStore, jobs
+
+TRIES = 2
+"""How often a result that is no video is fetched before we believe it: it is paid for."""
+
+
+@dataclass(frozen=True)
+class Finalize:
+    """The use case, with everything it talks to."""
+
+    store: JobStore
+    downloads: Downloads
+    media: Media
+    notifier: Notifier
+
+    def __call__(self, job_id: str) -> dict[str, Any]:
+        """Bring a job whose video is ready to COMPLETED: ``{"job_id", "status", "error"}``.
+
+        Raises SourceUnavailable when the video could not be fetched now; the workflow then tries again.
+        """
+        job = self.store.get(job_id)
+        if job is None:
+            raise LookupError(f"the workflow names job {job_id}, which has no record")
+        if job.state is State.COPYING:
+            try:
+                video = job.video or self._copy(job)
+            except (ForbiddenSource, NotAVideo) as error:
+                message = f"{str(error)[0].upper()}{str(error)[1:]}."
+                return {
+                    "job_id": job_id,
+                    "status": "FAILED",
+                    "error": {"code": error.code, "message": message},
+                }
+            job = self.store.move(job, State.COMPLETED, video=video, error=None)
+            count("JobsCompleted")
+        if job.state is not State.COMPLETED:
+            why = {"code": "NOT_READY", "message": f"The job is {job.state}; there is no video to copy."}
+            return {"job_id": job_id, "status": "FAILED", "error": job.error or why}
+        self.notifier.notify(job)
+        return {"job_id": job_id, "status": "COMPLETED", "error": None}
+
+    def _copy(self, job: Job) -> dict[str, Any]:
+        """The video from the provider into the bucket; what the record says of it."""
+        if job.result_url is None:
+            raise NotAVideo("the record has no link to a result")
+        for tries in range(1, TRIES + 1):
+            try:
+                with self.downloads.open(job.result_url) as source:
+                    stored = self.media.store_video(
+                        source.chunks,
+                        job.video_key,
+                        name=job.name,
+                        metadata={
+                            "job-id": job.job_id,
+                            "model": job.model,
+                            "request-id": job.request_id or "",
+                        },
+                    )
+                break
+            except NotAVideo:
+                if tries == TRIES:
+                    raise
+        return video_facts(self.media.video_bucket, job.video_key, stored, last_frame_key=self._copy_last_frame(job))
+
+    def _copy_last_frame(self, job: Job) -> str | None:
+        """The last frame beside the video. Without it the video is still what was paid for: no reason to fail."""
+        if job.last_frame_url is None:
+            return None
+        try:
+            with self.downloads.open(job.last_frame_url) as source:
+                return self.media.store_frame(source.chunks, job.video_key.removesuffix(".mp4"), name=job.name)
+        except MediaError as error:
+            logger().warning("no last frame", extra={"job_id": job.job_id, "reason": str(error)})
+            count("LastFramesLost")
+            return None
+
+
+def video_facts(bucket: str, key: str, stored: Stored, *, last_frame_key: str | None) -> dict[str, Any]:
+    """What a job's record says of its video."""
+    facts: dict[str, Any] = {"bucket": bucket, "key": key, "bytes": stored.size, "sha256": stored.sha256}
+    return {**facts, "last_frame_key": last_frame_key} if last_frame_key else facts
+
+
+@cache
+def finalize() -> Finalize:
+    """The use case as the stack has it."""
+    return Finalize(jobs(), downloads(), media(), notifier())

@@ -1,0 +1,157 @@
+"""The job: its fields, its states, the transitions between them, and how its id comes about. Pure."""
+
+import hashlib
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Self
+
+RECORD_KEPT_SECONDS = 400 * 24 * 3600
+"""How long a record is kept: past a year's accounts, and far past any redelivery of its event."""
+
+
+class State(StrEnum):
+    """Where a job stands. The order is the usual order of events."""
+
+    RECEIVED = "RECEIVED"
+    SUBMITTING = "SUBMITTING"
+    QUEUED = "QUEUED"
+    PROCESSING = "PROCESSING"
+    COPYING = "COPYING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    EXPIRED = "EXPIRED"
+    REJECTED = "REJECTED"
+    HELD = "HELD"
+    UNCERTAIN = "UNCERTAIN"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job is over, with a notification."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.EXPIRED, State.REJECTED})
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    # Back from SUBMITTING to RECEIVED: the provider certainly queued nothing, so it may be asked again.
+    State.RECEIVED: frozenset({State.SUBMITTING, State.REJECTED, State.FAILED, State.HELD}),
+    State.SUBMITTING: frozenset(
+        {State.QUEUED, State.COPYING, State.RECEIVED, State.FAILED, State.HELD, State.UNCERTAIN}
+    ),
+    State.QUEUED: frozenset({State.PROCESSING, State.COPYING, State.FAILED, State.EXPIRED}),
+    State.PROCESSING: frozenset({State.COPYING, State.FAILED, State.EXPIRED}),
+    State.COPYING: frozenset({State.COMPLETED, State.FAILED, State.EXPIRED}),
+    State.HELD: frozenset({State.RECEIVED, State.REJECTED, State.FAILED}),
+    State.UNCERTAIN: frozenset({State.QUEUED, State.RECEIVED, State.FAILED, State.EXPIRED}),
+    State.COMPLETED: frozenset(),
+    State.FAILED: frozenset(),
+    State.EXPIRED: frozenset(),
+    State.REJECTED: frozenset(),
+}
+
+
+def sources_of(target: State) -> tuple[State, ...]:
+    """The states from which ``target`` may be entered."""
+    return tuple(state for state in State if target in TRANSITIONS[state])
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One asked-for video. Fields are the attributes of its DynamoDB item; times are Unix seconds."""
+
+    job_id: str
+    state: State
+    source: str
+    """``upload`` or ``api``."""
+    name: str
+    """What the video is called when it is downloaded, without extension."""
+    folder: str
+    """Where under ``videos/`` it lands."""
+    model: str
+    transport: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Validated, under the provider's names; an image in a bucket is not among them but in ``image``."""
+    image: dict[str, Any] | None = None
+    """``bucket``, ``key``, ``version_id`` (or None) and ``content_type`` of the image in our bucket."""
+    fingerprint: str | None = None
+    """Digest of the API body, to tell a repeated Idempotency-Key from a reused one."""
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    entered: dict[str, float] = field(default_factory=dict)
+    """When each state was entered last."""
+    expected_seconds: float = 0.0
+    """The provider's published average for the model, in the provider's seconds."""
+    attempts: int = 0
+    """How often a submit was begun."""
+    submitted_at: float | None = None
+    request_id: str | None = None
+    gone_polls: int = 0
+    """How many polls in a row found no record, or no usable link, at the provider."""
+    result_url: str | None = None
+    last_frame_url: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The provider's own timings, in its seconds."""
+    cost_usd: float | None = None
+    video: dict[str, Any] | None = None
+    """``bucket``, ``key``, ``bytes``, ``sha256`` and, when the model gave one, ``last_frame_key``."""
+    error: dict[str, str] | None = None
+    """``code`` for machines, ``message`` for people."""
+    notified_at: float | None = None
+    expires_at: int | None = None
+    """When DynamoDB may delete the record."""
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Self:
+        """A job from its item. Attributes that a newer version wrote are passed over."""
+        known = {f.name for f in fields(cls)}
+        values = {name: value for name, value in record.items() if name in known}
+        return cls(**{**values, "state": State(record["state"])})
+
+    def to_record(self) -> dict[str, Any]:
+        """The item: every field that has a value."""
+        record = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in record.items() if value is not None}
+
+    @property
+    def video_key(self) -> str:
+        """Where the video goes in the video bucket."""
+        return f"videos/{self.folder}/{self.job_id}.mp4"
+
+    def age(self, now: float, scale: float) -> float:
+        """Seconds since submission as the provider counts them (see Settings.time_scale)."""
+        return (now - (self.submitted_at or now)) / scale
+
+    def timings(self) -> dict[str, float]:
+        """How long each stage took, in seconds: ours by the clock, the provider's as it reports them."""
+        seconds: dict[str, float] = {}
+        finished = next((self.entered[s] for s in TERMINAL if s in self.entered), None)
+        if finished is not None:
+            seconds["total_seconds"] = finished - self.created_at
+        if self.submitted_at is not None:
+            seconds["until_submitted_seconds"] = self.submitted_at - self.created_at
+            copying = self.entered.get(State.COPYING)
+            if copying is not None:
+                seconds["at_provider_seconds"] = copying - self.submitted_at
+                if finished is not None:
+                    seconds["copying_seconds"] = finished - copying
+        seconds |= {f"provider_{name}_seconds": value for name, value in self.metrics.items()}
+        return {name: round(max(0.0, value), 3) for name, value in seconds.items()}
+
+
+def upload_job_id(bucket: str, key: str, version: str) -> str:
+    """The id of an upload's job: the same event twice is the same job, a new upload a new one.
+
+    ``version`` is the object's version id, or the event's sequencer where the bucket is unversioned.
+    """
+    return "up-" + _digest(bucket, key, version)
+
+
+def api_job_id(caller: str, idempotency_key: str) -> str:
+    """The id of an API call's job; ``caller`` keeps two API keys' Idempotency-Keys apart."""
+    return "api-" + _digest(caller, idempotency_key)
+
+
+def _digest(*parts: str) -> str:
+    # Lengths make ("a", "bc") and ("ab", "c") differ. 32 hex digits fit a Step Functions execution name.
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,110 @@
+"""What a notification says, to a machine and to a person. Pure."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from seedance.job import Job, State
+
+SUBJECT_LIMIT = 100
+"""Characters that SNS allows in a mail's subject: ASCII, no line breaks (SNS API reference, Publish)."""
+
+_HEADLINES = {
+    State.COMPLETED: "Your video is ready",
+    State.FAILED: "No video: the job failed",
+    State.EXPIRED: "No video: the job ran out of time",
+    State.REJECTED: "No video: the request was refused",
+}
+
+
+def machine_message(job: Job, video_url: str | None) -> dict[str, Any]:
+    """The notification as machines get it. Its shape is a contract; a test keeps it from drifting.
+
+    ``video_url`` is a signed link to the video and works for hours, not for ever; bucket and key stay.
+    """
+    video = None
+    if job.video:
+        video = {
+            "bucket": job.video["bucket"],
+            "key": job.video["key"],
+            "url": video_url,
+            "bytes": job.video["bytes"],
+            "sha256": job.video["sha256"],
+            "last_frame_key": job.video.get("last_frame_key"),
+        }
+    image = None
+    if job.image:
+        image = {name: job.image.get(name) for name in ("bucket", "key", "version_id")}
+    return {
+        "job_id": job.job_id,
+        "status": job.state.value,
+        "model": job.model,
+        "source": job.source,
+        "name": job.name,
+        "image": image,
+        "prompt": job.parameters.get("prompt"),
+        "video": video,
+        "cost_usd": job.cost_usd,
+        "timings": job.timings(),
+        "error": job.error,
+    }
+
+
+def mail(message: dict[str, Any]) -> tuple[str, str]:
+    """Subject and text of the mail for people, from the machine's message."""
+    headline = _HEADLINES[State(message["status"])]
+    lines = [f"{headline}: {message['name']}", ""]
+    if message["error"]:
+        lines += ["Why", f"  {message['error']['message']}", ""]
+    if video := message["video"]:
+        lines += [
+            "Watch it",
+            f"  {video['url']}",
+            "  (the link works for a few hours; the file stays in your bucket)",
+            "",
+        ]
+        lines += ["Where it is", f"  s3://{video['bucket']}/{video['key']}", f"  {_size(video['bytes'])}", ""]
+    lines += ["What was asked", f"  Model   {message['model']}"]
+    if message["image"]:
+        lines.append(f"  Image   s3://{message['image']['bucket']}/{message['image']['key']}")
+    if message["prompt"]:
+        lines.append(f"  Prompt  {message['prompt']}")
+    lines += ["", "What it took", f"  Cost    {_cost(message)}"]
+    if (total := message["timings"].get("total_seconds")) is not None:
+        lines.append(f"  Time    {_duration(total)}")
+    lines += ["", f"Job {message['job_id']}"]
+    return _subject(f"{headline}: {message['name']}"), "\n".join(lines) + "\n"
+
+
+def sns_body(message: dict[str, Any]) -> str:
+    """The ``Message`` of a publish with ``MessageStructure=json``: JSON for machines, text for mails."""
+    return json.dumps({"default": json.dumps(message), "email": mail(message)[1]})
+
+
+def _subject(text: str) -> str:
+    # SNS refuses what is not printable ASCII; a subject must also begin with a letter, digit or mark.
+    plain = re.sub(r"[^\x20-\x7e]+", "?", text)
+    return plain if len(plain) <= SUBJECT_LIMIT else plain[: SUBJECT_LIMIT - 3] + "..."
+
+
+def _cost(message: dict[str, Any]) -> str:
+    if message["cost_usd"] is not None:
+        return f"${message['cost_usd']:.2f}"
+    if message["status"] == State.REJECTED:
+        return "nothing; it was never sent"
+    return "not reported by the provider; a failed job is not billed" if message["error"] else "not reported"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1_000_000:.1f} MB" if count >= 100_000 else f"{count:,} bytes"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def iso(moment: float | None) -> str | None:
+    """A Unix time as people and machines both read it: ISO 8601, UTC, to the second."""
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

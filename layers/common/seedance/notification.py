@@ -1,0 +1,50 @@
+"""Telling people and machines how a job ended, through SNS."""
+
+import time
+from functools import cache
+from typing import TYPE_CHECKING
+
+from seedance import aws, messages
+from seedance.config import settings
+from seedance.job import Job
+from seedance.media import Media, media
+from seedance.store import JobStore, jobs
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+
+class Notifier:
+    """Publishes a job's end and marks the record.
+
+    Published first, marked second: a crash in between repeats a message but never loses one.
+    """
+
+    def __init__(self, topic: str, client: "SNSClient", store: JobStore, bucket: Media) -> None:
+        self._topic = topic
+        self._client = client
+        self._store = store
+        self._bucket = bucket
+
+    def notify(self, job: Job) -> Job:
+        """Publish a terminal job, unless its record says that it has been; the job as it is now."""
+        if job.notified_at is not None:
+            return job
+        message = messages.machine_message(job, self._bucket.video_link(job.video["key"]) if job.video else None)
+        self._client.publish(
+            TopicArn=self._topic,
+            MessageStructure="json",
+            Message=messages.sns_body(message),
+            Subject=messages.mail(message)[0],
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": str(message[name])}
+                for name in ("status", "model", "source")
+            },
+        )
+        return self._store.note(job, notified_at=round(time.time(), 3))
+
+
+@cache
+def notifier() -> Notifier:
+    """The stack's notification topic."""
+    return Notifier(settings().notification_topic, aws.sns(), jobs(), media())

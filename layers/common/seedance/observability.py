@@ -1,0 +1,43 @@
+"""Logs and metrics, set up on first use. Traces need no code: the template switches X-Ray on."""
+
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+Handler = Callable[[dict[str, Any], Any], Any]
+
+
+@cache
+def logger() -> Logger:
+    """The functions' structured log."""
+    return Logger(service="seedance", utc=True)
+
+
+@cache
+def _metrics() -> Metrics:
+    return Metrics(service="seedance")
+
+
+def count(name: str, number: int = 1) -> None:
+    """Add to a metric of namespace SeedancePipeline; it is written when the handler returns."""
+    _metrics().add_metric(name=name, unit=MetricUnit.Count, value=number)
+
+
+def observed(handler: Handler) -> Handler:
+    """Decorates a Lambda handler: its request id in every log line, its metrics out also when it raises."""
+
+    @wraps(handler)
+    def wrapper(event: dict[str, Any], context: Any) -> Any:
+        logger().append_keys(
+            function=getattr(context, "function_name", None), request=getattr(context, "aws_request_id", None)
+        )
+        try:
+            return handler(event, context)
+        finally:
+            if _metrics().metric_set:
+                _metrics().flush_metrics()
+
+    return wrapper

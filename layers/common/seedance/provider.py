@@ -1,0 +1,391 @@
+"""The provider's HTTP API, and the only place that speaks it.
+
+A POST that starts a video is never repeated here: it has no idempotency key, and every accepted one is
+billed. ``submit_outcome`` draws the line between "certainly nothing queued" and "perhaps". GETs may be
+repeated freely.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+import httpx
+
+from seedance import aws
+from seedance.config import settings
+from seedance.errors import (
+    ConfigurationError,
+    KeyRejected,
+    OutOfCredits,
+    RateLimited,
+    Refused,
+    SubmitUncertain,
+    Unavailable,
+    UnexpectedAnswer,
+)
+
+SUBMIT_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+"""A submit only queues; half a minute without an answer means that none will come."""
+
+STATUS_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
+"""A status is a look-up; if it is slow, the next poll asks again."""
+
+GENERATE_TIMEOUT = httpx.Timeout(840.0, connect=5.0)
+"""The v1 call answers when the video is done; a minute of the function's 15 is left to say what happened."""
+
+UPLOAD_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+"""An asset upload carries up to 40 MB of base64."""
+
+NOTHING_QUEUED = frozenset({500, 502, 503})
+"""Server errors that answer a submit before anything is queued; a 504 comes from a gateway that waited."""
+
+EXCERPT_CHARACTERS = 500
+
+
+class ProviderStatus(StrEnum):
+    """The closed set of a request's states; anything else raises UnexpectedAnswer."""
+
+    QUEUED = "QUEUED"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a request stands: the answer to one GET of its result."""
+
+    status: ProviderStatus
+    output: str | None = None
+    """The video's address, once COMPLETED. None also where the answer had none that makes sense."""
+    last_frame: str | None = None
+    error: str | None = None
+    cost_usd: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    """``inference``, ``queue`` and ``total``, in the provider's seconds."""
+
+
+class Provider:
+    """A client of the v1 and v2 API.
+
+    ``key`` returns the API key; ``forget_key`` is called when it was rejected, so that the next call
+    reads a rotated one.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        upload_url: str,
+        key: Callable[[], str],
+        forget_key: Callable[[], None] = lambda: None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._upload_url = upload_url.rstrip("/")
+        self._key = key
+        self._forget_key = forget_key
+        self._http = httpx.Client(
+            transport=transport,
+            headers={"User-Agent": "seedance-pipeline"},
+            # No connection is kept for the next call. A frozen Lambda wakes up to dead ones, and a POST
+            # on a dead connection fails in the one way that can't be told from "accepted, answer lost".
+            limits=httpx.Limits(max_keepalive_connections=0),
+            follow_redirects=False,
+        )
+
+    def authenticate(self) -> None:
+        """Read the key now, so that a missing secret shows before anybody writes that a submit began."""
+        self._key()
+
+    def submit(self, model: str, body: dict[str, Any]) -> str:
+        """Start a video; the request id of the job that is now queued and will be billed.
+
+        Raises Refused, Unavailable (both: nothing was queued) or SubmitUncertain.
+        """
+        with submit_outcome():
+            response = self._post(f"{self._base_url}/v2/{model}", body, SUBMIT_TIMEOUT)
+            _raise_for_submit(response, self._forget_key)
+            answer = _json(response)
+            request_id = answer.get("request_id") if isinstance(answer, dict) else None
+            if not isinstance(request_id, str) or not request_id:
+                raise SubmitUncertain(
+                    "The provider said yes but gave no request id.",
+                    status_code=response.status_code,
+                    excerpt=_excerpt(response),
+                )
+            return request_id
+
+    def standing(self, request_id: str) -> Standing | None:
+        """How a request stands, by one GET of its result; None when the provider does not know it (any more).
+
+        Raises KeyRejected, RateLimited, Unavailable or UnexpectedAnswer.
+        """
+        try:
+            response = self._http.get(
+                f"{self._base_url}/v2/requests/{request_id}",
+                headers={"x-api-key": self._key()},
+                timeout=STATUS_TIMEOUT,
+            )
+        except httpx.TransportError as error:
+            raise Unavailable(f"The provider could not be reached: {_reason(error)}") from error
+        if response.status_code == 404:
+            return None
+        answer = _json(response)
+        # A failed job is served as 422, with the same shape as a running one.
+        if response.status_code in (200, 422) and isinstance(answer, dict) and "status" in answer:
+            return _standing(answer, response)
+        _raise_for_status(response, self._forget_key)
+        raise UnexpectedAnswer(
+            f"The provider answered {response.status_code} without a status.",
+            status_code=response.status_code,
+            excerpt=_excerpt(response),
+        )
+
+    @contextmanager
+    def generate(self, model: str, body: dict[str, Any]) -> Iterator[httpx.Response]:
+        """Make a video by the one blocking call of v1; yields the answer with its body still to be read.
+
+        Raises like ``submit``. What goes wrong while the caller reads the body is the caller's to judge.
+        """
+        request = self._http.build_request(
+            "POST",
+            f"{self._base_url}/v1/{model}",
+            json=body,
+            headers={"x-api-key": self._key()},
+            timeout=GENERATE_TIMEOUT,
+        )
+        with submit_outcome():
+            response = self._http.send(request, stream=True)
+            if response.status_code != 200:
+                response.read()
+                _raise_for_submit(response, self._forget_key)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def upload_asset(self, media_type: str, encoded: str) -> str:
+        """Put an image (``encoded``: base64) into the provider's asset store; its address there.
+
+        It costs nothing and may be repeated. Raises Refused, Unavailable or UnexpectedAnswer.
+        """
+        try:
+            response = self._post(
+                f"{self._upload_url}/upload-asset",
+                {"data_urls": [f"data:{media_type};base64,{encoded}"]},
+                UPLOAD_TIMEOUT,
+            )
+        except httpx.TransportError as error:
+            raise Unavailable(f"The image could not be uploaded: {_reason(error)}") from error
+        _raise_for_status(response, self._forget_key)
+        match _json(response):
+            case {"file_urls": [str() as url, *_]}:
+                return url
+        raise UnexpectedAnswer(
+            "The asset upload's answer has no file address.",
+            status_code=response.status_code,
+            excerpt=_excerpt(response),
+        )
+
+    def _post(self, url: str, body: dict[str, Any], timeout: httpx.Timeout) -> httpx.Response:
+        return self._http.post(url, json=body, headers={"x-api-key": self._key()}, timeout=timeout)
+
+
+@contextmanager
+def submit_outcome() -> Iterator[None]:
+    """Turns what httpx raises around a submit into what is certain about it.
+
+    The request was never sent when no connection came about; then nothing can have been queued. Whatever
+    breaks later leaves the outcome open: the gateway may have taken the job before the line went dead.
+    """
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+        raise Unavailable(f"The provider could not be reached: {_reason(error)}") from error
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as error:
+        raise ConfigurationError(f"SegmindBaseUrl or the key can't be used in a request: {_reason(error)}") from error
+    except httpx.HTTPError as error:
+        raise SubmitUncertain(
+            f"The request was sent, then the line broke before an answer came: {_reason(error)}"
+        ) from error
+
+
+def _raise_for_submit(response: httpx.Response, forget_key: Callable[[], None]) -> None:
+    """For a submit, a status that does not document "nothing was queued" leaves the outcome open."""
+    status = response.status_code
+    if response.is_success:
+        return
+    if not (400 <= status < 500 or status in NOTHING_QUEUED):
+        raise SubmitUncertain(
+            f"The provider's gateway answered {status}: the job may run all the same.",
+            status_code=status,
+            excerpt=_excerpt(response),
+        )
+    _raise_for_status(response, forget_key)
+
+
+def _raise_for_status(response: httpx.Response, forget_key: Callable[[], None]) -> None:
+    """The provider's documented errors as ours; nothing for a 2xx."""
+    status = response.status_code
+    if response.is_success:
+        return
+    said = _said(response)
+    facts: dict[str, Any] = {"status_code": status, "excerpt": _excerpt(response)}
+    match status:
+        case 401:
+            forget_key()
+            raise KeyRejected(
+                f"The provider does not accept the API key ({said}). Put a valid key into the stack's secret.",
+                **facts,
+            )
+        case 403:
+            raise Refused(f"This account may not use this model ({said}).", **facts)
+        case 404:
+            raise Refused(f"The provider knows no such model ({said}).", **facts)
+        case 406 if _is_about_money(said):
+            raise OutOfCredits(
+                f"The provider's account is out of credits or at its spend limit ({said}). Top it up.",
+                **facts,
+            )
+        case 410:
+            raise Refused(f"The provider has retired this model ({said}). Choose another.", **facts)
+        case 429:
+            raise RateLimited(
+                f"The provider's rate limit is reached ({said}).",
+                retry_after=_retry_after(response),
+                excerpt=_excerpt(response),
+            )
+        case 500 | 502 | 503 | 504:
+            raise Unavailable(f"The provider is in trouble: it answered {status} ({said}).", **facts)
+        case _ if 400 <= status < 500:
+            raise Refused(f"The provider refused the request with {status}: {said}", **facts)
+    raise UnexpectedAnswer(f"The provider answered {status}, which it does not document ({said}).", **facts)
+
+
+def _is_about_money(said: str) -> bool:
+    """Whether a 406 means credits or a spend limit; the same status also answers a wrong Content-Type."""
+    text = said.lower()
+    return any(word in text for word in ("credit", "spend", "balance", "insufficient", "limit"))
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    reset = response.headers.get("x-rate-limit-reset-at-utc")
+    if reset is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(reset.strip().replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _standing(answer: dict[str, Any], response: httpx.Response) -> Standing:
+    word = answer["status"]
+    try:
+        status = ProviderStatus(str(word).upper())
+    except ValueError:
+        raise UnexpectedAnswer(
+            f"The provider reports the status {word!r}, which it does not document.",
+            status_code=response.status_code,
+            excerpt=_excerpt(response),
+        ) from None
+    metrics = answer.get("metrics")
+    metrics = metrics if isinstance(metrics, dict) else {}
+    return Standing(
+        status,
+        output=output_address(answer),
+        last_frame=_address(answer.get("last_frame_url")) or _address(answer.get("last_frame")),
+        error=_sentence(answer.get("error")),
+        cost_usd=_number(metrics.get("cost")),
+        metrics={
+            name: number
+            for name in ("inference", "queue", "total")
+            if (number := _number(metrics.get(f"{name}_time"))) is not None
+        },
+    )
+
+
+def output_address(answer: object) -> str | None:
+    """The video's address in an answer of v1 or v2, or None."""
+    if isinstance(answer, dict):
+        named = (_address(answer.get(name)) for name in ("output", "video", "video_url", "url"))
+        return next((address for address in named if address), None)
+    return _address(answer)
+
+
+def _address(value: object) -> str | None:
+    """A URL, wherever the answer has put it: as text, in a list, or under ``url``."""
+    match value:
+        case str() if value.startswith(("https://", "http://")):
+            return value
+        case [first, *_]:
+            return _address(first)
+        case {"url": inner}:
+            return _address(inner)
+    return None
+
+
+def _sentence(value: object) -> str | None:
+    if isinstance(value, dict):
+        value = value.get("message") or value.get("error") or json.dumps(value)
+    return str(value)[:EXCERPT_CHARACTERS] if value else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _said(response: httpx.Response) -> str:
+    """The provider's own sentence, for people; a stand-in where it answered with a web page."""
+    answer = _json(response)
+    if isinstance(answer, dict):
+        for name in ("error_description", "error", "message", "detail"):
+            if sentence := _sentence(answer.get(name)):
+                return sentence
+    return f"HTTP {response.status_code} {response.reason_phrase}".strip()
+
+
+def _excerpt(response: httpx.Response) -> str:
+    return response.text[:EXCERPT_CHARACTERS]
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+@cache
+def provider() -> Provider:
+    """The stack's provider; the key is read from Secrets Manager on the first call that needs it."""
+    stack = settings()
+    return Provider(stack.segmind_base_url, stack.segmind_upload_url, _api_key, _api_key.cache_clear)
+
+
+@cache
+def _api_key() -> str:
+    secret = aws.secrets().get_secret_value(SecretId=settings().segmind_api_key_secret)
+    key = secret.get("SecretString", "").strip()
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        name = settings().segmind_api_key_secret
+        raise ConfigurationError(f"the secret {name} must hold the provider's key and nothing else")
+    return key

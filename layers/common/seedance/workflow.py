@@ -1,0 +1,77 @@
+"""What a job is handed on to: the wait loop in Step Functions, or the queue in front of submit."""
+
+import json
+import math
+from functools import cache
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from seedance import aws, schedule
+from seedance.config import submit_settings
+from seedance.job import Job
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+LONGEST_DELAY_SECONDS = 900
+"""SQS delays a message by 15 minutes at most."""
+
+
+class Workflow:
+    """The state machine."""
+
+    def __init__(self, state_machine: str, client: "SFNClient") -> None:
+        self._state_machine = state_machine
+        self._client = client
+
+    def start(self, job: Job) -> None:
+        """Start the job's execution, named after it; nothing happens when it has been started before."""
+        try:
+            self._client.start_execution(
+                stateMachineArn=self._state_machine,
+                name=job.job_id,
+                input=json.dumps(
+                    {
+                        "job_id": job.job_id,
+                        "transport": job.transport,
+                        "wait_seconds": schedule.first_wait(job.expected_seconds),
+                    }
+                ),
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
+                raise
+
+
+class IntakeQueue:
+    """The queue in front of submit."""
+
+    def __init__(self, url: str, client: "SQSClient") -> None:
+        self._url = url
+        self._client = client
+
+    def send(self, job: Job, delay_seconds: float = 0) -> None:
+        """Put the job into the queue, to be taken up after a delay.
+
+        For a job that waits this is a message of its own, not a failure of the one at hand: waiting for the
+        provider must not use up the tries after which a message is set aside as a dead letter.
+        """
+        self._client.send_message(
+            QueueUrl=self._url,
+            MessageBody=json.dumps({"job_id": job.job_id}),
+            DelaySeconds=min(LONGEST_DELAY_SECONDS, max(0, math.ceil(delay_seconds))),
+        )
+
+
+@cache
+def workflow() -> Workflow:
+    """The stack's state machine."""
+    return Workflow(submit_settings().state_machine, aws.step_functions())
+
+
+@cache
+def intake_queue(url: str) -> IntakeQueue:
+    """The stack's queue in front of submit."""
+    return IntakeQueue(url, aws.sqs())
