@@ -1,4 +1,8 @@
-"""Logs and metrics, set up on first use. Traces need no code: the template switches X-Ray on."""
+"""Logs and metrics, set up on first use. Traces need no code: the template switches X-Ray on.
+
+Powertools reads its own settings: the template names the stack as the service, so that two stacks of one
+account don't count into each other's metrics.
+"""
 
 from collections.abc import Callable
 from functools import cache, wraps
@@ -13,12 +17,12 @@ Handler = Callable[[dict[str, Any], Any], Any]
 @cache
 def logger() -> Logger:
     """The functions' structured log."""
-    return Logger(service="seedance", utc=True)
+    return Logger(utc=True)
 
 
 @cache
 def _metrics() -> Metrics:
-    return Metrics(service="seedance")
+    return Metrics()
 
 
 def count(name: str, number: int = 1) -> None:
