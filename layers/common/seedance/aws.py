@@ -10,7 +10,6 @@ from boto3.session import Session
 from botocore.config import Config
 
 if TYPE_CHECKING:
-    from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -37,11 +36,6 @@ def _session() -> Session:
 def _client(service: Any) -> Any:
     config = _CONFIG if service == "s3" else _CONFIG.merge(Config(signature_version=None))
     return _session().client(service, config=config)
-
-
-def api_gateway() -> "APIGatewayClient":
-    """The API Gateway client."""
-    return _client("apigateway")  # type: ignore[no-any-return]
 
 
 def dynamodb() -> "DynamoDBClient":

@@ -56,7 +56,6 @@ class ApiSettings(Settings):
     """What the API is told besides."""
 
     intake_queue: str
-    api_key_id: str
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
