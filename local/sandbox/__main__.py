@@ -1,0 +1,5 @@
+"""`python -m local.sandbox`."""
+
+from local.sandbox.server import main
+
+main()

@@ -1,0 +1,153 @@
+"""The account's side of the API: its credits, its uploads, its request history."""
+
+import base64
+import binascii
+import hashlib
+import math
+import mimetypes
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from local.sandbox import answers, media
+from local.sandbox.damage import before, spoiled
+from local.sandbox.keys import BODY, STATE, STUDIO, base_url
+from local.sandbox.state import Job
+
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,(.*)", re.DOTALL)
+_HISTORY_DAYS = 31  # the longest window, says the official client
+_SORTABLE = ("model_created", "model_name", "credits_deduction")
+
+
+async def credits_left(request: web.Request) -> web.StreamResponse:
+    """`GET /v1/get-user-credits`: the balance in USD."""
+    state = request.app[STATE]
+    fault = state.faults.take("credits")
+    if (answer := await before(request, fault)) is not None:
+        return answer
+    return spoiled(request, fault, {"credits": state.credits})
+
+
+# upload ---------------------------------------------------------------------------------------------------
+
+
+async def upload_asset(request: web.Request) -> web.StreamResponse:
+    """`POST /upload-asset` with `data_urls`: keep the files and answer where they are served."""
+    fault = request.app[STATE].faults.take("upload")
+    if (answer := await before(request, fault)) is not None:
+        return answer
+    if request.content_type != "application/json":
+        return answers.documented("406-content-type")
+    body = request.get(BODY)
+    urls = body.get("data_urls") if isinstance(body, dict) else None
+    if not isinstance(urls, list) or not urls:
+        return answers.error(400, "data_urls must be a non-empty list of data URLs")
+    names = []
+    for url in urls:
+        match = _DATA_URL.fullmatch(url) if isinstance(url, str) else None
+        try:
+            data = base64.b64decode(match[2], validate=True) if match else b""
+        except binascii.Error:
+            data = b""
+        if match is None or not data:
+            return answers.error(400, "data_urls must be base64 data URLs")
+        suffix = mimetypes.guess_extension(match[1]) or ".bin"
+        names.append(f"asset-{hashlib.sha256(data).hexdigest()[:32]}{suffix}")
+        (request.app[STUDIO].folder / names[-1]).write_bytes(data)
+    served = [f"{base_url(request)}/media/{name}" for name in names]
+    return spoiled(request, fault, {"file_urls": served, "message": "Files uploaded successfully"})
+
+
+# history --------------------------------------------------------------------------------------------------
+
+
+async def history(request: web.Request) -> web.StreamResponse:
+    """`GET /inference-request/request-history`: every accepted request, newest first; outlives the record."""
+    state = request.app[STATE]
+    fault = state.faults.take("history")
+    if (answer := await before(request, fault)) is not None:
+        return answer
+    query = request.query
+    try:
+        page, per_page = int(query.get("page", "1")), int(query.get("per_page", "20"))
+        since, until = _window(query.get("from_date"), query.get("to_date"))
+    except ValueError as error:
+        return answers.error(400, f"Invalid query: {error}")
+    if page < 1 or not 1 <= per_page <= 100:
+        return answers.error(400, "page starts at 1, per_page is 1 to 100")
+    wanted = query.get("status", "").upper()
+    rows = [
+        _row(request, job)
+        for job in state.jobs.values()
+        if since <= job.created < until
+        and query.get("model_name", "") in job.order.slug
+        and wanted in ("", _model_status(job))
+    ]
+    key = query.get("sort_by", "model_created")
+    if key not in _SORTABLE:
+        return answers.error(400, f"sort_by is one of {', '.join(_SORTABLE)}")
+    rows.sort(key=lambda row: row[key] or 0 if key == "credits_deduction" else row[key])
+    if query.get("sort_order", "desc") == "desc":
+        rows.reverse()
+    body = {
+        "data": rows[(page - 1) * per_page : page * per_page],
+        "page": page,
+        "per_page": per_page,
+        "total": len(rows),
+        "total_pages": math.ceil(len(rows) / per_page),
+    }
+    return spoiled(request, fault, body)
+
+
+async def history_row(request: web.Request) -> web.StreamResponse:
+    """`GET /inference-request/request-history/{id}`: one row, of any age."""
+    job = request.app[STATE].jobs.get(request.match_info["request_id"])
+    if job is None:
+        return answers.error(404, f"Request {request.match_info['request_id']} not found")
+    return web.json_response(_row(request, job))
+
+
+def _window(first: str | None, last: str | None) -> tuple[float, float]:
+    """The asked span in unix seconds; dates alone are whole days, the last included. Default: 7 days."""
+    until = _moment(last) if last else datetime.now(UTC) + timedelta(days=1)
+    if last and _is_day(last):
+        until += timedelta(days=1)
+    since = _moment(first) if first else until - timedelta(days=8)
+    if until - since > timedelta(days=_HISTORY_DAYS + 1):
+        raise ValueError(f"the window may span at most {_HISTORY_DAYS} days")
+    return since.timestamp(), until.timestamp()
+
+
+def _is_day(text: str) -> bool:
+    return len(text) == len("2026-01-01")
+
+
+def _moment(text: str) -> datetime:
+    if _is_day(text):
+        return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _row(request: web.Request, job: Job) -> dict[str, Any]:
+    made = request.app[STATE].has_media(job)
+    return {
+        "request_id": job.request_id,
+        "model_name": job.order.slug,
+        "model_status": _model_status(job),
+        "credits_deduction": job.cost if job.status == "COMPLETED" else None,
+        "request_body": job.body,
+        "generation_url": media.video_url(request, job) if made else None,
+        "latency_ms": None if job.running else round(job.total_seconds * 1000),
+        "error": job.error,
+        "model_created": answers.iso(job.created),
+        "created_at": answers.iso(job.created),
+        "updated_at": answers.iso(job.updated),
+    }
+
+
+def _model_status(job: Job) -> str:
+    """History knows three words (official client): what is not over is PENDING."""
+    return "PENDING" if job.running else job.status

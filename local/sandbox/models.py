@@ -1,0 +1,257 @@
+"""The five models: what each takes, costs and lasts. The model pages in `seeds/` rule where they speak.
+
+Nothing here is shared with the pipeline: two readings of the pages check each other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+Type = Literal["string", "integer", "boolean", "boolean or its word", "url", "urls"]
+
+AUTO_SECONDS = 5  # what we choose for `duration: -1`; the page says only "auto"
+SMALL_SEEDS = (1, 999_999)
+LARGE_SEEDS = (-1, 2_147_483_647)
+FIVE_SHAPES = ("16:9", "4:3", "1:1", "3:4", "9:16")
+SEVEN_SHAPES = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "adaptive")
+THREE_SIZES = ("480p", "720p", "1080p")
+
+
+class InvalidParameters(Exception):
+    """A body the model does not take. `status` is the HTTP status that says so."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One parameter, as its page describes it."""
+
+    type: Type
+    required: bool = False
+    default: object = None
+    choices: tuple[object, ...] = ()
+    range: tuple[int, int] | None = None
+    most: int = 0  # length limit of a list
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One model. `average_seconds` and `average_usd` are the provider's published averages per video."""
+
+    slug: str
+    average_seconds: float
+    average_usd: float
+    first_image: str
+    parameters: Mapping[str, Parameter]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A valid body with its defaults filled in: what has to be made."""
+
+    slug: str
+    prompt: str
+    aspect_ratio: str
+    seconds: int
+    resolution: str
+    images: tuple[str, ...]
+    """The pictures' URLs; the first is the one the video shows."""
+    recordings: tuple[str, ...]
+    """Reference videos and audios: fetched, but not looked into."""
+    audio: bool
+    return_last_frame: bool
+    seed: int | None
+    skip_moderation: bool
+
+
+PROMPT = Parameter(type="string", required=True)
+SWITCH = Parameter(type="boolean", default=False)
+SWITCHED_ON = Parameter(type="boolean", default=True)
+# The pages type it boolean, and their own examples send the string "false".
+MODERATION = Parameter(type="boolean or its word", default=False)
+IMAGE = Parameter(type="url")
+
+_FIRST_GENERATION: dict[str, Parameter] = {
+    "prompt": PROMPT,
+    "aspect_ratio": Parameter(type="string", required=True, choices=FIVE_SHAPES),
+    "duration": Parameter(type="integer", required=True, choices=(5, 10)),
+    "resolution": Parameter(type="string", required=True, choices=THREE_SIZES),
+    "image_url": IMAGE,
+    "camera_fixed": SWITCH,
+    "seed": Parameter(type="integer", range=SMALL_SEEDS),
+}
+
+_SECOND_GENERATION: dict[str, Parameter] = {
+    "prompt": PROMPT,
+    "aspect_ratio": Parameter(type="string", default="16:9", choices=SEVEN_SHAPES),
+    "duration": Parameter(type="integer", default=5, choices=(4, 5, 6, 8, 10, 12, 15)),
+    "resolution": Parameter(type="string", default="720p", choices=THREE_SIZES),
+    "first_frame_url": IMAGE,
+    "last_frame_url": IMAGE,
+    "reference_images": Parameter(type="urls", most=9),
+    "reference_videos": Parameter(type="urls", most=3),
+    "reference_audios": Parameter(type="urls", most=3),
+    "generate_audio": SWITCHED_ON,
+    "return_last_frame": SWITCH,
+    "seed": Parameter(type="integer", range=LARGE_SEEDS),
+}
+
+MODELS: dict[str, Model] = {
+    model.slug: model
+    for model in (
+        Model(
+            slug="seedance-pro",
+            average_seconds=62,
+            average_usd=0.35,
+            first_image="image_url",
+            parameters=_FIRST_GENERATION | {"last_frame_url": IMAGE},
+        ),
+        Model(
+            slug="seedance-1.0-pro-fast",
+            average_seconds=49,
+            average_usd=0.25,
+            first_image="image_url",
+            parameters=_FIRST_GENERATION | {"skip_moderation": MODERATION},
+        ),
+        Model(
+            slug="seedance-1.5-pro",
+            average_seconds=99,
+            average_usd=0.41,
+            first_image="first_frame_url",
+            parameters={
+                "prompt": PROMPT,
+                "aspect_ratio": Parameter(type="string", required=True, choices=("adaptive", *FIVE_SHAPES)),
+                "duration": Parameter(type="integer", required=True, range=(4, 10)),
+                "resolution": Parameter(type="string", required=True, choices=THREE_SIZES),
+                "first_frame_url": IMAGE,
+                "last_frame_url": IMAGE,
+                "camera_fixed": SWITCH,
+                "generate_audio": SWITCHED_ON,
+                "seed": Parameter(type="integer", range=SMALL_SEEDS),
+                "skip_moderation": MODERATION,
+            },
+        ),
+        Model(
+            slug="seedance-2.0-fast",
+            average_seconds=117,
+            average_usd=0.77,
+            first_image="first_frame_url",
+            parameters=_SECOND_GENERATION
+            | {
+                "duration": Parameter(type="integer", default=5, choices=(4, 5, 6, 8, 10, 12, 15, -1)),
+                "resolution": Parameter(type="string", default="720p", choices=("480p", "720p")),
+                "generate_audio": SWITCH,
+            },
+        ),
+        Model(
+            slug="seedance-2.0-mini",
+            average_seconds=159,
+            average_usd=0.40,
+            first_image="first_frame_url",
+            parameters=_SECOND_GENERATION | {"skip_moderation": MODERATION},
+        ),
+    )
+}
+
+# These models refuse a last frame without a first. 1.5 Pro's page states no such need.
+_LAST_NEEDS_FIRST = {"seedance-pro", "seedance-2.0-fast", "seedance-2.0-mini"}
+
+_PIXELS = {"480p": 480 * 854, "720p": 720 * 1280, "1080p": 1080 * 1920}
+
+
+def cost_usd(order: Order) -> float:
+    """What the video costs, in USD. Made up: the published average taken as that of 5 s at 720p, scaled by
+    seconds and by pixels. The pages give only the average, and say that cost varies with both.
+    """
+    pixels = _PIXELS[order.resolution] / _PIXELS["720p"]
+    return round(MODELS[order.slug].average_usd * order.seconds / 5 * pixels, 4)
+
+
+def read_order(model: Model, body: object) -> Order:
+    """The order in a request body; raises `InvalidParameters` naming the field.
+
+    The contract lets both 400 and 422 mean an invalid body, so both occur: 422 where a field is missing or
+    of the wrong type, 400 where a value, a combination or a name is not allowed.
+    """
+    if not isinstance(body, dict):
+        raise InvalidParameters(400, "Request body must be a JSON object")
+    for name in body:
+        if name not in model.parameters:
+            raise InvalidParameters(400, f"Unknown parameter '{name}' for {model.slug}")
+    values: dict[str, Any] = {
+        name: _value(name, parameter, body.get(name)) for name, parameter in model.parameters.items()
+    }
+    first, last = values[model.first_image], values.get("last_frame_url")
+    references = values.get("reference_images") or ()
+    if first and references:
+        raise InvalidParameters(400, f"reference_images cannot be combined with {model.first_image}")
+    if last and not first and model.slug in _LAST_NEEDS_FIRST:
+        raise InvalidParameters(400, f"last_frame_url requires {model.first_image}")
+    return Order(
+        slug=model.slug,
+        prompt=values["prompt"],
+        aspect_ratio=values["aspect_ratio"],
+        seconds=AUTO_SECONDS if values["duration"] == -1 else values["duration"],
+        resolution=values["resolution"],
+        images=tuple(url for url in (first, last, *references) if url),
+        recordings=tuple(values.get("reference_videos") or ()) + tuple(values.get("reference_audios") or ()),
+        audio=bool(values.get("generate_audio")),
+        return_last_frame=bool(values.get("return_last_frame")),
+        seed=None if values.get("seed") in (None, -1) else values["seed"],
+        skip_moderation=values.get("skip_moderation") in (True, "true"),
+    )
+
+
+def _value(name: str, parameter: Parameter, value: object) -> object:
+    """One checked value, or the parameter's default if it is absent."""
+    # The pages' default for an image is "", so that is how a client says "none".
+    if value is None or (parameter.type == "url" and value == ""):
+        if parameter.required:
+            raise InvalidParameters(422, f"Field required: {name}")
+        return parameter.default
+    _check_type(name, parameter, value)
+    if parameter.required and value == "":
+        raise InvalidParameters(422, f"{name} must not be empty")
+    if parameter.choices and value not in parameter.choices:
+        allowed = ", ".join(str(choice) for choice in parameter.choices)
+        raise InvalidParameters(400, f"Invalid value for {name}: {value!r}. Allowed: {allowed}")
+    if parameter.range and isinstance(value, int):
+        low, high = parameter.range
+        if not low <= value <= high:
+            raise InvalidParameters(400, f"Invalid value for {name}: {value}. Range: {low} - {high}")
+    if isinstance(value, list) and len(value) > parameter.most:
+        raise InvalidParameters(400, f"{name} takes at most {parameter.most} URLs, got {len(value)}")
+    return value
+
+
+def _check_type(name: str, parameter: Parameter, value: object) -> None:
+    match parameter.type:
+        case "string":
+            fits = isinstance(value, str)
+        case "integer":
+            fits = isinstance(value, int) and not isinstance(value, bool)
+        case "boolean":
+            fits = isinstance(value, bool)
+        case "boolean or its word":
+            fits = isinstance(value, bool) or value in ("true", "false")
+        case "url":
+            fits = _is_url(value)
+        case "urls":
+            fits = isinstance(value, list) and all(_is_url(item) for item in value)
+    if not fits:
+        wanted = {"url": "an http(s) URL", "urls": "a list of http(s) URLs"}
+        raise InvalidParameters(422, f"{name} must be {wanted.get(parameter.type, 'a ' + parameter.type)}")
+
+
+def _is_url(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

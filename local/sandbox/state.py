@@ -1,0 +1,352 @@
+"""What the provider remembers: the account, its jobs, its rate limit, and every call it got."""
+
+import asyncio
+import hashlib
+import json
+import random
+import re
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from local.sandbox import answers
+from local.sandbox.clock import Clock
+from local.sandbox.faults import Faults
+from local.sandbox.models import MODELS, Order, cost_usd, read_order
+
+RECORD_SECONDS = 3600.0  # a request's record, from its submission (the model pages: "retained for 1 hour")
+MEDIA_SECONDS = 7 * 86400.0  # a result file (contract)
+QUEUED_SHARE = 0.1  # made up: the part of a job's time it spends QUEUED
+LOGGED_CALLS = 100_000
+LOGGED_TEXT = 4096  # characters of one string in a logged body; uploads would fill the memory otherwise
+
+_KEY = re.compile(r"SG_[0-9a-fA-F]{16}")
+_SIGNATURE = re.compile(r"x-amz-.*|awsaccesskeyid|signature|expires|key-pair-id|policy", re.IGNORECASE)
+
+
+@dataclass(kw_only=True)
+class Config:
+    """How the sandbox behaves. Times are provider seconds (see `clock`) unless they say wall-clock."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0 picks a free port."""
+    time_scale: float = 1.0
+    """Wall-clock seconds per provider second: 0.1 runs ten times faster."""
+    clock_offset: float = 0.0
+    """Jumps the provider's clock ahead; 3700 makes every record expire."""
+    api_keys: tuple[str, ...] = ("any",)
+    """`any` accepts whatever looks like a key: SG_ and 16 hex digits. All keys are one account."""
+    credits: float = 100.0
+    """USD."""
+    rate_limit: int = 0
+    """Calls of /v1 and /v2 admitted in any `rate_window`, submits and GETs alike; 0 = no limit."""
+    rate_window: float = 60.0
+    fps: int = 24
+    jitter: float = 0.0
+    """Sigma of the lognormal factor on a job's time; its mean stays 1."""
+    v1_answer: Literal["video", "json"] = "video"
+    retired: tuple[str, ...] = ()
+    """Models that answer 410."""
+    state: Path | None = None
+    """Where a clean stop keeps everything for the next start; the files stand beside it."""
+
+    FIXED: ClassVar[frozenset[str]] = frozenset({"host", "port", "state"})
+    """What can't be changed while it runs."""
+
+    def __post_init__(self) -> None:
+        self.api_keys, self.retired = tuple(self.api_keys), tuple(self.retired)
+        self.credits = float(self.credits)
+        if self.time_scale <= 0 or self.rate_window <= 0 or self.fps < 1:
+            raise ValueError("time_scale, rate_window and fps must be above 0")
+        if self.rate_limit < 0 or self.jitter < 0:
+            raise ValueError("rate_limit and jitter can't be below 0")
+        if self.v1_answer not in ("video", "json"):
+            raise ValueError("v1_answer is video or json")
+        if unknown := set(self.retired) - MODELS.keys():
+            raise ValueError(f"no such model: {', '.join(sorted(unknown))}")
+
+    def changed(self, wishes: dict[str, Any]) -> "Config":
+        """A copy with some values changed; raises `ValueError` or `TypeError` for what can't be."""
+        values = self.changeable()
+        if unknown := wishes.keys() - values.keys():
+            raise ValueError(f"can't change {sorted(unknown)}; only {sorted(values)}")
+        return replace(self, **wishes)
+
+    def changeable(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self.FIXED}
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One accepted request. `accepted_at` is the provider's clock, `created` and `updated` unix seconds."""
+
+    request_id: str
+    transport: str
+    """v1 or v2; a blocking call has no v2 record."""
+    order: Order
+    body: dict[str, Any]
+    """As sent: history shows it again."""
+    accepted_at: float
+    created: float
+    updated: float
+    queue_seconds: float
+    total_seconds: float
+    cost: float
+    seed: int
+    status: str = "QUEUED"
+    error: str | None = None
+    remaining_credits: float | None = None
+    render: str | None = None
+    """The shared encoding's file name, without suffix."""
+    fault: str | None = None
+    fault_options: dict[str, Any] = field(default_factory=dict)
+    hidden_gets: int = 0
+    """How many GETs will still answer 404 (the flapping fault)."""
+    done: asyncio.Event = field(default_factory=asyncio.Event, repr=False, compare=False)
+
+    @property
+    def running(self) -> bool:
+        return self.status in ("QUEUED", "PROCESSING")
+
+    def as_json(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("done", "order")}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], slug: str) -> "Job":
+        job = cls(order=read_order(MODELS[slug], data["body"]), **data)
+        if not job.running:
+            job.done.set()
+        return job
+
+
+@dataclass(kw_only=True)
+class Call:
+    """One line of the log. `key` is a fingerprint: the key itself is never kept."""
+
+    n: int
+    at: str
+    at_unix: float
+    method: str
+    path: str
+    query: str
+    key: str | None
+    body: Any = None
+    status: int | str | None = None
+    """The HTTP status; `reset`, `timeout` or `cut` where a fault left it unanswered; None while open."""
+    request_id: str | None = None
+    """Of the job that this call was accepted as."""
+    fault: str | None = None
+
+
+class RateLimit:
+    """A sliding window over the admitted calls; a refused one does not count."""
+
+    def __init__(self) -> None:
+        self._admitted: deque[float] = deque()
+
+    def admit(self, now: float, limit: int, window: float) -> float | None:
+        """None if the call may pass, else when (provider seconds) the next one may."""
+        while self._admitted and self._admitted[0] <= now - window:
+            self._admitted.popleft()
+        if limit and len(self._admitted) >= limit:
+            return self._admitted[-limit] + window
+        self._admitted.append(now)
+        return None
+
+
+class State:
+    """All of it. Handlers run on one loop and hold no await between looking and writing: no locks needed."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.clock = Clock(config.time_scale, config.clock_offset)
+        self.forget()
+
+    def forget(self) -> None:
+        """Back to an empty account with the configured credits."""
+        self.credits = self.config.credits
+        self.jobs: dict[str, Job] = {}
+        self.running: dict[str, Job] = {}
+        self.calls: deque[Call] = deque(maxlen=LOGGED_CALLS)
+        self.call_count = 0
+        self.rate = RateLimit()
+        self.faults = Faults()
+        self._random = random.Random(20)  # noqa: S311 - equal runs should go alike
+
+    def reconfigure(self, config: Config, *, balance: bool) -> None:
+        """Take on another configuration; `balance` sets the account to its credits too."""
+        self.config = config
+        self.clock.change(config.time_scale, config.clock_offset)
+        if balance:
+            self.credits = config.credits
+
+    # the account ------------------------------------------------------------------------------------------
+
+    def knows_key(self, key: str) -> bool:
+        return key in self.config.api_keys or ("any" in self.config.api_keys and _KEY.fullmatch(key) is not None)
+
+    def can_pay(self, order: Order) -> bool:
+        """Whether the balance covers this order besides all that are running.
+
+        Made up: what the gateway does about orders in flight is not documented. This never goes below zero.
+        """
+        now = self.clock.now()
+        reserved = sum(job.cost for job in self.running.values() if now - job.accepted_at < RECORD_SECONDS)
+        return self.credits + 1e-9 >= reserved + cost_usd(order)
+
+    # jobs -------------------------------------------------------------------------------------------------
+
+    def accept(self, order: Order, body: dict[str, Any], transport: str) -> Job:
+        """Queue a job. From here on it is billed unless it fails, whatever the caller gets to hear."""
+        sigma = self.config.jitter
+        total = MODELS[order.slug].average_seconds * self._random.lognormvariate(-(sigma**2) / 2, sigma)
+        wall = time.time()
+        job = Job(
+            request_id=str(uuid.uuid4()),
+            transport=transport,
+            order=order,
+            body=body,
+            accepted_at=self.clock.now(),
+            created=wall,
+            updated=wall,
+            queue_seconds=round(total * QUEUED_SHARE, 3),
+            total_seconds=round(total, 3),
+            cost=cost_usd(order),
+            seed=order.seed if order.seed is not None else self._random.randint(1, 999_999),
+        )
+        self.jobs[job.request_id] = self.running[job.request_id] = job
+        return job
+
+    def start(self, job: Job) -> None:
+        job.status, job.updated = "PROCESSING", time.time()
+
+    def complete(self, job: Job) -> None:
+        """COMPLETED, and only now charged: a failure costs nothing."""
+        self.credits = round(self.credits - job.cost, 6)
+        job.remaining_credits = self.credits
+        self._finish(job, "COMPLETED")
+
+    def fail(self, job: Job, words: str) -> None:
+        job.error = words
+        self._finish(job, "FAILED")
+
+    def _finish(self, job: Job, status: str) -> None:
+        job.status, job.updated = status, time.time()
+        self.running.pop(job.request_id, None)
+        job.done.set()
+
+    def record(self, request_id: str) -> Job | None:
+        """The v2 record of a request, unless it is unknown or its hour is over."""
+        job = self.jobs.get(request_id)
+        if job is None or job.transport != "v2":
+            return None
+        age = self.clock.now() - job.accepted_at
+        vanishes = job.fault_options["seconds"] if job.fault == "vanish" else RECORD_SECONDS
+        return job if age < min(vanishes, RECORD_SECONDS) else None
+
+    def has_media(self, job: Job) -> bool:
+        return job.status == "COMPLETED" and self.clock.now() - job.accepted_at < MEDIA_SECONDS
+
+    # the log ----------------------------------------------------------------------------------------------
+
+    def log(self, method: str, path: str, query: str, key: str | None, body: Any) -> Call:
+        self.call_count += 1
+        now = time.time()
+        call = Call(
+            n=self.call_count,
+            at=answers.iso(now),
+            at_unix=now,
+            method=method,
+            path=path,
+            query=query,
+            key=hashlib.sha256(key.encode()).hexdigest()[:12] if key else None,
+            body=_shortened(body),
+        )
+        self.calls.append(call)
+        return call
+
+    def summary(self) -> dict[str, Any]:
+        """What a test asks in the end: how much was accepted and billed, and was anything ordered twice?"""
+        jobs = self.jobs.values()
+        billed = [job for job in jobs if job.status == "COMPLETED"]
+        same: dict[str, list[str]] = {}
+        for job in jobs:
+            same.setdefault(_order_key(job), []).append(job.request_id)
+        return {
+            "accepted": len(self.jobs),
+            "billed": len(billed),
+            "billed_usd": round(sum(job.cost for job in billed), 6),
+            "running": len(self.running),
+            "failed": sum(job.status == "FAILED" for job in jobs),
+            "credits": self.credits,
+            "calls": self.call_count,
+            "by_status_code": dict(Counter(str(call.status) for call in self.calls)),
+            "duplicates": [
+                {"model": self.jobs[ids[0]].order.slug, "request_ids": ids, "body": self.jobs[ids[0]].body}
+                for ids in same.values()
+                if len(ids) > 1
+            ],
+        }
+
+    # across a restart -------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write everything but the open faults. The provider's clock stands still until `load`."""
+        content = {
+            "clock": self.clock.now(),
+            "credits": self.credits,
+            "call_count": self.call_count,
+            "calls": [asdict(call) for call in self.calls],
+            "jobs": [[job.order.slug, job.as_json()] for job in self.jobs.values()],
+        }
+        written = path.with_name(path.name + ".new")
+        written.write_text(json.dumps(content))
+        written.replace(path)
+
+    def load(self, path: Path) -> None:
+        content = json.loads(path.read_text())
+        self.clock = Clock(self.config.time_scale, self.config.clock_offset, content["clock"])
+        self.credits, self.call_count = content["credits"], content["call_count"]
+        self.calls.extend(Call(**call) for call in content["calls"])
+        for slug, data in content["jobs"]:
+            job = Job.from_json(data, slug)
+            self.jobs[job.request_id] = job
+            if job.running:
+                self.running[job.request_id] = job
+
+
+def _shortened(value: Any) -> Any:
+    """A logged body with its long strings (data URLs) cut."""
+    match value:
+        case str() if len(value) > LOGGED_TEXT:
+            return f"{value[:64]}… ({len(value)} characters)"
+        case dict():
+            return {key: _shortened(item) for key, item in value.items()}
+        case list():
+            return [_shortened(item) for item in value]
+    return value
+
+
+def _order_key(job: Job) -> str:
+    return json.dumps([job.order.slug, _unsigned(job.body)], sort_keys=True)
+
+
+def _unsigned(value: Any) -> Any:
+    """A body with the signatures taken off its URLs: two links to one picture are the same order."""
+    match value:
+        case str() if value.startswith(("http://", "https://")):
+            parts = urlsplit(value)
+            kept: Iterable[tuple[str, str]] = parse_qsl(parts.query, keep_blank_values=True)
+            query = urlencode([(name, item) for name, item in kept if not _SIGNATURE.fullmatch(name)])
+            return urlunsplit(parts._replace(query=query))
+        case dict():
+            return {key: _unsigned(item) for key, item in value.items()}
+        case list():
+            return [_unsigned(item) for item in value]
+    return value

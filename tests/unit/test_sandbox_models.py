@@ -1,0 +1,145 @@
+"""The stand-in's reading of the five model pages: what each model takes, and in which words it refuses."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.sandbox.models import MODELS, InvalidParameters, Order, cost_usd, read_order
+
+IMAGE = "https://example.com/a.png"
+FIRST_GENERATION = {"prompt": "a horse", "aspect_ratio": "16:9", "duration": 5, "resolution": "720p"}
+SMALLEST = {
+    "seedance-pro": FIRST_GENERATION,
+    "seedance-1.0-pro-fast": FIRST_GENERATION,
+    "seedance-1.5-pro": FIRST_GENERATION,
+    "seedance-2.0-fast": {"prompt": "a horse"},
+    "seedance-2.0-mini": {"prompt": "a horse"},
+}
+
+
+def order(slug: str, **changes: object) -> Order:
+    return read_order(MODELS[slug], SMALLEST[slug] | changes)
+
+
+def refusal(slug: str, **changes: object) -> tuple[int, str]:
+    with pytest.raises(InvalidParameters) as caught:
+        order(slug, **changes)
+    return caught.value.status, str(caught.value)
+
+
+@pytest.mark.parametrize("slug", MODELS)
+def test_the_smallest_body_is_taken(slug: str) -> None:
+    taken = order(slug)
+    assert (taken.seconds, taken.resolution, taken.aspect_ratio) == (5, "720p", "16:9")
+    assert taken.images == ()
+    assert taken.audio is (slug in ("seedance-1.5-pro", "seedance-2.0-mini"))  # the pages' defaults
+
+
+@pytest.mark.parametrize("slug", MODELS)
+def test_what_is_required_is_asked_for_by_name(slug: str) -> None:
+    for name in SMALLEST[slug]:
+        body = {key: value for key, value in SMALLEST[slug].items() if key != name}
+        with pytest.raises(InvalidParameters, match=f"Field required: {name}") as caught:
+            read_order(MODELS[slug], body)
+        assert caught.value.status == 422
+
+
+@pytest.mark.parametrize(
+    ("slug", "changes"),
+    [
+        ("seedance-pro", {"duration": 10, "resolution": "1080p", "aspect_ratio": "9:16", "seed": 999_999}),
+        ("seedance-pro", {"image_url": IMAGE, "last_frame_url": IMAGE, "camera_fixed": True}),
+        ("seedance-1.0-pro-fast", {"image_url": IMAGE, "skip_moderation": "false"}),
+        ("seedance-1.0-pro-fast", {"skip_moderation": True}),
+        ("seedance-1.5-pro", {"duration": 7, "aspect_ratio": "adaptive", "generate_audio": False}),
+        ("seedance-1.5-pro", {"last_frame_url": IMAGE}),
+        ("seedance-2.0-fast", {"duration": -1, "seed": -1, "aspect_ratio": "21:9"}),
+        ("seedance-2.0-fast", {"reference_images": [IMAGE] * 9, "reference_videos": [IMAGE] * 3}),
+        ("seedance-2.0-fast", {"reference_images": [], "first_frame_url": IMAGE}),
+        ("seedance-2.0-mini", {"duration": 15, "resolution": "1080p", "return_last_frame": True}),
+        ("seedance-2.0-mini", {"first_frame_url": IMAGE, "last_frame_url": IMAGE, "seed": 2_147_483_647}),
+        ("seedance-2.0-mini", {"reference_audios": [IMAGE] * 3, "skip_moderation": "true"}),
+    ],
+)
+def test_what_the_pages_list_is_taken(slug: str, changes: dict[str, object]) -> None:
+    taken = order(slug, **changes)
+    assert taken.slug == slug
+    assert taken.seconds in (changes.get("duration"), 5)
+
+
+@pytest.mark.parametrize(
+    ("slug", "changes", "status", "words"),
+    [
+        ("seedance-pro", {"duration": 4}, 400, "duration"),
+        ("seedance-pro", {"aspect_ratio": "21:9"}, 400, "aspect_ratio"),
+        ("seedance-pro", {"aspect_ratio": "adaptive"}, 400, "aspect_ratio"),
+        ("seedance-pro", {"resolution": "4k"}, 400, "resolution"),
+        ("seedance-pro", {"seed": 0}, 400, "seed"),
+        ("seedance-pro", {"seed": 1_000_000}, 400, "seed"),
+        ("seedance-pro", {"skip_moderation": True}, 400, "skip_moderation"),
+        ("seedance-pro", {"first_frame_url": IMAGE}, 400, "first_frame_url"),
+        ("seedance-pro", {"last_frame_url": IMAGE}, 400, "requires image_url"),
+        ("seedance-1.0-pro-fast", {"last_frame_url": IMAGE}, 400, "last_frame_url"),
+        ("seedance-1.0-pro-fast", {"skip_moderation": "no"}, 422, "skip_moderation"),
+        ("seedance-1.5-pro", {"duration": 3}, 400, "duration"),
+        ("seedance-1.5-pro", {"duration": 11}, 400, "duration"),
+        ("seedance-1.5-pro", {"aspect_ratio": "21:9"}, 400, "aspect_ratio"),
+        ("seedance-2.0-fast", {"resolution": "1080p"}, 400, "resolution"),
+        ("seedance-2.0-fast", {"duration": 7}, 400, "duration"),
+        ("seedance-2.0-fast", {"skip_moderation": False}, 400, "skip_moderation"),
+        ("seedance-2.0-fast", {"camera_fixed": False}, 400, "camera_fixed"),
+        ("seedance-2.0-fast", {"seed": -2}, 400, "seed"),
+        ("seedance-2.0-mini", {"duration": -1}, 400, "duration"),
+        ("seedance-2.0-mini", {"reference_images": [IMAGE] * 10}, 400, "reference_images"),
+        ("seedance-2.0-mini", {"reference_videos": [IMAGE] * 4}, 400, "reference_videos"),
+        ("seedance-2.0-mini", {"reference_images": [IMAGE], "first_frame_url": IMAGE}, 400, "reference_images"),
+        ("seedance-2.0-mini", {"last_frame_url": IMAGE}, 400, "requires first_frame_url"),
+        ("seedance-2.0-mini", {"prompt": ""}, 422, "prompt"),
+        ("seedance-2.0-mini", {"duration": "5"}, 422, "duration"),
+        ("seedance-2.0-mini", {"duration": True}, 422, "duration"),
+        ("seedance-2.0-mini", {"generate_audio": "true"}, 422, "generate_audio"),
+        ("seedance-2.0-mini", {"first_frame_url": "s3://bucket/a.png"}, 422, "first_frame_url"),
+        ("seedance-2.0-mini", {"first_frame_url": "http://[bad"}, 422, "first_frame_url"),
+        ("seedance-2.0-mini", {"reference_images": [""]}, 422, "reference_images"),
+        ("seedance-2.0-mini", {"colour": "red"}, 400, "colour"),
+    ],
+)
+def test_what_they_do_not_list_is_refused_by_name(
+    slug: str, changes: dict[str, object], status: int, words: str
+) -> None:
+    given_status, sentence = refusal(slug, **changes)
+    assert given_status == status
+    assert words in sentence
+
+
+def test_an_empty_image_is_no_image() -> None:
+    assert order("seedance-2.0-mini", first_frame_url="", last_frame_url="", reference_images=[IMAGE]).images == (
+        IMAGE,
+    )
+
+
+@given(body=st.recursive(st.none() | st.booleans() | st.text(), st.lists, max_leaves=3))
+def test_a_body_that_is_no_object_is_refused(body: object) -> None:
+    with pytest.raises(InvalidParameters, match="must be a JSON object"):
+        read_order(MODELS["seedance-pro"], body)
+
+
+@given(
+    name=st.sampled_from(sorted(MODELS["seedance-2.0-mini"].parameters)),
+    value=st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.text(max_size=5)),
+)
+def test_any_value_is_taken_or_refused_by_name(name: str, value: object) -> None:
+    try:
+        assert order("seedance-2.0-mini", **{name: value}).slug == "seedance-2.0-mini"
+    except InvalidParameters as error:
+        assert error.status in (400, 422)
+        assert name in str(error)
+
+
+def test_costs_grow_with_seconds_and_pixels_from_the_published_average() -> None:
+    def price(**changes: object) -> float:
+        return cost_usd(order("seedance-pro", **changes))
+
+    assert price() == 0.35
+    assert price(duration=10) == 0.70
+    assert price(resolution="480p") < price() < price(resolution="1080p")
