@@ -39,7 +39,9 @@ _PLACEHOLDER_IMAGE = "https://image.invalid/to-be-signed-at-submit"
 
 
 def _whole_number(value: object) -> object:
-    """Metadata and command lines bring text; Literal compares without converting."""
+    """Metadata and command lines bring text; Literal compares without converting. True is not the number 1."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str):
         try:
             return int(value.strip())
@@ -66,11 +68,14 @@ Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_LIMIT, description
 FiveRatios = Literal["16:9", "4:3", "1:1", "3:4", "9:16"]
 SevenRatios = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "adaptive"]
 SmallSeed = Annotated[
-    int | None, Field(ge=1, le=999999, description="Fixes the outcome; left out, derived from the job.")
+    int | None,
+    Field(ge=1, le=999999, description="Fixes the outcome; left out, derived from the job."),
+    BeforeValidator(_whole_number),
 ]
 WideSeed = Annotated[
     int | None,
     Field(ge=-1, le=2147483647, description="Fixes the outcome; -1 is random; left out, derived from the job."),
+    BeforeValidator(_whole_number),
 ]
 Moderation = Annotated[bool, Field(description="Skips the content pre-filter; the baseline policies still apply.")]
 FixedCamera = Annotated[bool, Field(description="Keeps the camera where it is.")]

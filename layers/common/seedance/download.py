@@ -20,6 +20,7 @@ DOWNLOAD_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 """Between two reads, not for the whole: a large video may take long, a silent line may not."""
 
 MAX_REDIRECTS = 3
+_OWN_PORTS = {"https": 443, "http": 80}
 CHUNK_BYTES = 256 * 1024
 
 
@@ -68,7 +69,7 @@ class Downloads:
                     return
             except httpx.HTTPError as error:
                 raise SourceUnavailable(
-                    f"the result could not be fetched: {error or type(error).__name__}", url=url
+                    f"the result could not be fetched: {str(error) or type(error).__name__}", url=url
                 ) from error
         raise SourceUnavailable(f"the result was redirected more than {MAX_REDIRECTS} times", url=url)
 
@@ -76,10 +77,10 @@ class Downloads:
         """Raises ForbiddenSource unless the address is https on an allowed host; loopback may be http."""
         try:
             parts = urlsplit(url)
-            host, port = (parts.hostname or "").lower(), parts.port
-        except ValueError:
+            host, port = httpx.URL(url) and (parts.hostname or "").lower(), parts.port
+        except (ValueError, httpx.InvalidURL):
             raise ForbiddenSource("the result's address is not a valid one", url=url) from None
-        named = f"{host}:{port}" if port else host
+        named = host if port in (None, _OWN_PORTS.get(parts.scheme)) else f"{host}:{port}"
         if not host or named not in self._hosts or parts.username is not None:
             allowed = ", ".join(sorted(self._hosts))
             raise ForbiddenSource(f"the result lies on {named or 'no host'}; allowed is only {allowed}", url=url)
@@ -106,7 +107,7 @@ def _whole(response: httpx.Response, length: int | None) -> Iterator[bytes]:
             yield chunk
     except httpx.HTTPError as error:
         raise SourceUnavailable(
-            f"the line broke after {count} bytes: {error or type(error).__name__}", url=url
+            f"the line broke after {count} bytes: {str(error) or type(error).__name__}", url=url
         ) from error
     if length is not None and count != length:
         raise SourceUnavailable(f"{count} bytes came where {length} were announced", url=url)

@@ -5,6 +5,7 @@ nothing began. The connection is held for minutes, so more can go wrong after th
 it leaves the job UNCERTAIN, never sent twice.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,6 +123,8 @@ class Generate:
         logger().warning("not begun", extra={"job_id": job.job_id, "reason": str(error), "excerpt": error.excerpt})
         limited = isinstance(error, RateLimited)
         if not isinstance(error, Unavailable) or (job.attempts >= MAX_ATTEMPTS and not limited):
+            if job.state is State.SUBMITTING:  # left there, Fail would have to think that it may have been sent
+                job = self.store.move(job, State.RECEIVED, submitted_at=None)
             return _answer(job, Outcome.FAILED, error={"code": error.code, "message": str(error)})
         if job.state is State.SUBMITTING:
             attempts = job.attempts - 1 if limited else job.attempts
@@ -154,7 +157,7 @@ def _answer(
 
 def _number(text: str | None) -> float | None:
     try:
-        return None if text is None else float(text)
+        return float(text) if text is not None and math.isfinite(float(text)) else None
     except ValueError:
         return None
 

@@ -19,9 +19,14 @@ UPLOAD_PREFIX = "uploads/"
 MAX_IMAGE_BYTES = 30 * 1024 * 1024
 """Largest image we take, 30 MB: the limit that ByteDance's own Seedance API states for an input image."""
 
+LONGEST_KEY_BYTES = 1024
+"""Of any object in S3."""
+
 _OPTION_METADATA = frozenset({"model", "transport"})
+_FOREIGN_METADATA = frozenset({"mode"})  # a file's permissions, as rclone and s3fs keep them; not a misspelt "model"
 _BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can name them, UTF-8 can't
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -97,7 +102,10 @@ def upload_name(key: str) -> tuple[str, str]:
     # A key is text, not a path: "a/../b" and "//" are legal in S3 and confuse everything that follows.
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     folder, _ = posixpath.splitext("/".join(parts))
-    folder = _CONTROL.sub("_", folder) or "image"
+    # The video's key is longer than the upload's by "videos/", the job's id and an ending.
+    folder = (
+        _CONTROL.sub("_", folder).encode()[: LONGEST_KEY_BYTES - 100].decode(errors="ignore").rstrip("/") or "image"
+    )
     return folder, posixpath.basename(folder)
 
 
@@ -116,7 +124,7 @@ def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
         if name in known:
             target = options if name in _OPTION_METADATA else given
             target[name] = _metadata_text(name, raw_value)
-        elif close := get_close_matches(name, sorted(known), n=1, cutoff=0.8):
+        elif name not in _FOREIGN_METADATA and (close := get_close_matches(name, sorted(known), n=1, cutoff=0.8)):
             raise InvalidRequest(raw_name, f"is not an option (did you mean {close[0]}?)")
     given.setdefault("prompt", defaults.prompt)
     return _request(options.get("model"), options.get("transport"), given, defaults, has_image=True)
@@ -156,8 +164,8 @@ def api_request(body: str | None, defaults: Defaults) -> Request:
     if isinstance(given.get("prompt"), str) and _CONTROL.search(given["prompt"]):
         raise InvalidRequest("prompt", "has control characters in it; plain text is allowed")
     image_key = fields.get("image_key") or None
-    if image_key is not None and len(image_key.encode("utf-8", "replace")) > 1024:
-        raise InvalidRequest("image_key", "must be at most 1024 bytes, the longest key that S3 knows")
+    if image_key is not None and (_LONE_SURROGATE.search(image_key) or len(image_key.encode()) > LONGEST_KEY_BYTES):
+        raise InvalidRequest("image_key", "must be UTF-8 of at most 1024 bytes, the longest key that S3 knows")
     request = _request(fields.get("model"), fields.get("transport"), given, defaults, has_image=image_key is not None)
     return Request(request.model, request.transport, request.parameters, image_key)
 

@@ -30,7 +30,6 @@ class Outcome(StrEnum):
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
     EXPIRED = "EXPIRED"
-    UNCERTAIN = "UNCERTAIN"
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ class Provider:
                 headers={"x-api-key": self._key()},
                 timeout=STATUS_TIMEOUT,
             )
-        except httpx.TransportError as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise Unavailable(f"The provider could not be reached: {_reason(error)}") from error
         if response.status_code == 404:
             return None
@@ -182,7 +182,7 @@ class Provider:
                 {"data_urls": [f"data:{media_type};base64,{encoded}"]},
                 UPLOAD_TIMEOUT,
             )
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise Unavailable(f"The image could not be uploaded: {_reason(error)}") from error
         _raise_for_status(response, self._forget_key)
         match _json(response):
@@ -344,7 +344,7 @@ def _number(value: object) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

@@ -165,7 +165,7 @@ class Submit:
         wait = error.retry_after if isinstance(error, RateLimited) else None
         if wait is None:
             wait = schedule.submit_again_after(job.attempts) * self.scale
-        self.queue.send(job, wait)
+        self.queue.send(job, max(1.0, wait))  # a reset that is over by our clock must not make a tight loop
         count("SubmitsPostponed")
 
     def _uncertain(self, job: Job, why: str) -> None:
