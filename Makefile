@@ -1,0 +1,65 @@
+# Needs Python 3.11 or later, make and git. `make` alone lists the targets.
+PYTHON ?= python3
+ARGS ?=
+VENV = .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+# A tool's own environment: a profile that a person has lying about must not decide a check, and a `make`
+# that a tool runs (the layer's) must not take this one's flags for its own.
+TOOL = env -u AWS_PROFILE -u MAKEFLAGS -u MFLAGS -u MAKELEVEL AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 \
+       PATH="$$PWD/$(BIN):$$PATH" PYTHON=python
+
+.DEFAULT_GOAL = help
+.PHONY: help setup demo up down test check build upgrade
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY) ## make .venv with everything in it; done again only when the pins change
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "Python 3.11 or later is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1 | tail -n 1)." \
+	         "Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: $(READY) ## image in, video out, on this machine, in under a minute
+	@$(BIN)/seedance demo $(ARGS)
+
+up: $(READY) ## the same stack, kept running (ARGS="--port 5000")
+	@$(BIN)/seedance up $(ARGS)
+
+down: $(READY) ## stop it
+	@$(BIN)/seedance down
+
+test: check ## every check that this machine can run
+	$(BIN)/pytest $(ARGS)
+
+check: $(READY) ## style, types and templates
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/cfn-lint template.yaml
+	$(TOOL) $(BIN)/sam validate --lint
+
+build: $(READY) ## build for AWS; `.venv/bin/sam deploy --guided` comes next
+	$(TOOL) $(BIN)/sam build
+
+# In an environment of its own, so that a failure leaves the working one alone.
+NEXT = .seedance/upgrade
+upgrade: ## pin the newest versions of everything, for the laptop and for the functions
+	rm -rf $(NEXT)
+	$(PYTHON) -m venv $(NEXT)
+	$(NEXT)/bin/python -m pip install --quiet -e '.[dev]'
+	$(NEXT)/bin/python -m pip freeze --exclude-editable > $(NEXT)/requirements.txt
+	mv $(NEXT)/requirements.txt requirements.txt
+	@# Constrained by the line above: the functions ship exactly what the tests ran with.
+	$(NEXT)/bin/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
+	    --no-emit-trusted-host --no-header -c requirements.txt \
+	    -o layers/common/requirements.txt layers/common/requirements.in
+	rm -rf $(NEXT)
+	$(MAKE) setup

@@ -1,0 +1,97 @@
+"""What the commands do to a stack: put an image in, call the API, fetch a video."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+from seedance.intake import UPLOAD_PREFIX
+from seedance.job import Job, State, upload_job_id
+
+from cli.requests import Wish, image_type
+from cli.target import CommandError, Target
+
+API_IMAGES_PREFIX = "images/"
+"""Where `seedance submit` puts a local image: not under ``uploads/``, where it would start a job by itself."""
+
+
+def drop(target: Target, image: Path, kind: str, wish: Wish) -> str:
+    """Put an image under ``uploads/`` with the wish as its metadata; the id of the job that will be."""
+    bucket = target.output("UploadBucketName")
+    key = UPLOAD_PREFIX + image.name
+    with image.open("rb") as body:
+        answer = target.client("s3").put_object(
+            Bucket=bucket, Key=key, Body=body, ContentType=kind, Metadata=wish.metadata()
+        )
+    if not answer.get("VersionId"):
+        raise CommandError(
+            f"{image.name} is in the bucket, but the bucket keeps no versions, so its job's id is not known "
+            "here; `seedance list` shows it"
+        )
+    return upload_job_id(bucket, key, answer["VersionId"])
+
+
+def submit(target: Target, wish: Wish, image: str | None, idempotency_key: str | None) -> str:
+    """Call ``POST /videos``; the job's id. The image is an address, or a file that is put into the bucket."""
+    body = wish.body()
+    if image is None or re.match(r"https?://", image):
+        wish.check(has_image=False)
+        body |= {"image": image} if image else {}
+    else:
+        path = Path(image)
+        kind = image_type(path)
+        wish.check(has_image=True)
+        key = API_IMAGES_PREFIX + path.name
+        with path.open("rb") as file:
+            target.client("s3").put_object(
+                Bucket=target.output("UploadBucketName"), Key=key, Body=file, ContentType=kind
+            )
+        body["image_key"] = key
+    headers = {"x-api-key": target.api_key}
+    if idempotency_key:
+        headers["Idempotency-Key"] = idempotency_key
+    # The person's proxy must not be asked for an address on this very machine.
+    with httpx.Client(timeout=30, trust_env=target.local is None) as client:
+        answer = client.post(f"{target.output('ApiUrl')}/videos", json=body, headers=headers)
+    said = _json(answer)
+    if answer.status_code != httpx.codes.ACCEPTED:
+        raise CommandError(f"the API refused ({answer.status_code}): {_complaint(said) or answer.text[:200]}")
+    return str(said["job_id"])
+
+
+def fetch(target: Target, job: Job, output: Path) -> int:
+    """Write the job's video to a file, whole or not at all; its size in bytes."""
+    if job.state is not State.COMPLETED or not job.video:
+        why = f": {job.error['message']}" if job.error else ""
+        raise CommandError(f"job {job.job_id} has no video; it is {job.state.value}{why}")
+    if not output.parent.is_dir():
+        raise CommandError(f"there is no folder {output.parent} to write to")
+    beside = output.with_name(f".{output.name}.part")
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        body = target.client("s3").get_object(Bucket=job.video["bucket"], Key=job.video["key"])["Body"]
+        with beside.open("wb") as file:
+            for chunk in body.iter_chunks(1024 * 1024):
+                digest.update(chunk)
+                size += file.write(chunk)
+        if digest.hexdigest() != job.video["sha256"]:
+            raise CommandError(f"the video of job {job.job_id} is not what was stored; its SHA-256 differs")
+        beside.replace(output)
+    finally:
+        beside.unlink(missing_ok=True)
+    return size
+
+
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        said = answer.json()
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _complaint(said: dict[str, Any]) -> str:
+    error = said.get("error")
+    return str(error.get("message", "")) if isinstance(error, dict) else str(error or said.get("message", ""))

@@ -1,0 +1,149 @@
+"""The demo: the whole way once, on a stack of its own that is gone afterwards."""
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.error import FFmpegError
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+from seedance import messages
+from seedance.job import State
+
+from cli import actions, watch
+from cli.requests import Wish
+from cli.target import Target
+from local import aws, processes
+from local import stack as local_stack
+from local.launch import HOME, ROOT
+from local.options import StackError
+from local.stack import Stack
+
+SAMPLE = ROOT / "local" / "sample" / "product.jpg"
+DEMO_VIDEO = HOME / "demo" / "product.mp4"
+DEMO_SCALE = 0.1
+PROMPT = "Slow push-in on the bottle while soft light moves across the glass."
+
+_MAIL_WIDTH = 100
+_JOB_SECONDS = 120.0
+_NOTIFICATION_SECONDS = 30.0
+
+
+class DemoFailed(Exception):
+    """Which of the demo's promises was not kept."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What decoding a whole video showed."""
+
+    width: int
+    height: int
+    frames: int
+    seconds: float
+    codec: str
+
+
+def run_demo(time_scale: float, output: Path, console: Console) -> None:
+    """Drop the sample, follow the job, fetch and play the video, show the notification.
+
+    Raises DemoFailed unless all of it happened. Everything it started is stopped in any case.
+    """
+    begun = time.monotonic()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    HOME.mkdir(exist_ok=True)
+    # A state directory of its own: the demo runs beside a stack that is up, or beside another demo.
+    home = Path(tempfile.mkdtemp(prefix="demo-", dir=HOME))
+    try:
+        stack = _start(home, time_scale, console)
+        console.print(f"ready after {time.monotonic() - begun:.1f} s\n")
+        _make_video(Target(stack.outputs, stack), stack, output, console)
+    except (DemoFailed, StackError):
+        kept = _keep_logs(home)
+        console.print(f"the logs: {kept}", soft_wrap=True)
+        raise
+    finally:
+        with processes.uninterrupted():
+            local_stack.down(home)
+            shutil.rmtree(home, ignore_errors=True)
+    console.print(f"\n[green]done[/green] in {time.monotonic() - begun:.1f} s, and everything is stopped again")
+    console.print(f"Play it: {_shown(output)}", soft_wrap=True)
+
+
+def _start(home: Path, time_scale: float, console: Console) -> Stack:
+    with console.status("") as status:
+
+        def say(step: str) -> None:
+            status.update(step)
+            if not console.is_terminal:  # a log shows no spinner
+                console.print(f"  {step}", highlight=False)
+
+        options = local_stack.Options(port=0, provider="sandbox", time_scale=time_scale, home=home)
+        return local_stack.up(options, say)[0]
+
+
+def _make_video(target: Target, stack: Stack, output: Path, console: Console) -> None:
+    job_id = actions.drop(target, SAMPLE, "image/jpeg", Wish(prompt=PROMPT))
+    console.print(f"dropped {_shown(SAMPLE)} into s3://{target.output('UploadBucketName')}/uploads/", soft_wrap=True)
+    console.print(f"job {job_id}", soft_wrap=True)
+    job = watch.follow(target, job_id, console, deadline=time.time() + _JOB_SECONDS)
+    if job is None:
+        raise DemoFailed(f"job {job_id} was not over within {_JOB_SECONDS:.0f} s")
+    if job.state is not State.COMPLETED:
+        raise DemoFailed(watch.reason(job))
+    actions.fetch(target, job, output)
+    video = play(output)
+    _show_notification(stack, job_id, console)
+    console.print(
+        f"\n{_shown(output)}: {video.codec}, {video.width}x{video.height}, {video.seconds:.1f} s, "
+        f"all {video.frames} frames decoded",
+        soft_wrap=True,
+    )
+
+
+def play(path: Path) -> Played:
+    """Decode a whole video. Raises DemoFailed when it does not play."""
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            frames = [(frame.width, frame.height) for frame in container.decode(stream)]
+            seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+            codec = stream.codec_context.name
+    except (FFmpegError, IndexError, OSError) as error:
+        raise DemoFailed(f"{path} does not play: {error}") from error
+    if not frames:
+        raise DemoFailed(f"{path} does not play: it has no pictures")
+    width, height = frames[0]
+    return Played(width, height, len(frames), seconds, codec)
+
+
+def _show_notification(stack: Stack, job_id: str, console: Console) -> None:
+    deadline = time.monotonic() + _NOTIFICATION_SECONDS
+    while time.monotonic() < deadline:
+        message = aws.notification(stack.endpoint_url, stack.notification_queue_url)
+        if message and message["job_id"] == job_id:
+            # The emulator delivers no mails: this is the text that one would have, of the message that came.
+            subject, text = messages.mail(message)
+            console.print()
+            mail = Text(text.strip(), overflow="fold")
+            width = min(console.width, _MAIL_WIDTH)
+            console.print(Panel(mail, title=Text(subject), title_align="left", width=width))
+            return
+    raise DemoFailed(f"no notification of job {job_id} came within {_NOTIFICATION_SECONDS:.0f} s")
+
+
+def _keep_logs(home: Path) -> Path:
+    kept = HOME / "demo"
+    kept.mkdir(exist_ok=True)
+    for log in home.glob("*.log"):
+        log.replace(kept / log.name)
+    return kept
+
+
+def _shown(path: Path) -> str:
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(path)

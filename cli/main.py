@@ -1,0 +1,252 @@
+"""The `seedance` command. Each command: read options, call one function, print the answer."""
+
+import json
+import os
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from seedance import catalogue
+from seedance.errors import SeedanceError
+from seedance.job import State
+from typer.core import TyperCommand
+
+from cli import actions, show, watch
+from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
+from cli.requests import Wish, image_type, read_settings
+from cli.target import CommandError, find, home
+from local import stack as local_stack
+from local.options import StackError
+
+# A file or a pipe is as wide as need be.
+out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
+err = Console(stderr=True, highlight=False, emoji=False)
+
+
+class SpokenCommand(TyperCommand):
+    """A command whose failures are one sentence and an exit code, never a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            err.print("stopped")
+            raise typer.Exit(130) from None
+        except (CommandError, StackError, DemoFailed, SeedanceError) as error:
+            sentence = str(error)
+        except ClientError as error:
+            sentence = f"AWS refused {error.operation_name}: {error.response['Error'].get('Message', error)}"
+        except (BotoCoreError, httpx.HTTPError) as error:
+            sentence = f"the stack can't be reached: {error}"
+        except OSError as error:
+            sentence = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        err.print(f"[red]error:[/red] {_escaped(sentence)}", soft_wrap=True)
+        raise typer.Exit(1)
+
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+command = partial(app.command, cls=SpokenCommand)
+
+StackName = Annotated[
+    str | None,
+    typer.Option("--stack", envvar="SEEDANCE_STACK", help="A deployed stack on AWS, instead of the local one."),
+]
+OutputsFile = Annotated[Path | None, typer.Option("--outputs", help="A local stack's outputs.json.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="One of `seedance models`.")]
+Transport = Annotated[str | None, typer.Option(help="v2 (submit and poll) or v1 (one blocking call).")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the model; repeatable.")
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Show progress; exit 0 only when the video is there.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+
+
+@app.callback()
+def seedance() -> None:
+    """Turn product images and prompts into videos, on this machine or on AWS."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+
+
+def _end(number: int, _frame: object) -> None:
+    # An exception, so that what was started is stopped on the way out.
+    sys.exit(128 + number)
+
+
+@command()
+def up(
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default 4566; 0 takes a free one.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="sandbox (default), segmind, or a base URL; the last two use SEGMIND_API_KEY.")
+    ] = None,
+    time_scale: Annotated[float | None, typer.Option(help="0.1 runs every wait and deadline ten times faster.")] = None,
+) -> None:
+    """Start the local AWS, deploy template.yaml into it, and leave it running."""
+    options = local_stack.Options(port=port, provider=provider, time_scale=time_scale, home=home())
+    with err.status("") as status:
+        stack, started = local_stack.up(options, status.update)
+    out.print(f"[green]{'up' if started else 'already up'}[/green] at {stack.endpoint_url}\n")
+    _print(show.stack(stack))
+    out.print("\nPoint the AWS CLI at it:")
+    for line in show.exports(stack, dict(os.environ)):
+        _print(f"  {line}")
+    _print(f"\nTry next:\n  seedance drop {_short(SAMPLE)} --wait")
+
+
+@command()
+def down() -> None:
+    """Stop what `up` started."""
+    stopped = local_stack.down(home())
+    out.print(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")
+
+
+@command()
+def demo(
+    time_scale: Annotated[float, typer.Option(help="How much faster than the provider.")] = DEMO_SCALE,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the video goes.")] = DEMO_VIDEO,
+) -> None:
+    """Show the whole way once: from an image in a bucket to a video on disk and its notification."""
+    run_demo(time_scale, output, out)
+
+
+@command()
+def drop(
+    image: Annotated[Path, typer.Argument(help="A JPEG, PNG, WebP, GIF, BMP or TIFF file.")],
+    *,
+    prompt: Annotated[str | None, typer.Option(help="What happens in the video.")] = None,
+    model: ModelName = None,
+    settings: Settings = None,
+    transport: Transport = None,
+    wait: Wait = False,
+    stack: StackName = None,
+    outputs: OutputsFile = None,
+) -> None:
+    """Put an image into the bucket; the pipeline makes a video of it."""
+    wish = Wish(prompt, model, transport, read_settings(settings or []))
+    wish.check(has_image=True)
+    kind = image_type(image)
+    target = find(stack, outputs)
+    _report(target, actions.drop(target, image, kind, wish), wait)
+
+
+@command()
+def submit(
+    *,
+    prompt: Annotated[str, typer.Option(help="What happens in the video.")],
+    image: Annotated[str | None, typer.Option(help="The first image: an address or a file.")] = None,
+    model: ModelName = None,
+    settings: Settings = None,
+    transport: Transport = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key and request again is the same job, and bills once.")
+    ] = None,
+    wait: Wait = False,
+    stack: StackName = None,
+    outputs: OutputsFile = None,
+) -> None:
+    """Ask the API for a video."""
+    wish = Wish(prompt, model, transport, read_settings(settings or []))
+    target = find(stack, outputs)
+    _report(target, actions.submit(target, wish, image, idempotency_key), wait)
+
+
+@command()
+def status(
+    job_id: JobId,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole record.")] = False,
+    stack: StackName = None,
+    outputs: OutputsFile = None,
+) -> None:
+    """How a job stands."""
+    target = find(stack, outputs)
+    job = target.job(job_id)
+    if as_json:
+        _print_json({**job.to_record(), "timings": job.timings()})
+    else:
+        _print(show.job(job, target.time_scale))
+
+
+@command("list")
+def list_jobs(
+    state: Annotated[State | None, typer.Option(case_sensitive=False, help="Only jobs in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    stack: StackName = None,
+    outputs: OutputsFile = None,
+) -> None:
+    """The newest jobs."""
+    target = find(stack, outputs)
+    found = [job for one in ([state] if state else State) for job in target.jobs.newest(one, limit)]
+    found.sort(key=lambda job: job.created_at, reverse=True)
+    out.print(show.jobs(found[:limit], time.time()) if found else "no jobs yet")
+
+
+@command()
+def get(
+    job_id: JobId,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: the job's name.mp4.")] = None,
+    stack: StackName = None,
+    outputs: OutputsFile = None,
+) -> None:
+    """Fetch a job's video."""
+    target = find(stack, outputs)
+    job = target.job(job_id)
+    file = output or Path(f"{job.name}.mp4")
+    size = actions.fetch(target, job, file)
+    _print(f"{file} ({size / 1e6:.1f} MB)")
+
+
+@command()
+def models(model: Annotated[str | None, typer.Argument(help="Only this one.")] = None) -> None:
+    """The models and their parameters, as JSON Schema."""
+    slug = catalogue.find(model).slug if model else None
+    _print_json([each for each in catalogue.describe() if slug in (None, each["model"])])
+
+
+@command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def sandbox(context: typer.Context) -> None:
+    """Run the provider's stand-in alone, to rehearse without a key; --help shows its options."""
+    os.execv(sys.executable, [sys.executable, "-m", "local.sandbox", *context.args])  # noqa: S606
+
+
+def _report(target: Any, job_id: str, wait: bool) -> None:
+    if not wait:
+        _print(f"job {job_id}\n`seedance status {job_id}` shows how it stands")
+        return
+    _print(f"job {job_id}")
+    try:
+        job = watch.follow(target, job_id, out)
+    except KeyboardInterrupt:
+        err.print(f"\nno longer watching; the job goes on: `seedance status {job_id}`", soft_wrap=True)
+        raise typer.Exit(130) from None
+    if job is None:
+        raise CommandError(
+            f"no job {job_id} appeared within {watch.PATIENCE_SECONDS:.0f} s; see the queues and the submit "
+            "function's log"
+        )
+    if job.state is not State.COMPLETED or not job.video:
+        raise CommandError(watch.reason(job))
+    _print(f"s3://{job.video['bucket']}/{job.video['key']}")
+    _print(f"it cost {show.money(job.cost_usd)}; `seedance get {job_id}` fetches it")
+
+
+def _print(text: str) -> None:
+    out.print(text, soft_wrap=True, markup=False)
+
+
+def _print_json(value: object) -> None:
+    _print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

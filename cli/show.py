@@ -1,0 +1,89 @@
+"""Jobs and stacks as tables and lines for people."""
+
+import time
+from collections.abc import Mapping
+
+from rich.table import Table
+from rich.text import Text
+from seedance.job import Job
+from seedance.messages import iso
+
+from local import aws
+from local.stack import Stack
+
+
+def duration(seconds: float) -> str:
+    """A time span in the two units that matter."""
+    whole = round(seconds)
+    for size, unit, smaller_size, smaller in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // smaller_size} {smaller}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+
+
+def money(usd: float | None) -> str:
+    """An amount, or a dash."""
+    return "-" if usd is None else f"${usd:.2f}"
+
+
+def jobs(found: list[Job], now: float) -> Table:
+    """The jobs, a line each."""
+    table = Table(box=None, pad_edge=False)
+    # The id is what the next command needs: on a narrow screen the rest gives way.
+    table.add_column("Job", no_wrap=True, min_width=max(len(job.job_id) for job in found))
+    table.add_column("State", no_wrap=True, min_width=len("PROCESSING"))
+    table.add_column("Begun", no_wrap=True, min_width=len("59 min 59 s ago"))
+    table.add_column("Cost", no_wrap=True, min_width=len("$0.77"), justify="right")
+    table.add_column("Model", no_wrap=True)
+    table.add_column("Name", no_wrap=True)
+    for job in found:
+        name = "" if job.name == job.job_id else job.name  # an API job's
+        begun = f"{duration(now - job.created_at)} ago"
+        table.add_row(job.job_id, job.state.value, begun, money(job.cost_usd), job.model, Text(name))
+    return table
+
+
+def lines(facts: Mapping[str, str | None]) -> str:
+    """Names and values side by side, uncut: people copy them."""
+    width = max(map(len, facts))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items() if value)
+
+
+def job(found: Job, scale: float) -> str:
+    """Everything about one job that a person may ask."""
+    ended = found.entered.get(found.state.value) if found.state.terminal else None
+    elapsed = (ended or time.time()) - found.created_at
+    facts = {
+        "Job": found.job_id,
+        "State": found.state.value,
+        "Why": found.error["message"] if found.error else None,
+        "Model": f"{found.model} ({found.transport})",
+        "Source": f"{found.source}, {found.name}",
+        "Image": f"s3://{found.image['bucket']}/{found.image['key']}" if found.image else None,
+        **{name.replace("_", " ").capitalize(): str(value) for name, value in found.parameters.items()},
+        "Begun": iso(found.created_at),
+        "Time": f"{duration(elapsed)} of about {duration(found.expected_seconds * scale)}",
+        "Request": found.request_id,
+        "Cost": money(found.cost_usd) if found.cost_usd is not None else None,
+        "Video": f"s3://{found.video['bucket']}/{found.video['key']}" if found.video else None,
+    }
+    return lines(facts)
+
+
+def stack(up: Stack) -> str:
+    """A local stack's outputs."""
+    speed = "" if up.time_scale == 1 else f", time scale {up.time_scale:g}"
+    provider = f"{up.provider} at {up.sandbox_url}" if up.sandbox_url else up.provider
+    return lines({**up.outputs, "API key": up.api_key, "Provider": provider + speed})
+
+
+def exports(up: Stack, environ: dict[str, str]) -> list[str]:
+    """Shell lines that point the AWS CLI at a local stack."""
+    lines = [f"export {name}={value}" for name, value in aws.exports(up.endpoint_url).items()]
+    # These would win over the lines above, or be sent along with the wrong key.
+    foreign = [name for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION") if name in environ]
+    return lines + ([f"unset {' '.join(foreign)}"] if foreign else [])

@@ -1,0 +1,120 @@
+"""A job's progress, live: what state it is in, how long it has taken, how long it usually takes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from seedance.job import Job, State
+
+from cli.target import Target
+
+PATIENCE_SECONDS = 60.0
+"""How long an upload may go without a job; S3's events take seconds."""
+
+WAITING_FOR_A_PERSON = frozenset({State.HELD, State.UNCERTAIN})
+
+_WORDS = {
+    None: "waiting to be taken in",
+    State.RECEIVED: "taken in",
+    State.SUBMITTING: "being submitted",
+    State.QUEUED: "in the provider's queue",
+    State.PROCESSING: "being made",
+    State.COPYING: "being copied into the bucket",
+    State.COMPLETED: "ready",
+    State.FAILED: "failed",
+    State.EXPIRED: "out of time",
+    State.REJECTED: "refused",
+    State.HELD: "held",
+    State.UNCERTAIN: "uncertain",
+}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How a job stands right now, in numbers that can be shown."""
+
+    state: State | None
+    elapsed: float
+    expected: float | None
+
+    @property
+    def share(self) -> float:
+        """How much of the expected time has passed; never all of it before the end."""
+        if self.state in (State.COMPLETED,):
+            return 1.0
+        return min(0.99, self.elapsed / self.expected) if self.expected else 0.0
+
+    def text(self) -> str:
+        """One line."""
+        state = self.state.value if self.state else "WAITING"
+        expected = f" of about {self.expected:.0f} s" if self.expected else ""
+        return f"{state:<10} {_WORDS[self.state]:<29} {self.elapsed:5.1f} s{expected}"
+
+
+def moment(job: Job | None, since: float, now: float, scale: float) -> Moment:
+    """The moment, counted from when the wait began, or from the job's own beginning when that was earlier."""
+    if job is None:
+        return Moment(None, max(0.0, now - since), None)
+    begun = min(since, job.created_at or since)
+    return Moment(job.state, max(0.0, now - begun), (job.expected_seconds * scale) or None)
+
+
+def over(job: Job | None) -> bool:
+    """Whether waiting on is pointless: the job is done, or nothing goes on without a person."""
+    return job is not None and (job.state.terminal or job.state in WAITING_FOR_A_PERSON)
+
+
+def follow(target: Target, job_id: str, console: Console, deadline: float | None = None) -> Job | None:
+    """Show the job's progress until it is over; None when no job appeared, or it outlasted ``deadline``."""
+    since = time.time()
+    show, close = _live(console) if console.is_terminal else _plain(console)
+    try:
+        while True:
+            job = target.jobs.get(job_id)
+            now = time.time()
+            show(moment(job, since, now, target.time_scale))
+            if over(job):
+                return job
+            if (job is None and now - since > PATIENCE_SECONDS) or (deadline and now > deadline):
+                return None
+            time.sleep(target.poll_seconds)
+    finally:
+        close()
+
+
+Show = Callable[[Moment], None]
+
+
+def _live(console: Console) -> tuple[Show, Callable[[], None]]:
+    progress = Progress(
+        SpinnerColumn(finished_text=" "), BarColumn(24), TextColumn("{task.description}"), console=console
+    )
+    task = progress.add_task("", total=1.0)
+    progress.start()
+
+    def show(now: Moment) -> None:
+        progress.update(task, description=now.text(), completed=now.share)
+
+    return show, progress.stop
+
+
+def _plain(console: Console) -> tuple[Show, Callable[[], None]]:
+    # A log file gets a line for each change, and one now and then so that nobody thinks it hangs.
+    last: list[Moment] = []
+
+    def show(now: Moment) -> None:
+        if not last or last[-1].state != now.state or now.elapsed - last[-1].elapsed >= 10:
+            last.append(now)
+            console.print(f"  {now.text()}", highlight=False, markup=False)
+
+    return show, lambda: None
+
+
+def reason(job: Job) -> str:
+    """Why there is no video, in words."""
+    said = job.error["message"] if job.error else "no reason was recorded"
+    if job.state in WAITING_FOR_A_PERSON:
+        return f"job {job.job_id} is {job.state.value} and waits for a person: {said}"
+    return f"job {job.job_id} is {job.state.value}: {said}"

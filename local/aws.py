@@ -1,0 +1,109 @@
+"""The embedded AWS: clients that see nothing of the person's own AWS settings, and the few calls on it."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import httpx
+from boto3.session import Session
+from botocore.config import Config
+
+REGION = "us-east-1"
+NO_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # whatever: it checks none
+
+
+def exports(endpoint: str) -> dict[str, str]:
+    """The variables that point an AWS client at the local stack."""
+    return {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": REGION, **_CREDENTIALS}
+
+
+def environment(endpoint: str) -> dict[str, str]:
+    """The same for a program that must not look into the person's AWS files either."""
+    return {**exports(endpoint), **NO_FILES}
+
+
+@cache
+def client(endpoint: str, service: str) -> Any:
+    """A client of the local stack's service."""
+    with _without_ambient_settings():
+        session = Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)  # noqa: S106
+        return session.client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=endpoint,
+            config=Config(
+                connect_timeout=2,
+                read_timeout=20,
+                retries={"mode": "standard", "total_max_attempts": 2},
+                signature_version="s3v4" if service == "s3" else None,
+                s3={"addressing_style": "path"},
+                proxies={},
+            ),
+        )
+
+
+@contextlib.contextmanager
+def _without_ambient_settings() -> Iterator[None]:
+    # botocore reads AWS_PROFILE, AWS_CA_BUNDLE and forty more when a client is made, whatever its
+    # arguments: a stale profile name alone would end in ProfileNotFound.
+    ambient = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    for name in ambient:
+        del os.environ[name]
+    os.environ.update(NO_FILES)
+    try:
+        yield
+    finally:
+        for name in NO_FILES:
+            del os.environ[name]
+        os.environ.update(ambient)
+
+
+def scale_waits(endpoint: str, scale: float) -> None:
+    """Make the workflow's waits that much shorter."""
+    answer = httpx.post(f"{endpoint}/_ministack/config", json={"stepfunctions._SFN_WAIT_SCALE": scale}, trust_env=False)
+    answer.raise_for_status()
+
+
+def create_secret(endpoint: str, name: str, value: str) -> str:
+    """Put the provider's key where the functions look for it; the secret's ARN."""
+    return str(client(endpoint, "secretsmanager").create_secret(Name=name, SecretString=value)["ARN"])
+
+
+def create_bucket(endpoint: str, name: str) -> None:
+    """A bucket for what a deployment uploads."""
+    client(endpoint, "s3").create_bucket(Bucket=name)
+
+
+def stack_outputs(endpoint: str, stack: str) -> dict[str, str]:
+    """A deployed stack's outputs."""
+    answer = client(endpoint, "cloudformation").describe_stacks(StackName=stack)
+    return {item["OutputKey"]: item["OutputValue"] for item in answer["Stacks"][0]["Outputs"]}
+
+
+def api_key(endpoint: str, key_id: str) -> str:
+    """The API key's value."""
+    return str(client(endpoint, "apigateway").get_api_key(apiKey=key_id, includeValue=True)["value"])
+
+
+def subscribe_queue(endpoint: str, topic: str, name: str) -> str:
+    """The address of a new queue that gets every notification."""
+    sqs = client(endpoint, "sqs")
+    url = str(sqs.create_queue(QueueName=name)["QueueUrl"])
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    client(endpoint, "sns").subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
+    )
+    return url
+
+
+def notification(endpoint: str, queue_url: str) -> dict[str, Any] | None:
+    """The next notification as machines get it, taken off the queue; None after a moment without one."""
+    sqs = client(endpoint, "sqs")
+    answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=1, WaitTimeSeconds=1)
+    for message in answer.get("Messages", []):
+        sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return dict(json.loads(message["Body"]))
+    return None

@@ -1,0 +1,243 @@
+"""The programs that a local stack is made with: each one started, recorded, waited for.
+
+home/pids.json      what runs; there from the first start on, so that `down` always finds it
+home/tmp/           the emulator's scratch space
+home/*.log          what the emulator, the stand-in, the build and the deployment said
+ROOT/.seedance/build/<digest>/   `sam build`'s result for one state of the template and the layer
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+
+from local import aws, processes
+from local.options import Provider, StackError, scale_text
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / ".seedance"
+STACK_NAME = "seedance"
+ARTIFACTS = f"{STACK_NAME}-artifacts"
+"""The bucket through which a deployment goes."""
+
+TITLES = {"emulator": "the local AWS", "sandbox": "the provider's stand-in"}
+_MARKS = {"emulator": "ministack", "sandbox": "local.sandbox"}
+"""What is part of their command lines (the tools' names are): a pid alone may belong to somebody else by now."""
+
+_BIN = Path(sys.executable).parent
+_BUILDS = HOME / "build"
+_OLD_BUILD_SECONDS = 3600
+_READY_SECONDS = 20.0
+_BUILD_SECONDS = 300.0
+_DEPLOY_SECONDS = 180.0
+_CONCURRENT_WORKERS = 24
+"""The emulator's cap on concurrent functions: each is a Python process, and without a cap memory runs out."""
+
+
+class Launch:
+    """What one ``up`` starts, on record from the moment that it runs."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.pids: dict[str, int] = {}
+        shutil.rmtree(home / "tmp", ignore_errors=True)
+        (home / "tmp").mkdir(parents=True)
+        self._record()
+
+    def start(self, name: str, command: Sequence[str | Path], env: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Start a program under that name."""
+        with processes.uninterrupted():
+            child = processes.start(command, env=env, cwd=ROOT, log=self.log(name))
+            self.pids[name] = child.pid
+            self._record()
+        return child
+
+    def finish(self, name: str, child: subprocess.Popen[bytes], seconds: float) -> None:
+        """Wait for a program to end well. Raises StackError with its last words."""
+        try:
+            code = child.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise StackError(f"`{name}` did not end within {seconds:.0f} s{self._said(name)}") from None
+        del self.pids[name]
+        self._record()
+        if code != 0:
+            raise StackError(f"`{name}` failed{self._said(name)}")
+
+    def until(self, name: str, child: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+        """Wait for a server to be ready. Raises StackError with its last words."""
+        deadline = time.monotonic() + _READY_SECONDS
+        while not ready():
+            if child.poll() is not None:
+                raise StackError(f"{TITLES[name]} ended at its start{self._said(name)}")
+            if time.monotonic() > deadline:
+                raise StackError(f"{TITLES[name]} was not ready within {_READY_SECONDS:.0f} s{self._said(name)}")
+            time.sleep(0.05)
+
+    def log(self, name: str) -> Path:
+        """Where a program's words are kept."""
+        return self.home / f"{name.replace(' ', '-')}.log"
+
+    def _said(self, name: str) -> str:
+        return f"; {self.log(name)} ends with:\n{processes.tail(self.log(name))}"
+
+    def _record(self) -> None:
+        write_json(self.home / "pids.json", self.pids)
+
+
+def start_emulator(launch: Launch, port: int, provider: Provider) -> Callable[[], None]:
+    """Start the local AWS; the call waits until it is ready."""
+    env = _minimal_environment(launch.home) | {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "IOT_MTLS_ENABLED": "false",  # else it also listens on 8883
+        "LAMBDA_ACCOUNT_CONCURRENCY": str(_CONCURRENT_WORKERS),
+    }
+    if not provider.is_sandbox:
+        # Who reaches the outside through a proxy reaches the provider through it, too.
+        ways = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+        env |= {name: value for name, value in os.environ.items() if name.upper() in ways}
+        env["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"]))
+    child = launch.start("emulator", [_BIN / "ministack"], env)
+    url = f"http://127.0.0.1:{port}/_ministack/health"
+    return lambda: launch.until("emulator", child, lambda: answers(url))
+
+
+def start_sandbox(launch: Launch, scale: float, provider: Provider) -> Provider:
+    """Start the provider's stand-in; the provider, complete with address and key."""
+    key = f"SG_{secrets.token_hex(8)}"
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "local.sandbox",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--api-key",
+        key,
+    ]
+    env = _minimal_environment(launch.home)
+    child = launch.start("sandbox", [*command, "--time-scale", scale_text(scale)], env)
+    ready = "sandbox ready on "
+
+    def address() -> str:
+        said = launch.log("sandbox").read_text(errors="replace").splitlines(keepends=True)
+        line = next((line for line in said if line.startswith(ready) and line.endswith("\n")), "")
+        return line.removeprefix(ready).strip()
+
+    launch.until("sandbox", child, lambda: bool(address()))
+    return replace(provider, key=key, base_url=address())
+
+
+@contextlib.contextmanager
+def building(launch: Launch) -> Iterator[Callable[[], Path]]:
+    """Build while the block runs, unless this state of the code is built; the call waits for the template."""
+    result = _BUILDS / build_digest(ROOT)
+    if (result / "template.yaml").exists():
+        yield lambda: result / "template.yaml"
+        return
+    # Built beside its place and moved there whole: two stacks may build at the same time.
+    beside = _BUILDS / f"new-{os.getpid()}"
+    command: list[str | Path] = [_BIN / "sam", "build", "--template-file", ROOT / "template.yaml"]
+    command += ["--build-dir", beside]
+    child = launch.start("sam build", command, _build_environment())
+
+    def template() -> Path:
+        launch.finish("sam build", child, _BUILD_SECONDS)
+        with contextlib.suppress(OSError):  # somebody else was faster, with the same result
+            beside.rename(result)
+        for old in _BUILDS.iterdir():
+            if old.is_dir() and old != result and time.time() - old.stat().st_mtime > _OLD_BUILD_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+        return result / "template.yaml"
+
+    try:
+        yield template
+    finally:
+        if child.poll() is None:
+            processes.stop(child.pid)
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def build_digest(root: Path) -> str:
+    """Names a state of what `sam build` reads: the template, the layer, and the Python it is built for."""
+    digest = hashlib.sha256(f"{sys.version} {sys.platform} {os.uname().machine}".encode())
+    layer = root / "layers" / "common"
+    files = [path for path in layer.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    for path in [root / "template.yaml", *sorted(files)]:
+        digest.update(f"\0{path.relative_to(root)}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def deploy(launch: Launch, endpoint: str, template: Path, parameters: dict[str, str]) -> None:
+    """`sam deploy`, as to AWS."""
+    command: list[str | Path] = [_BIN / "sam", "deploy", "--template-file", template]
+    command += ["--stack-name", STACK_NAME, "--s3-bucket", ARTIFACTS, "--capabilities", "CAPABILITY_IAM"]
+    # A section that samconfig.toml has not: what people set there is for AWS.
+    command += ["--config-env", "local", "--no-confirm-changeset", "--no-progressbar"]
+    command += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
+    env = _minimal_environment(launch.home) | aws.environment(endpoint)
+    env |= {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "1"}
+    launch.finish("sam deploy", launch.start("sam deploy", command, env), _DEPLOY_SECONDS)
+
+
+def _minimal_environment(home: Path) -> dict[str, str]:
+    # Next to nothing of the person's: the emulator hands its own environment on to the functions, where
+    # a forgotten AWS_PROFILE or AWS_ENDPOINT_URL would win over the stack's.
+    return {
+        "PATH": f"{_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "HOME": os.environ.get("HOME", str(home)),
+        "TMPDIR": str((home / "tmp").resolve()),
+        "LANG": "C.UTF-8",
+    }
+
+
+def _build_environment() -> dict[str, str]:
+    # pip needs the person's proxies and indexes. The layer's `make` must not take ours for its parent.
+    foreign = ("AWS_", "SAM_", "MAKE", "MFLAGS", "PYTHON", "SEGMIND_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    env["PATH"] = f"{_BIN}{os.pathsep}{env.get('PATH', os.defpath)}"
+    # By name, found through the path: `make` splits a path with spaces in it.
+    return env | {"PYTHON": Path(sys.executable).name, "LAYER_TARGET": "host", "SAM_CLI_TELEMETRY": "0", **aws.NO_FILES}
+
+
+def running(pids: dict[str, int]) -> dict[str, int]:
+    """Those of the programs that still run."""
+    return {name: pid for name, pid in pids.items() if processes.is_running(pid, _MARKS.get(name, name))}
+
+
+def recorded(home: Path) -> dict[str, int]:
+    """The programs on record, by name."""
+    try:
+        pids = json.loads((home / "pids.json").read_text())
+        return {str(name): int(pid) for name, pid in pids.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def answers(url: str) -> bool:
+    """Whether a server gives any sensible answer."""
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a file that only its owner reads, moved into place: nobody sees half of it."""
+    beside = path.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    beside.touch(mode=0o600)
+    beside.write_text(json.dumps(value, indent=2) + "\n")
+    beside.rename(path)

@@ -1,0 +1,123 @@
+"""What a local stack is asked to be, checked before anything is started. Pure."""
+
+import ipaddress
+import math
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+DEFAULT_PORT = 4566
+"""Where emulators of AWS are looked for by custom."""
+
+KEY_VARIABLE = "SEGMIND_API_KEY"
+SECRET_NAME = "segmind-api-key"  # noqa: S105 - a name, not a secret
+
+_KEY = re.compile(r"SG_[0-9a-fA-F]{16}")
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?")
+_SMALLEST_SCALE = 0.001
+
+
+class StackError(Exception):
+    """Why there is no stack, or no answer from it, in a sentence for the person who asked."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Who makes the videos. ``base_url`` is None for the stand-in before it runs, and for Segmind itself."""
+
+    name: str
+    key: str | None = None
+    base_url: str | None = None
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether it is the stand-in that the stack starts and stops itself."""
+        return self.name == "sandbox"
+
+    @property
+    def text(self) -> str:
+        """What ``--provider`` was given for it."""
+        return self.base_url if self.name == "url" and self.base_url else self.name
+
+    @property
+    def delivery(self) -> str:
+        """How it gets an image: a link into a bucket on this machine works from this machine only."""
+        if self.is_sandbox or (self.base_url and _is_loopback(self.base_url)):
+            return "link"
+        return "upload"
+
+
+def choose_provider(text: str, environ: Mapping[str, str], time_scale: float) -> Provider:
+    """The provider that ``--provider`` names. Raises StackError when it can't be used like that."""
+    check_time_scale(time_scale)
+    if text == "sandbox":
+        return Provider("sandbox")
+    if text == "segmind":
+        if time_scale != 1:
+            raise StackError(
+                "--time-scale works with a stand-in only: Segmind itself runs at its own speed, and "
+                "deadlines that run faster would give up on videos that are paid for"
+            )
+        return Provider("segmind", key=_key(environ))
+    url = urlsplit(text)
+    try:
+        # The template takes no more than that for a host; IPv6 addresses in brackets are left out with it.
+        valid = url.scheme in ("http", "https") and _HOST.fullmatch(url.netloc) and url.port != 0
+    except ValueError:  # a port that is no number
+        valid = False
+    if not valid or url.path.strip("/") or url.query or url.fragment:
+        raise StackError(
+            f"--provider {text!r} is none of sandbox, segmind and a base URL such as http://127.0.0.1:8080 (no path)"
+        )
+    return Provider("url", key=_key(environ), base_url=f"{url.scheme}://{url.netloc}")
+
+
+def check_time_scale(scale: float) -> None:
+    """Raise StackError for a scale that the template would not take."""
+    if not math.isfinite(scale) or not _SMALLEST_SCALE <= scale <= 1:
+        raise StackError(f"--time-scale must be from {_SMALLEST_SCALE} to 1 (0.1 runs ten times faster), not {scale:g}")
+
+
+def template_parameters(provider: Provider, time_scale: float, secret: str) -> dict[str, str]:
+    """The template's parameters for a local stack; what is left out keeps its default."""
+    parameters = {
+        "Runtime": f"python3.{min(sys.version_info.minor, 13)}",
+        "Architecture": "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64",
+        "SegmindApiKeySecretArn": secret,
+        "ImageDelivery": provider.delivery,
+        "TimeScale": scale_text(time_scale),
+    }
+    if provider.base_url:
+        parameters |= {
+            "SegmindBaseUrl": provider.base_url,
+            "SegmindUploadUrl": provider.base_url,
+            "SegmindMediaHosts": urlsplit(provider.base_url).netloc,
+        }
+    return parameters
+
+
+def scale_text(scale: float) -> str:
+    """The scale as the template's pattern wants it: ``1`` or ``0.05``, never ``5e-02``."""
+    return f"{scale:.6f}".rstrip("0").rstrip(".")
+
+
+def _key(environ: Mapping[str, str]) -> str:
+    key = environ.get(KEY_VARIABLE, "").strip()
+    if not key:
+        raise StackError(f"{KEY_VARIABLE} is not set; export the provider's key, or use --provider sandbox")
+    if not _KEY.fullmatch(key):
+        raise StackError(f"{KEY_VARIABLE} does not look like a key: it must be SG_ and 16 hex digits")
+    return key
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,133 @@
+"""What the commands do to a stack, on moto and on a wire in the API's place."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from seedance.job import Job, State, upload_job_id
+
+from cli import actions
+from cli.requests import Wish
+from cli.target import CommandError, Target
+
+UPLOADS, VIDEOS = "uploads-of-cli", "videos-of-cli"
+API = "https://api.example/v1"
+
+
+@pytest.fixture
+def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """A stack on AWS that is moto."""
+    s3 = world.aws["s3"]
+    for bucket in (UPLOADS, VIDEOS):
+        where = {"LocationConstraint": s3.meta.region_name}
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+    s3.put_bucket_versioning(Bucket=UPLOADS, VersioningConfiguration={"Status": "Enabled"})
+    made = Target({"UploadBucketName": UPLOADS, "ApiUrl": API, "ApiKeyId": "id"})
+    monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
+    made.__dict__["api_key"] = "key-of-the-api"
+    line = httpx.MockTransport(world.wire)
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: line.handle_request(request))
+    return made
+
+
+@pytest.fixture
+def image(tmp_path: Path, png: bytes) -> Path:
+    file = tmp_path / "red shoe.png"
+    file.write_bytes(png)
+    return file
+
+
+def accepted() -> httpx.Response:
+    return httpx.Response(202, json={"job_id": "api-1", "state": "RECEIVED"})
+
+
+def test_a_dropped_image_lies_where_the_pipeline_looks(world: Any, target: Target, image: Path) -> None:
+    job_id = actions.drop(target, image, "image/png", Wish(prompt="größer", parameters={"duration": "5"}))
+
+    stored = world.aws["s3"].head_object(Bucket=UPLOADS, Key="uploads/red shoe.png")
+    assert stored["ContentType"] == "image/png"
+    assert stored["Metadata"] == {"prompt": "=?utf-8?b?Z3LDtsOfZXI=?=", "duration": "5"}
+    assert job_id == upload_job_id(UPLOADS, "uploads/red shoe.png", stored["VersionId"])
+
+
+def test_an_unversioned_bucket_gives_no_job_id(world: Any, target: Target, image: Path) -> None:
+    target.outputs["UploadBucketName"] = VIDEOS
+    with pytest.raises(CommandError, match="keeps no versions"):
+        actions.drop(target, image, "image/png", Wish())
+
+
+def test_a_call_has_key_and_body(world: Any, target: Target) -> None:
+    world.wire.will(accepted())
+    assert actions.submit(target, Wish(prompt="turn"), None, "once") == "api-1"
+    request = world.wire.requests[0]
+    assert str(request.url) == f"{API}/videos"
+    assert request.headers["x-api-key"] == "key-of-the-api"
+    assert request.headers["idempotency-key"] == "once"
+    assert world.wire.body() == {"prompt": "turn"}
+
+
+def test_a_call_with_an_address_passes_it_on(world: Any, target: Target) -> None:
+    world.wire.will(accepted())
+    actions.submit(target, Wish(prompt="turn"), "https://shop.example/shoe.jpg", None)
+    assert world.wire.body()["image"] == "https://shop.example/shoe.jpg"
+    assert "idempotency-key" not in world.wire.requests[0].headers
+
+
+def test_a_call_with_a_file_puts_it_where_it_starts_no_second_job(world: Any, target: Target, image: Path) -> None:
+    world.wire.will(accepted())
+    actions.submit(target, Wish(prompt="turn"), str(image), None)
+    assert world.wire.body()["image_key"] == "images/red shoe.png"
+    assert world.aws["s3"].head_object(Bucket=UPLOADS, Key="images/red shoe.png")["ContentLength"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (httpx.Response(422, json={"error": {"field": "duration", "message": "must be 5 or 10"}}), "must be 5 or 10"),
+        (httpx.Response(403, json={"message": "Forbidden"}), "Forbidden"),
+        (httpx.Response(502, text="<html>bad gateway"), "<html>bad gateway"),
+        (httpx.Response(500, json=["odd"]), "odd"),
+    ],
+)
+def test_a_refusal_is_said_in_the_apis_words(world: Any, target: Target, answer: httpx.Response, says: str) -> None:
+    world.wire.will(answer)
+    with pytest.raises(CommandError, match=rf"refused \({answer.status_code}\): .*{says}"):
+        actions.submit(target, Wish(prompt="turn"), None, None)
+
+
+@pytest.fixture
+def finished(world: Any, target: Target, make_job: Callable[..., Job]) -> Job:
+    content = b"the video"
+    world.aws["s3"].put_object(Bucket=VIDEOS, Key="videos/v.mp4", Body=content)
+    video = {"bucket": VIDEOS, "key": "videos/v.mp4", "bytes": len(content)}
+    return make_job(State.COMPLETED, video=video | {"sha256": hashlib.sha256(content).hexdigest()})
+
+
+def test_a_video_is_fetched_whole(target: Target, finished: Job, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert actions.fetch(target, finished, tmp_path / "out" / "v.mp4") == 9
+    assert [(p.name, p.read_bytes()) for p in (tmp_path / "out").iterdir()] == [("v.mp4", b"the video")]
+
+
+def test_a_video_that_is_not_what_was_stored_is_not_kept(target: Target, finished: Job, tmp_path: Path) -> None:
+    assert finished.video
+    finished.video["sha256"] = "0" * 64
+    (tmp_path / "v.mp4").write_bytes(b"an older one")
+    with pytest.raises(CommandError, match="SHA-256 differs"):
+        actions.fetch(target, finished, tmp_path / "v.mp4")
+    assert (tmp_path / "v.mp4").read_bytes() == b"an older one"
+    assert not (tmp_path / ".v.mp4.part").exists()
+
+
+def test_there_is_no_video_before_the_end(target: Target, make_job: Callable[..., Job], tmp_path: Path) -> None:
+    failed = make_job(State.FAILED, error={"code": "X", "message": "blocked"})
+    with pytest.raises(CommandError, match="has no video; it is FAILED: blocked"):
+        actions.fetch(target, failed, tmp_path / "v.mp4")
+
+
+def test_a_folder_that_is_not_there_is_named(target: Target, finished: Job, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"there is no folder .*nowhere"):
+        actions.fetch(target, finished, tmp_path / "nowhere" / "v.mp4")

@@ -1,0 +1,321 @@
+"""The command line as people meet it: each mistake is one sentence and an exit code, never a traceback."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from seedance.job import Job, State
+from typer.testing import CliRunner, Result
+
+from cli import actions, main, watch
+from cli.demo import DemoFailed, play
+from cli.main import app
+from cli.target import CommandError, Target, find, home
+from local import launch, processes
+from local import stack as local_stack
+from local.stack import Stack
+
+STACK = Stack(
+    endpoint_url="http://127.0.0.1:4566",
+    outputs={"JobTableName": "jobs", "UploadBucketName": "uploads", "ApiUrl": "http://127.0.0.1:4566/v1"},
+    api_key="key",
+    pids={"emulator": 11},
+    time_scale=0.1,
+)
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty state directory, and nothing of the person's."""
+    monkeypatch.setenv("SEEDANCE_HOME", str(tmp_path))
+    for name in ("SEEDANCE_STACK", "SEGMIND_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def run(state: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    for console in ("out", "err"):
+        monkeypatch.setattr(getattr(main, console), "_width", 500)
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(app, arguments)
+
+    return invoke
+
+
+@pytest.fixture
+def records(state: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
+    """A stack that is up, with these jobs in its table."""
+    launch.write_json(state / "outputs.json", asdict(STACK))
+    monkeypatch.setattr(processes, "command_line", lambda _: "python ministack")
+    monkeypatch.setattr(launch, "answers", lambda _: True)
+    jobs: dict[str, Job] = {}
+
+    class Table:
+        def get(self, job_id: str) -> Job | None:
+            return jobs.get(job_id)
+
+        def newest(self, wanted: State, limit: int) -> list[Job]:
+            return [job for job in jobs.values() if job.state is wanted][:limit]
+
+    monkeypatch.setattr(Target, "jobs", Table())
+    monkeypatch.setattr(Target, "poll_seconds", 0.0)
+    return jobs
+
+
+@pytest.fixture
+def image(tmp_path: Path, png: bytes) -> str:
+    file = tmp_path / "shoe.png"
+    file.write_bytes(png)
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["status", "up-1"], "no local stack is up; run `seedance up`"),
+        (["list"], "no local stack is up"),
+        (["get", "up-1"], "no local stack is up"),
+        (["drop", "IMAGE"], "no local stack is up"),
+        (["submit", "--prompt", "turn"], "no local stack is up"),
+        (["drop", "no-such.jpg"], "no-such.jpg can't be read: no such file"),
+        (["drop", __file__], "is not an image"),
+        (["drop", "IMAGE", "--model", "seedance-por"], "did you mean seedance-pro?"),
+        (["drop", "IMAGE", "--set", "durration=5"], "did you mean duration?"),
+        (["drop", "IMAGE", "--set", "duration"], "must be key=value"),
+        (["models", "seedance-por"], "did you mean seedance-pro?"),
+        (["up", "--provider", "segmind"], "SEGMIND_API_KEY is not set"),
+        (["up", "--provider", "nobody"], "none of sandbox, segmind and a base URL"),
+        (["up", "--time-scale", "7"], "must be from 0.001 to 1"),
+        (["list", "--outputs", __file__], "is no outputs file of a local stack"),
+        (["list", "--outputs", "x", "--stack", "y"], "give one of the two"),
+    ],
+)
+def test_a_mistake_is_one_sentence(run: Run, image: str, arguments: list[str], says: str) -> None:
+    result = run(*[image if argument == "IMAGE" else argument for argument in arguments])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("arguments", [["up", "--port", "70000"], ["nonsense"], ["drop"], ["list", "--state", "odd"]])
+def test_a_wrong_usage_exits_with_two(run: Run, arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_an_unknown_job_is_named(run: Run, records: dict[str, Job]) -> None:
+    for command in ("status", "get"):
+        result = run(command, "up-404")
+        assert (result.exit_code, result.stderr) == (
+            1,
+            "error: there is no job up-404; `seedance list` shows the newest\n",
+        )
+
+
+def test_half_a_stack_is_named(run: Run, records: dict[str, Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "answers", lambda _: False)
+    assert "the local AWS does not answer; run `seedance down`, then" in run("list").stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            ClientError({"Error": {"Code": "403", "Message": "not [yours]"}}, "PutObject"),
+            "AWS refused PutObject: not [yours]",
+        ),
+        (
+            EndpointConnectionError(endpoint_url="http://127.0.0.1:4566"),
+            "the stack can't be reached: Could not connect",
+        ),
+        (PermissionError(13, "Permission denied", "/v.mp4"), "/v.mp4: Permission denied"),
+    ],
+)
+@pytest.mark.usefixtures("records")
+def test_what_goes_wrong_on_the_way_is_a_sentence(
+    run: Run, image: str, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
+    def fails(*_: object) -> str:
+        raise error
+
+    monkeypatch.setattr(actions, "drop", fails)
+    result = run("drop", image)
+    assert (result.exit_code, result.stderr) == (1, f"error: {result.stderr[7:]}")
+    assert says in result.stderr
+
+
+def test_ctrl_c_is_130(run: Run, records: dict[str, Job], image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(actions, "drop", interrupted)
+    assert run("drop", image).exit_code == 130
+
+
+@pytest.fixture
+def dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "drop", lambda *_: "up-1")
+
+
+@pytest.mark.usefixtures("dropped")
+class TestDropAndWait:
+    def test_a_video_is_exit_zero(self, run: Run, records: dict[str, Job], image: str, make_job: Any) -> None:
+        video = {"bucket": "videos", "key": "videos/shoe/up-1.mp4"}
+        records["up-1"] = make_job(State.COMPLETED, video=video, cost_usd=0.25)
+        result = run("drop", image, "--wait")
+        assert result.exit_code == 0
+        assert "s3://videos/videos/shoe/up-1.mp4" in result.stdout
+        assert "it cost $0.25; `seedance get up-1` fetches it" in result.stdout
+
+    @pytest.mark.parametrize("end", [State.FAILED, State.EXPIRED, State.REJECTED, State.HELD, State.UNCERTAIN])
+    def test_no_video_is_exit_one_and_why(
+        self, run: Run, records: dict[str, Job], image: str, make_job: Any, end: State
+    ) -> None:
+        records["up-1"] = make_job(end, error={"code": "X", "message": "the picture was blocked"})
+        result = run("drop", image, "--wait")
+        assert result.exit_code == 1
+        assert f"error: job up-1 is {end}" in result.stderr
+        assert "the picture was blocked" in result.stderr
+
+    def test_ctrl_c_says_that_the_job_goes_on(
+        self, run: Run, records: dict[str, Job], image: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(watch, "follow", interrupted)
+        result = run("drop", image, "--wait")
+        assert result.exit_code == 130
+        assert "the job goes on: `seedance status up-1`" in result.stderr
+
+    def test_without_waiting_it_says_how_to_look(self, run: Run, records: dict[str, Job], image: str) -> None:
+        result = run("drop", image)
+        assert result.exit_code == 0
+        assert "job up-1\n`seedance status up-1`" in result.stdout
+
+
+def test_models_are_json_schema(run: Run) -> None:
+    models = json.loads(run("models").stdout)
+    assert len(models) == 5
+    assert all(model["parameters"]["properties"]["prompt"] for model in models)
+    assert [model["model"] for model in json.loads(run("models", "seedance-pro").stdout)] == ["seedance-pro"]
+
+
+def test_the_newest_jobs_come_first(run: Run, records: dict[str, Job], make_job: Any) -> None:
+    for number, state in enumerate((State.COMPLETED, State.QUEUED, State.COMPLETED)):
+        records[f"up-{number}"] = make_job(state, job_id=f"up-{number}", created_at=1000.0 + number)
+    assert [line.split()[0] for line in run("list").stdout.splitlines()[1:]] == ["up-2", "up-1", "up-0"]
+    assert len(run("list", "--limit", "1").stdout.splitlines()) == 2
+    assert [line.split()[0] for line in run("list", "--state", "queued").stdout.splitlines()[1:]] == ["up-1"]
+
+
+def test_no_jobs_is_no_error(run: Run, records: dict[str, Job]) -> None:
+    assert run("list").stdout == "no jobs yet\n"
+
+
+def test_a_job_is_shown_whole(run: Run, records: dict[str, Job], make_job: Any) -> None:
+    records["up-1"] = make_job(State.FAILED, error={"code": "X", "message": "blocked: [nsfw]"})
+    shown = run("status", "up-1").stdout
+    assert "FAILED" in shown
+    assert "blocked: [nsfw]" in shown
+    assert json.loads(run("status", "up-1", "--json").stdout)["parameters"]["prompt"] == "a shoe turns"
+
+
+def test_down_can_be_repeated(run: Run) -> None:
+    assert run("down").stdout == "nothing was running\n"
+
+
+def test_up_prints_what_comes_next(run: Run, records: dict[str, Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    shown = run("up").stdout
+    assert "already up at http://127.0.0.1:4566" in shown
+    assert "export AWS_ENDPOINT_URL=http://127.0.0.1:4566" in shown
+    assert "unset AWS_PROFILE" in shown
+    assert "seedance drop local/sample/product.jpg --wait" in shown
+
+
+def test_a_failed_demo_says_which_promise_was_broken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise DemoFailed("no notification of job up-1 came within 30 s")
+
+    monkeypatch.setattr(main, "run_demo", fails)
+    result = run("demo")
+    assert (result.exit_code, result.stderr) == (1, "error: no notification of job up-1 came within 30 s\n")
+
+
+def test_a_video_is_played_to_its_end(tmp_path: Path, mp4: bytes) -> None:
+    (tmp_path / "v.mp4").write_bytes(mp4)
+    played = play(tmp_path / "v.mp4")
+    assert (played.width, played.height, played.frames, played.seconds) == (16, 16, 4, 1.0)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"])
+def test_what_does_not_play_fails_the_demo(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "v.mp4").write_bytes(content)
+    with pytest.raises(DemoFailed, match="does not play"):
+        play(tmp_path / "v.mp4")
+
+
+def test_the_nearest_stack_upward_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEEDANCE_HOME", raising=False)
+    (tmp_path / "project" / ".seedance").mkdir(parents=True)
+    (tmp_path / "project" / "photos" / "raw").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project" / "photos" / "raw")
+    (tmp_path / "project" / ".seedance" / "outputs.json").touch()
+    assert home() == tmp_path / "project" / ".seedance"
+    monkeypatch.setenv("SEEDANCE_HOME", str(tmp_path))
+    assert home() == tmp_path
+
+
+def test_without_a_stack_upward_the_checkouts_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEEDANCE_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert home() == local_stack.HOME
+
+
+class CloudFormation:
+    """An account with one stack in it."""
+
+    def client(self, service: str) -> "CloudFormation":
+        assert service == "cloudformation"
+        return self
+
+    def describe_stacks(self, **call: str) -> dict[str, Any]:
+        if call["StackName"] == "locked":
+            raise NoCredentialsError
+        if call["StackName"] != "shop":
+            message = f"Stack with id {call['StackName']} does not exist"
+            raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, "DescribeStacks")
+        return {"Stacks": [{"Outputs": [{"OutputKey": "JobTableName", "OutputValue": "jobs"}]}]}
+
+
+def test_a_stack_on_aws_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.target.Session", CloudFormation)
+    stack = find("shop", None)
+    assert stack.output("JobTableName") == "jobs"
+    assert (stack.local, stack.time_scale) == (None, 1.0)
+    with pytest.raises(CommandError, match="the stack has no output ApiUrl"):
+        stack.output("ApiUrl")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("other", "stack other: Stack with id other does not exist"), ("locked", "Unable to locate credentials")],
+)
+def test_a_stack_on_aws_that_is_not_found_is_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, says: str
+) -> None:
+    monkeypatch.setattr("cli.target.Session", CloudFormation)
+    monkeypatch.setenv("SEEDANCE_STACK", name)
+    result = run("list")
+    assert (result.exit_code, says in result.stderr) == (1, True)

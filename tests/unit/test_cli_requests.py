@@ -1,0 +1,151 @@
+"""What is typed becomes metadata or a body, and what the stack would refuse is refused here."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from seedance import intake
+from seedance.errors import InvalidRequest
+
+from cli.requests import METADATA_LIMIT, Wish, header_text, image_type, read_settings
+
+DEFAULTS = intake.Defaults("seedance-1.0-pro-fast", "a default", "v2")
+TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from("\t\n"), min_size=1, max_size=200)
+
+
+@given(TEXT.filter(str.strip))
+def test_a_prompt_arrives_as_it_was_typed(prompt: str) -> None:
+    sent = header_text(prompt)
+    assert sent.isascii()
+    assert sent.isprintable()
+    arrived = intake.upload_request({"prompt": sent}, DEFAULTS).parameters["prompt"]
+    assert arrived == prompt.strip()
+
+
+@given(TEXT)
+def test_no_word_is_longer_than_the_standard_allows(prompt: str) -> None:
+    sent = header_text(prompt)
+    assert sent == prompt or all(len(word) <= 75 for word in sent.split(" "))
+
+
+def test_plain_text_is_left_alone() -> None:
+    assert header_text("A red shoe turns, 50% slower = better?") == "A red shoe turns, 50% slower = better?"
+
+
+def test_metadata_has_what_was_asked_and_nothing_else() -> None:
+    wish = Wish(prompt="turn", model="seedance-pro", parameters={"duration": "10", "camera_fixed": "true"})
+    assert wish.metadata() == {
+        "model": "seedance-pro",
+        "prompt": "turn",
+        "duration": "10",
+        "camera_fixed": "true",
+    }
+    assert Wish().metadata() == {}
+
+
+def test_metadata_means_to_the_stack_what_it_meant_here() -> None:
+    wish = Wish(prompt="größer", model="seedance-1.5-pro", transport="v2", parameters={"duration": "7", "audio": "no"})
+    request = intake.upload_request(wish.metadata(), DEFAULTS)
+    assert request.model.slug == "seedance-1.5-pro"
+    assert request.parameters["prompt"] == "größer"
+    assert request.parameters["duration"] == 7
+    assert request.parameters["generate_audio"] is False
+
+
+def test_what_s3_cannot_hold_is_refused_with_a_way_out() -> None:
+    Wish(prompt="x" * (METADATA_LIMIT - len("prompt"))).metadata()
+    with pytest.raises(InvalidRequest, match="seedance submit --image"):
+        Wish(prompt="x" * (METADATA_LIMIT - len("prompt") + 1)).metadata()
+
+
+def test_a_body_has_what_was_asked_and_nothing_else() -> None:
+    wish = Wish(prompt="turn", model="seedance-pro", transport="v1", parameters={"duration": "10"})
+    assert wish.body() == {
+        "model": "seedance-pro",
+        "transport": "v1",
+        "prompt": "turn",
+        "parameters": {"duration": "10"},
+    }
+    assert Wish(prompt="turn").body() == {"prompt": "turn"}
+
+
+@pytest.mark.parametrize(
+    ("wish", "says"),
+    [
+        (Wish(model="seedance-pr"), "did you mean seedance-pro"),
+        (Wish(model="seedance-pro", parameters={"durration": "5"}), "did you mean duration"),
+        (Wish(model="seedance-pro", parameters={"duration": "7"}), "duration: must be 5 or 10, not 7"),
+        (Wish(model="seedance-pro", parameters={"image_url": "http://x/a.jpg"}), "give one of the two"),
+        (Wish(model="seedance-pro", prompt=""), "prompt: must be text of 1 to"),
+        (Wish(parameters={"durration": "5"}), "durration is not a parameter of any model; did you mean duration"),
+        (Wish(parameters={"zzzz": "5"}), "`seedance models` shows them"),
+        (Wish(prompt="caf\udce9"), "prompt: is not UTF-8 text"),
+        (Wish(parameters={"seed": "\udce9"}), "seed: is not UTF-8 text"),
+    ],
+)
+def test_a_wrong_wish_is_refused_before_anything_is_sent(wish: Wish, says: str) -> None:
+    with pytest.raises(InvalidRequest, match=says):
+        wish.check(has_image=True)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        Wish(),
+        Wish(model="seedance-pro"),
+        Wish(model="seedance-2.0-fast", parameters={"duration": "-1", "audio": "true"}),
+        # Without a model it is the stack that knows what its own model takes.
+        Wish(parameters={"duration": "7"}),
+    ],
+)
+def test_a_good_wish_passes(wish: Wish) -> None:
+    wish.check(has_image=True)
+
+
+def test_settings_are_read() -> None:
+    given = ["duration=10", "aspect-ratio = 16:9", "image_url=http://x/?a=b"]
+    assert read_settings(given) == {"duration": "10", "aspect_ratio": "16:9", "image_url": "http://x/?a=b"}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "says"),
+    [
+        (["duration"], "must be key=value"),
+        (["=5"], "must be key=value"),
+        (["duration=5", "duration=10"], "duration is given twice"),
+        (["model=seedance-pro"], "has an option of its own: --model"),
+    ],
+)
+def test_settings_that_are_none_are_refused(pairs: list[str], says: str) -> None:
+    with pytest.raises(InvalidRequest, match=says):
+        read_settings(pairs)
+
+
+def test_an_image_is_known_by_its_bytes(tmp_path: Path, png: bytes) -> None:
+    image = tmp_path / "misnamed.txt"
+    image.write_bytes(png)
+    assert image_type(image) == "image/png"
+
+
+def test_the_sample_is_a_picture_that_the_stack_takes(root: Path) -> None:
+    sample = root / "local" / "sample" / "product.jpg"
+    assert image_type(sample) == "image/jpeg"
+    assert sample.stat().st_size < 200_000
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path, png: bytes) -> None:
+    (tmp_path / "page.png").write_text("<html>")
+    (tmp_path / "empty.png").touch()
+    with (tmp_path / "huge.png").open("wb") as huge:
+        huge.write(png)
+        huge.truncate(intake.MAX_IMAGE_BYTES + 1)
+    for name, says in (
+        ("page.png", "is not an image; JPEG, PNG"),
+        ("empty.png", "is not an image"),
+        ("none.png", "no such file"),
+        ("huge.png", "at most 30 are taken"),
+        (".", "is a directory"),
+    ):
+        with pytest.raises(InvalidRequest, match=says):
+            image_type(tmp_path / name)

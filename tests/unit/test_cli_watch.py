@@ -1,0 +1,134 @@
+"""A job's progress as people see it."""
+
+import io
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+from seedance.job import Job, State
+
+from cli import watch
+from cli.target import Target
+from cli.watch import Moment, moment, over, reason
+
+MakeJob = Callable[..., Job]
+
+
+def test_a_moment_before_the_job_is_there() -> None:
+    now = moment(None, since=100, now=102.5, scale=1)
+    assert now.text().startswith("WAITING")
+    assert now.text().endswith("2.5 s")
+
+
+def test_a_moment_of_a_job_is_in_this_machines_seconds(make_job: MakeJob) -> None:
+    job = make_job(State.PROCESSING, created_at=101.0, expected_seconds=49)
+    now = moment(job, since=100, now=102.5, scale=0.1)
+    assert now == Moment(State.PROCESSING, 2.5, pytest.approx(4.9))
+    assert now.text().startswith("PROCESSING being made")
+    assert now.text().endswith("2.5 s of about 5 s")
+
+
+def test_time_is_never_negative_when_clocks_differ(make_job: MakeJob) -> None:
+    assert moment(make_job(created_at=200.0), since=100, now=99, scale=1).elapsed == 0
+
+
+@pytest.mark.parametrize(
+    ("now", "share"),
+    [
+        (Moment(State.PROCESSING, 5, 10), 0.5),
+        (Moment(State.PROCESSING, 50, 10), 0.99),  # late, and not done
+        (Moment(State.COMPLETED, 5, 10), 1.0),
+        (Moment(None, 5, None), 0.0),
+    ],
+)
+def test_the_bar_is_full_at_the_end_and_not_before(now: Moment, share: float) -> None:
+    assert now.share == share
+
+
+def test_every_state_has_its_words() -> None:
+    for state in State:
+        assert Moment(state, 1, None).text().startswith(state.value)
+
+
+@pytest.mark.parametrize("state", State)
+def test_waiting_ends_where_nothing_goes_on_by_itself(make_job: MakeJob, state: State) -> None:
+    assert over(make_job(state)) is (state.terminal or state in (State.HELD, State.UNCERTAIN))
+
+
+def test_waiting_goes_on_while_there_is_no_job() -> None:
+    assert not over(None)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (State.FAILED, "is FAILED: the picture was blocked"),
+        (State.HELD, "is HELD and waits for a person: the picture was blocked"),
+    ],
+)
+def test_the_reason_is_in_words(make_job: MakeJob, state: State, says: str) -> None:
+    job = make_job(state, error={"code": "X", "message": "the picture was blocked"})
+    assert reason(job).endswith(says)
+    assert reason(make_job(State.EXPIRED)).endswith("no reason was recorded")
+
+
+class Records:
+    """A table in which a job moves on each time that it is read."""
+
+    def __init__(self, *jobs: Job | None) -> None:
+        self.jobs = list(jobs)
+
+    def get(self, _: str) -> Job | None:
+        return self.jobs.pop(0) if len(self.jobs) > 1 else self.jobs[0]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Time passes when somebody sleeps."""
+    made = SimpleNamespace(now=1000.0)
+
+    def sleep(seconds: float) -> None:
+        made.now += seconds
+
+    monkeypatch.setattr(watch, "time", SimpleNamespace(time=lambda: made.now, sleep=sleep))
+    return made
+
+
+def target(*jobs: Job | None) -> Target:
+    made = Target({"JobTableName": "jobs"})
+    made.__dict__["jobs"] = Records(*jobs)
+    return made
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_job_is_followed_to_its_end(clock: Any, make_job: MakeJob, terminal: bool) -> None:
+    jobs = [None, make_job(State.QUEUED), make_job(State.PROCESSING), make_job(State.COMPLETED)]
+    screen = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    job = watch.follow(target(*jobs), "up-1", screen)
+    assert job is not None
+    assert job.state is State.COMPLETED
+    assert "COMPLETED" in screen.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_log_gets_a_line_a_change_and_one_now_and_then(clock: Any, make_job: MakeJob) -> None:
+    jobs = [*[make_job(State.QUEUED)] * 3, *[make_job(State.PROCESSING)] * 8, make_job(State.COMPLETED)]
+    log = io.StringIO()
+    watch.follow(target(*jobs), "up-1", Console(file=log, width=100))
+    assert [line.split()[0] for line in log.getvalue().splitlines()] == [
+        "QUEUED", "PROCESSING", "PROCESSING", "COMPLETED"
+    ]  # fmt: skip
+
+
+def test_patience_with_an_upload_that_nobody_takes_in_has_an_end(clock: Any) -> None:
+    assert watch.follow(target(None), "up-1", Console(file=io.StringIO())) is None
+    assert clock.now - 1000 < watch.PATIENCE_SECONDS + 5
+
+
+def test_a_deadline_ends_the_wait(clock: Any, make_job: MakeJob) -> None:
+    job = make_job(State.PROCESSING)
+    assert watch.follow(target(job), "up-1", Console(file=io.StringIO()), deadline=1030) is None
+    assert clock.now < 1040
+    assert time.time() > 2000, "the real clock was not touched"

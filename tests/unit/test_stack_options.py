@@ -1,0 +1,148 @@
+"""What a local stack may be asked to be, and the template's parameters that follow from it."""
+
+import platform
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from local.options import (
+    KEY_VARIABLE,
+    Provider,
+    StackError,
+    choose_provider,
+    scale_text,
+    template_parameters,
+)
+
+KEY = "SG_0123456789abcdef"
+WITH_KEY = {KEY_VARIABLE: KEY}
+
+
+def test_the_sandbox_needs_nothing() -> None:
+    assert choose_provider("sandbox", {}, 0.1) == Provider("sandbox")
+
+
+def test_segmind_takes_the_key_from_the_environment() -> None:
+    assert choose_provider("segmind", {KEY_VARIABLE: f" {KEY}\n"}, 1) == Provider("segmind", key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("text", "base"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+        ("https://provider.example", "https://provider.example"),
+    ],
+)
+def test_a_base_url_is_kept_without_its_slash(text: str, base: str) -> None:
+    assert choose_provider(text, WITH_KEY, 0.5) == Provider("url", key=KEY, base_url=base)
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "scale", "says"),
+    [
+        ("segmind", {}, 1, "SEGMIND_API_KEY is not set"),
+        ("segmind", {KEY_VARIABLE: "  "}, 1, "SEGMIND_API_KEY is not set"),
+        ("segmind", {KEY_VARIABLE: "abc"}, 1, "must be SG_ and 16 hex digits"),
+        ("segmind", {KEY_VARIABLE: KEY + "0"}, 1, "must be SG_ and 16 hex digits"),
+        ("segmind", WITH_KEY, 0.5, "works with a stand-in only"),
+        ("http://127.0.0.1:1", {}, 1, "SEGMIND_API_KEY is not set"),
+        ("sandbox", {}, 0, "must be from 0.001 to 1"),
+        ("sandbox", {}, -1, "must be from 0.001 to 1"),
+        ("sandbox", {}, 1.01, "must be from 0.001 to 1"),
+        ("sandbox", {}, float("nan"), "must be from 0.001 to 1"),
+        ("sandbox", {}, float("inf"), "must be from 0.001 to 1"),
+    ],
+)
+def test_refusals_say_what_is_wrong(text: str, environ: dict[str, str], scale: float, says: str) -> None:
+    with pytest.raises(StackError, match=says):
+        choose_provider(text, environ, scale)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Sandbox",
+        "127.0.0.1:8080",
+        "ftp://host",
+        "http://",
+        "http://host/v2",
+        "http://host?x=1",
+        "http://host:port",
+        "http://host:0",
+        "http://host:99999",
+        "http://me:secret@host",
+        "http://[::1]:8080",
+    ],
+)
+def test_what_is_no_provider_is_refused(text: str) -> None:
+    with pytest.raises(StackError, match="none of sandbox, segmind and a base URL"):
+        choose_provider(text, WITH_KEY, 1)
+
+
+@pytest.mark.parametrize(
+    ("provider", "delivery"),
+    [
+        (Provider("sandbox"), "link"),
+        (Provider("url", base_url="http://127.0.0.1:8080"), "link"),
+        (Provider("url", base_url="http://localhost"), "link"),
+        # A link into a bucket on this machine means nothing to anybody else.
+        (Provider("url", base_url="https://provider.example"), "upload"),
+        (Provider("segmind", key=KEY), "upload"),
+    ],
+)
+def test_how_the_provider_gets_an_image(provider: Provider, delivery: str) -> None:
+    assert template_parameters(provider, 1, "arn:secret")["ImageDelivery"] == delivery
+
+
+def test_a_base_url_serves_api_uploads_and_results() -> None:
+    parameters = template_parameters(Provider("url", base_url="http://127.0.0.1:8080"), 0.1, "arn:secret")
+
+    assert parameters["SegmindBaseUrl"] == parameters["SegmindUploadUrl"] == "http://127.0.0.1:8080"
+    assert parameters["SegmindMediaHosts"] == "127.0.0.1:8080"
+
+
+def test_segmind_keeps_the_templates_own_addresses() -> None:
+    assert not {"SegmindBaseUrl", "SegmindUploadUrl", "SegmindMediaHosts"} & set(
+        template_parameters(Provider("segmind", key=KEY), 1, "arn:secret")
+    )
+
+
+def test_the_key_is_in_no_parameter() -> None:
+    assert KEY not in template_parameters(Provider("segmind", key=KEY), 1, "arn:secret").values()
+
+
+@pytest.mark.parametrize(
+    ("minor", "machine", "runtime", "architecture"),
+    [
+        (11, "x86_64", "python3.11", "x86_64"),
+        (13, "arm64", "python3.13", "arm64"),
+        (14, "aarch64", "python3.13", "arm64"),
+    ],
+)
+def test_the_functions_are_for_this_machine(
+    monkeypatch: pytest.MonkeyPatch, minor: int, machine: str, runtime: str, architecture: str
+) -> None:
+    monkeypatch.setattr(sys, "version_info", type("Version", (), {"minor": minor}))
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    parameters = template_parameters(Provider("sandbox"), 1, "arn:secret")
+    assert (parameters["Runtime"], parameters["Architecture"]) == (runtime, architecture)
+
+
+@pytest.mark.parametrize("provider", [Provider("sandbox", key=KEY, base_url="http://127.0.0.1:1"), Provider("segmind")])
+@pytest.mark.parametrize("scale", [1, 0.5, 0.1, 0.05, 0.001])
+def test_the_template_takes_what_it_is_given(template: dict[str, Any], provider: Provider, scale: float) -> None:
+    arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:segmind-api-key-AbCdEf"
+    for name, value in template_parameters(provider, scale, arn).items():
+        declared = template["Parameters"][name]
+        assert value in declared.get("AllowedValues", [value])
+        assert re.search(declared.get("AllowedPattern", ""), value), (name, value)
+        assert float(declared.get("MinValue", 0)) <= (float(value) if declared["Type"] == "Number" else 1)
+
+
+@pytest.mark.parametrize(("scale", "text"), [(1.0, "1"), (0.1, "0.1"), (0.05, "0.05"), (0.001, "0.001")])
+def test_a_scale_is_written_without_exponents(scale: float, text: str) -> None:
+    assert scale_text(scale) == text

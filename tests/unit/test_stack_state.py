@@ -1,0 +1,174 @@
+"""What is said of a stack that is up, half dead, or not there; and what `down` does."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from local import launch, processes
+from local import stack as local_stack
+from local.options import StackError
+from local.stack import Options, Stack, down, up
+
+PIDS = {"emulator": 11, "sandbox": 12}
+STACK = Stack(endpoint_url="http://127.0.0.1:4566", sandbox_url="http://127.0.0.1:5000", pids=PIDS, time_scale=0.1)
+
+
+class Machine:
+    """Which processes there are, and which of them answer."""
+
+    def __init__(self) -> None:
+        self.commands = {11: "python ministack", 12: "python -m local.sandbox --port 0"}
+        self.silent: set[str] = set()
+        self.stopped: list[int] = []
+
+    def stop(self, pid: int) -> None:
+        self.stopped.append(pid)
+        del self.commands[pid]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine()
+    monkeypatch.setattr(processes, "command_line", made.commands.get)
+    monkeypatch.setattr(processes, "stop", made.stop)
+    monkeypatch.setattr(launch, "answers", lambda url: url not in made.silent)
+
+    def nothing_starts(*_: object) -> Stack:
+        raise AssertionError("a stack was started")
+
+    monkeypatch.setattr(local_stack, "_start", nothing_starts)
+    return made
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    launch.write_json(tmp_path / "outputs.json", asdict(STACK))
+    launch.write_json(tmp_path / "pids.json", PIDS)
+    (tmp_path / "tmp").mkdir()
+    return tmp_path
+
+
+def silent(_: str) -> None:
+    """Nobody listens."""
+
+
+def test_outputs_have_the_promised_names(home: Path) -> None:
+    written = json.loads((home / "outputs.json").read_text())
+    assert {"endpoint_url", "region", "outputs", "api_key", "sandbox_url", "pids"} <= written.keys()
+    assert Stack.read(home / "outputs.json") == STACK
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"endpoint_url": "x", "colour": "red"}'])
+def test_another_file_is_no_outputs_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "outputs.json").write_text(text)
+    with pytest.raises(StackError, match="no outputs file of a local stack"):
+        Stack.read(tmp_path / "outputs.json")
+
+
+def test_a_second_up_finds_the_first(machine: Machine, home: Path) -> None:
+    assert up(Options(home=home), silent) == (STACK, False)
+    assert up(Options(home=home, port=4566, provider="sandbox", time_scale=0.1), silent) == (STACK, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"port": 5000}, "--port 5000"),
+        ({"provider": "http://127.0.0.1:9"}, "--provider http://127.0.0.1:9"),
+        ({"time_scale": 0.5, "port": 5000}, "--port 5000 --time-scale 0.5"),
+    ],
+)
+def test_a_second_up_with_other_wishes_is_refused(
+    machine: Machine, home: Path, options: dict[str, object], named: str
+) -> None:
+    with pytest.raises(StackError, match=f"is up at http://127.0.0.1:4566; run .*`seedance up {named}`"):
+        up(Options(home=home, **options), silent)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("gone", "says"), [(11, "the local AWS is gone"), (12, "the provider's stand-in is gone")])
+def test_half_a_stack_is_named(machine: Machine, home: Path, gone: int, says: str) -> None:
+    del machine.commands[gone]
+    for ask in (STACK.check, lambda: up(Options(home=home), silent)):
+        with pytest.raises(StackError, match=f"{says}; run `seedance down`, then `seedance up`"):
+            ask()
+
+
+def test_a_pid_that_is_somebody_elses_is_a_gone_process(machine: Machine) -> None:
+    machine.commands[11] = "vim notes.txt"
+    with pytest.raises(StackError, match="the local AWS is gone"):
+        STACK.check()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://127.0.0.1:4566/_ministack/health", "the local AWS does not answer"),
+        ("http://127.0.0.1:5000", "the provider's stand-in does not answer"),
+    ],
+)
+def test_a_process_that_hangs_is_named(machine: Machine, url: str, says: str) -> None:
+    machine.silent.add(url)
+    with pytest.raises(StackError, match=says):
+        STACK.check()
+
+
+def test_a_stack_that_is_all_gone_is_no_stack(machine: Machine, home: Path) -> None:
+    machine.commands.clear()
+    with pytest.raises(StackError, match="no longer runs; run `seedance up`"):
+        STACK.check()
+    assert local_stack._already_up(Options(home=home)) is None
+
+
+def test_what_an_interrupted_up_left_is_named(machine: Machine, home: Path) -> None:
+    (home / "outputs.json").unlink()
+    with pytest.raises(StackError, match="left the local AWS and the provider's stand-in running"):
+        up(Options(home=home), silent)
+
+
+def test_a_taken_port_is_named_with_its_holder(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "listens", lambda port: True)
+    monkeypatch.setattr(processes, "listener", lambda port: "nginx (pid 7)")
+    with pytest.raises(StackError, match=r"port 4566 is taken by nginx \(pid 7\)"):
+        up(Options(home=tmp_path), silent)
+
+
+def test_two_ups_do_not_meet(machine: Machine, tmp_path: Path) -> None:
+    with local_stack._alone(tmp_path), pytest.raises(StackError, match="another `seedance up` is at work"):
+        up(Options(home=tmp_path), silent)
+
+
+@pytest.mark.parametrize("error", [StackError("no"), KeyboardInterrupt(), SystemExit(143)])
+def test_an_up_that_ends_early_leaves_nothing(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def breaks_off(home: Path, *_: object) -> Stack:
+        launch.write_json(home / "pids.json", PIDS)
+        raise error
+
+    monkeypatch.setattr(processes, "free_port", lambda: 4567)
+    monkeypatch.setattr(local_stack, "_start", breaks_off)
+    with pytest.raises(type(error)):
+        up(Options(home=tmp_path, port=0), silent)
+    assert machine.stopped == [11, 12]
+
+
+def test_down_stops_both_and_keeps_what_people_want(machine: Machine, home: Path) -> None:
+    (home / "emulator.log").write_text("said")
+    assert down(home) == ["the local AWS", "the provider's stand-in"]
+    assert machine.stopped == [11, 12]
+    assert [path.name for path in home.iterdir()] == ["emulator.log"]
+
+
+def test_down_leaves_a_strangers_process_alone(machine: Machine, home: Path) -> None:
+    machine.commands[11] = "vim notes.txt"
+    assert down(home) == ["the provider's stand-in"]
+    assert machine.stopped == [12]
+
+
+def test_down_can_be_repeated(machine: Machine, home: Path) -> None:
+    down(home)
+    assert down(home) == []
