@@ -1,0 +1,40 @@
+"""What all kinds of tests share: where the repository is, and its template as data."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+class TemplateLoader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms as its long ones: ``!Ref x`` becomes ``{"Ref": "x"}``."""
+
+
+def _long_form(loader: TemplateLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+        value = value.split(".", 1) if tag == "GetAtt" else value
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    return {tag if tag in ("Ref", "Condition") else f"Fn::{tag}": value}
+
+
+TemplateLoader.add_multi_constructor("!", _long_form)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def template() -> dict[str, Any]:
+    """template.yaml, anchors resolved."""
+    loaded: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader=TemplateLoader)  # noqa: S506 - a SafeLoader
+    return loaded

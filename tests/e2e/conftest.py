@@ -1,0 +1,29 @@
+"""One stack for all end-to-end tests: the real template on the embedded emulator, torn down whatever happens."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from deployed import Deployed
+
+from local import stack as local_stack
+
+TIME_SCALE = 0.05
+"""Twenty times the provider's speed: the slowest model takes 8 s, and a poll still costs a process."""
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """The stack, with a stand-in for the provider that does not waste this machine on smooth pictures."""
+    if not (Path(sys.executable).parent / "ministack").exists():
+        pytest.skip("no emulator is installed; `pip install -e .` brings it")
+    home = tmp_path_factory.mktemp("stack")
+    options = local_stack.Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home)
+    try:
+        stack, _ = local_stack.up(options, lambda _: None)
+        world = Deployed(stack)
+        world.api.post(f"{stack.sandbox_url}/_sandbox/config", json={"fps": 2, "credits": 1000}).raise_for_status()
+        yield world
+    finally:
+        local_stack.down(home)

@@ -1,0 +1,71 @@
+"""The API through its gateway: keys, refusals, repetitions."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from deployed import Deployed
+
+pytestmark = pytest.mark.e2e
+
+BODY = {"prompt": "a lake", "parameters": {"resolution": "480p"}}
+ROUTES = (("POST", "/videos"), ("GET", "/videos/api-none"), ("GET", "/models"))
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize("key", [None, "wrong"])
+def test_without_the_key_nobody_gets_in(deployed: Deployed, method: str, path: str, key: str | None) -> None:
+    assert deployed.call(method, path, key=key, json=BODY if method == "POST" else None).status_code == 403
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
+    "malformed": ({"content": b'{"prompt": '}, 400, "must be a JSON object"),
+    "no body": ({}, 400, "must be a JSON object"),
+    "unknown model": ({"json": {**BODY, "model": "seedance-9"}}, 422, "there is no 'seedance-9'"),
+    "unknown parameter": ({"json": {**BODY, "parameters": {"durations": 5}}}, 422, "did you mean duration?"),
+    "unknown field": ({"json": {**BODY, "duration": 5}}, 422, "put it under parameters"),
+    "image key missing": ({"json": {**BODY, "image_key": "images/none.png"}}, 422, "images/none.png is not in"),
+    "idempotency key": ({"json": BODY, "headers": {"Idempotency-Key": "two words"}}, 422, "1 to 255 visible"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_request_that_makes_no_sense_is_refused_with_a_reason(deployed: Deployed, case: str) -> None:
+    options, status, says = REFUSALS[case]
+    answer = deployed.call("POST", "/videos", **options)
+    assert answer.status_code == status
+    assert says in answer.json()["error"]["message"]
+
+
+def test_a_job_that_is_not_there_is_not_found(deployed: Deployed) -> None:
+    answer = deployed.call("GET", "/videos/api-none")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (404, "there is no job api-none")
+
+
+def test_the_models_are_told_with_their_parameters(deployed: Deployed) -> None:
+    answer = deployed.call("GET", "/models")
+    assert answer.status_code == 200
+    assert len(answer.json()["models"]) == 5
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_the_same_call_at_the_same_time_is_one_video(deployed: Deployed) -> None:
+    body = {**BODY, "prompt": "asked by many"}
+
+    def ask(_: int) -> Any:
+        return deployed.call("POST", "/videos", json=body, headers={"Idempotency-Key": "many"})
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(ask, range(4)))
+    assert {answer.status_code for answer in answers} == {202}
+    (job_id,) = {answer.json()["job_id"] for answer in answers}
+    assert deployed.completed(job_id)["source"] == "api"
+    prompts = [job["body"]["prompt"] for job in deployed.sandbox("jobs")["jobs"]]
+    assert prompts.count("asked by many") == 1
+
+
+def test_an_idempotency_key_for_another_body_is_a_conflict(deployed: Deployed) -> None:
+    headers = {"Idempotency-Key": "reused"}
+    deployed.call("POST", "/videos", json={**BODY, "prompt": "a [blocked] lake"}, headers=headers)
+    answer = deployed.call("POST", "/videos", json={**BODY, "prompt": "a sea"}, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "CONFLICT")

@@ -1,0 +1,46 @@
+"""What the house rules look at: the template's resources, the workflow, the source."""
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def resources(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return dict(template["Resources"])
+
+
+@pytest.fixture(scope="session")
+def functions(resources: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The properties of each function, by the name of its folder."""
+    found = {
+        Path(resource["Properties"]["CodeUri"]).name: resource["Properties"]
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+    assert found
+    return found
+
+
+@pytest.fixture(scope="session")
+def workflow(root: Path) -> dict[str, Any]:
+    """The state machine's definition."""
+    return dict(json.loads((root / "statemachine/video_job.asl.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def layer(root: Path) -> dict[str, ast.Module]:
+    """The modules of the layer, parsed, by name."""
+    return {path.stem: ast.parse(path.read_text()) for path in (root / "layers/common/seedance").glob("*.py")}
+
+
+@pytest.fixture(scope="session")
+def tracked(root: Path) -> list[Path]:
+    """What git keeps, and what it would keep."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.splitlines()  # noqa: S603
+    return [root / name for name in names if (root / name).is_file()]

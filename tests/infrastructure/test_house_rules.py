@@ -1,0 +1,192 @@
+"""House rules for the source: who may import what, read what, build what, and what no file may name."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+PURE = ["catalogue", "errors", "formats", "intake", "job", "messages", "schedule"]
+OUTSIDE = {"boto3", "botocore", "httpx", "aws_lambda_powertools", "os"}
+NOT_SHIPPED = {"local", "cli", "tests", "benchmarks", "conftest", "moto", "pytest"}
+BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "shared", "misc"}
+CLIENTS = {"client", "resource", "Client", "AsyncClient", "Session", "Logger", "Metrics", "Tracer"}
+LONGEST_MODULE = 450
+# Hosts of package indexes. Written in pieces, since this file is looked at too.
+INDEX_HOSTS = [
+    ".".join(parts) for parts in (("pypi", "org"), ("files", "pythonhosted", "org"), ("registry", "npmjs", "org"))
+]
+MACHINE_PATH = re.compile(r"(?<![\w.$}/])/(?:home|Users|root|work|mnt|private)/[\w.-]+")
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """The top names of all modules that are imported, but for those that only a type checker sees."""
+    names: set[str] = set()
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def tops(tree: ast.AST) -> set[str]:
+    return {name.partition(".")[0] for name in imported(tree)}
+
+
+def python_files(root: Path, *folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((root / folder).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_knows_nothing_of_the_outside(layer: dict[str, ast.Module], name: str) -> None:
+    assert not tops(layer[name]) & OUTSIDE
+    ours = {module.removeprefix("seedance.") for module in imported(layer[name]) if module.startswith("seedance.")}
+    assert {module.partition(".")[0] for module in ours} <= set(PURE)
+
+
+def test_only_config_reads_the_environment(layer: dict[str, ast.Module], root: Path) -> None:
+    readers = {name for name, tree in layer.items() if "os" in tops(tree)}
+    assert readers == {"config"}
+    for path in python_files(root, "functions"):
+        assert "os" not in tops(ast.parse(path.read_text())), path
+
+
+def test_the_layer_imports_nothing_that_is_not_shipped(layer: dict[str, ast.Module], root: Path) -> None:
+    for name, tree in layer.items():
+        assert not tops(tree) & NOT_SHIPPED, name
+    for path in python_files(root, "functions"):
+        assert not tops(ast.parse(path.read_text())) & NOT_SHIPPED, path
+
+
+def test_the_layer_imports_only_what_it_ships(layer: dict[str, ast.Module], root: Path) -> None:
+    shipped = (root / "layers/common/requirements.in").read_text().splitlines()
+    packages = {line.strip().replace("-", "_") for line in shipped if line.strip() and not line.startswith("#")}
+    in_the_runtime = {"boto3", "botocore"}
+    for name, tree in layer.items():
+        foreign = {
+            top for top in tops(tree) if top not in set(layer) | {"seedance"} and top not in sys.stdlib_module_names
+        }
+        assert foreign <= packages | in_the_runtime, name
+
+
+def test_the_stand_in_shares_nothing_with_the_layer(root: Path) -> None:
+    files = python_files(root, "local/sandbox")
+    assert files
+    for path in files:
+        assert "seedance" not in tops(ast.parse(path.read_text())), path
+
+
+def test_adapters_do_not_import_use_cases(layer: dict[str, ast.Module]) -> None:
+    use_cases = {"api", "fail", "finalize", "generate", "poll", "submit"}
+    for name in set(layer) - use_cases:
+        ours = {part.split(".")[1] for part in imported(layer[name]) if part.startswith("seedance.")}
+        assert not ours & use_cases, name
+
+
+def test_nothing_is_built_at_import(layer: dict[str, ast.Module]) -> None:
+    for name, tree in layer.items():
+        for statement in tree.body:
+            if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
+                continue
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Call):
+                    called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                    assert called not in CLIENTS, f"{name}: line {node.lineno}"
+
+
+def test_handlers_hold_no_logic(root: Path) -> None:
+    for path in python_files(root, "functions"):
+        if path.name == "app.py" and path.parent.name != "api":
+            assert len(path.read_text().splitlines()) <= 25, path
+
+
+def test_no_abstract_classes_for_one_implementation(layer: dict[str, ast.Module]) -> None:
+    for name, tree in layer.items():
+        assert "abc" not in tops(tree), name
+
+
+def test_no_module_is_a_drawer_for_everything(tracked: list[Path], root: Path) -> None:
+    for path in tracked:
+        if path.suffix == ".py":
+            assert path.stem not in BANNED_NAMES, path
+    assert (root / "layers/common").is_dir()  # the folder SAM calls a layer; no module
+
+
+def test_no_module_is_too_long(tracked: list[Path]) -> None:
+    long = {
+        str(path): count
+        for path in tracked
+        if path.suffix == ".py" and (count := len(path.read_text().splitlines())) > LONGEST_MODULE
+    }
+    assert long == {}
+
+
+def test_no_broad_except_in_the_layer(layer: dict[str, ast.Module]) -> None:
+    for name, tree in layer.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ExceptHandler):
+                caught = ast.unparse(node.type) if node.type else "everything"
+                assert caught not in ("everything", "Exception"), f"{name}: line {node.lineno}"
+
+
+def test_no_file_names_an_index_or_a_place_on_somebodys_machine(tracked: list[Path], root: Path) -> None:
+    found = []
+    for path in tracked:
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        named = [host for host in INDEX_HOSTS if host in text]
+        named += MACHINE_PATH.findall(text)
+        found += [f"{path.relative_to(root)}: {name}" for name in named]
+    assert found == []
+
+
+def test_no_file_has_what_looks_like_a_real_key(tracked: list[Path]) -> None:
+    for path in tracked:
+        try:
+            keys = re.findall(r"SG_([0-9a-f]{16})", path.read_text())
+        except UnicodeDecodeError:
+            continue
+        # One digit sixteen times, or all sixteen in a row, is nobody's key.
+        real = [key for key in keys if len(set(key)) > 1 and key not in ("0123456789abcdef", "fedcba9876543210")]
+        assert real == [], path
+
+
+def test_the_version_is_the_same_everywhere(root: Path) -> None:
+    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    released = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", (root / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert released[0] == version
+    assert released == sorted(released, key=lambda text: [int(part) for part in text.split(".")], reverse=True)
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "layers/common/requirements.txt"])
+def test_requirements_are_pinned_and_name_no_index(root: Path, name: str) -> None:
+    lines = [
+        line for line in (root / name).read_text().splitlines() if line.strip() and not line.lstrip().startswith("#")
+    ]
+    assert lines
+    for line in lines:
+        assert "==" in line, line
+        assert not line.lstrip().startswith("-"), line
+
+
+def test_what_the_layer_pins_is_what_the_tests_run_with(root: Path) -> None:
+    def pins(name: str) -> dict[str, str]:
+        found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", (root / name).read_text(), re.MULTILINE)
+        return {package.lower().replace("_", "-"): version for package, version in found}
+
+    everything = pins("requirements.txt")
+    for package, version in pins("layers/common/requirements.txt").items():
+        assert everything[package] == version

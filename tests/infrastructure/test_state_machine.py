@@ -1,0 +1,164 @@
+"""House rules for the wait loop: nothing hangs, nothing is bought twice, every way out closes the record."""
+
+import builtins
+import inspect
+from typing import Any
+
+import pytest
+from seedance import errors
+from seedance.generate import Outcome as GenerateOutcome
+from seedance.job import State
+from seedance.poll import Outcome as PollOutcome
+
+TASKS = ["Fail", "Finalize", "Generate", "Poll"]
+# What each task may return as "status"; the Choice behind it must know each word or send it to Fail.
+OUTCOMES = {
+    "Poll": set(PollOutcome),
+    "Generate": set(GenerateOutcome),
+    "Finalize": {"COMPLETED", "FAILED"},
+}
+# Where each outcome must lead. Fail is every Choice's default.
+NEXT = {
+    "Poll": {"RUNNING": "Wait", "COMPLETED": "Finalize", "FAILED": "Fail", "EXPIRED": "Fail"},
+    "Generate": {"COMPLETED": "Finalize", "POSTPONED": "WaitToGenerate", "UNCERTAIN": "Uncertain", "FAILED": "Fail"},
+    "Finalize": {"COMPLETED": "Done", "FAILED": "Fail"},
+}
+# Where a retry may buy a second video, only what says that the function did not run may be tried again.
+BUYS = {"Generate"}
+DID_NOT_RUN = {"Lambda.TooManyRequestsException"}
+
+
+@pytest.fixture(scope="module")
+def states(workflow: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return dict(workflow["States"])
+
+
+def following(state: dict[str, Any]) -> set[str]:
+    direct = {state[name] for name in ("Next", "Default") if name in state}
+    inner = {entry["Next"] for name in ("Choices", "Catch") for entry in state.get(name, [])}
+    return direct | inner
+
+
+def branch(states: dict[str, Any], task: str, status: str) -> str:
+    choice = states[states[task]["Next"]]
+    assert choice["Type"] == "Choice"
+    return next(
+        (c["Next"] for c in choice["Choices"] if (c["Variable"], c.get("StringEquals")) == ("$.status", status)),
+        choice["Default"],
+    )
+
+
+def test_these_are_the_tasks_and_each_is_a_function(states: dict[str, Any], resources: dict[str, Any]) -> None:
+    tasks = {name: state["Resource"] for name, state in states.items() if state["Type"] == "Task"}
+    assert sorted(tasks) == TASKS
+    substitutions = resources["VideoJobStateMachine"]["Properties"]["DefinitionSubstitutions"]
+    for name, resource in tasks.items():
+        placeholder = resource.removeprefix("${").removesuffix("}")
+        assert substitutions[placeholder] == {"Fn::GetAtt": [f"{name}Function", "Arn"]}
+    assert len(substitutions) == len(tasks)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_waits_longer_than_its_function_may_run(
+    states: dict[str, Any], functions: dict[str, Any], task: str
+) -> None:
+    assert states[task]["TimeoutSeconds"] >= functions[task.lower()]["Timeout"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_whatever_a_task_raises_closes_the_record(states: dict[str, Any], task: str) -> None:
+    (catch,) = states[task]["Catch"]
+    assert catch["ErrorEquals"] == ["States.ALL"]
+    assert catch["ResultPath"] == "$.exception"  # job_id stays, for Fail to find the record
+    assert catch["Next"] == ("Crashed" if task == "Fail" else "Fail")
+
+
+@pytest.mark.parametrize("task", sorted(set(TASKS) - BUYS))
+def test_a_task_that_costs_nothing_is_tried_again_for_long(states: dict[str, Any], task: str) -> None:
+    (retry,) = states[task]["Retry"]
+    assert retry["ErrorEquals"] == ["States.ALL"]
+    assert retry["MaxAttempts"] >= 8
+    assert retry["BackoffRate"] >= 2
+    assert retry["MaxDelaySeconds"] <= 600
+
+
+@pytest.mark.parametrize("task", sorted(BUYS))
+def test_a_task_that_buys_is_under_no_blanket_retry(states: dict[str, Any], task: str) -> None:
+    retried = {error for retry in states[task]["Retry"] for error in retry["ErrorEquals"]}
+    assert retried == DID_NOT_RUN
+
+
+def test_submit_is_no_task_so_that_no_retry_can_repeat_it(states: dict[str, Any]) -> None:
+    assert not [name for name, state in states.items() if "Submit" in name + state.get("Resource", "")]
+
+
+def test_every_error_name_exists(states: dict[str, Any]) -> None:
+    known = {name for name, thing in vars(errors).items() if inspect.isclass(thing)} | set(vars(builtins))
+    named = {
+        error
+        for state in states.values()
+        for entry in [*state.get("Retry", []), *state.get("Catch", [])]
+        for error in entry["ErrorEquals"]
+    }
+    assert named
+    assert all(name.startswith(("States.", "Lambda.")) or name in known for name in named)
+
+
+@pytest.mark.parametrize("task", OUTCOMES)
+def test_each_outcome_of_a_task_leads_where_it_should(states: dict[str, Any], task: str) -> None:
+    assert set(NEXT[task]) == OUTCOMES[task]
+    assert {status: branch(states, task, status) for status in OUTCOMES[task]} == NEXT[task]
+
+
+@pytest.mark.parametrize("task", OUTCOMES)
+def test_a_choice_asks_for_no_word_that_its_task_never_says(states: dict[str, Any], task: str) -> None:
+    choice = states[states[task]["Next"]]
+    assert choice["Default"] == "Fail"
+    assert {c["StringEquals"] for c in choice["Choices"]} <= OUTCOMES[task]
+
+
+def test_expired_is_the_word_that_fail_looks_for() -> None:
+    assert PollOutcome.EXPIRED == State.EXPIRED
+
+
+def test_an_unexpected_end_fails_the_execution_so_that_it_alarms(states: dict[str, Any]) -> None:
+    choice = states[states["Fail"]["Next"]]
+    assert choice["Choices"] == [{"Variable": "$.unexpected", "BooleanEquals": True, "Next": "Crashed"}]
+    assert choice["Default"] == "Done"
+    assert states["Crashed"]["Type"] == "Fail"
+
+
+def test_waits_are_as_long_as_the_task_before_them_says(states: dict[str, Any]) -> None:
+    waits = [state for state in states.values() if state["Type"] == "Wait"]
+    assert len(waits) == 2
+    assert all(wait["SecondsPath"] == "$.wait_seconds" for wait in waits)
+
+
+def test_every_state_is_reached_and_leads_to_an_end(workflow: dict[str, Any], states: dict[str, Any]) -> None:
+    reached = {workflow["StartAt"]}
+    while fresh := {target for name in reached for target in following(states[name])} - reached:
+        reached |= fresh
+    assert reached == set(states)
+    ends = {name for name, state in states.items() if state["Type"] in ("Succeed", "Fail")}
+    leading = set(ends)
+    while fresh := {name for name, state in states.items() if following(state) & leading} - leading:
+        leading |= fresh
+    assert leading == set(states)
+    assert not [name for name, state in states.items() if not following(state) and name not in ends]
+
+
+def test_the_transport_decides_the_first_step(states: dict[str, Any]) -> None:
+    assert states["Transport"]["Choices"] == [{"Variable": "$.transport", "StringEquals": "v1", "Next": "Generate"}]
+    assert states["Transport"]["Default"] == "Wait"
+
+
+def test_what_is_not_obvious_says_why(workflow: dict[str, Any], states: dict[str, Any]) -> None:
+    assert workflow["Comment"]
+    for state in states.values():
+        if state["Type"] in ("Succeed", "Fail"):
+            assert state["Comment"]
+    assert all(retry["Comment"] for name in TASKS if name != "Fail" for retry in states[name]["Retry"])
+
+
+def test_the_language_is_one_that_every_emulator_reads(workflow: dict[str, Any]) -> None:
+    assert workflow.get("QueryLanguage", "JSONPath") == "JSONPath"

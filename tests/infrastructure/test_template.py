@@ -1,0 +1,354 @@
+"""House rules for template.yaml. An emulator drops what it does not know in silence; these read the text itself."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from seedance.catalogue import MODELS
+from seedance.config import ApiSettings, Settings, SubmitSettings
+
+FUNCTIONS = ["api", "fail", "finalize", "generate", "poll", "submit"]
+SETTINGS = {"submit": SubmitSettings, "api": ApiSettings}
+PARAMETERS = [
+    *("SegmindBaseUrl", "SegmindMediaHosts", "SegmindApiKeySecretArn"),
+    *("DefaultModel", "DefaultPrompt", "NotificationEmail"),
+]
+OUTPUTS = [
+    *("UploadBucketName", "VideoBucketName", "JobTableName", "StateMachineArn", "NotificationTopicArn"),
+    *("SubmitQueueUrl", "DeadLetterQueueUrl", "ApiUrl", "ApiKeyId"),
+]
+BUCKETS = ["UploadBucket", "VideoBucket"]
+BANNERS = ["Parameters", "Storage", "Intake", "API", "Workflow", "Notification", "Operations", "Outputs"]
+
+
+def of_type(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    return {name: resource["Properties"] for name, resource in resources.items() if resource["Type"] == kind}
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statements(policies: list[Any]) -> list[dict[str, Any]]:
+    return [statement for policy in policies for statement in policy.get("Statement", [])]
+
+
+def keys_of(node: yaml.Node) -> list[str]:
+    assert isinstance(node, yaml.MappingNode)
+    return [key.value for key, _ in node.value]
+
+
+def test_these_are_the_functions(functions: dict[str, Any], root: Path) -> None:
+    assert sorted(functions) == FUNCTIONS
+    assert sorted(path.name for path in (root / "functions").iterdir() if path.is_dir()) == FUNCTIONS
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_folder_has_one_file_and_an_empty_init(root: Path, name: str) -> None:
+    folder = root / "functions" / name
+    assert {path.name for path in folder.iterdir() if path.name != "__pycache__"} == {"app.py", "__init__.py"}
+    assert (folder / "__init__.py").read_bytes() == b""
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_a_time_out_of_its_own(functions: dict[str, Any], name: str) -> None:
+    assert 1 <= functions[name]["Timeout"] <= 900
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_needs_no_build(resources: dict[str, Any], name: str) -> None:
+    (resource,) = (r for r in resources.values() if r.get("Properties", {}).get("CodeUri") == f"functions/{name}")
+    assert resource["Metadata"] == {"SkipBuild": True}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_a_log_group_with_retention_next_to_it(
+    functions: dict[str, Any], resources: dict[str, Any], name: str
+) -> None:
+    group = functions[name]["LoggingConfig"]["LogGroup"]["Ref"]
+    assert resources[group]["Type"] == "AWS::Logs::LogGroup"
+    assert resources[group]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    assert resources[group]["Properties"]["LogGroupName"]["Fn::Sub"].endswith(f"-{name}")
+    order = list(resources)
+    (function,) = (n for n, r in resources.items() if r.get("Properties", {}).get("CodeUri") == f"functions/{name}")
+    assert order.index(group) == order.index(function) + 1
+
+
+def test_every_log_group_has_retention(resources: dict[str, Any]) -> None:
+    groups = of_type(resources, "AWS::Logs::LogGroup")
+    assert len(groups) == len(FUNCTIONS) + 1
+    assert all(group["RetentionInDays"] for group in groups.values())
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_a_policy_without_stars(functions: dict[str, Any], name: str) -> None:
+    assert "Role" not in functions[name]
+    allowed = statements(functions[name]["Policies"])
+    assert allowed
+    for statement in allowed:
+        assert statement["Sid"]
+        assert statement["Effect"] == "Allow"
+        assert all("*" not in action for action in as_list(statement["Action"])), statement["Sid"]
+        assert all(resource != "*" for resource in as_list(statement["Resource"])), statement["Sid"]
+        assert "NotAction" not in statement
+        assert "NotResource" not in statement
+
+
+def test_the_workflows_only_star_is_for_log_delivery(resources: dict[str, Any]) -> None:
+    policies = resources["VideoJobStateMachine"]["Properties"]["Policies"]
+    stars = [s for s in statements(policies) if "*" in json.dumps(s["Resource"])]
+    assert [statement["Sid"] for statement in stars] == ["DeliverLogs"]
+    assert all(action.startswith("logs:") and "*" not in action for action in stars[0]["Action"])
+    invoked = {p["LambdaInvokePolicy"]["FunctionName"]["Ref"] for p in policies if "LambdaInvokePolicy" in p}
+    machine = resources["VideoJobStateMachine"]["Properties"]["DefinitionSubstitutions"]
+    assert invoked == {target["Fn::GetAtt"][0] for target in machine.values()}
+
+
+# What each function does with the outside, and so what its policy must hold: no more, no less.
+NEEDED = {
+    "submit": {
+        *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "secretsmanager:GetSecretValue"),
+        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"),
+        *("states:StartExecution", "sqs:SendMessage", "sns:Publish"),
+    },
+    "api": {
+        *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),
+        *("dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"),
+    },
+    "poll": {"dynamodb:GetItem", "dynamodb:UpdateItem", "secretsmanager:GetSecretValue"},
+    "generate": {
+        *("dynamodb:GetItem", "dynamodb:UpdateItem", "secretsmanager:GetSecretValue"),
+        *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"),
+    },
+    "finalize": {
+        *("dynamodb:GetItem", "dynamodb:UpdateItem", "sns:Publish"),
+        *("s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"),
+    },
+    "fail": {"dynamodb:GetItem", "dynamodb:UpdateItem", "sns:Publish"},
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_may_do_what_it_does_and_nothing_else(functions: dict[str, Any], name: str) -> None:
+    allowed = {action for s in statements(functions[name]["Policies"]) for action in as_list(s["Action"])}
+    assert allowed == NEEDED[name]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_environment_has_a_variable_for_each_setting_and_no_other(
+    functions: dict[str, Any], template: dict[str, Any], name: str
+) -> None:
+    own = functions[name].get("Environment", {}).get("Variables", {})
+    shared = template["Globals"]["Function"]["Environment"]["Variables"]
+    given = {variable for variable in {**shared, **own} if not variable.startswith("POWERTOOLS_")}
+    assert given == {field.name.upper() for field in fields(SETTINGS.get(name, Settings))}
+    assert not set(own) & set(shared)
+
+
+def test_metrics_go_where_the_alarms_look(template: dict[str, Any], resources: dict[str, Any]) -> None:
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    alarm = resources["UncertainAlarm"]["Properties"]
+    assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
+
+
+def test_functions_share_what_is_the_same_for_all(template: dict[str, Any]) -> None:
+    shared = template["Globals"]["Function"]
+    assert shared["Handler"] == "app.handler"
+    assert shared["Runtime"] == {"Ref": "Runtime"}
+    assert shared["Architectures"] == [{"Ref": "Architecture"}]
+    assert shared["Layers"] == [{"Ref": "CommonLayer"}]
+    assert shared["Tracing"] == "Active"
+    assert shared["LoggingConfig"]["LogFormat"] == "JSON"
+
+
+@pytest.mark.parametrize(("parameter", "default"), [("Runtime", "python3.13"), ("Architecture", "arm64")])
+def test_the_runtime_is_a_parameter(template: dict[str, Any], parameter: str, default: str) -> None:
+    assert template["Parameters"][parameter]["Default"] == default
+
+
+def test_parameters_and_outputs_that_others_rely_on_are_there(template: dict[str, Any]) -> None:
+    assert set(PARAMETERS) <= set(template["Parameters"])
+    assert set(OUTPUTS) <= set(template["Outputs"])
+    assert template["Parameters"]["SegmindBaseUrl"]["Default"] == "https://api.segmind.com"
+    assert template["Parameters"]["SegmindMediaHosts"]["Default"] == "images.segmind.com"
+
+
+def test_all_parameters_and_outputs_are_described_and_shown_in_groups(template: dict[str, Any]) -> None:
+    for described in (template["Parameters"], template["Outputs"]):
+        assert all(entry["Description"] for entry in described.values())
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    shown = [parameter for group in groups for parameter in group["Parameters"]]
+    assert sorted(shown) == sorted(template["Parameters"])
+
+
+def test_the_models_to_choose_from_are_the_catalogues(template: dict[str, Any]) -> None:
+    parameter = template["Parameters"]["DefaultModel"]
+    assert parameter["AllowedValues"] == list(MODELS)
+    assert parameter["Default"] in MODELS
+
+
+def test_no_parameter_takes_a_secret(template: dict[str, Any]) -> None:
+    assert "Default" not in template["Parameters"]["SegmindApiKeySecretArn"]
+    assert not [
+        name for name in template["Parameters"] if name.lower().endswith(("key", "password", "token", "secret"))
+    ]
+
+
+@pytest.mark.parametrize("name", BUCKETS)
+def test_a_bucket_is_private_encrypted_kept_and_free_of_orphaned_parts(resources: dict[str, Any], name: str) -> None:
+    bucket = resources[name]
+    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    properties = bucket["Properties"]
+    blocked = properties["PublicAccessBlockConfiguration"]
+    assert blocked == dict.fromkeys(
+        ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True
+    )
+    assert properties["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    (encryption,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in ("AES256", "aws:kms")
+    (rule,) = properties["LifecycleConfiguration"]["Rules"]
+    assert (rule["Status"], rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]) == ("Enabled", 1)
+    assert "ExpirationInDays" not in rule
+
+
+def test_there_are_no_other_buckets(resources: dict[str, Any]) -> None:
+    assert sorted(of_type(resources, "AWS::S3::Bucket")) == BUCKETS
+
+
+def test_uploads_are_versioned_and_only_those_below_uploads_are_noticed(resources: dict[str, Any]) -> None:
+    bucket = resources["UploadBucket"]["Properties"]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    (notice,) = bucket["NotificationConfiguration"]["QueueConfigurations"]
+    assert notice["Event"] == "s3:ObjectCreated:*"
+    assert notice["Queue"] == {"Fn::GetAtt": ["IntakeQueue", "Arn"]}
+    assert notice["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "uploads/"}]
+    assert resources["UploadBucket"]["DependsOn"] == "IntakeQueuePolicy"
+
+
+def test_the_table_is_kept_and_can_be_restored(resources: dict[str, Any]) -> None:
+    table = resources["JobTable"]
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert table["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["Properties"]["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+def test_a_queue_that_feeds_a_function_hides_messages_for_six_time_outs(
+    resources: dict[str, Any], functions: dict[str, Any]
+) -> None:
+    fed = {
+        event["Properties"]["Queue"]["Fn::GetAtt"][0]: properties["Timeout"]
+        for properties in functions.values()
+        for event in properties.get("Events", {}).values()
+        if event["Type"] == "SQS"
+    }
+    assert fed
+    for queue, time_out in fed.items():
+        assert resources[queue]["Properties"]["VisibilityTimeout"] >= 6 * time_out
+
+
+def test_every_queue_is_encrypted_and_keeps_messages_as_long_as_it_can(resources: dict[str, Any]) -> None:
+    for queue in of_type(resources, "AWS::SQS::Queue").values():
+        assert queue["SqsManagedSseEnabled"] is True
+        assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+
+
+def test_every_queue_that_feeds_has_a_dead_letter_queue_with_an_alarm(resources: dict[str, Any]) -> None:
+    queues = of_type(resources, "AWS::SQS::Queue")
+    dead = {
+        queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+        for queue in queues.values()
+        if "RedrivePolicy" in queue
+    }
+    assert set(queues) - dead == {"IntakeQueue"}
+    watched = {
+        dimension["Value"]["Fn::GetAtt"][0]
+        for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values()
+        for dimension in alarm["Dimensions"]
+        if dimension["Name"] == "QueueName"
+    }
+    assert watched == dead
+
+
+def test_the_intake_reports_failures_one_by_one(functions: dict[str, Any]) -> None:
+    source = functions["submit"]["Events"]["Intake"]["Properties"]
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["BatchSize"] == 1
+
+
+@pytest.mark.parametrize(
+    ("namespace", "metric"),
+    [
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        ("AWS/States", "ExecutionsFailed"),
+        ("AWS/ApiGateway", "5XXError"),
+        ("SeedancePipeline", "JobsUncertain"),
+    ],
+)
+def test_what_nobody_expected_raises_an_alarm_at_once(resources: dict[str, Any], namespace: str, metric: str) -> None:
+    (alarm,) = (
+        alarm
+        for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values()
+        if (alarm["Namespace"], alarm["MetricName"]) == (namespace, metric)
+    )
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 1)
+    assert alarm["TreatMissingData"] == "notBreaching"
+    assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+    assert alarm["AlarmDescription"]
+
+
+def test_metrics_of_alarms_are_counted_somewhere(resources: dict[str, Any], root: Path) -> None:
+    source = "".join(path.read_text() for path in (root / "layers/common/seedance").glob("*.py"))
+    for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values():
+        if alarm["Namespace"] == "SeedancePipeline":
+            assert f'count("{alarm["MetricName"]}")' in source
+
+
+def test_the_api_needs_a_key_on_every_path(resources: dict[str, Any], functions: dict[str, Any]) -> None:
+    assert resources["Api"]["Properties"]["Auth"] == {"ApiKeyRequired": True}
+    routes = set()
+    for event in functions["api"]["Events"].values():
+        assert event["Type"] == "Api"
+        assert event["Properties"]["RestApiId"] == {"Ref": "Api"}
+        assert "Auth" not in event["Properties"]
+        routes.add((event["Properties"]["Method"], event["Properties"]["Path"]))
+    assert routes == {("post", "/videos"), ("get", "/videos/{job_id}"), ("get", "/models")}
+    plan_key = resources["ApiUsagePlanKey"]["Properties"]
+    assert (plan_key["KeyId"], plan_key["UsagePlanId"]) == ({"Ref": "ApiKey"}, {"Ref": "ApiUsagePlan"})
+
+
+def test_the_api_answers_before_the_gateway_gives_up(functions: dict[str, Any]) -> None:
+    assert functions["api"]["Timeout"] <= 29
+
+
+def test_the_topic_for_jobs_is_encrypted(resources: dict[str, Any]) -> None:
+    assert resources["NotificationTopic"]["Properties"]["KmsMasterKeyId"]
+
+
+def test_arns_name_no_partition_no_region_and_no_account(root: Path) -> None:
+    text = (root / "template.yaml").read_text() + (root / "statemachine/video_job.asl.json").read_text()
+    assert "arn:aws:" not in text
+    assert "amazonaws.com" not in text.replace("Service: s3.amazonaws.com", "")
+    assert "us-east-1" not in text
+
+
+def test_the_sections_stand_in_their_order(root: Path) -> None:
+    lines = (root / "template.yaml").read_text().splitlines()
+    banners = [line.strip("#─ ") for line in lines if line.startswith("# ──")]
+    assert banners == BANNERS
+
+
+def test_no_key_is_written_twice(root: Path) -> None:
+    pending = [yaml.compose((root / "template.yaml").read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, yaml.MappingNode):
+            keys = keys_of(node)
+            assert len(keys) == len(set(keys)), keys
+            pending += [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            pending += node.value

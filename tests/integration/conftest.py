@@ -1,0 +1,115 @@
+"""Fixtures for the pipeline's tests: a moto that serves HTTP, the stand-in, and an empty stack for each test."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import certifi
+import pytest
+from moto.server import ThreadedMotoServer
+from pipeline import REGION, Change, Pipeline, http
+
+from local.sandbox import Sandbox, running
+from local.sandbox.inprocess import KEY
+
+
+def forget(*, clients: bool) -> None:
+    """Empty the functions' caches, as a fresh Lambda environment would have them; AWS clients only if asked."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("seedance.", "app_of_")) and (clients or name != "seedance.aws"):
+            for thing in list(vars(module).values()):
+                if hasattr(thing, "cache_clear"):
+                    thing.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with one certificate: nothing here speaks TLS, and to load all 140 takes each client 25 ms."""
+    end = "-----END CERTIFICATE-----\n"
+    path = tmp_path_factory.mktemp("tls") / "one.pem"
+    path.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def aws_url() -> Iterator[str]:
+    """Where moto serves AWS: a real server, so that a signed link can be fetched by somebody else."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    forget(clients=True)
+    yield f"http://{host}:{port}"
+    forget(clients=True)
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def provider_server() -> Iterator[Sandbox]:
+    with running(time_scale=1.0, fps=1) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def pipeline(aws_url: str, provider_server: Sandbox, one_authority: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """An empty stack, and the stand-in as new."""
+    http().post(f"{aws_url}/moto-api/reset").raise_for_status()
+    provider_server.reset()
+    for name, value in {
+        "AWS_ENDPOINT_URL": aws_url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+        "SSL_CERT_FILE": one_authority,
+        "POWERTOOLS_METRICS_NAMESPACE": "SeedancePipeline",
+        "POWERTOOLS_LOG_LEVEL": "ERROR",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    stack = Pipeline(provider_server, aws_url)
+    stack.create(KEY)
+    for name, value in stack.environment().items():
+        monkeypatch.setenv(name, value)
+    forget(clients=False)
+    return stack
+
+
+@pytest.fixture
+def set_up(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Change:
+    """Deploys the stack with other parameters, named as the functions' environment has them."""
+
+    def change(**values: str) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(name.upper(), value)
+        forget(clients=False)
+
+    return change
+
+
+@pytest.fixture
+def new_environment() -> Callable[[], None]:
+    """Makes every function start cold."""
+    return lambda: forget(clients=False)
+
+
+@pytest.fixture
+def crash(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets a method raise once, where ``when`` holds of its arguments: the function dies right there."""
+
+    def order(owner: type, method: str, when: Callable[..., bool] = lambda *_, **__: True, *, after: bool) -> None:
+        original, armed = getattr(owner, method), [True]
+
+        def dying(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if not (armed[0] and when(*args, **kwargs)):
+                return original(self, *args, **kwargs)
+            armed[0] = False
+            if after:
+                original(self, *args, **kwargs)
+            raise RuntimeError("killed")
+
+        monkeypatch.setattr(owner, method, dying)
+
+    return order

@@ -1,0 +1,351 @@
+"""What AWS does around the functions, as far as a test needs it: deliver messages, follow the state machine.
+
+The functions run in this process, on a moto that serves real HTTP, against the real stand-in for the
+provider. Nobody sleeps: time passes by moving the stand-in's clock ahead and the records back.
+"""
+
+import hashlib
+import importlib.util
+import json
+import struct
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote_plus
+
+import httpx
+from boto3.session import Session
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.sqs.models import sqs_backends
+from samcli.yamlhelper import yaml_parse
+from seedance.job import Job, State, upload_job_id
+from seedance.store import jobs
+
+from local.sandbox import Sandbox
+
+ROOT = Path(__file__).parents[2]
+ASL = json.loads((ROOT / "statemachine/video_job.asl.json").read_text())
+UPLOADS, VIDEOS, REGION = "uploads-bucket", "videos-bucket", "us-east-1"
+API_KEY = "key-of-the-api"
+NEVER_DONE = {"stuck-queued", "stuck-processing", "late"}
+"""Faults of the stand-in under which a job does not end within its hour."""
+
+
+@cache
+def template() -> dict[str, Any]:
+    """The stack's resources."""
+    return dict(yaml_parse((ROOT / "template.yaml").read_text())["Resources"])
+
+
+@cache
+def http() -> httpx.Client:
+    """One client for everything that the tests ask for themselves; to build one takes longer than to ask."""
+    return httpx.Client(trust_env=False)
+
+
+@cache
+def aws(url: str, service: str) -> Any:
+    """The tests' own client of moto's service."""
+    return Session().client(service, endpoint_url=url)
+
+
+@cache
+def app(verb: str) -> ModuleType:
+    """A function's module, loaded by its path: every one of them is called ``app``."""
+    spec = importlib.util.spec_from_file_location(f"app_of_{verb}", ROOT / f"functions/{verb}/app.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def png(colour: tuple[int, int, int] = (200, 16, 16), width: int = 64, height: int = 48) -> bytes:
+    """A picture of one colour."""
+    rows = (b"\0" + bytes(colour) * width) * height
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def s3_event(key: str, version: str | None, size: int, *, name: str = "ObjectCreated:Put") -> dict[str, Any]:
+    """The notification that S3 sends of an upload, with what the pipeline may look at."""
+    found = {"key": quote_plus(key, safe="/"), "size": size, "sequencer": "0055AED6DCD90281E5"}
+    if version:
+        found["versionId"] = version
+    record = {"eventSource": "aws:s3", "eventName": name, "s3": {"bucket": {"name": UPLOADS}, "object": found}}
+    return {"Records": [record]}
+
+
+@dataclass
+class Pipeline:
+    """One empty stack and the provider's stand-in."""
+
+    sandbox: Sandbox
+    aws_url: str
+    queue: str = ""
+    notification_queue: str = ""
+    topic: str = ""
+    secret: str = ""
+    state_machine: str = ""
+    passed: float = 0.0
+    """Seconds that have passed without anybody waiting for them."""
+    told: list[dict[str, Any]] = field(default_factory=list)
+    """The notifications so far."""
+
+    def client(self, service: str) -> Any:
+        return aws(self.aws_url, service)
+
+    def create(self, key: str) -> None:
+        """The stack's resources; the table as the template has it."""
+        table = template()["JobTable"]["Properties"]
+        for bucket in (UPLOADS, VIDEOS):
+            self.client("s3").create_bucket(Bucket=bucket)
+        self.client("s3").put_bucket_versioning(Bucket=UPLOADS, VersioningConfiguration={"Status": "Enabled"})
+        wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+        self.client("dynamodb").create_table(TableName="jobs", **{name: table[name] for name in wanted})
+        sqs = self.client("sqs")
+        self.queue = sqs.create_queue(QueueName="intake")["QueueUrl"]
+        self.notification_queue = sqs.create_queue(QueueName="told")["QueueUrl"]
+        self.topic = self.client("sns").create_topic(Name="videos")["TopicArn"]
+        self.client("sns").subscribe(
+            TopicArn=self.topic,
+            Protocol="sqs",
+            Endpoint=f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:told",
+            Attributes={"RawMessageDelivery": "true"},
+        )
+        self.secret = self.client("secretsmanager").create_secret(Name="key", SecretString=key)["ARN"]
+        self.state_machine = self.client("stepfunctions").create_state_machine(
+            name="video-job", definition=json.dumps(ASL), roleArn=f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/workflow"
+        )["stateMachineArn"]
+
+    def environment(self) -> dict[str, str]:
+        """What template.yaml tells the functions."""
+        return {
+            "JOB_TABLE": "jobs",
+            "UPLOAD_BUCKET": UPLOADS,
+            "VIDEO_BUCKET": VIDEOS,
+            "NOTIFICATION_TOPIC": self.topic,
+            "SEGMIND_API_KEY_SECRET": self.secret,
+            "SEGMIND_BASE_URL": self.sandbox.url,
+            "SEGMIND_UPLOAD_URL": self.sandbox.url,
+            "SEGMIND_MEDIA_HOSTS": httpx.URL(self.sandbox.url).netloc.decode(),
+            "IMAGE_DELIVERY": "link",
+            "DEFAULT_MODEL": "seedance-1.0-pro-fast",
+            "DEFAULT_PROMPT": "The product turns.",
+            "DEFAULT_TRANSPORT": "v2",
+            "TIME_SCALE": "1",
+            "STATE_MACHINE": self.state_machine,
+            "INTAKE_QUEUE": self.queue,
+        }
+
+    # what people do -------------------------------------------------------------------------------------------
+
+    def put(self, key: str, body: bytes, metadata: dict[str, str] | None = None) -> str:
+        """Put an object into the upload bucket without an event; its version."""
+        answer = self.client("s3").put_object(Bucket=UPLOADS, Key=key, Body=body, Metadata=metadata or {})
+        return str(answer["VersionId"])
+
+    def upload(self, key: str = "uploads/shoe.png", body: bytes | None = None, **metadata: str) -> str:
+        """Upload an image; its job's id. Underscores in a name of metadata stand for dashes."""
+        body = png() if body is None else body
+        version = self.put(key, body, {name.replace("_", "-"): value for name, value in metadata.items()})
+        self.send(s3_event(key, version, len(body)))
+        return upload_job_id(UPLOADS, key, version)
+
+    def call(self, method: str, path: str, body: Any = None, **event: Any) -> tuple[int, dict[str, Any]]:
+        """Call the API as API Gateway does once it has checked the key; status and answer."""
+        answer = app("api").handler(
+            {
+                "httpMethod": method,
+                "path": path,
+                "resource": path,
+                "headers": {"content-type": "application/json"},
+                "requestContext": {"stage": "v1", "identity": {"apiKeyId": API_KEY}},
+                "body": body if isinstance(body, str) or body is None else json.dumps(body),
+                "isBase64Encoded": False,
+                **event,
+            },
+            None,
+        )
+        return answer["statusCode"], json.loads(answer["body"])
+
+    def order(self, **body: Any) -> str:
+        """Ask the API for a video; its job's id."""
+        status, answer = self.call("POST", "/videos", {"prompt": "The product turns.", **body})
+        assert status == 202, answer
+        return str(answer["job_id"])
+
+    # what AWS does --------------------------------------------------------------------------------------------
+
+    def send(self, message: Any) -> None:
+        """Put a message into the intake queue."""
+        self.client("sqs").send_message(QueueUrl=self.queue, MessageBody=json.dumps(message))
+
+    def waiting(self) -> list[float]:
+        """For how many seconds each of the queue's messages was put off."""
+        messages = sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues["intake"]._messages
+        return [round(max(0.0, message.delayed_until / 1000 - message.sent_timestamp / 1000)) for message in messages]
+
+    def deliver(self) -> int:
+        """Hand every message that is due or put off to submit; how many must come again."""
+        sqs, again = self.client("sqs"), 0
+        self.pass_time(max(self.waiting(), default=0.0))
+        for message in sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues["intake"]._messages:
+            message.delay(0)
+            message.change_visibility(0)
+        for message in sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", []):
+            if self.submit(message["Body"]):
+                sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+            else:
+                again += 1
+        return again
+
+    def submit(self, body: str) -> bool:
+        """Hand one message to submit; whether it is done with."""
+        record = {"messageId": "m", "receiptHandle": "r", "body": body, "eventSource": "aws:sqs", "attributes": {}}
+        answer = app("submit").handler({"Records": [{**record, "awsRegion": REGION}]}, None)
+        return not answer["batchItemFailures"]
+
+    def run(self, job_id: str, minutes_before: float = 0) -> Job:
+        """Deliver and drive until there is nothing left to do; the job as it is then.
+
+        ``minutes_before`` is for how long the workflow's start is held up, to make a lost hour shorter.
+        """
+        for _ in range(20):
+            if not self.waiting():
+                break
+            self.deliver()
+        if self.execution(job_id) is not None:
+            self.pass_time(minutes_before * 60)
+            self.drive(job_id)
+        return self.job(job_id)
+
+    def drive(self, job_id: str) -> str:
+        """Follow the state machine from its start; the state in which it ended."""
+        data, name = json.loads((self.execution(job_id) or {})["input"]), ASL["StartAt"]
+        for _ in range(1000):
+            state = ASL["States"][name]
+            match state["Type"]:
+                case "Succeed" | "Fail":
+                    return str(name)
+                case "Wait":
+                    self.pass_time(data[state["SecondsPath"].removeprefix("$.")])
+                case "Task":
+                    data = self._task(name, state, data)
+            name = next((c["Next"] for c in state.get("Choices", []) if _holds(c, data)), state.get("Default"))
+            name = name or (state["Catch"][0] if "exception" in data else state)["Next"]
+        raise AssertionError(f"the state machine does not come to an end; it is at {name}")
+
+    def _task(self, name: str, state: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        tries = 1 + sum(retry["MaxAttempts"] for retry in state["Retry"] if "States.ALL" in retry["ErrorEquals"])
+        for left in reversed(range(tries)):
+            try:
+                return dict(json.loads(json.dumps(app(name.lower()).handler(data, None))))
+            except Exception as error:  # noqa: BLE001 - Step Functions catches all
+                if not left:
+                    return {**data, "exception": {"Error": type(error).__name__, "Cause": str(error)}}
+        raise AssertionError
+
+    def execution(self, job_id: str) -> dict[str, Any] | None:
+        """The job's execution, if it was started."""
+        arn = f"{self.state_machine.replace(':stateMachine:', ':execution:')}:{job_id}"
+        client = self.client("stepfunctions")
+        try:
+            return dict(client.describe_execution(executionArn=arn))
+        except client.exceptions.ExecutionDoesNotExist:
+            return None
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass: the stand-in's clock jumps, and for us everything happened that much earlier."""
+        if seconds <= 0:
+            return
+        self.passed += seconds
+        self.sandbox.configure(clock_offset=self.passed)
+        table = self.client("dynamodb")
+        for item in table.scan(TableName="jobs")["Items"]:
+            moments = [item[name] for name in ("created_at", "updated_at", "submitted_at") if name in item]
+            for moment in (*moments, *item["entered"]["M"].values()):
+                moment["N"] = str(round(float(moment["N"]) - seconds, 3))
+            table.put_item(TableName="jobs", Item=item)
+        clock = self.sandbox.state.clock
+        for job in list(self.sandbox.state.running.values()):
+            if clock.now() >= job.accepted_at + job.total_seconds and job.fault not in NEVER_DONE:
+                self.sandbox.finished(job.request_id)  # it is due: only the encoding takes real time
+
+    # what is there afterwards -----------------------------------------------------------------------------------
+
+    def job(self, job_id: str) -> Job:
+        job = jobs().get(job_id)
+        assert job is not None
+        return job
+
+    def notifications(self) -> list[dict[str, Any]]:
+        """All that was published so far: the machine's message, with its ``attributes``."""
+        while True:
+            answer = self.client("sqs").receive_message(
+                QueueUrl=self.notification_queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+            )
+            if not answer.get("Messages"):
+                return self.told
+            for message in answer["Messages"]:
+                attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+                self.told.append({**json.loads(message["Body"]), "attributes": attributes})
+                self.client("sqs").delete_message(
+                    QueueUrl=self.notification_queue, ReceiptHandle=message["ReceiptHandle"]
+                )
+
+    def stored(self) -> list[str]:
+        """The keys in the video bucket."""
+        return [item["Key"] for item in self.client("s3").list_objects_v2(Bucket=VIDEOS).get("Contents", [])]
+
+    def read(self, key: str) -> bytes:
+        return bytes(self.client("s3").get_object(Bucket=VIDEOS, Key=key)["Body"].read())
+
+    def check(self, job_id: str, state: State, *, accepted: int = 1, says: str = "") -> Job:
+        """What must hold of a stack with one job, however it ended. Returns the job."""
+        job = self.job(job_id)
+        assert job.state is state, job.error
+        summary = self.sandbox.summary()
+        assert (summary["accepted"], summary["duplicates"]) == (accepted, [])
+        assert not self.client("s3").list_multipart_uploads(Bucket=VIDEOS).get("Uploads")
+        told = self.notifications()
+        assert [message["status"] for message in told] == ([state] if state.terminal else [])
+        if state is State.COMPLETED:
+            self._check_video(job, told[0])
+            assert job.cost_usd == told[0]["cost_usd"] == summary["billed_usd"]
+        else:
+            assert self.stored() == []
+            assert says in (job.error or {})["message"]
+            assert [message["error"] for message in told] == ([job.error] if state.terminal else [])
+        return job
+
+    def _check_video(self, job: Job, told: dict[str, Any]) -> None:
+        served = http().get(f"{self.sandbox.url}/media/{job.request_id}.mp4").raise_for_status().content
+        digest = hashlib.sha256(served).hexdigest()
+        assert self.read(job.video_key) == served
+        assert job.video is not None
+        assert (job.video["sha256"], job.video["bytes"]) == (digest, len(served))
+        assert told["video"]["sha256"] == digest
+        assert http().get(told["video"]["url"]).content == served
+        assert told["attributes"] == {"status": "COMPLETED", "model": job.model, "source": job.source}
+
+
+def _holds(choice: dict[str, Any], data: dict[str, Any]) -> bool:
+    """Whether a Choice's rule, of the two kinds that the state machine has, applies."""
+    value = data[choice["Variable"].removeprefix("$.")]
+    return bool(value == choice.get("StringEquals", choice.get("BooleanEquals")))
+
+
+Change = Callable[..., None]

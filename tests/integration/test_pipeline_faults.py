@@ -1,0 +1,237 @@
+"""Every fault that the stand-in can produce, at every stage where a job can meet it.
+
+Each entry says how the job ends, how many jobs the provider has accepted by then, and words that tell the
+person why. ``Pipeline.check`` adds what always holds: nothing ordered twice, one notification for an end,
+no parts left behind, the video complete or not there.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+from moto.s3 import models as moto_s3
+from pipeline import VIDEOS, Change, Pipeline
+from seedance import download, media, provider
+from seedance.job import State
+
+from local.sandbox.kinds import KINDS
+
+OK, FAILED, EXPIRED, UNCERTAIN = State.COMPLETED, State.FAILED, State.EXPIRED, State.UNCERTAIN
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How a job ends that meets a fault once; ``times`` 0 is for ever."""
+
+    state: State
+    says: str = ""
+    accepted: int = 1
+    times: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+SLOW = Ends(OK, options={"seconds": 0.05})
+HANGS = {"seconds": 3.0}
+
+# A submit that was answered with an error: nothing was queued. Only trouble of the provider's is tried again.
+REFUSED: dict[str, Ends] = {
+    "http-400": Ends(FAILED, "Invalid parameters", 0),
+    "http-401-missing": Ends(FAILED, "does not accept the API key", 0),
+    "http-401": Ends(FAILED, "does not accept the API key", 0),
+    "http-403": Ends(FAILED, "may not use this model", 0),
+    "http-404": Ends(FAILED, "Model not found", 0),
+    "http-405": Ends(FAILED, "405", 0),
+    "http-406-content-type": Ends(FAILED, "application/json is required", 0),
+    "http-406-credits": Ends(FAILED, "out of credits", 0),
+    "http-406-spend-limit": Ends(FAILED, "spend limit", 0),
+    "http-410": Ends(FAILED, "retired", 0),
+    "http-422": Ends(FAILED, "Invalid request body", 0),
+    "http-429": Ends(OK),
+    "http-500": Ends(OK),
+    "http-502": Ends(OK),
+    "http-502-html": Ends(OK),
+    "slow": SLOW,
+}
+
+# Nobody can tell whether these were queued: never sent again, whatever really happened.
+AMBIGUOUS: dict[str, Ends] = {
+    "http-504": Ends(UNCERTAIN, "504", 0),
+    "http-504-html": Ends(UNCERTAIN, "504", 0),
+    "reset-before-accept": Ends(UNCERTAIN, "the line broke", 0),
+    "timeout-before-accept": Ends(UNCERTAIN, "the line broke", 0, options=HANGS),
+    "reset-after-accept": Ends(UNCERTAIN, "the line broke"),
+    "timeout-after-accept": Ends(UNCERTAIN, "the line broke", options=HANGS),
+    "504-after-accept": Ends(UNCERTAIN, "504"),
+    "504-html-after-accept": Ends(UNCERTAIN, "504"),
+}
+
+SUBMIT = {
+    **REFUSED,
+    **AMBIGUOUS,
+    "malformed-json": Ends(UNCERTAIN, "no request id"),
+    "empty-body": Ends(UNCERTAIN, "no request id"),
+    "not-an-object": Ends(UNCERTAIN, "no request id"),
+    "no-request-id": Ends(UNCERTAIN, "no request id"),
+}
+
+V1 = {
+    **REFUSED,
+    **AMBIGUOUS,
+    "cut-off": Ends(UNCERTAIN, "504", options={"seconds": 0.0}),
+    "malformed-json": Ends(UNCERTAIN, "without a link"),
+    "empty-body": Ends(UNCERTAIN, "without a link"),
+    "not-an-object": Ends(UNCERTAIN, "without a link"),
+}
+
+# Asking costs nothing and the video is paid for: whatever happens once is survived.
+RESULT = {
+    **{f"http-{name}": Ends(OK) for name in ("400", "401-missing", "401", "403", "404", "405", "406-content-type")},
+    **{f"http-{name}": Ends(OK) for name in ("406-credits", "406-spend-limit", "410", "422", "429", "500", "502")},
+    **{f"http-{name}": Ends(OK) for name in ("502-html", "504", "504-html")},
+    "slow": SLOW,
+    "reset": Ends(OK),
+    "timeout": Ends(OK, options=HANGS),
+    "malformed-json": Ends(OK),
+    "empty-body": Ends(OK),
+    "not-an-object": Ends(OK),
+    "output-list": Ends(OK, times=0),
+    "output-dict": Ends(OK, times=0),
+    "output-empty-list": Ends(OK),
+    "output-number": Ends(OK),
+    "output-null": Ends(OK),
+    "output-missing": Ends(OK),
+    "output-relative": Ends(OK),
+    "output-file-scheme": Ends(OK),
+    "output-forbidden-host": Ends(FAILED, "The result lies on attacker.invalid; allowed is only 127.0.0.1"),
+    "output-http-scheme": Ends(FAILED, "The result lies on images.segmind.com; allowed is only 127.0.0.1"),
+}
+
+# The image's way into the provider's own store. It costs nothing, so trouble is tried again.
+UPLOAD = {
+    **REFUSED,
+    "http-504": Ends(OK),
+    "http-504-html": Ends(OK),
+    "reset": Ends(OK),
+    "timeout": Ends(OK, options=HANGS),
+    "malformed-json": Ends(FAILED, "no file address", 0),
+    "empty-body": Ends(FAILED, "no file address", 0),
+    "not-an-object": Ends(FAILED, "no file address", 0),
+}
+
+MEDIA = {
+    "slow": SLOW,
+    "truncated": Ends(OK),
+    "short": Ends(OK),
+    "html": Ends(OK),
+    "empty": Ends(OK),
+    "wrong-content-type": Ends(OK),
+    "redirect": Ends(OK, times=3),
+    "redirect-forbidden": Ends(FAILED, "The result lies on 169.254.169.254; allowed is only 127.0.0.1"),
+    "media-403": Ends(OK),
+    "media-404": Ends(OK),
+    "media-500": Ends(OK),
+    "reset-midway": Ends(OK),
+    "chunked": Ends(OK),
+    "no-range": Ends(OK),
+}
+
+IMAGE_FETCH = {
+    "slow": SLOW,
+    "unreachable": Ends(FAILED, "could not be downloaded"),
+    "not-an-image": Ends(FAILED, "is not an image"),
+}
+
+JOB = {
+    "fail": Ends(FAILED, "out of steam", options={"error": "out of steam"}),
+    "stuck-queued": Ends(EXPIRED, "hour"),
+    "stuck-processing": Ends(EXPIRED, "hour"),
+    "late": Ends(EXPIRED, "hour"),
+    "vanish": Ends(EXPIRED, "has no record of request", options={"seconds": 10.0}),
+    "flapping": Ends(OK),
+    "unknown-status": Ends(OK),
+    "lower-case-status": Ends(OK),
+}
+
+STAGES = {
+    "submit": SUBMIT,
+    "v1": V1,
+    "result": RESULT,
+    "upload": UPLOAD,
+    "media": MEDIA,
+    "image-fetch": IMAGE_FETCH,
+    "job": JOB,
+}
+
+# What goes wrong again and again: then the person is told, and where the video still is.
+FOR_EVER = {
+    ("submit", "http-500"): Ends(FAILED, "it answered 500", 0, times=0),
+    ("submit", "http-502-html"): Ends(FAILED, "it answered 502", 0, times=0),
+    ("v1", "http-500"): Ends(FAILED, "it answered 500", 0, times=0),
+    ("upload", "reset"): Ends(FAILED, "The image could not be uploaded", 0, times=0),
+    ("result", "http-404"): Ends(EXPIRED, "has no record of request", times=0),
+    ("result", "http-401"): Ends(EXPIRED, "hour", times=0),
+    ("result", "reset"): Ends(EXPIRED, "hour", times=0),
+    ("result", "malformed-json"): Ends(EXPIRED, "hour", times=0),
+    ("result", "output-null"): Ends(FAILED, "gives no link to it. Ask the provider for request", times=0),
+    ("result", "output-file-scheme"): Ends(FAILED, "gives no link to it", times=0),
+    ("media", "short"): Ends(FAILED, "cut off", times=0),
+    ("media", "html"): Ends(FAILED, "for seven days it is at http://127.0.0.1", times=0),
+    ("media", "empty"): Ends(FAILED, "it is empty", times=0),
+    ("media", "truncated"): Ends(FAILED, "for seven days it is at http://127.0.0.1", times=0),
+    ("media", "media-404"): Ends(FAILED, "for seven days it is at http://127.0.0.1", times=0),
+    ("media", "redirect"): Ends(FAILED, "for seven days it is at http://127.0.0.1", times=0),
+}
+
+
+def test_every_fault_of_the_stand_in_is_met_at_every_stage_of_a_job() -> None:
+    met = {(stage, kind) for stage, table in STAGES.items() for kind in table}
+    assert met == {(stage, kind.name) for kind in KINDS.values() for stage in kind.stages if stage in STAGES}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider's hour must not be waited for."""
+    for name in ("SUBMIT_TIMEOUT", "STATUS_TIMEOUT", "GENERATE_TIMEOUT", "UPLOAD_TIMEOUT"):
+        monkeypatch.setattr(provider, name, httpx.Timeout(1.0))
+    monkeypatch.setattr(download, "DOWNLOAD_TIMEOUT", httpx.Timeout(1.0))
+
+
+def meet(pipeline: Pipeline, set_up: Change, stage: str, kind: str, ends: Ends) -> None:
+    """One job by upload that meets the fault, to its end."""
+    pipeline.sandbox.fault(stage, kind, times=ends.times, **ends.options)
+    metadata = {}
+    if stage == "v1":
+        # The call waits for its video, so the stand-in has to be fast by itself.
+        pipeline.sandbox.configure(time_scale=0.001)
+        metadata = {"model": "seedance-pro", "transport": "v1"}
+    if stage == "upload":
+        set_up(image_delivery="upload")
+    job_id = pipeline.upload(**metadata)
+    pipeline.run(job_id, minutes_before=55 if ends.state is EXPIRED else 0)
+    pipeline.check(job_id, ends.state, says=ends.says, accepted=ends.accepted)
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind"), [pytest.param(stage, kind, id=f"{stage}-{kind}") for stage in STAGES for kind in STAGES[stage]]
+)
+def test_a_fault_that_strikes_once(pipeline: Pipeline, set_up: Change, stage: str, kind: str) -> None:
+    meet(pipeline, set_up, stage, kind, STAGES[stage][kind])
+
+
+@pytest.mark.parametrize(("stage", "kind"), [pytest.param(*fault, id="-".join(fault)) for fault in FOR_EVER])
+def test_a_fault_that_strikes_for_ever(pipeline: Pipeline, set_up: Change, stage: str, kind: str) -> None:
+    meet(pipeline, set_up, stage, kind, FOR_EVER[stage, kind])
+
+
+@pytest.mark.parametrize("kind", ["chunked", "truncated", "short", "reset-midway", "html"])
+def test_a_video_of_many_parts(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    # The stand-in's videos here are of 15 KB; S3's own parts begin at 5 MiB.
+    monkeypatch.setattr(media, "PART_BYTES", 2048)
+    monkeypatch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
+    pipeline.sandbox.fault("media", kind)
+    job_id = pipeline.upload()
+    pipeline.run(job_id)
+    pipeline.check(job_id, State.COMPLETED)
+    etag = pipeline.client("s3").head_object(Bucket=VIDEOS, Key=pipeline.stored()[0])["ETag"]
+    assert int(etag.strip('"').partition("-")[2]) > 4

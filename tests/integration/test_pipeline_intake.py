@@ -1,0 +1,184 @@
+"""From an upload's event to a job: what is taken in, what is refused, and what comes twice."""
+
+import json
+from email.header import Header
+from typing import Any
+
+import pytest
+from pipeline import UPLOADS, VIDEOS, Change, Pipeline, http, png, s3_event
+from seedance.job import State, upload_job_id
+
+ODD_KEYS = {
+    "uploads/red shoe+1.JPG": "videos/red shoe+1/",
+    "uploads/übergröße/靴 (1).jpeg": "videos/übergröße/靴 (1)/",
+    "uploads/[50%] & more = 'cheap'.png": "videos/[50%] & more = 'cheap'/",
+    "uploads/a//c.tar.png": "videos/a/c.tar/",
+    "uploads/.png": "videos/.png/",
+    "uploads/no-extension": "videos/no-extension/",
+    "uploads/100%25.png": "videos/100%25/",
+}
+
+REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
+    "text": (b"GIF? no, prose", {}, "is not an image by its content"),
+    "empty": (b"", {}, "is empty"),
+    "html": (b"<html>404</html>", {}, "is not an image by its content"),
+    "unknown-model": (png(), {"model": "seedance-9"}, "there is no 'seedance-9'"),
+    "misspelt-option": (png(), {"durration": "5"}, "did you mean duration?"),
+    "value-out-of-range": (png(), {"duration": "7"}, "duration: must be 5 or 10"),
+    "option-of-another-model": (png(), {"generate_audio": "true"}, "seedance-1.0-pro-fast has no such parameter"),
+    "transport-of-another-model": (png(), {"transport": "v1"}, "transport: must be v2"),
+    "second-first-image": (png(), {"image_url": "https://example.com/a.png"}, "the image in the bucket is the first"),
+    "no-charset": (png(), {"prompt": "=?nonsense?b?4pyM?="}, "could not be decoded"),
+}
+
+
+@pytest.mark.parametrize(("key", "folder"), ODD_KEYS.items(), ids=range(len(ODD_KEYS)))
+def test_a_key_of_any_kind_becomes_a_video(pipeline: Pipeline, key: str, folder: str) -> None:
+    job_id = pipeline.upload(key, resolution="480p")
+    pipeline.run(job_id)
+    job = pipeline.check(job_id, State.COMPLETED)
+    assert job.video_key == f"{folder}{job_id}.mp4"
+    assert pipeline.told[0]["image"]["key"] == key
+    assert pipeline.client("s3").head_object(Bucket=VIDEOS, Key=job.video_key)["ContentType"] == "video/mp4"
+
+
+@pytest.mark.parametrize("prompt", ["Ein Schuh für Größe 42", "靴が回る 👟", "plain"])
+def test_a_prompt_in_any_alphabet_arrives(pipeline: Pipeline, prompt: str) -> None:
+    job_id = pipeline.upload(prompt=Header(prompt, None if prompt.isascii() else "utf-8").encode(), resolution="480p")
+    pipeline.run(job_id)
+    pipeline.check(job_id, State.COMPLETED)
+    (job,) = pipeline.sandbox.state.jobs.values()
+    assert job.body["prompt"] == pipeline.told[0]["prompt"] == prompt
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_an_upload_that_can_not_become_a_video_is_refused_with_a_reason(pipeline: Pipeline, case: str) -> None:
+    body, metadata, says = REFUSED[case]
+    job_id = pipeline.upload("uploads/shoe.png", body, **metadata)
+    pipeline.run(job_id)
+    pipeline.check(job_id, State.REJECTED, accepted=0, says=says)
+    assert pipeline.execution(job_id) is None
+
+
+def test_metadata_of_other_tools_is_left_alone(pipeline: Pipeline) -> None:
+    job_id = pipeline.upload(mtime="1730000000.1", sku="A-17", mode="33188", resolution="480p")
+    pipeline.run(job_id)
+    pipeline.check(job_id, State.COMPLETED)
+
+
+def test_an_image_that_is_deleted_before_it_is_looked_at_is_refused(pipeline: Pipeline) -> None:
+    version = pipeline.put("uploads/shoe.png", png())
+    pipeline.client("s3").delete_object(Bucket=UPLOADS, Key="uploads/shoe.png", VersionId=version)
+    pipeline.send(s3_event("uploads/shoe.png", version, 100))
+    job_id = upload_job_id(UPLOADS, "uploads/shoe.png", version)
+    pipeline.run(job_id)
+    pipeline.check(job_id, State.REJECTED, accepted=0, says="is not in the bucket (any more)")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": UPLOADS},
+        s3_event("uploads/folder/", None, 0),
+        s3_event("uploads/gone.png", "v", 10, name="ObjectRemoved:Delete"),
+        {"Records": []},
+    ],
+    ids=["test-event", "folder-marker", "removal", "nothing"],
+)
+def test_what_is_no_upload_makes_no_job(pipeline: Pipeline, message: dict[str, Any]) -> None:
+    assert pipeline.submit(json.dumps(message))
+    assert pipeline.client("dynamodb").scan(TableName="jobs")["Count"] == 0
+    assert pipeline.notifications() == []
+
+
+@pytest.mark.parametrize("body", ["no JSON", "[]", "{}", '{"job_id": "up-unknown"}'], ids=range(4))
+def test_a_message_that_nobody_understands_comes_again_and_ends_as_a_dead_letter(pipeline: Pipeline, body: str) -> None:
+    assert not pipeline.submit(body)
+
+
+def test_two_uploads_in_one_message_are_two_jobs(pipeline: Pipeline) -> None:
+    versions = {key: pipeline.put(key, png()) for key in ("uploads/a.png", "uploads/b.png")}
+    events = [s3_event(key, version, 100) for key, version in versions.items()]
+    assert pipeline.submit(json.dumps({"Records": [event["Records"][0] for event in events]}))
+    for key, version in versions.items():
+        assert pipeline.run(upload_job_id(UPLOADS, key, version)).state is State.COMPLETED
+    assert pipeline.sandbox.summary()["accepted"] == 2
+
+
+@pytest.mark.parametrize("when", ["at once", "while it runs", "when it is done"])
+def test_the_same_event_twice_is_one_job(pipeline: Pipeline, when: str) -> None:
+    version = pipeline.put("uploads/shoe.png", png(), {"resolution": "480p"})
+    event, job_id = s3_event("uploads/shoe.png", version, 100), upload_job_id(UPLOADS, "uploads/shoe.png", version)
+    pipeline.send(event)
+    if when == "at once":
+        pipeline.send(event)
+    if when == "while it runs":
+        pipeline.deliver()
+        pipeline.send(event)
+    pipeline.run(job_id)
+    if when == "when it is done":
+        pipeline.send(event)
+        pipeline.deliver()
+    pipeline.check(job_id, State.COMPLETED)
+
+
+def test_a_refused_upload_that_is_delivered_again_is_told_of_once(pipeline: Pipeline) -> None:
+    version = pipeline.put("uploads/shoe.txt", b"prose")
+    for _ in range(2):
+        pipeline.send(s3_event("uploads/shoe.txt", version, 5))
+        pipeline.deliver()
+    pipeline.check(upload_job_id(UPLOADS, "uploads/shoe.txt", version), State.REJECTED, accepted=0, says="content")
+
+
+def test_an_upload_over_the_same_key_is_a_new_job_of_its_own_image(pipeline: Pipeline) -> None:
+    pictures = {pipeline.upload("uploads/shoe.png", png((0, 0, shade))): png((0, 0, shade)) for shade in (50, 200)}
+    assert len(pictures) == 2
+    for job_id, picture in pictures.items():
+        job = pipeline.run(job_id)
+        assert job.state is State.COMPLETED
+        body = pipeline.sandbox.state.jobs[str(job.request_id)].body
+        assert http().get(body["image_url"]).content == picture  # the version that the event named
+    assert pipeline.sandbox.summary()["duplicates"] == []
+    assert len(pipeline.stored()) == len(pipeline.notifications()) == 2
+
+
+def test_without_versions_the_sequencer_tells_uploads_apart(pipeline: Pipeline) -> None:
+    pipeline.put("uploads/shoe.png", png())
+    event = s3_event("uploads/shoe.png", "null", 100)
+    ids = []
+    for sequencer in ("0A", "0A", "0B"):
+        event["Records"][0]["s3"]["object"]["sequencer"] = sequencer
+        pipeline.send(event)
+        pipeline.deliver()
+        ids.append(upload_job_id(UPLOADS, "uploads/shoe.png", sequencer))
+    assert [pipeline.run(job_id).state for job_id in ids] == [State.COMPLETED] * 3
+    assert pipeline.sandbox.summary()["accepted"] == 2
+
+
+def test_the_image_can_go_into_the_providers_own_store(pipeline: Pipeline, set_up: Change) -> None:
+    set_up(image_delivery="upload")
+    job_id = pipeline.upload(resolution="480p")
+    pipeline.run(job_id)
+    pipeline.check(job_id, State.COMPLETED)
+    (job,) = pipeline.sandbox.state.jobs.values()
+    assert job.body["image_url"].startswith(f"{pipeline.sandbox.url}/media/asset-")
+    assert http().get(job.body["image_url"]).content == png()
+
+
+def test_a_key_that_no_link_can_name_goes_there_too(pipeline: Pipeline, set_up: Change) -> None:
+    # HTTP clients shorten "a/../b" in an address before they ask for it.
+    set_up(image_delivery="upload")
+    job_id = pipeline.upload("uploads/a/../b/./c.png", resolution="480p")
+    pipeline.run(job_id)
+    assert pipeline.check(job_id, State.COMPLETED).video_key == f"videos/a/b/c/{job_id}.mp4"
+
+
+def test_an_image_that_is_gone_when_it_shall_be_uploaded_ends_the_job(pipeline: Pipeline, set_up: Change) -> None:
+    set_up(image_delivery="upload")
+    pipeline.sandbox.fault("upload", "http-500")
+    job_id = pipeline.upload()
+    pipeline.deliver()
+    image = pipeline.job(job_id).image or {}
+    pipeline.client("s3").delete_object(Bucket=UPLOADS, Key=image["key"], VersionId=image["version_id"])
+    pipeline.run(job_id)
+    pipeline.check(job_id, State.REJECTED, accepted=0, says="is not in the bucket (any more)")

@@ -1,0 +1,180 @@
+"""All five models, by upload and by API, with every parameter that they have; and both transports."""
+
+from typing import Any
+
+import pytest
+from pipeline import UPLOADS, Pipeline, http, png
+from seedance import catalogue
+from seedance.job import State
+
+from local.sandbox import models as stand_in
+
+# One unusual value for each parameter that is neither the prompt nor a file.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "seedance-pro": {
+        "aspect_ratio": "9:16",
+        "duration": 10,
+        "resolution": "480p",
+        "camera_fixed": True,
+        "seed": 42,
+    },
+    "seedance-1.0-pro-fast": {
+        "aspect_ratio": "1:1",
+        "duration": 10,
+        "resolution": "480p",
+        "camera_fixed": True,
+        "seed": 1,
+        "skip_moderation": True,
+    },
+    "seedance-1.5-pro": {
+        "aspect_ratio": "adaptive",
+        "duration": 7,
+        "resolution": "480p",
+        "camera_fixed": True,
+        "generate_audio": False,
+        "seed": 999999,
+        "skip_moderation": True,
+    },
+    "seedance-2.0-fast": {
+        "aspect_ratio": "21:9",
+        "duration": -1,
+        "resolution": "480p",
+        "generate_audio": True,
+        "return_last_frame": True,
+        "seed": 2147483647,
+    },
+    "seedance-2.0-mini": {
+        "aspect_ratio": "adaptive",
+        "duration": 4,
+        "resolution": "480p",
+        "generate_audio": False,
+        "return_last_frame": True,
+        "seed": -1,
+        "skip_moderation": True,
+    },
+}
+LAST_FRAME = {slug for slug in SETTINGS if slug != "seedance-1.0-pro-fast"}
+REFERENCES = ("reference_images", "reference_videos", "reference_audios")
+WITH_REFERENCES = ("seedance-2.0-fast", "seedance-2.0-mini")
+V1 = ("seedance-pro", "seedance-2.0-fast")
+
+every_model = pytest.mark.parametrize("slug", SETTINGS)
+
+
+def asset(pipeline: Pipeline, body: bytes) -> str:
+    """The address of a file that is on the internet."""
+    return pipeline.client("s3").generate_presigned_url(
+        "get_object",
+        Params={"Bucket": UPLOADS, "Key": "elsewhere.png", "VersionId": pipeline.put("elsewhere.png", body)},
+    )
+
+
+def sent(pipeline: Pipeline) -> dict[str, Any]:
+    """The body of the one job that the provider has."""
+    (job,) = pipeline.sandbox.state.jobs.values()
+    return job.body
+
+
+def completed(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
+    """Runs the job to its video; what the provider was sent."""
+    pipeline.run(job_id)
+    pipeline.check(job_id, State.COMPLETED)
+    return sent(pipeline)
+
+
+def test_the_tables_below_know_every_parameter_of_every_model() -> None:
+    for slug, model in stand_in.MODELS.items():
+        files = {model.first_image} | ({"last_frame_url"} if slug in LAST_FRAME else set())
+        files |= set(REFERENCES) if slug in WITH_REFERENCES else set()
+        assert set(model.parameters) == {"prompt"} | set(SETTINGS[slug]) | files
+
+
+@every_model
+def test_an_upload_with_all_parameters_in_its_metadata(pipeline: Pipeline, slug: str) -> None:
+    last = {"last_frame_url": asset(pipeline, png((0, 0, 200)))} if slug in LAST_FRAME else {}
+    settings = {
+        name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in SETTINGS[slug].items()
+    }
+    job_id = pipeline.upload("uploads/red shoe.png", prompt="a shoe", model=slug, **settings, **last)
+    body = completed(pipeline, job_id)
+    link = body.pop(stand_in.MODELS[slug].first_image)
+    assert body == {"prompt": "a shoe", **SETTINGS[slug], **last}
+    assert http().get(link).content == png()
+    assert "X-Amz-Expires=7200" in link
+
+
+@every_model
+def test_a_call_with_all_parameters_and_an_image_in_the_bucket(pipeline: Pipeline, slug: str) -> None:
+    pipeline.put("elsewhere/hat.png", png((0, 200, 0)))
+    job_id = pipeline.order(model=slug, prompt="a hat", parameters=SETTINGS[slug], image_key="elsewhere/hat.png")
+    body = completed(pipeline, job_id)
+    assert http().get(body.pop(stand_in.MODELS[slug].first_image)).content == png((0, 200, 0))
+    assert body == {"prompt": "a hat", **SETTINGS[slug]}
+
+
+@every_model
+def test_a_call_with_an_image_on_the_internet(pipeline: Pipeline, slug: str) -> None:
+    image = asset(pipeline, png())
+    body = completed(pipeline, pipeline.order(model=slug, image=image, parameters={"resolution": "480p"}))
+    assert body[stand_in.MODELS[slug].first_image] == image
+
+
+@every_model
+def test_text_alone_asks_for_the_defaults_of_the_models_page(pipeline: Pipeline, slug: str) -> None:
+    job_id = pipeline.order(model=slug, prompt="a lake")
+    body = completed(pipeline, job_id)
+    pages = stand_in.MODELS[slug].parameters
+    usual = {"aspect_ratio": "16:9", "duration": 5, "resolution": "720p"}
+    assert body.pop("seed") in range(1, 1_000_000)
+    assert body.pop("prompt") == "a lake"
+    assert body == {
+        name: usual.get(name, page.default)
+        for name, page in pages.items()
+        if page.type not in ("url", "urls") and name not in ("prompt", "seed")
+    }
+
+
+@pytest.mark.parametrize("slug", WITH_REFERENCES)
+def test_references_are_handed_on(pipeline: Pipeline, slug: str) -> None:
+    links = [asset(pipeline, png((0, 0, number))) for number in range(3)]
+    references = {name: [link] for name, link in zip(REFERENCES, links, strict=True)}
+    body = completed(pipeline, pipeline.order(model=slug, parameters={"resolution": "480p", **references}))
+    assert {name: body[name] for name in REFERENCES} == references
+
+
+@pytest.mark.parametrize("slug", WITH_REFERENCES)
+def test_the_last_frame_is_kept_beside_the_video(pipeline: Pipeline, slug: str) -> None:
+    job_id = pipeline.upload("uploads/shoe.png", model=slug, resolution="480p", return_last_frame="true")
+    completed(pipeline, job_id)
+    key = f"videos/shoe/{job_id}-last-frame.png"
+    assert pipeline.read(key).startswith(b"\x89PNG")
+    assert pipeline.told[0]["video"]["last_frame_key"] == key
+
+
+@pytest.mark.parametrize("answer", ["video", "json"])
+@pytest.mark.parametrize("slug", V1)
+def test_the_blocking_transport_takes_bytes_and_a_link(pipeline: Pipeline, slug: str, answer: str) -> None:
+    pipeline.sandbox.configure(time_scale=0.001, v1_answer=answer)
+    job_id = pipeline.upload(model=slug, transport="v1", resolution="480p", prompt="a shoe")
+    body = completed(pipeline, job_id)
+    assert body["prompt"] == "a shoe"
+    assert [call["path"] for call in pipeline.sandbox.calls(slug)] == [f"/v1/{slug}"]
+    assert pipeline.job(job_id).metrics["total"] == catalogue.MODELS[slug].average_seconds
+
+
+@pytest.mark.parametrize("slug", V1)
+def test_the_blocking_transport_by_call(pipeline: Pipeline, slug: str) -> None:
+    pipeline.sandbox.configure(time_scale=0.001)
+    body = completed(pipeline, pipeline.order(model=slug, transport="v1", parameters=SETTINGS[slug]))
+    assert body == {"prompt": "The product turns.", **SETTINGS[slug]}
+    assert [call["path"] for call in pipeline.sandbox.calls(slug)] == [f"/v1/{slug}"]
+
+
+def test_the_stacks_transport_is_a_preference(pipeline: Pipeline, set_up: Any) -> None:
+    set_up(default_transport="v1")
+    pipeline.sandbox.configure(time_scale=0.001)
+    for slug in SETTINGS:
+        pipeline.run(pipeline.order(model=slug, parameters={"resolution": "480p"}))
+    paths = [call["path"] for call in pipeline.sandbox.calls() if call["method"] == "POST"]
+    assert paths == [f"/{'v1' if slug in V1 else 'v2'}/{slug}" for slug in SETTINGS]
+    assert [message["status"] for message in pipeline.notifications()] == ["COMPLETED"] * 5

@@ -1,0 +1,377 @@
+"""The unit tests' surroundings: no network, made-up credentials, an empty account in moto for each test.
+
+``world`` is what the use cases talk to: real adapters on moto, and ``wire`` in the provider's place.
+"""
+
+import json
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote_plus
+
+import av
+import httpx
+import pytest
+from hypothesis import settings as hypothesis_settings
+from moto import mock_aws
+from pytest_socket import disable_socket, enable_socket
+from seedance import aws, observability
+from seedance.download import Downloads
+from seedance.job import Job, State
+from seedance.media import Media
+from seedance.notification import Notifier
+from seedance.provider import Provider
+from seedance.store import JobStore, _written
+from seedance.workflow import IntakeQueue, Workflow
+
+REGION = "eu-central-1"
+KEY = "SG_0123456789abcdef"
+NOW = 1_763_600_000.0
+UPLOADS, VIDEOS, TABLE, SECRET = "example-uploads", "example-videos", "jobs-of-tests", "key-of-tests"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_SESSION_TOKEN": "testing",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_REGION": REGION,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "POWERTOOLS_METRICS_NAMESPACE": "SeedancePipeline",
+    "POWERTOOLS_SERVICE_NAME": "tests",
+}
+
+hypothesis_settings.register_profile("unit", max_examples=50, deadline=None)
+hypothesis_settings.load_profile("unit")
+
+
+@pytest.fixture(autouse=True)
+def no_network() -> Iterator[None]:
+    """No socket can be made. Unix sockets are: an event loop wakes itself up through a pair of them."""
+    disable_socket(allow_unix_socket=True)
+    yield
+    enable_socket()
+
+
+@pytest.fixture(autouse=True)
+def made_up_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing of the machine's own AWS set-up is seen, and no metric of another test."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_CONFIG_FILE", "AWS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    observability._metrics().clear_metrics()
+    yield
+    observability._metrics().clear_metrics()
+    observability._metrics.cache_clear()
+
+
+def _forget() -> None:
+    for name, module in list(sys.modules.items()):
+        if name.startswith("seedance."):
+            for thing in list(vars(module).values()):
+                if hasattr(thing, "cache_clear"):
+                    thing.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def clients() -> Iterator[dict[str, Any]]:
+    """The layer's own AWS clients, built once; moto answers them, or else nobody can."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_CONFIG_FILE"):
+            patch.delenv(name, raising=False)
+        _forget()
+        made = {name: aws._client(name) for name in ("s3", "dynamodb", "sns", "sqs", "stepfunctions", "secretsmanager")}
+        _forget()
+    return made
+
+
+class Wire:
+    """The other end of the line: answers in the order they were given, and keeps what was asked.
+
+    A request that nobody expected fails the test, and so does an answer that nobody fetched.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[httpx.Request] = []
+        self._answers: deque[httpx.Response | Exception] = deque()
+
+    def will(self, *answers: httpx.Response | Exception) -> None:
+        self._answers.extend(answers)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        self.requests.append(request)
+        assert self._answers, f"nobody expected {request.method} {request.url}"
+        answer = self._answers.popleft()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def asked(self) -> list[str]:
+        return [f"{request.method} {request.url}" for request in self.requests]
+
+    def body(self, number: int = -1) -> dict[str, Any]:
+        return dict(json.loads(self.requests[number].content))
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    line = Wire()
+    yield line
+    assert not line._answers, f"{len(line._answers)} answers were not fetched"
+
+
+@dataclass
+class Clock:
+    now: float = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class World:
+    """An account with the stack's resources in it, and the adapters on them."""
+
+    aws: dict[str, Any]
+    wire: Wire
+    clock: Clock
+    store: JobStore
+    media: Media
+    notifier: Notifier
+    workflow: Workflow
+    queue: IntakeQueue
+    provider: Provider
+    downloads: Downloads
+    arns: SimpleNamespace
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def called(self, operation: str) -> list[dict[str, Any]]:
+        """The parameters of every call of an AWS operation, in order."""
+        return [parameters for name, parameters in self.calls if name == operation]
+
+    def put(self, job: Job) -> Job:
+        """Write a record as it is, whatever its state."""
+        self.aws["dynamodb"].put_item(TableName=TABLE, Item=_written(job.to_record()))
+        return job
+
+    def job(self, job_id: str = "up-1") -> Job:
+        found = self.store.get(job_id)
+        assert found is not None
+        return found
+
+    def upload(self, key: str, body: bytes, **metadata: str) -> dict[str, Any]:
+        """Put an object; the S3 notification of it."""
+        put = self.aws["s3"].put_object(Bucket=UPLOADS, Key=key, Body=body, Metadata=metadata)
+        record = {
+            "eventSource": "aws:s3",
+            "eventName": "ObjectCreated:Put",
+            "s3": {
+                "bucket": {"name": UPLOADS},
+                "object": {
+                    "key": quote_plus(key, safe="/"),
+                    "size": len(body),
+                    "versionId": put["VersionId"],
+                    "sequencer": "0066",
+                },
+            },
+        }
+        return {"Records": [record]}
+
+    def executions(self) -> list[dict[str, Any]]:
+        return [json.loads(call["input"]) for call in self.called("StartExecution")]
+
+    def postponed(self) -> list[tuple[str, int]]:
+        """What was put into the intake queue: job id and delay in seconds."""
+        return [
+            (json.loads(call["MessageBody"])["job_id"], call["DelaySeconds"]) for call in self.called("SendMessage")
+        ]
+
+    def notified(self) -> list[dict[str, Any]]:
+        """The machines' message of every publish."""
+        return [json.loads(json.loads(call["Message"])["default"]) for call in self.called("Publish")]
+
+    def counted(self) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for name, metric in observability._metrics().metric_set.items():
+            counts[name] += int(sum(metric["Value"]))
+        return dict(counts)
+
+    def stored(self, key: str) -> bytes:
+        return bytes(self.aws["s3"].get_object(Bucket=VIDEOS, Key=key)["Body"].read())
+
+    def video_keys(self) -> list[str]:
+        return [item["Key"] for item in self.aws["s3"].list_objects_v2(Bucket=VIDEOS).get("Contents", [])]
+
+
+@pytest.fixture
+def world(clients: dict[str, Any], wire: Wire, template: dict[str, Any], root: Path) -> Iterator[World]:
+    with mock_aws():
+        where = {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
+        for bucket in (UPLOADS, VIDEOS):
+            clients["s3"].create_bucket(Bucket=bucket, **where)
+        clients["s3"].put_bucket_versioning(Bucket=UPLOADS, VersioningConfiguration={"Status": "Enabled"})
+        as_in_the_stack = {
+            name: template["Resources"]["JobTable"]["Properties"][name]
+            for name in ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+        }
+        clients["dynamodb"].create_table(TableName=TABLE, **as_in_the_stack)
+        clients["secretsmanager"].create_secret(Name=SECRET, SecretString=KEY)
+        arns = SimpleNamespace(
+            topic=clients["sns"].create_topic(Name="notifications")["TopicArn"],
+            queue=clients["sqs"].create_queue(QueueName="intake")["QueueUrl"],
+            machine=clients["stepfunctions"].create_state_machine(
+                name="video-job",
+                definition=(root / "statemachine/video_job.asl.json").read_text(),
+                roleArn="arn:aws:iam::123456789012:role/workflow",
+            )["stateMachineArn"],
+        )
+        clock = Clock()
+        store = JobStore(TABLE, clients["dynamodb"], clock)
+        media = Media(VIDEOS, clients["s3"])
+        line = httpx.MockTransport(wire)
+        made = World(
+            aws=clients,
+            wire=wire,
+            clock=clock,
+            store=store,
+            media=media,
+            notifier=Notifier(arns.topic, clients["sns"], store, media),
+            workflow=Workflow(arns.machine, clients["stepfunctions"]),
+            queue=IntakeQueue(arns.queue, clients["sqs"]),
+            provider=Provider(
+                "https://api.segmind.com", "https://workflows-api.segmind.com", lambda: KEY, transport=line
+            ),
+            downloads=Downloads(frozenset({"images.segmind.com"}), transport=line),
+            arns=arns,
+        )
+
+        def watch(params: dict[str, Any], model: Any, **_: Any) -> None:
+            made.calls.append((model.name, dict(params)))
+
+        for client in clients.values():
+            client.meta.events.register("provide-client-params", watch, unique_id="watch")
+        yield made
+        for client in clients.values():
+            client.meta.events.unregister("provide-client-params", unique_id="watch")
+
+
+@pytest.fixture
+def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """The same world, found by the functions as they find it on Lambda: through the environment."""
+    for name, value in {
+        "JOB_TABLE": TABLE,
+        "UPLOAD_BUCKET": UPLOADS,
+        "VIDEO_BUCKET": VIDEOS,
+        "NOTIFICATION_TOPIC": world.arns.topic,
+        "SEGMIND_API_KEY_SECRET": SECRET,
+        "SEGMIND_BASE_URL": "https://api.segmind.com",
+        "SEGMIND_UPLOAD_URL": "https://workflows-api.segmind.com",
+        "SEGMIND_MEDIA_HOSTS": "images.segmind.com",
+        "IMAGE_DELIVERY": "link",
+        "DEFAULT_MODEL": "seedance-1.0-pro-fast",
+        "DEFAULT_PROMPT": "The camera moves slowly.",
+        "DEFAULT_TRANSPORT": "v2",
+        "TIME_SCALE": "1",
+        "STATE_MACHINE": world.arns.machine,
+        "INTAKE_QUEUE": world.arns.queue,
+    }.items():
+        monkeypatch.setenv(name, value)
+    _forget()
+    monkeypatch.setattr(aws, "_client", world.aws.__getitem__)
+    line = httpx.MockTransport(world.wire)
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: line.handle_request(request))
+    yield world
+    _forget()
+
+
+@pytest.fixture
+def make_job() -> Callable[..., Job]:
+    """A job of an upload; whatever else is wanted by name."""
+
+    def make(state: State = State.RECEIVED, **changes: Any) -> Job:
+        values: dict[str, Any] = {
+            "job_id": "up-1",
+            "source": "upload",
+            "name": "shoe",
+            "folder": "shoe",
+            "model": "seedance-1.0-pro-fast",
+            "transport": "v2",
+            "parameters": {"prompt": "a shoe turns", "duration": 5, "resolution": "720p", "aspect_ratio": "16:9"},
+            "created_at": NOW - 100,
+            "updated_at": NOW - 50,
+            "entered": {"RECEIVED": NOW - 100, state.value: NOW - 50},
+            "expected_seconds": 49,
+        }
+        if state in (State.QUEUED, State.PROCESSING, State.COPYING, State.COMPLETED):
+            values |= {"submitted_at": NOW - 50, "request_id": "req-1", "attempts": 1}
+        if state in (State.COPYING, State.COMPLETED):
+            values |= {"result_url": "https://images.segmind.com/v.mp4"}
+        return Job(state=state, **{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def rate_limited() -> Callable[[float | None], httpx.Response]:
+    """A 429 that says, or does not say, in how many seconds its limit resets."""
+
+    def answer(reset_in: float | None) -> httpx.Response:
+        if reset_in is None:
+            return httpx.Response(429)
+        reset = datetime.now(UTC) + timedelta(seconds=reset_in)
+        return httpx.Response(429, headers={"x-rate-limit-reset-at-utc": reset.isoformat()})
+
+    return answer
+
+
+@pytest.fixture
+def event(root: Path) -> Callable[[str], dict[str, Any]]:
+    """Reads one of the sample events that `sam local invoke` takes as well."""
+
+    def read(name: str) -> dict[str, Any]:
+        return dict(json.loads((root / "events" / f"{name}.json").read_text()))
+
+    return read
+
+
+def _movie(file: Path, **options: str) -> bytes:
+    with av.open(str(file), "w", format="mp4", options=options) as movie:
+        stream = movie.add_stream("mpeg4", rate=4)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
+        for _ in range(4):
+            movie.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
+        movie.mux(stream.encode())
+    return file.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def movies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Real MP4s, one second long, with their boxes in the orders that occur."""
+    file = tmp_path_factory.mktemp("movies") / "movie.mp4"
+    return {
+        "index last": _movie(file),
+        "index first": _movie(file, movflags="faststart"),
+        "fragments": _movie(file, movflags="frag_keyframe+empty_moov"),
+    }
+
+
+@pytest.fixture(scope="session")
+def mp4(movies: dict[str, bytes]) -> bytes:
+    return movies["index first"]
+
+
+@pytest.fixture(scope="session")
+def png() -> bytes:
+    """A real PNG."""
+    encoder = av.CodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 4, 4, "rgb24", Fraction(1, 1)
+    return b"".join(bytes(packet) for packet in encoder.encode(av.VideoFrame(4, 4, "rgb24")))

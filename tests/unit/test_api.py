@@ -1,0 +1,131 @@
+"""The API's use cases: a call is a job once, however often it is repeated; how a job stands, for the outside."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from seedance.api import Api, describe
+from seedance.errors import Conflict, InvalidRequest
+from seedance.intake import Defaults
+from seedance.job import Job, State, api_job_id
+
+Make = Callable[..., Job]
+BODY = '{"prompt": "a shoe turns"}'
+VIDEO = {"bucket": "example-videos", "key": "videos/api/up-1.mp4", "bytes": 7, "sha256": "ab"}
+FIELDS = {
+    *("job_id", "state", "transport", "parameters", "request_id", "created_at", "submitted_at", "updated_at"),
+    *("expected_seconds", "model", "source", "name", "image", "prompt", "video", "cost_usd", "timings", "error"),
+}
+
+
+@pytest.fixture
+def api(world: Any) -> Api:
+    defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
+    return Api(world.store, world.media, world.queue, "example-uploads", defaults)
+
+
+def create(api: Api, body: str | None = BODY, caller: str = "key-1", key: str | None = "order-1") -> Job:
+    return api.create_video(body, caller=caller, idempotency_key=key)
+
+
+def test_a_call_becomes_a_job_in_the_queue(world: Any, api: Api) -> None:
+    job = create(api, '{"model": "seedance-2.0-mini", "prompt": "x", "image": "https://example.com/a.png"}')
+    assert job.job_id == job.name == api_job_id("key-1", "order-1")
+    assert (job.state, job.source, job.folder) == (State.RECEIVED, "api", "api")
+    assert (job.model, job.transport, job.expected_seconds) == ("seedance-2.0-mini", "v2", 159)
+    assert job.parameters["first_frame_url"] == "https://example.com/a.png"
+    assert world.job(job.job_id) == job
+    assert world.postponed() == [(job.job_id, 0)]
+    assert world.wire.requests == []
+
+
+def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, api: Api, png: bytes) -> None:
+    version = world.upload("uploads/a.png", png)["Records"][0]["s3"]["object"]["versionId"]
+    job = create(api, '{"prompt": "x", "image_key": "uploads/a.png"}')
+    assert job.image == {
+        "bucket": "example-uploads",
+        "key": "uploads/a.png",
+        "version_id": version,
+        "content_type": "image/png",
+        "bytes": len(png),
+    }
+
+
+@pytest.mark.parametrize("key", ["uploads/gone.png", "../secrets", ".", "\u0000", "👟"])
+def test_an_image_that_is_not_there_is_refused_by_its_field(world: Any, api: Api, key: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        create(api, json.dumps({"prompt": "x", "image_key": key}))
+    assert caught.value.field == "image_key"
+    assert "not in the bucket" in caught.value.message
+    assert world.postponed() == []
+
+
+def test_a_refused_call_leaves_no_job(world: Any, api: Api) -> None:
+    with pytest.raises(InvalidRequest):
+        create(api, '{"prompt": "x", "parameters": {"duration": 7}}')
+    with pytest.raises(InvalidRequest, match="Idempotency-Key"):
+        create(api, key="two words")
+    assert world.store.newest(State.RECEIVED) == []
+
+
+def test_a_repeated_call_is_the_same_job_and_its_message_is_sent_again(world: Any, api: Api) -> None:
+    first = create(api)
+    again = create(api, '{ "prompt":"a shoe turns" }')
+    assert again == first
+    assert world.postponed() == [(first.job_id, 0)] * 2  # the first message may be what got lost
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.RECEIVED])
+def test_a_repeated_call_tells_how_far_the_job_is_and_queues_nothing(
+    world: Any, api: Api, make_job: Make, state: State
+) -> None:
+    first = create(api)
+    world.put(make_job(state, job_id=first.job_id, fingerprint=first.fingerprint))
+    assert create(api).state is state
+    assert len(world.postponed()) == 1
+
+
+@pytest.mark.parametrize("body", ['{"prompt": "another"}', '{"prompt": "a shoe turns", "model": "seedance-pro"}'])
+def test_a_key_that_was_used_for_another_body_is_a_conflict(world: Any, api: Api, body: str) -> None:
+    create(api)
+    with pytest.raises(Conflict, match="use a new key"):
+        create(api, body)
+    assert len(world.postponed()) == 1
+
+
+def test_two_callers_with_the_same_key_are_two_jobs(api: Api) -> None:
+    assert create(api, caller="key-1").job_id != create(api, caller="key-2").job_id
+
+
+def test_without_a_key_each_call_is_a_new_job(api: Api) -> None:
+    assert create(api, key=None).job_id != create(api, key=None).job_id
+
+
+def test_a_job_that_is_not_there_is_none(api: Api) -> None:
+    assert api.video("up-nobody") is None
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_job_in_any_state_has_the_same_fields(world: Any, api: Api, make_job: Make, state: State) -> None:
+    world.put(make_job(state, video=VIDEO))
+    described = api.video("up-1")
+    assert described is not None
+    assert set(described) == FIELDS
+    assert described["state"] == state.value
+    assert json.loads(json.dumps(described)) == described
+
+
+def test_only_a_completed_job_shows_its_video_with_a_fresh_link(world: Any, api: Api, make_job: Make) -> None:
+    world.put(make_job(State.COMPLETED, video=VIDEO))
+    video = (api.video("up-1") or {})["video"]
+    assert "X-Amz-Signature" in video["url"]
+    world.put(make_job(State.COPYING, video=VIDEO))
+    assert (api.video("up-1") or {})["video"] is None
+
+
+def test_times_are_for_people_and_addresses_at_the_provider_stay_inside(make_job: Make) -> None:
+    described = describe(make_job(State.COPYING, created_at=0.0, submitted_at=None, updated_at=60.0), None)
+    assert described["created_at"] == "1970-01-01T00:00:00+00:00"
+    assert described["submitted_at"] is None
+    assert "images.segmind.com" not in json.dumps(described)

@@ -1,0 +1,247 @@
+"""Fetching a result: only from allowed hosts, every redirect looked at, every byte counted."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from seedance import download as download_module
+from seedance.download import CHUNK_BYTES, Downloads
+from seedance.errors import ForbiddenSource, MediaError, SourceUnavailable
+
+HOSTS = frozenset({"images.segmind.com", "cdn.example.com:8443", "127.0.0.1:9000", "localhost:9000", "::1:9000"})
+LINK = "https://images.segmind.com/video.mp4"
+
+
+@pytest.fixture
+def downloads(wire: Any) -> Downloads:
+    return Downloads(HOSTS, transport=httpx.MockTransport(wire))
+
+
+@pytest.fixture
+def fetch(downloads: Downloads) -> Callable[[str], bytes]:
+    def read(url: str = LINK) -> bytes:
+        with downloads.open(url) as source:
+            return b"".join(source.chunks)
+
+    return read
+
+
+def redirect(location: str, status: int = 302) -> httpx.Response:
+    return httpx.Response(status, headers={"location": location})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        LINK,
+        "https://images.segmind.com/a/b%20c.mp4?sig=x#t=1",
+        "https://IMAGES.Segmind.COM/video.mp4",
+        "https://images.segmind.com:443/video.mp4",
+        "HTTPS://images.segmind.com/video.mp4",
+        "https://cdn.example.com:8443/v",
+        "http://127.0.0.1:9000/v",
+        "http://localhost:9000/v",
+        "http://[::1]:9000/v",
+        "https://127.0.0.1:9000/v",
+    ],
+)
+def test_an_address_on_the_list_is_fetched(fetch: Any, wire: Any, url: str) -> None:
+    wire.will(httpx.Response(200, content=b"video"))
+    assert fetch(url) == b"video"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://images.segmind.com/video.mp4",
+        "ftp://images.segmind.com/video.mp4",
+        "file://images.segmind.com/etc/passwd",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "images.segmind.com/video.mp4",
+        "//images.segmind.com/video.mp4",
+        "",
+        "https://",
+        "https:///video.mp4",
+        "https://images.segmind.com.evil.com/v",
+        "https://evil-images.segmind.com/v",
+        "https://evil.com/images.segmind.com",
+        "https://segmind.com/v",
+        "https://images.segmind.com./v",
+        "https://images.segmind.com@evil.com/v",
+        "https://evil.com\\@images.segmind.com/v",
+        "https://images.segmind.com\\.evil.com/v",
+        "https://user@images.segmind.com/v",
+        "https://user:pass@images.segmind.com/v",
+        "https://@images.segmind.com/v",
+        "https://images.segmind.com:8443/v",
+        "https://images.segmind.com:0/v",
+        "https://images.segmind.com:99999/v",
+        "https://images.segmind.com:port/v",
+        "https://cdn.example.com/v",
+        "https://cdn.example.com:443/v",
+        "http://cdn.example.com:8443/v",
+        "http://127.0.0.1/v",
+        "http://127.0.0.1:9001/v",
+        "http://127.0.0.2:9000/v",
+        "http://2130706433:9000/v",
+        "http://0x7f000001:9000/v",
+        "http://127.1:9000/v",
+        "http://localhost.evil.com:9000/v",
+        "http://[::ffff:127.0.0.1]:9000/v",
+        "http://[::1]/v",
+        "http://[::1:9000/v",
+        "http://169.254.169.254/latest/meta-data/iam/security-credentials/",
+        "http://[fd00:ec2::254]/latest/",
+        "https://images。segmind。com/v",
+        "https://\u0131mages.segmind.com/v",  # a dotless i
+        "https://images.segmind.com\n.evil.com/v",
+        "https://images.segmind.com/v\n",
+        "https://images.segmind.com/\x00",
+    ],
+)
+def test_any_other_address_is_refused_before_anything_is_sent(fetch: Any, wire: Any, url: str) -> None:
+    with pytest.raises(ForbiddenSource):
+        fetch(url)
+    assert wire.requests == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_an_allowed_host_is_followed(fetch: Any, wire: Any, status: int) -> None:
+    wire.will(
+        redirect("https://cdn.example.com:8443/v", status),
+        redirect("../w?x=1", status),
+        httpx.Response(200, content=b"v"),
+    )
+    assert fetch() == b"v"
+    assert wire.asked == [f"GET {LINK}", "GET https://cdn.example.com:8443/v", "GET https://cdn.example.com:8443/w?x=1"]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://evil.com/v",
+        "//evil.com/v",
+        "http://images.segmind.com/v",
+        "http://169.254.169.254/latest/meta-data/",
+        "file:///etc/passwd",
+        "https://images.segmind.com@evil.com/",
+    ],
+)
+def test_a_redirect_to_any_other_host_is_not(fetch: Any, wire: Any, location: str) -> None:
+    wire.will(redirect(location))
+    with pytest.raises(ForbiddenSource):
+        fetch()
+    assert len(wire.requests) == 1
+
+
+def test_three_redirects_are_followed_and_not_a_fourth(fetch: Any, wire: Any) -> None:
+    wire.will(*(redirect(f"/{number}") for number in range(3)), httpx.Response(200, content=b"v"))
+    assert fetch() == b"v"
+    wire.will(*(redirect(f"/{number}") for number in range(4)))
+    with pytest.raises(SourceUnavailable, match="more than 3 times"):
+        fetch()
+
+
+def test_a_redirect_to_nowhere_ends(fetch: Any, wire: Any) -> None:
+    wire.will(*(httpx.Response(302) for _ in range(4)))
+    with pytest.raises(SourceUnavailable):
+        fetch()
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 400, 403, 404, 410, 416, 429, 500, 503])
+def test_only_a_whole_answer_is_a_file(fetch: Any, wire: Any, status: int) -> None:
+    wire.will(httpx.Response(status))
+    with pytest.raises(SourceUnavailable, match=str(status)):
+        fetch()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.DecodingError],
+)
+def test_a_line_that_breaks_may_be_tried_again(fetch: Any, wire: Any, broken: type[Exception]) -> None:
+    wire.will(broken(""))
+    with pytest.raises(SourceUnavailable, match=broken.__name__):
+        fetch()
+
+
+def body(*chunks: bytes, then: Exception | None = None) -> Iterator[bytes]:
+    yield from chunks
+    if then:
+        raise then
+
+
+@pytest.mark.parametrize(
+    ("announced", "chunks", "words"),
+    [
+        ("10", [b"12345"], "5 bytes came where 10 were announced"),
+        ("10", [], "0 bytes came where 10"),
+        ("4", [b"12345"], "5 bytes came where 4"),
+    ],
+)
+def test_a_file_of_another_length_than_announced_is_not_whole(
+    fetch: Any, wire: Any, announced: str, chunks: list[bytes], words: str
+) -> None:
+    wire.will(httpx.Response(200, content=body(*chunks), headers={"content-length": announced}))
+    with pytest.raises(SourceUnavailable, match=words):
+        fetch()
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-length": "5"}, {"content-length": "five"}, {"content-length": ""}])
+def test_a_file_is_whole_by_its_length_or_has_none(fetch: Any, wire: Any, headers: dict[str, str]) -> None:
+    wire.will(httpx.Response(200, content=body(b"12", b"345"), headers=headers))
+    assert fetch() == b"12345"
+
+
+@pytest.mark.parametrize("broken", [httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError])
+def test_a_line_that_breaks_in_the_middle_says_how_far_it_got(fetch: Any, wire: Any, broken: type[Exception]) -> None:
+    first = bytes(CHUNK_BYTES)
+    wire.will(httpx.Response(200, content=body(first, then=broken("gone"))))
+    with pytest.raises(SourceUnavailable, match=f"after {CHUNK_BYTES} bytes: gone"):
+        fetch()
+
+
+def test_bytes_come_in_pieces_of_a_bounded_size(downloads: Downloads, wire: Any) -> None:
+    wire.will(httpx.Response(200, content=body(bytes(CHUNK_BYTES * 3 + 7))))
+    with downloads.open(LINK) as source:
+        assert [len(chunk) for chunk in source.chunks] == [CHUNK_BYTES] * 3 + [7]
+
+
+@pytest.mark.parametrize(
+    ("headers", "length", "media_type"),
+    [
+        ({"content-type": "video/mp4", "content-length": "5"}, 5, "video/mp4"),
+        ({"content-type": "Video/MP4; codecs=avc1"}, None, "video/mp4"),
+        ({}, None, ""),
+    ],
+)
+def test_length_and_type_are_told(
+    downloads: Downloads, wire: Any, headers: dict[str, str], length: int | None, media_type: str
+) -> None:
+    wire.will(httpx.Response(200, content=body(b"12345"), headers=headers))
+    with downloads.open(LINK) as source:
+        assert (source.length, source.media_type) == (length, media_type)
+
+
+def test_neither_key_nor_compression_goes_out(fetch: Any, wire: Any) -> None:
+    wire.will(httpx.Response(200, content=b"v"))
+    fetch()
+    assert wire.requests[0].headers["accept-encoding"] == "identity"
+    assert not {"x-api-key", "authorization", "cookie"} & set(wire.requests[0].headers)
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(500), httpx.ReadTimeout("")])
+def test_no_error_has_the_signature_of_a_link(fetch: Any, wire: Any, answer: Any) -> None:
+    wire.will(answer)
+    with pytest.raises(MediaError) as raised:
+        fetch(f"{LINK}?X-Amz-Signature=secret")
+    assert "secret" not in f"{raised.value} {vars(raised.value)}"
+
+
+def test_the_stacks_hosts_come_from_its_settings(wired: Any) -> None:
+    downloads = download_module.downloads()
+    downloads.check(LINK)
+    with pytest.raises(ForbiddenSource, match=r"allowed is only images\.segmind\.com"):
+        downloads.check("https://cdn.example.com/v")

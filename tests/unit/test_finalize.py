@@ -1,0 +1,170 @@
+"""Finalize: the video into the bucket, the record completed once, everybody told; all of it repeatable."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from seedance.errors import SourceUnavailable
+from seedance.finalize import TRIES, Finalize
+from seedance.job import Job, State
+
+Make = Callable[..., Job]
+LINK = "https://images.segmind.com/v.mp4"
+FRAME = "https://images.segmind.com/f.png"
+KEY = "videos/shoe/up-1.mp4"
+DONE = {"job_id": "up-1", "status": "COMPLETED", "error": None}
+
+
+@pytest.fixture
+def finalize(world: Any) -> Finalize:
+    return Finalize(world.store, world.downloads, world.media, world.notifier)
+
+
+def test_a_video_is_copied_completed_and_told_about(world: Any, finalize: Finalize, make_job: Make, mp4: bytes) -> None:
+    world.put(make_job(State.COPYING, cost_usd=0.25))
+    world.wire.will(httpx.Response(200, content=mp4))
+    assert finalize("up-1") == DONE
+    job = world.job()
+    assert (job.state, job.cost_usd) == (State.COMPLETED, 0.25)
+    digest = hashlib.sha256(mp4).hexdigest()
+    assert job.video == {"bucket": "example-videos", "key": KEY, "bytes": len(mp4), "sha256": digest}
+    assert world.stored(KEY) == mp4
+    head = world.aws["s3"].head_object(Bucket="example-videos", Key=KEY)
+    assert head["Metadata"] == {"job-id": "up-1", "model": "seedance-1.0-pro-fast", "request-id": "req-1"}
+    (message,) = world.notified()
+    assert (message["status"], message["video"]["sha256"]) == ("COMPLETED", digest)
+    assert world.counted() == {"JobsCompleted": 1}
+
+
+def test_done_twice_is_done_once(world: Any, finalize: Finalize, make_job: Make, mp4: bytes) -> None:
+    world.put(make_job(State.COPYING))
+    world.wire.will(httpx.Response(200, content=mp4))
+    assert [finalize("up-1"), finalize("up-1")] == [DONE, DONE]
+    assert len(world.notified()) == 1
+    assert len(world.wire.requests) == 1
+
+
+def test_a_crash_before_the_notification_is_made_good(world: Any, finalize: Finalize, make_job: Make) -> None:
+    video = {"bucket": "example-videos", "key": KEY, "bytes": 7, "sha256": "ab"}
+    world.put(make_job(State.COMPLETED, video=video, notified_at=None))
+    assert finalize("up-1") == DONE
+    assert len(world.notified()) == 1
+
+
+def test_a_video_that_v1_has_put_there_is_not_fetched(world: Any, finalize: Finalize, make_job: Make) -> None:
+    video = {"bucket": "example-videos", "key": KEY, "bytes": 7, "sha256": "ab"}
+    world.put(make_job(State.COPYING, video=video, result_url=None))
+    assert finalize("up-1") == DONE
+    assert world.job().video == video
+    assert world.wire.requests == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [httpx.Response(403), httpx.Response(404), httpx.Response(503), httpx.ReadTimeout(""), httpx.ConnectError("")],
+)
+def test_a_host_that_does_not_deliver_is_tried_again_by_the_workflow(
+    world: Any, finalize: Finalize, make_job: Make, answer: Any
+) -> None:
+    world.put(make_job(State.COPYING))
+    world.wire.will(answer)
+    with pytest.raises(SourceUnavailable):
+        finalize("up-1")
+    assert world.job().state is State.COPYING
+    assert (world.video_keys(), world.notified()) == ([], [])
+
+
+def test_a_file_that_comes_short_is_tried_again_by_the_workflow(
+    world: Any, finalize: Finalize, make_job: Make, mp4: bytes
+) -> None:
+    world.put(make_job(State.COPYING))
+    world.wire.will(httpx.Response(200, content=iter([mp4]), headers={"content-length": str(len(mp4) + 1)}))
+    with pytest.raises(SourceUnavailable, match="were announced"):
+        finalize("up-1")
+    assert world.video_keys() == []
+
+
+def test_what_is_no_video_is_fetched_twice_before_it_is_believed(
+    world: Any, finalize: Finalize, make_job: Make, mp4: bytes
+) -> None:
+    world.put(make_job(State.COPYING))
+    world.wire.will(*(httpx.Response(200, content=mp4[:-1]) for _ in range(TRIES)))
+    outcome = finalize("up-1")
+    assert (outcome["status"], outcome["error"]["code"]) == ("FAILED", "RESULT_NOT_A_VIDEO")
+    assert outcome["error"]["message"].startswith("The result is not a whole MP4: it is cut off")
+    assert outcome["error"]["message"].endswith(".")
+    assert world.job().state is State.COPYING  # Fail closes the record
+    assert world.video_keys() == []
+
+
+def test_a_video_that_is_whole_the_second_time_is_taken(
+    world: Any, finalize: Finalize, make_job: Make, mp4: bytes
+) -> None:
+    world.put(make_job(State.COPYING))
+    world.wire.will(httpx.Response(200, text="<html>"), httpx.Response(200, content=mp4))
+    assert finalize("up-1") == DONE
+
+
+@pytest.mark.parametrize(
+    "url", ["https://evil.com/v.mp4", "http://images.segmind.com/v.mp4", "http://169.254.169.254/"]
+)
+def test_a_result_elsewhere_is_not_fetched(world: Any, finalize: Finalize, make_job: Make, url: str) -> None:
+    world.put(make_job(State.COPYING, result_url=url))
+    outcome = finalize("up-1")
+    assert (outcome["status"], outcome["error"]["code"]) == ("FAILED", "RESULT_FROM_FORBIDDEN_HOST")
+    assert world.wire.requests == []
+
+
+def test_a_record_without_a_link_fails_in_words(world: Any, finalize: Finalize, make_job: Make) -> None:
+    world.put(make_job(State.COPYING, result_url=None))
+    outcome = finalize("up-1")
+    assert (outcome["status"], outcome["error"]["code"]) == ("FAILED", "RESULT_NOT_A_VIDEO")
+
+
+def test_a_last_frame_lies_beside_the_video(
+    *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, png: bytes
+) -> None:
+    world.put(make_job(State.COPYING, last_frame_url=FRAME))
+    world.wire.will(httpx.Response(200, content=mp4), httpx.Response(200, content=png))
+    assert finalize("up-1") == DONE
+    assert world.job().video["last_frame_key"] == "videos/shoe/up-1-last-frame.png"
+    assert world.stored("videos/shoe/up-1-last-frame.png") == png
+    assert world.wire.asked == [f"GET {LINK}", f"GET {FRAME}"]
+
+
+@pytest.mark.parametrize(
+    ("url", "answer", "lost"),
+    [
+        (FRAME, httpx.Response(404), 1),
+        (FRAME, httpx.ReadTimeout(""), 1),
+        ("https://evil.com/f.png", None, 1),
+        (FRAME, httpx.Response(200, text="<html>"), 0),
+    ],
+    ids=["gone", "silent", "elsewhere", "no image"],
+)
+def test_a_last_frame_that_does_not_come_costs_no_video(
+    *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, url: str, answer: Any, lost: int
+) -> None:
+    world.put(make_job(State.COPYING, last_frame_url=url))
+    world.wire.will(httpx.Response(200, content=mp4), *([answer] if answer else []))
+    assert finalize("up-1") == DONE
+    assert "last_frame_key" not in world.job().video
+    assert world.counted().get("LastFramesLost", 0) == lost
+
+
+@pytest.mark.parametrize("state", [s for s in State if s not in (State.COPYING, State.COMPLETED)])
+def test_a_job_in_any_other_state_has_no_video_to_copy(
+    world: Any, finalize: Finalize, make_job: Make, state: State
+) -> None:
+    before = world.put(make_job(state))
+    outcome = finalize("up-1")
+    assert (outcome["status"], outcome["error"]["code"]) == ("FAILED", "NOT_READY")
+    assert world.job() == before
+    assert world.notified() == []
+
+
+def test_a_job_without_a_record_is_not_passed_over(finalize: Finalize) -> None:
+    with pytest.raises(LookupError, match="up-1"):
+        finalize("up-1")

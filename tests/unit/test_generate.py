@@ -1,0 +1,259 @@
+"""Generate: v1's one call. The video straight into the bucket, a link for Finalize, or a clear word on the money."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from seedance.errors import ConfigurationError
+from seedance.generate import Generate
+from seedance.job import Job, State
+from seedance.provider import Provider
+from seedance.submit import MAX_ATTEMPTS
+
+Make = Callable[..., Job]
+LINK = "https://images.segmind.com/v.mp4"
+POSTED = "POST https://api.segmind.com/v1/seedance-pro"
+HEADERS = {"x-request-id": "req-7", "x-cost": "0.35", "x-generation-time": "61.5", "content-type": "video/mp4"}
+
+
+@pytest.fixture
+def generate(world: Any) -> Generate:
+    return Generate(world.store, world.provider, world.media, "link", clock=world.clock)
+
+
+@pytest.fixture
+def job(world: Any, make_job: Make) -> Callable[..., Job]:
+    """A job of v1 in the table."""
+
+    def put(state: State = State.RECEIVED, **changes: Any) -> Job:
+        return world.put(make_job(state, **{"model": "seedance-pro", "transport": "v1", **changes}))
+
+    return put
+
+
+def chunks(body: bytes, then: Exception | None = None) -> Iterator[bytes]:
+    yield body
+    if then:
+        raise then
+
+
+def test_bytes_go_straight_into_the_bucket(*, world: Any, generate: Generate, job: Any, mp4: bytes) -> None:
+    job()
+    world.wire.will(httpx.Response(200, content=mp4, headers=HEADERS))
+    assert generate("up-1") == {"job_id": "up-1", "transport": "v1", "status": "COMPLETED", "error": None}
+    after = world.job()
+    assert (after.state, after.request_id, after.cost_usd, after.metrics) == ("COPYING", "req-7", 0.35, {"total": 61.5})
+    assert (after.video["key"], after.video["bytes"]) == ("videos/shoe/up-1.mp4", len(mp4))
+    assert (after.attempts, after.submitted_at) == (1, world.clock.now)
+    assert world.stored("videos/shoe/up-1.mp4") == mp4
+    assert world.wire.asked == [POSTED]
+    assert world.wire.body()["seed"] in range(1, 1_000_000)
+    assert world.counted() == {"JobsSubmitted": 1}
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8"])
+def test_a_link_is_left_to_finalize(*, world: Any, generate: Generate, job: Any, content_type: str) -> None:
+    job()
+    world.wire.will(httpx.Response(200, json={"output": [LINK]}, headers={**HEADERS, "content-type": content_type}))
+    assert generate("up-1")["status"] == "COMPLETED"
+    assert (world.job().state, world.job().result_url, world.job().video) == (State.COPYING, LINK, None)
+    assert world.job().cost_usd == 0.35
+
+
+def test_intent_is_on_the_record_before_the_post(*, world: Any, generate: Generate, job: Any) -> None:
+    seen: list[Job] = []
+
+    def look(request: httpx.Request) -> httpx.Response:
+        seen.append(world.job())
+        return httpx.Response(200, json={"output": LINK})
+
+    job()
+    at = Provider("https://api.segmind.com", "", lambda: "key", transport=httpx.MockTransport(look))
+    Generate(**{**vars(generate), "provider": at})("up-1")
+    assert [(job.state, job.attempts, job.submitted_at) for job in seen] == [("SUBMITTING", 1, world.clock.now)]
+
+
+@pytest.mark.parametrize("odd", ["", "soon", "nan", "inf", "-inf", "1e999"])
+def test_headers_that_make_no_sense_cost_no_video(
+    *, world: Any, generate: Generate, job: Any, mp4: bytes, odd: str
+) -> None:
+    job()
+    headers = {"content-type": "video/mp4", "x-cost": odd, "x-generation-time": odd}
+    world.wire.will(httpx.Response(200, content=mp4, headers=headers))
+    assert generate("up-1")["status"] == "COMPLETED"
+    assert (world.job().cost_usd, world.job().metrics, world.job().request_id) == (None, {}, None)
+
+
+def broken_video(mp4: bytes) -> dict[str, httpx.Response]:
+    full = {**HEADERS, "content-length": str(len(mp4))}
+    return {
+        "cut off": httpx.Response(200, content=chunks(mp4[:-9]), headers=HEADERS),
+        "shorter than announced": httpx.Response(200, content=chunks(mp4[:-9]), headers=full),
+        "line broke": httpx.Response(200, content=chunks(mp4, httpx.ReadError("gone")), headers=HEADERS),
+        "web page": httpx.Response(200, text="<html>", headers={**HEADERS, "content-type": "text/html"}),
+        "nothing": httpx.Response(200, content=b"", headers=HEADERS),
+    }
+
+
+@pytest.mark.parametrize("damage", ["cut off", "shorter than announced", "line broke", "web page", "nothing"])
+def test_a_video_that_did_not_arrive_whole_is_uncertain_and_can_be_found_again(
+    *, world: Any, generate: Generate, job: Any, mp4: bytes, damage: str
+) -> None:
+    job()
+    world.wire.will(broken_video(mp4)[damage])
+    assert generate("up-1")["status"] == "UNCERTAIN"
+    after = world.job()
+    assert (after.state, after.request_id, after.cost_usd) == (State.UNCERTAIN, "req-7", 0.35)
+    assert "transfer broke" in after.error["message"]
+    assert world.video_keys() == []
+
+
+@pytest.mark.parametrize("body", ["{}", "null", "{", '{"output": null}', '{"status": "QUEUED"}'])
+def test_an_answer_without_a_link_is_uncertain(*, world: Any, generate: Generate, job: Any, body: str) -> None:
+    job()
+    world.wire.will(httpx.Response(200, text=body, headers={**HEADERS, "content-type": "application/json"}))
+    assert generate("up-1")["status"] == "UNCERTAIN"
+    assert (world.job().state, world.job().request_id) == (State.UNCERTAIN, "req-7")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(httpx.Response(status) for status in (301, 504, 520)),
+        *(httpx.ReadTimeout(""), httpx.ReadError("reset"), httpx.RemoteProtocolError("closed")),
+    ],
+    ids=["301", "504", "520", "time-out", "reset", "closed"],
+)
+def test_an_ambiguous_outcome_is_uncertain_and_never_sent_again(
+    *, world: Any, generate: Generate, job: Any, answer: Any
+) -> None:
+    job()
+    world.wire.will(answer)
+    assert [generate("up-1")["status"] for _ in range(2)] == ["UNCERTAIN", "UNCERTAIN"]
+    assert (world.job().state, world.job().error["code"]) == (State.UNCERTAIN, "SUBMIT_UNCERTAIN")
+    assert len(world.wire.requests) == 1
+    assert world.counted()["JobsUncertain"] == 1
+
+
+def test_a_call_that_was_interrupted_is_uncertain(*, world: Any, generate: Generate, job: Any) -> None:
+    job(State.SUBMITTING)
+    assert generate("up-1")["status"] == "UNCERTAIN"
+    assert world.job().state is State.UNCERTAIN
+    assert world.wire.requests == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "wait"),
+    [(httpx.Response(500), 15), (httpx.Response(502), 15), (httpx.Response(503), 15), (httpx.ConnectError("no"), 15)],
+    ids=["500", "502", "503", "no connection"],
+)
+def test_trouble_before_anything_began_is_waited_out(
+    *, world: Any, generate: Generate, job: Any, answer: Any, wait: int
+) -> None:
+    job()
+    world.wire.will(answer)
+    outcome = generate("up-1")
+    assert (outcome["status"], outcome["wait_seconds"]) == ("POSTPONED", wait)
+    assert (world.job().state, world.job().attempts, world.job().submitted_at) == (State.RECEIVED, 1, None)
+
+
+def test_trouble_that_lasts_fails_after_six_attempts(*, world: Any, generate: Generate, job: Any) -> None:
+    job()
+    world.wire.will(*(httpx.Response(500) for _ in range(MAX_ATTEMPTS)))
+    outcomes = [generate("up-1") for _ in range(MAX_ATTEMPTS)]
+    assert [outcome["status"] for outcome in outcomes] == ["POSTPONED"] * (MAX_ATTEMPTS - 1) + ["FAILED"]
+    assert [outcome.get("wait_seconds") for outcome in outcomes] == [15, 30, 60, 120, 240, None]
+    assert outcomes[-1]["error"]["code"] == "PROVIDER_UNAVAILABLE"
+    assert world.job().state is State.RECEIVED  # Fail must not have to think that something was sent
+
+
+@pytest.mark.parametrize(("reset_in", "scale", "wait"), [(None, 1.0, 15), (40, 1.0, 41), (40, 0.5, 81), (-9, 1.0, 1)])
+def test_a_rate_limit_is_waited_out_and_costs_no_attempt(
+    *, world: Any, generate: Generate, job: Any, rate_limited: Any, reset_in: float | None, scale: float, wait: int
+) -> None:
+    job()
+    limited = Generate(**{**vars(generate), "scale": scale})
+    for _ in range(MAX_ATTEMPTS + 1):
+        world.wire.will(rate_limited(reset_in))
+        outcome = limited("up-1")
+        assert outcome["status"] == "POSTPONED"
+        assert outcome["wait_seconds"] == pytest.approx(wait, abs=1 / scale)
+        assert (world.job().state, world.job().attempts) == (State.RECEIVED, 0)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 406, 410, 422])
+def test_a_refusal_fails_with_the_providers_words(*, world: Any, generate: Generate, job: Any, status: int) -> None:
+    job()
+    world.wire.will(httpx.Response(status, json={"error": "said the provider"}))
+    outcome = generate("up-1")
+    assert outcome["status"] == "FAILED"
+    assert "said the provider" in outcome["error"]["message"]
+    assert world.job().state is State.RECEIVED
+
+
+@pytest.mark.parametrize("state", [State.COPYING, State.COMPLETED])
+def test_a_call_that_comes_twice_goes_on_to_finalize(*, world: Any, generate: Generate, job: Any, state: State) -> None:
+    before = job(state)
+    assert generate("up-1")["status"] == "COMPLETED"
+    assert world.job() == before
+    assert world.wire.requests == []
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.REJECTED, State.EXPIRED, State.HELD])
+def test_a_job_that_is_not_to_be_made_is_not(*, world: Any, generate: Generate, job: Any, state: State) -> None:
+    before = job(state, error={"code": "X", "message": "because"})
+    outcome = generate("up-1")
+    assert (outcome["status"], outcome["error"]) == ("FAILED", {"code": "X", "message": "because"})
+    assert world.job() == before
+    assert world.wire.requests == []
+
+
+def test_a_missing_key_leaves_the_job_as_it_was(*, world: Any, generate: Generate, job: Any) -> None:
+    def no_key() -> str:
+        raise ConfigurationError("the secret is empty")
+
+    before = job()
+    at = Provider("https://api.segmind.com", "", no_key, transport=httpx.MockTransport(world.wire))
+    with pytest.raises(ConfigurationError):
+        Generate(**{**vars(generate), "provider": at})("up-1")
+    assert world.job() == before
+
+
+@pytest.mark.parametrize(
+    ("gone", "answer", "status", "attempts"),
+    [
+        (True, None, "FAILED", 0),
+        (False, httpx.Response(500), "POSTPONED", 1),
+        (False, httpx.ReadTimeout(""), "POSTPONED", 1),
+        (False, httpx.Response(413), "FAILED", 0),
+    ],
+    ids=["image gone", "500", "time-out", "413"],
+)
+def test_an_asset_upload_that_fails_is_no_call(
+    *, world: Any, generate: Generate, job: Any, png: bytes, gone: bool, answer: Any, status: str, attempts: int
+) -> None:
+    if not gone:
+        world.upload("uploads/shoe.png", png)
+        world.wire.will(answer)
+    image = {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": None, "content_type": "image/png"}
+    job(image=image)
+    assert Generate(**{**vars(generate), "image_delivery": "upload"})("up-1")["status"] == status
+    assert (world.job().state, world.job().attempts) == (State.RECEIVED, attempts)
+    assert POSTED not in world.wire.asked
+
+
+def test_a_job_taken_up_by_somebody_else_is_looked_at_again(
+    *, world: Any, generate: Generate, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = job()
+    world.put(Job(**{**vars(stale), "state": State.SUBMITTING}))
+    monkeypatch.setattr(world.store, "get", lambda _: stale)
+    outcome = generate("up-1")
+    assert (outcome["status"], outcome["wait_seconds"]) == ("POSTPONED", 10)
+    assert world.wire.requests == []
+
+
+def test_a_job_without_a_record_is_not_passed_over(generate: Generate) -> None:
+    with pytest.raises(LookupError, match="up-1"):
+        generate("up-1")

@@ -1,0 +1,252 @@
+"""The functions as Lambda runs them: app.py by its path, the sample events in, what they answer out."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from seedance import catalogue
+from seedance.job import Job, State
+
+Make = Callable[..., Job]
+Event = Callable[[str], dict[str, Any]]
+JOB = "up-0123456789abcdef0123456789abcdef"
+CONTEXT = SimpleNamespace(
+    function_name="tests",
+    aws_request_id="c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:tests",
+)
+pytestmark = pytest.mark.usefixtures("wired")
+
+
+@pytest.fixture
+def run(root: Path) -> Callable[[str, dict[str, Any]], Any]:
+    def invoke(function: str, event: dict[str, Any]) -> Any:
+        path = root / "functions" / function / "app.py"
+        spec = importlib.util.spec_from_file_location(f"app_of_{function}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module: ModuleType = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return json.loads(json.dumps(module.handler(event, CONTEXT)))  # Lambda sends answers as JSON
+
+    return invoke
+
+
+@pytest.fixture
+def put(world: Any, make_job: Make) -> Callable[..., Job]:
+    return lambda state, **changes: world.put(make_job(state, job_id=JOB, **changes))
+
+
+def accepted() -> httpx.Response:
+    return httpx.Response(200, json={"request_id": "req-9"})
+
+
+def with_real_versions(world: Any, event: dict[str, Any], png: bytes) -> dict[str, Any]:
+    """Upload what the event says was uploaded, and put the real version ids into it."""
+    for record in event["Records"]:
+        body = json.loads(record["body"])
+        for item in body["Records"]:
+            uploaded = world.upload(item["s3"]["object"]["key"], png)["Records"][0]
+            item["s3"]["object"]["versionId"] = uploaded["s3"]["object"]["versionId"]
+        record["body"] = json.dumps(body)
+    return event
+
+
+def test_submit_takes_an_upload(*, world: Any, run: Any, event: Event, png: bytes) -> None:
+    world.wire.will(accepted())
+    answer = run("submit", with_real_versions(world, event("s3-upload"), png))
+    assert answer == {"batchItemFailures": []}
+    (job,) = world.store.newest(State.QUEUED)
+    assert job.name == "red-shoe"
+    assert world.wire.body()["prompt"] == "The camera moves slowly."
+
+
+def test_submit_takes_a_test_event_for_what_it_is(world: Any, run: Any, event: Event) -> None:
+    assert run("submit", event("s3-test-event")) == {"batchItemFailures": []}
+    assert world.wire.requests == []
+
+
+def test_odd_keys_all_become_jobs(*, world: Any, run: Any, event: Event) -> None:
+    assert run("submit", event("s3-upload-odd-keys")) == {"batchItemFailures": []}
+    # None of them is in the bucket, so each ends as a rejected job of its own; the folder is none.
+    assert len(world.store.newest(State.REJECTED)) == 17
+    assert len({message["job_id"] for message in world.notified()}) == 17
+
+
+def test_of_a_batch_exactly_the_message_that_failed_comes_again(
+    *, world: Any, run: Any, event: Event, png: bytes
+) -> None:
+    batch = with_real_versions(world, event("s3-batch"), png)
+    batch["Records"][1]["body"] = '{"job_id": "up-nobody"}'
+    world.wire.will(accepted(), accepted(), accepted())
+    assert run("submit", batch) == {"batchItemFailures": [{"itemIdentifier": batch["Records"][1]["messageId"]}]}
+    assert {job.name for job in world.store.newest(State.QUEUED)} == {"1a", "1b", "3a"}
+
+
+def test_when_all_fail_all_come_again(run: Any, event: Event) -> None:
+    batch = event("s3-batch")
+    for record in batch["Records"]:
+        record["body"] = "{"
+    assert [failed["itemIdentifier"] for failed in run("submit", batch)["batchItemFailures"]] == [
+        record["messageId"] for record in batch["Records"]
+    ]
+
+
+def test_submit_takes_up_a_job_that_waited(*, world: Any, run: Any, event: Event, put: Any) -> None:
+    put(State.RECEIVED)
+    world.wire.will(accepted())
+    assert run("submit", event("sqs-job")) == {"batchItemFailures": []}
+    assert world.job(JOB).state is State.QUEUED
+
+
+def test_a_missing_secret_keeps_the_message_and_leaves_the_job_received(
+    *, world: Any, run: Any, event: Event, put: Any
+) -> None:
+    put(State.RECEIVED)
+    world.aws["secretsmanager"].delete_secret(SecretId="key-of-tests", ForceDeleteWithoutRecovery=True)
+    assert len(run("submit", event("sqs-job"))["batchItemFailures"]) == 1
+    assert world.job(JOB).state is State.RECEIVED
+
+
+def test_poll(*, world: Any, run: Any, event: Event, put: Any) -> None:
+    put(State.QUEUED, submitted_at=None)
+    world.wire.will(httpx.Response(200, json={"status": "PROCESSING"}))
+    assert run("poll", event("poll")) == {"job_id": JOB, "status": "RUNNING", "wait_seconds": 10}
+
+
+def test_generate(*, world: Any, run: Any, event: Event, put: Any, mp4: bytes) -> None:
+    put(State.RECEIVED, transport="v1", model="seedance-pro")
+    world.wire.will(httpx.Response(200, content=mp4, headers={"content-type": "video/mp4"}))
+    assert run("generate", event("generate"))["status"] == "COMPLETED"
+
+
+def test_finalize(*, world: Any, run: Any, event: Event, put: Any, mp4: bytes) -> None:
+    put(State.COPYING)
+    world.wire.will(httpx.Response(200, content=mp4))
+    assert run("finalize", event("finalize")) == {"job_id": JOB, "status": "COMPLETED", "error": None}
+
+
+@pytest.mark.parametrize(("name", "unexpected"), [("fail", False), ("fail-crashed", True)])
+def test_fail(*, run: Any, event: Event, put: Any, name: str, unexpected: bool) -> None:
+    put(State.PROCESSING)
+    assert run("fail", event(name)) == {"job_id": JOB, "status": "FAILED", "unexpected": unexpected}
+
+
+@pytest.mark.parametrize("function", ["poll", "generate", "finalize", "fail"])
+def test_a_task_whose_job_has_no_record_raises(run: Any, event: Event, function: str) -> None:
+    with pytest.raises(LookupError, match=JOB):
+        run(function, event(function))
+
+
+def test_metrics_are_written_also_when_a_task_raises(
+    *, run: Any, event: Event, put: Any, capsys: pytest.CaptureFixture[str], world: Any
+) -> None:
+    put(State.RECEIVED)
+    world.wire.will(httpx.Response(504))
+    run("submit", event("sqs-job"))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (metric,) = (line for line in lines if "_aws" in line)
+    assert metric["JobsUncertain"] == [1.0]
+    assert metric["service"] == "tests"
+    assert metric["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "SeedancePipeline"
+
+
+def call(run: Any, event: dict[str, Any], **changes: Any) -> tuple[int, Any]:
+    answer = run("api", {**event, **changes})
+    assert answer["multiValueHeaders"]["Content-Type"] == ["application/json"]
+    return answer["statusCode"], json.loads(answer["body"])
+
+
+def test_the_api_creates_a_video_once(world: Any, run: Any, event: Event) -> None:
+    first, again = (call(run, event("api-create-video")) for _ in range(2))
+    assert first == again
+    status, body = first
+    assert (status, body["state"], body["model"], body["source"]) == (202, "RECEIVED", "seedance-2.0-fast", "api")
+    assert body["parameters"]["aspect_ratio"] == "9:16"
+    assert body["job_id"].startswith("api-")
+    assert world.job(body["job_id"]).state is State.RECEIVED
+
+
+def test_header_names_know_no_case(run: Any, event: Event) -> None:
+    created = event("api-create-video")
+    _, first = call(run, created)
+    headers = {name.upper(): value for name, value in created["headers"].items()}
+    assert call(run, created, headers=headers)[1]["job_id"] == first["job_id"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "field"),
+    [
+        ({"body": None}, 400, "body"),
+        ({"body": "{"}, 400, "body"),
+        ({"body": "/w==", "isBase64Encoded": True}, 400, "body"),
+        ({"body": "%", "isBase64Encoded": True}, 400, "body"),
+        ({"body": "{}"}, 422, "prompt"),
+        ({"body": '{"prompt": "x", "parameters": {"duration": 7}}'}, 422, "duration"),
+        ({"body": '{"prompt": "x", "image_key": "uploads/gone.png"}'}, 422, "image_key"),
+        ({"body": '{"prompt": "x", "image_key": "\\ud800"}'}, 422, "image_key"),
+        ({"body": '{"prompt": "x", "\\ud800": 1}'}, 422, "\ud800"),
+        ({"headers": {"Idempotency-Key": "two words"}}, 422, "Idempotency-Key"),
+    ],
+)
+def test_the_api_says_what_is_wrong(
+    *, world: Any, run: Any, event: Event, changes: dict[str, Any], status: int, field: str
+) -> None:
+    answered, body = call(run, event("api-create-video"), **changes)
+    assert answered == status
+    assert (body["error"]["field"], body["error"]["code"]) == (field, "INVALID_REQUEST")
+    assert body["error"]["message"]
+    assert world.postponed() == []
+
+
+def test_a_body_in_base64_is_read(run: Any, event: Event) -> None:
+    status, body = call(run, event("api-create-video"), body="eyJwcm9tcHQiOiAieCJ9", isBase64Encoded=True)
+    assert (status, body["prompt"]) == (202, "x")
+
+
+def test_a_reused_key_is_a_conflict(run: Any, event: Event) -> None:
+    call(run, event("api-create-video"))
+    status, body = call(run, event("api-create-video"), body='{"prompt": "another"}')
+    assert (status, body["error"]["code"]) == (409, "CONFLICT")
+
+
+def test_the_api_tells_how_a_job_stands(run: Any, event: Event, put: Any) -> None:
+    assert call(run, event("api-get-video"))[0] == 404
+    put(State.PROCESSING)
+    status, body = call(run, event("api-get-video"))
+    assert (status, body["job_id"], body["state"]) == (200, JOB, "PROCESSING")
+
+
+def test_the_api_lists_the_models(run: Any, event: Event) -> None:
+    status, body = call(run, event("api-list-models"))
+    assert (status, [model["model"] for model in body["models"]]) == (200, list(catalogue.MODELS))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("DELETE", "/videos"), ("GET", "/videos/a/b"), ("PUT", "/models")]
+)
+def test_there_is_nothing_else(run: Any, event: Event, method: str, path: str) -> None:
+    status, body = call(run, event("api-list-models"), httpMethod=method, path=path, resource=path)
+    assert (status, "POST /videos" in body["error"]["message"]) == (404, True)
+
+
+def test_callers_are_told_apart_by_key_even_where_the_gateway_does_not_name_it(run: Any, event: Event) -> None:
+    jobs = set()
+    for key_id, key in (("id-1", "a"), ("id-2", "a"), (None, "a"), (None, "b")):
+        created = event("api-create-video")
+        created["requestContext"]["identity"]["apiKeyId"] = key_id
+        created["headers"]["x-api-key"] = key
+        jobs.add(call(run, created)[1]["job_id"])
+    assert len(jobs) == 4
+
+
+def test_every_sample_event_is_of_use(root: Path) -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    for path in (root / "events").glob("*.json"):
+        assert f'"{path.stem}"' in tests, path.name

@@ -1,0 +1,300 @@
+"""Intake of uploads: S3's notifications, odd keys, the object's metadata."""
+
+import json
+from collections.abc import Callable
+from email.header import Header
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from seedance.errors import InvalidRequest
+from seedance.intake import Defaults, Upload, upload_name, upload_request, uploads_in
+
+DEFAULTS = Defaults(model="seedance-1.0-pro-fast", prompt="The camera moves slowly.", transport="v2")
+
+
+def uploads_of(event: dict[str, Any]) -> list[Upload]:
+    return [upload for record in event["Records"] for upload in uploads_in(json.loads(record["body"]))]
+
+
+def refusal(metadata: dict[str, str], defaults: Defaults = DEFAULTS) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as caught:
+        upload_request(metadata, defaults)
+    return caught.value
+
+
+def test_a_plain_upload_is_read_whole(event: Callable[[str], dict[str, Any]]) -> None:
+    assert uploads_of(event("s3-upload")) == [
+        Upload(
+            bucket="example-uploads",
+            key="uploads/red-shoe.jpg",
+            version_id="3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
+            sequencer="0066F2A1B7C3D4E5F6",
+            size=48213,
+        )
+    ]
+
+
+def test_odd_keys_are_decoded_once_and_only_creations_count(event: Callable[[str], dict[str, Any]]) -> None:
+    assert [upload.key for upload in uploads_of(event("s3-upload-odd-keys"))] == [
+        "uploads/summer sale/red shoe.JPG",
+        "uploads/a+b.png",
+        "uploads/100% wool.webp",
+        "uploads/café/鞋.jpeg",
+        "uploads/shoe [front] (1).png",
+        "uploads/shoe+red%20blue.png",
+        "uploads/no-extension",
+        "uploads/.hidden",
+        "uploads/two..dots.tar.gz.png",
+        "uploads/a//b/../c.png",
+        "uploads/line\nbreak.png",
+        'uploads/quote"&<>.png',
+        "uploads/👟.gif",
+        "uploads/before-versioning.png",
+        "uploads/unversioned.png",
+        "uploads/folder/",
+        "uploads/multipart.png",
+        "uploads/copied.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "version_id", "version"),
+    [
+        ("uploads/no-extension", "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"),
+        ("uploads/before-versioning.png", None, "0066F2A1B7C3D4E5F0"),
+        ("uploads/unversioned.png", None, "0066F2A1B7C3D4E5F1"),
+    ],
+)
+def test_without_a_real_version_id_the_sequencer_tells_uploads_apart(
+    event: Callable[[str], dict[str, Any]], key: str, version_id: str | None, version: str
+) -> None:
+    (upload,) = (upload for upload in uploads_of(event("s3-upload-odd-keys")) if upload.key == key)
+    assert (upload.version_id, upload.version) == (version_id, version)
+
+
+@pytest.mark.parametrize(
+    ("key", "size", "is_marker"),
+    [("uploads/folder/", 0, True), ("uploads/folder/", 5, False), ("uploads/empty.png", 0, False)],
+)
+def test_only_an_empty_object_with_a_slash_at_its_end_is_a_folder(key: str, size: int, is_marker: bool) -> None:
+    assert Upload("b", key, None, "1", size).is_folder_marker is is_marker
+
+
+def test_several_records_in_several_messages_are_all_found(event: Callable[[str], dict[str, Any]]) -> None:
+    names = [upload.key.removeprefix("uploads/") for upload in uploads_of(event("s3-batch"))]
+    assert names == ["1a.png", "1b.png", "2a.png", "2b.png", "2c.png", "3a.png"]
+
+
+def test_the_test_event_of_a_new_configuration_asks_for_nothing(event: Callable[[str], dict[str, Any]]) -> None:
+    assert uploads_of(event("s3-test-event")) == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"Records": None},
+        {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}]},
+        {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}}}]},
+        {
+            "Records": [
+                {
+                    "eventSource": "aws:s3",
+                    "eventName": "ObjectCreated:Put",
+                    "s3": {"bucket": {"name": "b"}, "object": {"key": "k", "size": "many"}},
+                }
+            ]
+        },
+    ],
+)
+def test_what_is_no_notification_is_not_passed_over_in_silence(message: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, ValueError, TypeError)):
+        uploads_in(message)
+
+
+def test_records_of_other_services_are_not_uploads() -> None:
+    assert uploads_in({"Records": [{"eventSource": "aws:ses", "eventName": "ObjectCreated:Put"}]}) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "folder", "name"),
+    [
+        ("uploads/red-shoe.jpg", "red-shoe", "red-shoe"),
+        ("uploads/sale/red shoe.JPG", "sale/red shoe", "red shoe"),
+        ("uploads/two..dots.tar.gz.png", "two..dots.tar.gz", "two..dots.tar.gz"),
+        ("uploads/no-extension", "no-extension", "no-extension"),
+        ("uploads/.hidden", ".hidden", ".hidden"),
+        ("uploads/a//b/../c.png", "a/b/c", "c"),
+        ("uploads/../../etc/passwd", "etc/passwd", "passwd"),
+        ("uploads/./x.png", "x", "x"),
+        ("uploads/bell\x07.png", "bell_", "bell_"),
+        ("uploads/", "image", "image"),
+        ("uploads/..", "image", "image"),
+        ("uploads/café/鞋.jpeg", "café/鞋", "鞋"),
+        ("elsewhere/shoe.png", "elsewhere/shoe", "shoe"),
+    ],
+)
+def test_a_video_is_called_after_its_upload(key: str, folder: str, name: str) -> None:
+    assert upload_name(key) == (folder, name)
+
+
+@given(st.text(max_size=1100).filter(lambda text: text.isprintable()))
+def test_any_key_gives_a_folder_in_which_a_videos_key_fits(text: str) -> None:
+    key = "uploads/" + text.encode()[:1016].decode(errors="ignore")
+    folder, name = upload_name(key)
+    assert folder
+    assert name
+    assert len(f"videos/{folder}/up-{'0' * 32}-last-frame.jpg".encode()) <= 1024
+    assert not {"", ".", ".."} & set(folder.split("/"))
+
+
+def test_the_longest_key_still_leaves_room_for_the_videos_own() -> None:
+    folder, name = upload_name("uploads/" + "é" * 508)
+    assert len(f"videos/{folder}/up-{'0' * 32}-last-frame.jpg".encode()) <= 1024
+    assert set(name) == {"é"}
+
+
+def test_an_upload_that_says_nothing_gets_the_stacks_defaults() -> None:
+    request = upload_request({}, DEFAULTS)
+    assert (request.model.slug, request.transport, request.image_key) == ("seedance-1.0-pro-fast", "v2", None)
+    assert request.parameters["prompt"] == DEFAULTS.prompt
+    assert "image_url" not in request.parameters
+
+
+def test_metadata_names_options_in_any_spelling_that_s3_allows() -> None:
+    request = upload_request(
+        {
+            "Model": "seedance-1.5-pro",
+            "prompt": " a shoe turns ",
+            "Aspect-Ratio": "9:16",
+            "duration": "8",
+            "generate-audio": "false",
+            "seed": " 42 ",
+        },
+        DEFAULTS,
+    )
+    assert request.model.slug == "seedance-1.5-pro"
+    assert request.parameters | {"skip_moderation": None} == {
+        "prompt": "a shoe turns",
+        "aspect_ratio": "9:16",
+        "duration": 8,
+        "resolution": "720p",
+        "camera_fixed": False,
+        "generate_audio": False,
+        "seed": 42,
+        "skip_moderation": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("mtime", "mode", "uid", "gid", "atime", "ctime", "btime", "tier"),  # rclone, s3fs
+        *("s3cmd-attrs", "md5chksum", "file-owner", "file-permissions", "user-agent", "file-acl"),  # s3cmd, DataSync
+        *("sku", "title", "owner", "product", "author", "description", "last-modified", "source", "original-filename"),
+    ],
+)
+def test_metadata_of_other_programs_is_left_alone(name: str) -> None:
+    assert upload_request({name: "anything"}, DEFAULTS) == upload_request({}, DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("promt", "prompt"),
+        ("duraton", "duration"),
+        ("Durations", "duration"),
+        ("aspect-ration", "aspect_ratio"),
+        ("resolutoin", "resolution"),
+        ("modell", "model"),
+        ("seeds", "seed"),
+        ("generate_audios", "generate_audio"),
+        ("camera-fix", "camera_fixed"),
+        ("transports", "transport"),
+    ],
+)
+def test_a_misspelt_option_is_refused_with_the_right_spelling(name: str, meant: str) -> None:
+    error = refusal({name: "5"})
+    assert error.field == name
+    assert f"did you mean {meant}?" in error.message
+
+
+@pytest.mark.parametrize(
+    ("metadata", "field", "words"),
+    [
+        ({"duration": "7"}, "duration", "5 or 10"),
+        ({"duration": "five"}, "duration", "5 or 10"),
+        ({"model": "seedance-3"}, "model", "there is no 'seedance-3'"),
+        ({"transport": "v3"}, "transport", "must be v2"),
+        ({"transport": "v1"}, "transport", "must be v2 for seedance-1.0-pro-fast"),
+        ({"image_url": "https://example.com/a.png"}, "image_url", "the image in the bucket is the first image"),
+        ({"generate_audio": "true"}, "generate_audio", "has no such parameter"),
+        ({"prompt": ""}, "prompt", "text of 1 to 5000 characters"),
+        ({"prompt": "x" * 5001}, "prompt", "text of 5001 characters"),
+        ({"model": "seedance-2.0-mini", "reference_images": "https://example.com/a"}, "reference_images", "combined"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_by_name(metadata: dict[str, str], field: str, words: str) -> None:
+    error = refusal(metadata)
+    assert error.field == field
+    assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("plain", "plain"),
+        ("=?UTF-8?B?Y2Fmw6k=?=", "café"),
+        ("=?utf-8?Q?caf=C3=A9_au_lait?=", "café au lait"),
+        ("red =?utf-8?Q?caf=C3=A9?= shoe", "red café shoe"),
+        ("=?UTF-8?B?6Z6L?= =?UTF-8?B?5a2Q?=", "鞋子"),
+        ("=?iso-8859-1?Q?caf=E9?=", "café"),
+        ("what =? why", "what =? why"),
+        ("a = b?", "a = b?"),
+    ],
+)
+def test_text_that_is_not_ascii_arrives_as_it_was_typed(raw: str, text: str) -> None:
+    assert upload_request({"prompt": raw}, DEFAULTS).parameters["prompt"] == text
+
+
+@given(st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200))
+def test_any_text_survives_the_encoding_that_s3_uses(text: str) -> None:
+    encoded = Header(text, "utf-8", maxlinelen=10_000).encode()
+    if text.strip():
+        assert upload_request({"prompt": encoded}, DEFAULTS).parameters["prompt"] == text.strip()
+
+
+@pytest.mark.parametrize("raw", ["=?UTF-8?B?w?=", "=?no-such-charset?Q?caf=E9?=", "=?utf-8?Q?=C3?="])
+def test_broken_encodings_are_refused_by_name(raw: str) -> None:
+    error = refusal({"prompt": raw})
+    assert (error.field, "RFC 2047" in error.message) == ("prompt", True)
+
+
+@pytest.mark.parametrize("raw", ["bell\x07", "null\x00", "=?utf-8?Q?escape=1B?=", "delete\x7f"])
+def test_control_characters_are_refused(raw: str) -> None:
+    error = refusal({"prompt": raw})
+    assert (error.field, "control characters" in error.message) == ("prompt", True)
+
+
+def test_line_breaks_and_tabs_in_a_prompt_are_text() -> None:
+    encoded = "=?utf-8?Q?Shot_1:=0A=09a_shoe?="
+    assert upload_request({"prompt": encoded}, DEFAULTS).parameters["prompt"] == "Shot 1:\n\ta shoe"
+
+
+@pytest.mark.parametrize(
+    ("default", "model", "asked", "transport"),
+    [
+        ("v1", "seedance-pro", None, "v1"),
+        ("v1", "seedance-2.0-fast", None, "v1"),
+        ("v1", "seedance-1.5-pro", None, "v2"),  # a preference, not an order
+        ("v1", "seedance-pro", "v2", "v2"),
+        ("v2", "seedance-pro", "v1", "v1"),
+    ],
+)
+def test_the_transport_is_what_was_asked_or_what_the_stack_prefers(
+    default: str, model: str, asked: str | None, transport: str
+) -> None:
+    metadata = {"model": model} | ({"transport": asked} if asked else {})
+    assert upload_request(metadata, Defaults(DEFAULTS.model, DEFAULTS.prompt, default)).transport == transport

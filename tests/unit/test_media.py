@@ -1,0 +1,279 @@
+"""The buckets: what an upload is, signed links, and videos that appear whole or not at all."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from botocore.exceptions import ClientError
+from seedance import media as media_module
+from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
+from seedance.intake import MAX_IMAGE_BYTES
+from seedance.media import IMAGE_LINK_SECONDS, PART_BYTES, VIDEO_LINK_SECONDS, Media
+
+UPLOADS, VIDEOS, KEY = "example-uploads", "example-videos", "videos/shoe/up-1.mp4"
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of the smallest size that S3, and moto, take."""
+    monkeypatch.setattr(media_module, "PART_BYTES", 5 * MIB)
+
+
+def put(world: Any, key: str, body: bytes, **options: Any) -> str:
+    return str(world.aws["s3"].put_object(Bucket=UPLOADS, Key=key, Body=body, **options)["VersionId"])
+
+
+def refusal(world: Any, key: str, version: str | None = None) -> str:
+    with pytest.raises(InvalidRequest) as caught:
+        world.media.look_at(UPLOADS, key, version)
+    assert caught.value.field == "image"
+    return caught.value.message
+
+
+def long_movie(mp4: bytes, size: int) -> bytes:
+    """The movie, followed by a box of free space, in ``size`` bytes."""
+    return mp4 + (size - len(mp4)).to_bytes(4, "big") + b"free" + bytes(size - len(mp4) - 8)
+
+
+def chunks(body: bytes, step: int = 256 * 1024, *, then: Exception | None = None) -> Iterator[bytes]:
+    for start in range(0, len(body), step):
+        yield body[start : start + step]
+    if then:
+        raise then
+
+
+def store(world: Any, source: Iterator[bytes], name: str = "shoe") -> Any:
+    return world.media.store_video(source, KEY, name=name, metadata={"job-id": "up-1"})
+
+
+def parts_left(world: Any) -> int:
+    return len(world.aws["s3"].list_multipart_uploads(Bucket=VIDEOS).get("Uploads", []))
+
+
+def test_an_image_is_looked_at_by_its_first_bytes(world: Any, png: bytes) -> None:
+    version = put(world, "uploads/a.txt", png.ljust(100_000, b"\0"), Metadata={"Prompt": "x"}, ContentType="text/plain")
+    image = world.media.look_at(UPLOADS, "uploads/a.txt", version)
+    assert (image.bucket, image.key, image.version_id) == (UPLOADS, "uploads/a.txt", version)
+    assert (image.media_type, image.size, image.metadata) == ("image/png", 100_000, {"prompt": "x"})
+    assert [call["Range"] for call in world.called("GetObject")] == ["bytes=0-63"]
+
+
+def test_an_image_shorter_than_the_look_is_seen_whole(world: Any) -> None:
+    put(world, "uploads/a.gif", b"GIF89a\x01\x00\x01\x00")
+    assert world.media.look_at(UPLOADS, "uploads/a.gif", None).size == 10
+
+
+def test_the_version_that_was_looked_at_is_the_one_that_is_kept(world: Any, png: bytes) -> None:
+    version = put(world, "uploads/a.png", png)
+    looked_at = world.media.look_at(UPLOADS, "uploads/a.png", None)
+    put(world, "uploads/a.png", b"GIF89a, uploaded over it")
+    assert looked_at.version_id == version
+    assert world.media.look_at(UPLOADS, "uploads/a.png", version).media_type == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "uploads/x is empty"),
+        (b"BMW makes cars", "is not an image by its content; it must be JPEG, PNG, WebP, GIF, BMP or TIFF"),
+        (b"<svg/>", "is not an image by its content"),
+        (b"%PDF-1.7", "is not an image by its content"),
+    ],
+)
+def test_what_is_no_image_is_refused_in_words(world: Any, body: bytes, words: str) -> None:
+    put(world, "uploads/x", body)
+    assert words in refusal(world, "uploads/x")
+
+
+@pytest.mark.parametrize(("limit", "taken"), [(1000, True), (999, False)])
+def test_a_large_image_is_refused(
+    world: Any, png: bytes, monkeypatch: pytest.MonkeyPatch, limit: int, taken: bool
+) -> None:
+    assert MAX_IMAGE_BYTES == 30 * MIB
+    monkeypatch.setattr(media_module, "MAX_IMAGE_BYTES", limit)
+    put(world, "uploads/x", png.ljust(1000, b"\0"))
+    if taken:
+        assert world.media.look_at(UPLOADS, "uploads/x", None).size == 1000
+    else:
+        assert "1,000 bytes" in refusal(world, "uploads/x")
+
+
+def test_an_image_that_is_gone_is_the_uploaders_doing(world: Any, png: bytes) -> None:
+    assert "not in the bucket" in refusal(world, "uploads/never")
+    version = put(world, "uploads/x", png)
+    world.aws["s3"].delete_object(Bucket=UPLOADS, Key="uploads/x")
+    assert "not in the bucket" in refusal(world, "uploads/x")
+    assert world.media.look_at(UPLOADS, "uploads/x", version).media_type == "image/png"
+    world.aws["s3"].delete_object(Bucket=UPLOADS, Key="uploads/x", VersionId=version)
+    assert "not in the bucket" in refusal(world, "uploads/x", version)
+    with pytest.raises(InvalidRequest, match="not in the bucket"):
+        world.media.image_base64({"bucket": UPLOADS, "key": "uploads/x", "version_id": version})
+
+
+def test_a_missing_bucket_is_trouble_of_ours(world: Any) -> None:
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        world.media.look_at("no-such-bucket-here", "x", None)
+
+
+def test_an_image_as_base64_is_its_own_version(world: Any, png: bytes) -> None:
+    version = put(world, "uploads/x", png)
+    put(world, "uploads/x", b"another")
+    encoded = world.media.image_base64({"bucket": UPLOADS, "key": "uploads/x", "version_id": version})
+    assert base64.b64decode(encoded) == png
+
+
+def test_a_link_to_an_image_is_signed_for_its_version_and_names_the_job(world: Any) -> None:
+    image = {"bucket": UPLOADS, "key": "uploads/red shoe+1é.png", "version_id": "v-1", "content_type": "image/png"}
+    parts = urlsplit(world.media.image_link(image, "up-1"))
+    query = {name: value for name, (value,) in parse_qs(parts.query).items()}
+    assert parts.scheme == "https"
+    assert unquote(parts.path).endswith("uploads/red shoe+1é.png")
+    assert query["versionId"] == "v-1"
+    assert query["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
+    assert "/eu-central-1/s3/aws4_request" in query["X-Amz-Credential"]
+    assert query["X-Amz-Expires"] == str(IMAGE_LINK_SECONDS) == "7200"
+    assert query["response-content-type"] == "image/png"
+    assert query["response-content-disposition"] == 'inline; filename="up-1"'
+
+
+@pytest.mark.parametrize("version", [None, ""])
+def test_a_link_to_an_unversioned_image_names_no_version(world: Any, version: str | None) -> None:
+    image = {"bucket": UPLOADS, "key": "uploads/x", "version_id": version, "content_type": "image/png"}
+    assert "versionId" not in world.media.image_link(image, "up-1")
+
+
+def test_a_link_to_a_video_is_signed(world: Any) -> None:
+    parts = urlsplit(world.media.video_link(KEY))
+    query = {name: value for name, (value,) in parse_qs(parts.query).items()}
+    assert VIDEOS in parts.netloc + parts.path
+    assert query["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
+    assert query["X-Amz-Expires"] == str(VIDEO_LINK_SECONDS) == "43200"
+
+
+def test_a_short_video_is_one_request(world: Any, mp4: bytes) -> None:
+    stored = store(world, chunks(mp4, 100))
+    assert (stored.size, stored.sha256) == (len(mp4), hashlib.sha256(mp4).hexdigest())
+    assert world.stored(KEY) == mp4
+    assert len(world.called("PutObject")) == 1
+    assert world.called("CreateMultipartUpload") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "disposition"),
+    [
+        ("shoe", "attachment; filename=\"shoe.mp4\"; filename*=UTF-8''shoe.mp4"),
+        ("red shoe", "attachment; filename=\"red shoe.mp4\"; filename*=UTF-8''red%20shoe.mp4"),
+        ("café", "attachment; filename=\"caf_.mp4\"; filename*=UTF-8''caf%C3%A9.mp4"),
+        ('a"b;c\\d%', "attachment; filename=\"a_b_c_d_.mp4\"; filename*=UTF-8''a%22b%3Bc%5Cd%25.mp4"),
+        ("two\nlines", "attachment; filename=\"two_lines.mp4\"; filename*=UTF-8''two%0Alines.mp4"),
+    ],
+)
+def test_a_video_is_stored_as_what_it_is_under_the_name_that_people_gave(
+    world: Any, mp4: bytes, name: str, disposition: str
+) -> None:
+    store(world, chunks(mp4), name)
+    head = world.aws["s3"].head_object(Bucket=VIDEOS, Key=KEY)
+    assert head["ContentType"] == "video/mp4"
+    assert head["ContentDisposition"] == disposition
+    assert head["Metadata"] == {"job-id": "up-1"}
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [(5 * MIB - 1, 0), (5 * MIB, 1), (5 * MIB + 1, 2), (10 * MIB, 2), (12 * MIB + 3, 3)],
+)
+def test_a_long_video_goes_in_parts(world: Any, mp4: bytes, small_parts: None, size: int, parts: int) -> None:
+    movie = long_movie(mp4, size)
+    stored = store(world, chunks(movie, 999_983))
+    assert (stored.size, stored.sha256) == (size, hashlib.sha256(movie).hexdigest())
+    assert world.stored(KEY) == movie
+    assert len(world.called("UploadPart")) == parts
+    assert all(len(call["Body"]) == 5 * MIB for call in world.called("UploadPart")[:-1])
+    head = world.aws["s3"].head_object(Bucket=VIDEOS, Key=KEY)
+    assert (head["ContentType"], head["Metadata"]) == ("video/mp4", {"job-id": "up-1"})
+    assert parts_left(world) == 0
+
+
+def test_a_part_is_large_enough_for_s3_and_small_enough_for_a_function() -> None:
+    assert 5 * MIB <= PART_BYTES <= 16 * MIB
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (lambda movie: chunks(movie[:-1]), NotAVideo),
+        (lambda movie: chunks(movie + b"x"), NotAVideo),
+        (lambda movie: chunks(b"<html>" + movie), NotAVideo),
+        (lambda movie: chunks(movie[:-1], then=SourceUnavailable("broke")), SourceUnavailable),
+        (lambda movie: chunks(movie, then=SourceUnavailable("too short")), SourceUnavailable),
+        (lambda movie: chunks(movie, then=KeyboardInterrupt()), KeyboardInterrupt),
+    ],
+    ids=["cut", "rubbish behind", "web page", "broken line", "broken at the very end", "killed"],
+)
+def test_a_video_that_does_not_come_whole_leaves_nothing_behind(
+    world: Any, mp4: bytes, small_parts: None, damage: Callable[[bytes], Iterator[bytes]], error: type[BaseException]
+) -> None:
+    for size in (2 * MIB, 5 * MIB, 11 * MIB):
+        with pytest.raises(error):
+            store(world, damage(long_movie(mp4, size)))
+        assert world.video_keys() == []
+        assert parts_left(world) == 0
+
+
+def test_nothing_is_no_video(world: Any) -> None:
+    with pytest.raises(NotAVideo, match="it is empty"):
+        store(world, iter([]))
+    assert world.video_keys() == []
+
+
+@pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload"])
+def test_trouble_of_s3_in_the_middle_leaves_no_parts(world: Any, mp4: bytes, small_parts: None, operation: str) -> None:
+    def fail(params: dict[str, Any], **_: Any) -> None:
+        if params.get("PartNumber", 2) == 2:
+            raise ClientError({"Error": {"Code": "SlowDown", "Message": "no"}}, operation)
+
+    events, name = world.aws["s3"].meta.events, f"before-parameter-build.s3.{operation}"
+    events.register(name, fail, unique_id="fail")
+    try:
+        with pytest.raises(ClientError, match="SlowDown"):
+            store(world, chunks(long_movie(mp4, 11 * MIB)))
+    finally:
+        events.unregister(name, unique_id="fail")
+    assert world.video_keys() == []
+    assert parts_left(world) == 0
+
+
+def test_a_video_is_replaced_by_the_same_video(world: Any, mp4: bytes) -> None:
+    assert store(world, chunks(mp4)) == store(world, chunks(mp4))
+    assert world.video_keys() == [KEY]
+
+
+@pytest.mark.parametrize(
+    ("head", "key"),
+    [
+        (b"\xff\xd8\xff\xe0rest", "videos/shoe/up-1-last-frame.jpg"),
+        (b"\x89PNG\r\n\x1a\nrest", "videos/shoe/up-1-last-frame.png"),
+        (b"RIFF\x24\x00\x00\x00WEBPVP8 rest", "videos/shoe/up-1-last-frame.webp"),
+    ],
+)
+def test_a_last_frame_lies_beside_its_video(world: Any, head: bytes, key: str) -> None:
+    assert world.media.store_frame(chunks(head, 3), "videos/shoe/up-1", name="shoe") == key
+    assert world.stored(key) == head
+    assert world.aws["s3"].head_object(Bucket=VIDEOS, Key=key)["ContentType"].startswith("image/")
+
+
+def test_a_last_frame_that_is_no_image_is_not_stored(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert world.media.store_frame(chunks(b"<html>"), "videos/shoe/up-1", name="shoe") is None
+    monkeypatch.setattr(media_module, "MAX_IMAGE_BYTES", 10)
+    with pytest.raises(SourceUnavailable, match="more than 10 bytes"):
+        world.media.store_frame(chunks(b"\xff\xd8\xff" + bytes(8)), "videos/shoe/up-1", name="shoe")
+    assert world.video_keys() == []
+
+
+def test_the_stacks_bucket_is_the_one_in_the_environment(wired: Any) -> None:
+    assert isinstance(media_module.media(), Media)
+    assert media_module.media().video_bucket == VIDEOS

@@ -1,0 +1,228 @@
+"""Notifications: the machines' shape that must not drift, the people's text, SNS's limits."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from seedance.catalogue import PROMPT_LIMIT
+from seedance.job import Job, State
+from seedance.messages import SUBJECT_LIMIT, iso, machine_message, mail, sns_body
+
+SNS_LIMIT = 256 * 1024
+LINK = "https://example-videos.s3.amazonaws.com/videos/shoe/up-1.mp4?X-Amz-Signature=abc"
+NUMBER = (int, float)
+# The contract. Whoever changes it breaks somebody's program: a new name is a minor version, all else a major one.
+SHAPE: dict[str, Any] = {
+    "job_id": str,
+    "status": str,
+    "model": str,
+    "source": str,
+    "name": str,
+    "image": {"bucket": str, "key": str, "version_id": str},
+    "prompt": str,
+    "video": {
+        "bucket": str,
+        "key": str,
+        "url": str,
+        "bytes": int,
+        "sha256": str,
+        "last_frame_key": str,
+    },
+    "cost_usd": NUMBER,
+    "timings": dict,
+    "error": {"code": str, "message": str},
+}
+# Per terminal state, the names whose value is there; the others are null.
+PRESENT = {
+    State.COMPLETED: {"image", "video", "cost_usd"},
+    State.FAILED: {"image", "error"},
+    State.EXPIRED: {"image", "error"},
+    State.REJECTED: {"image", "error"},
+}
+HEADLINES = {
+    State.COMPLETED: "Your video is ready",
+    State.FAILED: "No video: the job failed",
+    State.EXPIRED: "No video: the job ran out of time",
+    State.REJECTED: "No video: the request was refused",
+}
+VIDEO = {"bucket": "example-videos", "key": "videos/shoe/up-1.mp4", "bytes": 2_345_678, "sha256": "ab" * 32}
+IMAGE = {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": "v1", "content_type": "image/png"}
+ERROR = {"code": "PROVIDER_JOB_FAILED", "message": "The provider could not make the video: it was blocked."}
+
+
+@pytest.fixture
+def ended(make_job: Callable[..., Job]) -> Callable[..., Job]:
+    """A job in a terminal state with what such a job has."""
+
+    def make(state: State, **changes: Any) -> Job:
+        values: dict[str, Any] = {"image": IMAGE, "entered": {"RECEIVED": 1000.0, state.value: 1075.2}}
+        values |= {"created_at": 1000.0}
+        if state is State.COMPLETED:
+            values |= {"video": {**VIDEO, "last_frame_key": "videos/shoe/up-1-last-frame.png"}, "cost_usd": 0.25}
+        else:
+            values |= {"error": ERROR}
+        return make_job(state, **{**values, **changes})
+
+    return make
+
+
+def conforms(value: Any, shape: Any) -> bool:
+    if isinstance(shape, dict):
+        return set(value) == set(shape) and all(
+            value[name] is None or conforms(value[name], part) for name, part in shape.items()
+        )
+    return isinstance(value, shape) and not isinstance(value, bool)
+
+
+@pytest.mark.parametrize("state", PRESENT)
+def test_the_machines_message_has_exactly_this_shape(ended: Callable[..., Job], state: State) -> None:
+    message = machine_message(ended(state), LINK if state is State.COMPLETED else None)
+    assert conforms(message, SHAPE)
+    assert message["status"] == state.value
+    always = {"job_id", "status", "model", "source", "name", "prompt", "timings"}
+    assert {name for name, value in message.items() if value is not None} == always | PRESENT[state]
+    assert json.loads(json.dumps(message)) == message
+
+
+def test_a_completed_jobs_message_in_full(ended: Callable[..., Job]) -> None:
+    job = ended(State.COMPLETED, submitted_at=1002.0, metrics={"total": 60.0})
+    assert machine_message(job, LINK) == {
+        "job_id": "up-1",
+        "status": "COMPLETED",
+        "model": "seedance-1.0-pro-fast",
+        "source": "upload",
+        "name": "shoe",
+        "image": {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": "v1"},
+        "prompt": "a shoe turns",
+        "video": {**VIDEO, "url": LINK, "last_frame_key": "videos/shoe/up-1-last-frame.png"},
+        "cost_usd": 0.25,
+        "timings": {"total_seconds": 75.2, "until_submitted_seconds": 2.0, "provider_total_seconds": 60.0},
+        "error": None,
+    }
+
+
+def test_a_call_without_an_image_says_so_by_null(ended: Callable[..., Job]) -> None:
+    message = machine_message(ended(State.COMPLETED, image=None, source="api", video=VIDEO), LINK)
+    assert message["image"] is None
+    assert message["video"]["last_frame_key"] is None
+
+
+def test_no_address_at_the_provider_gets_out(ended: Callable[..., Job]) -> None:
+    job = ended(State.COMPLETED, result_url="https://images.segmind.com/secret.mp4", request_id="req-secret")
+    assert "secret" not in sns_body(machine_message(job, LINK))
+
+
+@pytest.mark.parametrize("state", HEADLINES)
+def test_a_mail_says_what_happened_and_what_was_asked(ended: Callable[..., Job], state: State) -> None:
+    subject, text = mail(machine_message(ended(state), LINK if state is State.COMPLETED else None))
+    assert subject == f"{HEADLINES[state]}: shoe"
+    assert text.startswith(f"{HEADLINES[state]}: shoe\n")
+    for words in (
+        "seedance-1.0-pro-fast",
+        "a shoe turns",
+        "s3://example-uploads/uploads/shoe.png",
+        "Job up-1",
+        "1 min 15 s",
+    ):
+        assert words in text
+    assert (LINK in text) is (state is State.COMPLETED)
+    assert ("2.3 MB" in text) is (state is State.COMPLETED)
+    assert (ERROR["message"] in text) is (state is not State.COMPLETED)
+    assert "None" not in text
+
+
+def test_every_terminal_state_has_a_mail() -> None:
+    assert set(HEADLINES) == {state for state in State if state.terminal}
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "words"),
+    [
+        (State.COMPLETED, {}, "$0.25"),
+        (State.COMPLETED, {"cost_usd": None}, "not reported"),
+        (State.COMPLETED, {"cost_usd": 0.0}, "$0.00"),
+        (State.FAILED, {}, "a failed job is not billed"),
+        (State.FAILED, {"cost_usd": 0.4}, "$0.40"),
+        (State.EXPIRED, {}, "not reported"),
+        (State.REJECTED, {}, "nothing; it was never sent"),
+    ],
+)
+def test_a_mail_says_what_it_cost(ended: Callable[..., Job], state: State, changes: dict[str, Any], words: str) -> None:
+    (line,) = (line for line in mail(machine_message(ended(state, **changes), LINK))[1].splitlines() if "Cost" in line)
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0 bytes"), (99_999, "99,999 bytes"), (100_000, "0.1 MB"), (52_428_800, "52.4 MB")],
+)
+def test_sizes_are_for_people(ended: Callable[..., Job], size: int, words: str) -> None:
+    assert f"  {words}\n" in mail(machine_message(ended(State.COMPLETED, video={**VIDEO, "bytes": size}), LINK))[1]
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(9.4, "9 s"), (59.6, "1 min 0 s"), (3601, "60 min 1 s")])
+def test_durations_are_for_people(ended: Callable[..., Job], seconds: float, words: str) -> None:
+    job = ended(State.FAILED, created_at=0.0, entered={"FAILED": seconds})
+    assert f"Time    {words}\n" in mail(machine_message(job, None))[1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["café", "鞋" * 60, "two\nlines", "bell\x07", "x" * 400, "👟", "tab\there", "", "\x7f", "a\r\nBcc: x@example.com"],
+)
+def test_a_subject_is_what_sns_takes_whatever_the_name(ended: Callable[..., Job], name: str) -> None:
+    subject, _ = mail(machine_message(ended(State.COMPLETED, name=name), LINK))
+    assert 1 <= len(subject) <= SUBJECT_LIMIT == 100
+    assert subject.isascii()
+    assert subject.isprintable()
+    assert subject.startswith("Your video is ready: ")
+
+
+@given(name=st.text(max_size=300), state=st.sampled_from(sorted(HEADLINES)))
+def test_any_name_gives_a_legal_subject(name: str, state: State) -> None:
+    message = {
+        **dict.fromkeys(SHAPE),
+        "job_id": "up-1",
+        "status": state.value,
+        "model": "m",
+        "name": name,
+        "timings": {},
+    }
+    subject, _ = mail(message)
+    assert len(subject) <= SUBJECT_LIMIT
+    assert subject.isascii()
+    assert subject.isprintable()
+
+
+@pytest.mark.parametrize("state", HEADLINES)
+def test_the_body_for_sns_carries_both_texts(ended: Callable[..., Job], state: State) -> None:
+    message = machine_message(ended(state), LINK)
+    body = json.loads(sns_body(message))
+    assert set(body) == {"default", "email"}
+    assert json.loads(body["default"]) == message
+    assert body["email"] == mail(message)[1]
+
+
+@pytest.mark.parametrize("character", ["x", '"', "\\", "é", "鞋", "👟", "\n"])
+def test_the_body_fits_into_a_message_with_the_longest_of_everything(ended: Callable[..., Job], character: str) -> None:
+    key = character * (1024 // len(character.encode()))
+    job = ended(
+        State.COMPLETED,
+        name=key,
+        parameters={"prompt": character * PROMPT_LIMIT},
+        image={**IMAGE, "key": key},
+        video={**VIDEO, "key": key, "last_frame_key": key},
+        error={"code": "X", "message": character * 800 + "x" * 2048},  # the provider's 500, our sentence, a link
+    )
+    assert len(sns_body(machine_message(job, "https://" + "x" * 4000)).encode()) < SNS_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [(None, None), (0.0, "1970-01-01T00:00:00+00:00"), (1_763_600_000.75, "2025-11-20T00:53:20+00:00")],
+)
+def test_times_are_iso_8601_in_utc(moment: float | None, text: str | None) -> None:
+    assert iso(moment) == text

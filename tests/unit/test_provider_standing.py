@@ -1,0 +1,280 @@
+"""The provider's GET of a result: statuses, shapes of an answer, times of a rate limit, where the key comes from."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+from seedance import provider as provider_module
+from seedance.errors import (
+    ConfigurationError,
+    KeyRejected,
+    OutOfCredits,
+    ProviderError,
+    RateLimited,
+    Refused,
+    Unavailable,
+    UnexpectedAnswer,
+)
+from seedance.provider import Provider, ProviderStatus, Standing, output_address
+
+KEY = "SG_0123456789abcdef"
+LINK = "https://images.segmind.com/video.mp4"
+FRAME = "https://images.segmind.com/frame.png"
+HTML = "<html><body><h1>Bad Gateway</h1></body></html>"
+
+
+@pytest.fixture
+def ask(wire: Any) -> Callable[..., Standing | None]:
+    """One GET, answered as given."""
+    at = Provider("https://api.segmind.com", "https://unused", lambda: KEY, transport=httpx.MockTransport(wire))
+
+    def get(answer: httpx.Response | Exception) -> Standing | None:
+        wire.will(answer)
+        return at.standing("req-1")
+
+    return get
+
+
+def failure(act: Callable[[], object]) -> ProviderError:
+    with pytest.raises(ProviderError) as raised:
+        act()
+    return raised.value
+
+
+def completed(**changes: Any) -> httpx.Response:
+    return httpx.Response(200, json={"status": "COMPLETED", "request_id": "req-1", "output": LINK, **changes})
+
+
+def test_one_get_of_the_result_with_the_key(ask: Any, wire: Any) -> None:
+    assert ask(httpx.Response(200, json={"status": "QUEUED"})) == Standing(ProviderStatus.QUEUED)
+    (request,) = wire.requests
+    assert wire.asked == ["GET https://api.segmind.com/v2/requests/req-1"]
+    assert request.headers["x-api-key"] == KEY
+    assert "authorization" not in request.headers
+
+
+@pytest.mark.parametrize("http", [200, 422])
+@pytest.mark.parametrize("word", ["QUEUED", "PROCESSING", "COMPLETED", "FAILED", "queued", "Processing"])
+def test_the_four_statuses_are_known_under_both_http_statuses(ask: Any, http: int, word: str) -> None:
+    assert ask(httpx.Response(http, json={"status": word})).status == word.upper()
+
+
+@pytest.mark.parametrize("word", ["RUNNING", "IN_QUEUE", "", None, 5, ["QUEUED"], {"a": 1}, "COMPLETED "])
+def test_an_unknown_status_is_unexpected_and_quoted(ask: Any, word: Any) -> None:
+    error = failure(lambda: ask(httpx.Response(200, json={"status": word})))
+    assert type(error) is UnexpectedAnswer
+    assert repr(word) in str(error)
+
+
+def test_an_unknown_or_expired_request_is_none(ask: Any) -> None:
+    assert ask(httpx.Response(404, json={"error": "Request req-1 not found"})) is None
+    assert ask(httpx.Response(404, text=HTML)) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, {"error": "bad"}, Refused),
+        (401, {"error": "Invalid API key"}, KeyRejected),
+        (403, {"error": "no"}, Refused),
+        (405, HTML, Refused),
+        (406, {"error": "Not enough credits"}, OutOfCredits),
+        (406, {"error": "Wrong Content-Type"}, Refused),
+        (410, {"error": "retired"}, Refused),
+        (422, {"error": "without a status"}, Refused),
+        (422, HTML, Refused),
+        (429, {"error": "slow down"}, RateLimited),
+        (500, {"error": "x"}, Unavailable),
+        (502, HTML, Unavailable),
+        (503, "", Unavailable),
+        (504, HTML, Unavailable),
+        (520, HTML, UnexpectedAnswer),
+        (301, "", UnexpectedAnswer),
+        (200, HTML, UnexpectedAnswer),
+        (200, "", UnexpectedAnswer),
+        (200, [], UnexpectedAnswer),
+        (200, {"output": LINK}, UnexpectedAnswer),
+        (204, "", UnexpectedAnswer),
+    ],
+)
+def test_each_status_of_the_contract_at_a_poll(ask: Any, status: int, body: Any, kind: type[ProviderError]) -> None:
+    answer = httpx.Response(status, text=body) if isinstance(body, str) else httpx.Response(status, json=body)
+    error = failure(lambda: ask(answer))
+    assert type(error) is kind
+    assert error.status_code == status
+    assert error.excerpt == answer.text[:500]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *(httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError),
+        *(httpx.WriteError, httpx.PoolTimeout, httpx.DecodingError, httpx.InvalidURL, httpx.UnsupportedProtocol),
+    ],
+)
+def test_a_broken_line_is_never_uncertain_at_a_poll(ask: Any, broken: type[Exception]) -> None:
+    error = failure(lambda: ask(broken("broke")))
+    assert type(error) is Unavailable
+    assert KEY not in f"{error!r} {vars(error)}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "address"),
+    [
+        ({"output": LINK}, LINK),
+        ({"output": "http://127.0.0.1:9/v.mp4"}, "http://127.0.0.1:9/v.mp4"),
+        ({"output": [LINK, "second"]}, LINK),
+        ({"output": [[LINK]]}, LINK),
+        ({"output": {"url": LINK}}, LINK),
+        ({"output": [{"url": LINK}]}, LINK),
+        ({"output": None, "video": LINK}, LINK),
+        ({"output": "", "video": {"url": LINK}}, LINK),
+        ({"video": LINK}, LINK),
+        ({"video_url": LINK}, LINK),
+        ({"url": LINK}, LINK),
+        ({"output": None}, None),
+        ({"output": 5}, None),
+        ({"output": True}, None),
+        ({"output": []}, None),
+        ({"output": {}}, None),
+        ({"output": "/v2/files/video.mp4"}, None),
+        ({"output": "video.mp4"}, None),
+        ({"output": "data:video/mp4;base64,AAAA"}, None),
+        ({"output": "ftp://images.segmind.com/v.mp4"}, None),
+        ({"output": "file:///etc/passwd"}, None),
+        ({"status_url": LINK, "response_url": LINK, "poll_url": LINK}, None),
+        ({}, None),
+        ([LINK], LINK),
+        (LINK, LINK),
+        (None, None),
+        (5, None),
+    ],
+)
+def test_the_address_is_found_in_every_shape_that_an_answer_may_have(answer: Any, address: str | None) -> None:
+    assert output_address(answer) == address
+
+
+def test_a_completed_answer_in_full(ask: Any) -> None:
+    metrics = {"inference_time": 55.5, "queue_time": 1, "total_time": "57.25", "retry_count": 0, "cost": 0.25}
+    assert ask(completed(last_frame_url=FRAME, metrics=metrics)) == Standing(
+        ProviderStatus.COMPLETED,
+        output=LINK,
+        last_frame=FRAME,
+        cost_usd=0.25,
+        metrics={"inference": 55.5, "queue": 1.0, "total": 57.25},
+    )
+
+
+@pytest.mark.parametrize("shape", [{"last_frame": FRAME}, {"last_frame": {"url": FRAME}}, {"last_frame_url": [FRAME]}])
+def test_the_last_frame_has_several_names(ask: Any, shape: dict[str, Any]) -> None:
+    assert ask(completed(**shape)).last_frame == FRAME
+
+
+@pytest.mark.parametrize(
+    "metrics", [None, [], "fast", 5, {"cost": None}, {"cost": "free"}, {"cost": True}, {"cost": {}}]
+)
+def test_metrics_that_make_no_sense_are_none(ask: Any, metrics: Any) -> None:
+    standing = ask(completed(metrics=metrics))
+    assert (standing.output, standing.cost_usd, standing.metrics) == (LINK, None, {})
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1" + "0" * 400, '"1e999"'])
+def test_numbers_that_no_record_can_hold_are_none(ask: Any, number: str) -> None:
+    text = f'{{"status": "COMPLETED", "output": "{LINK}", "metrics": {{"cost": {number}, "total_time": {number}}}}}'
+    standing = ask(httpx.Response(200, text=text))
+    assert (standing.output, standing.cost_usd, standing.metrics) == (LINK, None, {})
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("content blocked", "content blocked"),
+        ({"message": "blocked"}, "blocked"),
+        ({"error": "blocked"}, "blocked"),
+        ({"code": 7}, '{"code": 7}'),
+        (["a"], "['a']"),
+        ("x" * 900, "x" * 500),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_failed_job_says_why(ask: Any, said: Any, words: str | None) -> None:
+    standing = ask(httpx.Response(422, json={"status": "FAILED", "error": said, "metrics": {}}))
+    assert (standing.status, standing.error) == (ProviderStatus.FAILED, words)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda moment: moment.isoformat(),
+        lambda moment: moment.isoformat().replace("+00:00", "Z"),
+        lambda moment: moment.replace(tzinfo=None).isoformat(),
+        lambda moment: moment.replace(tzinfo=None).isoformat(" "),
+        lambda moment: f"  {moment.isoformat()} ",
+        lambda moment: moment.astimezone(tz=datetime.now().astimezone().tzinfo).isoformat(),
+    ],
+)
+def test_a_rate_limit_says_when_it_ends(ask: Any, form: Callable[[datetime], str]) -> None:
+    reset = datetime.now(UTC) + timedelta(seconds=40)
+    error = failure(lambda: ask(httpx.Response(429, headers={"x-rate-limit-reset-at-utc": form(reset)})))
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == pytest.approx(40, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("header", "after"),
+    [
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("1763600000", None),
+        ("40", None),
+        ("2020-01-01T00:00:00+00:00", 0.0),
+        ("2020-13-45T00:00:00Z", None),
+    ],
+)
+def test_a_rate_limit_without_a_time_that_makes_sense(ask: Any, header: str | None, after: float | None) -> None:
+    headers = {} if header is None else {"x-rate-limit-reset-at-utc": header}
+    error = failure(lambda: ask(httpx.Response(429, headers=headers)))
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == after
+
+
+def test_no_connection_is_kept_for_a_frozen_function_to_wake_up_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(httpx, "Client", lambda **options: made.append(options))
+    Provider("https://a", "https://b", lambda: KEY)
+    assert made[0]["limits"].max_keepalive_connections == 0
+    assert made[0]["follow_redirects"] is False
+
+
+def test_the_stacks_provider_reads_the_key_once_until_it_is_rejected(wired: Any) -> None:
+    at = provider_module.provider()
+    wired.wire.will(httpx.Response(200, json={"request_id": "a"}), httpx.Response(200, json={"request_id": "b"}))
+    assert [at.submit("seedance-pro", {}), at.submit("seedance-pro", {})] == ["a", "b"]
+    assert len(wired.called("GetSecretValue")) == 1
+    assert wired.wire.requests[0].headers["x-api-key"] == KEY
+
+    wired.aws["secretsmanager"].update_secret(SecretId="key-of-tests", SecretString=" SG_rotated\n")
+    wired.wire.will(httpx.Response(401), httpx.Response(200, json={"request_id": "c"}))
+    assert type(failure(lambda: at.submit("seedance-pro", {}))) is KeyRejected
+    assert at.submit("seedance-pro", {}) == "c"
+    assert len(wired.called("GetSecretValue")) == 2
+    assert wired.wire.requests[-1].headers["x-api-key"] == "SG_rotated"
+
+
+@pytest.mark.parametrize("content", ["", "  ", "SG_a SG_b", "SG_\n0123", "SG_é", '{"key": "a b"}'])
+def test_a_secret_that_is_no_key_is_a_setting_to_put_right_and_stays_secret(wired: Any, content: str) -> None:
+    wired.aws["secretsmanager"].update_secret(SecretId="key-of-tests", SecretString=content or " ")
+    with pytest.raises(ConfigurationError, match="key-of-tests") as raised:
+        provider_module.provider().authenticate()
+    assert not content.strip() or content.strip() not in str(raised.value)
+
+
+def test_a_missing_secret_is_not_taken_for_a_missing_key(wired: Any) -> None:
+    wired.aws["secretsmanager"].delete_secret(SecretId="key-of-tests", ForceDeleteWithoutRecovery=True)
+    with pytest.raises((ClientError, ConfigurationError)):
+        provider_module.provider().authenticate()

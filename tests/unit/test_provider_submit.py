@@ -1,0 +1,344 @@
+"""The provider's POSTs: the status table of its contract, and what every broken line says about the money."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from seedance.errors import (
+    ConfigurationError,
+    KeyRejected,
+    OutOfCredits,
+    ProviderError,
+    RateLimited,
+    Refused,
+    SeedanceError,
+    SubmitUncertain,
+    Unavailable,
+    UnexpectedAnswer,
+)
+from seedance.provider import Provider
+
+KEY = "SG_0123456789abcdef"
+BODY = {"prompt": "a shoe", "duration": 5}
+ACCEPTED = {"request_id": "req-1", "status": "QUEUED", "poll_url": "https://api.segmind.com/v2/requests/req-1"}
+HTML = "<html><body><h1>Bad Gateway</h1></body></html>"
+
+
+@pytest.fixture
+def forgotten() -> list[str]:
+    """What happened to the key."""
+    return []
+
+
+@pytest.fixture
+def provider(wire: Any, forgotten: list[str]) -> Provider:
+    return Provider(
+        "https://api.segmind.com/",
+        "https://workflows-api.segmind.com/",
+        lambda: KEY,
+        lambda: forgotten.append("forgotten"),
+        transport=httpx.MockTransport(wire),
+    )
+
+
+def submit(provider: Provider) -> str:
+    return provider.submit("seedance-pro", BODY)
+
+
+def generate(provider: Provider) -> str:
+    with provider.generate("seedance-pro", BODY) as response:
+        return str(response.status_code)
+
+
+def upload(provider: Provider) -> str:
+    return provider.upload_asset("image/png", "aGVsbG8=")
+
+
+POSTS = pytest.mark.parametrize("post", [submit, generate], ids=["v2", "v1"])
+ALL_POSTS = pytest.mark.parametrize("post", [submit, generate, upload], ids=["v2", "v1", "upload"])
+
+
+def caught(act: Callable[[], object]) -> SeedanceError:
+    with pytest.raises(SeedanceError) as raised:
+        act()
+    return raised.value
+
+
+def test_a_submit_is_one_post_with_key_and_json(provider: Provider, wire: Any) -> None:
+    wire.will(httpx.Response(200, json=ACCEPTED))
+    assert submit(provider) == "req-1"
+    (request,) = wire.requests
+    assert (request.method, str(request.url)) == ("POST", "https://api.segmind.com/v2/seedance-pro")
+    assert request.headers["x-api-key"] == KEY
+    assert request.headers["content-type"] == "application/json"
+    assert "authorization" not in request.headers
+    assert wire.body() == BODY
+
+
+def test_the_blocking_call_goes_to_v1_and_leaves_the_body_unread(provider: Provider, wire: Any) -> None:
+    pulled: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        pulled.append(1)
+        yield b"video"
+
+    wire.will(httpx.Response(200, content=body(), headers={"content-type": "video/mp4"}))
+    with provider.generate("seedance-pro", BODY) as response:
+        assert pulled == []
+        assert response.read() == b"video"
+    assert response.is_closed
+    (request,) = wire.requests
+    assert (request.method, str(request.url)) == ("POST", "https://api.segmind.com/v1/seedance-pro")
+    assert (request.headers["x-api-key"], wire.body()) == (KEY, BODY)
+
+
+# status, body -> what is raised, and words that must be in it. The contract's table, row by row.
+STATUSES: list[tuple[int, Any, type[SeedanceError], str]] = [
+    (400, {"error": "duration must be 5 or 10"}, Refused, "duration must be 5 or 10"),
+    (401, {"error": "Missing x-api-key", "error_description": "no key", "status_code": 401}, KeyRejected, "no key"),
+    (401, {"error": "Invalid API key"}, KeyRejected, "Invalid API key"),
+    (403, {"error": "Forbidden"}, Refused, "may not use this model"),
+    (404, {"error": "Model not found"}, Refused, "knows no such model"),
+    (405, HTML, Refused, "405"),
+    (406, {"error": "Not enough credits"}, OutOfCredits, "out of credits"),
+    (406, {"error": "Team spend limit reached"}, OutOfCredits, "spend limit"),
+    (406, {"error": "Insufficient balance"}, OutOfCredits, "Insufficient balance"),
+    (406, {"error": "Content-Type must be application/json"}, Refused, "Content-Type"),
+    (408, "", Refused, "408"),
+    (409, {"message": "twice"}, Refused, "twice"),
+    (410, {"error": "Model retired"}, Refused, "Choose another"),
+    (413, HTML, Refused, "413"),
+    (422, {"detail": "prompt too long"}, Refused, "prompt too long"),
+    (422, {"error": {"message": "blocked"}}, Refused, "blocked"),
+    (429, {"error": "Too many requests"}, RateLimited, "rate limit"),
+    (500, {"error": "Internal server error"}, Unavailable, "500"),
+    (502, HTML, Unavailable, "502"),
+    (503, "", Unavailable, "503"),
+    (504, HTML, SubmitUncertain, "504"),
+    (501, "", SubmitUncertain, "501"),
+    (520, HTML, SubmitUncertain, "520"),
+    (524, HTML, SubmitUncertain, "524"),
+    (599, "", SubmitUncertain, "599"),
+    # A redirect is followed by nobody: a POST that arrives twice is billed twice.
+    (301, "", SubmitUncertain, "301"),
+    (302, "", SubmitUncertain, "302"),
+    (303, "", SubmitUncertain, "303"),
+    (307, "", SubmitUncertain, "307"),
+    (308, "", SubmitUncertain, "308"),
+]
+
+
+def response_of(status: int, body: Any) -> httpx.Response:
+    headers = {"location": "https://elsewhere.example.com/"} if 300 <= status < 400 else {}
+    if isinstance(body, str):
+        return httpx.Response(status, text=body, headers=headers)
+    return httpx.Response(status, json=body, headers=headers)
+
+
+@POSTS
+@pytest.mark.parametrize("row", STATUSES, ids=lambda row: f"{row[0]} {row[2].__name__}")
+def test_each_status_means_what_the_contract_says_of_a_submit(
+    provider: Provider, wire: Any, post: Any, row: tuple[int, Any, type[SeedanceError], str]
+) -> None:
+    status, body, kind, words = row
+    wire.will(response_of(status, body))
+    error = caught(lambda: post(provider))
+    assert type(error) is kind
+    assert words in str(error)
+    assert isinstance(error, ProviderError)
+    assert error.status_code == status
+    assert error.excerpt == (body if isinstance(body, str) else httpx.Response(200, json=body).text)
+    assert len(wire.requests) == 1
+
+
+@POSTS
+@pytest.mark.parametrize("status", range(300, 600))
+def test_only_a_documented_answer_counts_as_nothing_queued(
+    provider: Provider, wire: Any, post: Any, status: int
+) -> None:
+    wire.will(httpx.Response(status))
+    certain = 400 <= status < 500 or status in (500, 502, 503)
+    error = caught(lambda: post(provider))
+    assert isinstance(error, SubmitUncertain) is not certain
+    assert isinstance(error, (Refused, Unavailable)) is certain
+
+
+@ALL_POSTS
+def test_the_key_is_forgotten_when_it_was_rejected_and_only_then(
+    provider: Provider, wire: Any, forgotten: list[str], post: Any
+) -> None:
+    for status in (400, 403, 406, 429, 500, 401):
+        assert forgotten == []
+        wire.will(httpx.Response(status))
+        caught(lambda: post(provider))
+    assert forgotten == ["forgotten"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "OK",
+        HTML,
+        "null",
+        "[]",
+        '"req-1"',
+        "{",
+        "{}",
+        '{"status": "QUEUED"}',
+        '{"request_id": null}',
+        '{"request_id": ""}',
+        '{"request_id": 17}',
+        '{"request_id": ["req-1"]}',
+        '{"id": "req-1"}',
+    ],
+)
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_a_yes_without_a_request_id_is_uncertain(provider: Provider, wire: Any, status: int, body: str) -> None:
+    wire.will(httpx.Response(status, text=body))
+    error = caught(lambda: submit(provider))
+    assert isinstance(error, SubmitUncertain)
+    assert (error.status_code, error.excerpt) == (status, body)
+
+
+# What an httpx exception says about a POST. Certain: no connection came about, so nothing was queued.
+CERTAIN = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
+OURS = {"UnsupportedProtocol", "LocalProtocolError", "InvalidURL"}  # never left this process; a setting is wrong
+AMBIGUOUS = {
+    *("ReadError", "WriteError", "CloseError", "NetworkError", "ReadTimeout", "WriteTimeout", "TimeoutException"),
+    *("RemoteProtocolError", "ProtocolError", "DecodingError", "TooManyRedirects"),
+    *("TransportError", "RequestError", "HTTPStatusError", "HTTPError"),
+}
+# Of reading a body twice or of a closed client: a bug of ours, not something a line does.
+BUGS = {"StreamError", "StreamConsumed", "StreamClosed", "ResponseNotRead", "RequestNotRead", "CookieConflict"}
+
+
+def httpx_exceptions() -> dict[str, type[Exception]]:
+    found = {
+        name: thing
+        for name, thing in vars(httpx).items()
+        if inspect.isclass(thing) and issubclass(thing, Exception) and not issubclass(thing, Warning)
+    }
+    for kind in list(found.values()):
+        found |= {sub.__name__: sub for sub in kind.__subclasses__() if sub.__module__.startswith("httpx")}
+    return found
+
+
+def raised(name: str) -> Exception:
+    kind = httpx_exceptions()[name]
+    request = httpx.Request("POST", "https://api.segmind.com")
+    if issubclass(kind, httpx.HTTPStatusError):
+        return kind("broke", request=request, response=httpx.Response(500, request=request))
+    return kind("broke")
+
+
+def test_every_exception_that_httpx_has_was_thought_about() -> None:
+    assert set(httpx_exceptions()) == CERTAIN | OURS | AMBIGUOUS | BUGS
+
+
+@POSTS
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, Unavailable) for name in sorted(CERTAIN)),
+        *((name, SubmitUncertain) for name in sorted(AMBIGUOUS)),
+        *((name, ConfigurationError) for name in sorted(OURS)),
+    ],
+)
+def test_each_way_for_a_line_to_break_says_whether_something_may_be_queued(
+    provider: Provider, wire: Any, post: Any, name: str, kind: type[SeedanceError]
+) -> None:
+    wire.will(raised(name))
+    error = caught(lambda: post(provider))
+    assert type(error) is kind
+    assert "broke" in str(error)
+    assert len(wire.requests) == 1
+
+
+@POSTS
+@pytest.mark.parametrize("name", ["ReadTimeout", "ConnectError"])
+def test_an_exception_without_words_is_named(provider: Provider, wire: Any, post: Any, name: str) -> None:
+    wire.will(httpx_exceptions()[name](""))
+    assert name in str(caught(lambda: post(provider)))
+
+
+@POSTS
+def test_a_refusal_whose_body_breaks_off_stays_on_the_safe_side(provider: Provider, wire: Any, post: Any) -> None:
+    def body() -> Iterator[bytes]:
+        yield b'{"error": "no'
+        raise httpx.ReadError("broke")
+
+    wire.will(httpx.Response(400, content=body()))
+    assert type(caught(lambda: post(provider))) is SubmitUncertain
+
+
+@POSTS
+def test_an_error_of_the_caller_passes_through_untouched(provider: Provider, wire: Any, post: Any) -> None:
+    wire.will(RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match="a bug"):
+        post(provider)
+
+
+@ALL_POSTS
+@pytest.mark.parametrize("answer", [*(row[0] for row in STATUSES), *sorted(CERTAIN | AMBIGUOUS | OURS)])
+def test_the_key_is_in_no_error(provider: Provider, wire: Any, post: Any, answer: int | str) -> None:
+    wire.will(httpx.Response(answer, json={"error": "no"}) if isinstance(answer, int) else raised(answer))
+    error = caught_or_raw(lambda: post(provider))
+    assert KEY not in f"{error!r} {error} {vars(error)}"
+
+
+def caught_or_raw(act: Callable[[], object]) -> Exception:
+    with pytest.raises((SeedanceError, httpx.HTTPError, httpx.InvalidURL)) as found:
+        act()
+    return found.value
+
+
+def test_an_image_is_uploaded_as_a_data_url(provider: Provider, wire: Any) -> None:
+    wire.will(httpx.Response(200, json={"file_urls": ["https://images.segmind.com/a.png", "second"]}))
+    assert upload(provider) == "https://images.segmind.com/a.png"
+    assert wire.asked == ["POST https://workflows-api.segmind.com/upload-asset"]
+    assert wire.body() == {"data_urls": ["data:image/png;base64,aGVsbG8="]}
+    assert wire.requests[0].headers["x-api-key"] == KEY
+
+
+@pytest.mark.parametrize(
+    "body", ["", HTML, "{}", '{"file_urls": []}', '{"file_urls": [5]}', '{"file_urls": "x"}', "[]"]
+)
+def test_an_upload_without_an_address_is_unexpected(provider: Provider, wire: Any, body: str) -> None:
+    wire.will(httpx.Response(200, text=body))
+    assert type(caught(lambda: upload(provider))) is UnexpectedAnswer
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (400, Refused),
+        (401, KeyRejected),
+        (406, Refused),
+        (413, Refused),
+        (429, RateLimited),
+        (500, Unavailable),
+        (504, Unavailable),
+        (301, UnexpectedAnswer),
+        (520, UnexpectedAnswer),
+        ("ReadTimeout", Unavailable),
+        ("ConnectError", Unavailable),
+        ("DecodingError", Unavailable),
+    ],
+)
+def test_an_upload_costs_nothing_and_so_is_never_uncertain(
+    provider: Provider, wire: Any, answer: int | str, kind: type[SeedanceError]
+) -> None:
+    wire.will(httpx.Response(answer) if isinstance(answer, int) else raised(answer))
+    assert type(caught(lambda: upload(provider))) is kind
+
+
+def test_authenticate_reads_the_key_and_sends_nothing(wire: Any) -> None:
+    read: list[str] = []
+    Provider(
+        "https://a", "https://b", lambda: read.append("read") or KEY, transport=httpx.MockTransport(wire)
+    ).authenticate()
+    assert read == ["read"]
+    assert wire.requests == []

@@ -1,0 +1,163 @@
+"""The job table on DynamoDB's conditions: who may write what, and that two can't both win."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+from seedance import store as store_module
+from seedance.errors import Conflict
+from seedance.job import RECORD_KEPT_SECONDS, Job, State, sources_of
+from seedance.store import JobStore, _read, _written
+
+Make = Callable[..., Job]
+
+
+def test_a_new_job_is_written_with_its_times(world: Any, make_job: Make) -> None:
+    assert world.store.create(make_job(created_at=0.0, entered={})) is True
+    job = world.job()
+    assert (job.created_at, job.updated_at) == (world.clock.now, world.clock.now)
+    assert job.entered == {"RECEIVED": world.clock.now}
+    assert job.expires_at == int(world.clock.now) + RECORD_KEPT_SECONDS
+
+
+def test_the_second_creation_of_an_id_changes_nothing(world: Any, make_job: Make) -> None:
+    assert world.store.create(make_job(name="first")) is True
+    assert world.store.create(make_job(name="second")) is False
+    assert world.job().name == "first"
+
+
+def test_of_several_that_create_at_once_one_wins(world: Any, make_job: Make) -> None:
+    with ThreadPoolExecutor(4) as lanes:
+        won = list(lanes.map(lambda number: world.store.create(make_job(name=str(number))), range(8)))
+    assert won.count(True) == 1
+    assert world.job().name == str(won.index(True))
+
+
+def test_a_job_that_is_not_there_is_none(world: Any) -> None:
+    assert world.store.get("up-nobody") is None
+
+
+def test_reads_by_id_are_consistent(world: Any) -> None:
+    world.store.get("up-1")
+    assert [call["ConsistentRead"] for call in world.called("GetItem")] == [True]
+
+
+@pytest.mark.parametrize("target", State)
+@pytest.mark.parametrize("state", State)
+def test_a_move_is_made_only_where_the_table_allows_it(world: Any, make_job: Make, state: State, target: State) -> None:
+    before = world.put(make_job(state))
+    world.clock.now += 7
+    if state in sources_of(target):
+        after = world.store.move(before, target, cost_usd=0.5)
+        assert (after.state, after.cost_usd, after.updated_at) == (target, 0.5, world.clock.now)
+        assert after.entered == {**before.entered, target.value: world.clock.now}
+        assert after == world.job()
+    else:
+        with pytest.raises(Conflict, match="up-1"):
+            world.store.move(before, target, cost_usd=0.5)
+        assert world.job() == before
+
+
+def test_a_job_that_is_gone_can_not_be_moved_nor_noted(world: Any, make_job: Make) -> None:
+    with pytest.raises(Conflict):
+        world.store.move(make_job(), State.SUBMITTING)
+    with pytest.raises(Conflict):
+        world.store.note(make_job(), cost_usd=1.0)
+    assert world.store.get("up-1") is None
+
+
+def test_of_several_that_move_at_once_one_wins(world: Any, make_job: Make) -> None:
+    job = world.put(make_job())
+
+    def move(number: int) -> bool:
+        try:
+            world.store.move(job, State.SUBMITTING, attempts=number)
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as lanes:
+        won = list(lanes.map(move, range(8)))
+    assert won.count(True) == 1
+    assert world.job().attempts == won.index(True)
+
+
+def test_a_note_leaves_the_state_and_none_takes_a_fact_away(world: Any, make_job: Make) -> None:
+    job = world.put(make_job(State.QUEUED, gone_polls=2))
+    job = world.store.note(job, request_id=None, gone_polls=0, metrics={"total": 61.25})
+    assert (job.state, job.request_id, job.gone_polls, job.metrics) == (State.QUEUED, None, 0, {"total": 61.25})
+    assert (
+        "request_id"
+        not in world.aws["dynamodb"].get_item(TableName="jobs-of-tests", Key={"job_id": {"S": "up-1"}})["Item"]
+    )
+
+
+def test_a_note_of_nothing_but_removals_works(world: Any, make_job: Make) -> None:
+    assert world.store.note(world.put(make_job(State.QUEUED)), request_id=None).request_id is None
+
+
+def test_names_that_dynamodb_reserves_are_no_trouble(world: Any, make_job: Make) -> None:
+    job = world.store.note(world.put(make_job()), name="x", source="api", error={"code": "A", "message": "b"})
+    assert (job.name, job.source, job.error) == ("x", "api", {"code": "A", "message": "b"})
+
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False, min_value=-(2.0**53), max_value=2.0**53).filter(
+    lambda number: number == 0 or abs(number) > 1e-100
+)
+VALUES = st.recursive(
+    st.booleans() | st.integers(-(10**30), 10**30) | FLOATS | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(min_size=1), VALUES, max_size=4))
+def test_values_come_back_as_they_were_written(record: dict[str, Any]) -> None:
+    assert _read(_written(record)) == record
+
+
+def test_numbers_come_back_as_numbers(world: Any, make_job: Make) -> None:
+    world.put(make_job(cost_usd=0.1, expected_seconds=62.0, parameters={"seed": 7, "cfg": 0.3, "audio": True}))
+    job = world.job()
+    assert (job.cost_usd, job.expected_seconds) == (0.1, 62)
+    assert job.parameters == {"seed": 7, "cfg": 0.3, "audio": True}
+    assert type(job.parameters["seed"]) is int
+    assert type(job.parameters["cfg"]) is float
+    assert job.parameters["audio"] is True
+
+
+def test_the_newest_of_a_state_come_first_and_no_others(world: Any, make_job: Make) -> None:
+    for number, age in enumerate([30, 10, 20]):
+        world.put(make_job(State.FAILED, job_id=f"up-{number}", updated_at=world.clock.now - age))
+    world.put(make_job(State.QUEUED, job_id="up-running"))
+    assert [job.job_id for job in world.store.newest(State.FAILED)] == ["up-1", "up-2", "up-0"]
+    assert [job.job_id for job in world.store.newest(State.FAILED, limit=2)] == ["up-1", "up-2"]
+    assert world.store.newest(State.EXPIRED) == []
+
+
+def test_the_index_has_what_a_list_shows(world: Any, make_job: Make) -> None:
+    job = world.put(make_job(State.COMPLETED, cost_usd=0.25))
+    (listed,) = world.store.newest(State.COMPLETED)
+    for name in ("job_id", "state", "model", "source", "name", "created_at", "updated_at", "cost_usd"):
+        assert getattr(listed, name) == getattr(job, name)
+
+
+def test_trouble_of_dynamodb_is_not_taken_for_a_conflict(world: Any, make_job: Make) -> None:
+    elsewhere = JobStore("no-such-table", world.aws["dynamodb"])
+    for act in (
+        lambda: elsewhere.create(make_job()),
+        lambda: elsewhere.move(make_job(), State.SUBMITTING),
+        lambda: elsewhere.get("up-1"),
+    ):
+        with pytest.raises(ClientError, match="ResourceNotFound"):
+            act()
+
+
+def test_the_stacks_table_is_the_one_in_the_environment(wired: Any, make_job: Make) -> None:
+    assert store_module.jobs().create(make_job()) is True
+    assert wired.job().state is State.RECEIVED
+    assert store_module.jobs() is store_module.jobs()

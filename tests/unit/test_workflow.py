@@ -1,0 +1,43 @@
+"""What a job is handed on to: one execution named after it, a message with a legal delay."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from seedance.job import Job, State
+from seedance.workflow import Workflow
+
+Make = Callable[..., Job]
+
+
+@pytest.mark.parametrize(("transport", "expected", "wait"), [("v2", 49, 26), ("v1", 117, 62)])
+def test_an_execution_is_named_after_its_job_and_knows_when_to_poll(
+    world: Any, make_job: Make, transport: str, expected: float, wait: int
+) -> None:
+    world.workflow.start(make_job(State.QUEUED, transport=transport, expected_seconds=expected))
+    (call,) = world.called("StartExecution")
+    assert (call["stateMachineArn"], call["name"]) == (world.arns.machine, "up-1")
+    assert world.executions() == [{"job_id": "up-1", "transport": transport, "wait_seconds": wait}]
+
+
+def test_a_second_start_changes_nothing(world: Any, make_job: Make) -> None:
+    world.workflow.start(make_job(State.QUEUED))
+    world.workflow.start(make_job(State.QUEUED, expected_seconds=159))
+    executions = world.aws["stepfunctions"].list_executions(stateMachineArn=world.arns.machine)["executions"]
+    assert [execution["name"] for execution in executions] == ["up-1"]
+
+
+def test_other_trouble_is_not_passed_over(world: Any, make_job: Make) -> None:
+    with pytest.raises(ClientError, match="StateMachineDoesNotExist"):
+        Workflow(world.arns.machine + "-gone", world.aws["stepfunctions"]).start(make_job(State.QUEUED))
+
+
+@pytest.mark.parametrize(
+    ("asked", "delay"), [(0, 0), (-5, 0), (0.2, 1), (15, 15), (15.01, 16), (900, 900), (86_400, 900)]
+)
+def test_a_message_comes_back_no_sooner_than_asked_and_within_what_sqs_can(
+    world: Any, make_job: Make, asked: float, delay: int
+) -> None:
+    world.queue.send(make_job(), asked)
+    assert world.postponed() == [("up-1", delay)]
