@@ -23,9 +23,10 @@ NEXT = {
     "Generate": {"COMPLETED": "Finalize", "POSTPONED": "WaitToGenerate", "UNCERTAIN": "Uncertain", "FAILED": "Fail"},
     "Finalize": {"COMPLETED": "Done", "FAILED": "Fail"},
 }
-# Where a retry may buy a second video, only what says that the function did not run may be tried again.
+# Where a task buys a video, only what says that the function probably did not run may be tried again; the
+# record tells a second run what the first one began.
 BUYS = {"Generate"}
-DID_NOT_RUN = {"Lambda.TooManyRequestsException"}
+DID_NOT_RUN = {"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.Unknown"}
 
 
 @pytest.fixture(scope="module")

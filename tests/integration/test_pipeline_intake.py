@@ -165,12 +165,11 @@ def test_the_image_can_go_into_the_providers_own_store(pipeline: Pipeline, set_u
     assert http().get(job.body["image_url"]).content == png()
 
 
-def test_a_key_that_no_link_can_name_goes_there_too(pipeline: Pipeline, set_up: Change) -> None:
+def test_a_key_that_no_link_can_name_is_refused_with_what_to_do(pipeline: Pipeline) -> None:
     # HTTP clients shorten "a/../b" in an address before they ask for it.
-    set_up(image_delivery="upload")
     job_id = pipeline.upload("uploads/a/../b/./c.png", resolution="480p")
     pipeline.run(job_id)
-    assert pipeline.check(job_id, State.COMPLETED).video_key == f"videos/a/b/c/{job_id}.mp4"
+    pipeline.check(job_id, State.REJECTED, accepted=0, says="rename it")
 
 
 def test_an_image_that_is_gone_when_it_shall_be_uploaded_ends_the_job(pipeline: Pipeline, set_up: Change) -> None:

@@ -52,12 +52,21 @@ def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, ap
     }
 
 
-@pytest.mark.parametrize("key", ["uploads/gone.png", "../secrets", ".", "\u0000", "👟"])
-def test_an_image_that_is_not_there_is_refused_by_its_field(world: Any, api: Api, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("uploads/gone.png", "not in the bucket"),
+        ("\u0000", "not in the bucket"),
+        ("👟", "not in the bucket"),
+        ("../secrets", "rename it"),
+        (".", "rename it"),
+    ],
+)
+def test_an_image_that_is_not_there_is_refused_by_its_field(world: Any, api: Api, key: str, says: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         create(api, json.dumps({"prompt": "x", "image_key": key}))
     assert caught.value.field == "image_key"
-    assert "not in the bucket" in caught.value.message
+    assert says in caught.value.message
     assert world.postponed() == []
 
 
@@ -67,6 +76,15 @@ def test_a_refused_call_leaves_no_job(world: Any, api: Api) -> None:
     with pytest.raises(InvalidRequest, match="Idempotency-Key"):
         create(api, key="two words")
     assert world.store.newest(State.RECEIVED) == []
+
+
+def test_a_repeated_call_is_answered_even_when_its_image_is_gone(world: Any, api: Api, png: bytes) -> None:
+    uploaded = world.upload("uploads/a.png", png)["Records"][0]["s3"]
+    body = '{"prompt": "x", "image_key": "uploads/a.png"}'
+    first = create(api, body)
+    version = uploaded["object"]["versionId"]
+    world.aws["s3"].delete_object(Bucket=uploaded["bucket"]["name"], Key="uploads/a.png", VersionId=version)
+    assert create(api, body) == first
 
 
 def test_a_repeated_call_is_the_same_job_and_its_message_is_sent_again(world: Any, api: Api) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seedance.errors import InvalidRequest
-from seedance.intake import Defaults, Upload, upload_name, upload_request, uploads_in
+from seedance.intake import Defaults, Upload, check_key, upload_name, upload_request, uploads_in
 
 DEFAULTS = Defaults(model="seedance-1.0-pro-fast", prompt="The camera moves slowly.", transport="v2")
 
@@ -114,8 +114,21 @@ def test_what_is_no_notification_is_not_passed_over_in_silence(message: dict[str
         uploads_in(message)
 
 
-def test_records_of_other_services_are_not_uploads() -> None:
-    assert uploads_in({"Records": [{"eventSource": "aws:ses", "eventName": "ObjectCreated:Put"}]}) == []
+@pytest.mark.parametrize("record", [{"eventSource": "aws:ses", "eventName": "ObjectCreated:Put"}, {}])
+def test_records_of_other_services_are_not_passed_over_in_silence(record: dict[str, str]) -> None:
+    with pytest.raises((KeyError, ValueError)):
+        uploads_in({"Records": [record]})
+
+
+@pytest.mark.parametrize("key", ["uploads/../secrets.png", "uploads/./a.png", "..", "uploads/a/.."])
+def test_a_key_that_no_link_can_name_is_refused_with_what_to_do(key: str) -> None:
+    with pytest.raises(InvalidRequest, match="rename it"):
+        check_key(key)
+
+
+@pytest.mark.parametrize("key", ["uploads/a..b.png", "uploads/...", "uploads//a.png", "uploads/.hidden"])
+def test_other_odd_keys_are_fine(key: str) -> None:
+    assert check_key(key) == key
 
 
 @pytest.mark.parametrize(

@@ -306,9 +306,9 @@ def test_an_image_is_uploaded_as_a_data_url(provider: Provider, wire: Any) -> No
 @pytest.mark.parametrize(
     "body", ["", HTML, "{}", '{"file_urls": []}', '{"file_urls": [5]}', '{"file_urls": "x"}', "[]"]
 )
-def test_an_upload_without_an_address_is_unexpected(provider: Provider, wire: Any, body: str) -> None:
+def test_an_upload_without_an_address_may_be_tried_again(provider: Provider, wire: Any, body: str) -> None:
     wire.will(httpx.Response(200, text=body))
-    assert type(caught(lambda: upload(provider))) is UnexpectedAnswer
+    assert type(caught(lambda: upload(provider))) is Unavailable
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,17 @@ class Api:
             fingerprint=intake.fingerprint(body),
         )
         apply(job, request)
-        if request.image_key:
-            try:
-                job.image = image_facts(self.media.look_at(self.upload_bucket, request.image_key, None))
-            except InvalidRequest as refusal:
-                raise InvalidRequest("image_key", refusal.message) from None
-        if not self.store.create(job):
-            first = self.store.get(job_id)
-            if first is None or first.fingerprint != job.fingerprint:
+        first = self.store.get(job_id) if idempotency_key else None
+        if first is None:
+            if request.image_key:
+                try:
+                    job.image = image_facts(self.media.look_at(self.upload_bucket, request.image_key, None))
+                except InvalidRequest as refusal:
+                    raise InvalidRequest("image_key", refusal.message) from None
+            if not self.store.create(job):
+                first = self.store.get(job_id)
+        if first is not None:
+            if first.fingerprint != job.fingerprint:
                 raise Conflict("this Idempotency-Key was used for another body; use a new key for a new video")
             job = first
         if job.state is State.RECEIVED:

@@ -90,13 +90,14 @@ class Parameters(BaseModel):
 
     first_image: ClassVar[str]
     last_image: ClassVar[str | None] = "last_frame_url"
+    last_needs_first: ClassVar[bool] = True
 
     prompt: Prompt
 
     @model_validator(mode="after")
     def _images_go_together(self) -> Self:
         first = getattr(self, self.first_image)
-        if self.last_image and getattr(self, self.last_image) and not first:
+        if self.last_needs_first and self.last_image and getattr(self, self.last_image) and not first:
             raise ValueError(f"{self.last_image}: needs {self.first_image} as well")
         if first and getattr(self, "reference_images", None):
             raise ValueError(f"reference_images: can't be combined with {self.first_image}; give one of the two")
@@ -136,6 +137,7 @@ class Seedance15Pro(Parameters):
     """Seedance 1.5 Pro."""
 
     first_image: ClassVar[str] = "first_frame_url"
+    last_needs_first: ClassVar[bool] = False  # the only page that does not ask for it
 
     aspect_ratio: Literal["adaptive", "16:9", "4:3", "1:1", "3:4", "9:16"] = "16:9"
     duration: Annotated[int, Field(ge=4, le=10)] = 5

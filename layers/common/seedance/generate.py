@@ -33,6 +33,7 @@ from seedance.observability import count, logger
 from seedance.provider import Provider, output_address, provider
 from seedance.store import JobStore, jobs
 from seedance.submit import MAX_ATTEMPTS, image_address
+from seedance.workflow import LONGEST_DELAY_SECONDS
 
 
 class Outcome(StrEnum):
@@ -133,7 +134,7 @@ class Generate:
             job = self.store.note(job, attempts=job.attempts + 1)
         wait = schedule.submit_again_after(job.attempts)
         if isinstance(error, RateLimited) and error.retry_after is not None:
-            wait = error.retry_after / self.scale + 1
+            wait = min(error.retry_after, LONGEST_DELAY_SECONDS) / self.scale + 1
         return _answer(job, Outcome.POSTPONED, wait=wait)
 
     def _uncertain(self, job: Job, why: str) -> dict[str, Any]:

@@ -78,6 +78,8 @@ def uploads_in(message: dict[str, Any]) -> list[Upload]:
     """
     if message.get("Event") == "s3:TestEvent":
         return []
+    if any(record["eventSource"] != "aws:s3" for record in message["Records"]):
+        raise ValueError("the message has records that are not S3's")
     return [
         Upload(
             bucket=record["s3"]["bucket"]["name"],
@@ -87,13 +89,24 @@ def uploads_in(message: dict[str, Any]) -> list[Upload]:
             size=int(record["s3"]["object"].get("size", 0)),
         )
         for record in message["Records"]
-        if record.get("eventSource") == "aws:s3" and record["eventName"].startswith("ObjectCreated:")
+        if record["eventName"].startswith("ObjectCreated:")
     ]
 
 
 def _version(version_id: str | None) -> str | None:
     # "null" is S3's word for an object from before versioning was switched on.
     return None if version_id in (None, "", "null") else version_id
+
+
+def check_key(key: str) -> str:
+    """The key, if a link to it can be followed. Raises InvalidRequest.
+
+    S3 allows ``.`` and ``..`` between slashes; every HTTP client resolves them before it asks, so the provider
+    would ask for another object.
+    """
+    if {".", ".."} & set(key.split("/")):
+        raise InvalidRequest("image", f"{key} has '.' or '..' between slashes, which no link can name; rename it")
+    return key
 
 
 def upload_name(key: str) -> tuple[str, str]:

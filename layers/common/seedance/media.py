@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from seedance import aws, formats
 from seedance.config import settings
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
-from seedance.intake import MAX_IMAGE_BYTES
+from seedance.intake import MAX_IMAGE_BYTES, check_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -63,6 +63,7 @@ class Media:
 
         Raises InvalidRequest when it is gone, empty, too large, or not an image.
         """
+        check_key(key)
         try:
             head = self._client.get_object(
                 **_object(bucket, key, version_id), Range=f"bytes=0-{formats.HEAD_BYTES - 1}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from seedance import schedule
 from seedance.config import settings
-from seedance.errors import Conflict, KeyRejected, ProviderError, RateLimited, Refused
+from seedance.errors import ConfigurationError, Conflict, KeyRejected, ProviderError, RateLimited, Refused
 from seedance.job import Job, State
 from seedance.observability import count, logger
 from seedance.provider import Provider, ProviderStatus, Standing, provider
@@ -66,7 +66,7 @@ class Poll:
         except RateLimited as error:
             count("PollsRateLimited")
             return self._learned_nothing(job, error, error.retry_after)
-        except (ProviderError, OSError) as error:
+        except (ProviderError, ConfigurationError) as error:  # the key may be unreadable for a while
             count("PollsFailed")
             return self._learned_nothing(job, error, None)
         if standing is None:

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any
 
 import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 
 from seedance import aws
 from seedance.config import settings
@@ -110,8 +111,8 @@ class Provider:
         Raises Refused, Unavailable (both: nothing was queued) or SubmitUncertain.
         """
         with submit_outcome():
-            response = self._post(f"{self._base_url}/v2/{model}", body, SUBMIT_TIMEOUT)
-            _raise_for_submit(response, self._forget_key)
+            response = self._send("POST", f"{self._base_url}/v2/{model}", SUBMIT_TIMEOUT, body)
+            _raise_for_submit(response)
             answer = _json(response)
             request_id = answer.get("request_id") if isinstance(answer, dict) else None
             if not isinstance(request_id, str) or not request_id:
@@ -128,11 +129,7 @@ class Provider:
         Raises KeyRejected, RateLimited, Unavailable or UnexpectedAnswer.
         """
         try:
-            response = self._http.get(
-                f"{self._base_url}/v2/requests/{request_id}",
-                headers={"x-api-key": self._key()},
-                timeout=STATUS_TIMEOUT,
-            )
+            response = self._send("GET", f"{self._base_url}/v2/requests/{request_id}", STATUS_TIMEOUT)
         except (httpx.RequestError, httpx.InvalidURL) as error:
             raise Unavailable(f"The provider could not be reached: {_reason(error)}") from error
         if response.status_code == 404:
@@ -141,7 +138,7 @@ class Provider:
         # A failed job is served as 422, with the same shape as a running one.
         if response.status_code in (200, 422) and isinstance(answer, dict) and "status" in answer:
             return _standing(answer, response)
-        _raise_for_status(response, self._forget_key)
+        _raise_for_status(response)
         raise UnexpectedAnswer(
             f"The provider answered {response.status_code} without a status.",
             status_code=response.status_code,
@@ -154,18 +151,11 @@ class Provider:
 
         Raises like ``submit``. What goes wrong while the caller reads the body is the caller's to judge.
         """
-        request = self._http.build_request(
-            "POST",
-            f"{self._base_url}/v1/{model}",
-            json=body,
-            headers={"x-api-key": self._key()},
-            timeout=GENERATE_TIMEOUT,
-        )
         with submit_outcome():
-            response = self._http.send(request, stream=True)
+            response = self._send("POST", f"{self._base_url}/v1/{model}", GENERATE_TIMEOUT, body, stream=True)
             if response.status_code != 200:
                 response.read()
-                _raise_for_submit(response, self._forget_key)
+                _raise_for_submit(response)
         try:
             yield response
         finally:
@@ -174,28 +164,45 @@ class Provider:
     def upload_asset(self, media_type: str, encoded: str) -> str:
         """Put an image (``encoded``: base64) into the provider's asset store; its address there.
 
-        It costs nothing and may be repeated. Raises Refused, Unavailable or UnexpectedAnswer.
+        It costs nothing and may be repeated. Raises Refused or Unavailable.
         """
         try:
-            response = self._post(
+            response = self._send(
+                "POST",
                 f"{self._upload_url}/upload-asset",
-                {"data_urls": [f"data:{media_type};base64,{encoded}"]},
                 UPLOAD_TIMEOUT,
+                {"data_urls": [f"data:{media_type};base64,{encoded}"]},
             )
         except httpx.RequestError as error:
             raise Unavailable(f"The image could not be uploaded: {_reason(error)}") from error
-        _raise_for_status(response, self._forget_key)
+        _raise_for_status(response)
         match _json(response):
             case {"file_urls": [str() as url, *_]}:
                 return url
-        raise UnexpectedAnswer(
+        raise Unavailable(
             "The asset upload's answer has no file address.",
             status_code=response.status_code,
             excerpt=_excerpt(response),
         )
 
-    def _post(self, url: str, body: dict[str, Any], timeout: httpx.Timeout) -> httpx.Response:
-        return self._http.post(url, json=body, headers={"x-api-key": self._key()}, timeout=timeout)
+    def _send(
+        self, method: str, url: str, timeout: httpx.Timeout, body: dict[str, Any] | None = None, *, stream: bool = False
+    ) -> httpx.Response:
+        """Send one request; once more after a 401, if the secret holds another key by now.
+
+        A 401 turns a request away at the door, so even a POST may be sent again.
+        """
+        key = self._key()
+        while True:
+            request = self._http.build_request(method, url, json=body, headers={"x-api-key": key}, timeout=timeout)
+            response = self._http.send(request, stream=stream)
+            if response.status_code != 401:
+                return response
+            self._forget_key()
+            used, key = key, self._key()
+            if key == used:
+                return response
+            response.close()
 
 
 @contextmanager
@@ -217,7 +224,7 @@ def submit_outcome() -> Iterator[None]:
         ) from error
 
 
-def _raise_for_submit(response: httpx.Response, forget_key: Callable[[], None]) -> None:
+def _raise_for_submit(response: httpx.Response) -> None:
     """For a submit, a status that does not document "nothing was queued" leaves the outcome open."""
     status = response.status_code
     if response.is_success:
@@ -228,10 +235,10 @@ def _raise_for_submit(response: httpx.Response, forget_key: Callable[[], None]) 
             status_code=status,
             excerpt=_excerpt(response),
         )
-    _raise_for_status(response, forget_key)
+    _raise_for_status(response)
 
 
-def _raise_for_status(response: httpx.Response, forget_key: Callable[[], None]) -> None:
+def _raise_for_status(response: httpx.Response) -> None:
     """The provider's documented errors as ours; nothing for a 2xx."""
     status = response.status_code
     if response.is_success:
@@ -240,15 +247,14 @@ def _raise_for_status(response: httpx.Response, forget_key: Callable[[], None]) 
     facts: dict[str, Any] = {"status_code": status, "excerpt": _excerpt(response)}
     match status:
         case 401:
-            forget_key()
             raise KeyRejected(
                 f"The provider does not accept the API key ({said}). Put a valid key into the stack's secret.",
                 **facts,
             )
         case 403:
-            raise Refused(f"This account may not use this model ({said}).", **facts)
+            raise Refused(f"This account may not use this model or service ({said}).", **facts)
         case 404:
-            raise Refused(f"The provider knows no such model ({said}).", **facts)
+            raise Refused(f"The provider knows no such model or address ({said}).", **facts)
         case 406 if _is_about_money(said):
             raise OutOfCredits(
                 f"The provider's account is out of credits or at its spend limit ({said}). Top it up.",
@@ -383,9 +389,11 @@ def provider() -> Provider:
 
 @cache
 def _api_key() -> str:
-    secret = aws.secrets().get_secret_value(SecretId=settings().segmind_api_key_secret)
-    key = secret.get("SecretString", "").strip()
+    name = settings().segmind_api_key_secret
+    try:
+        key = aws.secrets().get_secret_value(SecretId=name).get("SecretString", "").strip()
+    except (ClientError, BotoCoreError) as error:
+        raise ConfigurationError(f"the secret {name} can't be read: {error}") from error
     if not re.fullmatch(r"[\x21-\x7e]+", key):
-        name = settings().segmind_api_key_secret
         raise ConfigurationError(f"the secret {name} must hold the provider's key and nothing else")
     return key
