@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,15 @@ def test_stopping_what_is_gone_is_nothing(tmp_path: Path) -> None:
     processes.stop(pid)
 
 
+@pytest.fixture
+def listens_to_ctrl_c() -> Iterator[None]:
+    """A shell that starts a test run in the background has it ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listens_to_ctrl_c")
 def test_ctrl_c_waits_for_the_end_of_a_critical_moment() -> None:
     order = []
     with pytest.raises(KeyboardInterrupt):
@@ -69,6 +79,7 @@ def test_ctrl_c_waits_for_the_end_of_a_critical_moment() -> None:
     assert order == ["finished"]
 
 
+@pytest.mark.usefixtures("listens_to_ctrl_c")
 def test_signals_are_as_before_after_a_critical_moment() -> None:
     before = signal.getsignal(signal.SIGINT)
     with processes.uninterrupted():
