@@ -18,13 +18,14 @@ help: ## list the targets
 
 setup: $(READY) ## make .venv with everything in it; done again only when the pins change
 
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt pyproject.toml local/aws-cli.sh
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    echo "Python 3.11 or later is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1 | tail -n 1)." \
 	         "Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@cp local/aws-cli.sh $(BIN)/aws
 	@touch $@
 
 demo: $(READY) ## image in, video out, on this machine, in under a minute

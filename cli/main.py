@@ -105,6 +105,8 @@ def down() -> None:
     """Stop what `up` started."""
     stopped = local_stack.down(home())
     out.print(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")
+    if "AWS_ENDPOINT_URL" in os.environ:
+        _print("this shell still points the AWS CLI at the local stack: unset AWS_ENDPOINT_URL")
 
 
 @command()
@@ -184,7 +186,8 @@ def list_jobs(
     target = find(stack, outputs)
     found = [job for one in ([state] if state else State) for job in target.jobs.newest(one, limit)]
     found.sort(key=lambda job: job.created_at, reverse=True)
-    out.print(show.jobs(found[:limit], time.time()) if found else "no jobs yet")
+    nothing = f"no jobs in state {state.value}" if state else "no jobs yet"
+    out.print(show.jobs(found[:limit], time.time()) if found else nothing)
 
 
 @command()

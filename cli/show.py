@@ -60,7 +60,7 @@ def job(found: Job, scale: float) -> str:
     facts = {
         "Job": found.job_id,
         "State": found.state.value,
-        "Why": found.error["message"] if found.error else None,
+        "Why": f"{found.error['message']} ({found.error['code']})" if found.error else None,
         "Model": f"{found.model} ({found.transport})",
         "Source": f"{found.source}, {found.name}",
         "Image": f"s3://{found.image['bucket']}/{found.image['key']}" if found.image else None,
@@ -83,7 +83,8 @@ def stack(up: Stack) -> str:
 
 def exports(up: Stack, environ: dict[str, str]) -> list[str]:
     """Shell lines that point the AWS CLI at a local stack."""
-    lines = [f"export {name}={value}" for name, value in aws.exports(up.endpoint_url).items()]
+    ours = {"API_URL": up.outputs["ApiUrl"], "API_KEY": up.api_key}
+    lines = [f"export {name}={value}" for name, value in {**aws.exports(up.endpoint_url), **ours}.items()]
     # These would win over the lines above, or be sent along with the wrong key.
     foreign = [name for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION") if name in environ]
     return lines + ([f"unset {' '.join(foreign)}"] if foreign else [])

@@ -35,7 +35,7 @@ def _conflict(error: Conflict) -> Response[str]:
 
 @app.not_found
 def _no_route(_: Exception) -> Response[str]:
-    return _error(HTTPStatus.NOT_FOUND, "there is POST /videos, GET /videos/{job_id} and GET /models")
+    return _error(HTTPStatus.NOT_FOUND, "there is POST /videos, GET /videos/{job_id} and GET /models", code="NOT_FOUND")
 
 
 def _caller() -> str:
@@ -62,7 +62,7 @@ def create_video() -> Response[str]:
 def get_video(job_id: str) -> Response[str]:
     video = api().video(job_id)
     if video is None:
-        return _error(HTTPStatus.NOT_FOUND, f"there is no job {job_id}")
+        return _error(HTTPStatus.NOT_FOUND, f"there is no job {job_id}", code="NOT_FOUND")
     return _answer(HTTPStatus.OK, video)
 
 

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -180,4 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     # Flushed: whoever started this waits for the line, often through a pipe.
-    serve(config, lambda line: print(line, flush=True))
+    try:
+        serve(config, lambda line: print(line, flush=True))
+    except OSError as error:
+        parser.exit(
+            1, f"error: {config.host}:{config.port} can't be used ({os.strerror(error.errno or 0)}); try --port 0\n"
+        )

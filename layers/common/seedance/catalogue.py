@@ -234,6 +234,7 @@ def validate(model: Model, given: dict[str, Any], *, has_image: bool) -> dict[st
     ``payload``. Raises InvalidRequest naming the field and what is allowed.
     """
     values: dict[str, Any] = {}
+    spelt: dict[str, str] = {}
     for name, value in given.items():
         known = _spell(model, name)
         if value is None or (value == "" and known != "prompt"):
@@ -241,15 +242,18 @@ def validate(model: Model, given: dict[str, Any], *, has_image: bool) -> dict[st
         if known in values:
             raise InvalidRequest(known, f"is given twice, once as {name}")
         values[known] = value
+        spelt[known] = name
     image_field = model.parameters.first_image
     if has_image:
         if image_field in values:
-            raise InvalidRequest(image_field, "the image in the bucket is the first image; give one of the two")
+            raise InvalidRequest(spelt[image_field], "the image in the bucket is the first image; give one of the two")
         values[image_field] = _PLACEHOLDER_IMAGE
     try:
         checked = model.parameters.model_validate(values)
     except ValidationError as error:
-        raise _invalid(model, error) from None
+        refusal = _invalid(model, error)
+        # Under the name that was sent, not under the one that it stands for.
+        raise InvalidRequest(spelt.get(refusal.field, refusal.field), refusal.message) from None
     sent = checked.model_dump(exclude_none=True)
     if has_image:
         del sent[image_field]

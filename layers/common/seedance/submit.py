@@ -103,10 +103,13 @@ class Submit:
             transport=self.defaults.transport,
             image={"bucket": upload.bucket, "key": upload.key, "version_id": upload.version_id},
         )
+        metadata: dict[str, str] = {}
         try:
             image = self.media.look_at(upload.bucket, upload.key, upload.version_id)
-            request = intake.upload_request(image.metadata, self.defaults)
+            metadata = image.metadata
+            request = intake.upload_request(metadata, self.defaults)
         except InvalidRequest as refusal:
+            job.model = metadata.get("model", job.model)  # people look for what they asked, were it nonsense
             job.state, job.error = State.REJECTED, {"code": refusal.code, "message": str(refusal)}
             count("JobsRejected")
         else:
