@@ -25,12 +25,19 @@ class Settings:
     segmind_api_key_secret: str
     segmind_base_url: str
     segmind_upload_url: str
+    segmind_history_url: str
     segmind_media_hosts: str
     image_delivery: str
     default_model: str
     default_prompt: str
     default_transport: str
+    daily_budget_usd: str
     time_scale: str
+
+    @property
+    def budget(self) -> float | None:
+        """The most that a UTC day may reserve and spend, in USD; None (the parameter's 0) is no limit."""
+        return float(self.daily_budget_usd) or None
 
     @property
     def scale(self) -> float:
@@ -49,6 +56,13 @@ class SubmitSettings(Settings):
 
     state_machine: str
     intake_queue: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconcileSettings(SubmitSettings):
+    """What reconcile is told besides."""
+
+    resubmit_lost: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +95,12 @@ def settings() -> Settings:
 def submit_settings() -> SubmitSettings:
     """What submit is told, read on the first call."""
     return read(SubmitSettings, dict(os.environ))
+
+
+@cache
+def reconcile_settings() -> ReconcileSettings:
+    """What reconcile is told, read on the first call."""
+    return read(ReconcileSettings, dict(os.environ))
 
 
 @cache

@@ -5,6 +5,7 @@ SeedanceError
 ├── InvalidRequest                the asker must change something; never sent, never billed
 ├── Conflict                      the job moved on meanwhile; somebody else is at it
 ├── InProgress                    another invocation is submitting this job right now
+├── OverBudget                    the day's budget has no room for this job
 ├── ProviderError                 the provider's API answered, or failed to
 │   ├── Refused                   nothing was queued, and asking again is pointless
 │   │   ├── KeyRejected           401
@@ -55,6 +56,12 @@ class InProgress(SeedanceError):
     """Another invocation is submitting this job; the message must come again after it is done or dead."""
 
     code = "IN_PROGRESS"
+
+
+class OverBudget(SeedanceError):
+    """The day's budget (``DailyBudgetUsd``) has no room for this job's reservation."""
+
+    code = "OVER_BUDGET"
 
 
 class ProviderError(SeedanceError):

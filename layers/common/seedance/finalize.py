@@ -47,7 +47,7 @@ class Finalize:
                     "status": "FAILED",
                     "error": {"code": error.code, "message": message},
                 }
-            job = self.store.move(job, State.COMPLETED, video=video, error=None)
+            job = self.store.close(job, State.COMPLETED, video=video, error=None)
             count("JobsCompleted")
         if job.state is not State.COMPLETED:
             why = {"code": "NOT_READY", "message": f"The job is {job.state}; there is no video to copy."}

@@ -6,8 +6,6 @@ it leaves the job UNCERTAIN, never sent twice.
 """
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -15,25 +13,17 @@ from typing import Any
 
 import httpx
 
-from seedance import catalogue, download, schedule
+from seedance import download, schedule
+from seedance.answers import output_address
 from seedance.config import settings
-from seedance.errors import (
-    Conflict,
-    InvalidRequest,
-    MediaError,
-    ProviderError,
-    RateLimited,
-    SubmitUncertain,
-    Unavailable,
-)
+from seedance.errors import Conflict, MediaError, ProviderError, SubmitUncertain
 from seedance.finalize import video_facts
 from seedance.job import Job, State
 from seedance.media import Media, media
-from seedance.observability import count, logger
-from seedance.provider import Provider, output_address, provider
+from seedance.observability import count
+from seedance.provider import Provider, provider
+from seedance.sending import Next, Sending, Verdict
 from seedance.store import JobStore, jobs
-from seedance.submit import MAX_ATTEMPTS, image_address
-from seedance.workflow import LONGEST_DELAY_SECONDS
 
 
 class Outcome(StrEnum):
@@ -52,10 +42,7 @@ class Generate:
     store: JobStore
     provider: Provider
     media: Media
-    image_delivery: str
-    scale: float = 1.0
-    """See Settings.scale."""
-    clock: Callable[[], float] = time.time
+    sending: Sending
 
     def __call__(self, job_id: str) -> dict[str, Any]:
         """Make the video of a job and stream it into the bucket: ``{"job_id", "status", …}``."""
@@ -71,25 +58,18 @@ class Generate:
         if job.state is not State.RECEIVED:
             return _answer(job, Outcome.FAILED, error=job.error)
         try:
-            link = image_address(job, self.image_delivery, self.media, self.provider)
-            self.provider.authenticate()
-        except InvalidRequest as refusal:
-            return _answer(job, Outcome.FAILED, error={"code": refusal.code, "message": str(refusal)})
-        except ProviderError as error:  # the asset upload; nothing of it costs anything
-            return self._not_begun(job, error)
-        body = catalogue.payload(catalogue.find(job.model), job.parameters, job_id=job_id, image_link=link)
-        try:
-            job = self.store.move(job, State.SUBMITTING, submitted_at=round(self.clock(), 3), attempts=job.attempts + 1)
+            begun = self.sending.begin(job)
         except Conflict:
             return _answer(job, Outcome.POSTPONED, wait=schedule.STEP_SECONDS)
+        if isinstance(begun, Verdict):
+            return self._follow(job, begun)
+        job, body = begun
         try:
             with self.provider.generate(job.model, body) as response:
                 count("JobsSubmitted")
                 return self._take(job, response)
-        except SubmitUncertain as error:
-            return self._uncertain(job, str(error))
         except ProviderError as error:
-            return self._not_begun(job, error)
+            return self._follow(job, self.sending.judge(job, error))
         except (MediaError, httpx.HTTPError) as error:
             return self._uncertain(job, f"The video was made, but its transfer broke: {error}")
 
@@ -120,28 +100,19 @@ class Generate:
         video = video_facts(self.media.video_bucket, job.video_key, stored, last_frame_key=None)
         return _answer(self.store.move(job, State.COPYING, video=video, **facts), Outcome.COMPLETED)
 
-    def _not_begun(self, job: Job, error: ProviderError) -> dict[str, Any]:
-        logger().warning("not begun", extra={"job_id": job.job_id, "reason": str(error), "excerpt": error.excerpt})
-        limited = isinstance(error, RateLimited)
-        if not isinstance(error, Unavailable) or (job.attempts >= MAX_ATTEMPTS and not limited):
-            if job.state is State.SUBMITTING:  # left there, Fail would have to think that it may have been sent
-                job = self.store.move(job, State.RECEIVED, submitted_at=None)
-            return _answer(job, Outcome.FAILED, error={"code": error.code, "message": str(error)})
-        if job.state is State.SUBMITTING:
-            attempts = job.attempts - 1 if limited else job.attempts
-            job = self.store.move(job, State.RECEIVED, attempts=attempts, submitted_at=None)
-        else:
-            job = self.store.note(job, attempts=job.attempts + 1)
-        wait = schedule.submit_again_after(job.attempts)
-        if isinstance(error, RateLimited) and error.retry_after is not None:
-            wait = min(error.retry_after, LONGEST_DELAY_SECONDS) / self.scale + 1
-        return _answer(job, Outcome.POSTPONED, wait=wait)
+    def _follow(self, job: Job, verdict: Verdict) -> dict[str, Any]:
+        job = self.sending.settle(job, verdict)
+        match verdict.next:
+            case Next.LATER:
+                # Waits of the workflow are in the provider's seconds.
+                return _answer(job, Outcome.POSTPONED, wait=verdict.wait / self.sending.scale + 1)
+            case Next.UNCERTAIN:
+                return _answer(job, Outcome.UNCERTAIN)
+            case _:
+                return _answer(job, Outcome.FAILED, error=verdict.error)
 
     def _uncertain(self, job: Job, why: str) -> dict[str, Any]:
-        logger().error("uncertain v1 call", extra={"job_id": job.job_id, "why": why})
-        self.store.move(job, State.UNCERTAIN, error={"code": SubmitUncertain.code, "message": why})
-        count("JobsUncertain")
-        return _answer(job, Outcome.UNCERTAIN)
+        return self._follow(job, Verdict(Next.UNCERTAIN, SubmitUncertain.code, why))
 
 
 def _answer(
@@ -174,4 +145,9 @@ def _json(response: httpx.Response) -> object:
 def generate() -> Generate:
     """The use case as the stack has it."""
     stack = settings()
-    return Generate(jobs(), provider(), media(), stack.image_delivery, stack.scale)
+    return Generate(
+        jobs(),
+        provider(),
+        media(),
+        Sending(jobs(), provider(), media(), stack.image_delivery, stack.budget, stack.scale),
+    )

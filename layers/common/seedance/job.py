@@ -41,18 +41,15 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.PROCESSING, State.COPYING, State.FAILED, State.EXPIRED}),
     State.PROCESSING: frozenset({State.COPYING, State.FAILED, State.EXPIRED}),
     State.COPYING: frozenset({State.COMPLETED, State.FAILED, State.EXPIRED}),
-    State.HELD: frozenset({State.RECEIVED, State.REJECTED, State.FAILED}),
-    State.UNCERTAIN: frozenset({State.QUEUED, State.RECEIVED, State.FAILED, State.EXPIRED}),
+    State.HELD: frozenset({State.RECEIVED, State.QUEUED, State.COPYING, State.FAILED}),
+    # Found in the provider's history, or a person's decision.
+    State.UNCERTAIN: frozenset({State.QUEUED, State.COPYING, State.HELD, State.RECEIVED, State.FAILED}),
     State.COMPLETED: frozenset(),
-    State.FAILED: frozenset(),
-    State.EXPIRED: frozenset(),
+    # Only a person's command leads out of an end: to what was paid for, or to a new paid submit.
+    State.FAILED: frozenset({State.COPYING, State.RECEIVED}),
+    State.EXPIRED: frozenset({State.COPYING, State.RECEIVED}),
     State.REJECTED: frozenset(),
 }
-
-
-def sources_of(target: State) -> tuple[State, ...]:
-    """The states from which ``target`` may be entered."""
-    return tuple(state for state in State if target in TRANSITIONS[state])
 
 
 @dataclass(kw_only=True)
@@ -83,6 +80,14 @@ class Job:
     """The provider's published average for the model, in the provider's seconds."""
     attempts: int = 0
     """How often a submit was begun."""
+    executions: int = 0
+    """How many executions were started for the job beyond its first; part of their names."""
+    reserved_usd: float | None = None
+    """What the day's budget holds for this job; None before the first submit and after the end."""
+    reserved_day: str | None = None
+    """The UTC day whose budget that is."""
+    resubmitted: bool = False
+    """Whether an uncertain submit was sent again; it happens once at most."""
     submitted_at: float | None = None
     request_id: str | None = None
     gone_polls: int = 0
@@ -111,6 +116,11 @@ class Job:
         """The item: every field that has a value."""
         record = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in record.items() if value is not None}
+
+    @property
+    def execution_name(self) -> str:
+        """The name of the job's latest execution: its id, with a number from the second one on."""
+        return f"{self.job_id}-{self.executions + 1}" if self.executions else self.job_id
 
     @property
     def video_key(self) -> str:

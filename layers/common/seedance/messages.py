@@ -15,6 +15,7 @@ _HEADLINES = {
     State.FAILED: "No video: the job failed",
     State.EXPIRED: "No video: the job ran out of time",
     State.REJECTED: "No video: the request was refused",
+    State.HELD: "Not made yet: the job is held",
 }
 
 

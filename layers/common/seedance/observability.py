@@ -13,6 +13,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 Handler = Callable[[dict[str, Any], Any], Any]
 
+ALARMING = frozenset({"JobsUncertain", "JobsHeld", "SubmitsPaused"})
+"""The metrics that an alarm of the template watches."""
+
 
 @cache
 def logger() -> Logger:
@@ -26,8 +29,10 @@ def _metrics() -> Metrics:
 
 
 def count(name: str, number: int = 1) -> None:
-    """Add to a metric of namespace SeedancePipeline; it is written when the handler returns."""
+    """Add to a metric of namespace SeedancePipeline; it is written when the handler returns, an alarm's at once."""
     _metrics().add_metric(name=name, unit=MetricUnit.Count, value=number)
+    if name in ALARMING:  # called before the write that it speaks of: whoever dies in between has rung already
+        _metrics().flush_metrics()
 
 
 def observed(handler: Handler) -> Handler:

@@ -12,11 +12,12 @@ from functools import cache
 from typing import Any
 
 from seedance import schedule
+from seedance.answers import ProviderStatus, Standing
 from seedance.config import settings
 from seedance.errors import ConfigurationError, Conflict, KeyRejected, ProviderError, RateLimited, Refused
 from seedance.job import Job, State
 from seedance.observability import count, logger
-from seedance.provider import Provider, ProviderStatus, Standing, provider
+from seedance.provider import Provider, provider
 from seedance.store import JobStore, jobs
 
 PATIENCE = 3
@@ -47,9 +48,9 @@ class Poll:
         if job is None:
             raise LookupError(f"the workflow names job {job_id}, which has no record")
         if job.state in (State.COPYING, State.COMPLETED):
-            return _over(job, Outcome.COMPLETED)
+            return _answer(job, Outcome.COMPLETED)
         if job.state not in (State.QUEUED, State.PROCESSING) or job.request_id is None:
-            return _over(
+            return _answer(
                 job,
                 Outcome.FAILED,
                 job.error or {"code": "NOT_RUNNING", "message": f"The job is {job.state}."},
@@ -73,7 +74,7 @@ class Poll:
             return self._gone(job)
         if standing.status is ProviderStatus.FAILED:
             why = standing.error or "The provider gave no reason."
-            return _over(
+            return _answer(
                 job,
                 Outcome.FAILED,
                 {"code": "PROVIDER_JOB_FAILED", "message": f"The provider could not make the video: {why}"},
@@ -97,7 +98,7 @@ class Poll:
             if job.gone_polls + 1 < PATIENCE:
                 return self._running(self.store.note(job, gone_polls=job.gone_polls + 1), wait=schedule.STEP_SECONDS)
             self.store.note(job, **facts)
-            return _over(
+            return _answer(
                 job,
                 Outcome.FAILED,
                 {
@@ -107,21 +108,47 @@ class Poll:
                 },
             )
         # The link is written the moment it is seen: the provider forgets it within the hour.
-        return _over(self.store.move(job, State.COPYING, **facts), Outcome.COMPLETED)
+        return _answer(self.store.move(job, State.COPYING, **facts), Outcome.COMPLETED)
 
     def _gone(self, job: Job) -> dict[str, Any]:
         age = job.age(self.clock(), self.scale)
         if age < schedule.DEADLINE_SECONDS and job.gone_polls + 1 < PATIENCE:
             return self._running(self.store.note(job, gone_polls=job.gone_polls + 1), wait=schedule.STEP_SECONDS)
-        return _over(
+        return self._last_look(
             job,
-            Outcome.EXPIRED,
             {
                 "code": "RECORD_GONE",
-                "message": f"The provider has no record of request {job.request_id} (it keeps one for an hour). "
-                "Look for the video in the provider's history.",
+                "message": f"The provider has no record of request {job.request_id} (it keeps one for an hour), "
+                "and its history shows no video for it.",
             },
         )
+
+    def _last_look(self, job: Job, error: dict[str, str]) -> dict[str, Any]:
+        """Before a job expires: the history outlives the record, and may know of a video that was paid for."""
+        since = job.submitted_at or job.created_at
+        patient = job.age(self.clock(), self.scale) < schedule.DEADLINE_SECONDS + schedule.HISTORY_PATIENCE_SECONDS
+        try:
+            rows = self.provider.history(job.model, since, self.clock())
+            row = next((row for row in rows if row.request_id == job.request_id), None)
+        except (ProviderError, ConfigurationError) as trouble:
+            if patient:
+                logger().warning("the history is out of reach", extra={"job_id": job.job_id, "reason": str(trouble)})
+                return _answer(job, Outcome.RUNNING, wait=schedule.UNREACHABLE_STEP_SECONDS * 10)
+            row = None
+        if row and row.url:
+            return _answer(
+                self.store.move(job, State.COPYING, result_url=row.url, cost_usd=row.cost_usd), Outcome.COMPLETED
+            )
+        if row and row.status == ProviderStatus.FAILED:
+            why = row.error or "The provider gave no reason."
+            error = {"code": "PROVIDER_JOB_FAILED", "message": f"The provider could not make the video: {why}"}
+            return _answer(job, Outcome.FAILED, error)
+        if row is None and job.age(self.clock(), self.scale) < schedule.DEADLINE_SECONDS:
+            # The hour is not over: the record may come back, or the history may lag.
+            return _answer(job, Outcome.RUNNING, wait=schedule.LONGEST_STEP_SECONDS)
+        if row and patient:  # not over yet by the history: it may still be made, and billed
+            return _answer(job, Outcome.RUNNING, wait=schedule.UNREACHABLE_STEP_SECONDS * 10)
+        return _answer(job, Outcome.EXPIRED, error)
 
     def _learned_nothing(self, job: Job, error: Exception, wait: float | None) -> dict[str, Any]:
         refused = isinstance(error, Refused)
@@ -135,9 +162,8 @@ class Poll:
     def _running_until_deadline(self, job: Job, wait: float | None = None) -> dict[str, Any]:
         age = job.age(self.clock(), self.scale)
         if age >= schedule.DEADLINE_SECONDS:
-            return _over(
+            return self._last_look(
                 job,
-                Outcome.EXPIRED,
                 {
                     "code": "DEADLINE",
                     "message": "The video was not ready within the hour for which the provider keeps a request.",
@@ -147,15 +173,14 @@ class Poll:
 
     def _running(self, job: Job, wait: float) -> dict[str, Any]:
         remaining = schedule.DEADLINE_SECONDS - job.age(self.clock(), self.scale)
-        return {
-            "job_id": job.job_id,
-            "status": Outcome.RUNNING.value,
-            "wait_seconds": max(1, round(min(wait, max(1.0, remaining)))),
-        }
+        return _answer(job, Outcome.RUNNING, wait=min(wait, max(1.0, remaining)))
 
 
-def _over(job: Job, outcome: Outcome, error: dict[str, str] | None = None) -> dict[str, Any]:
-    return {"job_id": job.job_id, "status": outcome.value, "error": error}
+def _answer(
+    job: Job, outcome: Outcome, error: dict[str, str] | None = None, *, wait: float | None = None
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {"job_id": job.job_id, "status": outcome.value, "error": error}
+    return answer if wait is None else {**answer, "wait_seconds": max(1, round(wait))}
 
 
 @cache

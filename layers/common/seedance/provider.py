@@ -5,21 +5,21 @@ billed. ``submit_outcome`` draws the line between "certainly nothing queued" and
 repeated freely.
 """
 
-import json
-import math
+import itertools
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import cache
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance import aws
+from seedance import answers, aws
+from seedance.answers import HistoryRow, Standing
 from seedance.config import settings
 from seedance.errors import (
     ConfigurationError,
@@ -47,34 +47,12 @@ UPLOAD_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 NOTHING_QUEUED = frozenset({500, 502, 503})
 """Server errors that answer a submit before anything is queued; a 504 comes from a gateway that waited."""
 
-EXCERPT_CHARACTERS = 500
-
-
-class ProviderStatus(StrEnum):
-    """The closed set of a request's states; anything else raises UnexpectedAnswer."""
-
-    QUEUED = "QUEUED"
-    PROCESSING = "PROCESSING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How a request stands: the answer to one GET of its result."""
-
-    status: ProviderStatus
-    output: str | None = None
-    """The video's address, once COMPLETED. None also where the answer had none that makes sense."""
-    last_frame: str | None = None
-    error: str | None = None
-    cost_usd: float | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    """``inference``, ``queue`` and ``total``, in the provider's seconds."""
+HISTORY_PAGE = 100
+"""Rows a page of the history; the most that it gives."""
 
 
 class Provider:
-    """A client of the v1 and v2 API.
+    """A client of the v1 and v2 API and of the request history.
 
     ``key`` returns the API key; ``forget_key`` is called when it was rejected, so that the next call
     reads a rotated one.
@@ -84,12 +62,15 @@ class Provider:
         self,
         base_url: str,
         upload_url: str,
+        history_url: str,
+        *,
         key: Callable[[], str],
         forget_key: Callable[[], None] = lambda: None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._upload_url = upload_url.rstrip("/")
+        self._history_url = history_url.rstrip("/")
         self._key = key
         self._forget_key = forget_key
         self._http = httpx.Client(
@@ -137,7 +118,7 @@ class Provider:
         answer = _json(response)
         # A failed job is served as 422, with the same shape as a running one.
         if response.status_code in (200, 422) and isinstance(answer, dict) and "status" in answer:
-            return _standing(answer, response)
+            return answers.standing(answer)
         _raise_for_status(response)
         raise UnexpectedAnswer(
             f"The provider answered {response.status_code} without a status.",
@@ -184,6 +165,35 @@ class Provider:
             status_code=response.status_code,
             excerpt=_excerpt(response),
         )
+
+    def history(self, model: str, since: float, until: float) -> Iterator[HistoryRow]:
+        """The account's requests of a model on the UTC days from one Unix time to another, newest first.
+
+        Raises Refused, Unavailable or UnexpectedAnswer.
+        """
+        for page in itertools.count(1):
+            query = {
+                "page": page,
+                "per_page": HISTORY_PAGE,
+                "from_date": _utc_day(since),
+                "to_date": _utc_day(until),
+                "model_name": model,
+            }
+            try:
+                response = self._send(
+                    "GET",
+                    f"{self._history_url}/inference-request/request-history?{urlencode(query)}",
+                    STATUS_TIMEOUT,
+                )
+            except httpx.RequestError as error:
+                raise Unavailable(f"The history could not be reached: {_reason(error)}") from error
+            _raise_for_status(response)
+            rows = answers.history_rows(_json(response))
+            if rows is None:
+                raise UnexpectedAnswer("The history's answer has no rows.", excerpt=_excerpt(response))
+            yield from (row for row in map(answers.history_row, rows) if row)
+            if len(rows) < HISTORY_PAGE:
+                return
 
     def _send(
         self, method: str, url: str, timeout: httpx.Timeout, body: dict[str, Any] | None = None, *, stream: bool = False
@@ -282,77 +292,12 @@ def _is_about_money(said: str) -> bool:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    reset = response.headers.get("x-rate-limit-reset-at-utc")
-    if reset is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(reset.strip().replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    reset = answers.moment(response.headers.get("x-rate-limit-reset-at-utc"))
+    return None if reset is None else max(0.0, reset - time.time())
 
 
-def _standing(answer: dict[str, Any], response: httpx.Response) -> Standing:
-    word = answer["status"]
-    try:
-        status = ProviderStatus(str(word).upper())
-    except ValueError:
-        raise UnexpectedAnswer(
-            f"The provider reports the status {word!r}, which it does not document.",
-            status_code=response.status_code,
-            excerpt=_excerpt(response),
-        ) from None
-    metrics = answer.get("metrics")
-    metrics = metrics if isinstance(metrics, dict) else {}
-    return Standing(
-        status,
-        output=output_address(answer),
-        last_frame=_address(answer.get("last_frame_url")) or _address(answer.get("last_frame")),
-        error=_sentence(answer.get("error")),
-        cost_usd=_number(metrics.get("cost")),
-        metrics={
-            name: number
-            for name in ("inference", "queue", "total")
-            if (number := _number(metrics.get(f"{name}_time"))) is not None
-        },
-    )
-
-
-def output_address(answer: object) -> str | None:
-    """The video's address in an answer of v1 or v2, or None."""
-    if isinstance(answer, dict):
-        named = (_address(answer.get(name)) for name in ("output", "video", "video_url", "url"))
-        return next((address for address in named if address), None)
-    return _address(answer)
-
-
-def _address(value: object) -> str | None:
-    """A URL, wherever the answer has put it: as text, in a list, or under ``url``."""
-    match value:
-        case str() if value.startswith(("https://", "http://")):
-            return value
-        case [first, *_]:
-            return _address(first)
-        case {"url": inner}:
-            return _address(inner)
-    return None
-
-
-def _sentence(value: object) -> str | None:
-    if isinstance(value, dict):
-        value = value.get("message") or value.get("error") or json.dumps(value)
-    return str(value)[:EXCERPT_CHARACTERS] if value else None
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
+def _utc_day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).date().isoformat()
 
 
 def _json(response: httpx.Response) -> Any:
@@ -367,13 +312,13 @@ def _said(response: httpx.Response) -> str:
     answer = _json(response)
     if isinstance(answer, dict):
         for name in ("error_description", "error", "message", "detail"):
-            if sentence := _sentence(answer.get(name)):
+            if sentence := answers.sentence(answer.get(name)):
                 return sentence
     return f"HTTP {response.status_code} {response.reason_phrase}".strip()
 
 
 def _excerpt(response: httpx.Response) -> str:
-    return response.text[:EXCERPT_CHARACTERS]
+    return response.text[: answers.EXCERPT_CHARACTERS]
 
 
 def _reason(error: Exception) -> str:
@@ -384,7 +329,13 @@ def _reason(error: Exception) -> str:
 def provider() -> Provider:
     """The stack's provider; the key is read from Secrets Manager on the first call that needs it."""
     stack = settings()
-    return Provider(stack.segmind_base_url, stack.segmind_upload_url, _api_key, _api_key.cache_clear)
+    return Provider(
+        stack.segmind_base_url,
+        stack.segmind_upload_url,
+        stack.segmind_history_url,
+        key=_api_key,
+        forget_key=_api_key.cache_clear,
+    )
 
 
 @cache

@@ -17,6 +17,9 @@ LONGEST_STEP_SECONDS = 60.0
 UNREACHABLE_STEP_SECONDS = 30.0
 """Wait after a poll that learned nothing: the provider is in trouble, or our key is."""
 
+HISTORY_PATIENCE_SECONDS = 3600.0
+"""How long beyond its deadline a job waits for a history that is out of reach, before it expires."""
+
 _CV = 0.45
 _P10_Z = -1.2815515655446004  # standard normal quantile of 0.1
 

@@ -11,29 +11,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance import catalogue, intake, schedule
+from seedance import intake
 from seedance.config import submit_settings
-from seedance.errors import (
-    Conflict,
-    InProgress,
-    InvalidRequest,
-    ProviderError,
-    RateLimited,
-    Refused,
-    SubmitUncertain,
-    Unavailable,
-)
+from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, SubmitUncertain
 from seedance.job import Job, State, upload_job_id
 from seedance.media import Image, Media, media
 from seedance.notification import Notifier, notifier
 from seedance.observability import count, logger
 from seedance.provider import Provider, provider
+from seedance.sending import Next, Sending, Verdict
 from seedance.store import JobStore, jobs
 from seedance.workflow import IntakeQueue, Workflow, intake_queue, workflow
-
-MAX_ATTEMPTS = 6
-"""Submits of one job that the provider answered with trouble of its own, over about 8 minutes, before the
-job fails. A rate limit does not count: it is a matter of waiting."""
 
 SUBMITTING_SECONDS = 75.0
 """After this a submit that has not been heard of is dead: the function's time-out and a margin."""
@@ -49,10 +37,8 @@ class Submit:
     notifier: Notifier
     workflow: Workflow
     queue: IntakeQueue
+    sending: Sending
     defaults: intake.Defaults
-    image_delivery: str
-    scale: float = 1.0
-    """See Settings.scale."""
     clock: Callable[[], float] = time.time
 
     def message(self, body: str) -> None:
@@ -122,63 +108,33 @@ class Submit:
 
     def _submit(self, job: Job) -> None:
         try:
-            link = image_address(job, self.image_delivery, self.media, self.provider)
-            self.provider.authenticate()
-        except InvalidRequest as refusal:
-            self._end(job, State.REJECTED, refusal.code, str(refusal))
-            return
-        except ProviderError as error:  # the asset upload; nothing of it costs anything
-            self._not_queued(job, error)
-            return
-        body = catalogue.payload(catalogue.find(job.model), job.parameters, job_id=job.job_id, image_link=link)
-        began = round(self.clock(), 3)
-        try:
-            job = self.store.move(job, State.SUBMITTING, submitted_at=began, attempts=job.attempts + 1)
+            begun = self.sending.begin(job)
         except Conflict:
             raise InProgress(f"job {job.job_id} was taken up by another invocation") from None
+        if isinstance(begun, Verdict):
+            self._follow(job, begun)
+            return
+        job, body = begun
         try:
             request_id = self.provider.submit(job.model, body)
-        except SubmitUncertain as error:
-            self._uncertain(job, str(error))
-        except (Refused, Unavailable) as error:
-            self._not_queued(job, error)
-        else:
-            logger().info("submitted", extra={"job_id": job.job_id, "request_id": request_id})
-            job = self.store.move(job, State.QUEUED, request_id=request_id)
-            count("JobsSubmitted")
-            self.workflow.start(job)
-
-    def _not_queued(self, job: Job, error: ProviderError) -> None:
-        """Nothing was queued, for certain: try again later, or give up with the provider's words."""
-        logger().warning(
-            "not queued",
-            extra={"job_id": job.job_id, "status_code": error.status_code, "excerpt": error.excerpt},
-        )
-        hopeless = not isinstance(error, Unavailable)
-        worn_out = job.attempts >= MAX_ATTEMPTS and not isinstance(error, RateLimited)
-        if hopeless or worn_out:
-            self._end(job, State.FAILED, error.code, str(error))
+        except ProviderError as error:
+            self._follow(job, self.sending.judge(job, error))
             return
-        if job.state is State.SUBMITTING:
-            # A rate limit gives the attempt back: it says nothing about this job.
-            attempts = job.attempts - 1 if isinstance(error, RateLimited) else job.attempts
-            job = self.store.move(job, State.RECEIVED, attempts=attempts, submitted_at=None)
-        else:
-            job = self.store.note(job, attempts=job.attempts + 1)
-        wait = error.retry_after if isinstance(error, RateLimited) else None
-        if wait is None:
-            wait = schedule.submit_again_after(job.attempts) * self.scale
-        self.queue.send(job, max(1.0, wait))  # a reset that is over by our clock must not make a tight loop
-        count("SubmitsPostponed")
+        logger().info("submitted", extra={"job_id": job.job_id, "request_id": request_id})
+        job = self.store.move(job, State.QUEUED, request_id=request_id)
+        count("JobsSubmitted")
+        self.workflow.start(job)
+
+    def _follow(self, job: Job, verdict: Verdict) -> None:
+        job = self.sending.settle(job, verdict)
+        if verdict.next is Next.LATER:
+            self.queue.send(job, max(1.0, verdict.wait))  # a reset that is over by our clock must not make a tight loop
+            count("SubmitsPostponed")
+        elif verdict.next in (Next.END, Next.HELD):
+            self.notifier.notify(job)
 
     def _uncertain(self, job: Job, why: str) -> None:
-        logger().error("uncertain submit", extra={"job_id": job.job_id, "why": why})
-        self.store.move(job, State.UNCERTAIN, error={"code": SubmitUncertain.code, "message": why})
-        count("JobsUncertain")
-
-    def _end(self, job: Job, state: State, code: str, message: str) -> None:
-        count("JobsRejected" if state is State.REJECTED else "JobsFailed")
-        self.notifier.notify(self.store.move(job, state, error={"code": code, "message": message}))
+        self.sending.settle(job, Verdict(Next.UNCERTAIN, SubmitUncertain.code, why))
 
 
 def apply(job: Job, request: intake.Request) -> None:
@@ -200,18 +156,6 @@ def image_facts(image: Image) -> dict[str, Any]:
     }
 
 
-def image_address(job: Job, delivery: str, bucket: Media, at: Provider) -> str | None:
-    """Where the provider finds the job's image: a signed link, or its own asset store. None without one.
-
-    Raises InvalidRequest when the image is gone, ProviderError when the asset upload fails.
-    """
-    if not job.image:
-        return None
-    if delivery == "upload":
-        return at.upload_asset(job.image["content_type"], bucket.image_base64(job.image))
-    return bucket.image_link(job.image, job.job_id)
-
-
 @cache
 def submit() -> Submit:
     """The use case as the stack has it."""
@@ -221,9 +165,8 @@ def submit() -> Submit:
         provider(),
         media(),
         notifier(),
-        workflow(),
+        workflow(stack.state_machine),
         intake_queue(stack.intake_queue),
+        Sending(jobs(), provider(), media(), stack.image_delivery, stack.budget, stack.scale),
         intake.Defaults(stack.default_model, stack.default_prompt, stack.default_transport),
-        stack.image_delivery,
-        stack.scale,
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from seedance import aws, schedule
-from seedance.config import submit_settings
 from seedance.job import Job
 
 if TYPE_CHECKING:
@@ -27,11 +26,11 @@ class Workflow:
         self._client = client
 
     def start(self, job: Job) -> None:
-        """Start the job's execution, named after it; nothing happens when it has been started before."""
+        """Start the job's latest execution, named after it; nothing happens when it has been started before."""
         try:
             self._client.start_execution(
                 stateMachineArn=self._state_machine,
-                name=job.job_id,
+                name=job.execution_name,
                 input=json.dumps(
                     {
                         "job_id": job.job_id,
@@ -43,6 +42,17 @@ class Workflow:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
                 raise
+
+    def is_running(self, job: Job) -> bool:
+        """Whether the job's latest execution is there and under way."""
+        machine = self._state_machine.replace(":stateMachine:", ":execution:", 1)
+        try:
+            answer = self._client.describe_execution(executionArn=f"{machine}:{job.execution_name}")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
+                return False
+            raise
+        return answer["status"] == "RUNNING"
 
 
 class IntakeQueue:
@@ -66,9 +76,9 @@ class IntakeQueue:
 
 
 @cache
-def workflow() -> Workflow:
+def workflow(state_machine: str) -> Workflow:
     """The stack's state machine."""
-    return Workflow(submit_settings().state_machine, aws.step_functions())
+    return Workflow(state_machine, aws.step_functions())
 
 
 @cache

@@ -1,0 +1,150 @@
+"""What the provider's answers say, whatever shape they come in. Pure."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from seedance.errors import UnexpectedAnswer
+
+EXCERPT_CHARACTERS = 500
+
+
+class ProviderStatus(StrEnum):
+    """The closed set of a request's states; anything else raises UnexpectedAnswer."""
+
+    QUEUED = "QUEUED"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a request stands: the answer to one GET of its result."""
+
+    status: ProviderStatus
+    output: str | None = None
+    """The video's address, once COMPLETED. None also where the answer had none that makes sense."""
+    last_frame: str | None = None
+    error: str | None = None
+    cost_usd: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    """``inference``, ``queue`` and ``total``, in the provider's seconds."""
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One request as the provider's history shows it, days after its record is gone."""
+
+    request_id: str
+    status: str
+    """COMPLETED, FAILED, or a word for "not over yet"."""
+    body: dict[str, Any]
+    """What was sent."""
+    url: str | None
+    error: str | None
+    cost_usd: float | None
+    created_at: float | None
+    """When the provider took it, as a Unix time."""
+
+
+def moment(text: object) -> float | None:
+    """A time of the provider's, ISO 8601 and UTC where it does not say, as a Unix time."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def standing(answer: dict[str, Any]) -> Standing:
+    """An answer to a GET of a result. Raises UnexpectedAnswer for a status that no document has."""
+    word = answer["status"]
+    try:
+        status = ProviderStatus(str(word).upper())
+    except ValueError:
+        raise UnexpectedAnswer(f"The provider reports the status {word!r}, which it does not document.") from None
+    metrics = answer.get("metrics")
+    metrics = metrics if isinstance(metrics, dict) else {}
+    return Standing(
+        status,
+        output=output_address(answer),
+        last_frame=_address(answer.get("last_frame_url")) or _address(answer.get("last_frame")),
+        error=sentence(answer.get("error")),
+        cost_usd=_number(metrics.get("cost")),
+        metrics={
+            name: number
+            for name in ("inference", "queue", "total")
+            if (number := _number(metrics.get(f"{name}_time"))) is not None
+        },
+    )
+
+
+def history_rows(answer: object) -> list[Any] | None:
+    """The rows of a page of the history; None when there are none to be found in the answer."""
+    if isinstance(answer, dict):
+        answer = next((answer[name] for name in ("data", "results", "items", "requests") if name in answer), None)
+    return answer if isinstance(answer, list) else None
+
+
+def history_row(row: object) -> HistoryRow | None:
+    """One row of the history; None when it names no request."""
+    if not isinstance(row, dict) or not isinstance(row.get("request_id"), str):
+        return None
+    body = row.get("request_body")
+    if isinstance(body, str):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            body = None
+    return HistoryRow(
+        row["request_id"],
+        str(row.get("model_status", "")).upper(),
+        body if isinstance(body, dict) else {},
+        _address(row.get("generation_url")),
+        sentence(row.get("error")),
+        _number(row.get("credits_deduction")),
+        moment(row.get("created_at") or row.get("model_created")),
+    )
+
+
+def output_address(answer: object) -> str | None:
+    """The video's address in an answer of v1 or v2, or None."""
+    if isinstance(answer, dict):
+        named = (_address(answer.get(name)) for name in ("output", "video", "video_url", "url"))
+        return next((address for address in named if address), None)
+    return _address(answer)
+
+
+def _address(value: object) -> str | None:
+    """A URL, wherever the answer has put it: as text, in a list, or under ``url``."""
+    match value:
+        case str() if value.startswith(("https://", "http://")):
+            return value
+        case [first, *_]:
+            return _address(first)
+        case {"url": inner}:
+            return _address(inner)
+    return None
+
+
+def sentence(value: object) -> str | None:
+    """A reason that the provider gives, cut to a readable length; None when it gives none."""
+    if isinstance(value, dict):
+        value = value.get("message") or value.get("error") or json.dumps(value)
+    return str(value)[:EXCERPT_CHARACTERS] if value else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

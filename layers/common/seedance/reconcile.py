@@ -1,0 +1,290 @@
+"""Reconcile: find what fell between two steps, and bring it on. Runs on a schedule; any run may be repeated.
+
+It never buys a video by itself: an uncertain submit is looked for in the provider's history and adopted, or
+left to a person, or, where the stack says so, sent again once after it was certainly not found.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from seedance import catalogue, money
+from seedance.answers import HistoryRow, ProviderStatus
+from seedance.config import reconcile_settings
+from seedance.errors import Conflict, InvalidRequest, SeedanceError
+from seedance.fail import RESULT_KEPT_SECONDS
+from seedance.job import TERMINAL, Job, State
+from seedance.notification import Notifier, notifier
+from seedance.observability import count, logger
+from seedance.provider import Provider, provider
+from seedance.sending import Hold, reservation
+from seedance.store import JobStore, jobs
+from seedance.submit import SUBMITTING_SECONDS
+from seedance.workflow import IntakeQueue, Workflow, intake_queue, workflow
+
+GENERATING_SECONDS = 930.0
+"""After this a v1 call that has not been heard of is dead: its function's time-out and a margin."""
+
+LOST_SECONDS = 900.0
+"""How long an uncertain submit is looked for in the history before it counts as never arrived."""
+
+CLOCK_SKEW_SECONDS = 120.0
+DAY_SECONDS = 24 * 3600.0
+IDLE_SECONDS = 600.0
+"""A job at the provider that nothing has happened to for so long is checked for its execution."""
+
+COPY_AGAIN_SECONDS = 3600.0
+"""Between two tries to copy a result that could not be had."""
+
+RECEIVED_SECONDS = 1800.0
+"""A job waits for its message 15 minutes at most; after twice that the message is lost."""
+
+NOTIFY_WINDOW_SECONDS = DAY_SECONDS
+
+
+_JOB_ID = re.compile(r"(?:%22|\b)((?:up|api)-[0-9a-f]{32})\b")
+
+
+@dataclass(frozen=True)
+class Reconcile:
+    """The use case, with everything it talks to. ``scale`` shortens all its times (Settings.scale)."""
+
+    store: JobStore
+    provider: Provider
+    notifier: Notifier
+    workflow: Workflow
+    queue: IntakeQueue
+    resubmit_lost: bool = False
+    scale: float = 1.0
+    clock: Callable[[], float] = time.time
+
+    def __call__(self) -> dict[str, int]:
+        """One round; how many jobs were moved on, by what was done.
+
+        One job's trouble does not keep the others waiting. What nobody expected is raised when all had their
+        turn, so that it reaches the alarm.
+        """
+        done: dict[str, int] = {}
+        unexpected: list[Exception] = []
+        for what, job, action in self._work():
+            try:
+                if action(job):
+                    done[what] = done.get(what, 0) + 1
+            except Conflict:
+                continue  # the job moved on by itself meanwhile
+            except SeedanceError as error:
+                logger().error("reconcile", extra={"job_id": job.job_id, "what": what, "reason": str(error)})
+                count("ReconcileFailures")
+            except (BotoCoreError, ClientError, LookupError, TypeError, ValueError) as error:
+                logger().exception("reconcile", extra={"job_id": job.job_id, "what": what})
+                unexpected.append(error)
+        if unexpected:
+            raise ExceptionGroup("reconcile", unexpected)
+        return done
+
+    def history(self, model: str, since: float, until: float) -> list[dict[str, Any]]:
+        """The provider's history for a person's eyes: without what was sent, but with the job that it names.
+
+        Raises ProviderError.
+        """
+        rows = self.provider.history(model, since, until)
+        return [
+            {"job_id": _named_job(row)} | {name: value for name, value in asdict(row).items() if name != "body"}
+            for row in rows
+        ]
+
+    def adopt_request(self, job_id: str, request_id: str) -> str:
+        """Make a request of the history a job's own, because a person says so; the job's new state.
+
+        Raises InvalidRequest when there is no such request or it has no end yet, Conflict when it belongs to
+        another job.
+        """
+        job = self.store.get(job_id)
+        if job is None or job.state not in (State.UNCERTAIN, State.HELD):
+            raise InvalidRequest("job", f"{job_id} is not UNCERTAIN or HELD")
+        if others := set(self.store.jobs_of_request(request_id)) - {job_id}:
+            raise Conflict(f"request {request_id} belongs to job {', '.join(sorted(others))}")
+        since = (job.submitted_at or job.created_at) - DAY_SECONDS
+        rows = self.provider.history(job.model, since, self.clock())
+        row = next((row for row in rows if row.request_id == request_id), None)
+        if row is None:
+            raise InvalidRequest("adopt", f"the provider's history has no request {request_id} of {job.model}")
+        if not adopt(self.store, self.workflow, self.notifier, job, row):
+            raise InvalidRequest("adopt", f"request {request_id} has no end yet; try again when it has")
+        return str((self.store.get(job_id) or job).state)
+
+    def _work(self) -> Iterator[tuple[str, Job, Callable[[Job], bool]]]:
+        for what, state, idle, action in (
+            ("uncertain", State.SUBMITTING, SUBMITTING_SECONDS, self._give_up_waiting),
+            ("resolved", State.UNCERTAIN, 0.0, self._resolve),
+            ("restarted", State.QUEUED, IDLE_SECONDS, self._restart),
+            ("restarted", State.PROCESSING, IDLE_SECONDS, self._restart),
+            ("restarted", State.COPYING, IDLE_SECONDS, self._restart),
+            ("enqueued", State.RECEIVED, RECEIVED_SECONDS, self._enqueue),
+            ("released", State.HELD, 0.0, self._release),
+        ):
+            for listed in self.store.oldest(state):
+                if self._idle(listed) >= idle and (job := self._fresh(listed)):
+                    yield what, job, action
+        since = self.clock() - NOTIFY_WINDOW_SECONDS
+        for state in (*TERMINAL, State.HELD):
+            for listed in self.store.oldest(state, since=since):
+                if listed.notified_at is None and self._idle(listed) >= IDLE_SECONDS and (job := self._fresh(listed)):
+                    yield "notified", job, self._notify
+
+    def _idle(self, job: Job) -> float:
+        return (self.clock() - job.updated_at) / self.scale
+
+    def _fresh(self, listed: Job) -> Job | None:
+        """The whole job, if the index, which may lag, still tells the truth."""
+        job = self.store.get(listed.job_id)
+        return job if job and job.state is listed.state else None
+
+    def _give_up_waiting(self, job: Job) -> bool:
+        limit = GENERATING_SECONDS if job.transport == "v1" else SUBMITTING_SECONDS
+        if self.clock() - job.entered[State.SUBMITTING] < limit:
+            return False
+        why = "The call was interrupted, and nobody knows whether the request arrived."
+        count("JobsUncertain")
+        self.store.move(job, State.UNCERTAIN, error={"code": "SUBMIT_UNCERTAIN", "message": why})
+        return True
+
+    def _resolve(self, job: Job) -> bool:
+        rows = self._candidates(job)
+        if len(rows) == 1:
+            return self._adopt(job, rows[0])
+        if len(rows) > 1:
+            ids = ", ".join(row.request_id for row in rows)
+            self._hold(job, f"The provider's history shows several requests that may be this job's: {ids}.")
+            return True
+        if (self.clock() - job.entered[State.UNCERTAIN]) / self.scale < LOST_SECONDS:
+            return False
+        if self.resubmit_lost and not job.resubmitted:
+            executions = job.executions + (1 if job.transport == "v1" else 0)  # as in release
+            job = self.store.move(
+                job, State.RECEIVED, resubmitted=True, error=None, request_id=None, executions=executions
+            )
+            self.queue.send(job)
+            return True
+        self._hold(job, "The provider's history shows no request of this job; it seems never to have arrived.")
+        return True
+
+    def _candidates(self, job: Job) -> list[HistoryRow]:
+        """The requests in the provider's history that are this job's and no other's."""
+        began = job.submitted_at or job.created_at
+        return [
+            row
+            for row in self.provider.history(job.model, began - CLOCK_SKEW_SECONDS, self.clock())
+            if (row.created_at is None or row.created_at > began - CLOCK_SKEW_SECONDS)
+            and _is_of(job, row)
+            and set(self.store.jobs_of_request(row.request_id)) <= {job.job_id}
+        ]
+
+    def _adopt(self, job: Job, row: HistoryRow) -> bool:
+        logger().info("adopted", extra={"job_id": job.job_id, "request_id": row.request_id})
+        return adopt(self.store, self.workflow, self.notifier, job, row)
+
+    def _hold(self, job: Job, why: str) -> None:
+        message = f"{why} `seedance resolve {job.job_id}` decides."
+        count("JobsHeld")
+        self.notifier.notify(self.store.close(job, State.HELD, error={"code": Hold.LOST, "message": message}))
+
+    def _restart(self, job: Job) -> bool:
+        if self.workflow.is_running(job):
+            return False
+        if job.state is State.COPYING and job.executions and self._idle(job) < COPY_AGAIN_SECONDS:
+            return False
+        if job.state is State.COPYING and self.clock() - job.created_at > RESULT_KEPT_SECONDS:
+            error = {"code": "RESULT_GONE", "message": "The video could not be copied while the provider kept it."}
+            self.notifier.notify(self.store.close(job, State.FAILED, error=error))
+            return True
+        self.workflow.start(self.store.note(job, executions=job.executions + 1))
+        return True
+
+    def _enqueue(self, job: Job) -> bool:
+        self.queue.send(self.store.note(job, updated_at=self.clock()))
+        return True
+
+    def _release(self, job: Job) -> bool:
+        code = (job.error or {}).get("code")
+        new_day = code == Hold.BUDGET and money.day_of(job.entered[State.HELD]) != money.day_of(self.clock())
+        # It saw the switch just before `seedance resume` did, and was written just after.
+        left_behind = code == Hold.PAUSED and self.store.paused() is None
+        if not new_day and not left_behind:
+            return False
+        release(self.store, self.queue, job)
+        return True
+
+    def _notify(self, job: Job) -> bool:
+        self.notifier.notify(job)
+        return True
+
+
+def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row: HistoryRow) -> bool:
+    """Make a request of the history the job's own and go on from where it stands; False when it is too early."""
+    if row.status == ProviderStatus.FAILED:
+        error = {"code": "PROVIDER_JOB_FAILED", "message": f"The provider could not make the video: {row.error}"}
+        notifier.notify(store.close(job, State.FAILED, request_id=row.request_id, error=error, notified_at=None))
+        return True
+    facts: dict[str, Any] = {
+        "request_id": row.request_id,
+        "error": None,
+        "notified_at": None,
+        "executions": job.executions + 1,
+    }
+    # A job that was HELD has let go of its reservation; what was bought belongs on the books, over budget or not.
+    entry, reserved = reservation(job, time.time(), limit=None)
+    facts |= reserved
+    if row.url:
+        job = store.move(job, State.COPYING, entry=entry, result_url=row.url, cost_usd=row.cost_usd, **facts)
+    elif job.transport == "v1":
+        return False  # a v1 call has no record to poll; the history will have its end
+    else:
+        job = store.move(job, State.QUEUED, entry=entry, **facts)
+    workflow.start(job)
+    return True
+
+
+def release(store: JobStore, queue: IntakeQueue, job: Job) -> None:
+    """Let a HELD job go on: back to RECEIVED and into the queue."""
+    # A v1 job's execution has ended; its next one needs a name of its own.
+    executions = job.executions + (1 if job.transport == "v1" else 0)
+    queue.send(store.move(job, State.RECEIVED, error=None, notified_at=None, executions=executions))
+
+
+def _is_of(job: Job, row: HistoryRow) -> bool:
+    """Whether a request's body is this job's: its image link names the job, or seed and prompt are the job's."""
+    model = catalogue.find(job.model)
+    if any(isinstance(value, str) and job.job_id in value for value in row.body.values()):
+        return True
+    if _named_job(row):
+        return False
+    wanted = catalogue.payload(model, job.parameters, job_id=job.job_id, image_link=None)
+    images = {model.parameters.first_image} if job.image else set()
+    return all(row.body.get(name) == value for name, value in wanted.items() if name not in images)
+
+
+def _named_job(row: HistoryRow) -> str | None:
+    """The job that a request's image link names, if it has one."""
+    found = (_JOB_ID.search(value) for value in row.body.values() if isinstance(value, str))
+    return next((match[1] for match in found if match), None)
+
+
+@cache
+def reconcile() -> Reconcile:
+    """The use case as the stack has it."""
+    stack = reconcile_settings()
+    return Reconcile(
+        jobs(),
+        provider(),
+        notifier(),
+        workflow(stack.state_machine),
+        intake_queue(stack.intake_queue),
+        stack.resubmit_lost == "yes",
+        stack.scale,
+    )

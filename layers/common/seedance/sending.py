@@ -1,0 +1,168 @@
+"""What both transports do around the one call that costs money: before it, and when it goes wrong.
+
+Before: is a submit allowed now (switch, budget), where is the image, is there a key; then intent and
+reservation are written in one transaction. After: an error's verdict, the same for a submit and a v1 call.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from seedance import catalogue, money, schedule
+from seedance.errors import (
+    InvalidRequest,
+    OutOfCredits,
+    OverBudget,
+    ProviderError,
+    RateLimited,
+    SubmitUncertain,
+    Unavailable,
+)
+from seedance.job import Job, State
+from seedance.media import Media
+from seedance.observability import count, logger
+from seedance.provider import Provider
+from seedance.store import Entry, JobStore
+
+MAX_ATTEMPTS = 6
+"""Submits of one job that the provider answered with trouble of its own, over about 8 minutes, before the
+job fails. A rate limit does not count: it is a matter of waiting."""
+
+
+def reservation(job: Job, now: float, *, limit: float | None) -> tuple[Entry | None, dict[str, Any]]:
+    """What books the job's probable cost on today's budget, and what its record then says.
+
+    Nothing when the job has a reservation already.
+    """
+    if job.reserved_usd is not None:
+        return None, {}
+    estimate = money.estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
+    day = money.day_of(now)
+    return Entry(day, reserved=estimate, limit=limit), {"reserved_usd": estimate, "reserved_day": day}
+
+
+class Hold(StrEnum):
+    """Why a job is HELD: the ``code`` of its error. It says who may let it go."""
+
+    BUDGET = "OVER_BUDGET"
+    """The day's budget is used up; the next day lets it go."""
+    PAUSED = "SUBMITS_PAUSED"
+    """Submits are stopped, by a person or for want of credits; ``seedance resume`` lets it go."""
+    LOST = "SUBMIT_LOST"
+    """An uncertain submit that can't be resolved by itself; a person decides."""
+
+
+class Next(StrEnum):
+    """What is to become of a job whose call went wrong."""
+
+    LATER = "LATER"
+    END = "END"
+    UNCERTAIN = "UNCERTAIN"
+    HELD = "HELD"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to become of a job, and the error its record will carry."""
+
+    next: Next
+    code: str
+    message: str
+    wait: float = 0.0
+    """Seconds, by the clock on the wall, for LATER."""
+    state: State = State.FAILED
+    """The end, for END."""
+
+    @property
+    def error(self) -> dict[str, str]:
+        """As the job's record carries it."""
+        return {"code": self.code, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Sending:
+    """The part of submit and generate that is the same. ``budget``: see Settings.budget."""
+
+    store: JobStore
+    provider: Provider
+    media: Media
+    image_delivery: str
+    budget: float | None = None
+    scale: float = 1.0
+    clock: Callable[[], float] = time.time
+
+    def begin(self, job: Job) -> tuple[Job, dict[str, Any]] | Verdict:
+        """Write that the call is about to be made; the job, now SUBMITTING, and the body to send.
+
+        A Verdict instead when it must not be made now. Raises Conflict when another invocation was faster.
+        """
+        if reason := self.store.paused():
+            return Verdict(Next.HELD, Hold.PAUSED, f"Submits are paused: {reason}")
+        try:
+            link = self._image_address(job)
+            self.provider.authenticate()
+        except InvalidRequest as refusal:
+            return Verdict(Next.END, refusal.code, str(refusal), state=State.REJECTED)
+        except ProviderError as error:  # the asset upload; nothing of it costs anything
+            return self.judge(job, error)
+        model = catalogue.find(job.model)
+        body = catalogue.payload(model, job.parameters, job_id=job.job_id, image_link=link)
+        now = round(self.clock(), 3)
+        values: dict[str, Any] = {"submitted_at": now, "attempts": job.attempts + 1, "error": None}
+        entry, reserved = reservation(job, now, limit=self.budget)
+        values |= reserved
+        try:
+            return self.store.move(job, State.SUBMITTING, entry=entry, **values), body
+        except OverBudget as error:
+            return Verdict(Next.HELD, Hold.BUDGET, f"{str(error)[0].upper()}{str(error)[1:]}.")
+
+    def judge(self, job: Job, error: ProviderError) -> Verdict:
+        """What follows from an error of the provider; ``job`` as it was when the call was made."""
+        logger().warning(
+            "the call went wrong",
+            extra={"job_id": job.job_id, "reason": str(error), "excerpt": error.excerpt},
+        )
+        if isinstance(error, SubmitUncertain):
+            return Verdict(Next.UNCERTAIN, error.code, str(error))
+        if isinstance(error, OutOfCredits):
+            if self.store.pause(str(error)):
+                count("SubmitsPaused")
+            return Verdict(Next.HELD, Hold.PAUSED, str(error))
+        limited = isinstance(error, RateLimited)
+        if not isinstance(error, Unavailable) or (job.attempts >= MAX_ATTEMPTS and not limited):
+            return Verdict(Next.END, error.code, str(error))
+        wait = error.retry_after if isinstance(error, RateLimited) else None
+        if wait is None:
+            wait = schedule.submit_again_after(job.attempts) * self.scale
+        return Verdict(Next.LATER, error.code, str(error), wait=wait)
+
+    def settle(self, job: Job, verdict: Verdict) -> Job:
+        """Write a verdict into the record of a job that is RECEIVED or SUBMITTING; the job as it is now."""
+        match verdict.next:
+            case Next.LATER:
+                # A rate limit gives the attempt back: it says nothing about this job.
+                limited = verdict.code == RateLimited.code
+                if job.state is State.RECEIVED:
+                    return self.store.note(job, attempts=job.attempts + (0 if limited else 1))
+                attempts = job.attempts - 1 if limited else job.attempts
+                return self.store.move(job, State.RECEIVED, attempts=attempts, submitted_at=None)
+            case Next.UNCERTAIN:
+                count("JobsUncertain")
+                logger().error("uncertain", extra={"job_id": job.job_id, "why": verdict.message})
+                return self.store.move(job, State.UNCERTAIN, error=verdict.error)
+            case Next.HELD:
+                count("JobsHeld")
+                return self.store.close(job, State.HELD, error=verdict.error)
+            case Next.END:
+                count("JobsRejected" if verdict.state is State.REJECTED else "JobsFailed")
+                return self.store.close(job, verdict.state, error=verdict.error)
+
+    def _image_address(self, job: Job) -> str | None:
+        """Where the provider finds the job's image: a signed link, or its own asset store. None without one."""
+        if not job.image:
+            return None
+        if self.image_delivery == "upload":
+            return self.provider.upload_asset(job.image["content_type"], self.media.image_base64(job.image))
+        return self.media.image_link(job.image, job.job_id)
