@@ -11,7 +11,7 @@ TOOL = env -u AWS_PROFILE -u MAKEFLAGS -u MFLAGS -u MAKELEVEL AWS_DEFAULT_REGION
        PATH="$$PWD/$(BIN):$$PATH" PYTHON=python
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo up down test check build upgrade
+.PHONY: help setup demo up down test check reliability soak build upgrade
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,12 @@ check: $(READY) ## style, types and templates
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 	$(TOOL) $(BIN)/sam validate --lint
+
+reliability: $(READY) ## the whole crash matrix, into docs/reliability.md
+	$(BIN)/python -m tests.crash.matrix
+
+soak: $(READY) ## 300 uploads with faults, kills and a restart, into docs/reliability-soak.md
+	$(BIN)/python -m tests.soak.run --uploads 300 --output docs/reliability-soak.md
 
 build: $(READY) ## build for AWS; `.venv/bin/sam deploy --guided` comes next
 	$(TOOL) $(BIN)/sam build

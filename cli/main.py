@@ -18,15 +18,14 @@ from seedance.errors import SeedanceError
 from seedance.job import State
 from typer.core import TyperCommand
 
-from cli import actions, show, watch
+from cli import actions, operate, show, watch
 from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
+from cli.options import JobId, OutputsFile, StackName, out
 from cli.requests import Wish, image_type, read_settings
 from cli.target import CommandError, find, home
 from local import stack as local_stack
 from local.options import StackError
 
-# A file or a pipe is as wide as need be.
-out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False, emoji=False)
 
 
@@ -54,18 +53,12 @@ class SpokenCommand(TyperCommand):
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 command = partial(app.command, cls=SpokenCommand)
 
-StackName = Annotated[
-    str | None,
-    typer.Option("--stack", envvar="SEEDANCE_STACK", help="A deployed stack on AWS, instead of the local one."),
-]
-OutputsFile = Annotated[Path | None, typer.Option("--outputs", help="A local stack's outputs.json.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="One of `seedance models`.")]
 Transport = Annotated[str | None, typer.Option(help="v2 (submit and poll) or v1 (one blocking call).")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the model; repeatable.")
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Show progress; exit 0 only when the video is there.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 
 
 @app.callback()
@@ -210,6 +203,19 @@ def models(model: Annotated[str | None, typer.Argument(help="Only this one.")] =
     """The models and their parameters, as JSON Schema."""
     slug = catalogue.find(model).slug if model else None
     _print_json([each for each in catalogue.describe() if slug in (None, each["model"])])
+
+
+for one in (
+    operate.explain,
+    operate.retry,
+    operate.resolve,
+    operate.redrive,
+    operate.pause,
+    operate.resume,
+    operate.release,
+    operate.ledger,
+):
+    command()(one)
 
 
 @command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

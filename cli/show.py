@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +24,11 @@ def duration(seconds: float) -> str:
         if whole >= size:
             return f"{whole // size} {unit} {whole % size // smaller_size} {smaller}"
     return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+
+
+def moment(unix: float) -> str:
+    """A moment to the millisecond, UTC."""
+    return datetime.fromtimestamp(unix, UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
 
 
 def money(usd: float | None) -> str:

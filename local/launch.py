@@ -2,6 +2,7 @@
 
 home/pids.json      what runs; there from the first start on, so that `down` always finds it
 home/tmp/           the emulator's scratch space
+home/kept/          what both servers keep across a restart, where that was asked for
 home/*.log          what the emulator, the stand-in, the build and the deployment said
 ROOT/.seedance/build/<digest>/   `sam build`'s result for one state of the template and the layer
 """
@@ -94,14 +95,21 @@ class Launch:
         write_json(self.home / "pids.json", self.pids)
 
 
-def start_emulator(launch: Launch, port: int, provider: Provider) -> Callable[[], None]:
-    """Start the local AWS; the call waits until it is ready."""
+def start_emulator(launch: Launch, port: int, provider: Provider, *, keep: Path | None = None) -> Callable[[], None]:
+    """Start the local AWS; the call waits until it is ready.
+
+    With ``keep``, a folder, it goes on from what is there, and leaves its state there at a clean stop. What
+    its state machines were in the middle of is lost by that: those executions FAILED.
+    """
     env = _minimal_environment(launch.home) | {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
         "IOT_MTLS_ENABLED": "false",  # else it also listens on 8883
         "LAMBDA_ACCOUNT_CONCURRENCY": str(_CONCURRENT_WORKERS),
     }
+    if keep:
+        env |= {"PERSIST_STATE": "1", "STATE_DIR": str(keep / "aws")}
+        env |= {"S3_PERSIST": "1", "S3_DATA_DIR": str(keep / "s3")}
     if not provider.is_sandbox:
         # Who reaches the outside through a proxy reaches the provider through it, too.
         ways = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -112,9 +120,13 @@ def start_emulator(launch: Launch, port: int, provider: Provider) -> Callable[[]
     return lambda: launch.until("emulator", child, lambda: answers(url))
 
 
-def start_sandbox(launch: Launch, scale: float, provider: Provider) -> Provider:
-    """Start the provider's stand-in; the provider, complete with address and key."""
-    key = f"SG_{secrets.token_hex(8)}"
+def start_sandbox(launch: Launch, scale: float, provider: Provider, *, keep: Path | None = None) -> Provider:
+    """Start the provider's stand-in; the provider, complete with address and key if it had none.
+
+    With ``keep``, a folder, it goes on from what is there, and leaves its state there at a clean stop.
+    """
+    key = provider.key or f"SG_{secrets.token_hex(8)}"
+    port = httpx.URL(provider.base_url).port if provider.base_url else 0
     command: list[str | Path] = [
         sys.executable,
         "-m",
@@ -122,10 +134,13 @@ def start_sandbox(launch: Launch, scale: float, provider: Provider) -> Provider:
         "--host",
         "127.0.0.1",
         "--port",
-        "0",
+        str(port),
         "--api-key",
         key,
     ]
+    if keep:
+        keep.mkdir(parents=True, exist_ok=True)
+        command += ["--state", keep / "sandbox.json"]
     env = _minimal_environment(launch.home)
     child = launch.start("sandbox", [*command, "--time-scale", scale_text(scale)], env)
     ready = "sandbox ready on "

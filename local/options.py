@@ -94,6 +94,7 @@ def template_parameters(provider: Provider, time_scale: float, secret: str) -> d
         parameters |= {
             "SegmindBaseUrl": provider.base_url,
             "SegmindUploadUrl": provider.base_url,
+            "SegmindHistoryUrl": provider.base_url,
             "SegmindMediaHosts": urlsplit(provider.base_url).netloc,
         }
     return parameters

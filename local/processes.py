@@ -84,11 +84,11 @@ def is_running(pid: int, mark: str) -> bool:
     return mark in (command_line(pid) or "")
 
 
-def stop(pid: int) -> None:
-    """End a process that ``start`` began, and everything in its group."""
+def stop(pid: int, patience: float = STOP_SECONDS) -> None:
+    """End a process that ``start`` began, and everything in its group; kill it if it takes longer than that."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
+    deadline = time.monotonic() + patience
     while _alive(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     # What it started and left behind, such as the emulator's workers. (macOS answers EPERM for remains.)

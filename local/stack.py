@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -27,6 +27,10 @@ from local.options import (
 )
 
 Say = Callable[[str], None]
+
+_KEPT = "kept"
+_KEEP_SECONDS = 30.0
+"""How long a server gets to write down what it keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,8 @@ class Options:
     provider: str | None = None
     time_scale: float | None = None
     home: Path = HOME
+    keep: bool = False
+    """Whether the stack can be restarted."""
 
 
 def up(options: Options, say: Say) -> tuple[Stack, bool]:
@@ -92,7 +98,7 @@ def up(options: Options, say: Say) -> tuple[Stack, bool]:
         provider = choose_provider(options.provider or "sandbox", os.environ, scale)
         port = _port(options.port)
         try:
-            return _start(options.home, provider, port, scale, say), True
+            return _start(options.home, provider, port, scale, say, keep=options.keep), True
         except BaseException:
             down(options.home)
             raise
@@ -106,18 +112,37 @@ def down(home: Path) -> list[str]:
             processes.stop(pid)
         for leftover in ("outputs.json", "pids.json"):
             (home / leftover).unlink(missing_ok=True)
-        shutil.rmtree(home / "tmp", ignore_errors=True)
+        for folder in ("tmp", _KEPT):  # the next stack is a new one
+            shutil.rmtree(home / folder, ignore_errors=True)
     return [TITLES.get(name, name) for name in still]
 
 
-def _start(home: Path, provider: Provider, port: int, scale: float, say: Say) -> Stack:
+def restart(home: Path) -> None:
+    """Stop the servers of a stack with a stand-in, and start them again from what they kept (``Options.keep``)."""
+    stack = Stack.read(home / "outputs.json")
+    secret = aws.client(stack.endpoint_url, "secretsmanager").get_secret_value(SecretId=SECRET_NAME)["SecretString"]
+    # The functions first: whoever still waits for the stand-in may be answered.
+    for name in ("emulator", "sandbox"):
+        processes.stop(stack.pids[name], _KEEP_SECONDS)
+    started = launch.Launch(home)
+    provider = Provider("sandbox", key=secret, base_url=stack.sandbox_url)
+    port = httpx.URL(stack.endpoint_url).port or DEFAULT_PORT
+    emulator_ready = launch.start_emulator(started, port, provider, keep=home / _KEPT)
+    launch.start_sandbox(started, stack.time_scale, provider, keep=home / _KEPT)
+    emulator_ready()
+    aws.scale_waits(stack.endpoint_url, stack.time_scale)
+    launch.write_json(home / "outputs.json", asdict(replace(stack, pids=started.pids)))
+
+
+def _start(home: Path, provider: Provider, port: int, scale: float, say: Say, *, keep: bool) -> Stack:
+    kept = home / _KEPT if keep else None
     endpoint = f"http://127.0.0.1:{port}"
     started = launch.Launch(home)
     # The build needs neither server and takes longest: it runs while they start.
     with launch.building(started) as template:
         say("starting the local AWS" + (" and the provider's stand-in" if provider.is_sandbox else ""))
-        emulator_ready = launch.start_emulator(started, port, provider)
-        makes_videos = launch.start_sandbox(started, scale, provider) if provider.is_sandbox else provider
+        emulator_ready = launch.start_emulator(started, port, provider, keep=kept)
+        makes_videos = launch.start_sandbox(started, scale, provider, keep=kept) if provider.is_sandbox else provider
         emulator_ready()
         aws.scale_waits(endpoint, scale)
         secret = aws.create_secret(endpoint, SECRET_NAME, makes_videos.key or "")
