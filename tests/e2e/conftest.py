@@ -15,7 +15,7 @@ TIME_SCALE = 0.05
 
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """The stack, with a stand-in for the provider that does not waste this machine on smooth pictures."""
+    """The stack."""
     if not (Path(sys.executable).parent / "ministack").exists():
         pytest.skip("no emulator is installed; `pip install -e .` brings it")
     home = tmp_path_factory.mktemp("stack")
@@ -23,7 +23,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     try:
         stack, _ = local_stack.up(options, lambda _: None)
         world = Deployed(stack)
-        world.api.post(f"{stack.sandbox_url}/_sandbox/config", json={"fps": 2, "credits": 1000}).raise_for_status()
+        world.configure()
         yield world
     finally:
         local_stack.down(home)

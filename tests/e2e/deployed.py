@@ -60,6 +60,11 @@ class Deployed:
             )
             setattr(self, "queue" if name == "all" else name, url)
 
+    def configure(self) -> None:
+        """Have a stand-in for the provider that does not waste this machine on smooth pictures."""
+        url = f"{self.stack.sandbox_url}/_sandbox/config"
+        self.api.post(url, json={"fps": 2, "credits": 1000}).raise_for_status()
+
     def output(self, name: str) -> str:
         return self.stack.outputs[name]
 
@@ -85,13 +90,17 @@ class Deployed:
     def upload_twice_told(self, key: str, **metadata: str) -> str:
         """An upload whose event is delivered a second time, as S3 and SQS may; its job's id."""
         version = self.put(key, SAMPLE.read_bytes(), metadata)
+        self.client("sqs").send_message(
+            QueueUrl=self.output("SubmitQueueUrl"), MessageBody=json.dumps(self.event(key, version))
+        )
+        return self.job_of(key, version)
+
+    def event(self, key: str, version: str) -> dict[str, Any]:
+        """What S3 says of an upload."""
         where = {"key": quote_plus(key), "versionId": version, "sequencer": "0A", "size": 100}
         bucket = {"name": self.output("UploadBucketName")}
         record = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": {"bucket": bucket, "object": where}}
-        self.client("sqs").send_message(
-            QueueUrl=self.output("SubmitQueueUrl"), MessageBody=json.dumps({"Records": [record]})
-        )
-        return self.job_of(key, version)
+        return {"Records": [record]}
 
     def call(self, method: str, path: str, *, key: str | None = "", **options: Any) -> httpx.Response:
         """Call the API; ``key`` None is without any."""
@@ -111,9 +120,38 @@ class Deployed:
 
     def over(self, job_ids: Iterable[str]) -> int:
         """How many of these jobs are over, by the table."""
-        items = self.client("dynamodb").scan(TableName=self.output("JobTableName"), ConsistentRead=True)["Items"]
-        states = {item["job_id"]["S"]: State(item["state"]["S"]) for item in items}
+        states = self.states()
         return sum(states.get(job_id, State.RECEIVED).terminal for job_id in job_ids)
+
+    def states(self) -> dict[str, State]:
+        """Every job's state; the table's other items, the days and the switch, have none."""
+        pages = (
+            self.client("dynamodb")
+            .get_paginator("scan")
+            .paginate(
+                TableName=self.output("JobTableName"),
+                ConsistentRead=True,
+                ProjectionExpression="job_id, #state",
+                ExpressionAttributeNames={"#state": "state"},
+            )
+        )
+        items = [item for page in pages for item in page["Items"] if "state" in item]
+        return {item["job_id"]["S"]: State(item["state"]["S"]) for item in items}
+
+    def back_in_time(self, job_id: str, state: State, seconds: float) -> None:
+        """Make the record say that nothing has happened to the job for so long: nobody wants to wait for it."""
+        self.client("dynamodb").update_item(
+            TableName=self.output("JobTableName"),
+            Key={"job_id": {"S": job_id}},
+            UpdateExpression="SET updated_at = :then, entered.#state = :then",
+            ConditionExpression="#field = :state",
+            ExpressionAttributeNames={"#state": state.value, "#field": "state"},
+            ExpressionAttributeValues={":then": {"N": str(time.time() - seconds)}, ":state": {"S": state.value}},
+        )
+
+    def unfinished(self) -> list[str]:
+        """The jobs that are not over, by id."""
+        return [job_id for job_id, state in self.states().items() if not state.terminal]
 
     def ended(self, job_id: str) -> dict[str, Any]:
         """The job as the API tells of it, once it is over."""
@@ -134,21 +172,21 @@ class Deployed:
         facts = self.client("sqs").get_queue_attributes(QueueUrl=self.output(output), AttributeNames=names)
         return [int(facts["Attributes"][name]) for name in names]
 
-    def told(self, job_id: str) -> dict[str, Any]:
-        """The one notification of a job that is over, with its ``attributes``."""
+    def told(self, job_id: str, status: str | None = None) -> dict[str, Any]:
+        """The one notification of a job (with that status, if it may have several), with its ``attributes``."""
 
-        def arrived() -> bool:
-            for message in self._received(self.queue):
+        def arrived() -> list[dict[str, Any]]:
+            for message in self.received(self.queue):
                 body = json.loads(message["Message"])
                 attributes = {name: value["Value"] for name, value in message["MessageAttributes"].items()}
                 self.heard.setdefault(body["job_id"], []).append({**body, "attributes": attributes})
-            return job_id in self.heard
+            return [one for one in self.heard.get(job_id, []) if status in (None, one["status"])]
 
-        until(arrived, f"the notification of {job_id}", 10)
-        (only,) = self.heard[job_id]
+        (only,) = until(arrived, f"the notification of {job_id}", 10)
         return only
 
-    def _received(self, queue: str) -> Iterable[dict[str, Any]]:
+    def received(self, queue: str) -> Iterable[dict[str, Any]]:
+        """What is in one of our queues, taken off it."""
         sqs = self.client("sqs")
         while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
@@ -157,7 +195,7 @@ class Deployed:
 
     def told_of_failures(self) -> dict[str, dict[str, Any]]:
         """What the queue with the filter got, by job."""
-        return {message["job_id"]: message for message in self._received(self.failures)}
+        return {message["job_id"]: message for message in self.received(self.failures)}
 
     def sandbox(self, path: str) -> Any:
         """What the provider's stand-in has seen."""
@@ -178,7 +216,7 @@ class Deployed:
         assert stored["ContentType"] == "video/mp4"
         assert self.api.get(video["url"]).content == made
         assert (video["bytes"], video["sha256"]) == (len(made), hashlib.sha256(made).hexdigest())
-        told = self.told(job_id)
+        told = self.told(job_id, "COMPLETED")
         assert told["video"]["sha256"] == video["sha256"]
         assert self.api.get(told["video"]["url"]).content == made
         assert told["attributes"] == {"status": "COMPLETED", "model": job["model"], "source": job["source"]}

@@ -181,5 +181,7 @@ def test_everything_was_ordered_once_and_nothing_is_left_over(deployed: Deployed
     assert deployed.queued("DeadLetterQueueUrl") == [0, 0]
     # An event that is told again while its job is being submitted comes once more, in six minutes.
     assert deployed.queued("SubmitQueueUrl") in ([0, 0], [0, 1])
-    executions = deployed.client("stepfunctions").list_executions(stateMachineArn=deployed.output("StateMachineArn"))
-    assert {execution["status"] for execution in executions["executions"]} == {"SUCCEEDED"}
+    executions = deployed.client("stepfunctions").get_paginator("list_executions")
+    pages = executions.paginate(stateMachineArn=deployed.output("StateMachineArn"))
+    status = {execution["name"]: execution["status"] for page in pages for execution in page["executions"]}
+    assert {status[job_id] for job_id in jobs.values() if job_id in status} == {"SUCCEEDED"}

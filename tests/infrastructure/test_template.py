@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 import yaml
 from seedance.catalogue import MODELS
-from seedance.config import ApiSettings, Settings, SubmitSettings
+from seedance.config import ApiSettings, ReconcileSettings, Settings, SubmitSettings
+from seedance.store import REQUEST_INDEX, STATE_INDEX
 
-FUNCTIONS = ["api", "fail", "finalize", "generate", "poll", "submit"]
-SETTINGS = {"submit": SubmitSettings, "api": ApiSettings}
+FUNCTIONS = ["api", "fail", "finalize", "generate", "poll", "reconcile", "submit"]
+SETTINGS = {"submit": SubmitSettings, "api": ApiSettings, "reconcile": ReconcileSettings}
 PARAMETERS = [
     *("SegmindBaseUrl", "SegmindMediaHosts", "SegmindApiKeySecretArn"),
     *("DefaultModel", "DefaultPrompt", "NotificationEmail"),
+    *("SegmindHistoryUrl", "DailyBudgetUsd", "ResubmitLost"),
 ]
 OUTPUTS = [
     *("UploadBucketName", "VideoBucketName", "JobTableName", "StateMachineArn", "NotificationTopicArn"),
-    *("SubmitQueueUrl", "DeadLetterQueueUrl", "ApiUrl", "ApiKeyId"),
+    *("SubmitQueueUrl", "DeadLetterQueueUrl", "ApiUrl", "ApiKeyId", "ReconcileFunctionName"),
 ]
 BUCKETS = ["UploadBucket", "VideoBucket"]
 BANNERS = ["Parameters", "Storage", "Intake", "API", "Workflow", "Notification", "Operations", "Outputs"]
@@ -120,7 +122,7 @@ NEEDED = {
     },
     "poll": {"dynamodb:GetItem", "dynamodb:UpdateItem", "secretsmanager:GetSecretValue"},
     "generate": {
-        *("dynamodb:GetItem", "dynamodb:UpdateItem", "secretsmanager:GetSecretValue"),
+        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "secretsmanager:GetSecretValue"),
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"),
     },
     "finalize": {
@@ -128,6 +130,10 @@ NEEDED = {
         *("s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"),
     },
     "fail": {"dynamodb:GetItem", "dynamodb:UpdateItem", "sns:Publish"},
+    "reconcile": {
+        *("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:Query", "secretsmanager:GetSecretValue"),
+        *("states:StartExecution", "states:DescribeExecution", "sqs:SendMessage", "sns:Publish", "s3:GetObject"),
+    },
 }
 
 
@@ -256,12 +262,19 @@ def test_every_queue_is_encrypted_and_keeps_messages_as_long_as_it_can(resources
         assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
 
 
-def test_every_queue_that_feeds_has_a_dead_letter_queue_with_an_alarm(resources: dict[str, Any]) -> None:
+def test_every_queue_that_feeds_has_a_dead_letter_queue_with_an_alarm(
+    resources: dict[str, Any], functions: dict[str, Any]
+) -> None:
     queues = of_type(resources, "AWS::SQS::Queue")
     dead = {
         queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
         for queue in queues.values()
         if "RedrivePolicy" in queue
+    }
+    dead |= {
+        properties["DeadLetterQueue"]["TargetArn"]["Fn::GetAtt"][0]
+        for properties in functions.values()
+        if "DeadLetterQueue" in properties
     }
     assert set(queues) - dead == {"IntakeQueue"}
     watched = {
@@ -273,6 +286,46 @@ def test_every_queue_that_feeds_has_a_dead_letter_queue_with_an_alarm(resources:
     assert watched == dead
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_that_is_called_without_waiting_has_a_dead_letter_queue_and_an_alarm(
+    functions: dict[str, Any], resources: dict[str, Any], name: str
+) -> None:
+    asynchronous = {event["Type"] for event in functions[name].get("Events", {}).values()} - {"SQS", "Api"}
+    assert bool(asynchronous) is ("DeadLetterQueue" in functions[name]) is (name == "reconcile")
+    if asynchronous:
+        assert functions[name]["DeadLetterQueue"]["Type"] == "SQS"
+        (function,) = (n for n, r in resources.items() if r.get("Properties", {}).get("CodeUri") == f"functions/{name}")
+        watched = [
+            alarm["MetricName"]
+            for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values()
+            if {"Name": "FunctionName", "Value": {"Ref": function}} in alarm["Dimensions"]
+        ]
+        assert watched == ["Errors"]
+
+
+def test_rounds_of_reconcile_neither_overlap_nor_repeat_themselves(functions: dict[str, Any]) -> None:
+    reconcile = functions["reconcile"]
+    (event,) = reconcile["Events"].values()
+    assert (event["Type"], event["Properties"]["Schedule"]) == ("Schedule", "rate(5 minutes)")
+    assert reconcile["Timeout"] < 5 * 60
+    assert reconcile["EventInvokeConfig"] == {"MaximumRetryAttempts": 0}
+
+
+def test_by_default_nothing_is_limited_and_nothing_is_bought_again(template: dict[str, Any]) -> None:
+    assert template["Parameters"]["DailyBudgetUsd"]["Default"] == "0"
+    assert template["Parameters"]["ResubmitLost"]["Default"] == "no"
+    assert template["Parameters"]["ResubmitLost"]["AllowedValues"] == ["no", "yes"]
+    assert template["Parameters"]["SegmindHistoryUrl"]["Default"].startswith("https://")
+
+
+def test_the_indexes_are_those_that_the_store_asks(resources: dict[str, Any]) -> None:
+    indexes = {i["IndexName"]: i for i in resources["JobTable"]["Properties"]["GlobalSecondaryIndexes"]}
+    assert set(indexes) == {STATE_INDEX, REQUEST_INDEX}
+    # Reconcile decides by these whether a job is worth a read of its own.
+    assert {"notified_at", "executions"} <= set(indexes[STATE_INDEX]["Projection"]["NonKeyAttributes"])
+    assert indexes[REQUEST_INDEX]["KeySchema"] == [{"AttributeName": "request_id", "KeyType": "HASH"}]
+
+
 def test_the_intake_reports_failures_one_by_one(functions: dict[str, Any]) -> None:
     source = functions["submit"]["Events"]["Intake"]["Properties"]
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
@@ -280,25 +333,37 @@ def test_the_intake_reports_failures_one_by_one(functions: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(
-    ("namespace", "metric"),
+    ("namespace", "metric", "number", "periods"),
     [
-        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
-        ("AWS/States", "ExecutionsFailed"),
-        ("AWS/ApiGateway", "5XXError"),
-        ("SeedancePipeline", "JobsUncertain"),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 2, {60, 300}),
+        ("AWS/States", "ExecutionsFailed", 1, {60}),
+        ("AWS/ApiGateway", "5XXError", 1, {60}),
+        ("AWS/Lambda", "Errors", 1, {300}),
+        ("SeedancePipeline", "JobsUncertain", 1, {60}),
+        ("SeedancePipeline", "JobsHeld", 1, {300}),
+        ("SeedancePipeline", "SubmitsPaused", 1, {60}),
     ],
 )
-def test_what_nobody_expected_raises_an_alarm_at_once(resources: dict[str, Any], namespace: str, metric: str) -> None:
-    (alarm,) = (
+def test_what_a_person_must_know_of_raises_an_alarm_at_once(
+    resources: dict[str, Any], namespace: str, metric: str, number: int, periods: set[int]
+) -> None:
+    alarms = [
         alarm
         for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values()
         if (alarm["Namespace"], alarm["MetricName"]) == (namespace, metric)
-    )
-    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
-    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 1)
-    assert alarm["TreatMissingData"] == "notBreaching"
-    assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
-    assert alarm["AlarmDescription"]
+    ]
+    assert len(alarms) == number
+    assert {alarm["Period"] for alarm in alarms} == periods
+    for alarm in alarms:
+        assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+        assert alarm["EvaluationPeriods"] == 1
+        assert alarm["TreatMissingData"] == "notBreaching"
+        assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+        assert alarm["AlarmDescription"]
+
+
+def test_every_alarm_is_one_of_these(resources: dict[str, Any]) -> None:
+    assert len(of_type(resources, "AWS::CloudWatch::Alarm")) == 8
 
 
 def test_metrics_of_alarms_are_counted_somewhere(resources: dict[str, Any], root: Path) -> None:

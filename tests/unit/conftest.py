@@ -18,6 +18,7 @@ from urllib.parse import quote_plus
 import av
 import httpx
 import pytest
+from aws_lambda_powertools import Metrics
 from hypothesis import settings as hypothesis_settings
 from moto import mock_aws
 from pytest_socket import disable_socket, enable_socket
@@ -27,12 +28,14 @@ from seedance.job import Job, State
 from seedance.media import Media
 from seedance.notification import Notifier
 from seedance.provider import Provider
+from seedance.sending import Sending
 from seedance.store import JobStore, _written
 from seedance.workflow import IntakeQueue, Workflow
 
 REGION = "eu-central-1"
 KEY = "SG_0123456789abcdef"
 NOW = 1_763_600_000.0
+HISTORY = "https://history.segmind.example"
 UPLOADS, VIDEOS, TABLE, SECRET = "example-uploads", "example-videos", "jobs-of-tests", "key-of-tests"
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -151,8 +154,10 @@ class World:
     queue: IntakeQueue
     provider: Provider
     downloads: Downloads
+    sending: Sending
     arns: SimpleNamespace
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def called(self, operation: str) -> list[dict[str, Any]]:
         """The parameters of every call of an AWS operation, in order."""
@@ -200,10 +205,8 @@ class World:
         return [json.loads(json.loads(call["Message"])["default"]) for call in self.called("Publish")]
 
     def counted(self) -> dict[str, int]:
-        counts: Counter[str] = Counter()
-        for name, metric in observability._metrics().metric_set.items():
-            counts[name] += int(sum(metric["Value"]))
-        return dict(counts)
+        """The metrics so far, written out already or not."""
+        return dict(self.counts)
 
     def stored(self, key: str) -> bytes:
         return bytes(self.aws["s3"].get_object(Bucket=VIDEOS, Key=key)["Body"].read())
@@ -213,7 +216,9 @@ class World:
 
 
 @pytest.fixture
-def world(clients: dict[str, Any], wire: Wire, template: dict[str, Any], root: Path) -> Iterator[World]:
+def world(
+    *, clients: dict[str, Any], wire: Wire, template: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
     with mock_aws():
         where = {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
         for bucket in (UPLOADS, VIDEOS):
@@ -238,6 +243,9 @@ def world(clients: dict[str, Any], wire: Wire, template: dict[str, Any], root: P
         store = JobStore(TABLE, clients["dynamodb"], clock)
         media = Media(VIDEOS, clients["s3"])
         line = httpx.MockTransport(wire)
+        at = Provider(
+            "https://api.segmind.com", "https://workflows-api.segmind.com", HISTORY, key=lambda: KEY, transport=line
+        )
         made = World(
             aws=clients,
             wire=wire,
@@ -247,16 +255,22 @@ def world(clients: dict[str, Any], wire: Wire, template: dict[str, Any], root: P
             notifier=Notifier(arns.topic, clients["sns"], store, media),
             workflow=Workflow(arns.machine, clients["stepfunctions"]),
             queue=IntakeQueue(arns.queue, clients["sqs"]),
-            provider=Provider(
-                "https://api.segmind.com", "https://workflows-api.segmind.com", lambda: KEY, transport=line
-            ),
+            provider=at,
             downloads=Downloads(frozenset({"images.segmind.com"}), transport=line),
+            sending=Sending(store, at, media, "link", clock=clock),
             arns=arns,
         )
 
         def watch(params: dict[str, Any], model: Any, **_: Any) -> None:
             made.calls.append((model.name, dict(params)))
 
+        add = Metrics.add_metric
+
+        def tally(self: Metrics, name: str, unit: Any, value: float, **options: Any) -> None:
+            made.counts[name] += int(value)
+            add(self, name, unit, value, **options)
+
+        monkeypatch.setattr(Metrics, "add_metric", tally)
         for client in clients.values():
             client.meta.events.register("provide-client-params", watch, unique_id="watch")
         yield made
@@ -275,11 +289,14 @@ def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         "SEGMIND_API_KEY_SECRET": SECRET,
         "SEGMIND_BASE_URL": "https://api.segmind.com",
         "SEGMIND_UPLOAD_URL": "https://workflows-api.segmind.com",
+        "SEGMIND_HISTORY_URL": HISTORY,
         "SEGMIND_MEDIA_HOSTS": "images.segmind.com",
         "IMAGE_DELIVERY": "link",
         "DEFAULT_MODEL": "seedance-1.0-pro-fast",
         "DEFAULT_PROMPT": "The camera moves slowly.",
         "DEFAULT_TRANSPORT": "v2",
+        "DAILY_BUDGET_USD": "0",
+        "RESUBMIT_LOST": "no",
         "TIME_SCALE": "1",
         "STATE_MACHINE": world.arns.machine,
         "INTAKE_QUEUE": world.arns.queue,

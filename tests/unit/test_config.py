@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from seedance import config
-from seedance.config import ApiSettings, Settings, SubmitSettings, read
+from seedance.config import ApiSettings, ReconcileSettings, Settings, SubmitSettings, read
 from seedance.errors import ConfigurationError
 
-KINDS = pytest.mark.parametrize("kind", [Settings, SubmitSettings, ApiSettings])
+KINDS = pytest.mark.parametrize("kind", [Settings, SubmitSettings, ApiSettings, ReconcileSettings])
 
 
 def environment(kind: type[Settings]) -> dict[str, str]:
@@ -56,9 +56,15 @@ def test_time_scale_is_a_number(text: str, scale: float) -> None:
     assert read(Settings, {**environment(Settings), "TIME_SCALE": text}).scale == scale
 
 
+@pytest.mark.parametrize(("text", "budget"), [("0", None), ("0.00", None), ("12.5", 12.5)])
+def test_a_budget_of_zero_is_none(text: str, budget: float | None) -> None:
+    assert read(Settings, {**environment(Settings), "DAILY_BUDGET_USD": text}).budget == budget
+
+
 def test_the_environment_is_read_on_the_first_call_and_not_again(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.settings().job_table == "jobs-of-tests"
     assert config.submit_settings().state_machine == wired.arns.machine
+    assert config.reconcile_settings().resubmit_lost == "no"
     assert config.api_settings().intake_queue == wired.arns.queue
     monkeypatch.setenv("JOB_TABLE", "another")
     assert config.settings().job_table == "jobs-of-tests"

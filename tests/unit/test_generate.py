@@ -1,6 +1,7 @@
 """Generate: v1's one call. The video straight into the bucket, a link for Finalize, or a clear word on the money."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -9,9 +10,10 @@ from seedance.errors import ConfigurationError
 from seedance.generate import Generate
 from seedance.job import Job, State
 from seedance.provider import Provider
-from seedance.submit import MAX_ATTEMPTS
+from seedance.sending import MAX_ATTEMPTS
 
 Make = Callable[..., Job]
+MONEY = 406
 LINK = "https://images.segmind.com/v.mp4"
 POSTED = "POST https://api.segmind.com/v1/seedance-pro"
 HEADERS = {"x-request-id": "req-7", "x-cost": "0.35", "x-generation-time": "61.5", "content-type": "video/mp4"}
@@ -19,7 +21,13 @@ HEADERS = {"x-request-id": "req-7", "x-cost": "0.35", "x-generation-time": "61.5
 
 @pytest.fixture
 def generate(world: Any) -> Generate:
-    return Generate(world.store, world.provider, world.media, "link", clock=world.clock)
+    return Generate(world.store, world.provider, world.media, world.sending)
+
+
+def sending_by(generate: Generate, **changes: Any) -> Generate:
+    """The same use case, with another provider, image delivery or scale."""
+    provider = changes.get("provider", generate.provider)
+    return replace(generate, provider=provider, sending=replace(generate.sending, **changes))
 
 
 @pytest.fixture
@@ -69,8 +77,8 @@ def test_intent_is_on_the_record_before_the_post(*, world: Any, generate: Genera
         return httpx.Response(200, json={"output": LINK})
 
     job()
-    at = Provider("https://api.segmind.com", "", lambda: "key", transport=httpx.MockTransport(look))
-    Generate(**{**vars(generate), "provider": at})("up-1")
+    at = Provider("https://api.segmind.com", "", "", key=lambda: "key", transport=httpx.MockTransport(look))
+    sending_by(generate, provider=at)("up-1")
     assert [(job.state, job.attempts, job.submitted_at) for job in seen] == [("SUBMITTING", 1, world.clock.now)]
 
 
@@ -154,7 +162,7 @@ def test_trouble_before_anything_began_is_waited_out(
     job()
     world.wire.will(answer)
     outcome = generate("up-1")
-    assert (outcome["status"], outcome["wait_seconds"]) == ("POSTPONED", wait)
+    assert (outcome["status"], outcome["wait_seconds"]) == ("POSTPONED", wait + 1)
     assert (world.job().state, world.job().attempts, world.job().submitted_at) == (State.RECEIVED, 1, None)
 
 
@@ -163,17 +171,17 @@ def test_trouble_that_lasts_fails_after_six_attempts(*, world: Any, generate: Ge
     world.wire.will(*(httpx.Response(500) for _ in range(MAX_ATTEMPTS)))
     outcomes = [generate("up-1") for _ in range(MAX_ATTEMPTS)]
     assert [outcome["status"] for outcome in outcomes] == ["POSTPONED"] * (MAX_ATTEMPTS - 1) + ["FAILED"]
-    assert [outcome.get("wait_seconds") for outcome in outcomes] == [15, 30, 60, 120, 240, None]
+    assert [outcome.get("wait_seconds") for outcome in outcomes] == [16, 31, 61, 121, 241, None]
     assert outcomes[-1]["error"]["code"] == "PROVIDER_UNAVAILABLE"
-    assert world.job().state is State.RECEIVED  # Fail must not have to think that something was sent
+    assert world.job().state is State.FAILED
 
 
-@pytest.mark.parametrize(("reset_in", "scale", "wait"), [(None, 1.0, 15), (40, 1.0, 41), (40, 0.5, 81), (-9, 1.0, 1)])
+@pytest.mark.parametrize(("reset_in", "scale", "wait"), [(None, 1.0, 16), (40, 1.0, 41), (40, 0.5, 81), (-9, 1.0, 1)])
 def test_a_rate_limit_is_waited_out_and_costs_no_attempt(
     *, world: Any, generate: Generate, job: Any, rate_limited: Any, reset_in: float | None, scale: float, wait: int
 ) -> None:
     job()
-    limited = Generate(**{**vars(generate), "scale": scale})
+    limited = sending_by(generate, scale=scale)
     for _ in range(MAX_ATTEMPTS + 1):
         world.wire.will(rate_limited(reset_in))
         outcome = limited("up-1")
@@ -182,14 +190,14 @@ def test_a_rate_limit_is_waited_out_and_costs_no_attempt(
         assert (world.job().state, world.job().attempts) == (State.RECEIVED, 0)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 406, 410, 422])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, MONEY, 410, 422])
 def test_a_refusal_fails_with_the_providers_words(*, world: Any, generate: Generate, job: Any, status: int) -> None:
     job()
-    world.wire.will(httpx.Response(status, json={"error": "said the provider"}))
+    world.wire.will(httpx.Response(status, json={"error": "no credits, said the provider"}))
     outcome = generate("up-1")
     assert outcome["status"] == "FAILED"
     assert "said the provider" in outcome["error"]["message"]
-    assert world.job().state is State.RECEIVED
+    assert world.job().state is (State.HELD if status == MONEY else State.FAILED)
 
 
 @pytest.mark.parametrize("state", [State.COPYING, State.COMPLETED])
@@ -214,32 +222,41 @@ def test_a_missing_key_leaves_the_job_as_it_was(*, world: Any, generate: Generat
         raise ConfigurationError("the secret is empty")
 
     before = job()
-    at = Provider("https://api.segmind.com", "", no_key, transport=httpx.MockTransport(world.wire))
+    at = Provider("https://api.segmind.com", "", "", key=no_key, transport=httpx.MockTransport(world.wire))
     with pytest.raises(ConfigurationError):
-        Generate(**{**vars(generate), "provider": at})("up-1")
+        sending_by(generate, provider=at)("up-1")
     assert world.job() == before
 
 
 @pytest.mark.parametrize(
-    ("gone", "answer", "status", "attempts"),
+    ("gone", "answer", "status", "attempts", "state"),
     [
-        (True, None, "FAILED", 0),
-        (False, httpx.Response(500), "POSTPONED", 1),
-        (False, httpx.ReadTimeout(""), "POSTPONED", 1),
-        (False, httpx.Response(413), "FAILED", 0),
+        (True, None, "FAILED", 0, State.REJECTED),
+        (False, httpx.Response(500), "POSTPONED", 1, State.RECEIVED),
+        (False, httpx.ReadTimeout(""), "POSTPONED", 1, State.RECEIVED),
+        (False, httpx.Response(413), "FAILED", 0, State.FAILED),
     ],
     ids=["image gone", "500", "time-out", "413"],
 )
 def test_an_asset_upload_that_fails_is_no_call(
-    *, world: Any, generate: Generate, job: Any, png: bytes, gone: bool, answer: Any, status: str, attempts: int
+    *,
+    world: Any,
+    generate: Generate,
+    job: Any,
+    png: bytes,
+    gone: bool,
+    answer: Any,
+    status: str,
+    attempts: int,
+    state: State,
 ) -> None:
     if not gone:
         world.upload("uploads/shoe.png", png)
         world.wire.will(answer)
     image = {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": None, "content_type": "image/png"}
     job(image=image)
-    assert Generate(**{**vars(generate), "image_delivery": "upload"})("up-1")["status"] == status
-    assert (world.job().state, world.job().attempts) == (State.RECEIVED, attempts)
+    assert sending_by(generate, image_delivery="upload")("up-1")["status"] == status
+    assert (world.job().state, world.job().attempts) == (state, attempts)
     assert POSTED not in world.wire.asked
 
 

@@ -114,10 +114,35 @@ def test_a_missing_secret_keeps_the_message_and_leaves_the_job_received(
     assert world.job(JOB).state is State.RECEIVED
 
 
+def test_reconcile_runs_a_round(*, world: Any, run: Any, put: Any) -> None:
+    put(State.RECEIVED, updated_at=1.0)
+    assert run("reconcile", {"source": "aws.events", "detail-type": "Scheduled Event"}) == {"done": {"enqueued": 1}}
+    assert world.postponed() == [(JOB, 0)]
+
+
+def test_reconcile_answers_questions_about_the_history(*, world: Any, run: Any, put: Any) -> None:
+    put(State.UNCERTAIN, submitted_at=1_763_599_000.0)
+    row = {"request_id": "req-9", "model_status": "PENDING", "request_body": {"image_url": f"https://s3/%22{JOB}%22"}}
+    for _ in range(2):
+        world.wire.will(httpx.Response(200, json={"data": [row]}))
+    ask = {"ask": "history", "model": "seedance-1.0-pro-fast", "since": 1_763_599_000.0, "until": 1_763_600_000.0}
+    assert [(one["job_id"], one["request_id"]) for one in run("reconcile", ask)["rows"]] == [(JOB, "req-9")]
+    assert run("reconcile", {"ask": "adopt", "job_id": JOB, "request_id": "req-9"}) == {"state": "QUEUED"}
+    assert world.job(JOB).request_id == "req-9"
+
+
+@pytest.mark.parametrize("job_id", [JOB, "up-nobody"])
+def test_reconcile_refuses_in_words(*, world: Any, run: Any, put: Any, job_id: str) -> None:
+    before = put(State.COMPLETED)
+    answer = run("reconcile", {"ask": "adopt", "job_id": job_id, "request_id": "req-9"})
+    assert f"{job_id} is not UNCERTAIN or HELD" in answer["error"]
+    assert world.job(JOB) == before
+
+
 def test_poll(*, world: Any, run: Any, event: Event, put: Any) -> None:
     put(State.QUEUED, submitted_at=None)
     world.wire.will(httpx.Response(200, json={"status": "PROCESSING"}))
-    assert run("poll", event("poll")) == {"job_id": JOB, "status": "RUNNING", "wait_seconds": 10}
+    assert run("poll", event("poll")) == {"job_id": JOB, "status": "RUNNING", "error": None, "wait_seconds": 10}
 
 
 def test_generate(*, world: Any, run: Any, event: Event, put: Any, mp4: bytes) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 from seedance import provider as provider_module
+from seedance.answers import ProviderStatus, Standing, output_address
 from seedance.errors import (
     ConfigurationError,
     KeyRejected,
@@ -18,7 +19,7 @@ from seedance.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from seedance.provider import Provider, ProviderStatus, Standing, output_address
+from seedance.provider import Provider
 
 KEY = "SG_0123456789abcdef"
 LINK = "https://images.segmind.com/video.mp4"
@@ -29,7 +30,7 @@ HTML = "<html><body><h1>Bad Gateway</h1></body></html>"
 @pytest.fixture
 def ask(wire: Any) -> Callable[..., Standing | None]:
     """One GET, answered as given."""
-    at = Provider("https://api.segmind.com", "https://unused", lambda: KEY, transport=httpx.MockTransport(wire))
+    at = Provider("https://api.segmind.com", "", "", key=lambda: KEY, transport=httpx.MockTransport(wire))
 
     def get(answer: httpx.Response | Exception) -> Standing | None:
         wire.will(answer)
@@ -246,7 +247,7 @@ def test_a_rate_limit_without_a_time_that_makes_sense(ask: Any, header: str | No
 def test_no_connection_is_kept_for_a_frozen_function_to_wake_up_to(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, Any]] = []
     monkeypatch.setattr(httpx, "Client", lambda **options: made.append(options))
-    Provider("https://a", "https://b", lambda: KEY)
+    Provider("https://a", "https://b", "https://c", key=lambda: KEY)
     assert made[0]["limits"].max_keepalive_connections == 0
     assert made[0]["follow_redirects"] is False
 

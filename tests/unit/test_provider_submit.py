@@ -37,8 +37,9 @@ def provider(wire: Any, forgotten: list[str]) -> Provider:
     return Provider(
         "https://api.segmind.com/",
         "https://workflows-api.segmind.com/",
-        lambda: KEY,
-        lambda: forgotten.append("forgotten"),
+        "https://history.segmind.example/",
+        key=lambda: KEY,
+        forget_key=lambda: forgotten.append("forgotten"),
         transport=httpx.MockTransport(wire),
     )
 
@@ -338,7 +339,11 @@ def test_an_upload_costs_nothing_and_so_is_never_uncertain(
 def test_authenticate_reads_the_key_and_sends_nothing(wire: Any) -> None:
     read: list[str] = []
     Provider(
-        "https://a", "https://b", lambda: read.append("read") or KEY, transport=httpx.MockTransport(wire)
+        "https://a",
+        "https://b",
+        "https://c",
+        key=lambda: read.append("read") or KEY,
+        transport=httpx.MockTransport(wire),
     ).authenticate()
     assert read == ["read"]
     assert wire.requests == []

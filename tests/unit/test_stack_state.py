@@ -35,7 +35,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(processes, "stop", made.stop)
     monkeypatch.setattr(launch, "answers", lambda url: url not in made.silent)
 
-    def nothing_starts(*_: object) -> Stack:
+    def nothing_starts(*_: object, **__: object) -> Stack:
         raise AssertionError("a stack was started")
 
     monkeypatch.setattr(local_stack, "_start", nothing_starts)
@@ -145,7 +145,7 @@ def test_two_ups_do_not_meet(machine: Machine, tmp_path: Path) -> None:
 def test_an_up_that_ends_early_leaves_nothing(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    def breaks_off(home: Path, *_: object) -> Stack:
+    def breaks_off(home: Path, *_: object, **__: object) -> Stack:
         launch.write_json(home / "pids.json", PIDS)
         raise error
 

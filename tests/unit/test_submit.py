@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,7 +12,8 @@ from seedance.errors import ConfigurationError, InProgress
 from seedance.intake import Defaults
 from seedance.job import Job, State, upload_job_id
 from seedance.provider import Provider
-from seedance.submit import MAX_ATTEMPTS, SUBMITTING_SECONDS, Submit
+from seedance.sending import MAX_ATTEMPTS
+from seedance.submit import SUBMITTING_SECONDS, Submit
 
 Make = Callable[..., Job]
 SUBMITTED = "POST https://api.segmind.com/v2/seedance-1.0-pro-fast"
@@ -31,10 +33,16 @@ def submit(world: Any) -> Submit:
         world.notifier,
         world.workflow,
         world.queue,
+        world.sending,
         Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2"),
-        "link",
         clock=world.clock,
     )
+
+
+def sending_by(submit: Submit, **changes: Any) -> Submit:
+    """The same use case, with another provider, image delivery or scale."""
+    provider = changes.get("provider", submit.provider)
+    return replace(submit, provider=provider, sending=replace(submit.sending, **changes))
 
 
 @pytest.fixture
@@ -44,8 +52,9 @@ def take(submit: Submit) -> Callable[[dict[str, Any]], None]:
 
 
 def the_job(world: Any) -> Job:
-    (item,) = world.aws["dynamodb"].scan(TableName="jobs-of-tests")["Items"]
-    return world.job(item["job_id"]["S"])
+    items = world.aws["dynamodb"].scan(TableName="jobs-of-tests")["Items"]
+    (job_id,) = (item["job_id"]["S"] for item in items if "state" in item)
+    return world.job(job_id)
 
 
 def test_an_upload_becomes_a_job_that_is_queued_and_followed(world: Any, take: Any, png: bytes) -> None:
@@ -91,8 +100,8 @@ def test_intent_is_on_the_record_before_the_post(world: Any, submit: Submit, mak
         seen.append(world.job())
         return accepted()
 
-    at = Provider("https://api.segmind.com", "", lambda: "key", transport=httpx.MockTransport(look))
-    Submit(**{**vars(submit), "provider": at}).advance(world.put(make_job()))
+    at = Provider("https://api.segmind.com", "", "", key=lambda: "key", transport=httpx.MockTransport(look))
+    sending_by(submit, provider=at).advance(world.put(make_job()))
     assert [(job.state, job.attempts, job.submitted_at) for job in seen] == [("SUBMITTING", 1, world.clock.now)]
 
 
@@ -249,11 +258,25 @@ def test_a_refusal_fails_the_job_with_the_providers_words(
     assert world.counted() == {"JobsFailed": 1}
 
 
-def test_an_empty_account_is_named_as_such(world: Any, take: Any, make_job: Make) -> None:
-    world.put(make_job())
+def test_an_empty_account_holds_this_job_and_the_next_without_a_call(world: Any, take: Any, make_job: Make) -> None:
+    for job_id in ("up-1", "up-2"):
+        world.put(make_job(job_id=job_id))
     world.wire.will(httpx.Response(406, json={"error": "Not enough credits"}))
-    take({"job_id": "up-1"})
-    assert world.job().error["code"] == "PROVIDER_OUT_OF_CREDITS"
+    for job_id in ("up-1", "up-2"):
+        take({"job_id": job_id})
+        job = world.job(job_id)
+        assert (job.state, job.error["code"], job.reserved_usd) == (State.HELD, "SUBMITS_PAUSED", None)
+        assert "Not enough credits" in job.error["message"]
+    assert world.wire.asked == [SUBMITTED]
+    assert [message["status"] for message in world.notified()] == ["HELD", "HELD"]
+    assert world.counted() == {"SubmitsPaused": 1, "JobsHeld": 2}
+
+
+def test_over_the_days_budget_a_job_is_held_and_told_about(world: Any, submit: Submit, make_job: Make) -> None:
+    sending_by(submit, budget=0.01).advance(world.put(make_job()))
+    assert (world.job().state, world.job().error["code"]) == (State.HELD, "OVER_BUDGET")
+    assert [message["status"] for message in world.notified()] == ["HELD"]
+    assert world.wire.requests == []
 
 
 @pytest.mark.parametrize(
@@ -313,9 +336,9 @@ def test_a_missing_key_leaves_the_job_as_it_was_and_the_message_in_the_queue(
         raise ConfigurationError("the secret is empty")
 
     before = world.put(make_job())
-    at = Provider("https://api.segmind.com", "", no_key, transport=httpx.MockTransport(world.wire))
+    at = Provider("https://api.segmind.com", "", "", key=no_key, transport=httpx.MockTransport(world.wire))
     with pytest.raises(ConfigurationError):
-        Submit(**{**vars(submit), "provider": at}).message('{"job_id": "up-1"}')
+        sending_by(submit, provider=at).message('{"job_id": "up-1"}')
     assert world.job() == before
     assert world.wire.requests == []
 
@@ -336,7 +359,7 @@ def test_an_image_that_is_gone_rejects_only_where_it_has_to_be_read(
     job = world.put(make_job(image=image))
     if delivery == "link":  # the provider finds out; to look first would only make the gap smaller
         world.wire.will(accepted())
-    Submit(**{**vars(submit), "image_delivery": delivery}).advance(job)
+    sending_by(submit, image_delivery=delivery).advance(job)
     assert world.job().state is (State.QUEUED if delivery == "link" else State.REJECTED)
     assert [message["status"] for message in world.notified()] == ([] if delivery == "link" else ["REJECTED"])
 
@@ -347,7 +370,7 @@ def test_by_upload_the_image_goes_to_the_providers_own_store(
     world.upload("uploads/shoe.png", png)
     image = {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": None, "content_type": "image/png"}
     world.wire.will(httpx.Response(200, json={"file_urls": ["https://images.segmind.com/a.png"]}), accepted())
-    Submit(**{**vars(submit), "image_delivery": "upload"}).advance(world.put(make_job(image=image)))
+    sending_by(submit, image_delivery="upload").advance(world.put(make_job(image=image)))
     assert world.wire.asked == ["POST https://workflows-api.segmind.com/upload-asset", SUBMITTED]
     assert world.wire.body()["image_url"] == "https://images.segmind.com/a.png"
 
@@ -367,7 +390,7 @@ def test_an_asset_upload_that_fails_is_no_submit(
     world.upload("uploads/shoe.png", png)
     image = {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": None, "content_type": "image/png"}
     world.wire.will(answer)
-    Submit(**{**vars(submit), "image_delivery": "upload"}).advance(world.put(make_job(image=image, attempts=0)))
+    sending_by(submit, image_delivery="upload").advance(world.put(make_job(image=image, attempts=0)))
     assert (world.job().state, world.job().attempts) == (state, attempts)
     assert bool(world.postponed()) is (state is State.RECEIVED)
 
@@ -393,7 +416,7 @@ def test_a_message_that_makes_no_sense_comes_again_until_it_is_set_aside(submit:
 
 def test_a_postponement_is_counted_in_our_seconds(world: Any, submit: Submit, make_job: Make) -> None:
     world.wire.will(httpx.Response(500))
-    Submit(**{**vars(submit), "scale": 0.1}).advance(world.put(make_job()))
+    sending_by(submit, scale=0.1).advance(world.put(make_job()))
     assert world.postponed() == [("up-1", 2)]
 
 

@@ -28,6 +28,30 @@ def test_a_second_start_changes_nothing(world: Any, make_job: Make) -> None:
     assert [execution["name"] for execution in executions] == ["up-1"]
 
 
+@pytest.mark.parametrize(("executions", "name"), [(0, "up-1"), (1, "up-1-2"), (2, "up-1-3")])
+def test_a_later_execution_has_a_name_of_its_own(world: Any, make_job: Make, executions: int, name: str) -> None:
+    world.workflow.start(make_job(State.QUEUED))
+    world.workflow.start(make_job(State.QUEUED, executions=executions))
+    assert world.called("StartExecution")[-1]["name"] == name
+    assert world.workflow.is_running(make_job(State.QUEUED, executions=executions))
+
+
+@pytest.mark.parametrize("executions", [0, 1])
+def test_an_execution_that_ended_or_never_began_does_not_run(world: Any, make_job: Make, executions: int) -> None:
+    job = make_job(State.QUEUED, executions=executions)
+    assert not world.workflow.is_running(job)
+    world.workflow.start(job)
+    assert world.workflow.is_running(job)
+    arn = world.arns.machine.replace(":stateMachine:", ":execution:") + f":{job.execution_name}"
+    world.aws["stepfunctions"].stop_execution(executionArn=arn)
+    assert not world.workflow.is_running(job)
+
+
+def test_trouble_at_the_look_is_not_taken_for_an_end(world: Any, make_job: Make) -> None:
+    with pytest.raises(ClientError, match="InvalidArn"):
+        Workflow("nonsense", world.aws["stepfunctions"]).is_running(make_job(State.QUEUED))
+
+
 def test_other_trouble_is_not_passed_over(world: Any, make_job: Make) -> None:
     with pytest.raises(ClientError, match="StateMachineDoesNotExist"):
         Workflow(world.arns.machine + "-gone", world.aws["stepfunctions"]).start(make_job(State.QUEUED))

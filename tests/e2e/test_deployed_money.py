@@ -1,0 +1,217 @@
+"""The law of money on the deployed stack: held, lost, stuck and failed jobs are brought on, and the day balances."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployed import SAMPLE, Deployed, until
+from seedance.job import State
+from typer.testing import CliRunner
+
+from cli import money
+from cli.main import app
+from cli.target import Target
+
+pytestmark = pytest.mark.e2e
+
+SMALL = {"resolution": "480p"}
+BEGUN = datetime.now(UTC).date()
+
+
+class Operator:
+    """Whoever runs the stack: the `seedance` command, and the schedule's hand on reconcile."""
+
+    def __init__(self, deployed: Deployed, outputs: Path) -> None:
+        self.deployed = deployed
+        self.target = Target(deployed.stack.outputs, deployed.stack)
+        self._outputs = outputs
+        outputs.write_text(json.dumps(asdict(deployed.stack)))
+
+    def says(self, *command: str, code: int = 0) -> str:
+        """What a command says; it must end with that code."""
+        result = CliRunner().invoke(app, [*command, "--outputs", str(self._outputs)], catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    def reconcile(self) -> None:
+        """A round of reconcile, now instead of in five minutes."""
+        money.ask_reconcile(self.target)
+
+    def reaches(self, job_id: str, *states: State) -> dict[str, Any]:
+        """The job once it is in one of these states, as the API tells of it."""
+
+        def there() -> dict[str, Any] | None:
+            answer = self.deployed.call("GET", f"/videos/{job_id}")
+            return answer.json() if answer.status_code == 200 and answer.json()["state"] in states else None
+
+        return until(there, f"{job_id} in {', '.join(states)}", 30, lambda: self.says("explain", job_id))
+
+    def fault(self, on: str, kind: str, prompt: str, **options: Any) -> None:
+        """Book a fault at the provider for the jobs with that prompt."""
+        wish = {"on": on, "kind": kind, "prompt_contains": prompt, **options}
+        self.deployed.api.post(f"{self.deployed.stack.sandbox_url}/_sandbox/faults", json=wish).raise_for_status()
+
+    def credits(self, usd: float) -> None:
+        """Set the account's balance at the provider."""
+        url = f"{self.deployed.stack.sandbox_url}/_sandbox/config"
+        self.deployed.api.post(url, json={"credits": usd}).raise_for_status()
+
+    def submits(self, prompt: str) -> list[int | str]:
+        """How the provider answered the submits with that prompt."""
+        calls = self.deployed.sandbox("calls")["calls"]
+        return [c["status"] for c in calls if c["method"] == "POST" and (c["body"] or {}).get("prompt") == prompt]
+
+
+@pytest.fixture
+def operator(deployed: Deployed, tmp_path: Path) -> Iterator[Operator]:
+    operator = Operator(deployed, tmp_path / "outputs.json")
+    yield operator
+    operator.target.jobs.resume()
+    operator.credits(1000)
+
+
+def test_a_pause_stops_submits_and_nothing_else(deployed: Deployed, operator: Operator) -> None:
+    under_way = deployed.upload("uploads/under way.png", prompt="under way", **SMALL)
+    operator.reaches(under_way, State.QUEUED, State.PROCESSING)
+    assert "submits are paused" in operator.says("pause", "--reason", "the fair is over")
+    assert "they were paused already" in operator.says("pause")
+    held = {
+        deployed.upload("uploads/held.png", prompt="held upload", **SMALL): "held upload",
+        deployed.order(prompt="held call", parameters=SMALL): "held call",
+        deployed.order(model="seedance-pro", prompt="held v1", parameters=SMALL, transport="v1"): "held v1",
+    }
+    for job_id in held:
+        assert operator.reaches(job_id, State.HELD)["error"]["code"] == "SUBMITS_PAUSED"
+        assert "the fair is over" in deployed.told(job_id, "HELD")["error"]["message"]
+    deployed.completed(under_way)
+    assert [operator.submits(prompt) for prompt in held.values()] == [[], [], []]
+    assert "3 held jobs let go" in operator.says("resume")
+    for job_id, prompt in held.items():
+        deployed.completed(job_id)
+        assert operator.submits(prompt) == [200]
+
+
+def test_without_credits_one_submit_is_refused_and_the_others_wait(deployed: Deployed, operator: Operator) -> None:
+    operator.credits(0)
+    first = deployed.upload("uploads/poor 1.png", prompt="poor 1", **SMALL)
+    operator.reaches(first, State.HELD)
+    second = deployed.upload("uploads/poor 2.png", prompt="poor 2", **SMALL)
+    operator.reaches(second, State.HELD)
+    assert "out of credits" in deployed.told(first, "HELD")["error"]["message"]
+    assert (operator.submits("poor 1"), operator.submits("poor 2")) == ([406], [])
+    operator.credits(1000)
+    operator.says("resume")
+    deployed.completed(first)
+    deployed.completed(second)
+    assert (operator.submits("poor 1"), operator.submits("poor 2")) == ([406, 200], [200])
+
+
+def test_an_uncertain_submit_is_found_in_the_history_and_adopted(deployed: Deployed, operator: Operator) -> None:
+    operator.fault("submit", "504-after-accept", "uncertain upload")
+    operator.fault("submit", "reset-after-accept", "uncertain call")
+    jobs = [
+        deployed.upload("uploads/uncertain.png", prompt="uncertain upload", **SMALL),
+        deployed.order(prompt="uncertain call", parameters=SMALL),
+    ]
+    for job_id in jobs:
+        operator.reaches(job_id, State.UNCERTAIN)
+    assert "UNCERTAIN" in operator.says("ledger", code=1)
+    operator.reconcile()
+    for job_id in jobs:
+        deployed.completed(job_id)
+    assert [len(operator.submits(prompt)) for prompt in ("uncertain upload", "uncertain call")] == [1, 1]
+
+
+def test_a_submit_that_never_arrived_is_for_a_person_to_decide(deployed: Deployed, operator: Operator) -> None:
+    operator.fault("submit", "reset-before-accept", "lost", times=2)
+    again, given_up = (deployed.upload(f"uploads/lost {n}.png", prompt=f"lost {n}", **SMALL) for n in (1, 2))
+    for job_id in (again, given_up):
+        operator.reaches(job_id, State.UNCERTAIN)
+        deployed.back_in_time(job_id, State.UNCERTAIN, 900)
+    operator.reconcile()
+    for job_id in (again, given_up):
+        assert operator.reaches(job_id, State.HELD)["error"]["code"] == "SUBMIT_LOST"
+        assert f"`seedance resolve {job_id}`" in deployed.told(job_id, "HELD")["error"]["message"]
+    assert "has no request nonsense" in operator.says("resolve", again, "--adopt", "nonsense", code=1)
+    assert "`seedance resolve` decides" in operator.says("retry", again, code=1)
+    assert "will be billed" in operator.says("resolve", again, "--resubmit")
+    assert "FAILED" in operator.says("resolve", given_up, "--give-up")
+    deployed.completed(again)
+    assert deployed.told(given_up, "FAILED")["error"]["code"] == "GIVEN_UP"
+    assert len(operator.submits("lost 2")) == 1
+
+
+def test_a_job_whose_execution_died_gets_another(deployed: Deployed, operator: Operator) -> None:
+    job_id = deployed.upload("uploads/orphan.png", model="seedance-pro", prompt="orphan", **SMALL)
+    operator.reaches(job_id, State.QUEUED)
+    execution = f"{deployed.output('StateMachineArn').replace(':stateMachine:', ':execution:')}:{job_id}"
+    deployed.client("stepfunctions").stop_execution(executionArn=execution)
+    job = operator.reaches(job_id, State.QUEUED, State.PROCESSING)
+    deployed.back_in_time(job_id, State(job["state"]), 600)
+    operator.reconcile()
+    deployed.completed(job_id)
+    story = operator.says("explain", job_id)
+    assert "workflow 1  aborted" in story
+    assert "workflow 2  succeeded" in story
+    assert len(operator.submits("orphan")) == 1
+
+
+def test_a_dead_letter_is_put_back_and_buys_nothing_twice(deployed: Deployed, operator: Operator) -> None:
+    done = deployed.upload("uploads/done.png", prompt="done", **SMALL)
+    deployed.completed(done)
+    # Not under uploads/: no event but the one that died.
+    key = "died/dead.png"
+    dead = deployed.job_of(key, deployed.put(key, SAMPLE.read_bytes(), {"prompt": "dead", **SMALL}))
+    version = deployed.client("s3").head_object(Bucket=deployed.output("UploadBucketName"), Key=key)["VersionId"]
+    for letter in (deployed.event(key, version), {"job_id": done}):
+        deployed.client("sqs").send_message(
+            QueueUrl=deployed.output("DeadLetterQueueUrl"), MessageBody=json.dumps(letter)
+        )
+    assert "2 messages put back" in operator.says("redrive")
+    assert "0 messages put back" in operator.says("redrive")
+    deployed.completed(dead)
+    assert deployed.completed(done)
+    assert (operator.submits("dead"), operator.submits("done")) == ([200], [200])
+
+
+def test_a_copy_that_failed_is_tried_again_for_nothing(deployed: Deployed, operator: Operator) -> None:
+    operator.fault("media", "html", "no copy", times=2)
+    job_id = deployed.upload("uploads/no copy.png", prompt="no copy", **SMALL)
+    job = operator.reaches(job_id, State.FAILED)
+    assert job["error"]["code"] == "RESULT_NOT_A_VIDEO"
+    deployed.told(job_id, "FAILED")
+    assert "nothing is paid" in operator.says("retry", job_id)
+    deployed.completed(job_id)
+    assert operator.submits("no copy") == [200]
+    assert "only a FAILED or EXPIRED job" in operator.says("retry", job_id, code=1)
+
+
+def test_a_new_submit_of_a_failed_job_needs_a_word_about_money(deployed: Deployed, operator: Operator) -> None:
+    operator.fault("job", "fail", "bad luck")
+    job_id = deployed.upload("uploads/bad luck.png", prompt="bad luck", **SMALL)
+    operator.reaches(job_id, State.FAILED)
+    assert "costs about $0.12: say --pay" in operator.says("retry", job_id, code=1)
+    assert operator.submits("bad luck") == [200]
+
+
+def test_the_day_balances(deployed: Deployed, operator: Operator) -> None:
+    until(lambda: deployed.unfinished() == [], "the end of all jobs", seen=deployed.unfinished)
+    for day in _days():
+        said = operator.says("ledger", "--date", day.isoformat())
+        assert [line.split() for line in said.splitlines()[-3:]] == [
+            ["duplicates", "0"],
+            ["orphans", "0"],
+            ["unreconciled", "0"],
+        ]
+    booked = [money.ledger(operator.target, day) for day in _days()]
+    assert sum(day.day.settled for day in booked) == pytest.approx(deployed.sandbox("summary")["billed_usd"])
+    assert sum(day.charged_usd for day in booked) == pytest.approx(deployed.sandbox("summary")["billed_usd"])
+
+
+def _days() -> set[date]:
+    """The days of this run, which may meet midnight."""
+    return {BEGUN, datetime.now(UTC).date()}

@@ -1,0 +1,261 @@
+"""What falls between two steps, on real sockets: each is found by a round of reconcile, and nothing is bought twice."""
+
+from collections.abc import Callable
+
+import pytest
+from pipeline import Change, Pipeline, app
+from seedance.job import State
+from seedance.notification import Notifier
+from seedance.provider import Provider
+from seedance.sending import Hold
+from seedance.store import JobStore, jobs
+from seedance.workflow import IntakeQueue, Workflow
+
+from local.sandbox.inprocess import KEY
+
+Crash = Callable[..., None]
+FAST = {"resolution": "480p"}
+LOST = 1000
+"""Seconds after which a submit that is not in the history counts as never arrived."""
+
+
+def finish(pipeline: Pipeline, job_id: str) -> None:
+    """Deliver what waits and follow the latest execution."""
+    pipeline.run(job_id)
+
+
+@pytest.mark.parametrize("fault", ["reset-after-accept", "504-after-accept", "malformed-json", "no-request-id"])
+def test_a_lost_submit_that_arrived_is_adopted(pipeline: Pipeline, fault: str) -> None:
+    pipeline.sandbox.fault("submit", fault)
+    job_id = pipeline.upload(**FAST)
+    assert pipeline.run(job_id).state is State.UNCERTAIN
+    assert pipeline.reconcile() == {"resolved": 1}
+    assert pipeline.job(job_id).state is State.QUEUED
+    assert pipeline.reconcile() == {}
+    finish(pipeline, job_id)
+    pipeline.check(job_id, State.COMPLETED)
+
+
+def test_a_lost_submit_that_is_done_by_now_is_copied_at_once(pipeline: Pipeline) -> None:
+    pipeline.sandbox.fault("submit", "reset-after-accept")
+    job_id = pipeline.order(prompt="a shoe", parameters={"seed": 7})
+    pipeline.run(job_id)
+    pipeline.pass_time(4000)
+    assert pipeline.reconcile() == {"resolved": 1}
+    assert pipeline.job(job_id).state is State.COPYING
+    finish(pipeline, job_id)
+    pipeline.check(job_id, State.COMPLETED)
+
+
+@pytest.mark.parametrize("fault", ["reset-before-accept", "http-504"])
+@pytest.mark.parametrize("again", ["no", "yes"])
+def test_a_lost_submit_that_never_arrived_is_a_persons_or_sent_once_more(
+    pipeline: Pipeline, set_up: Change, fault: str, again: str
+) -> None:
+    set_up(resubmit_lost=again)
+    pipeline.sandbox.fault("submit", fault)
+    job_id = pipeline.upload(**FAST)
+    pipeline.run(job_id)
+    assert pipeline.reconcile() == {}  # the history may lag
+    assert pipeline.job(job_id).state is State.UNCERTAIN
+    pipeline.pass_time(LOST)
+    assert pipeline.reconcile() == {"resolved": 1}
+    if again == "no":
+        assert (pipeline.job(job_id).error or {})["code"] == Hold.LOST
+        pipeline.check(job_id, State.HELD, accepted=0, says="never to have arrived")
+    else:
+        finish(pipeline, job_id)
+        pipeline.check(job_id, State.COMPLETED)
+
+
+def test_a_submit_that_is_lost_twice_is_a_persons(pipeline: Pipeline, set_up: Change) -> None:
+    set_up(resubmit_lost="yes")
+    pipeline.sandbox.fault("submit", "http-504", times=2)
+    job_id = pipeline.upload(**FAST)
+    for _ in range(2):
+        pipeline.run(job_id)
+        pipeline.pass_time(LOST)
+        assert pipeline.reconcile() == {"resolved": 1}
+    pipeline.check(job_id, State.HELD, accepted=0)
+    pipeline.pass_time(LOST)
+    assert pipeline.reconcile() == {}
+
+
+def test_a_history_in_trouble_is_asked_in_the_next_round(pipeline: Pipeline) -> None:
+    pipeline.sandbox.fault("submit", "reset-after-accept")
+    job_id = pipeline.upload(**FAST)
+    pipeline.run(job_id)
+    pipeline.pass_time(LOST)
+    pipeline.sandbox.fault("history", "http-500")
+    assert pipeline.reconcile() == {}
+    assert pipeline.job(job_id).state is State.UNCERTAIN
+    assert pipeline.reconcile() == {"resolved": 1}
+    finish(pipeline, job_id)
+    pipeline.check(job_id, State.COMPLETED)
+
+
+def test_two_lost_submits_with_one_seed_and_prompt_keep_their_own_videos(pipeline: Pipeline) -> None:
+    # The one never arrived; the other did, and differs in nothing but its image.
+    pipeline.sandbox.fault("submit", "reset-before-accept")
+    lost = pipeline.upload("uploads/1.png", seed="7", prompt="a shoe", **FAST)
+    pipeline.run(lost)
+    pipeline.sandbox.fault("submit", "reset-after-accept")
+    arrived = pipeline.upload("uploads/2.png", seed="7", prompt="a shoe", **FAST)
+    pipeline.run(arrived)
+    assert pipeline.reconcile() == {"resolved": 1}
+    assert (pipeline.job(lost).state, pipeline.job(arrived).state) == (State.UNCERTAIN, State.QUEUED)
+
+
+def test_a_v1_call_that_broke_is_adopted_when_the_history_has_its_end(pipeline: Pipeline) -> None:
+    pipeline.sandbox.configure(time_scale=0.001)
+    pipeline.sandbox.fault("v1", "reset-after-accept")
+    job_id = pipeline.upload(model="seedance-pro", transport="v1", **FAST)
+    pipeline.run(job_id)
+    assert pipeline.job(job_id).state is State.UNCERTAIN
+    (accepted,) = pipeline.sandbox.state.jobs
+    pipeline.sandbox.finished(accepted)
+    assert pipeline.reconcile() == {"resolved": 1}
+    assert pipeline.job(job_id).state is State.COPYING
+    pipeline.drive(job_id)
+    assert pipeline.job(job_id).state is State.COMPLETED
+    assert pipeline.sandbox.summary()["accepted"] == 1
+
+
+def test_a_job_whose_workflow_was_never_started_gets_one(pipeline: Pipeline, crash: Crash) -> None:
+    crash(Workflow, "start", after=False)
+    job_id = pipeline.upload(**FAST)
+    assert pipeline.deliver() == 1
+    pipeline.client("sqs").purge_queue(QueueUrl=pipeline.queue)  # the message is lost too
+    assert pipeline.reconcile() == {}
+    pipeline.pass_time(700)
+    assert pipeline.reconcile() == {"restarted": 1}
+    assert pipeline.reconcile() == {}
+    finish(pipeline, job_id)
+    pipeline.check(job_id, State.COMPLETED)
+
+
+def test_a_submit_that_died_with_its_message_is_uncertain_and_found(pipeline: Pipeline, crash: Crash) -> None:
+    crash(Provider, "submit", after=True)
+    job_id = pipeline.upload(**FAST)
+    assert pipeline.deliver() == 1
+    pipeline.client("sqs").purge_queue(QueueUrl=pipeline.queue)
+    assert pipeline.reconcile() == {}
+    pipeline.pass_time(80)
+    assert pipeline.reconcile() == {"uncertain": 1, "resolved": 1}
+    finish(pipeline, job_id)
+    pipeline.check(job_id, State.COMPLETED)
+
+
+def test_a_copy_that_was_impossible_is_made_when_it_is_possible_again(pipeline: Pipeline) -> None:
+    pipeline.sandbox.fault("media", "media-404", times=0)
+    job_id = pipeline.upload(**FAST)
+    pipeline.run(job_id)
+    pipeline.check(job_id, State.COPYING)
+    pipeline.pass_time(700)
+    assert pipeline.reconcile() == {"restarted": 1}
+    pipeline.drive(job_id)
+    pipeline.pass_time(700)
+    assert pipeline.reconcile() == {}  # an hour between two tries
+    pipeline.sandbox.control.delete("/_sandbox/faults").raise_for_status()
+    pipeline.pass_time(3600)
+    assert pipeline.reconcile() == {"restarted": 1}
+    pipeline.drive(job_id)
+    pipeline.check(job_id, State.COMPLETED)
+
+
+def test_a_copy_that_stays_impossible_fails_after_seven_days(pipeline: Pipeline) -> None:
+    pipeline.sandbox.fault("media", "media-404", times=0)
+    job_id = pipeline.upload(**FAST)
+    pipeline.run(job_id)
+    pipeline.pass_time(7 * 24 * 3600 + 60)
+    assert pipeline.reconcile() == {"restarted": 1}
+    pipeline.check(job_id, State.FAILED, says="could not be copied while the provider kept it")
+    assert jobs().day(_day(pipeline)).settled == pipeline.sandbox.summary()["billed_usd"]
+
+
+def _day(pipeline: Pipeline) -> str:
+    items = pipeline.client("dynamodb").scan(TableName="jobs")["Items"]
+    (day,) = (item["job_id"]["S"] for item in items if item["job_id"]["S"].startswith("day#"))
+    return str(day).removeprefix("day#")
+
+
+def test_a_message_that_got_lost_is_sent_again(pipeline: Pipeline, crash: Crash) -> None:
+    crash(IntakeQueue, "send", after=False)
+    with pytest.raises(RuntimeError, match="killed"):
+        pipeline.call("POST", "/videos", {"prompt": "a shoe", "parameters": {"resolution": "480p"}})
+    (listed,) = jobs().newest(State.RECEIVED)
+    assert pipeline.reconcile() == {}
+    pipeline.pass_time(1900)
+    assert pipeline.reconcile() == {"enqueued": 1}
+    assert pipeline.reconcile() == {}
+    finish(pipeline, listed.job_id)
+    pipeline.check(listed.job_id, State.COMPLETED)
+
+
+def test_an_end_that_nobody_was_told_of_is_told(pipeline: Pipeline, crash: Crash) -> None:
+    crash(Notifier, "notify", after=False)
+    pipeline.sandbox.fault("submit", "http-400")
+    job_id = pipeline.upload(**FAST)
+    assert pipeline.deliver() == 1
+    pipeline.client("sqs").purge_queue(QueueUrl=pipeline.queue)
+    assert pipeline.notifications() == []
+    pipeline.pass_time(700)
+    assert pipeline.reconcile() == {"notified": 1}
+    assert pipeline.reconcile() == {}
+    pipeline.check(job_id, State.FAILED, accepted=0)
+
+
+# the day's budget -----------------------------------------------------------------------------------------
+
+
+def test_above_the_budget_jobs_are_held_until_the_next_day(pipeline: Pipeline, set_up: Change) -> None:
+    first = pipeline.upload("uploads/1.png", prompt="1", **FAST)
+    reserved = pipeline.run(first) and jobs().day(_day(pipeline)).reserved
+    set_up(daily_budget_usd=str(pipeline.sandbox.summary()["billed_usd"] + reserved / 2))
+    second = pipeline.upload("uploads/2.png", prompt="2", **FAST)
+    assert pipeline.run(second).state is State.HELD
+    assert [told["status"] for told in pipeline.notifications()] == ["COMPLETED", "HELD"]
+    assert pipeline.reconcile() == {}
+    pipeline.pass_time(24 * 3600)
+    assert pipeline.reconcile() == {"released": 1}
+    set_up(daily_budget_usd="0")
+    finish(pipeline, second)
+    assert pipeline.job(second).state is State.COMPLETED
+    assert [told["status"] for told in pipeline.notifications()] == ["COMPLETED", "HELD", "COMPLETED"]
+
+
+def test_what_was_reserved_is_settled_with_what_was_billed(pipeline: Pipeline) -> None:
+    job_id = pipeline.upload(**FAST)
+    pipeline.run(job_id)
+    day = jobs().day(_day(pipeline))
+    assert day.settled == day.committed == pipeline.sandbox.summary()["billed_usd"]
+    assert day.reserved > 0
+    assert day.released == 0
+    assert pipeline.job(job_id).reserved_usd is None
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_at_the_reservation_books_both_or_neither(pipeline: Pipeline, crash: Crash, *, after: bool) -> None:
+    crash(JobStore, "move", lambda _job, target, **_: target is State.SUBMITTING, after=after)
+    job_id = pipeline.upload(**FAST)
+    assert pipeline.deliver() == 1
+    job = pipeline.job(job_id)
+    items = pipeline.client("dynamodb").scan(TableName="jobs")["Items"]
+    booked = [item for item in items if item["job_id"]["S"].startswith("day#")]
+    assert (job.state is State.SUBMITTING) is after
+    assert bool(booked) is (job.reserved_usd is not None) is after
+
+
+# what a person's commands ask -------------------------------------------------------------------------------
+
+
+def test_the_key_of_the_provider_is_never_in_an_answer(pipeline: Pipeline) -> None:
+    job_id = pipeline.upload(**FAST)
+    job = pipeline.run(job_id)
+    ask = {"ask": "history", "model": job.model, "since": job.created_at, "until": job.created_at + 60}
+    answer = app("reconcile").handler(ask, None)
+    (row,) = answer["rows"]
+    assert (row["job_id"], row["request_id"], row["status"]) == (job_id, job.request_id, "COMPLETED")
+    assert row["cost_usd"] == job.cost_usd
+    assert "body" not in row
+    assert KEY not in str(answer)

@@ -1,0 +1,301 @@
+"""The money commands: a day's balance with each kind of trouble provoked, and what may be tried again, and paid."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from seedance.catalogue import MODELS
+from seedance.job import Job, State
+from seedance.sending import Hold
+from seedance.store import Day, Entry
+
+from cli import money
+from cli.target import CommandError, Target
+
+Make = Callable[..., Job]
+DAY = "2026-11-20"
+LINK = "https://images.segmind.com/v.mp4"
+
+
+@pytest.fixture
+def asked() -> list[dict[str, Any]]:
+    """What the reconcile function was asked."""
+    return []
+
+
+@pytest.fixture
+def answers() -> dict[str, Any]:
+    """What it answers."""
+    return {"rows": []}
+
+
+@pytest.fixture
+def target(world: Any, monkeypatch: pytest.MonkeyPatch, asked: Any, answers: Any) -> Target:
+    """A stack on AWS that is moto; its reconcile function answers as told."""
+    dead = world.aws["sqs"].create_queue(QueueName="dead")["QueueUrl"]
+    made = Target(
+        {"SubmitQueueUrl": world.arns.queue, "StateMachineArn": world.arns.machine, "DeadLetterQueueUrl": dead}
+    )
+    monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
+    made.__dict__["jobs"] = world.store
+
+    def ask(_: Target, **event: Any) -> dict[str, Any]:
+        asked.append(event)
+        return answers
+
+    monkeypatch.setattr(money, "ask_reconcile", ask)
+    return made
+
+
+# the balance ------------------------------------------------------------------------------------------------
+
+
+def row(request_id: str = "req-1", job_id: str | None = "up-1", status: str = "COMPLETED", usd: Any = 0.3) -> Any:
+    return {"request_id": request_id, "job_id": job_id, "status": status, "cost_usd": usd, "created_at": 0.0}
+
+
+@pytest.fixture
+def done(make_job: Make) -> Job:
+    """A job that was made and settled."""
+    return make_job(State.COMPLETED, cost_usd=0.3)
+
+
+SETTLED = Day(DAY, reserved=0.25, settled=0.3, committed=0.3)
+
+
+def test_a_day_that_balances_has_three_zeros(done: Job) -> None:
+    balance = money.balance(SETTLED, [done], [row()])
+    assert (balance.duplicates, balance.orphans, balance.unreconciled) == ([], [], [])
+    assert balance.balanced
+    assert (balance.charged_usd, balance.requests) == (0.3, 1)
+
+
+def test_an_empty_day_balances() -> None:
+    assert money.balance(Day(DAY), [], []).balanced
+
+
+def test_a_job_that_bought_two_videos_is_a_duplicate(done: Job) -> None:
+    balance = money.balance(SETTLED, [done], [row(), row("req-2")])
+    assert balance.duplicates == ["job up-1 bought 2 videos"]
+    assert balance.orphans == ["request req-2 (COMPLETED)"]
+    assert not balance.balanced
+
+
+def test_a_second_try_after_a_failure_is_none(done: Job) -> None:
+    assert money.balance(SETTLED, [done], [row(), row("req-0", status="FAILED", usd=None)]).duplicates == []
+
+
+def test_a_request_that_two_jobs_have_is_a_duplicate(done: Job) -> None:
+    balance = money.balance(SETTLED, [done, replace(done, job_id="up-2")], [row()])
+    assert balance.duplicates == ["request req-1 belongs to 2 jobs"]
+    assert not balance.balanced
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "PENDING"])
+def test_a_request_that_no_job_has_is_an_orphan(done: Job, status: str) -> None:
+    balance = money.balance(SETTLED, [done], [row(), row("req-9", None, status)])
+    assert balance.orphans == [f"request req-9 ({status})"]
+    assert not balance.balanced
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_job_of_the_day_that_is_under_way_is_unreconciled(make_job: Make, state: State) -> None:
+    job = make_job(state, reserved_usd=0.2, reserved_day=DAY, request_id=None)
+    under_way = state in ("SUBMITTING", "QUEUED", "PROCESSING", "COPYING", "UNCERTAIN")
+    balance = money.balance(Day(DAY, reserved=0.2, committed=0.2), [job], [])
+    assert balance.unreconciled == ([f"job up-1 is {state.value}"] if under_way else [])
+
+
+def test_a_job_that_another_day_pays_for_is_that_days(make_job: Make) -> None:
+    assert money.balance(Day(DAY), [make_job(State.QUEUED, reserved_usd=0.2, reserved_day="2026-11-19")], []).balanced
+
+
+@pytest.mark.parametrize(("committed", "stray"), [(0.3, None), (0.304, None), (0.5, "$0.20"), (0.1, "$-0.20")])
+def test_money_that_no_job_holds_is_unreconciled(done: Job, committed: float, stray: str | None) -> None:
+    balance = money.balance(Day(DAY, reserved=0.5, settled=0.3, committed=committed), [done], [row()])
+    assert balance.unreconciled == ([f"{stray} is reserved by no job"] if stray else [])
+
+
+@pytest.mark.parametrize(("settled", "balanced"), [(0.3, True), (0.304, True), (0.35, False), (None, False)])
+def test_a_price_that_differs_is_unreconciled(done: Job, settled: float | None, balanced: bool) -> None:
+    balance = money.balance(SETTLED, [replace(done, cost_usd=settled)], [row()])
+    assert balance.balanced is balanced
+    assert all("the provider took $0.30" in line for line in balance.unreconciled)
+
+
+def test_a_ledger_asks_for_every_model_and_the_days_rows_alone(
+    world: Any, target: Target, make_job: Make, asked: Any, answers: Any
+) -> None:
+    noon = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+    job = world.put(make_job(reserved_usd=None, updated_at=noon))
+    job = world.store.move(job, State.SUBMITTING, entry=Entry(DAY, reserved=0.2), reserved_usd=0.2, reserved_day=DAY)
+    job = world.store.close(world.store.move(job, State.QUEUED, request_id="req-1"), State.FAILED, cost_usd=0.3)
+    world.put(replace(job, updated_at=noon))
+    answers["rows"] = [
+        {**row(), "created_at": noon},
+        {**row("req-before"), "created_at": noon - 43_201},
+        {**row("req-after"), "created_at": noon + 43_200},
+    ]
+    balance = money.ledger(target, date(2026, 11, 20))
+    assert balance.balanced, balance
+    assert (balance.requests, balance.day.settled) == (1, 0.3)  # once, though every model's answer has it
+    assert sorted(event["model"] for event in asked) == sorted(MODELS)
+
+
+# retry ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
+@pytest.mark.parametrize("pay", [False, True])
+def test_a_known_result_is_copied_again_and_nothing_is_paid(
+    *, world: Any, target: Target, make_job: Make, state: State, pay: bool
+) -> None:
+    job = world.put(make_job(state, result_url=LINK, notified_at=1.0, error={"code": "X", "message": "m"}))
+    assert "nothing is paid" in money.retry(target, job, pay)
+    after = world.job()
+    assert (after.state, after.executions, after.error, after.notified_at) == (State.COPYING, 1, None, None)
+    assert [call["name"] for call in world.called("StartExecution")] == ["up-1-2"]
+    assert world.postponed() == []
+
+
+def test_a_copy_that_is_under_way_is_not_started_again(world: Any, target: Target, make_job: Make) -> None:
+    job = world.put(make_job(State.COPYING))
+    world.workflow.start(job)
+    with pytest.raises(CommandError, match="being copied right now"):
+        money.retry(target, job, pay=True)
+    assert world.job() == job
+
+
+def test_a_copy_that_stands_still_is_started_again(world: Any, target: Target, make_job: Make) -> None:
+    assert "nothing is paid" in money.retry(target, world.put(make_job(State.COPYING)), pay=False)
+    assert (world.job().state, world.job().executions) == (State.COPYING, 1)
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
+def test_without_a_result_only_pay_buys_anew(*, world: Any, target: Target, make_job: Make, state: State) -> None:
+    job = world.put(make_job(state, request_id="req-1", attempts=6, notified_at=1.0, cost_usd=0.3, gone_polls=2))
+    with pytest.raises(CommandError, match="--pay"):
+        money.retry(target, job, pay=False)
+    assert world.job() == job
+    assert "billed" in money.retry(target, job, pay=True)
+    after = world.job()
+    assert (after.state, after.request_id, after.attempts, after.notified_at) == (State.RECEIVED, None, 0, None)
+    # What was settled for the first video is not settled once more with the second.
+    assert (after.cost_usd, after.gone_polls, after.executions) == (None, 0, 1)
+    assert world.postponed() == [("up-1", 0)]
+
+
+@pytest.mark.parametrize("state", [s for s in State if s not in (State.FAILED, State.EXPIRED, State.COPYING)])
+def test_nothing_else_can_be_tried_again(world: Any, target: Target, make_job: Make, state: State) -> None:
+    job = world.put(make_job(state))
+    with pytest.raises(CommandError, match=f"is {state.value}"):
+        money.retry(target, job, pay=True)
+    assert world.job() == job
+    assert (world.executions(), world.postponed()) == ([], [])
+
+
+# resolve ----------------------------------------------------------------------------------------------------
+
+LOST = {"code": Hold.LOST.value, "message": "m"}
+IN_DOUBT = pytest.mark.parametrize("state", [State.UNCERTAIN, State.HELD])
+
+
+@pytest.mark.parametrize(
+    "decision", [(None, False, False), ("r", True, False), ("r", False, True), (None, True, True), ("r", True, True)]
+)
+def test_one_decision_must_be_made(world: Any, target: Target, make_job: Make, decision: Any) -> None:
+    adopt, resubmit, give_up = decision
+    job = world.put(make_job(State.UNCERTAIN))
+    with pytest.raises(CommandError, match="say one of"):
+        money.resolve(target, job, adopt, resubmit=resubmit, give_up=give_up)
+    assert world.job() == job
+
+
+@pytest.mark.parametrize("decision", [("r", False, False), (None, True, False), (None, False, True)])
+@pytest.mark.parametrize("state", [state for state in State if state is not State.UNCERTAIN])
+@pytest.mark.parametrize("code", [Hold.BUDGET, Hold.PAUSED])
+def test_where_nothing_is_in_doubt_nothing_is_decided(
+    *, world: Any, target: Target, make_job: Make, asked: Any, state: State, code: Hold, decision: Any
+) -> None:
+    adopt, resubmit, give_up = decision
+    job = world.put(make_job(state, error={"code": code.value, "message": "m"}))
+    with pytest.raises(CommandError, match="nothing to decide"):
+        money.resolve(target, job, adopt, resubmit=resubmit, give_up=give_up)
+    assert world.job() == job
+    assert asked == []
+
+
+@IN_DOUBT
+def test_adopting_is_left_to_the_function_that_has_the_key(
+    *, world: Any, target: Target, make_job: Make, asked: Any, answers: Any, state: State
+) -> None:
+    job = world.put(make_job(state, error=LOST))
+    answers["state"] = "QUEUED"
+    assert "QUEUED" in money.resolve(target, job, "req-9", resubmit=False, give_up=False)
+    assert asked == [{"ask": "adopt", "job_id": "up-1", "request_id": "req-9"}]
+
+
+@IN_DOUBT
+def test_a_lost_submit_is_sent_again_by_a_persons_word(
+    *, world: Any, target: Target, make_job: Make, state: State
+) -> None:
+    job = world.put(make_job(state, error=LOST, notified_at=1.0, submitted_at=5.0, attempts=1))
+    assert "billed" in money.resolve(target, job, None, resubmit=True, give_up=False)
+    after = world.job()
+    assert (after.state, after.error, after.submitted_at, after.executions) == (State.RECEIVED, None, None, 1)
+    assert world.postponed() == [("up-1", 0)]
+
+
+@IN_DOUBT
+def test_a_job_that_is_given_up_fails_and_lets_its_money_go(
+    *, world: Any, target: Target, make_job: Make, state: State
+) -> None:
+    job = world.put(make_job(state, error=LOST, notified_at=1.0, reserved_usd=0.2, reserved_day=DAY))
+    money.resolve(target, job, None, resubmit=False, give_up=True)
+    after = world.job()
+    assert (after.state, after.error["code"], after.notified_at) == (State.FAILED, "GIVEN_UP", None)
+    assert world.store.day(DAY).released == 0.2
+    assert world.postponed() == [("up-1", 0)]  # submit notifies
+
+
+# stop and go ------------------------------------------------------------------------------------------------
+
+
+def held(world: Any, make_job: Make) -> None:
+    for number, code in enumerate([Hold.BUDGET, Hold.PAUSED, Hold.PAUSED, Hold.LOST]):
+        world.put(
+            make_job(State.HELD, job_id=f"up-{number}", error={"code": code.value, "message": "m"}, notified_at=1)
+        )
+
+
+def test_resume_lets_go_of_what_the_pause_held_and_of_nothing_else(world: Any, target: Target, make_job: Make) -> None:
+    held(world, make_job)
+    world.store.pause("x")
+    assert money.resume(target) == 2
+    assert world.store.paused() is None
+    assert sorted(job for job, _ in world.postponed()) == ["up-1", "up-2"]
+    assert {job.job_id for job in world.store.oldest(State.HELD)} == {"up-0", "up-3"}
+    assert world.job("up-1").notified_at is None
+
+
+def test_release_lets_go_of_what_the_budget_held(world: Any, target: Target, make_job: Make) -> None:
+    held(world, make_job)
+    assert money.release(target, Hold.BUDGET) == 1
+    assert world.job("up-0").state is State.RECEIVED
+
+
+def test_dead_letters_go_back_where_they_came_from(world: Any, target: Target) -> None:
+    sqs, dead = world.aws["sqs"], target.output("DeadLetterQueueUrl")
+    bodies = [json.dumps({"job_id": f"up-{number}"}) for number in range(12)]
+    for body in bodies:
+        sqs.send_message(QueueUrl=dead, MessageBody=body)
+    world.calls.clear()
+    assert money.redrive(target) == 12
+    assert sorted(call["MessageBody"] for call in world.called("SendMessage")) == sorted(bodies)
+    assert {call["QueueUrl"] for call in world.called("SendMessage")} == {world.arns.queue}
+    numbers = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["All"])["Attributes"]
+    assert (numbers["ApproximateNumberOfMessages"], numbers["ApproximateNumberOfMessagesNotVisible"]) == ("0", "0")
+    assert money.redrive(target) == 0

@@ -1,0 +1,169 @@
+"""The request history: every page, every shape that it may have, and what an odd row costs: itself."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from seedance.answers import HistoryRow
+from seedance.errors import (
+    KeyRejected,
+    OutOfCredits,
+    ProviderError,
+    RateLimited,
+    Refused,
+    Unavailable,
+    UnexpectedAnswer,
+)
+from seedance.provider import HISTORY_PAGE, Provider
+
+LINK = "https://images.segmind.com/v.mp4"
+SINCE, UNTIL = 1_763_596_799.0, 1_763_600_000.0  # 2025-11-19T23:59:59Z to the 20th
+
+
+@pytest.fixture
+def provider(wire: Any) -> Provider:
+    return Provider(
+        "https://a", "https://b", "https://history.example/", key=lambda: "SG_k", transport=httpx.MockTransport(wire)
+    )
+
+
+def rows(provider: Provider) -> list[HistoryRow]:
+    return list(provider.history("seedance-pro", SINCE, UNTIL))
+
+
+def row(number: int = 1, **fields: Any) -> dict[str, Any]:
+    return {"request_id": f"req-{number}", "model_status": "COMPLETED", **fields}
+
+
+def test_a_row_is_read_whole(provider: Provider, wire: Any) -> None:
+    said = row(
+        request_body={"prompt": "a shoe", "seed": 7},
+        generation_url=LINK,
+        credits_deduction=0.25,
+        created_at="2025-11-20T00:00:00Z",
+        error=None,
+        latency_ms=5,
+    )
+    wire.will(httpx.Response(200, json={"data": [said], "total": 1}))
+    body = {"prompt": "a shoe", "seed": 7}
+    assert rows(provider) == [HistoryRow("req-1", "COMPLETED", body, LINK, None, 0.25, 1_763_596_800.0)]
+    asked = urlsplit(str(wire.requests[0].url))
+    assert f"{asked.scheme}://{asked.netloc}{asked.path}" == "https://history.example/inference-request/request-history"
+    assert parse_qs(asked.query) == {
+        "page": ["1"],
+        "per_page": ["100"],
+        "from_date": ["2025-11-19"],
+        "to_date": ["2025-11-20"],
+        "model_name": ["seedance-pro"],
+    }
+    assert wire.requests[0].headers["x-api-key"] == "SG_k"
+
+
+@pytest.mark.parametrize("total", [0, 1, 99, 100, 101, 250])
+def test_all_pages_are_read_and_no_more(provider: Provider, wire: Any, total: int) -> None:
+    all_rows = [row(number) for number in range(total)]
+    pages = [all_rows[start : start + HISTORY_PAGE] for start in range(0, total + 1, HISTORY_PAGE)]
+    wire.will(*(httpx.Response(200, json={"data": page}) for page in pages))
+    assert [one.request_id for one in rows(provider)] == [f"req-{number}" for number in range(total)]
+    assert [parse_qs(request.url.query.decode())["page"] for request in wire.requests] == [
+        [str(number + 1)] for number in range(len(pages))
+    ]
+
+
+def test_whoever_has_found_his_row_asks_for_no_further_page(provider: Provider, wire: Any) -> None:
+    wire.will(httpx.Response(200, json=[row(number) for number in range(HISTORY_PAGE)]))
+    assert next(provider.history("seedance-pro", SINCE, UNTIL)).request_id == "req-0"
+
+
+@pytest.mark.parametrize("shape", ["data", "results", "items", "requests", None])
+def test_rows_are_found_in_every_likely_place(provider: Provider, wire: Any, shape: str | None) -> None:
+    wire.will(httpx.Response(200, json={shape: [row()], "page": 1} if shape else [row()]))
+    assert [one.request_id for one in rows(provider)] == ["req-1"]
+
+
+@pytest.mark.parametrize("odd", [None, "x", 5, [], {}, {"request_id": None}, {"request_id": 5}, {"model_status": "X"}])
+def test_a_row_without_an_id_is_passed_over(provider: Provider, wire: Any, odd: Any) -> None:
+    wire.will(httpx.Response(200, json={"data": [odd, row()]}))
+    assert [one.request_id for one in rows(provider)] == ["req-1"]
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "read"),
+    [
+        ({"model_status": "completed"}, "status", "COMPLETED"),
+        ({"model_status": "Pending"}, "status", "PENDING"),
+        ({"request_body": json.dumps({"seed": 7})}, "body", {"seed": 7}),
+        ({"request_body": "{"}, "body", {}),
+        ({"request_body": "[1]"}, "body", {}),
+        ({"request_body": None}, "body", {}),
+        ({"request_body": 5}, "body", {}),
+        ({"generation_url": None}, "url", None),
+        ({"generation_url": ""}, "url", None),
+        ({"generation_url": [LINK]}, "url", LINK),
+        ({"credits_deduction": "much"}, "cost_usd", None),
+        ({"credits_deduction": None}, "cost_usd", None),
+        ({"credits_deduction": 0}, "cost_usd", 0),
+        ({"error": "out of steam"}, "error", "out of steam"),
+        ({"error": None}, "error", None),
+        ({"created_at": "2025-11-20T00:00:00"}, "created_at", 1_763_596_800.0),  # UTC where it does not say
+        ({"created_at": "2025-11-20T01:00:00+01:00"}, "created_at", 1_763_596_800.0),
+        ({"model_created": "2025-11-20T00:00:00Z"}, "created_at", 1_763_596_800.0),
+        ({"created_at": "yesterday"}, "created_at", None),
+        ({"created_at": 5}, "created_at", None),
+        ({}, "created_at", None),
+    ],
+)
+def test_each_field_is_read_or_left_out(provider: Provider, wire: Any, said: Any, field: str, read: Any) -> None:
+    wire.will(httpx.Response(200, json={"data": [{**row(), **said}]}))
+    (one,) = rows(provider)
+    assert getattr(one, field) == read
+
+
+@pytest.mark.parametrize("answer", [{}, {"data": None}, {"data": {}}, {"rows": []}, 5, "x", None])
+def test_an_answer_without_rows_is_not_taken_for_none(provider: Provider, wire: Any, answer: Any) -> None:
+    wire.will(httpx.Response(200, content=json.dumps(answer)))
+    with pytest.raises(UnexpectedAnswer):
+        rows(provider)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (httpx.Response(500), Unavailable),
+        (httpx.Response(503), Unavailable),
+        (httpx.Response(429), RateLimited),
+        (httpx.Response(403), Refused),
+        (httpx.Response(406, json={"error": "Not enough credits"}), OutOfCredits),
+        (httpx.Response(200, text="<html>"), UnexpectedAnswer),
+        (httpx.ConnectError("no"), Unavailable),
+        (httpx.ReadTimeout(""), Unavailable),
+    ],
+    ids=["500", "503", "429", "403", "406", "html", "refused", "time-out"],
+)
+def test_trouble_is_an_error_of_the_provider(
+    provider: Provider, wire: Any, answer: Any, kind: type[ProviderError]
+) -> None:
+    wire.will(answer)
+    with pytest.raises(ProviderError) as raised:
+        rows(provider)
+    assert type(raised.value) is kind
+
+
+def test_trouble_on_a_later_page_is_not_taken_for_the_end(provider: Provider, wire: Any) -> None:
+    wire.will(httpx.Response(200, json=[row(number) for number in range(HISTORY_PAGE)]), httpx.Response(500))
+    with pytest.raises(Unavailable):
+        rows(provider)
+
+
+def test_a_rejected_key_is_read_anew(wire: Any) -> None:
+    forgotten: list[bool] = []
+    at = Provider(
+        "", "", "https://h", key=lambda: "SG_k", forget_key=lambda: forgotten.append(True),
+        transport=httpx.MockTransport(wire),
+    )  # fmt: skip
+    wire.will(httpx.Response(401))
+    with pytest.raises(KeyRejected):
+        rows(at)
+    assert forgotten

@@ -1,0 +1,403 @@
+"""Reconcile: what fell between two steps is brought on, each thing once, and nothing is bought by itself."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from seedance import catalogue
+from seedance import reconcile as module
+from seedance.errors import Conflict, InvalidRequest, ProviderError
+from seedance.job import Job, State
+from seedance.reconcile import GENERATING_SECONDS, LOST_SECONDS, Reconcile
+
+Make = Callable[..., Job]
+ID = "up-0123456789abcdef0123456789abcdef"
+OTHER = "up-fedcba9876543210fedcba9876543210"
+LINK = "https://images.segmind.com/v.mp4"
+IMAGE = {"bucket": "example-uploads", "key": "uploads/a.png", "version_id": "v", "content_type": "image/png"}
+LOST = {"code": "SUBMIT_UNCERTAIN", "message": "the line broke"}
+
+
+@pytest.fixture
+def reconcile(world: Any) -> Reconcile:
+    return Reconcile(
+        world.store, world.provider, world.notifier, world.workflow, world.queue, scale=1.0, clock=world.clock
+    )
+
+
+@pytest.fixture
+def put(world: Any, make_job: Make) -> Callable[..., Job]:
+    """A job that has stood still for ``idle`` seconds."""
+
+    def make(state: State, idle: float = 0, **changes: Any) -> Job:
+        then = world.clock.now - idle
+        values = {"job_id": ID, "updated_at": then, "entered": {state.value: then}, "created_at": then - 10}
+        return world.put(make_job(state, **{**values, **changes}))
+
+    return make
+
+
+@pytest.fixture
+def uncertain(world: Any, put: Any) -> Callable[..., Job]:
+    def make(idle: float = 60, **changes: Any) -> Job:
+        values = {"submitted_at": world.clock.now - idle, "error": LOST, "image": IMAGE, "request_id": None}
+        return put(State.UNCERTAIN, idle, **{**values, **changes})
+
+    return make
+
+
+def iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat()
+
+
+def row(world: Any, request_id: str = "req-9", names: str | None = ID, **fields: Any) -> dict[str, Any]:
+    """A row of the history; its image link names a job, or there is none."""
+    body = {"image_url": f"https://s3/a.png?disposition=inline%3B%20filename%3D%22{names}%22"} if names else {}
+    made = {"request_id": request_id, "model_status": "PENDING", "request_body": body}
+    return {**made, "created_at": iso(world.clock.now - 55), **fields}
+
+
+def history(*rows: dict[str, Any]) -> httpx.Response:
+    return httpx.Response(200, json={"data": list(rows)})
+
+
+def test_a_quiet_table_asks_nobody(world: Any, reconcile: Reconcile) -> None:
+    assert reconcile() == {}
+    assert world.wire.requests == []
+
+
+# each row of the table in docs/architecture.md ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("transport", "idle", "given_up"),
+    [("v2", 74, False), ("v2", 76, True), ("v1", 76, False), ("v1", GENERATING_SECONDS + 1, True)],
+)
+def test_a_submit_that_nobody_is_at_any_more_is_uncertain(
+    *, world: Any, reconcile: Reconcile, put: Any, transport: str, idle: float, given_up: bool
+) -> None:
+    put(State.SUBMITTING, idle, transport=transport, submitted_at=world.clock.now - idle)
+    if given_up:
+        world.wire.will(history())  # the same round looks for it
+    assert reconcile().get("uncertain", 0) == int(given_up)
+    assert world.job(ID).state is (State.UNCERTAIN if given_up else State.SUBMITTING)
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING, State.COPYING])
+@pytest.mark.parametrize(("idle", "restarted"), [(599, False), (601, True)])
+def test_a_job_without_an_execution_gets_one(
+    *, world: Any, reconcile: Reconcile, put: Any, state: State, idle: float, restarted: bool
+) -> None:
+    put(state, idle)
+    assert reconcile() == ({"restarted": 1} if restarted else {})
+    assert [call["name"] for call in world.called("StartExecution")] == ([f"{ID}-2"] if restarted else [])
+    assert world.job(ID).executions == int(restarted)
+    assert reconcile() == {}
+
+
+def test_a_job_whose_execution_runs_is_left_to_it(world: Any, reconcile: Reconcile, put: Any) -> None:
+    world.workflow.start(put(State.QUEUED, 5000))
+    before = world.job(ID)
+    assert reconcile() == {}
+    assert world.job(ID) == before
+
+
+@pytest.mark.parametrize(("idle", "restarted"), [(3599, False), (3601, True)])
+def test_a_copy_is_tried_again_every_hour(
+    *, world: Any, reconcile: Reconcile, put: Any, idle: float, restarted: bool
+) -> None:
+    put(State.COPYING, idle, executions=1)
+    assert reconcile() == ({"restarted": 1} if restarted else {})
+    assert world.job(ID).executions == 1 + restarted
+
+
+@pytest.mark.parametrize("cost", [None, 0.3])
+def test_a_copy_that_is_too_old_fails_and_its_price_is_settled(
+    *, world: Any, reconcile: Reconcile, put: Any, cost: float | None
+) -> None:
+    week = 7 * 24 * 3600
+    put(State.COPYING, 700, created_at=world.clock.now - week - 1, cost_usd=cost, reserved_usd=0.2, reserved_day="d")
+    reconcile()
+    assert (world.job(ID).state, world.job(ID).error["code"]) == (State.FAILED, "RESULT_GONE")
+    assert [message["status"] for message in world.notified()] == ["FAILED"]
+    assert (world.store.day("d").settled, world.store.day("d").released) == ((0, 0.2) if cost is None else (0.3, 0))
+    assert world.executions() == []
+
+
+@pytest.mark.parametrize(("idle", "enqueued"), [(1799, False), (1801, True)])
+def test_a_message_that_got_lost_is_sent_again_once_in_a_while(
+    *, world: Any, reconcile: Reconcile, put: Any, idle: float, enqueued: bool
+) -> None:
+    put(State.RECEIVED, idle)
+    assert reconcile() == ({"enqueued": 1} if enqueued else {})
+    assert reconcile() == {}
+    assert world.postponed() == ([(ID, 0)] if enqueued else [])
+
+
+NOON = 1_763_640_000.0  # 2025-11-20T12:00Z
+
+
+@pytest.mark.parametrize(
+    ("code", "hours", "released"),
+    [
+        ("OVER_BUDGET", 11.9, False),
+        ("OVER_BUDGET", 12.1, True),
+        ("OVER_BUDGET", 72, True),
+        ("SUBMITS_PAUSED", 72, False),
+        ("SUBMITS_PAUSED", 0.1, False),
+        ("SUBMIT_LOST", 72, False),
+    ],
+)
+def test_only_yesterdays_budget_lets_go_by_itself(
+    *, world: Any, reconcile: Reconcile, put: Any, code: str, hours: float, released: bool
+) -> None:
+    world.clock.now = NOON
+    world.store.pause("no credits")
+    put(State.HELD, error={"code": code, "message": "m"}, notified_at=NOON)
+    world.clock.now += hours * 3600
+    assert reconcile() == ({"released": 1} if released else {})
+    job = world.job(ID)
+    assert (job.state, job.notified_at) == ((State.RECEIVED, None) if released else (State.HELD, NOON))
+    assert world.postponed() == ([(ID, 0)] if released else [])
+    assert world.wire.requests == []
+
+
+def test_a_job_that_a_pause_held_after_its_end_is_let_go(world: Any, reconcile: Reconcile, put: Any) -> None:
+    put(State.HELD, error={"code": "SUBMITS_PAUSED", "message": "m"}, notified_at=1.0)
+    assert reconcile() == {"released": 1}
+    assert (world.job(ID).state, world.postponed()) == (State.RECEIVED, [(ID, 0)])
+
+
+@pytest.mark.parametrize(("transport", "executions"), [("v2", 0), ("v1", 1)])
+def test_a_v1_job_that_is_let_go_gets_an_execution_of_its_own(
+    *, world: Any, put: Any, transport: str, executions: int
+) -> None:
+    module.release(world.store, world.queue, put(State.HELD, transport=transport))
+    assert world.job(ID).executions == executions
+
+
+@pytest.mark.parametrize("state", [*(state for state in State if state.terminal), State.HELD])
+@pytest.mark.parametrize(
+    ("idle", "told", "again"), [(599, None, False), (601, None, True), (601, 1.0, False), (86_401, None, False)]
+)
+def test_an_end_that_nobody_was_told_of_is_told_once(
+    *, world: Any, reconcile: Reconcile, put: Any, state: State, idle: float, told: float | None, again: bool
+) -> None:
+    put(state, idle, notified_at=told, error={"code": "SUBMIT_LOST", "message": "m"})
+    assert reconcile() == ({"notified": 1} if again else {})
+    assert reconcile() == {}
+    assert [message["status"] for message in world.notified()] == ([state.value] if again else [])
+
+
+# adoption -----------------------------------------------------------------------------------------------------
+
+
+def test_a_request_that_runs_is_adopted_and_followed(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+    uncertain()
+    world.wire.will(history(row(world)))
+    assert reconcile() == {"resolved": 1}
+    job = world.job(ID)
+    assert (job.state, job.request_id, job.error, job.executions) == (State.QUEUED, "req-9", None, 1)
+    assert [call["name"] for call in world.called("StartExecution")] == [f"{ID}-2"]
+
+
+@pytest.mark.parametrize("transport", ["v1", "v2"])
+def test_a_request_that_is_done_is_copied(*, world: Any, reconcile: Reconcile, uncertain: Any, transport: str) -> None:
+    uncertain(transport=transport)
+    world.wire.will(history(row(world, model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)))
+    assert reconcile() == {"resolved": 1}
+    job = world.job(ID)
+    assert (job.state, job.result_url, job.cost_usd, job.request_id) == (State.COPYING, LINK, 0.3, "req-9")
+
+
+def test_a_v1_request_that_runs_is_waited_for(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+    before = uncertain(transport="v1")
+    world.wire.will(history(row(world)))
+    assert reconcile() == {}
+    assert world.job(ID) == before
+
+
+def test_a_request_that_failed_ends_the_job(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+    uncertain(reserved_usd=0.2, reserved_day="d")
+    world.wire.will(history(row(world, model_status="FAILED", error="out of steam")))
+    assert reconcile() == {"resolved": 1}
+    assert world.job(ID).state is State.FAILED
+    assert "out of steam" in world.job(ID).error["message"]
+    assert [message["status"] for message in world.notified()] == ["FAILED"]
+    assert world.store.day("d").released == 0.2
+
+
+def test_a_seed_and_a_prompt_recognise_a_job_without_a_link(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+    job = uncertain(image=None)
+    body = catalogue.payload(catalogue.find(job.model), job.parameters, job_id=ID, image_link=None)
+    world.wire.will(history(row(world, names=None, request_body={**body, "fps": 24})))
+    assert reconcile() == {"resolved": 1}
+    assert world.job(ID).request_id == "req-9"
+
+
+def foreign(world: Any) -> dict[str, dict[str, Any]]:
+    """Rows that are not the job's, though much of them is."""
+    job = world.job(ID)
+    body = catalogue.payload(catalogue.find(job.model), job.parameters, job_id=ID, image_link=None)
+    link = row(world, names=OTHER)["request_body"]
+    return {
+        "another seed": row(world, names=None, request_body={**body, "seed": body["seed"] + 1}),
+        "another prompt": row(world, names=None, request_body={**body, "prompt": "a boot turns"}),
+        "no seed": row(world, names=None, request_body={k: v for k, v in body.items() if k != "seed"}),
+        "no body": row(world, names=None, request_body=None),
+        "a body that is no JSON": row(world, names=None, request_body="{"),
+        "another job's link": row(world, names=None, request_body={**body, **link}),
+        "too early": row(world, created_at=iso(world.clock.now - 60 - 121)),
+        "owned": row(world, "req-owned"),
+        "without an id": row(world, None),
+    }
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("another seed", "another prompt", "no seed", "no body", "a body that is no JSON", "another job's link"),
+        *("too early", "owned", "without an id"),
+    ],
+)
+def test_a_request_that_is_not_the_jobs_is_not_adopted(
+    *, world: Any, reconcile: Reconcile, uncertain: Any, put: Any, kind: str
+) -> None:
+    put(State.COMPLETED, job_id=OTHER, request_id="req-owned", notified_at=1.0)
+    before = uncertain()
+    world.wire.will(history(foreign(world)[kind]))
+    assert reconcile() == {}
+    assert world.job(ID) == before
+
+
+def test_a_request_within_the_skew_of_clocks_or_without_a_time_counts(
+    world: Any, reconcile: Reconcile, uncertain: Any
+) -> None:
+    for created_at in (iso(world.clock.now - 60 - 119), None):
+        uncertain()
+        world.wire.will(history(row(world, created_at=created_at)))
+        assert reconcile() == {"resolved": 1}
+
+
+def test_several_requests_are_a_persons(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+    uncertain()
+    world.wire.will(history(row(world, "req-8"), row(world, "req-9")))
+    assert reconcile() == {"resolved": 1}
+    job = world.job(ID)
+    assert (job.state, job.error["code"], job.request_id) == (State.HELD, "SUBMIT_LOST", None)
+    assert "req-8, req-9" in job.error["message"]
+    assert f"seedance resolve {ID}" in job.error["message"]
+    assert [message["status"] for message in world.notified()] == ["HELD"]
+    assert world.counted() == {"JobsHeld": 1}
+
+
+@pytest.mark.parametrize(
+    ("idle", "allowed", "resubmitted", "state"),
+    [
+        (LOST_SECONDS - 1, True, False, State.UNCERTAIN),
+        (LOST_SECONDS + 1, False, False, State.HELD),
+        (LOST_SECONDS + 1, True, False, State.RECEIVED),
+        (LOST_SECONDS + 1, True, True, State.HELD),  # once
+    ],
+)
+def test_what_the_history_does_not_show_is_held_or_sent_once_more(
+    *, world: Any, reconcile: Reconcile, uncertain: Any, idle: float, allowed: bool, resubmitted: bool, state: State
+) -> None:
+    uncertain(idle, resubmitted=resubmitted)
+    world.wire.will(history())
+    replace(reconcile, resubmit_lost=allowed)()
+    job = world.job(ID)
+    assert job.state is state
+    assert job.resubmitted is (resubmitted or state is State.RECEIVED)
+    assert world.postponed() == ([(ID, 0)] if state is State.RECEIVED else [])
+    assert len(world.notified()) == int(state is State.HELD)
+
+
+def test_a_shorter_clock_shortens_the_patience(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+    uncertain(LOST_SECONDS / 10 + 1)
+    world.wire.will(history())
+    replace(reconcile, scale=0.1)()
+    assert world.job(ID).state is State.HELD
+
+
+@pytest.mark.parametrize("trouble", [httpx.Response(500), httpx.Response(401), httpx.ReadTimeout("")], ids=str)
+def test_a_history_out_of_reach_decides_nothing_and_keeps_no_other_job_waiting(
+    *, world: Any, reconcile: Reconcile, uncertain: Any, put: Any, trouble: Any
+) -> None:
+    before = uncertain(5000)
+    put(State.RECEIVED, 2000, job_id=OTHER)
+    world.wire.will(trouble)
+    assert replace(reconcile, resubmit_lost=True)() == {"enqueued": 1}
+    assert world.job(ID) == before
+    assert world.counted() == {"ReconcileFailures": 1}
+
+
+def test_who_moved_the_job_on_meanwhile_is_not_overruled(
+    world: Any, reconcile: Reconcile, put: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(State.SUBMITTING, 100)
+    moved = put(State.SUBMITTING, 100)
+
+    def stale(job_id: str) -> Job:
+        world.put(replace(moved, state=State.QUEUED, request_id="req-1"))
+        return moved
+
+    monkeypatch.setattr(world.store, "get", stale)
+    assert reconcile() == {}
+    monkeypatch.undo()
+    assert world.job(ID).state is State.QUEUED
+
+
+# what a person's commands ask -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [State.UNCERTAIN, State.HELD])
+def test_a_person_adopts_a_request(world: Any, reconcile: Reconcile, uncertain: Any, state: State) -> None:
+    world.put(replace(uncertain(), state=state, notified_at=1.0))
+    world.wire.will(history(row(world, "req-1", names=None), row(world, "req-9", names=None)))
+    assert reconcile.adopt_request(ID, "req-9") == "QUEUED"
+    assert (world.job(ID).request_id, world.job(ID).notified_at) == ("req-9", None)
+
+
+def test_a_request_that_failed_is_told_even_when_the_hold_was(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+    world.put(replace(uncertain(), state=State.HELD, notified_at=1.0))
+    world.wire.will(history(row(world, model_status="FAILED", error="out of steam")))
+    assert reconcile.adopt_request(ID, "req-9") == "FAILED"
+    assert [message["status"] for message in world.notified()] == ["FAILED"]
+
+
+@pytest.mark.parametrize("state", [s for s in State if s not in (State.UNCERTAIN, State.HELD)])
+def test_only_a_job_in_doubt_adopts(world: Any, reconcile: Reconcile, put: Any, state: State) -> None:
+    put(state)
+    with pytest.raises(InvalidRequest, match="not UNCERTAIN or HELD"):
+        reconcile.adopt_request(ID, "req-9")
+
+
+def test_a_request_that_is_not_there_or_has_no_end_or_another_owner_is_refused(
+    world: Any, reconcile: Reconcile, uncertain: Any, put: Any
+) -> None:
+    with pytest.raises(InvalidRequest, match="not UNCERTAIN or HELD"):
+        reconcile.adopt_request("up-nobody", "req-9")
+    before = uncertain(transport="v1")
+    world.wire.will(history(), history(row(world)))
+    with pytest.raises(InvalidRequest, match="has no request req-9"):
+        reconcile.adopt_request(ID, "req-9")
+    with pytest.raises(InvalidRequest, match="no end yet"):
+        reconcile.adopt_request(ID, "req-9")
+    put(State.COMPLETED, job_id=OTHER, request_id="req-9")
+    with pytest.raises(Conflict, match=OTHER):
+        reconcile.adopt_request(ID, "req-9")
+    assert world.job(ID) == before
+
+
+def test_the_history_for_eyes_names_jobs_and_hides_what_was_sent(world: Any, reconcile: Reconcile) -> None:
+    world.wire.will(history(row(world), row(world, "req-1", names=None)))
+    rows = reconcile.history("seedance-pro", world.clock.now - 10, world.clock.now)
+    assert [(one["job_id"], one["request_id"]) for one in rows] == [(ID, "req-9"), (None, "req-1")]
+    assert all("body" not in one for one in rows)
+    world.wire.will(httpx.Response(500))
+    with pytest.raises(ProviderError):
+        reconcile.history("seedance-pro", 0, 1)

@@ -1,0 +1,201 @@
+"""Sending: what is decided before the call that costs money, and what its errors mean for the job."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from seedance import catalogue, money
+from seedance.errors import (
+    Conflict,
+    KeyRejected,
+    OutOfCredits,
+    ProviderError,
+    RateLimited,
+    Refused,
+    SubmitUncertain,
+    Unavailable,
+    UnexpectedAnswer,
+)
+from seedance.job import Job, State
+from seedance.sending import MAX_ATTEMPTS, Hold, Next, Sending, Verdict
+
+Make = Callable[..., Job]
+IMAGE = {"bucket": "example-uploads", "key": "uploads/gone.png", "version_id": "v", "content_type": "image/png"}
+
+
+@pytest.fixture
+def sending(world: Any) -> Sending:
+    return world.sending
+
+
+def estimate(job: Job) -> float:
+    return money.estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
+
+
+# before the call ------------------------------------------------------------------------------------------------
+
+
+def test_intent_and_reservation_are_written_before_the_body_is_given(
+    world: Any, sending: Sending, make_job: Make
+) -> None:
+    begun = sending.begin(world.put(make_job(error={"code": "OLD", "message": "m"})))
+    assert isinstance(begun, tuple)
+    job, body = begun
+    today = money.day_of(world.clock.now)
+    assert job == world.job()
+    assert (job.state, job.attempts, job.submitted_at, job.error) == (State.SUBMITTING, 1, world.clock.now, None)
+    assert (job.reserved_usd, job.reserved_day) == (estimate(job), today)
+    assert world.store.day(today).committed == estimate(job)
+    assert body == {**job.parameters, "seed": body["seed"]}
+    assert world.wire.requests == []
+
+
+def test_a_second_attempt_keeps_the_first_ones_reservation_and_day(
+    world: Any, sending: Sending, make_job: Make
+) -> None:
+    job = world.put(make_job(reserved_usd=0.2, reserved_day="2020-01-01", attempts=1))
+    begun = replace(sending, budget=0.01).begin(job)
+    assert isinstance(begun, tuple)
+    assert (begun[0].reserved_usd, begun[0].reserved_day, begun[0].attempts) == (0.2, "2020-01-01", 2)
+    assert world.called("TransactWriteItems") == []
+
+
+def test_while_submits_are_paused_nothing_is_touched(world: Any, sending: Sending, make_job: Make) -> None:
+    before = world.put(make_job(image=IMAGE))
+    world.store.pause("a person stopped them")
+    verdict = replace(sending, image_delivery="upload").begin(before)
+    assert isinstance(verdict, Verdict)
+    assert (verdict.next, verdict.code) == (Next.HELD, Hold.PAUSED)
+    assert "a person stopped them" in verdict.message
+    assert world.job() == before
+
+
+@pytest.mark.parametrize(
+    ("jobs", "share", "held"), [(0, 1.0, False), (0, 0.99, True), (1, 2.0, False), (1, 1.99, True)]
+)
+def test_the_budget_holds_what_does_not_fit(
+    *, world: Any, sending: Sending, make_job: Make, jobs: int, share: float, held: bool
+) -> None:
+    limited = replace(sending, budget=round(estimate(make_job()) * share, 4))
+    for number in range(jobs):
+        assert isinstance(limited.begin(world.put(make_job(job_id=f"up-before-{number}"))), tuple)
+    before = world.put(make_job())
+    begun = limited.begin(before)
+    assert isinstance(begun, Verdict) is held
+    if isinstance(begun, Verdict):
+        assert (begun.next, begun.code) == (Next.HELD, Hold.BUDGET)
+        assert begun.message[0].isupper()
+        assert begun.message.endswith(".")
+        assert world.job() == before
+
+
+def test_a_new_day_has_a_budget_of_its_own(world: Any, sending: Sending, make_job: Make) -> None:
+    limited = replace(sending, budget=estimate(make_job()))
+    assert isinstance(limited.begin(world.put(make_job())), tuple)
+    assert isinstance(limited.begin(world.put(make_job(job_id="up-2"))), Verdict)
+    world.clock.now += 86_400
+    assert isinstance(limited.begin(world.job("up-2")), tuple)
+
+
+def test_an_image_that_is_gone_rejects_before_anything_is_reserved(
+    world: Any, sending: Sending, make_job: Make
+) -> None:
+    verdict = replace(sending, image_delivery="upload").begin(world.put(make_job(image=IMAGE)))
+    assert isinstance(verdict, Verdict)
+    assert (verdict.next, verdict.state) == (Next.END, State.REJECTED)
+    assert world.store.day(money.day_of(world.clock.now)).reserved == 0
+
+
+def test_whoever_was_faster_has_the_job(world: Any, sending: Sending, make_job: Make) -> None:
+    stale = world.put(make_job())
+    sending.begin(stale)
+    with pytest.raises(Conflict):
+        sending.begin(stale)
+    assert world.store.day(money.day_of(world.clock.now)).reserved == estimate(stale)
+
+
+# after it -------------------------------------------------------------------------------------------------------
+
+ERRORS: list[tuple[ProviderError, int, Next, float]] = [
+    (SubmitUncertain("x"), 1, Next.UNCERTAIN, 0),
+    (SubmitUncertain("x"), MAX_ATTEMPTS, Next.UNCERTAIN, 0),
+    (OutOfCredits("x"), 1, Next.HELD, 0),
+    (OutOfCredits("x"), MAX_ATTEMPTS, Next.HELD, 0),
+    (KeyRejected("x"), 1, Next.END, 0),
+    (Refused("x"), 1, Next.END, 0),
+    (UnexpectedAnswer("x"), 1, Next.END, 0),
+    (Unavailable("x"), 1, Next.LATER, 15),
+    (Unavailable("x"), 3, Next.LATER, 60),
+    (Unavailable("x"), MAX_ATTEMPTS - 1, Next.LATER, 240),
+    (Unavailable("x"), MAX_ATTEMPTS, Next.END, 0),
+    (RateLimited("x", retry_after=None), 1, Next.LATER, 15),
+    (RateLimited("x", retry_after=40.0), 1, Next.LATER, 40),
+    (RateLimited("x", retry_after=0.0), 1, Next.LATER, 0),
+    (RateLimited("x", retry_after=40.0), MAX_ATTEMPTS + 3, Next.LATER, 40),
+]
+
+
+@pytest.mark.parametrize(("error", "attempts", "following", "wait"), ERRORS)
+def test_what_follows_from_an_error(
+    *, world: Any, sending: Sending, make_job: Make, error: ProviderError, attempts: int, following: Next, wait: float
+) -> None:
+    verdict = sending.judge(world.put(make_job(State.SUBMITTING, attempts=attempts)), error)
+    assert (verdict.next, verdict.wait) == (following, wait)
+    assert verdict.code == (Hold.PAUSED if isinstance(error, OutOfCredits) else error.code)
+    assert (world.store.paused() is not None) is isinstance(error, OutOfCredits)
+
+
+def test_the_alarm_for_an_empty_account_rings_once(world: Any, sending: Sending, make_job: Make) -> None:
+    for _ in range(3):
+        sending.judge(world.put(make_job(State.SUBMITTING)), OutOfCredits("x"))
+    assert world.counted() == {"SubmitsPaused": 1}
+
+
+def test_our_own_waits_are_scaled_and_the_providers_are_not(world: Any, sending: Sending, make_job: Make) -> None:
+    faster, job = replace(sending, scale=0.1), world.put(make_job(State.SUBMITTING, attempts=1))
+    assert faster.judge(job, Unavailable("x")).wait == 1.5
+    assert faster.judge(job, RateLimited("x", retry_after=40.0)).wait == 40
+
+
+# The state before, the verdict; the state after, the attempts, what is still reserved.
+LIMITED = RateLimited.code
+SETTLED = [
+    (State.RECEIVED, Verdict(Next.LATER, "X", "m"), State.RECEIVED, 3, 0.2),
+    (State.RECEIVED, Verdict(Next.LATER, LIMITED, "m"), State.RECEIVED, 2, 0.2),
+    (State.SUBMITTING, Verdict(Next.LATER, "X", "m"), State.RECEIVED, 2, 0.2),
+    (State.SUBMITTING, Verdict(Next.LATER, LIMITED, "m"), State.RECEIVED, 1, 0.2),
+    (State.SUBMITTING, Verdict(Next.UNCERTAIN, "X", "m"), State.UNCERTAIN, 2, 0.2),
+    (State.SUBMITTING, Verdict(Next.HELD, "X", "m"), State.HELD, 2, None),
+    (State.RECEIVED, Verdict(Next.HELD, "X", "m"), State.HELD, 2, None),
+    (State.SUBMITTING, Verdict(Next.END, "X", "m"), State.FAILED, 2, None),
+    (State.RECEIVED, Verdict(Next.END, "X", "m"), State.FAILED, 2, None),
+    (State.RECEIVED, Verdict(Next.END, "X", "m", state=State.REJECTED), State.REJECTED, 2, None),
+]
+COUNTED = {
+    State.UNCERTAIN: "JobsUncertain",
+    State.HELD: "JobsHeld",
+    State.FAILED: "JobsFailed",
+    State.REJECTED: "JobsRejected",
+}
+
+
+@pytest.mark.parametrize(("before", "verdict", "after", "attempts", "reserved"), SETTLED)
+def test_a_verdict_is_written_with_its_money(
+    *,
+    world: Any,
+    sending: Sending,
+    make_job: Make,
+    before: State,
+    verdict: Verdict,
+    after: State,
+    attempts: int,
+    reserved: float | None,
+) -> None:
+    job = sending.settle(world.put(make_job(before, attempts=2, reserved_usd=0.2, reserved_day="d")), verdict)
+    assert job == world.job()
+    assert (job.state, job.attempts, job.reserved_usd) == (after, attempts, reserved)
+    assert job.error == (None if verdict.next is Next.LATER else {"code": "X", "message": "m"})
+    assert job.submitted_at is None
+    assert world.store.day("d").released == (0 if reserved else 0.2)
+    assert world.counted() == ({COUNTED[after]: 1} if after in COUNTED else {})

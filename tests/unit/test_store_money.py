@@ -1,0 +1,240 @@
+"""The days' budgets and the switch: booked together with the job or not at all, never above the limit."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from seedance import store
+from seedance.errors import Conflict, OverBudget
+from seedance.job import Job, State
+from seedance.store import Day, Entry, JobStore
+
+Make = Callable[..., Job]
+DAY = "2026-11-20"
+
+
+def reserve(world: Any, job: Job, usd: float, limit: float | None = None) -> Job:
+    return world.store.move(
+        job, State.SUBMITTING, entry=Entry(DAY, reserved=usd, limit=limit), reserved_usd=usd, reserved_day=DAY
+    )
+
+
+def test_a_day_without_bookings_is_all_zeros(world: Any) -> None:
+    assert world.store.day(DAY) == Day(DAY)
+
+
+def test_a_reservation_and_its_job_are_written_together(world: Any, make_job: Make) -> None:
+    job = reserve(world, world.put(make_job()), 0.25)
+    assert (job.state, job.reserved_usd, job.reserved_day) == (State.SUBMITTING, 0.25, DAY)
+    assert job == world.job()
+    assert world.store.day(DAY) == Day(DAY, reserved=0.25, committed=0.25)
+
+
+# Open reservations before, what one more asks for, the limit, whether it fits.
+ROOM = [
+    ([], 0.5, 0.5, True),
+    ([], 0.51, 0.5, False),
+    ([0.3], 0.2, 0.5, True),
+    ([0.3], 0.21, 0.5, False),
+    ([0.1, 0.2], 0.3, 0.6, True),  # 0.1 + 0.2 + 0.3 is more than 0.6 in floats
+    ([0.5], 0.01, 0.5, False),
+    ([9.0], 9.0, None, True),
+    ([9.0], 0.01, 0.5, False),  # the limit was lowered meanwhile
+]
+
+
+@pytest.mark.parametrize(("before", "asked", "limit", "fits"), ROOM)
+def test_a_reservation_fits_up_to_the_limit_exactly(
+    *, world: Any, make_job: Make, before: list[float], asked: float, limit: float | None, fits: bool
+) -> None:
+    for number, usd in enumerate(before):
+        reserve(world, world.put(make_job(job_id=f"up-before-{number}")), usd)
+    job, booked = world.put(make_job()), world.store.day(DAY)
+    if fits:
+        reserve(world, job, asked, limit)
+        assert world.store.day(DAY).committed == pytest.approx(sum(before) + asked)
+    else:
+        with pytest.raises(OverBudget):
+            reserve(world, job, asked, limit)
+        assert world.job() == job
+        assert world.store.day(DAY) == booked
+
+
+def test_a_job_that_moved_on_books_nothing(world: Any, make_job: Make) -> None:
+    stale = world.put(make_job())
+    reserve(world, stale, 0.25)
+    with pytest.raises(Conflict):
+        reserve(world, stale, 0.25)
+    # Of both reasons the job's own counts: somebody else has it, whatever the budget says.
+    with pytest.raises(Conflict):
+        reserve(world, stale, 0.25, limit=0.25)
+    assert world.store.day(DAY) == Day(DAY, reserved=0.25, committed=0.25)
+
+
+def test_a_transition_that_is_none_books_nothing(world: Any, make_job: Make) -> None:
+    job = world.put(make_job(State.QUEUED))
+    with pytest.raises(ValueError, match="QUEUED to SUBMITTING"):
+        reserve(world, job, 0.25)
+    assert world.store.day(DAY) == Day(DAY)
+
+
+def test_of_many_that_saw_room_no_more_get_through_than_there_is(world: Any, make_job: Make) -> None:
+    # In turn: moto's transactions undo each other's writes when they meet in threads, DynamoDB's don't.
+    jobs = [world.put(make_job(job_id=f"up-{number}")) for number in range(8)]
+
+    def take(job: Job) -> bool:
+        try:
+            reserve(world, job, 0.2, limit=0.6)
+        except OverBudget:
+            return False
+        return True
+
+    won = [take(job) for job in jobs]
+    assert won.count(True) == 3
+    assert world.store.day(DAY).committed == pytest.approx(0.6)
+    assert len(world.store.oldest(State.SUBMITTING)) == 3
+
+
+@pytest.mark.parametrize(
+    ("reasons", "kind"),
+    [
+        (["ConditionalCheckFailed", "None"], Conflict),
+        (["None", "ConditionalCheckFailed"], OverBudget),
+        (["ConditionalCheckFailed", "ConditionalCheckFailed"], Conflict),
+        (["None", "TransactionConflict"], Conflict),
+        (["TransactionConflict", "None"], Conflict),
+        (["None", "ThrottlingError"], ClientError),
+        ([], ClientError),
+    ],
+)
+def test_why_a_transaction_was_cancelled_is_told_apart(
+    *, world: Any, make_job: Make, monkeypatch: pytest.MonkeyPatch, reasons: list[str], kind: type[Exception]
+) -> None:
+    answer = {
+        "Error": {"Code": "TransactionCanceledException", "Message": ""},
+        "CancellationReasons": [{"Code": reason} for reason in reasons],
+    }
+
+    def cancelled(**_: Any) -> None:
+        raise ClientError(answer, "TransactWriteItems")
+
+    job = world.put(make_job())
+    monkeypatch.setattr(store, "TURNS", 2)
+    monkeypatch.setattr(world.aws["dynamodb"], "transact_write_items", cancelled)
+    with pytest.raises(kind) as raised:
+        reserve(world, job, 0.1, limit=1.0)
+    assert type(raised.value) is kind
+
+
+# The end, the cost on the job, the cost in the last write; what is settled and released of 0.25 reserved.
+ENDS = [
+    (State.SUBMITTING, State.FAILED, None, {}, 0, 0.25),
+    (State.SUBMITTING, State.HELD, None, {}, 0, 0.25),
+    (State.QUEUED, State.FAILED, None, {}, 0, 0.25),
+    (State.QUEUED, State.FAILED, 0.3, {}, 0.3, 0),  # done without a link: billed all the same
+    (State.QUEUED, State.EXPIRED, None, {}, 0, 0.25),
+    (State.COPYING, State.COMPLETED, 0.3, {}, 0.3, 0),
+    (State.COPYING, State.COMPLETED, 0.3, {"cost_usd": 0.2}, 0.2, 0),
+    (State.COPYING, State.COMPLETED, 0.0, {}, 0, 0),
+    (State.COPYING, State.COMPLETED, None, {}, 0.25, 0),  # no price given: the estimate
+    (State.COPYING, State.FAILED, 0.2, {}, 0.2, 0),
+]
+
+
+@pytest.mark.parametrize(("state", "end", "cost", "values", "settled", "released"), ENDS)
+def test_an_end_settles_the_cost_or_releases_the_reservation(
+    *,
+    world: Any,
+    make_job: Make,
+    state: State,
+    end: State,
+    cost: float | None,
+    values: Any,
+    settled: float,
+    released: float,
+) -> None:
+    reserve(world, world.put(make_job(job_id="up-other")), 1.0)
+    reserve(world, world.put(make_job()), 0.25)
+    job = world.put(make_job(state, cost_usd=cost, reserved_usd=0.25, reserved_day=DAY))
+    job = world.store.close(job, end, **values)
+    assert (job.state, job.reserved_usd, job.reserved_day) == (end, None, None)
+    day = world.store.day(DAY)
+    assert (day.reserved, day.settled, day.released) == pytest.approx((1.25, settled, released))
+    assert day.committed == pytest.approx(1.0 + settled)
+
+
+def test_a_job_that_is_closed_twice_is_booked_once(world: Any, make_job: Make) -> None:
+    job = reserve(world, world.put(make_job()), 0.25)
+    world.store.close(job, State.FAILED)
+    with pytest.raises(Conflict):
+        world.store.close(job, State.FAILED)
+    assert world.store.day(DAY) == Day(DAY, reserved=0.25, released=0.25, committed=0)
+
+
+def test_a_job_that_reserved_nothing_is_closed_without_a_booking(world: Any, make_job: Make) -> None:
+    assert world.store.close(world.put(make_job()), State.HELD).state is State.HELD
+    assert world.called("TransactWriteItems") == []
+
+
+def test_after_a_release_there_is_room_again(world: Any, make_job: Make) -> None:
+    first, second = world.put(make_job()), world.put(make_job(job_id="up-2"))
+    first = reserve(world, first, 0.25, limit=0.25)
+    with pytest.raises(OverBudget):
+        reserve(world, second, 0.25, limit=0.25)
+    world.store.close(first, State.FAILED)
+    assert reserve(world, second, 0.25, limit=0.25).state is State.SUBMITTING
+
+
+def test_a_day_is_no_job(world: Any, make_job: Make) -> None:
+    reserve(world, world.put(make_job()), 0.25)
+    assert world.store.get(f"day#{DAY}") is None
+    world.store.pause("x")
+    assert world.store.get("switch#submits") is None
+
+
+# the switch -------------------------------------------------------------------------------------------------
+
+
+def test_submits_are_stopped_once_and_the_first_reason_counts(world: Any) -> None:
+    assert world.store.paused() is None
+    assert [world.store.pause("no credits"), world.store.pause("again")] == [True, False]
+    assert world.store.paused() == "no credits"
+    world.store.resume()
+    assert world.store.paused() is None
+    world.store.resume()
+    assert world.store.pause("later") is True
+
+
+def test_of_several_that_stop_submits_at_once_one_raises_the_alarm(world: Any) -> None:
+    with ThreadPoolExecutor(4) as lanes:
+        assert list(lanes.map(lambda _: world.store.pause("no credits"), range(8))).count(True) == 1
+
+
+def test_trouble_at_the_switch_is_not_taken_for_a_stop(world: Any) -> None:
+    elsewhere = JobStore("no-such-table", world.aws["dynamodb"])
+    for act in (lambda: elsewhere.pause("x"), elsewhere.paused, elsewhere.resume, lambda: elsewhere.day(DAY)):
+        with pytest.raises(ClientError, match="ResourceNotFound"):
+            act()
+
+
+# the indexes ------------------------------------------------------------------------------------------------
+
+
+def test_a_request_is_found_with_all_the_jobs_that_have_it(world: Any, make_job: Make) -> None:
+    for job_id, request in (("up-1", "a"), ("up-2", "a"), ("up-3", "b")):
+        world.put(make_job(State.QUEUED, job_id=job_id, request_id=request))
+    assert sorted(world.store.jobs_of_request("a")) == ["up-1", "up-2"]
+    assert world.store.jobs_of_request("b") == ["up-3"]
+    assert world.store.jobs_of_request("c") == []
+
+
+def test_the_oldest_come_first_from_a_moment_on_and_over_several_pages(world: Any, make_job: Make) -> None:
+    for number, age in enumerate([30, 10, 20, 40]):
+        world.put(make_job(State.FAILED, job_id=f"up-{number}", updated_at=world.clock.now - age))
+    world.put(make_job(State.QUEUED, job_id="up-running"))
+    assert [job.job_id for job in world.store.oldest(State.FAILED)] == ["up-3", "up-0", "up-2", "up-1"]
+    assert [job.job_id for job in world.store.oldest(State.FAILED, limit=2)] == ["up-3", "up-0"]
+    since = world.clock.now - 30
+    assert [job.job_id for job in world.store.oldest(State.FAILED, since=since)] == ["up-2", "up-1"]
