@@ -1,0 +1,23 @@
+"""A small soak, by the command that runs the large one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+
+
+def test_no_video_is_bought_twice_or_lost_however_the_stack_is_treated(root: Path, tmp_path: Path) -> None:
+    if not (Path(sys.executable).parent / "ministack").exists():
+        pytest.skip("no emulator is installed; `pip install -e .` brings it")
+    table = tmp_path / "soak.md"
+    command = [sys.executable, "-m", "tests.soak.run", "--uploads", "30", "--seconds", "300", "--output", str(table)]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=400, check=False)  # noqa: S603
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    said = table.read_text()
+    assert "| restarts of the whole stack | 1 |" in said
+    assert "in 2 rounds |" in said
+    for count in ("duplicates", "orphans", "unreconciled", "violations of any kind"):
+        assert f"| **{count}** | 0 |" in said
