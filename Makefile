@@ -50,7 +50,8 @@ check: $(READY) ## style, types and templates
 reliability: $(READY) ## the whole crash matrix, into docs/reliability.md
 	$(BIN)/python -m tests.crash.matrix
 
-soak: $(READY) ## 300 uploads with faults, kills and a restart, into docs/reliability-soak.md
+soak: $(READY) ## 30, then 300 uploads with faults, kills and a restart, into docs/reliability-soak.md
+	$(BIN)/pytest -m soak
 	$(BIN)/python -m tests.soak.run --uploads 300 --output docs/reliability-soak.md
 
 build: $(READY) ## build for AWS; `.venv/bin/sam deploy --guided` comes next

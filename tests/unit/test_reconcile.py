@@ -137,6 +137,15 @@ def test_a_message_that_got_lost_is_sent_again_once_in_a_while(
     assert world.postponed() == ([(ID, 0)] if enqueued else [])
 
 
+def test_a_v1_job_whose_workflow_died_before_its_call_gets_a_new_one(
+    world: Any, reconcile: Reconcile, put: Any
+) -> None:
+    put(State.RECEIVED, 1801, transport="v1")
+    assert reconcile() == {"enqueued": 1}
+    assert [call["name"] for call in world.called("StartExecution")] == [f"{ID}-2"]
+    assert world.postponed() == []  # a message would find its first execution's name taken
+
+
 NOON = 1_763_640_000.0  # 2025-11-20T12:00Z
 
 

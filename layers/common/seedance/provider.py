@@ -189,7 +189,7 @@ class Provider:
                 raise Unavailable(f"The history could not be reached: {_reason(error)}") from error
             _raise_for_status(response)
             rows = answers.history_rows(_json(response))
-            if rows is None:
+            if rows is None or (rows and not any(map(answers.history_row, rows))):  # nothing legible is not "nothing"
                 raise UnexpectedAnswer("The history's answer has no rows.", excerpt=_excerpt(response))
             yield from (row for row in map(answers.history_row, rows) if row)
             if len(rows) < HISTORY_PAGE:

@@ -207,6 +207,8 @@ class Reconcile:
         return True
 
     def _enqueue(self, job: Job) -> bool:
+        if job.transport == "v1":
+            return self._restart(job)  # its call is made by the workflow, which may have died before it
         self.queue.send(self.store.note(job, updated_at=self.clock()))
         return True
 

@@ -1,0 +1,124 @@
+"""The fault matrix: every fault of the provider's stand-in at every stage, once and for hours, judged like a crash."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from scenarios import BEFORE_THE_HOUR, Scenario, blocking, held_up, meets, uploaded
+from stage import Stage
+from verdict import in_the_end
+from world import World
+
+from local.sandbox.kinds import KINDS, STAGES
+
+NOT_CALLED = {"status": "/status", "credits": "get-user-credits"}
+"""Stages of the stand-in that no function calls, and what would show in a call's name if one did."""
+
+HOURS = 2 * 3600.0
+"""How long a lasting fault lasts."""
+
+HANGS_SECONDS = 1.2
+"""For how long a provider hangs, by the clock on the wall; the functions lose patience before."""
+
+FORBIDDEN = frozenset({"output-forbidden-host", "output-http-scheme", "redirect-forbidden"})
+"""Results that must not be fetched, though they are paid for: the job fails, and says where the video is."""
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """A job that meets a fault."""
+
+    stage: str
+    kind: str
+    lasting: bool
+
+    def __str__(self) -> str:
+        return f"{self.stage} | {self.kind} | {'for hours' if self.lasting else 'once'}"
+
+    @property
+    def faithful(self) -> bool:
+        """Whether the provider, in the end, gives what it was paid for."""
+        return self.kind not in FORBIDDEN and (not self.lasting or (self.stage == "history" and self.kind != "no-rows"))
+
+    @property
+    def hangs(self) -> bool:
+        return self.kind.startswith("timeout")
+
+    def scenario(self) -> Scenario:
+        begin, environment = uploaded(), {}
+        if self.stage == "v1":
+            begin = blocking()
+        elif self.stage == "upload":
+            environment = {"IMAGE_DELIVERY": "upload"}
+        elif self.stage == "history":
+            begin = meets("submit", "reset-after-accept", begin)
+        elif self.lasting and self.stage == "result":
+            begin = held_up(BEFORE_THE_HOUR, begin)
+        begin = meets(self.stage, self.kind, begin, times=0 if self.lasting else 1, **self._options())
+        return Scenario(str(self), begin, environment=environment)
+
+    def _options(self) -> dict[str, float]:
+        if self.hangs:
+            return {"seconds": HANGS_SECONDS}
+        if self.kind == "http-429":
+            return {"seconds": 600_000.0 if self.stage == "v1" else 600.0}  # v1's stand-in runs a thousand times faster
+        return {"slow": {"seconds": 0.05}, "cut-off": {"seconds": 0.0}}.get(self.kind, {})
+
+
+def meetings() -> list[Meeting]:
+    """All of them. What hangs is met once only: each meeting takes a real second."""
+    return [
+        Meeting(stage, kind.name, lasting)
+        for stage in STAGES
+        for kind in KINDS.values()
+        if stage in kind.stages and stage not in NOT_CALLED
+        for lasting in ((False,) if kind.name.startswith("timeout") else (False, True))
+    ]
+
+
+def judge(stage: Stage, meeting: Meeting) -> tuple[str, list[str]]:
+    """How the job ends, and what of that must not be."""
+    worlds: list[World] = []
+    found: list[str] = []
+
+    def prepare(world: World) -> None:
+        worlds.append(world)
+        world.recovers_at = world.now() + HOURS
+
+    def look(world: World) -> None:
+        found.extend(in_the_end(world, faithful=meeting.faithful))
+
+    try:
+        with stage.patch.context() as patch:
+            if meeting.hangs:
+                stage.patience(patch, HANGS_SECONDS / 2)
+            meeting.scenario().play(stage, prepare, look)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+        found.append(f"the play breaks off: {error!r}")
+    return "+".join(job.state for job in worlds[0].all_jobs()), found
+
+
+@dataclass(frozen=True)
+class Line:
+    """A stage's line of the table."""
+
+    stage: str
+    met: int
+    ends: dict[str, int]
+    violations: tuple[str, ...]
+
+
+def lines(stage: Stage) -> Iterator[Line]:
+    """The whole matrix, a stage of the stand-in at a time."""
+    for name in STAGES:
+        line = Line(name, 0, {}, ())
+        for meeting in meetings():
+            if meeting.stage == name:
+                end, found = judge(stage, meeting)
+                line = replace(
+                    line,
+                    met=line.met + 1,
+                    ends={**line.ends, end: line.ends.get(end, 0) + 1},
+                    violations=(*line.violations, *(f"{meeting}: {text}" for text in found)),
+                )
+        if line.met:
+            yield line

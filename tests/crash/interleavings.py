@@ -1,0 +1,174 @@
+"""Random histories: duplicate events, deaths, faults, jumps, pauses, spent budgets, in any order; always lawful."""
+
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from seedance.store import jobs
+from stage import Stage
+from verdict import always, in_the_end
+from wire import How
+from world import World, png, s3_event
+
+MOST_JOBS = 4
+MOST_DAYS = 3
+"""A result lives for seven days; a history must not outlast it."""
+
+FAULTS = {
+    "v2": (
+        *(("submit", kind) for kind in ("http-429", "http-500", "http-504", "reset-before-accept")),
+        *(("submit", kind) for kind in ("reset-after-accept", "504-after-accept", "no-request-id", "malformed-json")),
+        *(("result", kind) for kind in ("http-401", "http-404", "http-500", "reset", "malformed-json", "output-null")),
+        *(("job", kind) for kind in ("fail", "late", "vanish", "flapping", "stuck-processing")),
+    ),
+    "v1": (
+        *(("v1", kind) for kind in ("http-429", "http-500", "http-504", "reset-before-accept", "cut-off")),
+        *(("v1", kind) for kind in ("reset-after-accept", "504-after-accept", "empty-body", "malformed-json")),
+        ("job", "fail"),
+    ),
+}
+BOTH = (
+    *(("history", kind) for kind in ("http-500", "reset", "malformed-json")),
+    *(("media", kind) for kind in ("truncated", "html", "media-500", "reset-midway")),
+)
+OPTIONS: dict[str, dict[str, Any]] = {"cut-off": {"seconds": 0.0}, "http-429": {"seconds": 20.0}}
+
+
+def histories(stage: Stage) -> type[RuleBasedStateMachine]:
+    """The machine, playing on this stage."""
+
+    class Histories(RuleBasedStateMachine):
+        world: World
+        transport: str
+        events: list[dict[str, Any]]
+        days: int
+
+        @initialize(transport=st.sampled_from(["v2", "v2", "v1"]), budget=st.sampled_from(["0", "0.3"]))
+        def deploy(self, transport: str, budget: str) -> None:
+            self.world = stage.world(DAILY_BUDGET_USD=budget)
+            self.transport, self.events, self.days = transport, [], 0
+            if transport == "v1":
+                # The blocking call waits for its video, so the stand-in has to be fast by itself.
+                self.world.sandbox.configure(time_scale=0.001)
+            self._upload()
+            self._ask()
+
+        # what people do -----------------------------------------------------------------------------------------
+
+        @precondition(lambda self: len(self.events) < MOST_JOBS)
+        @rule()
+        def upload(self) -> None:
+            self._upload()
+
+        @precondition(lambda self: len(self.events) < MOST_JOBS)
+        @rule()
+        def ask(self) -> None:
+            self._ask()
+
+        def _upload(self) -> None:
+            key, body = f"uploads/{len(self.events)}.png", png()
+            about = {"resolution": "480p"} | ({"model": "seedance-pro", "transport": "v1"} if self._is_v1 else {})
+            self.events.append(s3_event(key, self.world.put(key, body, about), len(body)))
+            self.world.send(self.events[-1])
+
+        def _ask(self) -> None:
+            about = {"model": "seedance-pro", "transport": "v1"} if self._is_v1 else {}
+            self.world.ask(f"call {len(self.events)}".replace(" ", "-"), parameters={"resolution": "480p"}, **about)
+            self.events.append({"Records": []})
+
+        @rule()
+        def pause(self) -> None:
+            jobs().pause("a person stopped them")
+
+        @rule()
+        def resume(self) -> None:
+            self.world.resume()
+
+        @rule()
+        def redrive(self) -> None:
+            self.world.redrive()
+
+        # what AWS does ------------------------------------------------------------------------------------------
+
+        @precondition(lambda self: self.events)
+        @rule(data=st.data())
+        def deliver_an_event_again(self, data: st.DataObject) -> None:
+            self.world.send(data.draw(st.sampled_from(self.events)))
+
+        @rule(number=st.integers(1, 12))
+        def let_things_happen(self, number: int) -> None:
+            for _ in range(number):
+                self.world.happen()
+
+        @rule()
+        def call_reconcile(self) -> None:
+            self.world.reconcile()
+
+        @rule(ahead=st.integers(0, 12), how=st.sampled_from(How))
+        def something_dies(self, ahead: int, how: How) -> None:
+            self.world.wire.strike_next(ahead, how)
+            for _ in range(12):
+                if self.world.wire.struck or not self.world.happen():
+                    break
+
+        @rule(ahead=st.integers(0, 12), how=st.sampled_from(How))
+        def reconcile_dies(self, ahead: int, how: How) -> None:
+            self.world.wire.strike_next(ahead, how)
+            self.world.reconcile()
+
+        @precondition(lambda self: self.world.runs)
+        @rule()
+        def an_execution_is_stopped(self) -> None:
+            self.world.stop(self.world.runs[0])
+
+        # what the provider and the clock do -----------------------------------------------------------------------
+
+        @rule(data=st.data())
+        def order_a_fault(self, data: st.DataObject) -> None:
+            on, kind = data.draw(st.sampled_from((*FAULTS[self.transport], *BOTH)))
+            self.world.sandbox.fault(on, kind, **OPTIONS.get(kind, {}))
+
+        @rule()
+        def run_out_of_credits(self) -> None:
+            self.world.sandbox.configure(credits=0.01)
+
+        @rule(seconds=st.sampled_from([5, 80, 400, 1000, 3700]))
+        def jump(self, seconds: int) -> None:
+            self.world.pass_time(seconds)
+
+        @precondition(lambda self: self.days < MOST_DAYS)
+        @rule()
+        def sleep_till_tomorrow(self) -> None:
+            self.days += 1
+            self.world.next_day()
+
+        # what must hold -------------------------------------------------------------------------------------------
+
+        @invariant()
+        def the_law_holds(self) -> None:
+            assert list(always(self.world)) == [], self._story()
+
+        def teardown(self) -> None:
+            """The trouble is over: everything comes to its end."""
+            if not hasattr(self, "world"):
+                return
+            world = self.world
+            world.wire.target = None
+            world.recover()
+            world.redrive()
+            for _ in range(3):
+                world.top_up_and_resume()
+                world.settle()
+                world.next_day()  # for those that wait for the next day's budget
+                world.settle()
+            assert list(in_the_end(world, asked=len(self.events))) == [], self._story()
+
+        @property
+        def _is_v1(self) -> bool:
+            return self.transport == "v1"
+
+        def _story(self) -> str:
+            return json.dumps(self.world.log, indent=1)
+
+    return Histories

@@ -1,0 +1,109 @@
+"""The crash matrix: every call of every scenario, broken in every way. ``python tests/crash/matrix.py`` runs it all.
+
+The calls come from a clean run of the scenario. Then the scenario is played once for each of them and for each
+way to break it, driven to rest, and judged.
+"""
+
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from scenarios import SCENARIOS, Scenario
+from stage import Stage
+from verdict import in_the_end
+from wire import Call, How
+from world import World
+
+
+@dataclass(frozen=True)
+class Point:
+    """One call of one scenario, broken in one way."""
+
+    scenario: Scenario
+    call: Call
+    how: How
+
+    def __str__(self) -> str:
+        return f"{self.scenario.name} | {self.call} | {self.how}"
+
+
+@dataclass
+class Outcome:
+    """What came of a point."""
+
+    point: Point
+    end: str
+    violations: list[str]
+
+
+@dataclass
+class Row:
+    """A scenario's line of the table."""
+
+    scenario: Scenario
+    calls: list[Call]
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def violations(self) -> list[tuple[Point, str]]:
+        return [(outcome.point, text) for outcome in self.outcomes for text in outcome.violations]
+
+    @property
+    def ends(self) -> Counter[str]:
+        return Counter(outcome.end for outcome in self.outcomes)
+
+
+def clean(stage: Stage, scenario: Scenario) -> list[Call]:
+    """The calls of a run in which nothing is broken, which must end as the scenario says."""
+    found: list[str] = []
+    world = scenario.play(stage, at_rest=lambda world: found.extend(in_the_end(world)))
+    (job,) = world.all_jobs()
+    end = (job.state, (job.error or {}).get("code", ""))
+    if end != (scenario.ends, scenario.code) or found:
+        raise AssertionError(f"{scenario.name}: the clean run ends in {end}; {found}; {world.log}")
+    return world.wire.calls
+
+
+def points(scenario: Scenario, calls: Iterable[Call]) -> list[Point]:
+    """All the ways to break a scenario."""
+    return [Point(scenario, call, how) for call in calls for how in call.ways]
+
+
+def sample(found: list[Point], number: int, seed: int = 20) -> list[Point]:
+    """So many of the points, the same ones every time."""
+    return random.Random(seed).sample(found, min(number, len(found)))  # noqa: S311 - a repeatable choice, no secret
+
+
+def judge(stage: Stage, point: Point) -> Outcome:
+    """Play a scenario with one call broken."""
+    worlds: list[World] = []
+    found: list[str] = []
+
+    def arm(world: World) -> None:
+        worlds.append(world)
+        world.wire.strike(point.call, point.how)
+
+    try:
+        point.scenario.play(stage, arm, lambda world: found.extend(in_the_end(world)))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+        found.append(f"the play breaks off: {error!r}")
+    if not worlds[0].wire.struck:
+        found.append("the call was never made")
+    return Outcome(point, "+".join(job.state for job in worlds[0].all_jobs()), found)
+
+
+def rows(stage: Stage, scenarios: Iterable[Scenario] = SCENARIOS) -> Iterator[Row]:
+    """The whole matrix, a scenario at a time."""
+    for scenario in scenarios:
+        row = Row(scenario, clean(stage, scenario))
+        row.outcomes += map(partial(judge, stage), points(scenario, row.calls))
+        yield row
+
+
+if __name__ == "__main__":
+    from report import main
+
+    sys.exit(main())

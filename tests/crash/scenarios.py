@@ -1,0 +1,187 @@
+"""The plays: how a job begins, what goes wrong on its way by itself, what a person does at the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from moto.s3 import models as moto_s3
+from seedance import media
+from seedance.job import State
+from seedance.money import day_of
+from seedance.store import jobs
+from stage import Stage
+from world import World
+
+BEFORE_THE_HOUR = 3500.0
+AFTER_THE_HOUR = 3700.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One job from its beginning to rest."""
+
+    name: str
+    begin: Callable[[World], object]
+    ends: State = State.COMPLETED
+    code: str = ""
+    """Of the error, where it ends in one."""
+    environment: dict[str, str] = field(default_factory=dict)
+    then: tuple[Callable[[World], object], ...] = ()
+    """What a person, or the calendar, does once it has come to rest; it settles after each."""
+    part_bytes: int | None = None
+    """Size of S3's upload parts, to make a short video one of many."""
+    always: bool = False
+    """Whether `make test` breaks each of its calls, not only a sample."""
+
+    def play(
+        self,
+        stage: Stage,
+        prepare: Callable[[World], object] = lambda _: None,
+        at_rest: Callable[[World], object] = lambda _: None,
+    ) -> World:
+        """From an empty stack to rest. ``prepare`` may arm the wire first; ``at_rest`` looks at each rest."""
+        world = stage.world(**self.environment)
+        prepare(world)
+        with stage.patch.context() as patch:
+            if self.part_bytes:
+                patch.setattr(media, "PART_BYTES", self.part_bytes)
+                patch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
+            for act in (self.begin, *self.then):
+                act(world)
+                world.settle()
+                at_rest(world)
+        return world
+
+
+def uploaded(**metadata: str) -> Callable[[World], object]:
+    return lambda world: world.upload(resolution="480p", **metadata)
+
+
+def meets(stage: str, kind: str, begin: Callable[[World], object], **options: object) -> Callable[[World], object]:
+    """A beginning with a fault of the provider waiting for the job."""
+
+    def both(world: World) -> object:
+        world.sandbox.fault(stage, kind, **options)
+        return begin(world)
+
+    return both
+
+
+def held_up(seconds: float, begin: Callable[[World], object]) -> Callable[[World], object]:
+    """A beginning whose workflow starts late."""
+
+    def late(world: World) -> object:
+        world.held_up = seconds
+        return begin(world)
+
+    return late
+
+
+def blocking(**config: object) -> Callable[[World], object]:
+    """An upload by v1; that call waits for its video, so the stand-in has to be fast by itself."""
+
+    def call(world: World) -> object:
+        world.sandbox.configure(time_scale=0.001, **config)
+        return world.upload(model="seedance-pro", transport="v1", resolution="480p")
+
+    return call
+
+
+def asked(world: World) -> object:
+    return world.ask("first")
+
+
+def asked_blocking(world: World) -> object:
+    world.sandbox.configure(time_scale=0.001)
+    return world.ask("first", model="seedance-pro", transport="v1", parameters={"resolution": "480p"})
+
+
+def without_room(world: World) -> object:
+    """The day's budget is spent by others."""
+    spent = {name: {"N": "1"} for name in ("reserved", "settled", "committed")}
+    world.client("dynamodb").put_item(TableName="jobs", Item={"job_id": {"S": f"day#{day_of(world.now())}"}, **spent})
+    return world.upload(resolution="480p")
+
+
+def without_credits(world: World) -> object:
+    world.sandbox.configure(credits=0.01)
+    return world.upload(resolution="480p")
+
+
+def paused(world: World) -> object:
+    jobs().pause("a person stopped them")
+    return world.upload(resolution="480p")
+
+
+def down(*calls: tuple[str, str], begin: Callable[[World], object]) -> Callable[[World], object]:
+    """A beginning during which calls of AWS don't get through; up again when all that could be tried was."""
+
+    def outage(world: World) -> object:
+        world.wire.down |= set(calls)
+        begin(world)
+        while world.happen():
+            pass
+        return world.wire.down.clear()
+
+    return outage
+
+
+def lost_message(world: World) -> object:
+    """The record is there, its message is not."""
+    world.ask("first")
+    world.collect()
+    return world.letters.clear()
+
+
+def redriven(world: World) -> object:
+    """Its message became a dead letter, and a person puts it back."""
+    down(("submit", "dynamodb.PutItem"), begin=uploaded())(world)
+    return world.redrive()
+
+
+_upload = uploaded()
+_NOTIFY = (("finalize", "sns.Publish"), ("fail", "sns.Publish"))
+_ORPHAN = (("submit", "stepfunctions.StartExecution"),)
+
+SCENARIOS = (
+    Scenario("upload, v2", _upload, always=True),
+    Scenario("API call, v2", asked),
+    Scenario("v1, answer is the video", blocking(), always=True),
+    Scenario("v1, answer is a link", blocking(v1_answer="json")),
+    Scenario("v1, API call with text alone", asked_blocking),
+    Scenario("v1, failed at the provider", meets("job", "fail", blocking()), State.FAILED, "PROVIDER_REFUSED"),
+    Scenario("v1, rate-limited", meets("v1", "http-429", blocking(), seconds=30.0)),
+    Scenario("v1, cut off: adopted", meets("v1", "cut-off", blocking(), seconds=0.0)),
+    Scenario("v1, never arrived", meets("v1", "reset-before-accept", blocking()), State.HELD, "SUBMIT_LOST"),
+    Scenario(
+        "v1, never arrived, sent again",
+        meets("v1", "reset-before-accept", blocking()),
+        environment={"RESUBMIT_LOST": "yes"},
+    ),
+    Scenario("a video of many parts", _upload, part_bytes=4096),
+    Scenario("image by asset upload", _upload, environment={"IMAGE_DELIVERY": "upload"}),
+    Scenario("failed at the provider", meets("job", "fail", _upload), State.FAILED, "PROVIDER_JOB_FAILED"),
+    Scenario("not an image", lambda world: world.upload(body=b"words"), State.REJECTED, "INVALID_REQUEST"),
+    Scenario("rate-limited", meets("submit", "http-429", _upload, seconds=30.0)),
+    Scenario("record gone: rescued by the history", held_up(AFTER_THE_HOUR, _upload)),
+    Scenario("late: done after its hour", meets("job", "late", held_up(BEFORE_THE_HOUR, _upload))),
+    Scenario(
+        "never done", meets("job", "stuck-processing", held_up(BEFORE_THE_HOUR, _upload)), State.EXPIRED, "RECORD_GONE"
+    ),
+    Scenario("uncertain: adopted", meets("submit", "reset-after-accept", _upload)),
+    Scenario("uncertain: never arrived", meets("submit", "reset-before-accept", _upload), State.HELD, "SUBMIT_LOST"),
+    Scenario(
+        "uncertain: never arrived, sent again",
+        meets("submit", "reset-before-accept", _upload),
+        environment={"RESUBMIT_LOST": "yes"},
+    ),
+    Scenario(
+        "over budget until the next day", without_room, environment={"DAILY_BUDGET_USD": "1"}, then=(World.next_day,)
+    ),
+    Scenario("out of credits, then topped up", without_credits, then=(World.top_up_and_resume,)),
+    Scenario("paused, then resumed", paused, then=(World.resume,)),
+    Scenario("nobody could be told", down(*_NOTIFY, begin=_upload)),
+    Scenario("orphan: execution never started", down(*_ORPHAN, begin=_upload)),
+    Scenario("message lost", lost_message),
+    Scenario("dead letter, put back", redriven),
+    Scenario("copy fails for an hour", meets("media", "media-500", _upload, times=9)),
+)

@@ -1,0 +1,11 @@
+"""Every fault of the stand-in at every stage, once; that each also lasts for hours is left to the command."""
+
+import faults
+import pytest
+from stage import Stage
+
+
+@pytest.mark.parametrize("meeting", [one for one in faults.meetings() if not one.lasting], ids=str)
+def test_a_fault_neither_loses_a_job_nor_buys_it_twice(servers: Stage, meeting: faults.Meeting) -> None:
+    _, violations = faults.judge(servers, meeting)
+    assert violations == []

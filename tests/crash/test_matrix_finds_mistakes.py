@@ -1,0 +1,108 @@
+"""The matrix is worth something only if it sees a mistake: each is made here on purpose, and must be found."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matrix
+import pytest
+from scenarios import SCENARIOS, Scenario
+from seedance import observability
+from seedance.errors import SubmitUncertain
+from seedance.job import Job, State
+from seedance.notification import Notifier
+from seedance.poll import Poll
+from seedance.sending import Next, Sending, Verdict
+from seedance.store import JobStore
+from stage import Stage
+from wire import Call, How
+
+MODEL, GET_ITEM, TRANSACT = "seedance-1.0-pro-fast", "dynamodb.GetItem", "dynamodb.TransactWriteItems"
+
+
+def resubmit_what_is_uncertain(patch: pytest.MonkeyPatch) -> None:
+    judge = Sending.judge
+
+    def blind(self: Sending, job: Job, error: Any) -> Verdict:
+        if isinstance(error, SubmitUncertain):
+            return Verdict(Next.LATER, error.code, str(error), wait=15.0)
+        return judge(self, job, error)
+
+    patch.setattr(Sending, "judge", blind)
+
+
+def mark_before_publishing(patch: pytest.MonkeyPatch) -> None:
+    notify = Notifier.notify
+
+    def marked_first(self: Notifier, job: Job) -> Job:
+        if job.notified_at is None:
+            self._store.note(job, notified_at=time.time())
+        return notify(self, job)
+
+    patch.setattr(Notifier, "notify", marked_first)
+
+
+def close_without_booking(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        JobStore, "close", lambda self, job, target, **values: self.move(job, target, reserved_usd=None, **values)
+    )
+
+
+def forget_the_link(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        Poll, "_last_look", lambda self, job, error: {"job_id": job.job_id, "status": "EXPIRED", "error": error}
+    )
+
+
+def ring_too_late(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(observability, "ALARMING", frozenset())
+
+
+def never_give_up_waiting(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("seedance.submit.SUBMITTING_SECONDS", float("inf"))
+    patch.setattr("seedance.reconcile.SUBMITTING_SECONDS", float("inf"))
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is made wrong, the point that shows it, and words of the violation."""
+
+    make: Callable[[pytest.MonkeyPatch], None]
+    scenario: str
+    call: Call
+    how: How
+    words: str
+
+
+MISTAKES = [
+    Mistake(resubmit_what_is_uncertain, "upload, v2", Call("submit", f"POST /v2/{MODEL}", 1), How.LOST, "2 POSTs"),
+    Mistake(mark_before_publishing, "upload, v2", Call("finalize", "sns.Publish", 1), How.BEFORE, "nobody was told"),
+    Mistake(close_without_booking, "upload, v2", Call("poll", GET_ITEM, 1), How.BEFORE, "the ledger of"),
+    Mistake(forget_the_link, "late: done after its hour", Call("poll", GET_ITEM, 1), How.LOST, "paid for and made"),
+    Mistake(ring_too_late, "paused, then resumed", Call("submit", "sns.Publish", 1), How.AFTER, "without an alarm"),
+    Mistake(never_give_up_waiting, "upload, v2", Call("submit", TRANSACT, 1), How.AFTER, "left in SUBMITTING"),
+]
+
+
+def play(name: str) -> Scenario:
+    return next(scenario for scenario in SCENARIOS if scenario.name == name)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.make.__name__)
+def test_a_mistake_is_found(servers: Stage, monkeypatch: pytest.MonkeyPatch, mistake: Mistake) -> None:
+    point = matrix.Point(play(mistake.scenario), mistake.call, mistake.how)
+    assert matrix.judge(servers, point).violations == []
+    mistake.make(monkeypatch)
+    assert mistake.words in " ".join(matrix.judge(servers, point).violations)
+
+
+def test_a_play_whose_call_is_never_made_counts_as_a_violation(servers: Stage) -> None:
+    point = matrix.Point(play("upload, v2"), Call("submit", "dynamodb.DeleteTable", 1), How.BEFORE)
+    assert matrix.judge(servers, point).violations == ["the call was never made"]
+
+
+def test_a_clean_run_that_ends_otherwise_than_its_scenario_says_is_no_basis(servers: Stage) -> None:
+    wrong = Scenario("wrong", play("upload, v2").begin, State.EXPIRED)
+    with pytest.raises(AssertionError, match="the clean run ends in"):
+        matrix.clean(servers, wrong)

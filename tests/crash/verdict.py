@@ -1,0 +1,119 @@
+"""What must hold of a world, whatever was killed in it: the law of money, as findings in words."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from seedance.job import Job, State
+from world import VIDEOS, World, http, template
+
+ALARMED = frozenset(
+    resource["Properties"].get("MetricName")
+    for resource in template().values()
+    if resource["Type"] == "AWS::CloudWatch::Alarm" and resource["Properties"].get("Namespace") == "SeedancePipeline"
+)
+"""The metrics of ours that an alarm of the template watches."""
+
+SLIP = 1e-6
+"""USD; the ledger adds decimals of six places."""
+
+
+def always(world: World) -> Iterator[str]:
+    """What must hold at any moment."""
+    all_jobs = world.all_jobs()
+    told = world.notifications()
+    for job in all_jobs:
+        accepted = accepted_posts(world, job)
+        if len(accepted) > 1:
+            yield f"{len(accepted)} POSTs were accepted for one job"
+        if job.state is State.COMPLETED:
+            yield from _video(world, job)
+        published = [message for message in told if message["job_id"] == job.job_id]
+        if job.notified_at is not None and job.state.value not in [message["status"] for message in published]:
+            yield f"marked as notified in {job.state}, but nobody was told"
+        ends = {message["status"] for message in published if State(message["status"]).terminal}
+        if len(ends) > 1:
+            yield f"people were told of two ends: {sorted(ends)}"
+    yield from _ledger(world, all_jobs)
+
+
+def in_the_end(world: World, *, faithful: bool = True, asked: int = 1) -> Iterator[str]:
+    """What must hold once nothing changes any more, of ``asked`` jobs.
+
+    ``faithful``: the provider is no longer in trouble.
+    """
+    yield from always(world)
+    told = world.notifications()
+    for job in world.all_jobs():
+        published = Counter(message["status"] for message in told if message["job_id"] == job.job_id)
+        made = [one for one in accepted_posts(world, job) if one.status == "COMPLETED"]
+        if job.state.terminal:
+            if not published[job.state.value] or job.notified_at is None:
+                yield f"{job.state} without a notification"
+            if published[job.state.value] > 2:
+                yield f"{published[job.state.value]} notifications of one end"
+        elif job.state not in (State.HELD, State.UNCERTAIN):
+            yield f"left in {job.state}"
+        elif not alarms(world):
+            yield f"{job.state} ({(job.error or {}).get('code')}) without an alarm"
+        if faithful and job.state is State.UNCERTAIN:
+            yield "left UNCERTAIN although the provider's history is there to tell"
+        if faithful and made and job.state is not State.COMPLETED:
+            yield f"paid for and made, but {job.state} ({(job.error or {}).get('code')})"
+        if job.state is State.COMPLETED and made and job.cost_usd != made[0].cost:
+            yield f"booked ${job.cost_usd} where the provider billed ${made[0].cost}"
+    if (known := len(world.all_jobs()) + len(world.dead_letters)) < asked:
+        yield f"{asked - known} of {asked} jobs are lost: no record, no message"
+    yield from _bucket(world)
+
+
+def alarms(world: World) -> list[str]:
+    """The alarms that have gone off."""
+    rung = sorted(ALARMED & {name for name, number in world.wire.meter.written.items() if number})
+    rung += ["dead letters"] if world.dead_letters else []
+    return rung + (["failed executions"] if world.crashed else [])
+
+
+def accepted_posts(world: World, job: Job) -> list[Any]:
+    """What the provider accepted for a job: its image's link names the job, or its prompt is this job's alone."""
+    return [one for one in world.sandbox.state.jobs.values() if _is_of(job, one)]
+
+
+def _is_of(job: Job, one: Any) -> bool:
+    if one.request_id == job.request_id:
+        return True
+    if job.image:
+        return any(job.job_id in str(value) or "asset-" in str(value) for value in one.body.values())
+    return bool(one.order.prompt == job.parameters.get("prompt"))
+
+
+def _video(world: World, job: Job) -> Iterator[str]:
+    served = http().get(f"{world.sandbox.url}/media/{job.request_id}.mp4").content
+    if job.video is None or job.video_key not in world.stored():
+        yield "COMPLETED without a video"
+    elif world.read(job.video_key) != served:
+        yield "the video's bytes are not the provider's"
+    elif (job.video["sha256"], job.video["bytes"]) != (hashlib.sha256(served).hexdigest(), len(served)):
+        yield "the record is wrong about the video"
+
+
+def _bucket(world: World) -> Iterator[str]:
+    videos = {job.video_key for job in world.all_jobs() if job.state is State.COMPLETED}
+    stored = [item["Key"] for item in world.client("s3").list_objects_v2(Bucket=VIDEOS).get("Contents", [])]
+    if set(stored) != videos:
+        yield f"{len(stored)} videos in the bucket for {len(videos)} completed jobs"
+
+
+def _ledger(world: World, all_jobs: list[Job]) -> Iterator[str]:
+    """committed - settled is what is reserved and open, for every day."""
+    days = world.days()
+    for day in days.keys() | {job.reserved_day for job in all_jobs if job.reserved_day}:
+        booked = days.get(day, {})
+        open_there = booked.get("committed", 0.0) - booked.get("settled", 0.0)
+        open_here = sum(job.reserved_usd or 0.0 for job in all_jobs if job.reserved_day == day)
+        if abs(open_there - open_here) > SLIP:
+            yield f"the ledger of {day} has ${open_there:.4f} open, its jobs ${open_here:.4f}"
+    for job in all_jobs:
+        if job.reserved_usd and (job.state.terminal or job.state is State.HELD):
+            yield f"{job.state}, but ${job.reserved_usd} is still reserved"

@@ -1,0 +1,201 @@
+"""Every call that a function makes to AWS or to the provider passes here: it is counted, and one may be broken.
+
+The calls are found by instrumenting botocore and httpx, not listed by hand: a call that somebody adds is in the
+matrix from the next run on.
+"""
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import botocore.endpoint
+import httpx
+import pytest
+import shortcut
+from botocore.exceptions import ReadTimeoutError
+from botocore.httpsession import URLLib3Session
+
+T = TypeVar("T")
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_UPLOADED = re.compile(r"asset-[0-9a-f]+\.\w+")
+
+
+class Killed(BaseException):
+    """The function's process has ended. No ``except Exception`` can hold it up."""
+
+
+class How(StrEnum):
+    """What happens to a call."""
+
+    BEFORE = "killed before it"
+    AFTER = "killed after it"
+    LOST = "took effect, timed out"
+    REPEATED = "took effect, timed out, sent again by botocore"
+
+
+@dataclass(frozen=True, order=True)
+class Call:
+    """The ``nth`` (from 1) call of its kind by a function."""
+
+    verb: str
+    name: str
+    nth: int
+
+    @property
+    def ways(self) -> tuple[How, ...]:
+        """How it may be broken; the provider's client repeats nothing by itself."""
+        return (How.BEFORE, How.AFTER, How.LOST) if self.name[:1].isupper() else tuple(How)
+
+    def __str__(self) -> str:
+        return f"{self.verb} · {self.name} · {self.nth}"
+
+
+class Meter:
+    """The functions' metrics: what was counted is written when the handler returns, unless it was killed."""
+
+    def __init__(self) -> None:
+        self.written: Counter[str] = Counter()
+        self.killed = False
+        self._counted: list[str] = []
+
+    @property
+    def metric_set(self) -> list[str]:
+        return self._counted
+
+    def add_metric(self, *, name: str, unit: object, value: int) -> None:
+        self._counted += [name] * value
+
+    def flush_metrics(self) -> None:
+        if not self.killed:  # a process that is ended runs no ``finally``
+            self.written.update(self._counted)
+        self._counted.clear()
+
+
+@dataclass
+class Wire:
+    """The calls so far, and what is to happen to which."""
+
+    calls: list[Call] = field(default_factory=list)
+    target: Call | None = None
+    how: How | None = None
+    struck: bool = False
+    """Whether the target was met."""
+    down: set[tuple[str, str]] = field(default_factory=set)
+    """Function and call that time out without any effect, for as long as they are in here."""
+    meter: Meter = field(default_factory=Meter)
+    verb: str | None = None
+    """The function that runs now; calls outside of one are the tests' own."""
+    dead: bool = False
+    _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _again: bool = False
+    _kept: Any = None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def strike(self, target: Call, how: How) -> None:
+        """Break this call when it is made next."""
+        self.target, self.how, self.struck = target, how, False
+
+    def strike_next(self, ahead: int, how: How) -> None:
+        """Break the call that comes after ``ahead`` others, whichever it is."""
+        self.target, self.how, self.struck = Call("", "", ahead), how, False
+
+    @contextmanager
+    def inside(self, verb: str) -> Iterator[None]:
+        """While a function runs."""
+        self.verb, self.dead, self.meter.killed = verb, False, False
+        try:
+            yield
+        finally:
+            self.verb, self._again, self._kept = None, False, None
+
+    def through(
+        self, name: str, perform: Callable[[], T], lost: Callable[[], Exception], close: Callable[[T], object]
+    ) -> T:
+        """A call on its way."""
+        verb = self.verb
+        if verb is None:
+            return perform()
+        with self._lock:
+            if self.dead:
+                raise Killed
+            if (verb, name) in self.down:
+                raise lost()
+            self._counts[verb, name] += 1
+            call = Call(verb, name, self._counts[verb, name])
+            self.calls.append(call)
+            hit = not self.struck and self._is_target(call)
+            self.struck = self.struck or hit
+        if not hit or (self.how is How.REPEATED and How.REPEATED not in call.ways):
+            return perform()
+        if self.how is How.REPEATED:
+            self._again = True
+            return perform()
+        if self.how is not How.BEFORE:
+            close(perform())
+        if self.how is How.LOST:
+            raise lost()
+        self.dead = self.meter.killed = True
+        raise Killed
+
+    def _is_target(self, call: Call) -> bool:
+        target = self.target
+        if target is None or target.name:
+            return target == call
+        self.target = Call("", "", target.nth - 1)
+        return target.nth == 0
+
+    def send(self, request: Any) -> Any:
+        """One attempt of botocore's."""
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            return kept
+        answer = shortcut.answer(request)
+        if not self._again:
+            return answer
+        self._again = False
+        if b"TransactWriteItems" in request.headers.get("X-Amz-Target", b""):
+            # The client's request token makes DynamoDB answer the repetition as it did the first; moto knows none.
+            self._kept = answer
+        raise ReadTimeoutError(endpoint_url=request.url)
+
+
+def _name(request: httpx.Request) -> str:
+    path = _UPLOADED.sub("{asset}", _ID.sub("{id}", request.url.path))
+    return f"{request.method} {path}"
+
+
+def install(patch: pytest.MonkeyPatch, current: Callable[[], Wire]) -> None:
+    """Put the wire that is current into the clients of AWS and of the provider."""
+    endpoint, session = botocore.endpoint.Endpoint, URLLib3Session
+    api_call, handle = endpoint._send_request, httpx.HTTPTransport.handle_request
+
+    def send_request(self: Any, request: Any, operation: Any) -> Any:
+        return current().through(
+            f"{operation.service_model.service_name}.{operation.name}",
+            lambda: api_call(self, request, operation),
+            lambda: ReadTimeoutError(endpoint_url=request["url"]),
+            lambda _: None,
+        )
+
+    def send(_: Any, request: Any) -> Any:
+        return current().send(request)
+
+    def handle_request(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        return current().through(
+            _name(request),
+            lambda: handle(self, request),
+            lambda: httpx.ReadTimeout("timed out", request=request),
+            lambda answer: answer.close(),
+        )
+
+    patch.setattr(endpoint, "_send_request", send_request)
+    patch.setattr(session, "send", send)
+    patch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
+    # botocore waits before it repeats; here nobody waits.
+    patch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda _: None))

@@ -1,0 +1,335 @@
+"""What AWS does around the functions when they die: it delivers again, tries again, calls the next round.
+
+A simulation by events on a calendar of its own: whatever is due next happens next, and nobody sleeps. The
+functions, moto and the provider's stand-in are those of tests/integration.
+"""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import shortcut
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.stepfunctions.models import stepfunctions_backends
+from seedance.job import Job, State, api_job_id
+from seedance.reconcile import release
+from seedance.sending import Hold
+from seedance.store import _read, jobs
+from seedance.workflow import intake_queue
+from wire import Killed, Wire
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+
+from pipeline import (
+    API_KEY,
+    ASL,
+    NEVER_DONE,
+    REGION,
+    VIDEOS,
+    Pipeline,
+    _holds,
+    app,
+    http,
+    png,
+    s3_event,
+    template,
+)
+
+__all__ = ["REGION", "VERBS", "VIDEOS", "Calendar", "World", "app", "forget", "http", "png", "s3_event"]
+
+VERBS = ("api", "submit", "poll", "generate", "finalize", "fail", "reconcile")
+DAY_SECONDS = 24 * 3600.0
+ROUND_SECONDS = 700.0
+"""From one round of reconcile to the next, when only reconcile can help: above what it takes for idle."""
+
+ROUNDS = 16
+"""After so many rounds without rest a job is lost."""
+
+_QUEUE = template()["IntakeQueue"]["Properties"]
+VISIBILITY_SECONDS = float(_QUEUE["VisibilityTimeout"])
+RECEIVES = int(_QUEUE["RedrivePolicy"]["maxReceiveCount"])
+
+
+class Calendar:
+    """The time that the functions and the provider see. It starts on a day's noon, so that no test meets midnight."""
+
+    noon = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self.passed, self._since = 0.0, time.monotonic()
+
+    def time(self) -> float:
+        return self.noon + self.passed + time.monotonic() - self._since
+
+
+@dataclass
+class Letter:
+    """A message of the intake queue."""
+
+    body: str
+    due: float
+    receives: int = 0
+
+
+@dataclass
+class Run:
+    """An execution of the state machine."""
+
+    name: str
+    data: dict[str, Any]
+    state: str
+    due: float
+    tries: int = 0
+
+
+@dataclass
+class World(Pipeline):
+    """An empty stack, the wire that its functions' calls pass, and what is under way."""
+
+    wire: Wire = field(default_factory=Wire)
+    calendar: Calendar = field(default_factory=Calendar)
+    letters: list[Letter] = field(default_factory=list)
+    dead_letters: list[Letter] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    crashed: list[str] = field(default_factory=list)
+    """Executions that ended in a way that raises an alarm."""
+    held_up: float = 0.0
+    """Seconds by which every execution starts late."""
+    recovers_at: float | None = None
+    """When the provider's faults end."""
+    warm: str | None = None
+    """The function whose process ran last."""
+    known: set[str] = field(default_factory=set)
+    log: list[str] = field(default_factory=list)
+
+    def now(self) -> float:
+        return self.calendar.time()
+
+    def pass_time(self, seconds: float) -> None:
+        """Jump ahead, and let the provider finish what is due by then."""
+        if seconds <= 0:
+            return
+        self.calendar.passed = self.passed = self.passed + seconds
+        self.sandbox.configure(clock_offset=self.passed)
+        if self.recovers_at is not None and self.now() >= self.recovers_at:
+            self.recover()
+        clock = self.sandbox.state.clock
+        for job in list(self.sandbox.state.running.values()):
+            total = 3672.0 if job.fault == "late" else job.total_seconds
+            never = job.fault in NEVER_DONE - {"late"}
+            if clock.now() >= job.accepted_at + total and not never:
+                self.sandbox.finished(job.request_id)
+
+    # the functions ------------------------------------------------------------------------------------------
+
+    def invoke(self, verb: str, event: dict[str, Any]) -> Any:
+        """One invocation; a function that ran last still has its process, every other one starts cold."""
+        if verb != self.warm:
+            forget()
+        self.warm = verb
+        try:
+            with self.wire.inside(verb):
+                return app(verb).handler(event, None)
+        except Killed:
+            self.warm = None
+            self.log.append(f"{verb} was killed")
+            raise
+
+    def reconcile(self) -> None:
+        """One round of the schedule; it is not tried again before the next."""
+        try:
+            self.log.append(f"reconcile {self.invoke('reconcile', {})}")
+        except (Killed, Exception) as error:  # noqa: BLE001
+            self.log.append(f"reconcile died: {error!r}")
+
+    def ask(self, key: str, **body: Any) -> str:
+        """Ask the API for a video as a client does that repeats what was not answered; the job's id."""
+        event = {
+            "httpMethod": "POST",
+            "path": "/videos",
+            "resource": "/videos",
+            "headers": {"content-type": "application/json", "idempotency-key": key},
+            "requestContext": {"stage": "v1", "identity": {"apiKeyId": API_KEY}},
+            "body": json.dumps({"prompt": f"The product turns, {key}.", **body}),
+            "isBase64Encoded": False,
+        }
+        for _ in range(3):
+            try:
+                assert self.invoke("api", event)["statusCode"] == 202
+                break
+            except (Killed, Exception) as error:  # noqa: BLE001
+                self.log.append(f"api died: {error!r}")
+        return api_job_id(API_KEY, key)
+
+    # the queue and the state machine --------------------------------------------------------------------------
+
+    def collect(self) -> None:
+        """Take over what the functions have sent and started."""
+        for body, delay, _ in shortcut.take_messages(REGION, "intake"):
+            self.letters.append(Letter(body, self.now() + delay))
+        for execution in self.executions():
+            if execution.name not in self.known:
+                self.known.add(execution.name)
+                start = self.now() + self.held_up
+                self.runs.append(Run(execution.name, json.loads(execution.execution_input), ASL["StartAt"], start))
+
+    def executions(self) -> list[Any]:
+        (machine,) = stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].state_machines
+        return list(machine.executions)
+
+    def deliver_letter(self, letter: Letter) -> None:
+        """Hand a message to submit. One that is not done with comes again, five times in all."""
+        letter.receives += 1
+        record = {"messageId": "m", "receiptHandle": "r", "body": letter.body, "eventSource": "aws:sqs"}
+        event = {"Records": [{**record, "attributes": {}, "awsRegion": REGION}]}
+        try:
+            done = not self.invoke("submit", event)["batchItemFailures"]
+        except (Killed, Exception):  # noqa: BLE001
+            done = False
+        self.log.append(f"submit {'done' if done else 'again'}")
+        if done or letter.receives >= RECEIVES:
+            self.letters.remove(letter)
+            if not done:
+                self.dead_letters.append(letter)
+        else:
+            letter.due = self.now() + VISIBILITY_SECONDS
+
+    def redrive(self) -> None:
+        """A person puts the dead letters back."""
+        self.letters += [Letter(letter.body, self.now()) for letter in self.dead_letters]
+        self.dead_letters.clear()
+
+    def step(self, run: Run) -> None:
+        """One state of an execution."""
+        state = ASL["States"][run.state]
+        match state["Type"]:
+            case "Succeed" | "Fail":
+                self._end(run, state["Type"])
+                return
+            case "Wait":
+                run.due = self.now() + run.data[state["SecondsPath"].removeprefix("$.")]
+            case "Task" if not self._task(run, state):
+                return
+        rule = next((choice["Next"] for choice in state.get("Choices", []) if _holds(choice, run.data)), None)
+        caught = state["Type"] == "Task" and "exception" in run.data and run.data.pop("_caught", False)
+        run.state = rule or state.get("Default") or (state["Catch"][0] if caught else state)["Next"]
+        run.tries = 0
+
+    def _task(self, run: Run, state: dict[str, Any]) -> bool:
+        """Run a task; False when it will be tried again."""
+        try:
+            run.data = dict(json.loads(json.dumps(self.invoke(run.state.lower(), run.data))))
+        except (Killed, Exception) as error:  # noqa: BLE001
+            name = "Lambda.Unknown" if isinstance(error, Killed) else type(error).__name__
+            for retry in state["Retry"]:
+                if {"States.ALL", name} & set(retry["ErrorEquals"]) and run.tries < retry["MaxAttempts"]:
+                    wait = retry["IntervalSeconds"] * retry["BackoffRate"] ** run.tries
+                    run.due, run.tries = self.now() + min(wait, retry["MaxDelaySeconds"]), run.tries + 1
+                    self.log.append(f"{run.state} again after {name}")
+                    return False
+            run.data = {**run.data, "exception": {"Error": name, "Cause": str(error)}, "_caught": True}
+        self.log.append(f"{run.state} {run.data.get('status')}")
+        return True
+
+    def stop(self, run: Run) -> None:
+        """Somebody stops an execution, or it dies with the region."""
+        self._end(run, "Fail")
+
+    def _end(self, run: Run, kind: str) -> None:
+        self.runs.remove(run)
+        self.log.append(f"{run.name} ended in {run.state}")
+        if kind == "Fail":
+            self.crashed.append(run.name)
+        for execution in self.executions():
+            if execution.name == run.name:
+                execution.status = "FAILED" if kind == "Fail" else "SUCCEEDED"
+
+    # until nothing changes ------------------------------------------------------------------------------------
+
+    def happen(self) -> bool:
+        """The next thing that is due; False when there is none."""
+        self.collect()
+        waiting: list[Letter | Run] = [*self.letters, *self.runs]
+        if not waiting:
+            return False
+        event = min(waiting, key=lambda each: each.due)
+        self.pass_time(event.due - self.now())
+        if isinstance(event, Letter):
+            self.deliver_letter(event)
+        else:
+            self.step(event)
+        return True
+
+    def settle(self) -> None:
+        """Let everything happen that will happen by itself, with a round of reconcile whenever nothing else does."""
+        for _ in range(ROUNDS):
+            for _ in range(2000):
+                if not self.happen():
+                    break
+            else:
+                raise AssertionError("it goes on for ever")
+            if self.at_rest() and not self.provider_is_busy():
+                return
+            self.pass_time(ROUND_SECONDS)
+            self.reconcile()
+
+    def provider_is_busy(self) -> bool:
+        """Whether the provider is still at work, and may bill something yet."""
+        return any(job.fault not in NEVER_DONE - {"late"} for job in self.sandbox.state.running.values())
+
+    def at_rest(self) -> bool:
+        """Whether every job is over or in a person's hands, and told of."""
+        return all(
+            (job.state.terminal or job.state is State.HELD) and job.notified_at is not None for job in self.all_jobs()
+        )
+
+    def all_jobs(self) -> list[Job]:
+        return [Job.from_record(_read(item)) for item in shortcut.items(REGION) if "state" in item]
+
+    def days(self) -> dict[str, dict[str, float]]:
+        """The ledger: what is booked, by day."""
+        records = [_read(item) for item in shortcut.items(REGION)]
+        return {r["job_id"][4:]: r for r in records if r["job_id"].startswith("day#")}
+
+    def notifications(self) -> list[dict[str, Any]]:
+        """All that was published so far."""
+        self.told += [json.loads(body) for body, *_ in shortcut.take_messages(REGION, "told")]
+        return self.told
+
+    def recover(self) -> None:
+        """The provider's faults end."""
+        self.recovers_at = None
+        self.sandbox.control.delete("/_sandbox/faults").raise_for_status()
+
+    # what a person does -----------------------------------------------------------------------------------------
+
+    def next_day(self) -> None:
+        self.pass_time(DAY_SECONDS)
+        self.reconcile()
+
+    def top_up_and_resume(self) -> None:
+        """``seedance resume``, when the account can pay again."""
+        self.sandbox.configure(credits=50)
+        self.resume()
+
+    def resume(self) -> None:
+        jobs().resume()
+        for job in self.all_jobs():
+            if job.state is State.HELD and (job.error or {}).get("code") == Hold.PAUSED:
+                release(jobs(), intake_queue(self.queue), job)
+
+
+def forget() -> None:
+    """Empty the functions' caches, as a fresh Lambda environment would have them; the AWS clients stay."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("seedance.", "app_of_")) and name != "seedance.aws":
+            for thing in list(vars(module).values()):
+                if hasattr(thing, "cache_clear"):
+                    thing.cache_clear()
