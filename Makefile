@@ -48,7 +48,7 @@ check: $(READY) ## style, types and templates
 	$(TOOL) $(BIN)/sam validate --lint
 
 reliability: $(READY) ## the whole crash matrix, into docs/reliability.md
-	$(BIN)/python -m tests.crash.matrix
+	$(BIN)/python tests/crash/matrix.py
 
 soak: $(READY) ## 30, then 300 uploads with faults, kills and a restart, into docs/reliability-soak.md
 	$(BIN)/pytest -m soak

@@ -1,4 +1,4 @@
-"""docs/reliability.md, written from a run of everything: ``python tests/crash/matrix.py``."""
+"""docs/reliability.md, written from a run of everything: ``make reliability``."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ from stage import Stage, stage
 from world import RECEIVES, VISIBILITY_SECONDS
 
 DOCUMENT = Path(__file__).parents[2] / "docs/reliability.md"
-COMMAND = "python tests/crash/matrix.py"
+COMMAND = "make reliability"
 HISTORIES, STEPS = 150, 40
 ENDS = ("COMPLETED", "HELD", "FAILED")
 

@@ -1,9 +1,13 @@
 """Random histories with a fixed seed; the command plays more of them."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from interleavings import histories
 from stage import Stage
+
+# Minutes on a busy machine: `make soak` and `make reliability` run it.
+pytestmark = pytest.mark.soak
 
 FEW = settings(
     max_examples=25,
