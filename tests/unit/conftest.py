@@ -27,9 +27,10 @@ from seedance.download import Downloads
 from seedance.job import Job, State
 from seedance.media import Media
 from seedance.notification import Notifier
+from seedance.pacer import Pacer
 from seedance.provider import Provider
 from seedance.sending import Sending
-from seedance.store import JobStore, _written
+from seedance.store import JobStore, written_item
 from seedance.workflow import IntakeQueue, Workflow
 
 REGION = "eu-central-1"
@@ -154,6 +155,7 @@ class World:
     queue: IntakeQueue
     provider: Provider
     downloads: Downloads
+    pacer: Pacer
     sending: Sending
     arns: SimpleNamespace
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -165,7 +167,7 @@ class World:
 
     def put(self, job: Job) -> Job:
         """Write a record as it is, whatever its state."""
-        self.aws["dynamodb"].put_item(TableName=TABLE, Item=_written(job.to_record()))
+        self.aws["dynamodb"].put_item(TableName=TABLE, Item=written_item(job.to_record()))
         return job
 
     def job(self, job_id: str = "up-1") -> Job:
@@ -242,6 +244,15 @@ def world(
         clock = Clock()
         store = JobStore(TABLE, clients["dynamodb"], clock)
         media = Media(VIDEOS, clients["s3"])
+        pacer = Pacer(
+            TABLE,
+            clients["dynamodb"],
+            requests_per_minute=50,
+            max_in_flight=500,
+            most_polls=5,
+            clock=clock,
+            sleep=lambda seconds: setattr(clock, "now", clock.now + seconds),
+        )
         line = httpx.MockTransport(wire)
         at = Provider(
             "https://api.segmind.com", "https://workflows-api.segmind.com", HISTORY, key=lambda: KEY, transport=line
@@ -257,7 +268,8 @@ def world(
             queue=IntakeQueue(arns.queue, clients["sqs"]),
             provider=at,
             downloads=Downloads(frozenset({"images.segmind.com"}), transport=line),
-            sending=Sending(store, at, media, "link", clock=clock),
+            pacer=pacer,
+            sending=Sending(store, at, media, pacer, "link", clock=clock),
             arns=arns,
         )
 
@@ -296,6 +308,9 @@ def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         "DEFAULT_PROMPT": "The camera moves slowly.",
         "DEFAULT_TRANSPORT": "v2",
         "DAILY_BUDGET_USD": "0",
+        "REQUESTS_PER_MINUTE": "50",
+        "MAX_IN_FLIGHT": "500",
+        "POLLS_PER_VIDEO": "5",
         "RESUBMIT_LOST": "no",
         "TIME_SCALE": "1",
         "STATE_MACHINE": world.arns.machine,

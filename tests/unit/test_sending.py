@@ -162,9 +162,9 @@ def test_our_own_waits_are_scaled_and_the_providers_are_not(world: Any, sending:
 LIMITED = RateLimited.code
 SETTLED = [
     (State.RECEIVED, Verdict(Next.LATER, "X", "m"), State.RECEIVED, 3, 0.2),
-    (State.RECEIVED, Verdict(Next.LATER, LIMITED, "m"), State.RECEIVED, 2, 0.2),
-    (State.SUBMITTING, Verdict(Next.LATER, "X", "m"), State.RECEIVED, 2, 0.2),
-    (State.SUBMITTING, Verdict(Next.LATER, LIMITED, "m"), State.RECEIVED, 1, 0.2),
+    (State.RECEIVED, Verdict(Next.LATER, LIMITED, "m", counts=False), State.RECEIVED, 2, 0.2),
+    (State.SUBMITTING, Verdict(Next.LATER, "X", "m"), State.RECEIVED, 2, None),
+    (State.SUBMITTING, Verdict(Next.LATER, LIMITED, "m", counts=False), State.RECEIVED, 1, None),
     (State.SUBMITTING, Verdict(Next.UNCERTAIN, "X", "m"), State.UNCERTAIN, 2, 0.2),
     (State.SUBMITTING, Verdict(Next.HELD, "X", "m"), State.HELD, 2, None),
     (State.RECEIVED, Verdict(Next.HELD, "X", "m"), State.HELD, 2, None),

@@ -1,7 +1,6 @@
 """The days' budgets and the switch: booked together with the job or not at all, never above the limit."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -205,11 +204,6 @@ def test_submits_are_stopped_once_and_the_first_reason_counts(world: Any) -> Non
     assert world.store.paused() is None
     world.store.resume()
     assert world.store.pause("later") is True
-
-
-def test_of_several_that_stop_submits_at_once_one_raises_the_alarm(world: Any) -> None:
-    with ThreadPoolExecutor(4) as lanes:
-        assert list(lanes.map(lambda _: world.store.pause("no credits"), range(8))).count(True) == 1
 
 
 def test_trouble_at_the_switch_is_not_taken_for_a_stop(world: Any) -> None:

@@ -298,9 +298,17 @@ def test_trouble_before_anything_was_queued_comes_back_later(
     assert (job.state, job.attempts, job.submitted_at) == (State.RECEIVED, 1, None)
     assert world.postponed() == [("up-1", 15)]
     assert world.counted() == {"SubmitsPostponed": 1}
+    world.clock.now += 15
     world.wire.will(accepted())
     take({"job_id": "up-1"})
     assert (world.job().state, world.job().attempts) == (State.QUEUED, 2)
+
+
+def test_a_message_that_comes_before_the_jobs_turn_waits_for_it(world: Any, take: Any, make_job: Make) -> None:
+    world.put(make_job(turn_at=world.clock.now + 40))
+    take({"job_id": "up-1"})
+    assert world.postponed() == [("up-1", 40)]
+    assert (world.job().state, world.job().attempts) == (State.RECEIVED, 0)
 
 
 def test_trouble_that_lasts_fails_the_job_after_six_attempts(world: Any, take: Any, make_job: Make) -> None:
@@ -308,6 +316,7 @@ def test_trouble_that_lasts_fails_the_job_after_six_attempts(world: Any, take: A
     world.wire.will(*(httpx.Response(500, json=TROUBLE) for _ in range(MAX_ATTEMPTS)))
     for _ in range(MAX_ATTEMPTS):
         take({"job_id": "up-1"})
+        world.clock.now += 240
     assert [delay for _, delay in world.postponed()] == [15, 30, 60, 120, 240]
     assert (world.job().state, world.job().error["code"]) == (State.FAILED, "PROVIDER_UNAVAILABLE")
     assert [message["status"] for message in world.notified()] == ["FAILED"]
@@ -324,6 +333,7 @@ def test_a_rate_limit_comes_back_when_it_is_over_and_costs_no_attempt(
         world.wire.will(rate_limited(reset_in))
         take({"job_id": "up-1"})
         assert (world.job().state, world.job().attempts) == (State.RECEIVED, 0)
+        world.clock.now += 86_400
     assert all(delay - 2 <= seconds <= delay + 1 for _, seconds in world.postponed())
     assert all(seconds >= 1 for _, seconds in world.postponed())
     assert len(world.postponed()) == MAX_ATTEMPTS + 2

@@ -32,6 +32,9 @@ class Settings:
     default_prompt: str
     default_transport: str
     daily_budget_usd: str
+    requests_per_minute: str
+    max_in_flight: str
+    polls_per_video: str
     time_scale: str
 
     @property

@@ -6,6 +6,7 @@ SeedanceError
 ├── Conflict                      the job moved on meanwhile; somebody else is at it
 ├── InProgress                    another invocation is submitting this job right now
 ├── OverBudget                    the day's budget has no room for this job
+├── AllUnderWay                   as many videos are under way as the stack allows
 ├── ProviderError                 the provider's API answered, or failed to
 │   ├── Refused                   nothing was queued, and asking again is pointless
 │   │   ├── KeyRejected           401
@@ -62,6 +63,12 @@ class OverBudget(SeedanceError):
     """The day's budget (``DailyBudgetUsd``) has no room for this job's reservation."""
 
     code = "OVER_BUDGET"
+
+
+class AllUnderWay(SeedanceError):
+    """As many videos are under way as ``MaxInFlight`` allows; one that ends makes room."""
+
+    code = "ALL_UNDER_WAY"
 
 
 class ProviderError(SeedanceError):

@@ -21,6 +21,7 @@ from seedance.finalize import video_facts
 from seedance.job import Job, State
 from seedance.media import Media, media
 from seedance.observability import count
+from seedance.pacer import pacer
 from seedance.provider import Provider, provider
 from seedance.sending import Next, Sending, Verdict
 from seedance.store import JobStore, jobs
@@ -149,5 +150,5 @@ def generate() -> Generate:
         jobs(),
         provider(),
         media(),
-        Sending(jobs(), provider(), media(), stack.image_delivery, stack.budget, stack.scale),
+        Sending(jobs(), provider(), media(), pacer(), stack.image_delivery, stack.budget, stack.scale),
     )

@@ -80,6 +80,8 @@ class Job:
     """The provider's published average for the model, in the provider's seconds."""
     attempts: int = 0
     """How often a submit was begun."""
+    turn_at: float | None = None
+    """When a job that had to wait may be submitted, in provider's seconds (see seedance.pacer)."""
     executions: int = 0
     """How many executions were started for the job beyond its first; part of their names."""
     reserved_usd: float | None = None

@@ -240,7 +240,7 @@ def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row
         "executions": job.executions + 1,
     }
     # A job that was HELD has let go of its reservation; what was bought belongs on the books, over budget or not.
-    entry, reserved = reservation(job, time.time(), limit=None)
+    entry, reserved = reservation(job, time.time())
     facts |= reserved
     if row.url:
         job = store.move(job, State.COPYING, entry=entry, result_url=row.url, cost_usd=row.cost_usd, **facts)

@@ -1,7 +1,7 @@
 """What both transports do around the one call that costs money: before it, and when it goes wrong.
 
-Before: is a submit allowed now (switch, budget), where is the image, is there a key; then intent and
-reservation are written in one transaction. After: an error's verdict, the same for a submit and a v1 call.
+Before: is a submit allowed now (switch, rate limit, budget), where is the image, is there a key; then intent
+and reservation are written in one transaction. After: an error's verdict, the same for a submit and a v1 call.
 """
 
 import time
@@ -12,6 +12,7 @@ from typing import Any
 
 from seedance import catalogue, money, schedule
 from seedance.errors import (
+    AllUnderWay,
     InvalidRequest,
     OutOfCredits,
     OverBudget,
@@ -23,6 +24,7 @@ from seedance.errors import (
 from seedance.job import Job, State
 from seedance.media import Media
 from seedance.observability import count, logger
+from seedance.pacer import Pacer
 from seedance.provider import Provider
 from seedance.store import Entry, JobStore
 
@@ -31,8 +33,10 @@ MAX_ATTEMPTS = 6
 job fails. A rate limit does not count: it is a matter of waiting."""
 
 
-def reservation(job: Job, now: float, *, limit: float | None) -> tuple[Entry | None, dict[str, Any]]:
-    """What books the job's probable cost on today's budget, and what its record then says.
+def reservation(
+    job: Job, now: float, *, limit: float | None = None, max_in_flight: int | None = None
+) -> tuple[Entry | None, dict[str, Any]]:
+    """What books the job's probable cost on today's budget and counts it in, and what its record then says.
 
     Nothing when the job has a reservation already.
     """
@@ -40,7 +44,8 @@ def reservation(job: Job, now: float, *, limit: float | None) -> tuple[Entry | N
         return None, {}
     estimate = money.estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
     day = money.day_of(now)
-    return Entry(day, reserved=estimate, limit=limit), {"reserved_usd": estimate, "reserved_day": day}
+    entry = Entry(day, reserved=estimate, limit=limit, lease=1, max_in_flight=max_in_flight)
+    return entry, {"reserved_usd": estimate, "reserved_day": day}
 
 
 class Hold(StrEnum):
@@ -72,6 +77,8 @@ class Verdict:
     message: str
     wait: float = 0.0
     """Seconds, by the clock on the wall, for LATER."""
+    counts: bool = True
+    """Whether it uses up one of MAX_ATTEMPTS. To wait for one's turn, or a rate limit, says nothing about the job."""
     state: State = State.FAILED
     """The end, for END."""
 
@@ -88,6 +95,7 @@ class Sending:
     store: JobStore
     provider: Provider
     media: Media
+    pacer: Pacer
     image_delivery: str
     budget: float | None = None
     scale: float = 1.0
@@ -100,6 +108,8 @@ class Sending:
         """
         if reason := self.store.paused():
             return Verdict(Next.HELD, Hold.PAUSED, f"Submits are paused: {reason}")
+        if (turn := self.pacer.submit_turn(job.turn_at, job.expected_seconds)) is not None:
+            return self._wait(turn, "It waits for its turn at the provider.")
         try:
             link = self._image_address(job)
             self.provider.authenticate()
@@ -111,12 +121,14 @@ class Sending:
         body = catalogue.payload(model, job.parameters, job_id=job.job_id, image_link=link)
         now = round(self.clock(), 3)
         values: dict[str, Any] = {"submitted_at": now, "attempts": job.attempts + 1, "error": None}
-        entry, reserved = reservation(job, now, limit=self.budget)
+        entry, reserved = reservation(job, now, limit=self.budget, max_in_flight=self.pacer.max_in_flight)
         values |= reserved
         try:
             return self.store.move(job, State.SUBMITTING, entry=entry, **values), body
         except OverBudget as error:
             return Verdict(Next.HELD, Hold.BUDGET, f"{str(error)[0].upper()}{str(error)[1:]}.")
+        except AllUnderWay as error:  # as many were begun since the pacer looked
+            return self._wait(self.pacer.soon(), f"It waits: {error}.")
 
     def judge(self, job: Job, error: ProviderError) -> Verdict:
         """What follows from an error of the provider; ``job`` as it was when the call was made."""
@@ -130,24 +142,25 @@ class Sending:
             if self.store.pause(str(error)):
                 count("SubmitsPaused")
             return Verdict(Next.HELD, Hold.PAUSED, str(error))
-        limited = isinstance(error, RateLimited)
-        if not isinstance(error, Unavailable) or (job.attempts >= MAX_ATTEMPTS and not limited):
+        again = schedule.submit_again_after(job.attempts) * self.scale
+        if isinstance(error, RateLimited):
+            self.pacer.rate_limited(error.retry_after)
+            wait = again if error.retry_after is None else error.retry_after
+            return Verdict(Next.LATER, error.code, str(error), wait=wait, counts=False)
+        if not isinstance(error, Unavailable) or job.attempts >= MAX_ATTEMPTS:
             return Verdict(Next.END, error.code, str(error))
-        wait = error.retry_after if isinstance(error, RateLimited) else None
-        if wait is None:
-            wait = schedule.submit_again_after(job.attempts) * self.scale
-        return Verdict(Next.LATER, error.code, str(error), wait=wait)
+        return Verdict(Next.LATER, error.code, str(error), wait=again)
 
     def settle(self, job: Job, verdict: Verdict) -> Job:
         """Write a verdict into the record of a job that is RECEIVED or SUBMITTING; the job as it is now."""
         match verdict.next:
             case Next.LATER:
-                # A rate limit gives the attempt back: it says nothing about this job.
-                limited = verdict.code == RateLimited.code
+                turn = self.pacer.turn_in(verdict.wait)
                 if job.state is State.RECEIVED:
-                    return self.store.note(job, attempts=job.attempts + (0 if limited else 1))
-                attempts = job.attempts - 1 if limited else job.attempts
-                return self.store.move(job, State.RECEIVED, attempts=attempts, submitted_at=None)
+                    return self.store.note(job, attempts=job.attempts + verdict.counts, turn_at=turn)
+                # Nothing is under way: what was reserved for it is free for others meanwhile.
+                attempts = job.attempts - (not verdict.counts)
+                return self.store.close(job, State.RECEIVED, attempts=attempts, submitted_at=None, turn_at=turn)
             case Next.UNCERTAIN:
                 count("JobsUncertain")
                 logger().error("uncertain", extra={"job_id": job.job_id, "why": verdict.message})
@@ -158,6 +171,9 @@ class Sending:
             case Next.END:
                 count("JobsRejected" if verdict.state is State.REJECTED else "JobsFailed")
                 return self.store.close(job, verdict.state, error=verdict.error)
+
+    def _wait(self, turn: float, why: str) -> Verdict:
+        return Verdict(Next.LATER, "WAITS", why, wait=self.pacer.seconds_until(turn), counts=False)
 
     def _image_address(self, job: Job) -> str | None:
         """Where the provider finds the job's image: a signed link, or its own asset store. None without one."""

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from seedance import aws
 from seedance.config import settings
-from seedance.errors import Conflict, OverBudget
+from seedance.errors import AllUnderWay, Conflict, OverBudget
 from seedance.job import RECORD_KEPT_SECONDS, TRANSITIONS, Job, State
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ REQUEST_INDEX = "by_request"
 
 TURNS = 8
 """Tries of a booking that meets another one on the day's item; with the waits between, up to 5 seconds."""
+IN_FLIGHT = "count#in_flight"
 _SWITCH = "switch#submits"
 
 
@@ -32,7 +33,8 @@ class Entry:
     """A booking in a day's budget, written together with the job's own change or not at all.
 
     Amounts in USD. ``reserved`` opens a reservation; ``settled`` and ``released`` close one of ``closes``.
-    ``limit`` refuses the booking when the day would be above it.
+    ``limit`` refuses the booking when the day would be above it. ``lease`` is 1 to count the job among those
+    under way, -1 to count it out; ``max_in_flight`` refuses the first when as many are under way.
     """
 
     day: str
@@ -41,6 +43,8 @@ class Entry:
     settled: float = 0.0
     released: float = 0.0
     limit: float | None = None
+    lease: int = 0
+    max_in_flight: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class JobStore:
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=_written(job.to_record()),
+                Item=written_item(job.to_record()),
                 ConditionExpression="attribute_not_exists(job_id)",
             )
         except ClientError as error:
@@ -93,8 +97,8 @@ class JobStore:
         """Bring the job from the state it was read in into another, and write ``values`` with it.
 
         With an ``entry`` the day's budget is booked in the same transaction. Returns the job as it is now.
-        Raises Conflict when it is no longer in that state: somebody else was faster; OverBudget when the
-        entry's limit forbids it; ValueError for a transition that the table in job.py does not have.
+        Raises Conflict when it is no longer in that state: somebody else was faster; OverBudget or AllUnderWay
+        when the entry's limits forbid it; ValueError for a transition that the table in job.py does not have.
         """
         if target not in TRANSITIONS[job.state]:
             raise ValueError(f"a job does not go from {job.state} to {target}")
@@ -105,7 +109,7 @@ class JobStore:
         update = self._update(job.job_id, changes, "#state = :from", {":from": job.state.value})
         if entry is None:
             return self._written_job(update, job)
-        self._book(job, update, self._booking(entry))
+        self._book(job, update, entry)
         moved = self.get(job.job_id)
         if moved is None:
             raise Conflict(f"job {job.job_id} is gone")
@@ -127,6 +131,7 @@ class JobStore:
             closes=job.reserved_usd,
             settled=cost or 0.0,
             released=job.reserved_usd if cost is None else 0.0,
+            lease=-1,
         )
         return self.move(job, target, entry=entry, reserved_usd=None, reserved_day=None, **values)
 
@@ -164,7 +169,7 @@ class JobStore:
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=_written({"job_id": _SWITCH, "reason": reason, "paused_at": self._now()}),
+                Item=written_item({"job_id": _SWITCH, "reason": reason, "paused_at": self._now()}),
                 ConditionExpression="attribute_not_exists(job_id)",
             )
         except ClientError as error:
@@ -184,7 +189,7 @@ class JobStore:
 
     def _get(self, key: str) -> dict[str, Any] | None:
         answer = self._client.get_item(TableName=self._table, Key={"job_id": {"S": key}}, ConsistentRead=True)
-        return _read(answer["Item"]) if "Item" in answer else None
+        return read_item(answer["Item"]) if "Item" in answer else None
 
     def _by_state(self, state: State, *, newest_first: bool, limit: int, since: float = 0.0) -> list[Job]:
         pages = self._client.get_paginator("query").paginate(
@@ -192,17 +197,17 @@ class JobStore:
             IndexName=STATE_INDEX,
             KeyConditionExpression="#state = :state AND updated_at > :since",
             ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues=_written({":state": state.value, ":since": since}),
+            ExpressionAttributeValues=written_item({":state": state.value, ":since": since}),
             ScanIndexForward=not newest_first,
             PaginationConfig={"MaxItems": limit, "PageSize": min(limit, 1000)},
         )
         blank = {"transport": "", "folder": ""}
-        return [Job.from_record({**blank, **_read(item)}) for page in pages for item in page["Items"]]
+        return [Job.from_record({**blank, **read_item(item)}) for page in pages for item in page["Items"]]
 
     def _update(self, job_id: str, values: dict[str, Any], condition: str, extra: dict[str, Any]) -> dict[str, Any]:
         """The parameters of a conditional update; None removes an attribute, a dot steps into a map."""
         names: dict[str, str] = {"#state": "state"} if "#state" in condition else {}
-        written: dict[str, Any] = _written(extra)
+        written: dict[str, Any] = written_item(extra)
         sets, removes = [], []
         for number, (path, value) in enumerate({**values, "updated_at": self._now()}.items()):
             names |= {f"#{step}": step for step in path.split(".")}
@@ -211,7 +216,7 @@ class JobStore:
                 removes.append(target)
             else:
                 sets.append(f"{target} = :v{number}")
-                written |= _written({f":v{number}": value})
+                written |= written_item({f":v{number}": value})
         return {
             "TableName": self._table,
             "Key": {"job_id": {"S": job_id}},
@@ -221,18 +226,22 @@ class JobStore:
             "ExpressionAttributeValues": written,
         }
 
-    def _book(self, job: Job, update: dict[str, Any], booking: dict[str, Any]) -> None:
+    def _book(self, job: Job, update: dict[str, Any], entry: Entry) -> None:
         """Write a job's change and its booking, or neither. The day's item is everybody's: wait one's turn."""
+        items: list[Any] = [{"Update": update}, {"Update": self._booking(entry)}]
+        if entry.lease:
+            items.append({"Update": self._lease(entry)})
         for turn in range(1, TURNS + 1):
-            both: list[Any] = [{"Update": update}, {"Update": booking}]
             try:
-                self._client.transact_write_items(TransactItems=both)
+                self._client.transact_write_items(TransactItems=items)
             except ClientError as error:
                 reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
                 if "ConditionalCheckFailed" in reasons[:1]:
                     raise Conflict(f"job {job.job_id} is no longer {job.state}") from error
-                if "ConditionalCheckFailed" in reasons:
+                if "ConditionalCheckFailed" in reasons[:2]:
                     raise OverBudget("the day's budget is used up") from error
+                if "ConditionalCheckFailed" in reasons:
+                    raise AllUnderWay(f"{entry.max_in_flight} videos are under way") from error
                 if "TransactionConflict" not in reasons:
                     raise
                 if turn == TURNS:
@@ -248,7 +257,7 @@ class JobStore:
             if _is_conflict(error):
                 raise Conflict(f"job {job.job_id} is no longer {job.state}") from error
             raise
-        return Job.from_record(_read(answer["Attributes"]))
+        return Job.from_record(read_item(answer["Attributes"]))
 
     def _booking(self, entry: Entry) -> dict[str, Any]:
         amounts = {
@@ -257,16 +266,29 @@ class JobStore:
             "released": entry.released,
             "committed": entry.reserved - entry.closes + entry.settled,
         }
+        values = {f":{name}": round(amount, 6) for name, amount in amounts.items()}
         booking: dict[str, Any] = {
             "TableName": self._table,
             "Key": {"job_id": {"S": f"day#{entry.day}"}},
             "UpdateExpression": "ADD " + ", ".join(f"{name} :{name}" for name in amounts),
-            "ExpressionAttributeValues": _written({f":{name}": round(amount, 6) for name, amount in amounts.items()}),
+            "ExpressionAttributeValues": written_item(values),
         }
         if entry.limit is not None:
             booking["ConditionExpression"] = "attribute_not_exists(committed) OR committed <= :room"
-            booking["ExpressionAttributeValues"] |= _written({":room": round(entry.limit - entry.reserved, 6)})
+            booking["ExpressionAttributeValues"] |= written_item({":room": round(entry.limit - entry.reserved, 6)})
         return booking
+
+    def _lease(self, entry: Entry) -> dict[str, Any]:
+        update: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": {"job_id": {"S": IN_FLIGHT}},
+            "UpdateExpression": "ADD held :one",
+            "ExpressionAttributeValues": written_item({":one": entry.lease}),
+        }
+        if entry.lease > 0 and entry.max_in_flight is not None:
+            update["ConditionExpression"] = "attribute_not_exists(held) OR held < :most"
+            update["ExpressionAttributeValues"] |= written_item({":most": entry.max_in_flight})
+        return update
 
     def _now(self) -> float:
         return round(self._clock(), 3)
@@ -286,11 +308,13 @@ _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
 
-def _written(record: Mapping[str, Any]) -> dict[str, Any]:
+def written_item(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as DynamoDB's API writes them."""
     return {name: _serialize(_to_decimal(value)) for name, value in record.items()}
 
 
-def _read(item: Mapping[str, Any]) -> dict[str, Any]:
+def read_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An item of DynamoDB's API as plain values."""
     return {name: _from_decimal(_deserialize(value)) for name, value in item.items()}
 
 

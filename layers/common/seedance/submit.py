@@ -18,6 +18,7 @@ from seedance.job import Job, State, upload_job_id
 from seedance.media import Image, Media, media
 from seedance.notification import Notifier, notifier
 from seedance.observability import count, logger
+from seedance.pacer import pacer
 from seedance.provider import Provider, provider
 from seedance.sending import Next, Sending, Verdict
 from seedance.store import JobStore, jobs
@@ -167,6 +168,6 @@ def submit() -> Submit:
         notifier(),
         workflow(stack.state_machine),
         intake_queue(stack.intake_queue),
-        Sending(jobs(), provider(), media(), stack.image_delivery, stack.budget, stack.scale),
+        Sending(jobs(), provider(), media(), pacer(), stack.image_delivery, stack.budget, stack.scale),
         intake.Defaults(stack.default_model, stack.default_prompt, stack.default_transport),
     )

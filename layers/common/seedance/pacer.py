@@ -1,0 +1,210 @@
+"""Who may ask the provider when: the calendar of requests and the count of videos under way, in DynamoDB.
+
+Seconds that go in and out are the provider's (Settings.scale), as everything in seedance.slots. The calendar is one
+item that everybody changes: read, decide, write if nobody else has; whoever lost looks again.
+"""
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from seedance import aws, slots
+from seedance.config import settings
+from seedance.slots import Calendar
+from seedance.store import IN_FLIGHT, read_item, written_item
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+CALENDAR = "calendar#requests"
+
+TURNS = 8
+"""Tries of a change that meets another one; with the waits between, up to 5 seconds."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What is booked and how many videos are under way, as read at one moment."""
+
+    calendar: Calendar
+    version: int
+    in_flight: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A poll to come: seconds until then, and the slot that is booked for it (None: it must book when it comes)."""
+
+    wait: float
+    slot: int | None
+
+
+class Pacer:
+    """Books slots for submits and polls. ``most_polls`` is the stack's PollsPerVideo."""
+
+    def __init__(
+        self,
+        table: str,
+        client: "DynamoDBClient",
+        *,
+        requests_per_minute: int,
+        max_in_flight: int,
+        most_polls: float,
+        scale: float = 1.0,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._table = table
+        self._client = client
+        self._limit = requests_per_minute
+        self.max_in_flight = max_in_flight
+        self._most_polls = most_polls
+        self._scale = scale
+        self._clock = clock
+        self._sleep = sleep
+
+    def submit_turn(self, waited_for: float | None, mean: float) -> float | None:
+        """The turn of a submit: None when it is now, with a slot booked, or else when to come back.
+
+        A turn is a time by the provider's clock. ``waited_for`` is the turn that the job was given before,
+        ``mean`` how long such a video takes. A short wait for a slot is spent here.
+        """
+        now = self._now()
+        if waited_for is not None and waited_for > now + 1:
+            return waited_for  # the queue can't delay for long enough
+
+        def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, tuple[int | None, float]]:
+            calendar, full = traffic.calendar, traffic.in_flight >= self.max_in_flight
+            slot = calendar.free(now, self._limit)
+            if slot <= now + slots.PATIENCE_SECONDS and not full:
+                return calendar.book(slot, now).arrived(now), (slot, 0.0)
+            gap = slots.turn_gap(self._limit, self.max_in_flight, mean)
+            if waited_for is not None:  # its turn has come, and others were faster: not to the end of the queue again
+                return None, (None, max(slot, now + slots.PATIENCE_SECONDS) + random.uniform(0, gap))  # noqa: S311
+            queue = calendar.queued(max(slot, now + slots.PATIENCE_SECONDS), gap)
+            return queue, (None, queue.last_turn)
+
+        slot, turn = self._change(decide, (None, now + slots.PATIENCE_SECONDS))
+        if slot is None:
+            return turn
+        self._wait_for(slot)
+        return None
+
+    def plan_poll(self, wait: Callable[[float], float], mean: float) -> Plan:
+        """Book a job's next poll. ``wait`` gives the seconds until then for a number of polls a video."""
+
+        def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, Plan]:
+            calendar = traffic.calendar
+            polls = slots.polls_affordable(
+                calendar, now, limit=self._limit, in_flight=traffic.in_flight, mean=mean, most=self._most_polls
+            )
+            # The workflow waits whole seconds, and at least one.
+            slot = calendar.free(now + max(1.0, wait(polls)), slots.poll_limit(self._limit))
+            return calendar.book(slot, now), Plan(math.ceil(slot - now), slot)
+
+        return self._change(decide, Plan(max(1.0, wait(slots.CROWDED_POLLS)), None))
+
+    def poll_turn(self, slot: int | None) -> Plan | None:
+        """Whether a poll may ask now: None when it may, in its slot or another that was free; else a new plan."""
+        if slot is not None and slot <= self._now() + 1 <= slot + 2 + slots.SLACK_SECONDS:
+            return None
+
+        def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, Plan]:
+            found = traffic.calendar.free(now, self._limit)
+            return traffic.calendar.book(found, now), Plan(math.ceil(found - now), found)
+
+        plan = self._change(decide, Plan(slots.PATIENCE_SECONDS + 1, None))
+        if plan.slot is None or plan.wait > slots.PATIENCE_SECONDS:
+            return plan
+        self._wait_for(plan.slot)
+        return None
+
+    def rate_limited(self, seconds: float | None) -> None:
+        """The provider answered 429: nobody asks until its reset, ``seconds`` by the clock on the wall from now.
+
+        Two minutes at most: a reset that is further off is for the next 429 to repeat, and videos must be found.
+        Without a reset a moment's pause; whoever is next will find out.
+        """
+        pause = slots.PATIENCE_SECONDS if seconds is None else min(seconds / self._scale + 1, slots.LONGEST_CLOSURE)
+
+        def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, None]:
+            return traffic.calendar.closed(now + pause), None
+
+        self._change(decide, None)
+
+    def soon(self) -> float:
+        """A turn just ahead, for who was too late by a moment."""
+        return self._now() + slots.PATIENCE_SECONDS
+
+    def turn_in(self, seconds: float) -> float:
+        """The turn that is so many seconds by the clock on the wall from now."""
+        return self._now() + seconds / self._scale
+
+    def seconds_until(self, turn: float) -> float:
+        """Seconds by the clock on the wall until a turn."""
+        return max(0.0, turn - self._now()) * self._scale
+
+    def _now(self) -> float:
+        return self._clock() / self._scale
+
+    def _wait_for(self, slot: int) -> None:
+        if (left := slot - self._now()) > 0:
+            self._sleep(left * self._scale)
+
+    def _change(self, decide: Callable[[Traffic, float], tuple[Calendar | None, T]], crowded: T) -> T:
+        """Read, decide, write; ``crowded`` is the answer when others were faster every time."""
+        for turn in range(1, TURNS + 1):
+            traffic = self._look()
+            calendar, answer = decide(traffic, self._now())
+            if calendar is None or calendar == traffic.calendar or self._write(calendar, traffic.version):
+                return answer
+            self._sleep(random.uniform(0, 0.02 * 2**turn))  # noqa: S311 - spreads writers, hides nothing
+        return crowded
+
+    def _look(self) -> Traffic:
+        keys: list[Any] = [{"job_id": {"S": CALENDAR}}, {"job_id": {"S": IN_FLIGHT}}]
+        found: dict[str, dict[str, Any]] = {}
+        while keys:
+            answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
+            found |= {item["job_id"]["S"]: read_item(item) for item in answer["Responses"].get(self._table, [])}
+            keys = list(answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", []))
+        record = found.get(CALENDAR, {})
+        return Traffic(
+            Calendar.from_record(record), int(record.get("version", 0)), int(found.get(IN_FLIGHT, {}).get("held", 0))
+        )
+
+    def _write(self, calendar: Calendar, version: int) -> bool:
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=written_item({"job_id": CALENDAR, "version": version + 1, **calendar.to_record()}),
+                ConditionExpression="version = :read OR attribute_not_exists(job_id)",
+                ExpressionAttributeValues={":read": {"N": str(version)}},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+
+@cache
+def pacer() -> Pacer:
+    """The stack's."""
+    stack = settings()
+    return Pacer(
+        stack.job_table,
+        aws.dynamodb(),
+        requests_per_minute=int(stack.requests_per_minute),
+        max_in_flight=int(stack.max_in_flight),
+        most_polls=float(stack.polls_per_video),
+        scale=stack.scale,
+    )
