@@ -1,4 +1,4 @@
-"""Lambda entry of poll: event ``{"job_id"}`` in, the task's outcome out."""
+"""Lambda entry of poll: event ``{"job_id", "slot"}`` in, the task's outcome out."""
 
 from typing import Any
 
@@ -9,4 +9,4 @@ from seedance.poll import poll
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """See seedance.poll."""
-    return poll()(event["job_id"])
+    return poll()(event["job_id"], event.get("slot"))

@@ -92,7 +92,7 @@ class Pacer:
             queue = calendar.queued(max(slot, now + slots.PATIENCE_SECONDS), gap)
             return queue, (None, queue.last_turn)
 
-        slot, turn = self._change(decide, (None, now + slots.PATIENCE_SECONDS))
+        slot, turn = self._change(decide) or (None, now + slots.PATIENCE_SECONDS)
         if slot is None:
             return turn
         self._wait_for(slot)
@@ -110,7 +110,7 @@ class Pacer:
             slot = calendar.free(now + max(1.0, wait(polls)), slots.poll_limit(self._limit))
             return calendar.book(slot, now), Plan(math.ceil(slot - now), slot)
 
-        return self._change(decide, Plan(max(1.0, wait(slots.CROWDED_POLLS)), None))
+        return self._change(decide) or Plan(max(1.0, wait(slots.CROWDED_POLLS)), None)
 
     def poll_turn(self, slot: int | None) -> Plan | None:
         """Whether a poll may ask now: None when it may, in its slot or another that was free; else a new plan."""
@@ -121,7 +121,7 @@ class Pacer:
             found = traffic.calendar.free(now, self._limit)
             return traffic.calendar.book(found, now), Plan(math.ceil(found - now), found)
 
-        plan = self._change(decide, Plan(slots.PATIENCE_SECONDS + 1, None))
+        plan = self._change(decide) or Plan(slots.PATIENCE_SECONDS + 1, None)
         if plan.slot is None or plan.wait > slots.PATIENCE_SECONDS:
             return plan
         self._wait_for(plan.slot)
@@ -138,7 +138,7 @@ class Pacer:
         def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, None]:
             return traffic.calendar.closed(now + pause), None
 
-        self._change(decide, None)
+        self._change(decide)
 
     def soon(self) -> float:
         """A turn just ahead, for who was too late by a moment."""
@@ -159,15 +159,15 @@ class Pacer:
         if (left := slot - self._now()) > 0:
             self._sleep(left * self._scale)
 
-    def _change(self, decide: Callable[[Traffic, float], tuple[Calendar | None, T]], crowded: T) -> T:
-        """Read, decide, write; ``crowded`` is the answer when others were faster every time."""
+    def _change(self, decide: Callable[[Traffic, float], tuple[Calendar | None, T]]) -> T | None:
+        """Read, decide, write; the decision's answer, or None when others were faster every time."""
         for turn in range(1, TURNS + 1):
             traffic = self._look()
             calendar, answer = decide(traffic, self._now())
             if calendar is None or calendar == traffic.calendar or self._write(calendar, traffic.version):
                 return answer
             self._sleep(random.uniform(0, 0.02 * 2**turn))  # noqa: S311 - spreads writers, hides nothing
-        return crowded
+        return None
 
     def _look(self) -> Traffic:
         keys: list[Any] = [{"job_id": {"S": CALENDAR}}, {"job_id": {"S": IN_FLIGHT}}]
@@ -175,7 +175,8 @@ class Pacer:
         while keys:
             answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
             found |= {item["job_id"]["S"]: read_item(item) for item in answer["Responses"].get(self._table, [])}
-            keys = list(answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", []))
+            left = answer.get("UnprocessedKeys", {})  # a throttled table gives what it can
+            keys = list(left[self._table]["Keys"]) if self._table in left else []
         record = found.get(CALENDAR, {})
         return Traffic(
             Calendar.from_record(record), int(record.get("version", 0)), int(found.get(IN_FLIGHT, {}).get("held", 0))

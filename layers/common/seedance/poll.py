@@ -17,11 +17,15 @@ from seedance.config import settings
 from seedance.errors import ConfigurationError, Conflict, KeyRejected, ProviderError, RateLimited, Refused
 from seedance.job import Job, State
 from seedance.observability import count, logger
+from seedance.pacer import Pacer, Plan, pacer
 from seedance.provider import Provider, provider
 from seedance.store import JobStore, jobs
 
 PATIENCE = 3
 """Polls in a row that may find no record, or no link, before we believe it: the provider's stores may lag."""
+
+LAST_CALL_SECONDS = 60.0
+"""So shortly before the provider forgets a request it is asked, whatever the rate limit says: a video is at stake."""
 
 
 class Outcome(StrEnum):
@@ -39,11 +43,16 @@ class Poll:
 
     store: JobStore
     provider: Provider
+    pacer: Pacer
     scale: float = 1.0
     clock: Callable[[], float] = time.time
 
-    def __call__(self, job_id: str) -> dict[str, Any]:
-        """One look at the provider: ``{"job_id", "status", "wait_seconds"}``, and ``error`` when it is over."""
+    def __call__(self, job_id: str, slot: int | None = None) -> dict[str, Any]:
+        """One look at the provider, in a slot that was booked for it.
+
+        Returns ``{"job_id", "status"}``, with ``wait_seconds`` and the next poll's ``slot`` while it runs, and with
+        ``error`` when it is over without a video.
+        """
         job = self.store.get(job_id)
         if job is None:
             raise LookupError(f"the workflow names job {job_id}, which has no record")
@@ -55,6 +64,8 @@ class Poll:
                 Outcome.FAILED,
                 job.error or {"code": "NOT_RUNNING", "message": f"The job is {job.state}."},
             )
+        if self._remaining(job) > LAST_CALL_SECONDS and (plan := self.pacer.poll_turn(slot)):
+            return _running(job, plan)
         try:
             return self._ask(job, job.request_id)
         except Conflict:
@@ -66,10 +77,11 @@ class Poll:
             standing = self.provider.standing(request_id)
         except RateLimited as error:
             count("PollsRateLimited")
-            return self._learned_nothing(job, error, error.retry_after)
+            self.pacer.rate_limited(error.retry_after)
+            return self._learned_nothing(job, error, schedule.STEP_SECONDS)
         except (ProviderError, ConfigurationError) as error:  # the key may be unreadable for a while
             count("PollsFailed")
-            return self._learned_nothing(job, error, None)
+            return self._learned_nothing(job, error, schedule.UNREACHABLE_STEP_SECONDS)
         if standing is None:
             return self._gone(job)
         if standing.status is ProviderStatus.FAILED:
@@ -133,7 +145,7 @@ class Poll:
         except (ProviderError, ConfigurationError) as trouble:
             if patient:
                 logger().warning("the history is out of reach", extra={"job_id": job.job_id, "reason": str(trouble)})
-                return _answer(job, Outcome.RUNNING, wait=schedule.UNREACHABLE_STEP_SECONDS * 10)
+                return _running(job, Plan(schedule.UNREACHABLE_STEP_SECONDS * 10, None))
             row = None
         if row and row.url:
             return _answer(
@@ -145,23 +157,19 @@ class Poll:
             return _answer(job, Outcome.FAILED, error)
         if row is None and job.age(self.clock(), self.scale) < schedule.DEADLINE_SECONDS:
             # The hour is not over: the record may come back, or the history may lag.
-            return _answer(job, Outcome.RUNNING, wait=schedule.LONGEST_STEP_SECONDS)
+            return _running(job, Plan(schedule.LONGEST_STEP_SECONDS, None))
         if row and patient:  # not over yet by the history: it may still be made, and billed
-            return _answer(job, Outcome.RUNNING, wait=schedule.UNREACHABLE_STEP_SECONDS * 10)
+            return _running(job, Plan(schedule.UNREACHABLE_STEP_SECONDS * 10, None))
         return _answer(job, Outcome.EXPIRED, error)
 
-    def _learned_nothing(self, job: Job, error: Exception, wait: float | None) -> dict[str, Any]:
+    def _learned_nothing(self, job: Job, error: Exception, wait: float) -> dict[str, Any]:
         refused = isinstance(error, Refused)
         log = logger().error if refused and not isinstance(error, KeyRejected) else logger().warning
         log("poll learned nothing", extra={"job_id": job.job_id, "reason": str(error)})
-        if wait is not None:
-            # The reset is by the provider's clock on the wall; the loop's waits are in its seconds.
-            return self._running_until_deadline(job, wait / self.scale + 1)
-        return self._running_until_deadline(job, schedule.UNREACHABLE_STEP_SECONDS)
+        return self._running_until_deadline(job, wait)
 
     def _running_until_deadline(self, job: Job, wait: float | None = None) -> dict[str, Any]:
-        age = job.age(self.clock(), self.scale)
-        if age >= schedule.DEADLINE_SECONDS:
+        if self._remaining(job) <= 0:
             return self._last_look(
                 job,
                 {
@@ -169,21 +177,33 @@ class Poll:
                     "message": "The video was not ready within the hour for which the provider keeps a request.",
                 },
             )
-        return self._running(job, wait if wait is not None else schedule.next_wait(age, job.expected_seconds))
+        return self._running(job, wait)
 
-    def _running(self, job: Job, wait: float) -> dict[str, Any]:
-        remaining = schedule.DEADLINE_SECONDS - job.age(self.clock(), self.scale)
-        return _answer(job, Outcome.RUNNING, wait=min(wait, max(1.0, remaining)))
+    def _running(self, job: Job, wait: float | None = None) -> dict[str, Any]:
+        """To be asked again after ``wait`` seconds, or else when the schedule says; before its record is gone."""
+        age = job.age(self.clock(), self.scale)
+
+        def scheduled(polls: float) -> float:
+            return schedule.next_wait(age, job.expected_seconds) if wait is None else wait
+
+        plan = self.pacer.plan_poll(scheduled, job.expected_seconds)
+        remaining = max(1.0, self._remaining(job))
+        return _running(job, plan if plan.wait <= remaining else Plan(remaining, None))
+
+    def _remaining(self, job: Job) -> float:
+        """Seconds until the provider forgets the request."""
+        return schedule.DEADLINE_SECONDS - job.age(self.clock(), self.scale)
 
 
-def _answer(
-    job: Job, outcome: Outcome, error: dict[str, str] | None = None, *, wait: float | None = None
-) -> dict[str, Any]:
-    answer: dict[str, Any] = {"job_id": job.job_id, "status": outcome.value, "error": error}
-    return answer if wait is None else {**answer, "wait_seconds": max(1, round(wait))}
+def _running(job: Job, plan: Plan) -> dict[str, Any]:
+    return {**_answer(job, Outcome.RUNNING), "wait_seconds": max(1, round(plan.wait)), "slot": plan.slot}
+
+
+def _answer(job: Job, outcome: Outcome, error: dict[str, str] | None = None) -> dict[str, Any]:
+    return {"job_id": job.job_id, "status": outcome.value, "error": error}
 
 
 @cache
 def poll() -> Poll:
     """The use case as the stack has it."""
-    return Poll(jobs(), provider(), settings().scale)
+    return Poll(jobs(), provider(), pacer(), settings().scale)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance import intake
+from seedance import intake, schedule
 from seedance.config import submit_settings
 from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, SubmitUncertain
 from seedance.job import Job, State, upload_job_id
@@ -124,7 +124,10 @@ class Submit:
         logger().info("submitted", extra={"job_id": job.job_id, "request_id": request_id})
         job = self.store.move(job, State.QUEUED, request_id=request_id)
         count("JobsSubmitted")
-        self.workflow.start(job)
+        first = self.sending.pacer.plan_poll(
+            lambda polls: schedule.first_wait(job.expected_seconds), job.expected_seconds
+        )
+        self.workflow.start(job, first.wait, first.slot)
 
     def _follow(self, job: Job, verdict: Verdict) -> None:
         job = self.sending.settle(job, verdict)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from seedance import aws, schedule
+from seedance import aws
 from seedance.job import Job
 
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ class Workflow:
         self._state_machine = state_machine
         self._client = client
 
-    def start(self, job: Job) -> None:
-        """Start the job's latest execution, named after it; nothing happens when it has been started before."""
+    def start(self, job: Job, wait: float = 1.0, slot: int | None = None) -> None:
+        """Start the job's latest execution, named after it; nothing happens when it has been started before.
+
+        Its first poll comes after ``wait`` of the provider's seconds, in a ``slot`` if one is booked for it.
+        """
         try:
             self._client.start_execution(
                 stateMachineArn=self._state_machine,
@@ -35,7 +38,8 @@ class Workflow:
                     {
                         "job_id": job.job_id,
                         "transport": job.transport,
-                        "wait_seconds": schedule.first_wait(job.expected_seconds),
+                        "wait_seconds": max(1, round(wait)),
+                        "slot": slot,
                     }
                 ),
             )

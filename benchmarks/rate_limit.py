@@ -1,0 +1,210 @@
+"""One account's requests a minute: the real Submit and Poll against the stand-in's sliding window, in virtual time.
+
+The use cases, the pacer and the store are the layer's own, on moto's DynamoDB; the stand-in is the real server, and
+it enforces the limit. Only time is not real (benchmarks/virtual_time.py), and the workflow's and the queue's
+waits, which are AWS's: an invocation comes up to LATENESS_SECONDS late.
+"""
+
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import boto3
+from moto import mock_aws
+from samcli.yamlhelper import yaml_parse
+from seedance import catalogue
+from seedance.job import Job, State
+from seedance.pacer import Pacer
+from seedance.poll import Poll
+from seedance.provider import Provider
+from seedance.sending import Sending
+from seedance.store import JobStore
+from seedance.submit import Submit
+
+from benchmarks.virtual_time import VirtualTime
+from local.sandbox import Sandbox, running
+from local.sandbox.inprocess import KEY
+
+MODEL = "seedance-1.0-pro-fast"
+CV_SIGMA = 0.43
+"""Sigma of a lognormal with a coefficient of variation of 0.45."""
+LATENESS_SECONDS = 1.2
+"""The most that an invocation comes after its time: the workflow's own delay, a start, the network."""
+TABLE = "jobs"
+ROOT = Path(__file__).parents[1]
+LIMITS = (5, 50, 60, 120)
+LOADS = (0.05, 0.1, 0.2, 0.3, 0.4)
+
+
+@dataclass
+class Run:
+    """What became of a load. Times in provider's seconds."""
+
+    lags: list[float] = field(default_factory=list)
+    """From a video's end to the poll that found it."""
+    waits: list[float] = field(default_factory=list)
+    """From a job's arrival to its accepted submit."""
+    totals: list[float] = field(default_factory=list)
+    polls: int = 0
+    refused: int = 0
+    """429s."""
+    ended: float = 0.0
+    """When the last video was found."""
+
+
+class Traffic:
+    """A stack's submits and polls by virtual time."""
+
+    def __init__(self, sandbox: Sandbox, limit: int, most_polls: float) -> None:
+        self.run = Run()
+        self.sandbox = sandbox
+        self.limit = limit
+        self.random = random.Random(1)  # noqa: S311 - equal runs should go alike
+        self.begin = float(round(time.time()))
+        self.time = VirtualTime(self.begin, self._moved)
+        client = boto3.client("dynamodb", region_name="eu-central-1")
+        self.store = JobStore(TABLE, client, self.time)
+        self.pacer = Pacer(
+            TABLE,
+            client,
+            requests_per_minute=limit,
+            max_in_flight=10_000,
+            most_polls=most_polls,
+            clock=self.time,
+            sleep=self.time.sleep,
+        )
+        self.provider = Provider(sandbox.url, sandbox.url, sandbox.url, key=lambda: KEY)
+        sending = Sending(self.store, self.provider, None, self.pacer, "link", clock=self.time)  # type: ignore[arg-type]
+        self.submit = Submit(
+            self.store,
+            self.provider,
+            None,  # type: ignore[arg-type]  # no pictures and no ends here
+            None,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
+            sending,
+            None,  # type: ignore[arg-type]
+            self.time,
+        )
+        self.poll = Poll(self.store, self.provider, self.pacer, clock=self.time)
+
+    def arrive(self, moment: float, number: int) -> None:
+        """A job, from a moment after the beginning on."""
+        model = catalogue.find(MODEL)
+        job = Job(
+            job_id=f"api-{number:032x}",
+            state=State.RECEIVED,
+            source="api",
+            name="n",
+            folder="api",
+            model=MODEL,
+            transport="v2",
+            parameters=catalogue.validate(model, {"prompt": f"The product turns. {number}"}, has_image=False),
+            expected_seconds=model.average_seconds,
+        )
+
+        def act() -> None:
+            self.store.create(job)
+            self.send(job, 0)
+
+        self.time.at(self.begin + moment, act)
+
+    # what AWS does --------------------------------------------------------------------------------------------
+
+    def send(self, job: Job, delay_seconds: float = 0) -> None:
+        """The queue in front of submit."""
+        self._invoke(delay_seconds, lambda: self.submit.advance(self._job(job.job_id)))
+
+    def start(self, job: Job, wait: float = 1.0, slot: int | None = None) -> None:
+        """The workflow."""
+        self.run.waits.append(self.time() - job.created_at)
+        self._wait_and_poll(job.job_id, wait, slot)
+
+    def _wait_and_poll(self, job_id: str, wait: float, slot: int | None) -> None:
+        def act() -> None:
+            answer = self.poll(job_id, slot)
+            self.run.polls += 1
+            if answer["status"] == "RUNNING":
+                self._wait_and_poll(job_id, answer["wait_seconds"], answer["slot"])
+                return
+            assert answer["status"] == "COMPLETED", answer  # noqa: S101
+            self._found(self.store.get(job_id))
+
+        self._invoke(max(1, round(wait)), act)
+
+    def _found(self, job: Job | None) -> None:
+        assert job is not None and job.submitted_at is not None  # noqa: S101
+        made = self.sandbox.state.jobs[job.request_id or ""]
+        now = self.time()
+        self.run.lags.append(now - self.begin - made.accepted_at - made.total_seconds)
+        self.run.totals.append(now - job.created_at)
+        self.run.ended = max(self.run.ended, now - self.begin)
+        self.store.close(job, State.COMPLETED)
+
+    def _invoke(self, after: float, act: Callable[[], None]) -> None:
+        self.time.at(self.time() + after + self.random.uniform(0.05, LATENESS_SECONDS), act)
+
+    def _job(self, job_id: str) -> Job:
+        job = self.store.get(job_id)
+        assert job is not None  # noqa: S101
+        return job
+
+    def _moved(self, now: float) -> None:
+        self.sandbox.configure(clock_offset=now - self.begin)
+        clock = self.sandbox.state.clock
+        for job in list(self.sandbox.state.running.values()):
+            if clock.now() >= job.accepted_at + job.total_seconds:
+                self.sandbox.finished(job.request_id)
+
+
+@contextmanager
+def stack(limit: int) -> Iterator[Sandbox]:
+    """An empty table and a provider that lets ``limit`` requests a minute pass, its clock standing still."""
+    table = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["JobTable"]["Properties"]
+    wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+    with (
+        mock_aws(),
+        running(rate_limit=limit, jitter=CV_SIGMA, time_scale=1e9, credits=1e6, fps=1) as sandbox,
+    ):
+        boto3.client("dynamodb", region_name="eu-central-1").create_table(
+            TableName=TABLE, **{name: table[name] for name in wanted}
+        )
+        yield sandbox
+
+
+def drive(limit: int, arrivals: list[float], most_polls: float) -> Run:
+    """Serve jobs that arrive at these moments."""
+    with stack(limit) as sandbox:
+        traffic = Traffic(sandbox, limit, most_polls)
+        for number, moment in enumerate(arrivals):
+            traffic.arrive(moment, number)
+        traffic.time.run()
+        refused = sandbox.summary()["by_status_code"].get("429", 0)
+    traffic.run.refused = refused
+    return traffic.run
+
+
+def stream(limit: int, load: float, count: int, seed: int = 7) -> list[float]:
+    """Poisson arrivals of ``load`` times the limit a minute."""
+    rnd, moment, moments = random.Random(seed), 0.0, []  # noqa: S311
+    for _ in range(count):
+        moment += rnd.expovariate(limit * load / 60)
+        moments.append(moment)
+    return moments
+
+
+if __name__ == "__main__":
+    limit, load, count = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+    begun = time.perf_counter()
+    arrivals = stream(limit, load, count) if load else [0.0] * count
+    run = drive(limit, arrivals, float(sys.argv[4]))
+    print(
+        f"429s {run.refused} served {len(run.lags)} lag {statistics.mean(run.lags):.1f} "
+        f"submit wait {statistics.mean(run.waits):.1f} polls {run.polls / len(run.lags):.1f} ended {run.ended:.0f} "
+        f"in {time.perf_counter() - begun:.1f} s"
+    )

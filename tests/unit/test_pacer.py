@@ -1,0 +1,219 @@
+"""Turns and slots in DynamoDB: who may ask now, who comes back when, and what happens when everybody wants to."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from seedance import slots
+from seedance.job import Job, State
+from seedance.pacer import TURNS, Pacer, Plan
+from seedance.store import Entry
+
+Make = Callable[..., Job]
+MEAN = 100.0
+
+
+@pytest.fixture
+def pacer(world: Any) -> Callable[..., Pacer]:
+    """A pacer of another stack; what is not given is as in the world's."""
+
+    def make(limit: int = 50, max_in_flight: int = 500, most_polls: float = 5, scale: float = 1.0) -> Pacer:
+        return Pacer(
+            "jobs-of-tests",
+            world.aws["dynamodb"],
+            requests_per_minute=limit,
+            max_in_flight=max_in_flight,
+            most_polls=most_polls,
+            scale=scale,
+            clock=world.clock,
+            sleep=lambda seconds: setattr(world.clock, "now", world.clock.now + seconds),
+        )
+
+    return make
+
+
+def begun(world: Any, make_job: Make, number: int) -> Job:
+    """A job that counts as under way."""
+    job = world.put(make_job(job_id=f"up-{number}"))
+    entry = Entry("2026-11-20", reserved=0.1, lease=1)
+    return world.store.move(job, State.SUBMITTING, entry=entry, reserved_usd=0.1, reserved_day="2026-11-20")  # type: ignore[no-any-return]
+
+
+# submits ----------------------------------------------------------------------------------------------------
+
+
+def test_a_submit_may_go_at_once(world: Any, pacer: Any) -> None:
+    before = world.clock.now
+    assert pacer().submit_turn(None, MEAN) is None
+    assert world.clock.now == before
+
+
+def test_a_whole_minutes_requests_may_go_at_once_and_the_next_comes_back(world: Any, pacer: Any) -> None:
+    shared = pacer(limit=5)
+    assert [shared.submit_turn(None, MEAN) for _ in range(5)] == [None] * 5
+    turn = shared.submit_turn(None, MEAN)
+    assert turn == int(world.clock.now) + slots.SPAN
+    assert shared.submit_turn(None, MEAN) == turn + 24, "each in the queue stands for a submit and a poll"
+
+
+def test_a_turn_that_has_not_come_is_kept(world: Any, pacer: Any) -> None:
+    later = world.clock.now + 100
+    assert pacer().submit_turn(later, MEAN) == later
+    assert world.called("PutItem") == []
+
+
+def test_whoever_has_waited_is_not_sent_to_the_end_of_the_queue(world: Any, pacer: Any) -> None:
+    shared = pacer(limit=2)
+    assert [shared.submit_turn(None, MEAN) for _ in range(2)] == [None, None]
+    turns = [shared.submit_turn(None, MEAN) for _ in range(3)]
+    world.clock.now += 10
+    again = shared.submit_turn(world.clock.now - 1, MEAN)
+    assert turns[0] <= again <= turns[0] + slots.turn_gap(2, 500, MEAN)
+    assert again < turns[2]
+
+
+def test_a_slot_that_is_near_is_waited_for(world: Any, pacer: Any) -> None:
+    shared = pacer(limit=2)
+    for _ in range(2):
+        shared.submit_turn(None, MEAN)
+    world.clock.now += slots.SPAN - 2
+    before = world.clock.now
+    assert shared.submit_turn(None, MEAN) is None
+    assert world.clock.now == before + 2
+
+
+def test_with_as_many_under_way_as_allowed_a_submit_comes_back(world: Any, pacer: Any, make_job: Make) -> None:
+    full = pacer(max_in_flight=2)
+    jobs = [begun(world, make_job, number) for number in range(2)]
+    assert full.submit_turn(None, MEAN) == world.clock.now + slots.PATIENCE_SECONDS
+    world.store.close(jobs[0], State.FAILED)
+    assert full.submit_turn(None, MEAN) is None
+
+
+def test_turns_are_told_in_the_providers_seconds_and_waited_for_in_ours(world: Any, pacer: Any) -> None:
+    fast = pacer(limit=2, scale=0.1)
+    for _ in range(2):
+        fast.submit_turn(None, MEAN)
+    turn = fast.submit_turn(None, MEAN)
+    assert fast.seconds_until(turn) == pytest.approx(slots.SPAN * 0.1, abs=0.1)
+    assert fast.seconds_until(fast.turn_in(7)) == pytest.approx(7)
+    assert fast.seconds_until(0) == 0
+
+
+# polls ------------------------------------------------------------------------------------------------------
+
+
+def test_a_poll_is_planned_for_when_the_schedule_says(world: Any, pacer: Any) -> None:
+    asked: list[float] = []
+    plan = pacer().plan_poll(lambda polls: asked.append(polls) or 42.0, MEAN)  # type: ignore[func-returns-value]
+    assert plan == Plan(42, int(world.clock.now) + 42)
+    assert asked == [5], "nobody else is there: all that PollsPerVideo allows"
+
+
+def test_polls_get_fewer_the_more_videos_are_under_way(world: Any, pacer: Any, make_job: Make) -> None:
+    for number in range(10):
+        begun(world, make_job, number)
+    asked: list[float] = []
+    pacer(limit=12).plan_poll(lambda polls: asked.append(polls) or 42.0, MEAN)  # type: ignore[func-returns-value]
+    assert asked == [pytest.approx(12 * MEAN / 60 / 10)]
+
+
+def test_a_poll_leaves_room_for_submits(world: Any, pacer: Any) -> None:
+    shared = pacer(limit=10)
+    now = int(world.clock.now)
+    booked = [shared.plan_poll(lambda polls: 5.0, MEAN).slot for _ in range(10)]
+    assert booked == [now + 5] * 9 + [now + 5 + slots.SPAN]
+    world.clock.now += 5
+    assert shared.submit_turn(None, MEAN) is None
+
+
+def test_a_poll_in_its_slot_asks_without_booking(world: Any, pacer: Any) -> None:
+    shared = pacer()
+    slot = shared.plan_poll(lambda polls: 30.0, MEAN).slot
+    for passed in (30, 0.9, 1.0, 1.0):
+        world.clock.now += passed
+        before = len(world.called("BatchGetItem"))
+        assert shared.poll_turn(slot) is None
+        assert len(world.called("BatchGetItem")) == before
+
+
+@pytest.mark.parametrize("late", [4, 60])
+def test_a_poll_that_missed_its_slot_takes_another(world: Any, pacer: Any, late: float) -> None:
+    shared = pacer(limit=2)
+    slot = shared.plan_poll(lambda polls: 30.0, MEAN).slot
+    world.clock.now += 30 + late
+    assert shared.poll_turn(slot) is None
+    assert len(world.called("PutItem")) == 2
+
+
+def test_a_poll_that_missed_its_slot_comes_back_when_all_is_booked(world: Any, pacer: Any) -> None:
+    shared = pacer(limit=2)
+    for _ in range(2):
+        shared.submit_turn(None, MEAN)
+    plan = shared.poll_turn(None)
+    assert plan == Plan(slots.SPAN, int(world.clock.now) + slots.SPAN)
+    world.clock.now += plan.wait
+    assert shared.poll_turn(plan.slot) is None
+
+
+# 429s -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reset_in", "closed"), [(None, slots.PATIENCE_SECONDS), (20, 21), (0, 1), (86_400, slots.LONGEST_CLOSURE)]
+)
+def test_after_a_429_nobody_asks_before_the_reset(
+    world: Any, pacer: Any, reset_in: float | None, closed: float
+) -> None:
+    shared = pacer()
+    shared.rate_limited(reset_in)
+    plan = shared.plan_poll(lambda polls: 1.0, MEAN)
+    assert plan.slot == max(int(world.clock.now + closed), int(world.clock.now) + 1)
+
+
+# contention -------------------------------------------------------------------------------------------------
+
+
+def meddle(world: Any, times: int) -> None:
+    """Let somebody else change the calendar between our reading and our writing, so many times."""
+    left = [times]
+
+    def first(params: dict[str, Any], **_: Any) -> None:
+        if left[0] and params["Item"]["job_id"]["S"].startswith("calendar") and "ConditionExpression" in params:
+            left[0] -= 1
+            item = {**params["Item"], "version": {"N": str(int(params["Item"]["version"]["N"]) + 5)}}
+            world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item=item)
+
+    world.aws["dynamodb"].meta.events.register("provide-client-params.dynamodb.PutItem", first, unique_id="meddle")
+
+
+@pytest.fixture
+def unmeddled(world: Any) -> Any:
+    yield
+    world.aws["dynamodb"].meta.events.unregister("provide-client-params.dynamodb.PutItem", unique_id="meddle")
+
+
+@pytest.mark.usefixtures("unmeddled")
+def test_whoever_was_slower_looks_again(world: Any, pacer: Any) -> None:
+    meddle(world, 2)
+    shared = pacer(limit=4)
+    assert shared.submit_turn(None, MEAN) is None
+    # Two of the other's, one of ours.
+    assert [shared.submit_turn(None, MEAN) is None for _ in range(2)] == [True, False]
+
+
+@pytest.mark.usefixtures("unmeddled")
+def test_in_a_crowd_nobody_is_lost(world: Any, pacer: Any) -> None:
+    meddle(world, 3 * TURNS)
+    shared = pacer()
+    assert shared.submit_turn(None, MEAN) is not None, "comes back"
+    assert shared.plan_poll(lambda polls: 30.0, MEAN) == Plan(30, None), "books when it comes"
+    plan = shared.poll_turn(None)
+    assert plan is not None and plan.slot is None
+
+
+def test_trouble_of_the_table_is_not_taken_for_a_crowd(world: Any) -> None:
+    lost = Pacer("no-such-table", world.aws["dynamodb"], requests_per_minute=5, max_in_flight=5, most_polls=5)
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        lost.submit_turn(None, MEAN)
