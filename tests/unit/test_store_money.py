@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from seedance import store
-from seedance.errors import Conflict, OverBudget
-from seedance.job import Job, State
+from seedance.errors import AllUnderWay, Conflict, OverBudget
+from seedance.job import UNDER_WAY, Job, State
 from seedance.store import Day, Entry, JobStore
 
 Make = Callable[..., Job]
@@ -191,6 +191,49 @@ def test_a_day_is_no_job(world: Any, make_job: Make) -> None:
     assert world.store.get(f"day#{DAY}") is None
     world.store.pause("x")
     assert world.store.get("switch#submits") is None
+
+
+# videos under way -------------------------------------------------------------------------------------------
+
+
+def begin(world: Any, job: Job, most: int | None = None) -> Job:
+    """Count a job in, as a submit does."""
+    entry = Entry(DAY, reserved=0.25, lease=1, max_in_flight=most)
+    return world.store.move(job, State.SUBMITTING, entry=entry, reserved_usd=0.25, reserved_day=DAY)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("end", [State.FAILED, State.HELD, State.RECEIVED])
+def test_who_begins_is_counted_in_and_who_ends_is_counted_out(world: Any, make_job: Make, end: State) -> None:
+    job = begin(world, world.put(make_job()))
+    assert world.store.in_flight() == 1
+    world.store.close(job, end)
+    assert world.store.in_flight() == 0
+
+
+def test_no_more_are_under_way_than_allowed(world: Any, make_job: Make) -> None:
+    jobs = [world.put(make_job(job_id=f"up-{number}")) for number in range(3)]
+    begun = [begin(world, job, most=2) for job in jobs[:2]]
+    with pytest.raises(AllUnderWay, match="2 videos are under way"):
+        begin(world, jobs[2], most=2)
+    assert world.job("up-2") == jobs[2]
+    assert (world.store.in_flight(), world.store.day(DAY).reserved) == (2, 0.5)
+    world.store.close(begun[0], State.FAILED)
+    begin(world, jobs[2], most=2)
+    assert world.store.in_flight() == 2
+
+
+def test_whoever_is_adopted_is_counted_in_whatever_the_limit(world: Any, make_job: Make) -> None:
+    begin(world, world.put(make_job(job_id="up-0")), most=1)
+    begin(world, world.put(make_job(job_id="up-1")))
+    assert world.store.in_flight() == 2
+
+
+def test_a_count_that_does_not_fit_the_jobs_is_set_right(world: Any, make_job: Make) -> None:
+    for number, state in enumerate(State):
+        world.put(make_job(state, job_id=f"up-{number}"))
+    assert world.store.recount_in_flight() is True
+    assert world.store.in_flight() == len(UNDER_WAY)
+    assert world.store.recount_in_flight() is False
 
 
 # the switch -------------------------------------------------------------------------------------------------

@@ -32,6 +32,9 @@ class State(StrEnum):
 
 TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.EXPIRED, State.REJECTED})
 
+UNDER_WAY = frozenset({State.SUBMITTING, State.QUEUED, State.PROCESSING, State.COPYING, State.UNCERTAIN})
+"""With a reservation in the day's budget, and counted against MaxInFlight."""
+
 TRANSITIONS: dict[State, frozenset[State]] = {
     # Back from SUBMITTING to RECEIVED: the provider certainly queued nothing, so it may be asked again.
     State.RECEIVED: frozenset({State.SUBMITTING, State.REJECTED, State.FAILED, State.HELD}),

@@ -85,6 +85,8 @@ class Reconcile:
                 unexpected.append(error)
         if unexpected:
             raise ExceptionGroup("reconcile", unexpected)
+        if self.store.recount_in_flight():
+            done["recounted"] = 1
         return done
 
     def history(self, model: str, since: float, until: float) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from seedance import aws
 from seedance.config import settings
 from seedance.errors import AllUnderWay, Conflict, OverBudget
-from seedance.job import RECORD_KEPT_SECONDS, TRANSITIONS, Job, State
+from seedance.job import RECORD_KEPT_SECONDS, TRANSITIONS, UNDER_WAY, Job, State
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -164,6 +164,33 @@ class JobStore:
             day, **{name: record[name] for name in ("reserved", "settled", "released", "committed") if name in record}
         )
 
+    def in_flight(self) -> int:
+        """How many jobs are counted as under way."""
+        return int((self._get(IN_FLIGHT) or {}).get("held", 0))
+
+    def recount_in_flight(self) -> bool:
+        """Set that count to what the jobs' states say, unless it is right or moves meanwhile; whether it was wrong.
+
+        It goes up and down with the jobs' own changes, in their transactions, so only a hand that changed a
+        record, or a stack from before the count, makes it wrong.
+        """
+        held = self.in_flight()
+        counted = sum(self._count(state) for state in UNDER_WAY)
+        if counted == held:
+            return False
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=written_item({"job_id": IN_FLIGHT, "held": counted}),
+                ConditionExpression="attribute_not_exists(job_id) OR held = :held",
+                ExpressionAttributeValues=written_item({":held": held}),
+            )
+        except ClientError as error:
+            if _is_conflict(error):
+                return False
+            raise
+        return True
+
     def pause(self, reason: str) -> bool:
         """Stop new submits. False when they were stopped already: whoever raises the alarm does it once."""
         try:
@@ -203,6 +230,17 @@ class JobStore:
         )
         blank = {"transport": "", "folder": ""}
         return [Job.from_record({**blank, **read_item(item)}) for page in pages for item in page["Items"]]
+
+    def _count(self, state: State) -> int:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName=STATE_INDEX,
+            Select="COUNT",
+            KeyConditionExpression="#state = :state",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues=written_item({":state": state.value}),
+        )
+        return sum(page["Count"] for page in pages)
 
     def _update(self, job_id: str, values: dict[str, Any], condition: str, extra: dict[str, Any]) -> dict[str, Any]:
         """The parameters of a conditional update; None removes an attribute, a dot steps into a map."""
