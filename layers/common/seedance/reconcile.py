@@ -86,7 +86,7 @@ class Reconcile:
         if unexpected:
             raise ExceptionGroup("reconcile", unexpected)
         if self.store.recount_in_flight():
-            done["recounted"] = 1
+            logger().warning("the count of videos under way was wrong and is set right")
         return done
 
     def history(self, model: str, since: float, until: float) -> list[dict[str, Any]]:
