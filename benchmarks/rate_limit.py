@@ -7,19 +7,19 @@ waits, which are AWS's: an invocation comes up to LATENESS_SECONDS late.
 
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import boto3
 from moto import mock_aws
 from samcli.yamlhelper import yaml_parse
-from seedance import catalogue
+from seedance import catalogue, schedule
 from seedance.job import Job, State
-from seedance.pacer import Pacer
+from seedance.pacer import Pacer, Plan
 from seedance.poll import Poll
 from seedance.provider import Provider
 from seedance.sending import Sending
@@ -30,7 +30,10 @@ from benchmarks.virtual_time import VirtualTime
 from local.sandbox import Sandbox, running
 from local.sandbox.inprocess import KEY
 
-MODEL = "seedance-1.0-pro-fast"
+MODEL = "seedance-1.5-pro"
+AVERAGE = catalogue.find(MODEL).average_seconds
+MOST_POLLS = 15
+"""PollsPerVideo for these runs: as many as the limit leaves room for."""
 CV_SIGMA = 0.43
 """Sigma of a lognormal with a coefficient of variation of 0.45."""
 LATENESS_SECONDS = 1.2
@@ -60,7 +63,9 @@ class Run:
 class Traffic:
     """A stack's submits and polls by virtual time."""
 
-    def __init__(self, sandbox: Sandbox, limit: int, most_polls: float) -> None:
+    def __init__(
+        self, sandbox: Sandbox, limit: int, most_polls: float, blind: tuple[float, float] | None = None
+    ) -> None:
         self.run = Run()
         self.sandbox = sandbox
         self.limit = limit
@@ -69,14 +74,19 @@ class Traffic:
         self.time = VirtualTime(self.begin, self._moved)
         client = boto3.client("dynamodb", region_name="eu-central-1")
         self.store = JobStore(TABLE, client, self.time)
-        self.pacer = Pacer(
-            TABLE,
-            client,
-            requests_per_minute=limit,
-            max_in_flight=10_000,
-            most_polls=most_polls,
-            clock=self.time,
-            sleep=self.time.sleep,
+        self.first_wait = blind[0] if blind else None
+        self.pacer: Any = (
+            Blind(self.time, *blind)
+            if blind
+            else Pacer(
+                TABLE,
+                client,
+                requests_per_minute=limit,
+                max_in_flight=10_000,
+                most_polls=most_polls,
+                clock=self.time,
+                sleep=self.time.sleep,
+            )
         )
         self.provider = Provider(sandbox.url, sandbox.url, sandbox.url, key=lambda: KEY)
         sending = Sending(self.store, self.provider, None, self.pacer, "link", clock=self.time)  # type: ignore[arg-type]
@@ -123,7 +133,7 @@ class Traffic:
     def start(self, job: Job, wait: float = 1.0, slot: int | None = None) -> None:
         """The workflow."""
         self.run.waits.append(self.time() - job.created_at)
-        self._wait_and_poll(job.job_id, wait, slot)
+        self._wait_and_poll(job.job_id, self.first_wait or wait, slot)
 
     def _wait_and_poll(self, job_id: str, wait: float, slot: int | None) -> None:
         def act() -> None:
@@ -177,10 +187,18 @@ def stack(limit: int) -> Iterator[Sandbox]:
         yield sandbox
 
 
-def drive(limit: int, arrivals: list[float], most_polls: float) -> Run:
-    """Serve jobs that arrive at these moments."""
+def drive(
+    limit: int,
+    arrivals: list[float],
+    most_polls: float,
+    *,
+    blind: tuple[float, float] | None = None,
+    seed: int = 0,
+) -> Run:
+    """Serve jobs that arrive at these moments; ``blind`` is a peer's first wait and its step."""
     with stack(limit) as sandbox:
-        traffic = Traffic(sandbox, limit, most_polls)
+        sandbox.state._random.seed(seed)
+        traffic = Traffic(sandbox, limit, most_polls, blind)
         for number, moment in enumerate(arrivals):
             traffic.arrive(moment, number)
         traffic.time.run()
@@ -198,13 +216,127 @@ def stream(limit: int, load: float, count: int, seed: int = 7) -> list[float]:
     return moments
 
 
-if __name__ == "__main__":
-    limit, load, count = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-    begun = time.perf_counter()
-    arrivals = stream(limit, load, count) if load else [0.0] * count
-    run = drive(limit, arrivals, float(sys.argv[4]))
-    print(
-        f"429s {run.refused} served {len(run.lags)} lag {statistics.mean(run.lags):.1f} "
-        f"submit wait {statistics.mean(run.waits):.1f} polls {run.polls / len(run.lags):.1f} ended {run.ended:.0f} "
-        f"in {time.perf_counter() - begun:.1f} s"
+@dataclass(frozen=True)
+class Blind:
+    """A peer without a calendar: submits at once, polls ``first`` seconds after that and then every ``step``."""
+
+    clock: VirtualTime
+    first: float
+    step: float
+    max_in_flight: int | None = None
+
+    def submit_turn(self, waited_for: float | None, mean: float) -> float | None:  # noqa: ARG002
+        """Now, unless the provider named a time."""
+        return waited_for if waited_for is not None and waited_for > self.clock() + 1 else None
+
+    def plan_poll(self, wait: Callable[[float], float], mean: float) -> Plan:  # noqa: ARG002
+        """The same step, whatever happens."""
+        return Plan(self.step, None)
+
+    def poll_turn(self, slot: int | None) -> None:
+        """Now."""
+
+    def rate_limited(self, seconds: float | None) -> None:
+        """Nobody learns from it."""
+
+    def turn_in(self, seconds: float) -> float:
+        """As the pacer has it."""
+        return self.clock() + seconds
+
+
+# the tables -------------------------------------------------------------------------------------------------
+
+
+def ideal_lag(load: float) -> float:
+    """The mean lag that would be had if every request that submits leave went to polls at the best moments."""
+    spread = schedule.estimate(AVERAGE, [])
+    return schedule.best_lag(spread, 1 / load - 1)
+
+
+def main() -> str:
+    """Run it all; the tables in Markdown."""
+    return "\n\n".join([loads(), burst(), throughput()])
+
+
+def loads() -> str:
+    """Streams of arrivals at four limits."""
+    rows = []
+    for limit in LIMITS:
+        for load in LOADS:
+            count = max(60, min(200, round(limit * load * 12)))
+            run = drive(limit, stream(limit, load, count), MOST_POLLS)
+            lag, ideal = statistics.mean(run.lags), ideal_lag(load)
+            rows.append(
+                [
+                    str(limit),
+                    f"{load:.2f} R",
+                    f"{len(run.lags)} of {count}",
+                    str(run.refused),
+                    f"{statistics.mean(run.waits):.1f}",
+                    f"{run.polls / count:.1f}",
+                    f"{lag:.1f}",
+                    f"{ideal:.1f}",
+                    f"{lag / ideal:.2f}",
+                ]
+            )
+    return table(
+        ["R", "load", "served", "429s", "submit waits (s)", "polls a video", "mean lag (s)", "ideal (s)", "ratio"], rows
     )
+
+
+def burst() -> str:
+    """Sixty jobs at once at 60 requests a minute: who is done first?"""
+    rows = []
+    peers: dict[str, tuple[float, float] | None] = {
+        "calendar": None,
+        "every 2 s": (2.0, 2.0),
+        "every 10 s": (10.0, 10.0),
+        "p10, then every 20 s": (0.53 * AVERAGE, 20.0),
+    }
+    results = {
+        name: [drive(60, [0.0] * 60, MOST_POLLS, blind=peer, seed=seed) for seed in range(5)]
+        for name, peer in peers.items()
+    }
+    for name, runs in results.items():
+        against = results["every 2 s"]
+        mean = [statistics.mean(a.totals) / statistics.mean(b.totals) for a, b in zip(runs, against, strict=True)]
+        end = [a.ended / b.ended for a, b in zip(runs, against, strict=True)]
+        rows.append(
+            [
+                name,
+                f"{statistics.median(run.refused for run in runs):.0f}",
+                f"{statistics.median(run.polls / 60 for run in runs):.1f}",
+                f"{statistics.median(statistics.mean(run.totals) for run in runs):.0f}",
+                f"{statistics.median(mean):.2f}",
+                f"{statistics.median(run.ended for run in runs):.0f}",
+                f"{statistics.median(end):.2f}",
+            ]
+        )
+    return table(
+        ["60 jobs at once, R = 60", "429s", "polls a video", "mean time (s)", "ratio", "last video (s)", "ratio"], rows
+    )
+
+
+def throughput() -> str:
+    """More jobs than the limit lets through for a quarter of an hour: how near to R/2 videos a minute?"""
+    rows = []
+    for limit, count in ((50, 400), (120, 400)):
+        run = drive(limit, [0.0] * count, MOST_POLLS)
+        found = sorted(run.totals)
+        # The middle half: without the time until the first video and after the last submit.
+        rate = (count // 2) / (found[3 * count // 4] - found[count // 4]) * 60
+        rows.append(
+            [
+                str(limit),
+                str(count),
+                str(run.refused),
+                f"{run.polls / count:.2f}",
+                f"{rate:.1f}",
+                f"{rate / (limit / 2):.2f}",
+            ]
+        )
+    return table(["R", "jobs at once", "429s", "polls a video", "videos a minute", "of R/2"], rows)
+
+
+if __name__ == "__main__":
+    print(main())

@@ -1,0 +1,171 @@
+"""A burst: images dropped at once on the local stack, against a stand-in that enforces the rate limit.
+
+All of it is real: the template on the emulator, S3 events, the queue, Step Functions, the stand-in's server and
+its MP4s. ``python -m benchmarks.burst --images 100`` is the same with fewer.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+from seedance.job import TERMINAL, State
+
+from local import aws
+from local import stack as local_stack
+from local.stack import Options, Stack
+
+TIME_SCALE = 0.1
+LIMIT = 50
+"""The template's default for RequestsPerMinute."""
+IMAGE = Path(__file__).parents[1] / "local/sample/product.jpg"
+MEGABYTE = 1_000_000
+
+
+def drop(stack: Stack, images: int) -> None:
+    """Put the images into the upload bucket, as fast as it takes them."""
+    s3, body = aws.client(stack.endpoint_url, "s3"), IMAGE.read_bytes()
+
+    def put(number: int) -> None:
+        s3.put_object(
+            Bucket=stack.outputs["UploadBucketName"],
+            Key=f"uploads/{number:05d}.jpg",
+            Body=body,
+            Metadata={"prompt": f"burst {number:05d}", "resolution": "480p"},
+        )
+
+    with ThreadPoolExecutor(8) as lanes:
+        list(lanes.map(put, range(images)))
+
+
+def records(stack: Stack) -> list[dict[str, Any]]:
+    """Each job's state and times."""
+    pages = (
+        aws.client(stack.endpoint_url, "dynamodb")
+        .get_paginator("scan")
+        .paginate(
+            TableName=stack.outputs["JobTableName"],
+            ProjectionExpression="#state, created_at, entered",
+            FilterExpression="attribute_exists(#state)",
+            ExpressionAttributeNames={"#state": "state"},
+        )
+    )
+    return [item for page in pages for item in page["Items"]]
+
+
+class Watch:
+    """The largest memory that the emulator and its workers had together, by /proc, in bytes."""
+
+    def __init__(self, pid: int) -> None:
+        self.most = 0
+        self._pid = pid
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(1):
+            self.most = max(self.most, sum(map(_resident, _family(self._pid))))
+
+
+def _family(pid: int) -> list[int]:
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, open_ = [], [pid]
+    while open_:
+        found.append(open_.pop())
+        open_ += parents.get(found[-1], [])
+    return found
+
+
+def _resident(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def burst(images: int, scale: float, seconds: float) -> dict[str, Any]:
+    """Drop them, wait for their ends; what happened."""
+    with tempfile.TemporaryDirectory(prefix="burst-") as home:
+        options = Options(port=0, provider="sandbox", time_scale=scale, home=Path(home))
+        try:
+            stack, _ = local_stack.up(options, print)
+            settings = {"fps": 1, "credits": 1e6, "rate_limit": LIMIT, "jitter": 0.43}
+            httpx.post(f"{stack.sandbox_url}/_sandbox/config", json=settings).raise_for_status()
+            with Watch(stack.pids["emulator"]) as memory:
+                begun = time.time()
+                drop(stack, images)
+                dropped = time.time() - begun
+                found = _until_over(stack, images, begun + seconds)
+            summary = httpx.get(f"{stack.sandbox_url}/_sandbox/summary", timeout=60).json()
+        finally:
+            local_stack.down(Path(home))
+    ended = sorted(float(item["entered"]["M"]["COMPLETED"]["N"]) for item in found)
+    minutes = (ended[-1] - begun) / scale / 60
+    middle = ended[len(ended) // 4 : 3 * len(ended) // 4]
+    steady = (len(middle) - 1) / ((middle[-1] - middle[0]) / scale / 60)
+    codes = summary["by_status_code"]
+    return {
+        "images": images,
+        "completed": len(ended),
+        "429s": codes.get("429", 0),
+        "duplicates": len(summary["duplicates"]),
+        "requests a video": round(sum(codes.values()) / images, 2),
+        "dropped in (s)": round(dropped, 1),
+        "minutes at the provider": round(minutes, 1),
+        "videos a minute": round(images / minutes, 1),
+        "of R/2": round(images / minutes / (LIMIT / 2), 2),
+        "in its middle half": round(steady, 1),
+        "of R/2, middle": round(steady / (LIMIT / 2), 2),
+        "emulator's memory (MB)": round(memory.most / MEGABYTE),
+        "real minutes": round((ended[-1] - begun) / 60, 1),
+    }
+
+
+def _until_over(stack: Stack, images: int, deadline: float) -> list[dict[str, Any]]:
+    while True:
+        found = records(stack)
+        if len(found) == images and all(State(item["state"]["S"]) in TERMINAL for item in found):
+            break
+        if time.time() > deadline:
+            states = [item["state"]["S"] for item in found]
+            raise TimeoutError({state: states.count(state) for state in set(states)})
+        time.sleep(2)
+    lost = [item["state"]["S"] for item in found if item["state"]["S"] != State.COMPLETED]
+    if lost:
+        raise AssertionError(f"not completed: {lost}")
+    return found
+
+
+def main() -> None:
+    """Run it from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--scale", type=float, default=TIME_SCALE)
+    parser.add_argument("--seconds", type=float, default=1800.0)
+    asked = parser.parse_args()
+    for name, value in burst(asked.images, asked.scale, asked.seconds).items():
+        print(f"{name:<28}{value}")
+
+
+if __name__ == "__main__":
+    main()
