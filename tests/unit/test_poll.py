@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from seedance import schedule
 from seedance.errors import ConfigurationError
 from seedance.job import Job, State
 from seedance.poll import PATIENCE, Outcome, Poll
@@ -53,7 +55,8 @@ def test_a_running_job_is_asked_after_again(
 ) -> None:
     running(state=before)
     world.wire.will(answer(said))
-    assert poll("up-1") == {"job_id": "up-1", "status": "RUNNING", "error": None, "wait_seconds": STEP}
+    wait = schedule.next_wait(50, world.job().spread)
+    assert poll("up-1") == {"job_id": "up-1", "status": "RUNNING", "error": None, "wait_seconds": wait}
     assert world.job().state is after
     assert world.wire.asked == ["GET https://api.segmind.com/v2/requests/req-1"]
 
@@ -67,6 +70,60 @@ def test_a_link_is_written_the_moment_it_is_seen(world: Any, poll: Poll, running
     job = world.job()
     assert (job.state, job.result_url, job.last_frame_url, job.cost_usd) == (State.COPYING, LINK, FRAME, 0.25)
     assert job.metrics == {"inference": 55.5, "queue": 2, "total": 57.5}
+
+
+def test_what_a_video_took_is_learnt_once(world: Any, poll: Poll, running: Any) -> None:
+    job = running(age=60)
+    world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": 57.5, "queue_time": 2}))
+    poll("up-1")
+    poll("up-1")  # the same poll delivered twice
+    assert world.store.durations(job.model) == [57.5]
+
+
+@pytest.mark.parametrize("total", [None, 0, -3, "nan", 57_500, 60.5, [57]])
+def test_what_a_video_can_not_have_taken_is_not_learnt(world: Any, poll: Poll, running: Any, total: Any) -> None:
+    job = running(age=60)
+    world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": total, "queue_time": 2}))
+    assert poll("up-1")["status"] == "COMPLETED"
+    assert world.store.durations(job.model) == []
+
+
+def test_durations_are_in_the_seconds_of_the_provider(world: Any, running: Any) -> None:
+    job = running(age=6)
+    world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": 57.5}))
+    Poll(world.store, world.provider, 0.1, world.clock)("up-1")
+    assert world.store.durations(job.model) == [57.5]
+
+
+def test_only_a_video_teaches(world: Any, poll: Poll, running: Any) -> None:
+    job = running(age=60)
+    world.wire.will(
+        answer("PROCESSING", metrics={"total_time": 40}),
+        answer("COMPLETED", metrics={"total_time": 40}),
+        answer("FAILED", metrics={"total_time": 40}),
+    )
+    assert [poll("up-1")["status"] for _ in range(3)] == ["RUNNING", "RUNNING", "FAILED"]
+    assert world.store.durations(job.model) == []
+
+
+@pytest.mark.parametrize(
+    "trouble", [ClientError({"Error": {"Code": "Throttling"}}, "UpdateItem"), EndpointConnectionError(endpoint_url="x")]
+)
+def test_a_duration_that_can_not_be_kept_costs_no_video(
+    *, world: Any, poll: Poll, running: Any, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    running(age=60)
+    update = world.aws["dynamodb"].update_item
+
+    def fails(**call: Any) -> Any:
+        if call["Key"]["job_id"]["S"].startswith("durations#"):
+            raise trouble
+        return update(**call)
+
+    monkeypatch.setattr(world.aws["dynamodb"], "update_item", fails)
+    world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": 57.5}))
+    assert poll("up-1") == {"job_id": "up-1", "status": "COMPLETED", "error": None}
+    assert world.job().result_url == LINK
 
 
 @pytest.mark.parametrize("http", [200, 422])
@@ -186,11 +243,11 @@ def test_a_link_that_comes_late_is_taken(world: Any, poll: Poll, running: Any) -
     assert world.job().result_url == LINK
 
 
-@pytest.mark.parametrize(("age", "wait"), [(0, 10), (90, 10), (300, 30), (900, 60), (3590, 10), (3598.2, 1)])
+@pytest.mark.parametrize(("age", "wait"), [(0, 50), (50, 14), (99, 10), (3000, 60), (3590, 10), (3598.2, 1)])
 def test_the_wait_is_the_schedules_and_ends_at_the_deadline(
     *, world: Any, poll: Poll, running: Any, age: float, wait: int
 ) -> None:
-    running(age=age)
+    running(age=age, expected_seconds=100.0)
     world.wire.will(answer("QUEUED"))
     assert poll("up-1")["wait_seconds"] == wait
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance import intake
+from seedance import catalogue, intake, schedule
 from seedance.config import submit_settings
 from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, SubmitUncertain
 from seedance.job import Job, State, upload_job_id
@@ -107,6 +107,7 @@ class Submit:
         return job
 
     def _submit(self, job: Job) -> None:
+        spread = self._spread(job)
         try:
             begun = self.sending.begin(job)
         except Conflict:
@@ -121,9 +122,15 @@ class Submit:
             self._follow(job, self.sending.judge(job, error))
             return
         logger().info("submitted", extra={"job_id": job.job_id, "request_id": request_id})
-        job = self.store.move(job, State.QUEUED, request_id=request_id)
+        times = {"expected_seconds": round(spread.mean, 1), "sigma": round(spread.sigma, 4)}
+        job = self.store.move(job, State.QUEUED, request_id=request_id, **times)
         count("JobsSubmitted")
         self.workflow.start(job)
+
+    def _spread(self, job: Job) -> schedule.Spread:
+        """How long the model's videos take, as learnt so far. Read before the POST: nothing may fail after it."""
+        published = catalogue.find(job.model).average_seconds
+        return schedule.estimate(published, self.store.durations(job.model))
 
     def _follow(self, job: Job, verdict: Verdict) -> None:
         job = self.sending.settle(job, verdict)

@@ -35,7 +35,7 @@ class Workflow:
                     {
                         "job_id": job.job_id,
                         "transport": job.transport,
-                        "wait_seconds": schedule.first_wait(job.expected_seconds),
+                        "wait_seconds": schedule.first_wait(job.spread),
                     }
                 ),
             )
