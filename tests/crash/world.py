@@ -18,7 +18,7 @@ from moto.stepfunctions.models import stepfunctions_backends
 from seedance.job import Job, State, api_job_id
 from seedance.reconcile import release
 from seedance.sending import Hold
-from seedance.store import _read, jobs
+from seedance.store import jobs, read_item
 from seedance.workflow import intake_queue
 from wire import Killed, Wire
 
@@ -291,11 +291,11 @@ class World(Pipeline):
         )
 
     def all_jobs(self) -> list[Job]:
-        return [Job.from_record(_read(item)) for item in shortcut.items(REGION) if "state" in item]
+        return [Job.from_record(read_item(item)) for item in shortcut.items(REGION) if "state" in item]
 
     def days(self) -> dict[str, dict[str, float]]:
         """The ledger: what is booked, by day."""
-        records = [_read(item) for item in shortcut.items(REGION)]
+        records = [read_item(item) for item in shortcut.items(REGION)]
         return {r["job_id"][4:]: r for r in records if r["job_id"].startswith("day#")}
 
     def notifications(self) -> list[dict[str, Any]]:

@@ -217,6 +217,21 @@ class World:
         return [item["Key"] for item in self.aws["s3"].list_objects_v2(Bucket=VIDEOS).get("Contents", [])]
 
 
+def _pacer(clients: dict[str, Any], clock: Clock, **changes: Any) -> Pacer:
+    values = {"requests_per_minute": 50, "max_in_flight": 500, "most_polls": 5, **changes}
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    return Pacer(TABLE, clients["dynamodb"], clock=clock, sleep=sleep, **values)
+
+
+@pytest.fixture
+def make_pacer(world: World) -> Callable[..., Pacer]:
+    """A pacer of another stack; what is not given is as in the world's."""
+    return lambda **changes: _pacer(world.aws, world.clock, **changes)
+
+
 @pytest.fixture
 def world(
     *, clients: dict[str, Any], wire: Wire, template: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch
@@ -244,15 +259,7 @@ def world(
         clock = Clock()
         store = JobStore(TABLE, clients["dynamodb"], clock)
         media = Media(VIDEOS, clients["s3"])
-        pacer = Pacer(
-            TABLE,
-            clients["dynamodb"],
-            requests_per_minute=50,
-            max_in_flight=500,
-            most_polls=5,
-            clock=clock,
-            sleep=lambda seconds: setattr(clock, "now", clock.now + seconds),
-        )
+        pacer = _pacer(clients, clock)
         line = httpx.MockTransport(wire)
         at = Provider(
             "https://api.segmind.com", "https://workflows-api.segmind.com", HISTORY, key=lambda: KEY, transport=line

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -142,7 +143,10 @@ def test_reconcile_refuses_in_words(*, world: Any, run: Any, put: Any, job_id: s
 def test_poll(*, world: Any, run: Any, event: Event, put: Any) -> None:
     put(State.QUEUED, submitted_at=None)
     world.wire.will(httpx.Response(200, json={"status": "PROCESSING"}))
-    assert run("poll", event("poll")) == {"job_id": JOB, "status": "RUNNING", "error": None, "wait_seconds": 10}
+    outcome = run("poll", event("poll"))
+    assert (outcome["job_id"], outcome["status"], outcome["error"]) == (JOB, "RUNNING", None)
+    assert outcome["wait_seconds"] == pytest.approx(26, abs=1)
+    assert outcome["slot"] == pytest.approx(time.time() + 26, abs=2)
 
 
 def test_generate(*, world: Any, run: Any, event: Event, put: Any, mp4: bytes) -> None:

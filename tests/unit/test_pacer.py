@@ -15,22 +15,8 @@ MEAN = 100.0
 
 
 @pytest.fixture
-def pacer(world: Any) -> Callable[..., Pacer]:
-    """A pacer of another stack; what is not given is as in the world's."""
-
-    def make(limit: int = 50, max_in_flight: int = 500, most_polls: float = 5, scale: float = 1.0) -> Pacer:
-        return Pacer(
-            "jobs-of-tests",
-            world.aws["dynamodb"],
-            requests_per_minute=limit,
-            max_in_flight=max_in_flight,
-            most_polls=most_polls,
-            scale=scale,
-            clock=world.clock,
-            sleep=lambda seconds: setattr(world.clock, "now", world.clock.now + seconds),
-        )
-
-    return make
+def pacer(make_pacer: Callable[..., Pacer]) -> Callable[..., Pacer]:
+    return make_pacer
 
 
 def begun(world: Any, make_job: Make, number: int) -> Job:
@@ -50,7 +36,7 @@ def test_a_submit_may_go_at_once(world: Any, pacer: Any) -> None:
 
 
 def test_a_whole_minutes_requests_may_go_at_once_and_the_next_comes_back(world: Any, pacer: Any) -> None:
-    shared = pacer(limit=5)
+    shared = pacer(requests_per_minute=5)
     assert [shared.submit_turn(None, MEAN) for _ in range(5)] == [None] * 5
     turn = shared.submit_turn(None, MEAN)
     assert turn == int(world.clock.now) + slots.SPAN
@@ -64,7 +50,7 @@ def test_a_turn_that_has_not_come_is_kept(world: Any, pacer: Any) -> None:
 
 
 def test_whoever_has_waited_is_not_sent_to_the_end_of_the_queue(world: Any, pacer: Any) -> None:
-    shared = pacer(limit=2)
+    shared = pacer(requests_per_minute=2)
     assert [shared.submit_turn(None, MEAN) for _ in range(2)] == [None, None]
     turns = [shared.submit_turn(None, MEAN) for _ in range(3)]
     world.clock.now += 10
@@ -74,7 +60,7 @@ def test_whoever_has_waited_is_not_sent_to_the_end_of_the_queue(world: Any, pace
 
 
 def test_a_slot_that_is_near_is_waited_for(world: Any, pacer: Any) -> None:
-    shared = pacer(limit=2)
+    shared = pacer(requests_per_minute=2)
     for _ in range(2):
         shared.submit_turn(None, MEAN)
     world.clock.now += slots.SPAN - 2
@@ -92,7 +78,7 @@ def test_with_as_many_under_way_as_allowed_a_submit_comes_back(world: Any, pacer
 
 
 def test_turns_are_told_in_the_providers_seconds_and_waited_for_in_ours(world: Any, pacer: Any) -> None:
-    fast = pacer(limit=2, scale=0.1)
+    fast = pacer(requests_per_minute=2, scale=0.1)
     for _ in range(2):
         fast.submit_turn(None, MEAN)
     turn = fast.submit_turn(None, MEAN)
@@ -115,12 +101,12 @@ def test_polls_get_fewer_the_more_videos_are_under_way(world: Any, pacer: Any, m
     for number in range(10):
         begun(world, make_job, number)
     asked: list[float] = []
-    pacer(limit=12).plan_poll(lambda polls: asked.append(polls) or 42.0, MEAN)  # type: ignore[func-returns-value]
+    pacer(requests_per_minute=12).plan_poll(lambda polls: asked.append(polls) or 42.0, MEAN)  # type: ignore[func-returns-value]
     assert asked == [pytest.approx(12 * MEAN / 60 / 10)]
 
 
 def test_a_poll_leaves_room_for_submits(world: Any, pacer: Any) -> None:
-    shared = pacer(limit=10)
+    shared = pacer(requests_per_minute=10)
     now = int(world.clock.now)
     booked = [shared.plan_poll(lambda polls: 5.0, MEAN).slot for _ in range(10)]
     assert booked == [now + 5] * 9 + [now + 5 + slots.SPAN]
@@ -140,7 +126,7 @@ def test_a_poll_in_its_slot_asks_without_booking(world: Any, pacer: Any) -> None
 
 @pytest.mark.parametrize("late", [4, 60])
 def test_a_poll_that_missed_its_slot_takes_another(world: Any, pacer: Any, late: float) -> None:
-    shared = pacer(limit=2)
+    shared = pacer(requests_per_minute=2)
     slot = shared.plan_poll(lambda polls: 30.0, MEAN).slot
     world.clock.now += 30 + late
     assert shared.poll_turn(slot) is None
@@ -148,7 +134,7 @@ def test_a_poll_that_missed_its_slot_takes_another(world: Any, pacer: Any, late:
 
 
 def test_a_poll_that_missed_its_slot_comes_back_when_all_is_booked(world: Any, pacer: Any) -> None:
-    shared = pacer(limit=2)
+    shared = pacer(requests_per_minute=2)
     for _ in range(2):
         shared.submit_turn(None, MEAN)
     plan = shared.poll_turn(None)
@@ -197,7 +183,7 @@ def unmeddled(world: Any) -> Any:
 @pytest.mark.usefixtures("unmeddled")
 def test_whoever_was_slower_looks_again(world: Any, pacer: Any) -> None:
     meddle(world, 2)
-    shared = pacer(limit=4)
+    shared = pacer(requests_per_minute=4)
     assert shared.submit_turn(None, MEAN) is None
     # Two of the other's, one of ours.
     assert [shared.submit_turn(None, MEAN) is None for _ in range(2)] == [True, False]

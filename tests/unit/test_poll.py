@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import ANY
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from seedance import schedule
 from seedance.errors import ConfigurationError
 from seedance.job import Job, State
 from seedance.poll import PATIENCE, Outcome, Poll
@@ -18,7 +21,7 @@ STEP, UNREACHABLE = 10, 30
 
 @pytest.fixture
 def poll(world: Any) -> Poll:
-    return Poll(world.store, world.provider, clock=world.clock)
+    return Poll(world.store, world.provider, world.pacer, clock=world.clock)
 
 
 @pytest.fixture
@@ -33,6 +36,11 @@ def running(world: Any, make_job: Make) -> Callable[..., Job]:
 
 def answer(status: str, http: int = 200, **fields: Any) -> httpx.Response:
     return httpx.Response(http, json={"status": status, "request_id": "req-1", **fields})
+
+
+def assert_runs(outcome: dict[str, Any], wait: float) -> None:
+    """It is asked after again, in ``wait`` seconds, in a slot if one is booked."""
+    assert outcome == {"job_id": "up-1", "status": "RUNNING", "error": None, "wait_seconds": wait, "slot": ANY}
 
 
 def history(*rows: dict[str, Any]) -> httpx.Response:
@@ -53,7 +61,8 @@ def test_a_running_job_is_asked_after_again(
 ) -> None:
     running(state=before)
     world.wire.will(answer(said))
-    assert poll("up-1") == {"job_id": "up-1", "status": "RUNNING", "error": None, "wait_seconds": STEP}
+    wait = schedule.next_wait(50, world.job().spread, 5)
+    assert_runs(poll("up-1"), wait)
     assert world.job().state is after
     assert world.wire.asked == ["GET https://api.segmind.com/v2/requests/req-1"]
 
@@ -67,6 +76,60 @@ def test_a_link_is_written_the_moment_it_is_seen(world: Any, poll: Poll, running
     job = world.job()
     assert (job.state, job.result_url, job.last_frame_url, job.cost_usd) == (State.COPYING, LINK, FRAME, 0.25)
     assert job.metrics == {"inference": 55.5, "queue": 2, "total": 57.5}
+
+
+def test_what_a_video_took_is_learnt_once(world: Any, poll: Poll, running: Any) -> None:
+    job = running(age=60)
+    world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": 57.5, "queue_time": 2}))
+    poll("up-1")
+    poll("up-1")  # the same poll delivered twice
+    assert world.store.durations(job.model) == [57.5]
+
+
+@pytest.mark.parametrize("total", [None, 0, -3, "nan", 57_500, 60.5, [57]])
+def test_what_a_video_can_not_have_taken_is_not_learnt(world: Any, poll: Poll, running: Any, total: Any) -> None:
+    job = running(age=60)
+    world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": total, "queue_time": 2}))
+    assert poll("up-1")["status"] == "COMPLETED"
+    assert world.store.durations(job.model) == []
+
+
+def test_durations_are_in_the_seconds_of_the_provider(world: Any, make_pacer: Any, running: Any) -> None:
+    job = running(age=6)
+    world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": 57.5}))
+    Poll(world.store, world.provider, make_pacer(scale=0.1), 0.1, world.clock)("up-1")
+    assert world.store.durations(job.model) == [57.5]
+
+
+def test_only_a_video_teaches(world: Any, poll: Poll, running: Any) -> None:
+    job = running(age=60)
+    world.wire.will(
+        answer("PROCESSING", metrics={"total_time": 40}),
+        answer("COMPLETED", metrics={"total_time": 40}),
+        answer("FAILED", metrics={"total_time": 40}),
+    )
+    assert [poll("up-1")["status"] for _ in range(3)] == ["RUNNING", "RUNNING", "FAILED"]
+    assert world.store.durations(job.model) == []
+
+
+@pytest.mark.parametrize(
+    "trouble", [ClientError({"Error": {"Code": "Throttling"}}, "UpdateItem"), EndpointConnectionError(endpoint_url="x")]
+)
+def test_a_duration_that_can_not_be_kept_costs_no_video(
+    *, world: Any, poll: Poll, running: Any, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    running(age=60)
+    update = world.aws["dynamodb"].update_item
+
+    def fails(**call: Any) -> Any:
+        if call["Key"]["job_id"]["S"].startswith("durations#"):
+            raise trouble
+        return update(**call)
+
+    monkeypatch.setattr(world.aws["dynamodb"], "update_item", fails)
+    world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": 57.5}))
+    assert poll("up-1") == {"job_id": "up-1", "status": "COMPLETED", "error": None}
+    assert world.job().result_url == LINK
 
 
 @pytest.mark.parametrize("http", [200, 422])
@@ -105,7 +168,7 @@ def name_of(thing: Any) -> str:
 def test_an_answer_that_says_nothing_of_the_job_is_asked_again(world: Any, poll: Poll, running: Any, odd: Any) -> None:
     before = running()
     world.wire.will(odd)
-    assert poll("up-1") == {"job_id": "up-1", "status": "RUNNING", "error": None, "wait_seconds": UNREACHABLE}
+    assert_runs(poll("up-1"), UNREACHABLE)
     assert world.job() == before
     assert world.counted() == {"PollsFailed": 1}
 
@@ -119,14 +182,15 @@ def test_what_says_nothing_until_the_hour_is_over_expires(world: Any, poll: Poll
 
 
 @pytest.mark.parametrize(
-    ("reset_in", "scale", "wait"), [(None, 1.0, 30), (20, 1.0, 21), (20, 0.1, 201), (-5, 1.0, 1), (90_000, 1.0, 3550)]
+    ("reset_in", "scale", "wait"),
+    [(None, 1.0, STEP), (20, 1.0, 21), (5, 0.1, 51), (20, 0.1, 120), (-5, 1.0, STEP), (90_000, 1.0, 120)],
 )
 def test_a_rate_limit_is_waited_for_as_long_as_it_says(
-    *, world: Any, poll: Poll, running: Any, rate_limited: Any, reset_in: float | None, scale: float, wait: int
+    *, world: Any, make_pacer: Any, running: Any, rate_limited: Any, reset_in: float | None, scale: float, wait: int
 ) -> None:
     running(age=50 * scale)
     world.wire.will(rate_limited(reset_in))
-    outcome = Poll(world.store, world.provider, scale, world.clock)("up-1")
+    outcome = Poll(world.store, world.provider, make_pacer(scale=scale), scale, world.clock)("up-1")
     assert outcome["status"] == "RUNNING"
     assert outcome["wait_seconds"] == pytest.approx(wait, abs=1 / scale)
     assert world.counted() == {"PollsRateLimited": 1}
@@ -139,14 +203,14 @@ def test_a_key_that_can_not_be_read_loses_no_video(world: Any, running: Any, rea
 
     running()
     at = Provider("https://api.segmind.com", "", "", key=no_key, transport=httpx.MockTransport(world.wire))
-    assert Poll(world.store, at, clock=world.clock)("up-1")["status"] == "RUNNING"
+    assert Poll(world.store, at, world.pacer, clock=world.clock)("up-1")["status"] == "RUNNING"
 
 
 def test_a_record_that_is_gone_early_is_looked_for_until_the_hour_is_over(world: Any, poll: Poll, running: Any) -> None:
     running(age=50)
     for count in range(1, PATIENCE):
         world.wire.will(httpx.Response(404))
-        assert poll("up-1") == {"job_id": "up-1", "status": "RUNNING", "error": None, "wait_seconds": STEP}
+        assert_runs(poll("up-1"), STEP)
         assert world.job().gone_polls == count
     world.wire.will(httpx.Response(404), history())
     assert poll("up-1")["status"] == "RUNNING"  # the history may lag; the video is being made and paid for
@@ -171,7 +235,7 @@ def test_done_without_a_link_is_believed_at_the_third_time(world: Any, poll: Pol
     running()
     for _ in range(PATIENCE - 1):
         world.wire.will(answer("COMPLETED", output=output))
-        assert poll("up-1") == {"job_id": "up-1", "status": "RUNNING", "error": None, "wait_seconds": STEP}
+        assert_runs(poll("up-1"), STEP)
     world.wire.will(answer("COMPLETED", output=output, metrics={"cost": 0.25}))
     outcome = poll("up-1")
     assert (outcome["status"], outcome["error"]["code"]) == ("FAILED", "RESULT_WITHOUT_LINK")
@@ -186,11 +250,11 @@ def test_a_link_that_comes_late_is_taken(world: Any, poll: Poll, running: Any) -
     assert world.job().result_url == LINK
 
 
-@pytest.mark.parametrize(("age", "wait"), [(0, 10), (90, 10), (300, 30), (900, 60), (3590, 10), (3598.2, 1)])
+@pytest.mark.parametrize(("age", "wait"), [(0, 54), (50, 17), (99, 12), (3000, 60), (3590, 10), (3598.2, 1)])
 def test_the_wait_is_the_schedules_and_ends_at_the_deadline(
     *, world: Any, poll: Poll, running: Any, age: float, wait: int
 ) -> None:
-    running(age=age)
+    running(age=age, expected_seconds=100.0)
     world.wire.will(answer("QUEUED"))
     assert poll("up-1")["wait_seconds"] == wait
 
@@ -238,7 +302,7 @@ def test_a_history_that_says_nothing_yet_is_asked_for_an_hour_more(
     answers = history(row(said)) if isinstance(said, str) else said
     running(age=7199)
     world.wire.will(httpx.Response(404), answers)
-    assert poll("up-1") == {"job_id": "up-1", "status": "RUNNING", "error": None, "wait_seconds": 300}
+    assert_runs(poll("up-1"), 300)
     running(age=7200)
     world.wire.will(httpx.Response(404), answers)
     assert poll("up-1")["status"] == "EXPIRED"
@@ -250,7 +314,7 @@ def test_a_key_that_can_not_be_read_at_the_deadline_loses_no_video(world: Any, r
 
     running(age=3600)
     at = Provider("https://a", "", "https://b", key=no_key, transport=httpx.MockTransport(world.wire))
-    assert Poll(world.store, at, clock=world.clock)("up-1")["status"] == "RUNNING"
+    assert Poll(world.store, at, world.pacer, clock=world.clock)("up-1")["status"] == "RUNNING"
 
 
 def test_a_video_that_is_done_after_its_hour_is_still_taken(world: Any, poll: Poll, running: Any) -> None:
@@ -259,10 +323,10 @@ def test_a_video_that_is_done_after_its_hour_is_still_taken(world: Any, poll: Po
     assert poll("up-1")["status"] == "COMPLETED"
 
 
-def test_with_a_faster_stand_in_the_hour_is_shorter(world: Any, running: Any) -> None:
+def test_with_a_faster_stand_in_the_hour_is_shorter(world: Any, make_pacer: Any, running: Any) -> None:
     running(age=360)
     world.wire.will(answer("QUEUED"), history())
-    assert Poll(world.store, world.provider, 0.1, world.clock)("up-1")["status"] == "EXPIRED"
+    assert Poll(world.store, world.provider, make_pacer(scale=0.1), 0.1, world.clock)("up-1")["status"] == "EXPIRED"
 
 
 @pytest.mark.parametrize("state", [State.COPYING, State.COMPLETED])
@@ -301,7 +365,7 @@ def test_whoever_moved_the_job_meanwhile_is_not_overruled(
 
     monkeypatch.setattr(world.provider, "standing", meanwhile)
     world.wire.will(answer("COMPLETED", output=LINK))
-    assert poll("up-1") == {"job_id": "up-1", "status": "RUNNING", "error": None, "wait_seconds": STEP}
+    assert_runs(poll("up-1"), STEP)
     assert poll("up-1")["error"]["code"] == "BY_HAND"
 
 

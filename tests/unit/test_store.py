@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from seedance import store as store_module
 from seedance.errors import Conflict
 from seedance.job import RECORD_KEPT_SECONDS, TRANSITIONS, Job, State
+from seedance.schedule import DURATIONS_KEPT
 from seedance.store import JobStore, read_item, written_item
 
 Make = Callable[..., Job]
@@ -147,3 +148,52 @@ def test_the_stacks_table_is_the_one_in_the_environment(wired: Any, make_job: Ma
     assert store_module.jobs().create(make_job()) is True
     assert wired.job().state is State.RECEIVED
     assert store_module.jobs() is store_module.jobs()
+
+
+def test_of_a_model_nobody_used_nothing_is_known(world: Any) -> None:
+    assert world.store.durations("seedance-pro") == []
+
+
+def test_the_last_durations_of_each_model_are_kept_in_their_order(world: Any) -> None:
+    for number in range(100):
+        world.store.learned("seedance-pro", 50.25 + number)
+    world.store.learned("seedance-2.0-mini", 160)
+    assert world.store.durations("seedance-pro") == [50.25 + number for number in range(80, 100)]
+    assert world.store.durations("seedance-2.0-mini") == [160]
+    item = world.aws["dynamodb"].get_item(TableName="jobs-of-tests", Key={"job_id": {"S": "durations#seedance-pro"}})
+    assert len(item["Item"]["seconds"]["L"]) < 2 * DURATIONS_KEPT
+    assert len(world.called("UpdateItem")) <= 101 + 100 / DURATIONS_KEPT
+
+
+def test_two_that_cut_off_at_once_cut_off_once(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2 * DURATIONS_KEPT - 1):
+        world.store.learned("seedance-pro", float(number + 1))
+    update = world.aws["dynamodb"].update_item
+
+    def meanwhile(**call: Any) -> Any:
+        if call["UpdateExpression"].startswith("REMOVE"):
+            monkeypatch.setattr(world.aws["dynamodb"], "update_item", update)
+            world.store.learned("seedance-pro", 999.0)  # one more, which also cuts off
+        return update(**call)
+
+    monkeypatch.setattr(world.aws["dynamodb"], "update_item", meanwhile)
+    world.store.learned("seedance-pro", 500.0)
+    assert world.store.durations("seedance-pro") == [*map(float, range(22, 40)), 500.0, 999.0]
+
+
+def test_durations_are_read_once_a_minute(world: Any) -> None:
+    world.store.learned("seedance-pro", 50.0)
+    before = len(world.called("GetItem"))
+    assert [world.store.durations("seedance-pro") for _ in range(5)] == [[50.0]] * 5
+    assert len(world.called("GetItem")) == before + 1
+    world.store.learned("seedance-pro", 60.0)
+    world.clock.now += 59
+    assert world.store.durations("seedance-pro") == [50.0]
+    world.clock.now += 2
+    assert world.store.durations("seedance-pro") == [50.0, 60.0]
+
+
+def test_the_durations_are_no_job(world: Any) -> None:
+    world.store.learned("seedance-pro", 50.0)
+    assert world.store.get("durations#seedance-pro") is None
+    assert [job for state in State for job in world.store.newest(state)] == []

@@ -11,14 +11,16 @@ from seedance.workflow import Workflow
 Make = Callable[..., Job]
 
 
-@pytest.mark.parametrize(("transport", "expected", "wait"), [("v2", 49, 26), ("v1", 117, 62)])
+@pytest.mark.parametrize(
+    ("transport", "plan", "wait", "slot"), [("v2", (24.6, 1_763_600_025), 25, 1_763_600_025), ("v1", (), 1, None)]
+)
 def test_an_execution_is_named_after_its_job_and_knows_when_to_poll(
-    world: Any, make_job: Make, transport: str, expected: float, wait: int
+    *, world: Any, make_job: Make, transport: str, plan: tuple[Any, ...], wait: int, slot: int | None
 ) -> None:
-    world.workflow.start(make_job(State.QUEUED, transport=transport, expected_seconds=expected))
+    world.workflow.start(make_job(State.QUEUED, transport=transport), *plan)
     (call,) = world.called("StartExecution")
     assert (call["stateMachineArn"], call["name"]) == (world.arns.machine, "up-1")
-    assert world.executions() == [{"job_id": "up-1", "transport": transport, "wait_seconds": wait}]
+    assert world.executions() == [{"job_id": "up-1", "transport": transport, "wait_seconds": wait, "slot": slot}]
 
 
 def test_a_second_start_changes_nothing(world: Any, make_job: Make) -> None:

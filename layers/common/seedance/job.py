@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
+from seedance import schedule
+
 RECORD_KEPT_SECONDS = 400 * 24 * 3600
 """How long a record is kept: past a year's accounts, and far past any redelivery of its event."""
 
@@ -80,7 +82,10 @@ class Job:
     entered: dict[str, float] = field(default_factory=dict)
     """When each state was entered last."""
     expected_seconds: float = 0.0
-    """The provider's published average for the model, in the provider's seconds."""
+    """The mean that the model's videos take, in the provider's seconds: the published one, until the job is
+    submitted with what was learnt since."""
+    sigma: float = schedule.PUBLISHED_SIGMA
+    """Standard deviation of the logarithm of what they take."""
     attempts: int = 0
     """How often a submit was begun."""
     turn_at: float | None = None
@@ -131,6 +136,11 @@ class Job:
     def video_key(self) -> str:
         """Where the video goes in the video bucket."""
         return f"videos/{self.folder}/{self.job_id}.mp4"
+
+    @property
+    def spread(self) -> schedule.Spread:
+        """How long the job may take."""
+        return schedule.Spread(max(1.0, self.expected_seconds), self.sigma)
 
     def age(self, now: float, scale: float) -> float:
         """Seconds since submission as the provider counts them (see Settings.time_scale)."""

@@ -120,7 +120,12 @@ class Poll:
                 },
             )
         # The link is written the moment it is seen: the provider forgets it within the hour.
-        return _answer(self.store.move(job, State.COPYING, **facts), Outcome.COMPLETED)
+        job = self.store.move(job, State.COPYING, **facts)
+        # After the link is safe, and once: a poll that comes twice finds the job moved on.
+        took = standing.metrics.get("total", 0.0)
+        if 0 < took <= job.age(self.clock(), self.scale):  # what it can not have taken teaches nothing
+            self.store.learned(job.model, took)
+        return _answer(job, Outcome.COMPLETED)
 
     def _gone(self, job: Job) -> dict[str, Any]:
         age = job.age(self.clock(), self.scale)
@@ -184,7 +189,7 @@ class Poll:
         age = job.age(self.clock(), self.scale)
 
         def scheduled(polls: float) -> float:
-            return schedule.next_wait(age, job.expected_seconds) if wait is None else wait
+            return schedule.next_wait(age, job.spread, polls) if wait is None else wait
 
         plan = self.pacer.plan_poll(scheduled, job.expected_seconds)
         remaining = max(1.0, self._remaining(job))

@@ -1,5 +1,6 @@
 """The jobs' table in DynamoDB. Every write is conditional, so that two who meet can't both win."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -9,12 +10,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from seedance import aws
 from seedance.config import settings
 from seedance.errors import AllUnderWay, Conflict, OverBudget
 from seedance.job import RECORD_KEPT_SECONDS, TRANSITIONS, UNDER_WAY, Job, State
+from seedance.observability import logger
+from seedance.schedule import DURATIONS_KEPT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,6 +29,8 @@ TURNS = 8
 """Tries of a booking that meets another one on the day's item; with the waits between, up to 5 seconds."""
 IN_FLIGHT = "count#in_flight"
 _SWITCH = "switch#submits"
+_DURATIONS_FRESH_SECONDS = 60.0
+"""For how long a process goes by the durations it has read."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class JobStore:
         self._table = table
         self._client = client
         self._clock = clock
+        self._durations: dict[str, tuple[float, list[float]]] = {}
 
     def get(self, job_id: str) -> Job | None:
         """The job, or None."""
@@ -214,6 +220,44 @@ class JobStore:
         record = self._get(_SWITCH)
         return str(record["reason"]) if record else None
 
+    def durations(self, model: str) -> list[float]:
+        """What the model's last videos took, in the provider's seconds, oldest first; read once a minute.
+
+        What can not be read is not known: a table in trouble costs a better wait, not the job.
+        """
+        read_at, known = self._durations.get(model, (-math.inf, []))
+        if not 0 <= self._clock() - read_at < _DURATIONS_FRESH_SECONDS:
+            try:
+                answer = self._client.get_item(TableName=self._table, Key={"job_id": {"S": _durations_of(model)}})
+            except (BotoCoreError, ClientError) as error:
+                logger().warning("the durations are out of reach", extra={"model": model, "reason": str(error)})
+                return known
+            known = read_item(answer["Item"])["seconds"][-DURATIONS_KEPT:] if "Item" in answer else []
+            self._durations[model] = (self._clock(), known)
+        return known
+
+    def learned(self, model: str, seconds: float) -> None:
+        """Keep what a video of the model took. It may get lost, and nothing else with it."""
+        item: Any = {"TableName": self._table, "Key": {"job_id": {"S": _durations_of(model)}}}
+        try:
+            # One call that needs no reading before and loses nothing to another writer ...
+            answer = self._client.update_item(
+                **item,
+                UpdateExpression="SET seconds = list_append(if_not_exists(seconds, :none), :one)",
+                ExpressionAttributeValues=written_item({":none": [], ":one": [round(float(seconds), 3)]}),
+                ReturnValues="UPDATED_NEW",
+            )
+            kept = len(answer["Attributes"]["seconds"]["L"])
+            if kept >= 2 * DURATIONS_KEPT:  # ... and, once in a while, one that cuts off what nobody reads.
+                self._client.update_item(
+                    **item,
+                    UpdateExpression="REMOVE " + ", ".join(f"seconds[{n}]" for n in range(kept - DURATIONS_KEPT)),
+                    ConditionExpression="size(seconds) = :kept",
+                    ExpressionAttributeValues=written_item({":kept": kept}),
+                )
+        except (BotoCoreError, ClientError) as error:
+            logger().warning("a duration may be lost", extra={"model": model, "reason": str(error)})
+
     def _get(self, key: str) -> dict[str, Any] | None:
         answer = self._client.get_item(TableName=self._table, Key={"job_id": {"S": key}}, ConsistentRead=True)
         return read_item(answer["Item"]) if "Item" in answer else None
@@ -336,6 +380,10 @@ class JobStore:
 def jobs() -> JobStore:
     """The stack's job table."""
     return JobStore(settings().job_table, aws.dynamodb())
+
+
+def _durations_of(model: str) -> str:
+    return f"durations#{model}"
 
 
 def _is_conflict(error: ClientError) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance import intake, schedule
+from seedance import catalogue, intake, schedule
 from seedance.config import submit_settings
 from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, SubmitUncertain
 from seedance.job import Job, State, upload_job_id
@@ -108,6 +108,7 @@ class Submit:
         return job
 
     def _submit(self, job: Job) -> None:
+        spread = self._spread(job)
         try:
             begun = self.sending.begin(job)
         except Conflict:
@@ -122,12 +123,16 @@ class Submit:
             self._follow(job, self.sending.judge(job, error))
             return
         logger().info("submitted", extra={"job_id": job.job_id, "request_id": request_id})
-        job = self.store.move(job, State.QUEUED, request_id=request_id)
+        times: dict[str, Any] = {"expected_seconds": round(spread.mean, 1), "sigma": round(spread.sigma, 4)}
+        job = self.store.move(job, State.QUEUED, request_id=request_id, **times)
         count("JobsSubmitted")
-        first = self.sending.pacer.plan_poll(
-            lambda polls: schedule.first_wait(job.expected_seconds), job.expected_seconds
-        )
+        first = self.sending.pacer.plan_poll(lambda polls: schedule.first_wait(spread, polls), spread.mean)
         self.workflow.start(job, first.wait, first.slot)
+
+    def _spread(self, job: Job) -> schedule.Spread:
+        """How long the model's videos take, as learnt so far. Read before the POST: nothing may fail after it."""
+        published = catalogue.find(job.model).average_seconds
+        return schedule.estimate(published, self.store.durations(job.model))
 
     def _follow(self, job: Job, verdict: Verdict) -> None:
         job = self.sending.settle(job, verdict)

@@ -1,0 +1,60 @@
+"""Submit reads what the model's last videos took, before the POST and at no risk to the job."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+from seedance import schedule
+from seedance.intake import Defaults
+from seedance.job import Job, State
+from seedance.submit import Submit
+
+Make = Callable[..., Job]
+
+
+def accepted() -> httpx.Response:
+    return httpx.Response(200, json={"request_id": "req-9", "status": "QUEUED"})
+
+
+@pytest.fixture
+def submit(world: Any) -> Submit:
+    return Submit(
+        world.store,
+        world.provider,
+        world.media,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.sending,
+        Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2"),
+        clock=world.clock,
+    )
+
+
+def test_a_job_is_followed_by_what_its_model_took_lately(world: Any, submit: Submit, make_job: Make) -> None:
+    for _ in range(20):
+        world.store.learned("seedance-2.0-mini", 30.0)
+    world.wire.will(accepted())
+    submit.advance(world.put(make_job(model="seedance-2.0-mini")))
+    job = world.job()
+    assert job.expected_seconds < 40
+    assert job.sigma < schedule.PUBLISHED_SIGMA
+    assert world.executions()[0]["wait_seconds"] == schedule.first_wait(job.spread, 5)
+
+
+def test_a_table_that_does_not_tell_durations_holds_no_job_up(
+    world: Any, submit: Submit, make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = world.aws["dynamodb"].get_item
+
+    def fails(**call: Any) -> Any:
+        if call["Key"]["job_id"]["S"].startswith("durations#"):
+            raise ClientError({"Error": {"Code": "Throttling"}}, "GetItem")
+        return get(**call)
+
+    monkeypatch.setattr(world.aws["dynamodb"], "get_item", fails)
+    world.wire.will(accepted())
+    submit.advance(world.put(make_job()))
+    assert (world.job().state, world.job().expected_seconds) == (State.QUEUED, 49)
