@@ -130,7 +130,7 @@ class Pacer:
         return plan
 
     def _planned(self, calendar: Calendar, at: float, now: float) -> tuple[Calendar, Plan]:
-        slot = calendar.free(at, slots.poll_limit(self._limit), plans=True)
+        slot = calendar.free_for_plan(at, now, self._limit)
         return calendar.plan(slot, now), Plan(max(1, math.ceil(slot - now)), slot)
 
     def rate_limited(self, seconds: float | None) -> None:

@@ -6,7 +6,7 @@ wants to ask; it plans a slot then, so that polls don't all come at once, and ta
 
 Submits go first. A submit that nobody waits before passes over plans: a burst gets its minute, and the polls that it
 pushed away plan anew. Once submits queue, plans count for them too, or else polls would never get a turn; and
-plans leave a tenth of the limit to submits. How many polls a video may have follows from what the arrivals leave of
+plans leave a tenth of the limit to them. How many polls a video may have follows from what the arrivals leave of
 the limit (``polls_affordable``).
 """
 
@@ -81,6 +81,10 @@ class Calendar:
                 return slot
             slot = offset + full[-1] + SPAN
 
+    def free_for_plan(self, at: float, now: float, limit: int) -> int:
+        """The first slot from ``at`` on that a poll may plan: with a tenth of the limit left to submits that wait."""
+        return self.free(at, limit - (limit // 10 if self.last_turn > now else 0), plans=True)
+
     def take(self, slot: int, now: float) -> Self:
         """With one more request in a slot."""
         return self._at(now)._with("taken", slot, 1)
@@ -133,11 +137,6 @@ class Calendar:
 def turn_gap(requests_per_minute: int, max_in_flight: int, mean: float) -> float:
     """Seconds between two submits of a queue that neither the requests nor the videos under way let go faster."""
     return max(_TURN_REQUESTS * 60.0 / requests_per_minute, mean / max_in_flight)
-
-
-def poll_limit(requests_per_minute: int) -> int:
-    """The most that plans may fill of the limit: a tenth is left to submits."""
-    return requests_per_minute - requests_per_minute // 10
 
 
 def polls_affordable(calendar: Calendar, now: float, *, limit: int, in_flight: int, mean: float, most: float) -> float:
