@@ -3,8 +3,16 @@
 import json
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from seedance.store import jobs
 from stage import Stage
 from verdict import always, in_the_end
@@ -33,6 +41,23 @@ BOTH = (
     *(("media", kind) for kind in ("truncated", "html", "media-500", "reset-midway")),
 )
 OPTIONS: dict[str, dict[str, Any]] = {"cut-off": {"seconds": 0.0}, "http-429": {"seconds": 20.0}}
+
+
+def play(stage: Stage, number: int, steps: int) -> None:
+    """So many histories of up to so many steps, the same ones every time. Raises what the first unlawful one found.
+
+    It is told as it was played: to look for a shorter one takes hundreds of plays, which looks like a hang.
+    """
+    wanted = settings(
+        max_examples=number,
+        stateful_step_count=steps,
+        phases=(Phase.explicit, Phase.generate),
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(histories(stage), settings=wanted)
 
 
 def histories(stage: Stage) -> type[RuleBasedStateMachine]:
