@@ -49,6 +49,8 @@ def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, ap
         "version_id": version,
         "content_type": "image/png",
         "bytes": len(png),
+        "width": 4,
+        "height": 4,
     }
 
 
