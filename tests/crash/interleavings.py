@@ -18,7 +18,7 @@ from seedance.store import jobs
 from stage import Stage
 from verdict import always, in_the_end
 from wire import How
-from world import World, png, s3_event
+from world import ROUND_SECONDS, World, png, s3_event
 
 MOST_JOBS = 4
 MOST_DAYS = 3
@@ -180,6 +180,9 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
         @rule()
         def sleep_till_tomorrow(self) -> None:
             self.days += 1
+            for _ in range(3):  # the schedule goes on by night, and no more than one round of it can die
+                self.world.pass_time(ROUND_SECONDS)
+                self.world.reconcile()
             self.world.next_day()
 
         # what must hold -------------------------------------------------------------------------------------------
