@@ -72,6 +72,20 @@ def test_an_image_that_is_not_there_is_refused_by_its_field(world: Any, api: Api
     assert world.postponed() == []
 
 
+@pytest.mark.parametrize(
+    ("cut", "says"), [(0, "is empty"), (4, "is not an image"), (30, "is cut off"), (-1, "is cut off")]
+)
+def test_an_image_that_nobody_can_open_is_refused_by_its_field(
+    world: Any, api: Api, png: bytes, cut: int, says: str
+) -> None:
+    world.upload("uploads/a.png", png[:cut])
+    with pytest.raises(InvalidRequest) as caught:
+        create(api, '{"prompt": "x", "image_key": "uploads/a.png"}')
+    assert caught.value.field == "image_key"
+    assert says in caught.value.message
+    assert world.postponed() == []
+
+
 def test_a_refused_call_leaves_no_job(world: Any, api: Api) -> None:
     with pytest.raises(InvalidRequest):
         create(api, '{"prompt": "x", "parameters": {"duration": 7}}')
