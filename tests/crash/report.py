@@ -8,17 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import faults
+import interleavings
 import matrix
-from hypothesis import settings
-from hypothesis.stateful import run_state_machine_as_test
-from interleavings import histories
 from scenarios import SCENARIOS
 from stage import Stage, stage
 from world import RECEIVES, VISIBILITY_SECONDS
 
 DOCUMENT = Path(__file__).parents[2] / "docs/reliability.md"
 COMMAND = "make reliability"
-HISTORIES, STEPS = 150, 40
+HISTORIES, STEPS = 300, 40
 ENDS = ("COMPLETED", "HELD", "FAILED")
 
 HEAD = """# Reliability: what happens when something dies
@@ -107,9 +105,8 @@ def _faults(servers: Stage) -> list[faults.Line]:
 
 
 def _histories(servers: Stage) -> list[str]:
-    wanted = settings(max_examples=HISTORIES, stateful_step_count=STEPS, deadline=None, database=None, derandomize=True)
     try:
-        run_state_machine_as_test(histories(servers), settings=wanted)
+        interleavings.play(servers, HISTORIES, STEPS)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
         print(f"  VIOLATION in a random history: {error!r}", file=sys.stderr)
         return [f"random history: {error!r}"]

@@ -49,6 +49,8 @@ def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, ap
         "version_id": version,
         "content_type": "image/png",
         "bytes": len(png),
+        "width": 4,
+        "height": 4,
     }
 
 
@@ -65,6 +67,20 @@ def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, ap
 def test_an_image_that_is_not_there_is_refused_by_its_field(world: Any, api: Api, key: str, says: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         create(api, json.dumps({"prompt": "x", "image_key": key}))
+    assert caught.value.field == "image_key"
+    assert says in caught.value.message
+    assert world.postponed() == []
+
+
+@pytest.mark.parametrize(
+    ("cut", "says"), [(0, "is empty"), (4, "is not an image"), (30, "is cut off"), (-1, "is cut off")]
+)
+def test_an_image_that_nobody_can_open_is_refused_by_its_field(
+    world: Any, api: Api, png: bytes, cut: int, says: str
+) -> None:
+    world.upload("uploads/a.png", png[:cut])
+    with pytest.raises(InvalidRequest) as caught:
+        create(api, '{"prompt": "x", "image_key": "uploads/a.png"}')
     assert caught.value.field == "image_key"
     assert says in caught.value.message
     assert world.postponed() == []

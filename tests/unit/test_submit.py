@@ -73,6 +73,8 @@ def test_an_upload_becomes_a_job_that_is_queued_and_followed(world: Any, take: A
         "version_id": version,
         "content_type": "image/png",
         "bytes": len(png),
+        "width": 4,
+        "height": 4,
     }
     assert (job.submitted_at, job.expected_seconds) == (world.clock.now, 49)
     assert set(job.entered) == {"RECEIVED", "SUBMITTING", "QUEUED"}

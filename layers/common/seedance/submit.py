@@ -162,6 +162,8 @@ def image_facts(image: Image) -> dict[str, Any]:
         "version_id": image.version_id,
         "content_type": image.media_type,
         "bytes": image.size,
+        "width": image.width,
+        "height": image.height,
     }
 
 
