@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance import intake
+from seedance import catalogue, intake
 from seedance.config import submit_settings
 from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, SubmitUncertain
 from seedance.job import Job, State, upload_job_id
@@ -141,7 +141,7 @@ def apply(job: Job, request: intake.Request) -> None:
     """Write a validated request into a new job."""
     job.model = request.model.slug
     job.transport = request.transport
-    job.parameters = request.parameters
+    job.parameters = catalogue.seeded(request.parameters, job.job_id)
     job.expected_seconds = request.model.average_seconds
 
 
