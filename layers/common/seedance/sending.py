@@ -12,6 +12,7 @@ from typing import Any
 
 from seedance import catalogue, money, schedule
 from seedance.errors import (
+    DearerThanBudget,
     InvalidRequest,
     OutOfCredits,
     OverBudget,
@@ -34,9 +35,9 @@ job fails. A rate limit does not count: it is a matter of waiting."""
 def reservation(job: Job, now: float, *, limit: float | None) -> tuple[Entry | None, dict[str, Any]]:
     """What books the job's probable cost on today's budget, and what its record then says.
 
-    Nothing when the job has a reservation already.
+    Nothing when the job has a reservation already, or its request is settled.
     """
-    if job.reserved_usd is not None:
+    if job.reserved_usd is not None or job.settled_usd is not None:
         return None, {}
     estimate = money.estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
     day = money.day_of(now)
@@ -104,7 +105,7 @@ class Sending:
             link = self._image_address(job)
             self.provider.authenticate()
         except InvalidRequest as refusal:
-            return Verdict(Next.END, refusal.code, str(refusal), state=State.REJECTED)
+            return Verdict(Next.END, refusal.code, str(refusal), state=_unsent(job))
         except ProviderError as error:  # the asset upload; nothing of it costs anything
             return self.judge(job, error)
         model = catalogue.find(job.model)
@@ -115,6 +116,8 @@ class Sending:
         values |= reserved
         try:
             return self.store.move(job, State.SUBMITTING, entry=entry, **values), body
+        except DearerThanBudget as error:  # holding it would only put it off from day to day
+            return Verdict(Next.END, error.code, self._too_dear(values["reserved_usd"]), state=_unsent(job))
         except OverBudget as error:
             return Verdict(Next.HELD, Hold.BUDGET, f"{str(error)[0].upper()}{str(error)[1:]}.")
 
@@ -145,9 +148,10 @@ class Sending:
                 # A rate limit gives the attempt back: it says nothing about this job.
                 limited = verdict.code == RateLimited.code
                 if job.state is State.RECEIVED:
-                    return self.store.note(job, attempts=job.attempts + (0 if limited else 1))
+                    attempts = job.attempts + (0 if limited else 1)
+                    return self.store.note(job, attempts=attempts, error=verdict.error)
                 attempts = job.attempts - 1 if limited else job.attempts
-                return self.store.move(job, State.RECEIVED, attempts=attempts, submitted_at=None)
+                return self.store.move(job, State.RECEIVED, attempts=attempts, submitted_at=None, error=verdict.error)
             case Next.UNCERTAIN:
                 count("JobsUncertain")
                 logger().error("uncertain", extra={"job_id": job.job_id, "why": verdict.message})
@@ -159,6 +163,14 @@ class Sending:
                 count("JobsRejected" if verdict.state is State.REJECTED else "JobsFailed")
                 return self.store.close(job, verdict.state, error=verdict.error)
 
+    def _too_dear(self, estimate: float) -> str:
+        budget = self.budget or 0.0
+        digits = 2 if round(estimate, 2) > budget else 4  # a fraction of a cent too much must show
+        return (
+            f"The video would cost about ${estimate:.{digits}f}, and the budget of a whole day is ${budget:.2f}. "
+            "Ask for a shorter one, a lower resolution or a cheaper model, or raise the stack's DailyBudgetUsd."
+        )
+
     def _image_address(self, job: Job) -> str | None:
         """Where the provider finds the job's image: a signed link, or its own asset store. None without one."""
         if not job.image:
@@ -166,3 +178,8 @@ class Sending:
         if self.image_delivery == "upload":
             return self.provider.upload_asset(job.image["content_type"], self.media.image_base64(job.image))
         return self.media.image_link(job.image, job.job_id)
+
+
+def _unsent(job: Job) -> State:
+    """The end of a job that can't be sent: REJECTED says that it never was, so not of one submitted again."""
+    return State.FAILED if job.earlier_request_ids else State.REJECTED

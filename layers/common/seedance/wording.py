@@ -35,8 +35,8 @@ def reason(error: BaseException) -> str:
             if isinstance(one, kind):
                 return words
     for base in type(error).__mro__:
-        if words := _KINDS.get(base.__name__):
-            return words
+        if base.__name__ in _KINDS:
+            return _KINDS[base.__name__]
     return str(error) or type(error).__name__  # an address or a header that can't be: its own words say it best
 
 
