@@ -224,6 +224,38 @@ def test_above_the_budget_jobs_are_held_until_the_next_day(pipeline: Pipeline, s
     assert [told["status"] for told in pipeline.notifications()] == ["COMPLETED", "HELD", "COMPLETED"]
 
 
+@pytest.mark.parametrize("transport", ["v2", "v1"])
+def test_a_video_that_no_day_has_room_for_is_refused_and_says_what_to_change(
+    pipeline: Pipeline, set_up: Change, transport: str
+) -> None:
+    set_up(daily_budget_usd="0.30")
+    job_id = pipeline.upload(model="seedance-pro", transport=transport)
+    pipeline.run(job_id)
+    job = pipeline.check(job_id, State.REJECTED, accepted=0, says="about $0.35, and the budget of a whole day is $0.30")
+    says = ("shorter", "lower resolution", "cheaper model", "DailyBudgetUsd")
+    assert [words for words in says if words not in (job.error or {})["message"]] == []
+    pipeline.pass_time(24 * 3600)
+    assert pipeline.reconcile() == {}  # and nothing is told anew each day
+    assert len(pipeline.notifications()) == 1
+
+
+def test_a_price_that_the_provider_gives_later_replaces_the_estimate(pipeline: Pipeline) -> None:
+    job_id = pipeline.upload(**FAST)
+    pipeline.deliver()
+    pipeline.pass_time(60)
+    app("poll").handler({"job_id": job_id}, None)
+    jobs().note(pipeline.job(job_id), cost_usd=None)  # as if its metrics had had no cost
+    pipeline.run(job_id)
+    estimated = pipeline.job(job_id)
+    assert (estimated.state, estimated.cost_usd) == (State.COMPLETED, None)
+    pipeline.pass_time(700)
+    assert pipeline.reconcile() == {"priced": 1}
+    billed = pipeline.sandbox.summary()["billed_usd"]
+    assert pipeline.job(job_id).cost_usd == pipeline.job(job_id).settled_usd == billed
+    assert jobs().day(_day(pipeline)).settled == jobs().day(_day(pipeline)).committed == billed
+    assert pipeline.reconcile() == {}
+
+
 def test_what_was_reserved_is_settled_with_what_was_billed(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(**FAST)
     pipeline.run(job_id)

@@ -282,19 +282,6 @@ def test_over_the_days_budget_a_job_is_held_and_told_about(world: Any, submit: S
     assert world.wire.asked == [SUBMITTED]
 
 
-def test_a_job_that_no_day_has_room_for_is_rejected_once_and_says_what_to_change(
-    world: Any, submit: Submit, make_job: Make
-) -> None:
-    for _ in range(2):
-        sending_by(submit, budget=0.24).advance(world.put(make_job()) if not world.notified() else world.job())
-    assert (world.job().state, world.job().error["code"]) == (State.REJECTED, "DEARER_THAN_BUDGET")
-    for words in ("about $0.25", "$0.24", "shorter", "lower resolution", "cheaper model", "DailyBudgetUsd"):
-        assert words in world.job().error["message"]
-    assert [message["status"] for message in world.notified()] == ["REJECTED"]
-    assert world.wire.requests == []
-    assert world.counted() == {"JobsRejected": 1}
-
-
 @pytest.mark.parametrize(
     "answer",
     [
