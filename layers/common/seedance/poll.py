@@ -153,7 +153,8 @@ class Poll:
     def _learned_nothing(self, job: Job, error: Exception, wait: float | None) -> dict[str, Any]:
         refused = isinstance(error, Refused)
         log = logger().error if refused and not isinstance(error, KeyRejected) else logger().warning
-        log("poll learned nothing", extra={"job_id": job.job_id, "reason": str(error)})
+        raw = getattr(error, "excerpt", "")
+        log("poll learned nothing", extra={"job_id": job.job_id, "reason": str(error), "excerpt": raw})
         if wait is not None:
             # The reset is by the provider's clock on the wall; the loop's waits are in its seconds.
             return self._running_until_deadline(job, wait / self.scale + 1)

@@ -84,7 +84,8 @@ class Reconcile:
             except Conflict:
                 continue  # the job moved on by itself meanwhile
             except SeedanceError as error:
-                logger().error("reconcile", extra={"job_id": job.job_id, "what": what, "reason": str(error)})
+                facts = {"job_id": job.job_id, "what": what, "reason": str(error)}
+                logger().error("reconcile", extra={**facts, "excerpt": getattr(error, "excerpt", "")})
                 count("ReconcileFailures")
             except (BotoCoreError, ClientError, LookupError, TypeError, ValueError) as error:
                 logger().exception("reconcile", extra={"job_id": job.job_id, "what": what})
