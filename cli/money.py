@@ -107,7 +107,8 @@ def retry(target: Target, job: Job, pay: bool) -> str:
         raise CommandError(
             f"job {job.job_id} is {job.state.value}{undecided}; only a FAILED or EXPIRED job can be tried again"
         )
-    if job.request_id and _made_after_all(target, job):
+    failed_there = (job.error or {}).get("code") == "PROVIDER_JOB_FAILED"
+    if job.request_id and not failed_there and _made_after_all(target, job):
         ask_reconcile(target, ask="adopt", job_id=job.job_id, request_id=job.request_id)
         return f"request {job.request_id} has a video by now: copying it; nothing is paid again"
     if not pay:
@@ -121,7 +122,10 @@ def _made_after_all(target: Target, job: Job) -> bool:
     """Whether the provider's history has a video of the request that the job was given up with."""
     began = job.submitted_at or job.created_at
     window = {"since": began - CLOCK_SKEW_SECONDS, "until": began + CLOCK_SKEW_SECONDS}
-    rows = ask_reconcile(target, ask="history", model=job.model, **window)["rows"]
+    try:
+        rows = ask_reconcile(target, ask="history", model=job.model, **window)["rows"]
+    except CommandError as error:
+        raise CommandError(f"request {job.request_id} may have a video by now, and nobody can tell: {error}") from error
     return any(row["request_id"] == job.request_id and row["url"] for row in rows)
 
 

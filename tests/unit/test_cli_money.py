@@ -242,6 +242,25 @@ def test_what_was_made_after_all_is_copied_and_not_paid_again(
     assert world.postponed() == []
 
 
+@pytest.mark.parametrize("pay", [False, True])
+def test_while_the_history_is_out_of_reach_nothing_is_bought_anew(
+    *, world: Any, target: Target, make_job: Make, monkeypatch: pytest.MonkeyPatch, pay: bool
+) -> None:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise CommandError("the provider answered 500")
+
+    monkeypatch.setattr(money, "ask_reconcile", refused)
+    job = world.put(make_job(State.EXPIRED, request_id="req-1"))
+    with pytest.raises(CommandError, match="may have a video by now, and nobody can tell: the provider answered 500"):
+        money.retry(target, job, pay)
+    assert world.job() == job
+    # What failed at the provider has none.
+    error = {"code": "PROVIDER_JOB_FAILED", "message": "m"}
+    failed = world.put(make_job(State.FAILED, request_id="req-1", error=error))
+    if pay:
+        assert "billed" in money.retry(target, failed, pay)
+
+
 @pytest.mark.parametrize("rows", [[], [row("req-0")], [row(status="PENDING")], [row(status="FAILED")]])
 def test_what_was_not_made_is_bought_anew(
     *, world: Any, target: Target, make_job: Make, asked: Any, answers: Any, rows: list[Any]

@@ -198,6 +198,15 @@ def test_a_round_that_got_round_begins_at_the_beginning(world: Any, reconcile: R
     assert reconcile() == {"released": 1}
 
 
+def test_a_place_in_the_first_step_is_given_up_too(world: Any, reconcile: Reconcile, put: Any) -> None:
+    world.store.keep_place(0, world.clock.now - 50)
+    put(State.SUBMITTING, 100)
+    assert reconcile() == {}
+    assert world.store.place() == (0, 0.0)
+    world.wire.will(history())
+    assert reconcile() == {"uncertain": 1}
+
+
 def test_a_place_of_another_release_is_no_reason_to_stop(world: Any, reconcile: Reconcile, put: Any) -> None:
     world.store.keep_place(99, 0.0)
     put(State.QUEUED, 5000)

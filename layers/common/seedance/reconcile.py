@@ -135,7 +135,7 @@ class Reconcile:
         """
         until = self.clock() + ROUND_SECONDS
         steps = self._steps()
-        begin, since = self.store.place()
+        begin, since = place = self.store.place()
         for number in ((begin + turn) % len(steps) for turn in range(len(steps))):
             what, state, idle, window, action = steps[number]
             for listed in self.store.each(state, max(since, window)):
@@ -148,7 +148,7 @@ class Reconcile:
                 if self._calls_for(what, listed) and (job := self._fresh(listed)):
                     yield what, job, action
             since = 0.0
-        if begin or since:
+        if place != (0, 0.0):
             self.store.keep_place(0, 0.0)
 
     def _steps(self) -> list[tuple[str, State, float, float, Action]]:
