@@ -318,7 +318,7 @@ def _settlement(job: Job, cost: float | None) -> tuple[Entry | None, dict[str, A
     """
     held = job.reserved_usd or 0.0
     due = 0.0 if cost is None else cost - (job.settled_usd or 0.0)
-    if job.reserved_day is None or not (held or due):
+    if job.reserved_day is None or (job.reserved_usd is None and not due):
         return None, {}
     entry = Entry(job.reserved_day, closes=held, settled=due, released=held if cost is None else 0.0)
     facts: dict[str, Any] = {"reserved_usd": None}
