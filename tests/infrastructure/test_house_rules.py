@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-PURE = ["answers", "catalogue", "errors", "formats", "intake", "job", "messages", "money", "schedule"]
+PURE = [
+    "answers",
+    "catalogue",
+    "errors",
+    "formats",
+    "intake",
+    "job",
+    "messages",
+    "money",
+    "schedule",
+    "wording",
+    "bookings",
+]
 OUTSIDE = {"boto3", "botocore", "httpx", "aws_lambda_powertools", "os"}
 NOT_SHIPPED = {"local", "cli", "tests", "benchmarks", "conftest", "moto", "pytest"}
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "shared", "misc"}
