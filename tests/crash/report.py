@@ -35,7 +35,8 @@ is written by `{command}` ({minutes:.0f} min); last on {date}.
 **What must hold at rest**, in each of them: at most one POST accepted for a job; a terminal state with a
 notification, or HELD with an alarm that the template watches (no job may stay UNCERTAIN once the provider's
 history can be read); a video that was paid for is in the bucket, once, with the provider's bytes; people are
-told of one end only; each day's ledger is open by what its jobs have reserved. The random histories hold all
+told of one end only; each day's ledger is open by what its jobs have reserved, and has settled what they say that
+they settled. The random histories hold all
 but "at rest" after every single step.
 
 **How a call is broken**: the process is *killed before* it; *killed after* it; it *takes effect and times out*,

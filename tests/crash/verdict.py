@@ -119,10 +119,14 @@ def _bucket(world: World) -> Iterator[str]:
 
 
 def _ledger(world: World, all_jobs: list[Job]) -> Iterator[str]:
-    """committed - settled is what is reserved and open, for every day."""
+    """committed - settled is what is reserved and open, and settled is what jobs settled, for every day."""
     days = world.days()
     for day in days.keys() | {job.reserved_day for job in all_jobs if job.reserved_day}:
         booked = days.get(day, {})
+        settled_there = booked.get("settled", 0.0) - booked.get("others", 0.0)  # a scenario's own jobs, on paper
+        settled_here = sum(job.settled_days.get(day, 0.0) for job in all_jobs)
+        if abs(settled_there - settled_here) > SLIP:
+            yield f"the ledger of {day} settled ${settled_there:.4f}, its jobs ${settled_here:.4f}"
         open_there = booked.get("committed", 0.0) - booked.get("settled", 0.0)
         open_here = sum(job.reserved_usd or 0.0 for job in all_jobs if job.reserved_day == day)
         if abs(open_there - open_here) > SLIP:

@@ -206,10 +206,14 @@ def test_a_key_that_no_link_can_name_is_refused_with_what_to_do(pipeline: Pipeli
     pipeline.check(job_id, State.REJECTED, accepted=0, says="rename it")
 
 
-def test_an_image_that_is_gone_when_it_shall_be_uploaded_ends_the_job(pipeline: Pipeline, set_up: Change) -> None:
+@pytest.mark.parametrize("transport", ["v2", "v1"])
+def test_an_image_that_is_gone_when_it_shall_be_uploaded_ends_the_job(
+    pipeline: Pipeline, set_up: Change, transport: str
+) -> None:
     set_up(image_delivery="upload")
-    pipeline.sandbox.fault("upload", "http-500")
-    job_id = pipeline.upload()
+    if transport == "v2":  # a v1 call is not begun by a delivery
+        pipeline.sandbox.fault("upload", "http-500")
+    job_id = pipeline.upload(model="seedance-pro", transport=transport)
     pipeline.deliver()
     image = pipeline.job(job_id).image or {}
     pipeline.client("s3").delete_object(Bucket=UPLOADS, Key=image["key"], VersionId=image["version_id"])

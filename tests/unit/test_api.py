@@ -40,6 +40,15 @@ def test_a_call_becomes_a_job_in_the_queue(world: Any, api: Api) -> None:
     assert world.wire.requests == []
 
 
+def test_a_seed_is_on_the_record_from_the_start_and_a_chosen_one_stays(api: Api) -> None:
+    derived = create(api).parameters["seed"]
+    assert derived in range(1, 1_000_000)
+    assert create(api).parameters["seed"] == derived
+    assert describe(create(api), None)["parameters"]["seed"] == derived
+    chosen = '{"prompt": "x", "model": "seedance-2.0-mini", "parameters": {"seed": -1}}'
+    assert create(api, chosen, key="order-2").parameters["seed"] == -1  # random, as asked
+
+
 def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, api: Api, png: bytes) -> None:
     version = world.upload("uploads/a.png", png)["Records"][0]["s3"]["object"]["versionId"]
     job = create(api, '{"prompt": "x", "image_key": "uploads/a.png"}')

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from seedance import slots
+from seedance.bookings import Entry
 from seedance.job import Job, State
 from seedance.pacer import TURNS, Pacer, Plan
-from seedance.store import Entry
 
 Make = Callable[..., Job]
 MEAN = 100.0

@@ -15,6 +15,7 @@ import httpx
 
 from seedance.config import settings
 from seedance.errors import ForbiddenSource, SourceUnavailable
+from seedance.wording import reason
 
 DOWNLOAD_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 """Between two reads, not for the whole: a large video may take long, a silent line may not."""
@@ -68,9 +69,7 @@ class Downloads:
                     yield source_of(response)
                     return
             except httpx.HTTPError as error:
-                raise SourceUnavailable(
-                    f"the result could not be fetched: {str(error) or type(error).__name__}", url=url
-                ) from error
+                raise SourceUnavailable(f"the result could not be fetched: {reason(error)}", url=url) from error
         raise SourceUnavailable(f"the result was redirected more than {MAX_REDIRECTS} times", url=url)
 
     def check(self, url: str) -> None:
@@ -106,9 +105,7 @@ def _whole(response: httpx.Response, length: int | None) -> Iterator[bytes]:
             count += len(chunk)
             yield chunk
     except httpx.HTTPError as error:
-        raise SourceUnavailable(
-            f"the line broke after {count} bytes: {str(error) or type(error).__name__}", url=url
-        ) from error
+        raise SourceUnavailable(f"the line broke after {count} bytes: {reason(error)}", url=url) from error
     if length is not None and count != length:
         raise SourceUnavailable(f"{count} bytes came where {length} were announced", url=url)
 
