@@ -1,5 +1,6 @@
 """When to poll: where the job is likely to end, never past the provider's hour; and what is learnt of the model."""
 
+import itertools
 import math
 import random
 
@@ -49,7 +50,7 @@ def test_the_deadline_is_the_hour_that_the_provider_keeps_a_record() -> None:
 @example(Spread(1800, 1.5), 0.75)
 def test_the_polls_go_on_to_the_deadline_and_not_beyond(spread: Spread, polls: float) -> None:
     ages = polls_at(spread, polls)
-    assert all(later - age >= 1 for age, later in zip(ages, ages[1:], strict=False))
+    assert all(later - age >= 1 for age, later in itertools.pairwise(ages))
     assert ages[0] >= 1
     assert ages[-1] == DEADLINE_SECONDS
 

@@ -122,7 +122,7 @@ class Submit:
             self._follow(job, self.sending.judge(job, error))
             return
         logger().info("submitted", extra={"job_id": job.job_id, "request_id": request_id})
-        times = {"expected_seconds": round(spread.mean, 1), "sigma": round(spread.sigma, 4)}
+        times: dict[str, Any] = {"expected_seconds": round(spread.mean, 1), "sigma": round(spread.sigma, 4)}
         job = self.store.move(job, State.QUEUED, request_id=request_id, **times)
         count("JobsSubmitted")
         self.workflow.start(job)
