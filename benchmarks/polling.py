@@ -14,7 +14,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate, count, repeat
 from statistics import median
 
@@ -155,7 +155,7 @@ def fixed(step: float) -> Iterator[float]:
     return (step * k for k in count(1))
 
 
-def p10_then(step: float, published: float) -> Iterator[float]:
+def p10_then(published: float, step: float) -> Iterator[float]:
     """The first poll when the fastest tenth should be done (at CV 0.45), then every ``step`` seconds."""
     prior = Spread(published)
     first = math.exp(prior.log_median - 1.2815515655446004 * prior.sigma)
@@ -179,10 +179,10 @@ def tuned(true: Spread, schedule: Callable[[float], Iterator[float]], low: float
 def contenders() -> Table:
     """Each schedule as it comes, and at six polls."""
     peers: dict[str, tuple[Callable[[float], Iterator[float]], Callable[[float, float], Iterator[float]] | None]] = {
-        "fixed 2 s": (lambda _: fixed(2), lambda _, step: fixed(step)),
-        "fixed 10 s": (lambda _: fixed(10), None),
+        "fixed 2 s": (lambda _: fixed(2), None),
+        "fixed 10 s": (lambda _: fixed(10), lambda _, step: fixed(step)),
         "fixed 30 s": (lambda _: fixed(30), None),
-        "p10, then 10 s": (lambda mean: p10_then(10, mean), lambda mean, step: p10_then(step, mean)),
+        "p10, then 10 s": (lambda mean: p10_then(mean, 10), p10_then),
         "backoff 2 s x 2": (lambda _: backoff(2), lambda _, factor: backoff(factor)),
     }
     rows = [["schedule", "polls", "lag, s", "lag / optimum, median", "worst", "at 6 polls, median", "worst"]]
@@ -190,7 +190,7 @@ def contenders() -> Table:
     best = [optimum_at(true.sigma, POLLS_PER_VIDEO) for _, true in trues]
     lags = [found.lag * true.mean for found, (_, true) in zip(best, trues, strict=True)]
     rows.append(_row("optimum", [c.polls for c in best], lags, [1.0] * len(best), [1.0] * len(best)))
-    ours = {
+    ours: dict[str, Callable[[float, Spread], Iterator[float]]] = {
         "ours, spread known": lambda _, true: hazard(true),
         "ours, published mean only": lambda mean, _: hazard(Spread(mean)),
     }
@@ -205,8 +205,7 @@ def contenders() -> Table:
         if tunable:
             low, high = (1.01, 3.0) if "backoff" in name else (0.5, 200.0)
             for mean, true in trues:
-                found = tuned(true, lambda x, mean=mean, of=tunable: of(mean, x), low, high)  # type: ignore[misc]
-                even.append(found.against_optimum(true))
+                even.append(tuned(true, partial(tunable, mean), low, high).against_optimum(true))
         rows.append(_row(name, [c.polls for c in costs], [c.lag for c in costs], ratios, even))
     return rows
 
@@ -256,10 +255,9 @@ def learnt(chance: random.Random, published: float, true: Spread, jobs: int) -> 
 
 
 def _row(name: str, polls: list[float], lags: list[float], ratios: list[float], even: list[float]) -> list[str]:
-    tuned_to_six = [f"{median(even):.3f}", f"{max(even):.3f}"] if even else ["", ""]
-    return [
-        name, f"{median(polls):.1f}", f"{median(lags):.1f}", f"{median(ratios):.3f}", f"{max(ratios):.3f}", *tuned_to_six
-    ]  # fmt: skip
+    tuned_to_six = [f"{median(even):.3f}", f"{max(even):.3f}"] if even else ["-", "-"]
+    as_it_comes = [f"{median(polls):.1f}", f"{median(lags):.1f}", f"{median(ratios):.3f}", f"{max(ratios):.3f}"]
+    return [name, *as_it_comes, *tuned_to_six]
 
 
 def _three(ratios: Sequence[float]) -> list[str]:

@@ -142,7 +142,7 @@ def test_reconcile_refuses_in_words(*, world: Any, run: Any, put: Any, job_id: s
 def test_poll(*, world: Any, run: Any, event: Event, put: Any) -> None:
     put(State.QUEUED, submitted_at=None)
     world.wire.will(httpx.Response(200, json={"status": "PROCESSING"}))
-    assert run("poll", event("poll")) == {"job_id": JOB, "status": "RUNNING", "error": None, "wait_seconds": 25}
+    assert run("poll", event("poll")) == {"job_id": JOB, "status": "RUNNING", "error": None, "wait_seconds": 27}
 
 
 def test_generate(*, world: Any, run: Any, event: Event, put: Any, mp4: bytes) -> None:

@@ -77,7 +77,7 @@ def test_an_upload_becomes_a_job_that_is_queued_and_followed(world: Any, take: A
     assert (job.submitted_at, job.expected_seconds) == (world.clock.now, 49)
     assert set(job.entered) == {"RECEIVED", "SUBMITTING", "QUEUED"}
     assert world.wire.asked == [SUBMITTED]
-    assert world.executions() == [{"job_id": job.job_id, "transport": "v2", "wait_seconds": 25}]
+    assert world.executions() == [{"job_id": job.job_id, "transport": "v2", "wait_seconds": 27}]
     assert world.notified() == []
     assert world.counted() == {"JobsSubmitted": 1}
 
@@ -400,7 +400,7 @@ def test_a_job_of_v1_is_left_to_the_workflow(world: Any, take: Any, make_job: Ma
     before = world.put(make_job(state, transport="v1", model="seedance-pro", expected_seconds=62))
     take({"job_id": "up-1"})
     assert world.job() == before
-    assert world.executions() == [{"job_id": "up-1", "transport": "v1", "wait_seconds": 31}]
+    assert world.executions() == [{"job_id": "up-1", "transport": "v1", "wait_seconds": 34}]
 
 
 def test_a_message_that_names_no_known_job_comes_again(take: Any) -> None:

@@ -11,7 +11,7 @@ from seedance.workflow import Workflow
 Make = Callable[..., Job]
 
 
-@pytest.mark.parametrize(("transport", "expected", "wait"), [("v2", 49, 25), ("v1", 117, 59)])
+@pytest.mark.parametrize(("transport", "expected", "wait"), [("v2", 49, 27), ("v1", 117, 64)])
 def test_an_execution_is_named_after_its_job_and_knows_when_to_poll(
     world: Any, make_job: Make, transport: str, expected: float, wait: int
 ) -> None:
