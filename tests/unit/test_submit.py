@@ -80,7 +80,7 @@ def test_an_upload_becomes_a_job_that_is_queued_and_followed(world: Any, take: A
     assert set(job.entered) == {"RECEIVED", "SUBMITTING", "QUEUED"}
     assert world.wire.asked == [SUBMITTED]
     assert world.executions() == [
-        {"job_id": job.job_id, "transport": "v2", "wait_seconds": 26, "slot": world.clock.now + 26}
+        {"job_id": job.job_id, "transport": "v2", "wait_seconds": 29, "slot": world.clock.now + 29}
     ]
     assert world.notified() == []
     assert world.counted() == {"JobsSubmitted": 1}
