@@ -2,12 +2,15 @@
 
 import base64
 import hashlib
+import io
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError
+from botocore.response import StreamingBody
 from seedance import media as media_module
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
 from seedance.intake import MAX_IMAGE_BYTES
@@ -104,6 +107,13 @@ def test_a_large_image_is_refused(
 def test_an_image_that_ends_early_is_refused(world: Any, png: bytes) -> None:
     put(world, "uploads/x", png[:-1])
     assert refusal(world, "uploads/x") == "uploads/x is cut off: it ends in the middle of the image; upload it again"
+
+
+def test_a_connection_that_breaks_is_not_the_images_fault(png: bytes) -> None:
+    answer = {"Body": StreamingBody(io.BytesIO(png[:40]), len(png)), "ContentLength": len(png)}
+    s3: Any = SimpleNamespace(get_object=lambda **_: answer)
+    with pytest.raises(IncompleteReadError):
+        Media(VIDEOS, s3).look_at(UPLOADS, "uploads/x", None)
 
 
 def test_an_image_that_unpacks_to_a_huge_one_is_refused(world: Any, png: bytes) -> None:
