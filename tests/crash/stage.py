@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import certifi
 import httpx
@@ -108,21 +109,28 @@ def _environment(patch: pytest.MonkeyPatch, url: str, folder: Path) -> None:
 
 
 def _on_calendar(patch: pytest.MonkeyPatch, calendar: Calendar) -> None:
-    """Let the functions and the stand-in read the calendar wherever they read the clock on the wall."""
-    clock = SimpleNamespace(time=calendar.time, monotonic=time.monotonic, sleep=time.sleep)
+    """Let the functions and the stand-in read the calendar wherever they read the clock on the wall.
+
+    Who sleeps lets the calendar go on: nobody waits for it.
+    """
+    clock = SimpleNamespace(time=calendar.time, monotonic=time.monotonic, sleep=calendar.sleep)
+    instead: dict[Any, Any] = {time.time: calendar.time, time.sleep: calendar.sleep}
     for name, module in list(sys.modules.items()):
         if not name.startswith(("seedance.", "local.sandbox.")):
             continue
         for thing in list(vars(module).values()):
-            defaults = (
-                getattr(getattr(thing, "__init__", None), "__defaults__", None) if isinstance(thing, type) else ()
-            )
-            if defaults and time.time in defaults:
-                patch.setattr(
-                    thing.__init__, "__defaults__", tuple(calendar.time if d is time.time else d for d in defaults)
-                )
+            begin = vars(thing).get("__init__") if isinstance(thing, type) else None
+            if defaults := getattr(begin, "__defaults__", None):
+                patch.setattr(begin, "__defaults__", tuple(_replaced(value, instead) for value in defaults))
+            if named := getattr(begin, "__kwdefaults__", None):
+                replaced = {key: _replaced(value, instead) for key, value in named.items()}
+                patch.setattr(begin, "__kwdefaults__", replaced)
         if getattr(module, "time", None) is time:
             patch.setattr(module, "time", clock)
+
+
+def _replaced(value: Any, instead: dict[Any, Any]) -> Any:
+    return instead[value] if value in (time.time, time.sleep) else value
 
 
 def _forget_clients() -> None:
