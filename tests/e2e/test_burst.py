@@ -1,0 +1,17 @@
+"""A burst, by the benchmark that drops a thousand: a hundred images at once, under the rate limit."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.burst import TIME_SCALE, burst
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+def test_a_hundred_images_at_once_are_all_made_once_and_the_rate_limit_is_kept() -> None:
+    if not (Path(sys.executable).parent / "ministack").exists():
+        pytest.skip("no emulator is installed; `pip install -e .` brings it")
+    seen = burst(100, TIME_SCALE, 500)
+    assert (seen["completed"], seen["429s"], seen["duplicates"]) == (100, 0, 0)
