@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from seedance import media as media_module
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
-from seedance.intake import MAX_IMAGE_BYTES
+from seedance.formats import MAX_IMAGE_BYTES
 from seedance.media import IMAGE_LINK_SECONDS, PART_BYTES, VIDEO_LINK_SECONDS, Media
 
 UPLOADS, VIDEOS, KEY = "example-uploads", "example-videos", "videos/shoe/up-1.mp4"

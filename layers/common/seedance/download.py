@@ -15,6 +15,7 @@ import httpx
 
 from seedance.config import settings
 from seedance.errors import ForbiddenSource, SourceUnavailable
+from seedance.tls import trust
 
 DOWNLOAD_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 """Between two reads, not for the whole: a large video may take long, a silent line may not."""
@@ -43,6 +44,7 @@ class Downloads:
         self._hosts = hosts
         self._http = httpx.Client(
             transport=transport,
+            verify=trust(),
             timeout=DOWNLOAD_TIMEOUT,
             follow_redirects=False,
             # The length must count the file's own bytes, and a video does not compress anyway.

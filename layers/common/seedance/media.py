@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from seedance import aws, formats
 from seedance.config import settings
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
-from seedance.intake import MAX_IMAGE_BYTES, check_key
+from seedance.formats import MAX_IMAGE_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -63,6 +63,8 @@ class Media:
 
         Raises InvalidRequest when it is gone, empty, too large, or not an image.
         """
+        from seedance.intake import check_key  # noqa: PLC0415 - loads the catalogue, which finalize can do without
+
         check_key(key)
         try:
             head = self._client.get_object(
