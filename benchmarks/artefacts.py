@@ -57,6 +57,18 @@ def trust(folder: Path, certificate: Path) -> None:
             bundle.write_text(f"{bundle.read_text()}\n{certificate.read_text()}")
 
 
+def make_certificate(work: Path) -> tuple[Path, Path]:
+    """A certificate for this machine and its key, made for this run."""
+    certificate, key = work / "certificate.pem", work / "key.pem"
+    command = [
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"),
+        *("-subj", "/CN=benchmark", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-out", str(certificate), "-keyout", str(key)),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
 def _closure(packages: tuple[str, ...]) -> list[importlib.metadata.Distribution]:
     wanted, found = [Requirement(name) for name in packages], dict[str, importlib.metadata.Distribution]()
     while wanted:

@@ -140,14 +140,15 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-class Server(ThreadingHTTPServer):
-    """Shakes hands in the connection's own thread, where it holds up nobody else."""
+class TlsServer(ThreadingHTTPServer):
+    """At any port of this machine. Shakes hands in the connection's own thread, where it holds up nobody else."""
 
     daemon_threads = True
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self._context = context
+    def __init__(self, handler: type[BaseHTTPRequestHandler], certificate: str, key: str) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate, key)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         with self._context.wrap_socket(request, server_side=True) as connection:
@@ -156,10 +157,8 @@ class Server(ThreadingHTTPServer):
 
 def main() -> None:
     certificate, key = sys.argv[1:]
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
     Handler.table = Table({})
-    with Server(context) as server:
+    with TlsServer(Handler, certificate, key) as server:
         print(server.server_address[1], flush=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         sys.stdin.read()

@@ -125,7 +125,7 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else ROUNDS
     with tempfile.TemporaryDirectory(prefix="cold-start-") as scratch:
         work = Path(scratch)
-        certificate, key = _certificate(work)
+        certificate, key = artefacts.make_certificate(work)
         contenders = _contenders(work, certificate)
         with _cloud(certificate, key) as cloud:
             measures = {name: partial(_start, contender, cloud, work) for name, contender in contenders.items()}
@@ -257,17 +257,6 @@ def _record(cloud: Cloud, **more: dict[str, Any]) -> str:
 
 def _job_id() -> str:
     return f"up-{uuid.uuid4().hex}"
-
-
-def _certificate(work: Path) -> tuple[Path, Path]:
-    certificate, key = work / "certificate.pem", work / "key.pem"
-    command = [
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"),
-        *("-subj", "/CN=benchmark", "-addext", "subjectAltName=IP:127.0.0.1"),
-        *("-out", str(certificate), "-keyout", str(key)),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    return certificate, key
 
 
 @contextlib.contextmanager

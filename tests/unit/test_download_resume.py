@@ -5,9 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from seedance.download import CHUNK_BYTES, RESUME_SECONDS, RESUMES, Downloads
+from seedance.download import RESUME_SECONDS, RESUMES, Downloads
 from seedance.errors import SourceUnavailable
 
+CHUNK_BYTES = 64 * 1024
 LINK = "https://images.segmind.com/video.mp4"
 FILE = b"".join(bytes([number]) * CHUNK_BYTES for number in range(4)) + b"the end"
 MARKED = {"etag": '"v1"'}

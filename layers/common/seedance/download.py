@@ -29,7 +29,6 @@ RESUME_SECONDS = 0.2
 """The pause before the first time; each further one is as much longer."""
 _CONTENT_RANGE = re.compile(r"bytes (?P<start>\d+)-\d+/(?P<total>\d+|\*)")
 _OWN_PORTS = {"https": 443, "http": 80}
-CHUNK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def _whole(response: httpx.Response, length: int | None, count: int = 0) -> Iter
     """An answer's chunks; it holds a file of ``length`` bytes from byte ``count`` on."""
     url = str(response.url)
     try:
-        for chunk in response.iter_bytes(CHUNK_BYTES):
+        for chunk in response.iter_bytes():  # as they come, 64 KB at most; to ask for a size costs more than SHA-256
             count += len(chunk)
             yield chunk
     except httpx.HTTPError as error:
