@@ -34,7 +34,7 @@ def main() -> None:
         for path in site.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     _trim_data(
-        site / "botocore" / "data", set(re.findall(r'_client\("(\w+)"\)', (site / "seedance/aws.py").read_text()))
+        site / "botocore" / "data", set(re.findall(r'_later\("(\w+)"\)', (site / "seedance/aws.py").read_text()))
     )
 
 

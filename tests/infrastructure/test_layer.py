@@ -157,7 +157,7 @@ def test_botocore_knows_the_services_that_are_called_and_no_other(root: Path, la
     assert {path.name for path in data.iterdir() if path.is_dir()} == SERVICES
     partition = json.loads((data / "endpoints.json").read_text())["partitions"][0]
     assert set(partition["services"]) == (SERVICES - {"stepfunctions"}) | {"states"}
-    called = set(re.findall(r'_client\("(\w+)"\)', (root / "layers/common/seedance/aws.py").read_text()))
+    called = set(re.findall(r'_later\("(\w+)"\)', (root / "layers/common/seedance/aws.py").read_text()))
     assert called == SERVICES
 
 

@@ -47,8 +47,15 @@ def test_all_clients_come_from_one_session(monkeypatch: pytest.MonkeyPatch) -> N
     session = aws.Session
     monkeypatch.setattr(aws, "Session", lambda: made.append(session()) or made[-1])
     for get, _ in SERVICES:
-        get()
+        assert get().meta.events
     assert len(made) == 1
+
+
+def test_a_client_is_built_when_it_is_first_used() -> None:
+    topic = aws.sns()
+    assert aws._client.cache_info().currsize == 0
+    assert topic.meta.region_name == "eu-central-1"
+    assert aws._client.cache_info().currsize == 1
 
 
 def test_links_are_signed_by_version_four() -> None:

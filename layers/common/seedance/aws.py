@@ -71,31 +71,46 @@ def _client(service: Any) -> Any:
     return client
 
 
+class _Later:
+    """A client that is built when it is first used: a submit that goes well needs neither queue nor topic."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_client(self._service), name)
+
+
+@cache
+def _later(service: str) -> Any:
+    return _Later(service)
+
+
 def dynamodb() -> "DynamoDBClient":
     """The DynamoDB client."""
-    return _client("dynamodb")  # type: ignore[no-any-return]
+    return _later("dynamodb")  # type: ignore[no-any-return]
 
 
 def s3() -> "S3Client":
     """The S3 client; its links are signed with Signature Version 4."""
-    return _client("s3")  # type: ignore[no-any-return]
+    return _later("s3")  # type: ignore[no-any-return]
 
 
 def sns() -> "SNSClient":
     """The SNS client."""
-    return _client("sns")  # type: ignore[no-any-return]
+    return _later("sns")  # type: ignore[no-any-return]
 
 
 def sqs() -> "SQSClient":
     """The SQS client."""
-    return _client("sqs")  # type: ignore[no-any-return]
+    return _later("sqs")  # type: ignore[no-any-return]
 
 
 def secrets() -> "SecretsManagerClient":
     """The Secrets Manager client."""
-    return _client("secretsmanager")  # type: ignore[no-any-return]
+    return _later("secretsmanager")  # type: ignore[no-any-return]
 
 
 def step_functions() -> "SFNClient":
     """The Step Functions client."""
-    return _client("stepfunctions")  # type: ignore[no-any-return]
+    return _later("stepfunctions")  # type: ignore[no-any-return]
