@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from seedance import catalogue
+from seedance.bookings import Day
 from seedance.errors import Conflict
 from seedance.job import Job, State
 from seedance.money import estimate_usd
+from seedance.reconcile import CLOCK_SKEW_SECONDS
 from seedance.reconcile import release as release_job
-from seedance.sending import Hold
-from seedance.store import Day
+from seedance.sending import Hold, reservation
 from seedance.workflow import IntakeQueue, Workflow
 
 from cli.target import CommandError, Target
@@ -25,6 +27,9 @@ _UNDER_WAY = (State.SUBMITTING, State.QUEUED, State.PROCESSING, State.COPYING, S
 _ALL = 100_000
 _CENT = 0.005
 _REASON_CHARACTERS = 160
+
+RECONCILE_SECONDS = 270.0
+"""How long an answer of the reconcile function is waited for: its time-out of 240 s, and a start."""
 
 
 def queue_of(target: Target) -> IntakeQueue:
@@ -38,8 +43,11 @@ def workflow_of(target: Target) -> Workflow:
 
 
 def ask_reconcile(target: Target, **event: Any) -> dict[str, Any]:
-    """Ask the reconcile function, which has the provider's key. Raises CommandError with its refusal."""
-    answer = target.client("lambda").invoke(
+    """Ask the reconcile function, which has the provider's key. Raises CommandError with its refusal.
+
+    Asked once: a client that tires earlier and asks again would have it run twice at a time.
+    """
+    answer = target.client("lambda", RECONCILE_SECONDS).invoke(
         FunctionName=target.output("ReconcileFunctionName"), Payload=json.dumps(event).encode()
     )
     said = json.loads(answer["Payload"].read())
@@ -89,7 +97,9 @@ def retry(target: Target, job: Job, pay: bool) -> str:
         if job.state is State.COPYING:
             job = target.jobs.note(job, **again)
         else:
-            job = target.jobs.move(job, State.COPYING, **again)
+            # An end without a price has let go of its reservation; what is copied belongs on the books.
+            entry, reserved = reservation(job, time.time(), limit=None)
+            job = target.jobs.move(job, State.COPYING, entry=entry, **again, **reserved)
         workflow_of(target).start(job)
         return "copying the video again; nothing is paid"
     if job.state not in (State.FAILED, State.EXPIRED):
@@ -97,11 +107,26 @@ def retry(target: Target, job: Job, pay: bool) -> str:
         raise CommandError(
             f"job {job.job_id} is {job.state.value}{undecided}; only a FAILED or EXPIRED job can be tried again"
         )
+    failed_there = (job.error or {}).get("code") == "PROVIDER_JOB_FAILED"
+    if job.request_id and not failed_there and _made_after_all(target, job):
+        ask_reconcile(target, ask="adopt", job_id=job.job_id, request_id=job.request_id)
+        return f"request {job.request_id} has a video by now: copying it; nothing is paid again"
     if not pay:
         price = estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
         raise CommandError(f"job {job.job_id} has no result to copy; a new submit costs about ${price:.2f}: say --pay")
     _resubmit(target, job)
     return "submitting again, which will be billed"
+
+
+def _made_after_all(target: Target, job: Job) -> bool:
+    """Whether the provider's history has a video of the request that the job was given up with."""
+    began = job.submitted_at or job.created_at
+    window = {"since": began - CLOCK_SKEW_SECONDS, "until": began + CLOCK_SKEW_SECONDS}
+    try:
+        rows = ask_reconcile(target, ask="history", model=job.model, **window)["rows"]
+    except CommandError as error:
+        raise CommandError(f"request {job.request_id} may have a video by now, and nobody can tell: {error}") from error
+    return any(row["request_id"] == job.request_id and row["url"] for row in rows)
 
 
 def resolve(target: Target, job: Job, adopt: str | None, *, resubmit: bool, give_up: bool) -> str:
@@ -134,10 +159,12 @@ def _resubmit(target: Target, job: Job) -> None:
         State.RECEIVED,
         executions=job.executions + 1,  # its next execution needs a name of its own
         request_id=None,
+        earlier_request_ids=job.left_behind(None),
         submitted_at=None,
         error=None,
         notified_at=None,
         cost_usd=None,  # settled; the new call has a price of its own
+        settled_usd=None,
         gone_polls=0,
         attempts=0,
     )
@@ -197,10 +224,12 @@ def _requests(target: Target, job: Job) -> Iterator[tuple[float, str, str]]:
         yield now, "provider", f"its history could not be asked: {error}"
         return
     for row in rows:
-        if job.job_id == row["job_id"] or job.request_id == row["request_id"]:
+        earlier = row["request_id"] in job.earlier_request_ids
+        if job.job_id == row["job_id"] or job.request_id == row["request_id"] or earlier:
             cost = f", ${row['cost_usd']:.2f}" if row["cost_usd"] is not None else ""
+            which = "earlier request" if earlier else "request"
             moment = row["created_at"] or job.submitted_at
-            yield moment, "provider", f"took request {row['request_id']}, now {row['status']}{cost}"
+            yield moment, "provider", f"took {which} {row['request_id']}, now {row['status']}{cost}"
 
 
 # ledger ----------------------------------------------------------------------------------------------------
@@ -220,10 +249,13 @@ class Ledger:
     """Requests of the provider's that no job owns; one that failed does not count."""
     unreconciled: list[str]
     """Jobs of the day that are not over, and sums that differ."""
+    paid_again: list[str]
+    """Requests that were made although their jobs had been submitted again by then: spent, and explained."""
+    paid_again_usd: float
 
     @property
     def balanced(self) -> bool:
-        """Whether all three are empty."""
+        """Whether the first three are empty; what was paid again was a person's decision."""
         return not (self.duplicates or self.orphans or self.unreconciled)
 
 
@@ -245,22 +277,36 @@ def ledger(target: Target, day: date) -> Ledger:
 
 def balance(day: Day, jobs: list[Job], rows: list[dict[str, Any]]) -> Ledger:
     """The balance of a day from its bookings, the jobs that changed since it began, and the provider's rows."""
-    owners = Counter(job.request_id for job in jobs if job.request_id)
-    bought = Counter(row["job_id"] for row in rows if row["job_id"] and row["status"] != "FAILED")
+    owners = Counter(request for job in jobs for request in job.left_behind(None))
+    earlier = {request: job.job_id for job in jobs for request in job.earlier_request_ids}
+    made = [row for row in rows if row["status"] != "FAILED"]  # a request that failed cost nothing
+    again = [row for row in made if row["request_id"] in earlier]
+    bought = Counter(row["job_id"] for row in made if row["job_id"] and row not in again)
     duplicates = [f"request {request} belongs to {number} jobs" for request, number in owners.items() if number > 1]
     duplicates += [f"job {job_id} bought {number} videos" for job_id, number in bought.items() if number > 1]
-    # A request that failed cost nothing, and a job that was submitted again has let go of its own.
-    lost = [row for row in rows if row["request_id"] not in owners and row["status"] != "FAILED"]
-    orphans = [f"request {row['request_id']} ({row['status']})" for row in lost]
+    orphans = [f"request {row['request_id']} ({row['status']})" for row in made if row["request_id"] not in owners]
     mine = [job for job in jobs if job.reserved_day == day.day]
     unreconciled = [f"job {job.job_id} is {job.state.value}" for job in mine if job.state in _UNDER_WAY]
     stray = day.committed - day.settled - sum(job.reserved_usd or 0.0 for job in mine)
     if abs(stray) > _CENT:
         unreconciled.append(f"${stray:.2f} is reserved by no job")
+    strange = day.settled - sum(job.settled_days.get(day.day, 0.0) for job in jobs)
+    if abs(strange) > _CENT:
+        unreconciled.append(f"${strange:.2f} is settled for no job")
     costs = {row["request_id"]: row["cost_usd"] for row in rows if row["cost_usd"] is not None}
     for job in jobs:
         charged = costs.get(job.request_id or "")
-        if job.state not in _UNDER_WAY and charged is not None and abs((job.cost_usd or 0.0) - charged) > _CENT:
-            unreconciled.append(f"job {job.job_id} settled ${job.cost_usd or 0:.2f}, the provider took ${charged:.2f}")
-    charged_usd = round(sum(costs.values()), 4)
-    return Ledger(day, charged_usd, len(rows), duplicates, orphans, unreconciled)
+        settled = job.settled_usd or 0.0
+        if job.state not in _UNDER_WAY and charged is not None and abs(settled - charged) > _CENT:
+            guess = ", its estimate" if job.settled_usd is not None and job.cost_usd is None else ""
+            unreconciled.append(f"job {job.job_id} settled ${settled:.2f}{guess}; the provider took ${charged:.2f}")
+    return Ledger(
+        day,
+        charged_usd=round(sum(costs.values()), 4),
+        requests=len(rows),
+        duplicates=duplicates,
+        orphans=orphans,
+        unreconciled=unreconciled,
+        paid_again=[f"request {row['request_id']} of job {earlier[row['request_id']]}" for row in again],
+        paid_again_usd=round(sum(row["cost_usd"] or 0.0 for row in again), 4),
+    )

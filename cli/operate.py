@@ -96,8 +96,13 @@ def ledger(
         "Released": f"${booked.released:.2f}",
         "Still open": f"${booked.committed - booked.settled:.2f}",
         "Provider": f"${balance.charged_usd:.2f} for {_number(balance.requests, 'request')}",
+        "Paid again": f"${balance.paid_again_usd:.2f} of it, after `retry` or `resolve`"
+        if balance.paid_again
+        else None,
     }
     out.print(show.lines(facts), markup=False)
+    for line in balance.paid_again:
+        out.print(f"    {line}", markup=False, soft_wrap=True)
     for name, found in (
         ("duplicates", balance.duplicates),
         ("orphans", balance.orphans),

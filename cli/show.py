@@ -74,6 +74,7 @@ def job(found: Job, scale: float) -> str:
         "Begun": iso(found.created_at),
         "Time": f"{duration(elapsed)} of about {duration(found.expected_seconds * scale)}",
         "Request": found.request_id,
+        "Earlier": ", ".join(found.earlier_request_ids),
         "Cost": money(found.cost_usd) if found.cost_usd is not None else None,
         "Video": f"s3://{found.video['bucket']}/{found.video['key']}" if found.video else None,
     }

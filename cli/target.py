@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from boto3.session import Session
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from seedance.job import Job
 from seedance.store import JobStore
@@ -60,9 +61,17 @@ class Target:
         """How often to look at a job."""
         return 0.25 if self.local else 2.0
 
-    def client(self, service: Any) -> Any:
-        """A client of the stack's AWS."""
-        return aws.client(self.local.endpoint_url, service) if self.local else Session().client(service)
+    def client(self, service: Any, patience: float | None = None) -> Any:
+        """A client of the stack's AWS.
+
+        ``patience``: seconds that one call may take; it is then never sent a second time.
+        """
+        if self.local:
+            return aws.client(self.local.endpoint_url, service, patience)
+        if patience is None:
+            return Session().client(service)
+        once = Config(read_timeout=patience, retries={"mode": "standard", "total_max_attempts": 1}, tcp_keepalive=True)
+        return Session().client(service, config=once)
 
     @cached_property
     def jobs(self) -> JobStore:

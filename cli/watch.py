@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from seedance.job import Job, State
+from seedance.sending import MAX_ATTEMPTS
 
 from cli.target import Target
 
@@ -38,6 +39,8 @@ class Moment:
     state: State | None
     elapsed: float
     expected: float | None
+    remark: str = ""
+    """What went wrong so far, where something is being tried again."""
 
     @property
     def share(self) -> float:
@@ -50,7 +53,8 @@ class Moment:
         """One line."""
         state = self.state.value if self.state else "WAITING"
         expected = f" of about {self.expected:.0f} s" if self.expected else ""
-        return f"{state:<10} {_WORDS[self.state]:<29} {self.elapsed:5.1f} s{expected}"
+        line = f"{state:<10} {_WORDS[self.state]:<29} {self.elapsed:5.1f} s{expected}"
+        return f"{line}; {self.remark}" if self.remark else line
 
 
 def moment(job: Job | None, since: float, now: float, scale: float) -> Moment:
@@ -58,7 +62,16 @@ def moment(job: Job | None, since: float, now: float, scale: float) -> Moment:
     if job is None:
         return Moment(None, max(0.0, now - since), None)
     begun = min(since, job.created_at or since)
-    return Moment(job.state, max(0.0, now - begun), (job.expected_seconds * scale) or None)
+    return Moment(job.state, max(0.0, now - begun), (job.expected_seconds * scale) or None, _remark(job))
+
+
+def _remark(job: Job) -> str:
+    if job.state is State.SUBMITTING and job.attempts > 1:
+        return f"attempt {job.attempts} of {MAX_ATTEMPTS}"
+    if job.state is not State.RECEIVED or job.error is None:
+        return ""
+    # A rate limit does not use up an attempt: the next one may be the first.
+    return f"waiting for attempt {min(job.attempts + 1, MAX_ATTEMPTS)} of {MAX_ATTEMPTS}: {job.error['message']}"
 
 
 def over(job: Job | None) -> bool:
@@ -105,7 +118,8 @@ def _plain(console: Console) -> tuple[Show, Callable[[], None]]:
     last: list[Moment] = []
 
     def show(now: Moment) -> None:
-        if not last or last[-1].state != now.state or now.elapsed - last[-1].elapsed >= 10:
+        news = not last or (last[-1].state, last[-1].remark) != (now.state, now.remark)
+        if news or now.elapsed - last[-1].elapsed >= 10:
             last.append(now)
             console.print(f"  {now.text()}", highlight=False, markup=False)
 

@@ -27,8 +27,11 @@ def environment(endpoint: str) -> dict[str, str]:
 
 
 @cache
-def client(endpoint: str, service: str) -> Any:
-    """A client of the local stack's service."""
+def client(endpoint: str, service: str, patience: float | None = None) -> Any:
+    """A client of the local stack's service.
+
+    ``patience``: seconds that one call may take; it is then never sent a second time.
+    """
     with _without_ambient_settings():
         session = Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)  # noqa: S106
         return session.client(
@@ -36,8 +39,8 @@ def client(endpoint: str, service: str) -> Any:
             endpoint_url=endpoint,
             config=Config(
                 connect_timeout=2,
-                read_timeout=20,
-                retries={"mode": "standard", "total_max_attempts": 2},
+                read_timeout=patience or 20,
+                retries={"mode": "standard", "total_max_attempts": 1 if patience else 2},
                 signature_version="s3v4" if service == "s3" else None,
                 s3={"addressing_style": "path"},
                 proxies={},

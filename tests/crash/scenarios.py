@@ -97,7 +97,7 @@ def asked_blocking(world: World) -> object:
 
 def without_room(world: World) -> object:
     """The day's budget is spent by others."""
-    spent = {name: {"N": "1"} for name in ("reserved", "settled", "committed")}
+    spent = {name: {"N": "1"} for name in ("reserved", "settled", "committed", "others")}
     world.client("dynamodb").put_item(TableName="jobs", Item={"job_id": {"S": f"day#{day_of(world.now())}"}, **spent})
     return world.upload(resolution="480p")
 

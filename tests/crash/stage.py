@@ -76,6 +76,7 @@ def stage() -> Iterator[Stage]:
             _environment(patch, f"http://{host}:{port}", Path(folder.name))
             _on_calendar(patch, calendar)
             set_up = Stage(patch, f"http://{host}:{port}", sandbox, calendar, wire.Wire())
+            shortcut.install(patch)
             wire.install(patch, lambda: set_up.wire)
             patch.setattr(observability, "_metrics", lambda: set_up.wire.meter)
             _forget_clients()

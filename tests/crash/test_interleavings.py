@@ -1,23 +1,31 @@
-"""Random histories with a fixed seed; the command plays more of them."""
+"""Random histories, the same ones every time; `make reliability` plays more of them, and longer ones."""
+
+from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
-from interleavings import histories
+from interleavings import play
 from stage import Stage
+from test_matrix_finds_mistakes import close_without_booking, forget_the_link, resubmit_what_is_uncertain
 
-# Minutes on a busy machine: `make soak` and `make reliability` run it.
-pytestmark = pytest.mark.soak
-
-FEW = settings(
-    max_examples=25,
-    stateful_step_count=25,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
+HISTORIES, STEPS = 25, 25
 
 
+@pytest.mark.timeout(600)  # 20 s of an idle core; a busy one is no violation
 def test_no_history_breaks_the_law_of_money(servers: Stage) -> None:
-    run_state_machine_as_test(histories(servers), settings=FEW)
+    play(servers, HISTORIES, STEPS)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (resubmit_what_is_uncertain, "2 POSTs were accepted for one job"),
+        (close_without_booking, "the ledger of"),
+        (forget_the_link, "paid for and made, but EXPIRED"),
+    ],
+)
+def test_the_histories_find_a_mistake(
+    servers: Stage, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[pytest.MonkeyPatch], None], words: str
+) -> None:
+    mistake(monkeypatch)
+    with pytest.raises(AssertionError, match=words):
+        play(servers, HISTORIES, STEPS)

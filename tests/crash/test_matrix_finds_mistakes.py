@@ -8,7 +8,7 @@ from typing import Any
 import matrix
 import pytest
 from scenarios import SCENARIOS, Scenario
-from seedance import observability
+from seedance import observability, store
 from seedance.errors import SubmitUncertain
 from seedance.job import Job, State
 from seedance.notification import Notifier
@@ -49,6 +49,16 @@ def close_without_booking(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def settle_on_the_day_alone(patch: pytest.MonkeyPatch) -> None:
+    settlement = store.settlement
+
+    def forgetful(job: Job, cost: float | None) -> Any:
+        entry, facts = settlement(job, cost)
+        return entry, {name: value for name, value in facts.items() if name != "settled_days"}
+
+    patch.setattr(store, "settlement", forgetful)
+
+
 def forget_the_link(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         Poll, "_last_look", lambda self, job, error: {"job_id": job.job_id, "status": "EXPIRED", "error": error}
@@ -79,6 +89,7 @@ MISTAKES = [
     Mistake(resubmit_what_is_uncertain, "upload, v2", Call("submit", f"POST /v2/{MODEL}", 1), How.LOST, "2 POSTs"),
     Mistake(mark_before_publishing, "upload, v2", Call("finalize", "sns.Publish", 1), How.BEFORE, "nobody was told"),
     Mistake(close_without_booking, "upload, v2", Call("poll", GET_ITEM, 1), How.BEFORE, "the ledger of"),
+    Mistake(settle_on_the_day_alone, "upload, v2", Call("poll", GET_ITEM, 1), How.BEFORE, "its jobs $0.0000"),
     Mistake(forget_the_link, "late: done after its hour", Call("poll", GET_ITEM, 1), How.LOST, "paid for and made"),
     Mistake(ring_too_late, "paused, then resumed", Call("submit", "sns.Publish", 1), How.AFTER, "without an alarm"),
     Mistake(never_give_up_waiting, "upload, v2", Call("submit", TRANSACT, 1), How.AFTER, "left in SUBMITTING"),

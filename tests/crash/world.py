@@ -107,6 +107,8 @@ class World(Pipeline):
     warm: str | None = None
     """The function whose process ran last."""
     known: set[str] = field(default_factory=set)
+    made: dict[str, bytes] = field(default_factory=dict)
+    """The provider's files that were looked at, by request."""
     log: list[str] = field(default_factory=list)
 
     def now(self) -> float:

@@ -1,9 +1,10 @@
 """The law of money on the deployed stack: held, lost, stuck and failed jobs are brought on, and the day balances."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,32 @@ class Operator:
         url = f"{self.deployed.stack.sandbox_url}/_sandbox/config"
         self.deployed.api.post(url, json={"credits": usd}).raise_for_status()
 
+    @contextlib.contextmanager
+    def budget(self, usd: str, booked: float) -> Iterator[None]:
+        """The stack with that DailyBudgetUsd for uploads and calls, of which others have ``booked`` so much already."""
+        client = self.deployed.client("lambda")
+        functions = [found for page in client.get_paginator("list_functions").paginate() for found in page["Functions"]]
+        (submit,) = [found for found in functions if "SubmitFunction" in found["FunctionName"]]
+        before = submit["Environment"]["Variables"]
+        change = {"FunctionName": submit["FunctionName"]}
+        client.update_function_configuration(**change, Environment={"Variables": {**before, "DAILY_BUDGET_USD": usd}})
+        self._book(booked)
+        try:
+            yield
+        finally:
+            self._book(-booked)
+            client.update_function_configuration(**change, Environment={"Variables": before})
+
+    def _book(self, usd: float) -> None:
+        """Book a reservation of nobody's; of tomorrow too, in case it is midnight."""
+        for day in (BEGUN, BEGUN + timedelta(days=1)):
+            self.deployed.client("dynamodb").update_item(
+                TableName=self.deployed.output("JobTableName"),
+                Key={"job_id": {"S": f"day#{day.isoformat()}"}},
+                UpdateExpression="ADD reserved :usd, committed :usd",
+                ExpressionAttributeValues={":usd": {"N": str(usd)}},
+            )
+
     def submits(self, prompt: str) -> list[int | str]:
         """How the provider answered the submits with that prompt."""
         calls = self.deployed.sandbox("calls")["calls"]
@@ -108,6 +135,40 @@ def test_without_credits_one_submit_is_refused_and_the_others_wait(deployed: Dep
     deployed.completed(first)
     deployed.completed(second)
     assert (operator.submits("poor 1"), operator.submits("poor 2")) == ([406, 200], [200])
+
+
+def test_above_the_budget_a_job_is_held_and_let_go_when_there_is_room(deployed: Deployed, operator: Operator) -> None:
+    with operator.budget("500", booked=500):
+        job_id = deployed.upload("uploads/no room.png", prompt="no room", **SMALL)
+        assert operator.reaches(job_id, State.HELD)["error"]["code"] == "OVER_BUDGET"
+        assert "budget" in deployed.told(job_id, "HELD")["error"]["message"]
+        assert operator.submits("no room") == []
+        operator.reconcile()  # not before tomorrow
+        assert deployed.states()[job_id] is State.HELD
+    assert "1 held job let go" in operator.says("release")
+    deployed.completed(job_id)
+    assert operator.submits("no room") == [200]
+
+
+def test_a_video_dearer_than_a_whole_days_budget_is_refused(deployed: Deployed, operator: Operator) -> None:
+    with operator.budget("0.10", booked=0):
+        job_id = deployed.upload("uploads/too dear.png", prompt="too dear", **SMALL)
+        job = operator.reaches(job_id, State.REJECTED)
+    assert job["error"]["code"] == "DEARER_THAN_BUDGET"
+    assert "the budget of a whole day is $0.10" in deployed.told(job_id, "REJECTED")["error"]["message"]
+    assert operator.submits("too dear") == []
+
+
+def test_a_person_adopts_a_request_that_the_provider_took(deployed: Deployed, operator: Operator) -> None:
+    operator.fault("submit", "504-after-accept", "adopt me")
+    job_id = deployed.order(prompt="adopt me", parameters={**SMALL, "seed": 11})
+    operator.reaches(job_id, State.UNCERTAIN)
+    (taken,) = [job for job in deployed.sandbox("jobs")["jobs"] if job["body"]["prompt"] == "adopt me"]
+    said = operator.says("resolve", job_id, "--adopt", taken["request_id"])
+    assert f"adopted request {taken['request_id']}" in said
+    assert deployed.completed(job_id)["request_id"] == taken["request_id"]
+    assert len(operator.submits("adopt me")) == 1
+    assert "there is nothing to decide" in operator.says("resolve", job_id, "--adopt", taken["request_id"], code=1)
 
 
 def test_an_uncertain_submit_is_found_in_the_history_and_adopted(deployed: Deployed, operator: Operator) -> None:

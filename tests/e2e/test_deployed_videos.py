@@ -75,6 +75,8 @@ REFUSED: dict[str, tuple[Callable[[Deployed], str], str, str]] = {
         "content moderation",
     ),
     "no image": (lambda d: d.upload("uploads/notes.jpg", b"just prose"), "REJECTED", "is not an image by its content"),
+    "cut off": (lambda d: d.upload("uploads/cut.jpg", SAMPLE.read_bytes()[:20_000]), "REJECTED", "is cut off"),
+    "sidecar": (lambda d: d.upload("uploads/x.json", b'{"duration": 5}'), "REJECTED", "is not an image by its content"),
     "empty": (lambda d: d.upload("uploads/empty.jpg", b""), "REJECTED", "is empty"),
     "misspelt": (lambda d: d.upload("uploads/x.png", durration="5"), "REJECTED", "did you mean duration?"),
 }

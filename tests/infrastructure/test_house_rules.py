@@ -8,7 +8,22 @@ from pathlib import Path
 
 import pytest
 
-PURE = ["answers", "catalogue", "errors", "formats", "intake", "items", "job", "messages", "money", "schedule"]
+PURE = [
+    "answers",
+    "bookings",
+    "catalogue",
+    "errors",
+    "formats",
+    "images",
+    "intake",
+    "items",
+    "job",
+    "messages",
+    "money",
+    "schedule",
+    "slots",
+    "wording",
+]
 OUTSIDE = {"boto3", "botocore", "httpx", "aws_lambda_powertools", "os"}
 NOT_SHIPPED = {"local", "cli", "tests", "benchmarks", "conftest", "moto", "pytest"}
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "shared", "misc"}

@@ -47,6 +47,8 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
     "deep-nesting": ("[" * 100_000, 400, "must be a JSON object"),
     "no-prompt": ({}, 422, "prompt: is missing"),
     "empty-prompt": ({"prompt": ""}, 422, "prompt: must be text of 1 to 5000"),
+    "prompt-of-10-kB": ({"prompt": "turn " * 2_000}, 422, "prompt: must be text of 1 to 5000"),
+    "prompt-with-control-characters": ({"prompt": "turn\u0000it"}, 422, "prompt: has control characters in it"),
     "unknown-field": ({**BODY, "promt": "x"}, 422, "did you mean prompt?"),
     "parameter-at-the-top": ({**BODY, "duration": 5}, 422, "put it under parameters"),
     "unknown-model": ({**BODY, "model": "seedance-9"}, 422, "there is no 'seedance-9'"),

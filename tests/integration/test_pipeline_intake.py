@@ -1,6 +1,8 @@
 """From an upload's event to a job: what is taken in, what is refused, and what comes twice."""
 
 import json
+import struct
+import zlib
 from email.header import Header
 from typing import Any
 
@@ -18,10 +20,26 @@ ODD_KEYS = {
     "uploads/100%25.png": "videos/100%25/",
 }
 
+
+def huge_png() -> bytes:
+    """60,000 x 60,000 pixels of one bit, all black, in some kilobytes: 450 MB for whoever unpacks it."""
+    body = png(width=1, height=1)
+    row = zlib.compress(bytes(7_501) * 600)
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 1, 0, 0, 0, 0)
+    data = b"".join(struct.pack(">I", len(row)) + b"IDAT" + row + bytes(4) for _ in range(100))
+    return body[:8] + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + data + body[-12:]
+
+
 REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
     "text": (b"GIF? no, prose", {}, "is not an image by its content"),
     "empty": (b"", {}, "is empty"),
     "html": (b"<html>404</html>", {}, "is not an image by its content"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", {}, "is not an image by its content"),
+    "json": (b'{"prompt": "The shoe turns."}', {}, "is not an image by its content"),
+    "cut-off": (png()[:-12], {}, "is cut off: it ends in the middle of the image"),
+    "cut-off-header": (png()[:20], {}, "is cut off"),
+    "bomb": (huge_png(), {}, "is 60,000 x 60,000 pixels large; at most 178,956,970 in all are allowed"),
+    "control-characters": (png(), {"prompt": "=?utf-8?q?turn=00_it?="}, "has control characters in it"),
     "unknown-model": (png(), {"model": "seedance-9"}, "there is no 'seedance-9'"),
     "misspelt-option": (png(), {"durration": "5"}, "did you mean duration?"),
     "value-out-of-range": (png(), {"duration": "7"}, "duration: must be 5 or 10"),
@@ -58,6 +76,22 @@ def test_an_upload_that_can_not_become_a_video_is_refused_with_a_reason(pipeline
     pipeline.run(job_id)
     pipeline.check(job_id, State.REJECTED, accepted=0, says=says)
     assert pipeline.execution(job_id) is None
+
+
+@pytest.mark.parametrize("key", ["uploads/shoe.json", "uploads/shoe.png.json", "uploads/shoe.jpg"])
+@pytest.mark.parametrize("body", [b'{"prompt": "The shoe turns."}', b'{"prompt": ', b"[]", b"prompt=x"], ids=range(4))
+def test_a_sidecar_is_refused_and_its_image_is_not(pipeline: Pipeline, key: str, body: bytes) -> None:
+    image, sidecar = pipeline.upload("uploads/shoe.png", resolution="480p"), pipeline.upload(key, body)
+    assert pipeline.run(image).state is pipeline.job(image).state is State.COMPLETED
+    refused = pipeline.run(sidecar)
+    assert refused.state is State.REJECTED
+    assert refused.error == {
+        "code": "INVALID_REQUEST",
+        "message": f"image: {key} is not an image by its content; it must be JPEG, PNG, WebP, GIF, BMP or TIFF, "
+        "whatever its name",
+    }
+    assert pipeline.sandbox.summary()["accepted"] == 1
+    assert sorted(message["status"] for message in pipeline.notifications()) == ["COMPLETED", "REJECTED"]
 
 
 def test_metadata_of_other_tools_is_left_alone(pipeline: Pipeline) -> None:
@@ -172,10 +206,14 @@ def test_a_key_that_no_link_can_name_is_refused_with_what_to_do(pipeline: Pipeli
     pipeline.check(job_id, State.REJECTED, accepted=0, says="rename it")
 
 
-def test_an_image_that_is_gone_when_it_shall_be_uploaded_ends_the_job(pipeline: Pipeline, set_up: Change) -> None:
+@pytest.mark.parametrize("transport", ["v2", "v1"])
+def test_an_image_that_is_gone_when_it_shall_be_uploaded_ends_the_job(
+    pipeline: Pipeline, set_up: Change, transport: str
+) -> None:
     set_up(image_delivery="upload")
-    pipeline.sandbox.fault("upload", "http-500")
-    job_id = pipeline.upload()
+    if transport == "v2":  # a v1 call is not begun by a delivery
+        pipeline.sandbox.fault("upload", "http-500")
+    job_id = pipeline.upload(model="seedance-pro", transport=transport)
     pipeline.deliver()
     image = pipeline.job(job_id).image or {}
     pipeline.client("s3").delete_object(Bucket=UPLOADS, Key=image["key"], VersionId=image["version_id"])

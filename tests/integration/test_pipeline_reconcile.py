@@ -11,6 +11,8 @@ from seedance.sending import Hold
 from seedance.store import JobStore, jobs
 from seedance.workflow import IntakeQueue, Workflow
 
+from cli import money
+from cli.target import Target
 from local.sandbox.inprocess import KEY
 
 Crash = Callable[..., None]
@@ -224,6 +226,38 @@ def test_above_the_budget_jobs_are_held_until_the_next_day(pipeline: Pipeline, s
     assert [told["status"] for told in pipeline.notifications()] == ["COMPLETED", "HELD", "COMPLETED"]
 
 
+@pytest.mark.parametrize("transport", ["v2", "v1"])
+def test_a_video_that_no_day_has_room_for_is_refused_and_says_what_to_change(
+    pipeline: Pipeline, set_up: Change, transport: str
+) -> None:
+    set_up(daily_budget_usd="0.30")
+    job_id = pipeline.upload(model="seedance-pro", transport=transport)
+    pipeline.run(job_id)
+    job = pipeline.check(job_id, State.REJECTED, accepted=0, says="about $0.35, and the budget of a whole day is $0.30")
+    says = ("shorter", "lower resolution", "cheaper model", "DailyBudgetUsd")
+    assert [words for words in says if words not in (job.error or {})["message"]] == []
+    pipeline.pass_time(24 * 3600)
+    assert pipeline.reconcile() == {}  # and nothing is told anew each day
+    assert len(pipeline.notifications()) == 1
+
+
+def test_a_price_that_the_provider_gives_later_replaces_the_estimate(pipeline: Pipeline) -> None:
+    job_id = pipeline.upload(**FAST)
+    pipeline.deliver()
+    pipeline.pass_time(60)
+    app("poll").handler({"job_id": job_id}, None)
+    jobs().note(pipeline.job(job_id), cost_usd=None)  # as if its metrics had had no cost
+    pipeline.run(job_id)
+    estimated = pipeline.job(job_id)
+    assert (estimated.state, estimated.cost_usd) == (State.COMPLETED, None)
+    pipeline.pass_time(700)
+    assert pipeline.reconcile() == {"priced": 1}
+    billed = pipeline.sandbox.summary()["billed_usd"]
+    assert pipeline.job(job_id).cost_usd == pipeline.job(job_id).settled_usd == billed
+    assert jobs().day(_day(pipeline)).settled == jobs().day(_day(pipeline)).committed == billed
+    assert pipeline.reconcile() == {}
+
+
 def test_what_was_reserved_is_settled_with_what_was_billed(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(**FAST)
     pipeline.run(job_id)
@@ -244,6 +278,74 @@ def test_a_crash_at_the_reservation_books_both_or_neither(pipeline: Pipeline, cr
     booked = [item for item in items if item["job_id"]["S"].startswith("day#")]
     assert (job.state is State.SUBMITTING) is after
     assert bool(booked) is (job.reserved_usd is not None) is after
+
+
+# what a person has tried again -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def operator(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """The stack as the `seedance` command sees it; its questions to reconcile need no Lambda here."""
+    monkeypatch.setattr(money, "ask_reconcile", lambda _, **event: app("reconcile").handler(event, None))
+    outputs = {"JobTableName": "jobs", "SubmitQueueUrl": pipeline.queue, "StateMachineArn": pipeline.state_machine}
+    return Target(outputs)
+
+
+def expired(pipeline: Pipeline) -> str:
+    """A job that the provider takes three hours for."""
+    job_id = pipeline.upload(**FAST)
+    pipeline.deliver()
+    (job,) = pipeline.sandbox.state.jobs.values()
+    job.total_seconds = 3 * 3600
+    assert pipeline.run(job_id).state is State.EXPIRED
+    return job_id
+
+
+def balance(pipeline: Pipeline, job_id: str) -> money.Ledger:
+    job = pipeline.job(job_id)
+    span = {"since": job.created_at - 2 * 24 * 3600, "until": job.created_at + 2 * 24 * 3600}
+    rows = app("reconcile").handler({"ask": "history", "model": job.model, **span}, None)["rows"]
+    return money.balance(jobs().day(_day(pipeline)), [job], rows)
+
+
+@pytest.mark.parametrize("pay", [False, True])
+def test_an_expired_video_that_was_made_after_all_is_copied_and_not_bought_again(
+    pipeline: Pipeline, operator: Target, *, pay: bool
+) -> None:
+    job_id = expired(pipeline)
+    pipeline.pass_time(2 * 3600)
+    assert [line.partition("; ")[0] for line in balance(pipeline, job_id).unreconciled] == [
+        f"job {job_id} settled $0.00"
+    ]
+    assert "nothing is paid again" in money.retry(operator, pipeline.job(job_id), pay)
+    pipeline.drive(job_id)
+    job = pipeline.job(job_id)
+    summary = pipeline.sandbox.summary()
+    assert (job.state, job.cost_usd, summary["accepted"]) == (State.COMPLETED, summary["billed_usd"], 1)
+    assert balance(pipeline, job_id).balanced
+    assert balance(pipeline, job_id).day.settled == summary["billed_usd"]
+
+
+def test_a_video_that_was_bought_again_and_made_twice_is_explained_and_a_third_is_not(
+    pipeline: Pipeline, operator: Target
+) -> None:
+    job_id = expired(pipeline)
+    first = pipeline.job(job_id).request_id
+    assert "will be billed" in money.retry(operator, pipeline.job(job_id), pay=True)
+    pipeline.run(job_id)
+    pipeline.pass_time(2 * 3600)
+    job = pipeline.job(job_id)
+    assert (job.state, job.earlier_request_ids) == (State.COMPLETED, [first])
+    assert pipeline.sandbox.summary()["billed_usd"] == pytest.approx(2 * (job.cost_usd or 0))
+    books = balance(pipeline, job_id)
+    assert (books.duplicates, books.orphans, books.unreconciled) == ([], [], [])
+    assert (books.paid_again, books.paid_again_usd) == ([f"request {first} of job {job_id}"], job.cost_usd)
+    told = [what for _, _, what in money._requests(operator, job)]
+    assert [what.split(",")[0] for what in told] == [f"took request {job.request_id}", f"took earlier request {first}"]
+    jobs().note(job, earlier_request_ids=[])  # nobody's word for it
+    books = balance(pipeline, job_id)
+    assert books.duplicates == [f"job {job_id} bought 2 videos"]
+    assert books.orphans == [f"request {first} (COMPLETED)"]
 
 
 # what a person's commands ask -------------------------------------------------------------------------------

@@ -40,6 +40,15 @@ def test_a_call_becomes_a_job_in_the_queue(world: Any, api: Api) -> None:
     assert world.wire.requests == []
 
 
+def test_a_seed_is_on_the_record_from_the_start_and_a_chosen_one_stays(api: Api) -> None:
+    derived = create(api).parameters["seed"]
+    assert derived in range(1, 1_000_000)
+    assert create(api).parameters["seed"] == derived
+    assert describe(create(api), None)["parameters"]["seed"] == derived
+    chosen = '{"prompt": "x", "model": "seedance-2.0-mini", "parameters": {"seed": -1}}'
+    assert create(api, chosen, key="order-2").parameters["seed"] == -1  # random, as asked
+
+
 def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, api: Api, png: bytes) -> None:
     version = world.upload("uploads/a.png", png)["Records"][0]["s3"]["object"]["versionId"]
     job = create(api, '{"prompt": "x", "image_key": "uploads/a.png"}')
@@ -49,6 +58,8 @@ def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, ap
         "version_id": version,
         "content_type": "image/png",
         "bytes": len(png),
+        "width": 4,
+        "height": 4,
     }
 
 
@@ -65,6 +76,20 @@ def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, ap
 def test_an_image_that_is_not_there_is_refused_by_its_field(world: Any, api: Api, key: str, says: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         create(api, json.dumps({"prompt": "x", "image_key": key}))
+    assert caught.value.field == "image_key"
+    assert says in caught.value.message
+    assert world.postponed() == []
+
+
+@pytest.mark.parametrize(
+    ("cut", "says"), [(0, "is empty"), (4, "is not an image"), (30, "is cut off"), (-1, "is cut off")]
+)
+def test_an_image_that_nobody_can_open_is_refused_by_its_field(
+    world: Any, api: Api, png: bytes, cut: int, says: str
+) -> None:
+    world.upload("uploads/a.png", png[:cut])
+    with pytest.raises(InvalidRequest) as caught:
+        create(api, '{"prompt": "x", "image_key": "uploads/a.png"}')
     assert caught.value.field == "image_key"
     assert says in caught.value.message
     assert world.postponed() == []

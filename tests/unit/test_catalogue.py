@@ -288,6 +288,36 @@ def test_a_seed_follows_from_the_job_and_is_in_every_models_range(slug: str) -> 
     assert seeds[7] == catalogue.payload(model, parameters, job_id="up-7", image_link=None)["seed"]
 
 
+@pytest.mark.parametrize("slug", PAGES)
+def test_a_job_that_has_its_seed_on_record_sends_that_one(slug: str) -> None:
+    recorded = catalogue.seeded(validate(slug), "up-1")
+    assert catalogue.seeded(recorded, "up-2") == recorded
+    assert validate(slug, **recorded) == recorded  # so a person can ask for the same video again
+    assert catalogue.payload(catalogue.find(slug), recorded, job_id="up-1", image_link=None) == recorded
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("https://e.com/a b.png", "https://e.com/a\tb", "https://e.com/a\nb", "https://e .com/a", "https:///a"),
+        *("https://e.com/\x00", "https://e.com/a\x7f", "https://e.com/a\u00a0b", "https://e.com/a\u0085b"),
+    ],
+)
+@pytest.mark.parametrize("name", ["first_frame_url", "reference_images"])
+def test_an_address_with_what_no_address_has_is_refused(name: str, address: str) -> None:
+    given = [address] if name == "reference_images" else address
+    with pytest.raises(InvalidRequest, match="without spaces") as refusal:
+        validate("seedance-2.0-mini", **{name: given})
+    assert refusal.value.field == name
+
+
+@pytest.mark.parametrize(
+    "address", ["https://e.com/a%20b.png", "http://e.com", "https://e.com/ä?x=1#y", " https://e.com "]
+)
+def test_other_addresses_pass(address: str) -> None:
+    assert validate("seedance-2.0-mini", first_frame_url=address)["first_frame_url"] == address.strip()
+
+
 @pytest.mark.parametrize(("slug", "seed"), [("seedance-pro", 42), ("seedance-2.0-mini", -1), ("seedance-2.0-fast", 0)])
 def test_a_fixed_seed_stays(slug: str, seed: int) -> None:
     parameters = validate(slug, seed=seed)

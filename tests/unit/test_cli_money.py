@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from seedance.bookings import Day, Entry
 from seedance.catalogue import MODELS
 from seedance.job import Job, State
 from seedance.sending import Hold
-from seedance.store import Day, Entry
 
 from cli import money
 from cli.target import CommandError, Target
@@ -54,13 +54,14 @@ def target(world: Any, monkeypatch: pytest.MonkeyPatch, asked: Any, answers: Any
 
 
 def row(request_id: str = "req-1", job_id: str | None = "up-1", status: str = "COMPLETED", usd: Any = 0.3) -> Any:
-    return {"request_id": request_id, "job_id": job_id, "status": status, "cost_usd": usd, "created_at": 0.0}
+    made = {"request_id": request_id, "job_id": job_id, "status": status, "cost_usd": usd}
+    return {**made, "created_at": 0.0, "url": LINK if status == "COMPLETED" else None}
 
 
 @pytest.fixture
 def done(make_job: Make) -> Job:
     """A job that was made and settled."""
-    return make_job(State.COMPLETED, cost_usd=0.3)
+    return make_job(State.COMPLETED, cost_usd=0.3, settled_usd=0.3, settled_days={DAY: 0.3})
 
 
 SETTLED = Day(DAY, reserved=0.25, settled=0.3, committed=0.3)
@@ -94,6 +95,29 @@ def test_a_request_that_two_jobs_have_is_a_duplicate(done: Job) -> None:
     assert not balance.balanced
 
 
+def test_what_a_retry_left_behind_and_was_made_after_all_is_spent_and_explained(done: Job) -> None:
+    again = replace(done, earlier_request_ids=["req-0", "req-failed"])
+    failed = row("req-failed", status="FAILED", usd=None)
+    balance = money.balance(SETTLED, [again], [row(), row("req-0", usd=0.25), failed])
+    assert (balance.duplicates, balance.orphans, balance.unreconciled) == ([], [], [])
+    assert balance.paid_again == ["request req-0 of job up-1"]
+    assert (balance.paid_again_usd, balance.charged_usd) == (0.25, 0.55)
+
+
+def test_a_second_payment_shows_beside_one_that_is_explained(done: Job) -> None:
+    again = replace(done, earlier_request_ids=["req-0"])
+    balance = money.balance(SETTLED, [again], [row(), row("req-0"), row("req-9")])
+    assert balance.duplicates == ["job up-1 bought 2 videos"]
+    assert balance.orphans == ["request req-9 (COMPLETED)"]
+    assert balance.paid_again == ["request req-0 of job up-1"]
+
+
+def test_a_request_that_one_job_gave_up_and_another_has_is_a_duplicate(done: Job) -> None:
+    other = replace(done, job_id="up-2", request_id="req-2", earlier_request_ids=["req-1"], settled_days={})
+    assert money.balance(SETTLED, [done, other], [row()]).duplicates == ["request req-1 belongs to 2 jobs"]
+    assert money.balance(Day(DAY), [other], []).duplicates == []
+
+
 @pytest.mark.parametrize("status", ["COMPLETED", "PENDING"])
 def test_a_request_that_no_job_has_is_an_orphan(done: Job, status: str) -> None:
     balance = money.balance(SETTLED, [done], [row(), row("req-9", None, status)])
@@ -119,11 +143,34 @@ def test_money_that_no_job_holds_is_unreconciled(done: Job, committed: float, st
     assert balance.unreconciled == ([f"{stray} is reserved by no job"] if stray else [])
 
 
+@pytest.mark.parametrize(
+    ("jobs", "strange"), [([0.1, 0.2], None), ([0.1, 0.204], None), ([0.1], "$0.20"), ([0.3, 0.3], "$-0.30")]
+)
+def test_what_the_day_settled_is_what_its_jobs_settled(make_job: Make, jobs: list[float], strange: str | None) -> None:
+    made = [
+        make_job(State.FAILED, job_id=f"up-{number}", settled_days={DAY: usd, "2026-11-19": 9.0})
+        for number, usd in enumerate(jobs)
+    ]
+    balance = money.balance(Day(DAY, reserved=0.3, settled=0.3, committed=0.3), made, [])
+    assert balance.unreconciled == ([f"{strange} is settled for no job"] if strange else [])
+
+
 @pytest.mark.parametrize(("settled", "balanced"), [(0.3, True), (0.304, True), (0.35, False), (None, False)])
 def test_a_price_that_differs_is_unreconciled(done: Job, settled: float | None, balanced: bool) -> None:
-    balance = money.balance(SETTLED, [replace(done, cost_usd=settled)], [row()])
+    days = {DAY: settled or 0.0}
+    day = Day(DAY, settled=settled or 0.0, committed=settled or 0.0)
+    job = replace(done, cost_usd=settled, settled_usd=settled, settled_days=days)
+    balance = money.balance(day, [job], [row()])
     assert balance.balanced is balanced
     assert all("the provider took $0.30" in line for line in balance.unreconciled)
+
+
+@pytest.mark.parametrize(("estimate", "balanced"), [(0.3, True), (0.25, False)])
+def test_an_estimate_is_called_one(done: Job, *, estimate: float, balanced: bool) -> None:
+    job = replace(done, cost_usd=None, settled_usd=estimate, settled_days={DAY: estimate})
+    balance = money.balance(Day(DAY, settled=estimate, committed=estimate), [job], [row()])
+    said = [f"job up-1 settled ${estimate:.2f}, its estimate; the provider took $0.30"]
+    assert balance.unreconciled == ([] if balanced else said)
 
 
 def test_a_ledger_asks_for_every_model_and_the_days_rows_alone(
@@ -174,9 +221,60 @@ def test_a_copy_that_stands_still_is_started_again(world: Any, target: Target, m
     assert (world.job().state, world.job().executions) == (State.COPYING, 1)
 
 
+@pytest.mark.parametrize(("cost", "reserved"), [(None, True), (0.3, False)])
+def test_a_copy_is_booked_where_its_job_had_let_go_of_its_money(
+    *, world: Any, target: Target, make_job: Make, cost: float | None, reserved: bool
+) -> None:
+    money.retry(target, world.put(make_job(State.FAILED, result_url=LINK, cost_usd=cost, settled_usd=cost)), pay=False)
+    assert (world.job().reserved_usd is not None) is reserved
+    assert world.store.day(world.job().reserved_day or DAY).committed == (world.job().reserved_usd or 0)
+
+
+@pytest.mark.parametrize("pay", [False, True])
+def test_what_was_made_after_all_is_copied_and_not_paid_again(
+    *, world: Any, target: Target, make_job: Make, asked: Any, answers: Any, pay: bool
+) -> None:
+    job = world.put(make_job(State.EXPIRED, request_id="req-1"))
+    answers |= {"rows": [row("req-0"), row()], "state": "COPYING"}
+    assert "nothing is paid again" in money.retry(target, job, pay)
+    assert [event["ask"] for event in asked] == ["history", "adopt"]
+    assert asked[1] == {"ask": "adopt", "job_id": "up-1", "request_id": "req-1"}
+    assert world.postponed() == []
+
+
+@pytest.mark.parametrize("pay", [False, True])
+def test_while_the_history_is_out_of_reach_nothing_is_bought_anew(
+    *, world: Any, target: Target, make_job: Make, monkeypatch: pytest.MonkeyPatch, pay: bool
+) -> None:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise CommandError("the provider answered 500")
+
+    monkeypatch.setattr(money, "ask_reconcile", refused)
+    job = world.put(make_job(State.EXPIRED, request_id="req-1"))
+    with pytest.raises(CommandError, match="may have a video by now, and nobody can tell: the provider answered 500"):
+        money.retry(target, job, pay)
+    assert world.job() == job
+    # What failed at the provider has none.
+    error = {"code": "PROVIDER_JOB_FAILED", "message": "m"}
+    failed = world.put(make_job(State.FAILED, request_id="req-1", error=error))
+    if pay:
+        assert "billed" in money.retry(target, failed, pay)
+
+
+@pytest.mark.parametrize("rows", [[], [row("req-0")], [row(status="PENDING")], [row(status="FAILED")]])
+def test_what_was_not_made_is_bought_anew(
+    *, world: Any, target: Target, make_job: Make, asked: Any, answers: Any, rows: list[Any]
+) -> None:
+    answers["rows"] = rows
+    assert "billed" in money.retry(target, world.put(make_job(State.EXPIRED, request_id="req-1")), pay=True)
+    assert [event["ask"] for event in asked] == ["history"]
+    assert world.job().earlier_request_ids == ["req-1"]
+
+
 @pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
 def test_without_a_result_only_pay_buys_anew(*, world: Any, target: Target, make_job: Make, state: State) -> None:
-    job = world.put(make_job(state, request_id="req-1", attempts=6, notified_at=1.0, cost_usd=0.3, gone_polls=2))
+    facts = {"cost_usd": 0.3, "settled_usd": 0.3, "settled_days": {DAY: 0.3}, "earlier_request_ids": ["req-0"]}
+    job = world.put(make_job(state, request_id="req-1", attempts=6, notified_at=1.0, gone_polls=2, **facts))
     with pytest.raises(CommandError, match="--pay"):
         money.retry(target, job, pay=False)
     assert world.job() == job
@@ -184,7 +282,8 @@ def test_without_a_result_only_pay_buys_anew(*, world: Any, target: Target, make
     after = world.job()
     assert (after.state, after.request_id, after.attempts, after.notified_at) == (State.RECEIVED, None, 0, None)
     # What was settled for the first video is not settled once more with the second.
-    assert (after.cost_usd, after.gone_polls, after.executions) == (None, 0, 1)
+    assert (after.cost_usd, after.settled_usd, after.gone_polls, after.executions) == (None, None, 0, 1)
+    assert (after.settled_days, after.earlier_request_ids) == ({DAY: 0.3}, ["req-0", "req-1"])
     assert world.postponed() == [("up-1", 0)]
 
 

@@ -31,6 +31,30 @@ def test_a_moment_of_a_job_is_in_this_machines_seconds(make_job: MakeJob) -> Non
     assert now.text().endswith("2.5 s of about 5 s")
 
 
+PUT_OFF = {"code": "PROVIDER_UNAVAILABLE", "message": "The provider is in trouble: it answered 500."}
+
+
+@pytest.mark.parametrize(
+    ("state", "attempts", "error", "remark"),
+    [
+        (State.RECEIVED, 0, None, ""),
+        (State.RECEIVED, 1, PUT_OFF, f"waiting for attempt 2 of 6: {PUT_OFF['message']}"),
+        (State.RECEIVED, 0, PUT_OFF, f"waiting for attempt 1 of 6: {PUT_OFF['message']}"),  # a rate limit
+        (State.RECEIVED, 6, PUT_OFF, f"waiting for attempt 6 of 6: {PUT_OFF['message']}"),
+        (State.SUBMITTING, 1, None, ""),
+        (State.SUBMITTING, 3, None, "attempt 3 of 6"),
+        (State.QUEUED, 3, None, ""),
+        (State.FAILED, 6, PUT_OFF, ""),  # `reason` says it at the end
+    ],
+)
+def test_a_submit_that_is_tried_again_says_so(
+    *, make_job: MakeJob, state: State, attempts: int, error: Any, remark: str
+) -> None:
+    now = moment(make_job(state, attempts=attempts, error=error), since=100, now=102.5, scale=1)
+    assert now.remark == remark
+    assert now.text().endswith(f" s; {remark}" if remark else " s")
+
+
 def test_time_is_never_negative_when_clocks_differ(make_job: MakeJob) -> None:
     assert moment(make_job(created_at=200.0), since=100, now=99, scale=1).elapsed == 0
 
@@ -120,6 +144,14 @@ def test_a_log_gets_a_line_a_change_and_one_now_and_then(clock: Any, make_job: M
     assert [line.split()[0] for line in log.getvalue().splitlines()] == [
         "QUEUED", "PROCESSING", "PROCESSING", "COMPLETED"
     ]  # fmt: skip
+
+
+def test_a_log_gets_a_line_for_each_failed_attempt(clock: Any, make_job: MakeJob) -> None:
+    waiting = [make_job(State.RECEIVED, attempts=number, error=PUT_OFF) for number in (1, 1, 2)]
+    log = io.StringIO()
+    watch.follow(target(*waiting, make_job(State.COMPLETED)), "up-1", Console(file=log, width=200))
+    said = [line.partition("; ")[2][:24] for line in log.getvalue().splitlines()]
+    assert said == ["waiting for attempt 2 of", "waiting for attempt 3 of", ""]
 
 
 def test_patience_with_an_upload_that_nobody_takes_in_has_an_end(clock: Any) -> None:

@@ -163,8 +163,8 @@ def test_only_a_whole_answer_is_a_file(fetch: Any, wire: Any, status: int) -> No
     [httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.DecodingError],
 )
 def test_a_line_that_breaks_may_be_tried_again(fetch: Any, wire: Any, broken: type[Exception]) -> None:
-    wire.will(broken(""))
-    with pytest.raises(SourceUnavailable, match=broken.__name__):
+    wire.will(broken("[Errno 1]"))
+    with pytest.raises(SourceUnavailable, match=r"could not be fetched: (no|the) \w+ [a-z ]+$"):
         fetch()
 
 
@@ -200,7 +200,7 @@ def test_a_file_is_whole_by_its_length_or_has_none(fetch: Any, wire: Any, header
 def test_a_line_that_breaks_in_the_middle_says_how_far_it_got(fetch: Any, wire: Any, broken: type[Exception]) -> None:
     first = bytes(CHUNK_BYTES)
     wire.will(httpx.Response(200, content=body(first, then=broken("gone"))))
-    with pytest.raises(SourceUnavailable, match=f"after {CHUNK_BYTES} bytes: gone"):
+    with pytest.raises(SourceUnavailable, match=rf"after {CHUNK_BYTES} bytes: (no|the) [a-z ]+$"):
         fetch()
 
 

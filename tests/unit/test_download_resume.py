@@ -108,7 +108,7 @@ def test_trouble_on_the_way_back_counts_as_a_try(fetch: Any, wire: Any, pauses: 
 
 def test_it_gives_up_in_the_end(fetch: Any, wire: Any) -> None:
     wire.will(whole(part(0, 1, BROKEN)), *[rest(CHUNK_BYTES, part(CHUNK_BYTES, 0, BROKEN)) for _ in range(RESUMES)])
-    with pytest.raises(SourceUnavailable, match=f"the line broke after {CHUNK_BYTES} bytes: gone"):
+    with pytest.raises(SourceUnavailable, match=f"the line broke after {CHUNK_BYTES} bytes: the connection broke"):
         fetch()
     assert len(wire.requests) == 1 + RESUMES
 

@@ -108,7 +108,7 @@ def test_the_end_settles_what_the_job_had_reserved(world: Any, fail: Fail, make_
     fail({"job_id": "up-1", "status": "FAILED", "error": WHY})
     day = world.store.day("2026-11-20")
     assert (day.settled, day.released) == ((0, 0.25) if cost is None else (0.3, 0))
-    assert (world.job().reserved_usd, world.job().reserved_day) == (None, None)
+    assert (world.job().reserved_usd, world.job().settled_usd) == (None, cost)
 
 
 @pytest.mark.parametrize("state", [state for state in State if state.terminal])

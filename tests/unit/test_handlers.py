@@ -145,8 +145,8 @@ def test_poll(*, world: Any, run: Any, event: Event, put: Any) -> None:
     world.wire.will(httpx.Response(200, json={"status": "PROCESSING"}))
     outcome = run("poll", event("poll"))
     assert (outcome["job_id"], outcome["status"], outcome["error"]) == (JOB, "RUNNING", None)
-    assert outcome["wait_seconds"] == pytest.approx(26, abs=1)
-    assert outcome["slot"] == pytest.approx(time.time() + 26, abs=2)
+    assert outcome["wait_seconds"] == pytest.approx(29, abs=1)
+    assert outcome["slot"] == pytest.approx(time.time() + 29, abs=2)
 
 
 def test_generate(*, world: Any, run: Any, event: Event, put: Any, mp4: bytes) -> None:

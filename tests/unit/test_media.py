@@ -2,13 +2,16 @@
 
 import base64
 import hashlib
+import io
 import zlib
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError
+from botocore.response import StreamingBody
 from seedance import media as media_module
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
 from seedance.formats import MAX_IMAGE_BYTES
@@ -55,17 +58,13 @@ def parts_left(world: Any) -> int:
     return len(world.aws["s3"].list_multipart_uploads(Bucket=VIDEOS).get("Uploads", []))
 
 
-def test_an_image_is_looked_at_by_its_first_bytes(world: Any, png: bytes) -> None:
+def test_an_image_is_looked_at_whatever_its_name_says(world: Any, png: bytes) -> None:
     version = put(world, "uploads/a.txt", png.ljust(100_000, b"\0"), Metadata={"Prompt": "x"}, ContentType="text/plain")
     image = world.media.look_at(UPLOADS, "uploads/a.txt", version)
     assert (image.bucket, image.key, image.version_id) == (UPLOADS, "uploads/a.txt", version)
     assert (image.media_type, image.size, image.metadata) == ("image/png", 100_000, {"prompt": "x"})
-    assert [call["Range"] for call in world.called("GetObject")] == ["bytes=0-63"]
-
-
-def test_an_image_shorter_than_the_look_is_seen_whole(world: Any) -> None:
-    put(world, "uploads/a.gif", b"GIF89a\x01\x00\x01\x00")
-    assert world.media.look_at(UPLOADS, "uploads/a.gif", None).size == 10
+    assert (image.width, image.height) == (4, 4)
+    assert len(world.called("GetObject")) == 1
 
 
 def test_the_version_that_was_looked_at_is_the_one_that_is_kept(world: Any, png: bytes) -> None:
@@ -83,6 +82,9 @@ def test_the_version_that_was_looked_at_is_the_one_that_is_kept(world: Any, png:
         (b"BMW makes cars", "is not an image by its content; it must be JPEG, PNG, WebP, GIF, BMP or TIFF"),
         (b"<svg/>", "is not an image by its content"),
         (b"%PDF-1.7", "is not an image by its content"),
+        (b'{"image": "a.png"}', "is not an image by its content"),
+        (b"\x89PNG\r\n\x1a\n", "uploads/x is cut off: it ends in the middle of the image"),
+        (b"GIF89a\0\0\1\0\0\0\0;", "uploads/x is damaged: it has no picture in it"),
     ],
 )
 def test_what_is_no_image_is_refused_in_words(world: Any, body: bytes, words: str) -> None:
@@ -101,6 +103,25 @@ def test_a_large_image_is_refused(
         assert world.media.look_at(UPLOADS, "uploads/x", None).size == 1000
     else:
         assert "1,000 bytes" in refusal(world, "uploads/x")
+
+
+def test_an_image_that_ends_early_is_refused(world: Any, png: bytes) -> None:
+    put(world, "uploads/x", png[:-1])
+    assert refusal(world, "uploads/x") == "uploads/x is cut off: it ends in the middle of the image; upload it again"
+
+
+def test_a_connection_that_breaks_is_not_the_images_fault(png: bytes) -> None:
+    answer = {"Body": StreamingBody(io.BytesIO(png[:40]), len(png)), "ContentLength": len(png)}
+    s3: Any = SimpleNamespace(get_object=lambda **_: answer)
+    with pytest.raises(IncompleteReadError):
+        Media(VIDEOS, s3).look_at(UPLOADS, "uploads/x", None)
+
+
+def test_an_image_that_unpacks_to_a_huge_one_is_refused(world: Any, png: bytes) -> None:
+    put(world, "uploads/x", png[:16] + b"\0\0\xea\x60" * 2 + png[24:])
+    assert refusal(world, "uploads/x") == (
+        "uploads/x is 60,000 x 60,000 pixels large; at most 178,956,970 in all are allowed"
+    )
 
 
 def test_an_image_that_is_gone_is_the_uploaders_doing(world: Any, png: bytes) -> None:

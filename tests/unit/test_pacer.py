@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from seedance import slots
+from seedance.bookings import Entry
 from seedance.job import Job, State
 from seedance.pacer import TURNS, Pacer, Plan
-from seedance.store import Entry
 
 Make = Callable[..., Job]
 MEAN = 100.0
@@ -105,42 +105,62 @@ def test_polls_get_fewer_the_more_videos_are_under_way(world: Any, pacer: Any, m
     assert asked == [pytest.approx(12 * MEAN / 60 / 10)]
 
 
-def test_a_poll_leaves_room_for_submits(world: Any, pacer: Any) -> None:
+def test_polls_do_not_all_come_at_once(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=10)
     now = int(world.clock.now)
-    booked = [shared.plan_poll(lambda polls: 5.0, MEAN).slot for _ in range(10)]
-    assert booked == [now + 5] * 9 + [now + 5 + slots.SPAN]
-    world.clock.now += 5
-    assert shared.submit_turn(None, MEAN) is None
+    planned = [shared.plan_poll(lambda polls: 5.0, MEAN).slot for _ in range(12)]
+    assert planned == [now + 5] * 10 + [now + 5 + slots.SPAN] * 2
 
 
-def test_a_poll_in_its_slot_asks_without_booking(world: Any, pacer: Any) -> None:
-    shared = pacer()
-    slot = shared.plan_poll(lambda polls: 30.0, MEAN).slot
-    for passed in (30, 0.9, 1.0, 1.0):
-        world.clock.now += passed
-        before = len(world.called("BatchGetItem"))
-        assert shared.poll_turn(slot) is None
-        assert len(world.called("BatchGetItem")) == before
+def test_a_burst_of_submits_passes_over_plans_and_a_queue_does_not(world: Any, pacer: Any) -> None:
+    shared = pacer(requests_per_minute=10)
+    for _ in range(10):
+        shared.plan_poll(lambda polls: 5.0, MEAN)
+    assert [shared.submit_turn(None, MEAN) for _ in range(10)] == [None] * 10
+    assert None not in [shared.submit_turn(None, MEAN) for _ in range(2)]
+    world.clock.now += slots.SPAN
+    for _ in range(10):
+        shared.plan_poll(lambda polls: 5.0, MEAN)
+    assert shared.submit_turn(world.clock.now, MEAN) is None, "a tenth is left to whoever waits"
+    assert shared.submit_turn(world.clock.now, MEAN) is not None
 
 
-@pytest.mark.parametrize("late", [4, 60])
-def test_a_poll_that_missed_its_slot_takes_another(world: Any, pacer: Any, late: float) -> None:
+@pytest.mark.parametrize("late", [0, 0.9, 5, 500])
+def test_a_poll_takes_a_slot_when_it_comes_whenever_that_is(world: Any, pacer: Any, late: float) -> None:
     shared = pacer(requests_per_minute=2)
     slot = shared.plan_poll(lambda polls: 30.0, MEAN).slot
     world.clock.now += 30 + late
     assert shared.poll_turn(slot) is None
-    assert len(world.called("PutItem")) == 2
+    assert shared.submit_turn(None, MEAN) is None, "one is left, and the plan is gone"
+    assert shared.submit_turn(None, MEAN) is not None
 
 
-def test_a_poll_that_missed_its_slot_comes_back_when_all_is_booked(world: Any, pacer: Any) -> None:
+def test_a_poll_without_a_plan_takes_a_slot_too(world: Any, pacer: Any) -> None:
+    shared = pacer(requests_per_minute=2)
+    assert [shared.poll_turn(None) for _ in range(2)] == [None, None]
+    assert shared.poll_turn(None) == Plan(slots.SPAN, int(world.clock.now) + slots.SPAN)
+
+
+def test_a_poll_that_submits_pushed_away_plans_anew(world: Any, pacer: Any) -> None:
+    shared = pacer(requests_per_minute=2)
+    slot = shared.plan_poll(lambda polls: 30.0, MEAN).slot
+    for _ in range(2):
+        shared.submit_turn(None, MEAN)
+    world.clock.now += 30
+    plan = shared.poll_turn(slot)
+    assert plan == Plan(slots.SPAN - 30, slot - 30 + slots.SPAN)
+    world.clock.now += plan.wait
+    assert shared.poll_turn(plan.slot) is None
+
+
+def test_a_poll_waits_a_moment_in_place(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=2)
     for _ in range(2):
         shared.submit_turn(None, MEAN)
-    plan = shared.poll_turn(None)
-    assert plan == Plan(slots.SPAN, int(world.clock.now) + slots.SPAN)
-    world.clock.now += plan.wait
-    assert shared.poll_turn(plan.slot) is None
+    world.clock.now += slots.SPAN - 2
+    before = world.clock.now
+    assert shared.poll_turn(None) is None
+    assert world.clock.now == before + 2
 
 
 # 429s -------------------------------------------------------------------------------------------------------

@@ -250,7 +250,7 @@ def test_a_link_that_comes_late_is_taken(world: Any, poll: Poll, running: Any) -
     assert world.job().result_url == LINK
 
 
-@pytest.mark.parametrize(("age", "wait"), [(0, 54), (50, 17), (99, 12), (3000, 60), (3590, 10), (3598.2, 1)])
+@pytest.mark.parametrize(("age", "wait"), [(0, 58), (50, 16), (99, 11), (3000, 60), (3590, 10), (3598.2, 1)])
 def test_the_wait_is_the_schedules_and_ends_at_the_deadline(
     *, world: Any, poll: Poll, running: Any, age: float, wait: int
 ) -> None:

@@ -254,15 +254,23 @@ def test_each_way_for_a_line_to_break_says_whether_something_may_be_queued(
     wire.will(raised(name))
     error = caught(lambda: post(provider))
     assert type(error) is kind
-    assert "broke" in str(error)
+    assert error.excerpt == "broke" if isinstance(error, ProviderError) else "broke" in str(error)
     assert len(wire.requests) == 1
 
 
 @POSTS
-@pytest.mark.parametrize("name", ["ReadTimeout", "ConnectError"])
-def test_an_exception_without_words_is_named(provider: Provider, wire: Any, post: Any, name: str) -> None:
-    wire.will(httpx_exceptions()[name](""))
-    assert name in str(caught(lambda: post(provider)))
+@pytest.mark.parametrize(
+    ("name", "says"), [("ReadTimeout", "no answer came in time"), ("ConnectError", "no connection")]
+)
+def test_people_read_words_and_the_log_what_the_system_said(
+    provider: Provider, wire: Any, post: Any, name: str, says: str
+) -> None:
+    wire.will(httpx_exceptions()[name]("[Errno 104] reset by peer"))
+    error = caught(lambda: post(provider))
+    assert isinstance(error, ProviderError)
+    assert says in str(error)
+    assert "Errno" not in str(error)
+    assert error.excerpt == "[Errno 104] reset by peer"
 
 
 @POSTS

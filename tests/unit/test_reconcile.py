@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 from seedance import catalogue
-from seedance import reconcile as module
 from seedance.errors import Conflict, InvalidRequest, ProviderError
 from seedance.job import Job, State
 from seedance.reconcile import GENERATING_SECONDS, LOST_SECONDS, Reconcile
@@ -146,48 +145,6 @@ def test_a_v1_job_whose_workflow_died_before_its_call_gets_a_new_one(
     assert world.postponed() == []  # a message would find its first execution's name taken
 
 
-NOON = 1_763_640_000.0  # 2025-11-20T12:00Z
-
-
-@pytest.mark.parametrize(
-    ("code", "hours", "released"),
-    [
-        ("OVER_BUDGET", 11.9, False),
-        ("OVER_BUDGET", 12.1, True),
-        ("OVER_BUDGET", 72, True),
-        ("SUBMITS_PAUSED", 72, False),
-        ("SUBMITS_PAUSED", 0.1, False),
-        ("SUBMIT_LOST", 72, False),
-    ],
-)
-def test_only_yesterdays_budget_lets_go_by_itself(
-    *, world: Any, reconcile: Reconcile, put: Any, code: str, hours: float, released: bool
-) -> None:
-    world.clock.now = NOON
-    world.store.pause("no credits")
-    put(State.HELD, error={"code": code, "message": "m"}, notified_at=NOON)
-    world.clock.now += hours * 3600
-    assert reconcile() == ({"released": 1} if released else {})
-    job = world.job(ID)
-    assert (job.state, job.notified_at) == ((State.RECEIVED, None) if released else (State.HELD, NOON))
-    assert world.postponed() == ([(ID, 0)] if released else [])
-    assert world.wire.requests == []
-
-
-def test_a_job_that_a_pause_held_after_its_end_is_let_go(world: Any, reconcile: Reconcile, put: Any) -> None:
-    put(State.HELD, error={"code": "SUBMITS_PAUSED", "message": "m"}, notified_at=1.0)
-    assert reconcile() == {"released": 1}
-    assert (world.job(ID).state, world.postponed()) == (State.RECEIVED, [(ID, 0)])
-
-
-@pytest.mark.parametrize(("transport", "executions"), [("v2", 0), ("v1", 1)])
-def test_a_v1_job_that_is_let_go_gets_an_execution_of_its_own(
-    *, world: Any, put: Any, transport: str, executions: int
-) -> None:
-    module.release(world.store, world.queue, put(State.HELD, transport=transport))
-    assert world.job(ID).executions == executions
-
-
 @pytest.mark.parametrize("state", [*(state for state in State if state.terminal), State.HELD])
 @pytest.mark.parametrize(
     ("idle", "told", "again"), [(599, None, False), (601, None, True), (601, 1.0, False), (86_401, None, False)]
@@ -195,7 +152,7 @@ def test_a_v1_job_that_is_let_go_gets_an_execution_of_its_own(
 def test_an_end_that_nobody_was_told_of_is_told_once(
     *, world: Any, reconcile: Reconcile, put: Any, state: State, idle: float, told: float | None, again: bool
 ) -> None:
-    put(state, idle, notified_at=told, error={"code": "SUBMIT_LOST", "message": "m"})
+    put(state, idle, notified_at=told, cost_usd=0.3, error={"code": "SUBMIT_LOST", "message": "m"})
     assert reconcile() == ({"notified": 1} if again else {})
     assert reconcile() == {}
     assert [message["status"] for message in world.notified()] == ([state.value] if again else [])
@@ -360,6 +317,52 @@ def test_who_moved_the_job_on_meanwhile_is_not_overruled(
     assert world.job(ID).state is State.QUEUED
 
 
+# a request id that is known --------------------------------------------------------------------------------
+
+
+def test_a_known_request_id_decides_alone(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+    # A v1 call whose transfer broke. Another request names the job too, and its own is a while older by their clock.
+    uncertain(transport="v1", request_id="req-1", cost_usd=0.3)
+    own = row(world, "req-1", names=None, model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)
+    world.wire.will(history({**own, "created_at": iso(world.clock.now - 500)}, row(world, "req-9")))
+    assert reconcile() == {"resolved": 1}
+    job = world.job(ID)
+    assert (job.state, job.request_id, job.earlier_request_ids) == (State.COPYING, "req-1", [])
+
+
+def test_only_the_jobs_own_request_is_adopted_where_it_is_known(
+    world: Any, reconcile: Reconcile, uncertain: Any
+) -> None:
+    before = uncertain(request_id="req-1")
+    world.wire.will(history(row(world, "req-9")))
+    assert reconcile() == {}
+    assert world.job(ID) == before
+
+
+@pytest.mark.parametrize("known", [{"request_id": "req-1"}, {"cost_usd": 0.3}])
+def test_what_the_provider_took_is_never_bought_again_by_itself(
+    *, world: Any, reconcile: Reconcile, uncertain: Any, known: dict[str, Any]
+) -> None:
+    uncertain(LOST_SECONDS + 1, transport="v1", **known)
+    world.wire.will(history())
+    replace(reconcile, resubmit_lost=True)()
+    job = world.job(ID)
+    assert (job.state, job.error["code"]) == (State.HELD, "SUBMIT_LOST")
+    assert ("took request req-1" in job.error["message"]) is ("request_id" in known)
+
+
+def test_a_request_that_was_given_up_is_not_adopted_again_by_itself(
+    world: Any, reconcile: Reconcile, uncertain: Any
+) -> None:
+    before = uncertain(earlier_request_ids=["req-1"])
+    world.wire.will(history(row(world, "req-1"), row(world, "req-2", names=OTHER)))
+    assert reconcile() == {}
+    assert world.job(ID) == before
+    world.wire.will(history(row(world, "req-1"), row(world, "req-2")))
+    assert reconcile() == {"resolved": 1}
+    assert (world.job(ID).request_id, world.job(ID).earlier_request_ids) == ("req-2", ["req-1"])
+
+
 # what a person's commands ask -----------------------------------------------------------------------------------
 
 
@@ -376,6 +379,24 @@ def test_a_request_that_failed_is_told_even_when_the_hold_was(world: Any, reconc
     world.wire.will(history(row(world, model_status="FAILED", error="out of steam")))
     assert reconcile.adopt_request(ID, "req-9") == "FAILED"
     assert [message["status"] for message in world.notified()] == ["FAILED"]
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
+def test_an_ended_job_adopts_its_own_request_that_was_made_after_all(
+    world: Any, reconcile: Reconcile, put: Any, state: State
+) -> None:
+    before = put(state, request_id="req-1", reserved_day="d", notified_at=1.0, submitted_at=world.clock.now - 60)
+    world.wire.will(history(row(world, "req-1")))
+    with pytest.raises(InvalidRequest, match="no end yet"):
+        reconcile.adopt_request(ID, "req-1")
+    assert world.job(ID) == before
+    world.wire.will(history(row(world, "req-1", model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)))
+    assert reconcile.adopt_request(ID, "req-1") == "COPYING"
+    job = world.store.close(world.job(ID), State.COMPLETED)
+    # Its first reservation was released, so it got another one.
+    assert list(job.settled_days.values()) == [0.3]
+    (day,) = job.settled_days
+    assert (world.store.day(day).settled, world.store.day(day).committed) == (0.3, 0.3)
 
 
 @pytest.mark.parametrize("state", [s for s in State if s not in (State.UNCERTAIN, State.HELD)])

@@ -84,14 +84,14 @@ def test_a_slower_model_is_not_asked_sooner(one: float, other: float, sigma: flo
 @given(st.floats(20, 300), st.floats(0.2, 0.6), st.floats(2, 12))
 def test_a_job_is_asked_after_about_as_often_as_asked_for(mean: float, sigma: float, polls: float) -> None:
     # Whole seconds are all there is: with a wait near one second nobody can hit the number.
-    if mean * sigma > 2 * polls:
-        assert mean_polls(Spread(mean, sigma), polls) == pytest.approx(polls, rel=0.15, abs=0.25)
+    if mean * sigma > 4 * polls:
+        assert mean_polls(Spread(mean, sigma), polls) == pytest.approx(polls, rel=0.03, abs=0.2)
 
 
 @pytest.mark.parametrize("mean", [49, 62, 99, 117, 159])
 def test_the_default_is_six_polls(mean: float) -> None:
     assert POLLS_PER_VIDEO == 6
-    assert mean_polls(Spread(mean), POLLS_PER_VIDEO) == pytest.approx(6, abs=0.3)
+    assert mean_polls(Spread(mean), POLLS_PER_VIDEO) == pytest.approx(6, abs=0.15)
 
 
 @pytest.mark.parametrize("polls", [0.75, 0.8, 1, 30])
@@ -109,9 +109,9 @@ def test_less_than_a_poll_a_job_is_not_a_number_of_polls(polls: float) -> None:
 
 
 @given(SPREADS, POLLS, st.floats(1, DEADLINE_SECONDS - 1))
-def test_a_wait_is_at_most_half_the_mean_or_a_minute(spread: Spread, polls: float, age: float) -> None:
+def test_a_wait_is_at_most_the_mean_or_a_minute(spread: Spread, polls: float, age: float) -> None:
     if age >= first_wait(spread, polls):
-        assert next_wait(age, spread, polls) <= max(1, round(spread.mean / 2), LONGEST_STEP_SECONDS)
+        assert next_wait(age, spread, polls) <= max(1, round(spread.mean), LONGEST_STEP_SECONDS)
 
 
 @given(st.floats(20, 200))
@@ -177,7 +177,7 @@ def test_one_duration_moves_the_estimate_part_of_the_way(seconds: float) -> None
 def test_durations_that_are_all_the_same_do_not_make_it_certain() -> None:
     learnt = estimate(100, [80] * 20)
     assert learnt.mean == pytest.approx(82, abs=5)
-    assert learnt.sigma > 0.2
+    assert learnt.sigma > 0.15
 
 
 @pytest.mark.parametrize("odd", [1e-6, 1e9])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from seedance import catalogue, money
+from seedance.bookings import Entry
 from seedance.errors import (
     Conflict,
     KeyRejected,
@@ -18,7 +19,7 @@ from seedance.errors import (
     UnexpectedAnswer,
 )
 from seedance.job import Job, State
-from seedance.sending import MAX_ATTEMPTS, Hold, Next, Sending, Verdict
+from seedance.sending import MAX_ATTEMPTS, Hold, Next, Sending, Verdict, reservation
 
 Make = Callable[..., Job]
 IMAGE = {"bucket": "example-uploads", "key": "uploads/gone.png", "version_id": "v", "content_type": "image/png"}
@@ -71,9 +72,7 @@ def test_while_submits_are_paused_nothing_is_touched(world: Any, sending: Sendin
     assert world.job() == before
 
 
-@pytest.mark.parametrize(
-    ("jobs", "share", "held"), [(0, 1.0, False), (0, 0.99, True), (1, 2.0, False), (1, 1.99, True)]
-)
+@pytest.mark.parametrize(("jobs", "share", "held"), [(0, 1.0, False), (1, 2.0, False), (1, 1.99, True), (2, 2.0, True)])
 def test_the_budget_holds_what_does_not_fit(
     *, world: Any, sending: Sending, make_job: Make, jobs: int, share: float, held: bool
 ) -> None:
@@ -88,6 +87,41 @@ def test_the_budget_holds_what_does_not_fit(
         assert begun.message[0].isupper()
         assert begun.message.endswith(".")
         assert world.job() == before
+
+
+@pytest.mark.parametrize(
+    ("resolution", "budget", "says"),
+    [("720p", 0.24, "about $0.25,"), ("720p", 0.01, "about $0.25,"), ("480p", 0.12, "about $0.1250,")],
+)
+def test_a_job_that_is_dearer_than_a_whole_day_is_not_put_off(
+    *, world: Any, sending: Sending, make_job: Make, resolution: str, budget: float, says: str
+) -> None:
+    before = world.put(make_job(parameters={"prompt": "x", "resolution": resolution}))
+    verdict = replace(sending, budget=budget).begin(before)
+    assert isinstance(verdict, Verdict)
+    assert (verdict.next, verdict.code, verdict.state) == (Next.END, "DEARER_THAN_BUDGET", State.REJECTED)
+    assert says in verdict.message
+    assert world.job() == before
+    # Also where the day has no room anyway: that one would be HELD, and nobody would be told the reason.
+    world.store.move(
+        world.put(make_job(job_id="up-2")), State.SUBMITTING, entry=Entry(money.day_of(world.clock.now), reserved=9.0)
+    )
+    assert replace(sending, budget=budget).begin(before) == verdict
+
+
+def test_a_job_that_was_submitted_once_is_not_called_rejected(world: Any, sending: Sending, make_job: Make) -> None:
+    verdict = replace(sending, budget=0.01).begin(world.put(make_job(earlier_request_ids=["req-0"])))
+    assert isinstance(verdict, Verdict)
+    assert verdict.state is State.FAILED
+    verdict = replace(sending, image_delivery="upload").begin(
+        world.put(make_job(earlier_request_ids=["req-0"], image=IMAGE))
+    )
+    assert isinstance(verdict, Verdict)
+    assert verdict.state is State.FAILED
+
+
+def test_what_is_settled_is_not_reserved_again(make_job: Make) -> None:
+    assert reservation(make_job(settled_usd=0.3), 0.0, limit=None) == (None, {})
 
 
 def test_a_new_day_has_a_budget_of_its_own(world: Any, sending: Sending, make_job: Make) -> None:
@@ -195,7 +229,7 @@ def test_a_verdict_is_written_with_its_money(
     job = sending.settle(world.put(make_job(before, attempts=2, reserved_usd=0.2, reserved_day="d")), verdict)
     assert job == world.job()
     assert (job.state, job.attempts, job.reserved_usd) == (after, attempts, reserved)
-    assert job.error == (None if verdict.next is Next.LATER else {"code": "X", "message": "m"})
+    assert job.error == {"code": verdict.code, "message": "m"}  # for LATER too: people ask why it takes so long
     assert job.submitted_at is None
     assert world.store.day("d").released == (0 if reserved else 0.2)
     assert world.counted() == ({COUNTED[after]: 1} if after in COUNTED else {})

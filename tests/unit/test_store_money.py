@@ -1,14 +1,16 @@
 """The days' budgets and the switch: booked together with the job or not at all, never above the limit."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from seedance import store
+from seedance.bookings import Day, Entry
 from seedance.errors import AllUnderWay, Conflict, OverBudget
 from seedance.job import UNDER_WAY, Job, State
-from seedance.store import Day, Entry, JobStore
+from seedance.store import JobStore
 
 Make = Callable[..., Job]
 DAY = "2026-11-20"
@@ -158,7 +160,9 @@ def test_an_end_settles_the_cost_or_releases_the_reservation(
     reserve(world, world.put(make_job()), 0.25)
     job = world.put(make_job(state, cost_usd=cost, reserved_usd=0.25, reserved_day=DAY))
     job = world.store.close(job, end, **values)
-    assert (job.state, job.reserved_usd, job.reserved_day) == (end, None, None)
+    assert (job.state, job.reserved_usd, job.reserved_day) == (end, None, DAY)
+    booked = None if released else settled
+    assert (job.settled_usd, job.settled_days) == (booked, {} if booked is None else {DAY: settled})
     day = world.store.day(DAY)
     assert (day.reserved, day.settled, day.released) == pytest.approx((1.25, settled, released))
     assert day.committed == pytest.approx(1.0 + settled)
@@ -175,6 +179,56 @@ def test_a_job_that_is_closed_twice_is_booked_once(world: Any, make_job: Make) -
 def test_a_job_that_reserved_nothing_is_closed_without_a_booking(world: Any, make_job: Make) -> None:
     assert world.store.close(world.put(make_job()), State.HELD).state is State.HELD
     assert world.called("TransactWriteItems") == []
+
+
+@pytest.mark.parametrize("price", [0.4, 0.1, 0.25, 0.0])
+def test_a_price_that_comes_late_is_booked_by_what_it_differs_and_once(
+    world: Any, make_job: Make, price: float
+) -> None:
+    reserve(world, world.put(make_job(job_id="up-other")), 1.0)
+    job = reserve(world, world.put(make_job()), 0.25)
+    job = world.store.close(world.put(replace(job, state=State.COPYING)), State.COMPLETED)
+    assert (job.cost_usd, job.settled_usd) == (None, 0.25)
+    priced = world.store.price(job, price)
+    assert priced == world.job()
+    assert (priced.state, priced.cost_usd, priced.settled_usd) == (State.COMPLETED, price, price)
+    assert priced.settled_days == {DAY: price}
+    booked = Day(DAY, reserved=1.25, settled=price, committed=1.0 + price)
+    assert world.store.day(DAY) == booked
+    for stale in (job, priced):
+        with pytest.raises(Conflict):
+            world.store.price(stale, 0.9)
+    assert world.store.day(DAY) == booked
+
+
+def test_a_price_of_a_job_that_moved_on_is_not_written(world: Any, make_job: Make) -> None:
+    stale = make_job(State.COMPLETED, settled_usd=0.25, settled_days={DAY: 0.25}, reserved_day=DAY)
+    before = world.put(replace(stale, state=State.COPYING))
+    with pytest.raises(Conflict):
+        world.store.price(stale, 0.9)
+    assert world.job() == before
+    assert world.store.day(DAY) == Day(DAY)
+
+
+def test_a_price_of_a_job_without_a_budget_is_written_all_the_same(world: Any, make_job: Make) -> None:
+    assert world.store.price(world.put(make_job(State.COMPLETED)), 0.3).cost_usd == 0.3  # made by 0.1.0
+    assert world.called("TransactWriteItems") == []
+
+
+def test_a_job_that_ends_twice_is_settled_once(world: Any, make_job: Make) -> None:
+    job = reserve(world, world.put(make_job()), 0.25)
+    # A v1 call whose transfer broke and which the history does not show: HELD, its price known.
+    job = world.store.close(world.put(replace(job, state=State.UNCERTAIN, cost_usd=0.3)), State.HELD)
+    job = world.store.close(world.store.move(job, State.COPYING, cost_usd=0.35), State.COMPLETED)
+    assert world.store.day(DAY) == Day(DAY, reserved=0.25, settled=0.35, committed=0.35)
+    assert (job.settled_usd, job.settled_days) == (0.35, {DAY: 0.35})
+
+
+def test_a_second_request_is_settled_beside_the_first(world: Any, make_job: Make) -> None:
+    other = "2026-11-21"
+    job = make_job(State.COPYING, reserved_usd=0.25, reserved_day=DAY, cost_usd=0.3)
+    job = world.put(replace(job, settled_days={DAY: 0.2, other: 0.1}))
+    assert world.store.close(job, State.COMPLETED).settled_days == {DAY: 0.5, other: 0.1}
 
 
 def test_after_a_release_there_is_room_again(world: Any, make_job: Make) -> None:
@@ -265,6 +319,24 @@ def test_a_request_is_found_with_all_the_jobs_that_have_it(world: Any, make_job:
     assert sorted(world.store.jobs_of_request("a")) == ["up-1", "up-2"]
     assert world.store.jobs_of_request("b") == ["up-3"]
     assert world.store.jobs_of_request("c") == []
+
+
+def test_each_job_of_a_state_is_read_page_by_page(world: Any, make_job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PAGE", 10)
+    for number in range(25):
+        world.put(make_job(State.HELD, job_id=f"up-{number}", updated_at=world.clock.now - number))
+    each = world.store.each(State.HELD)
+    assert next(each).job_id == "up-24"
+    assert len(world.called("Query")) == 1
+    assert [job.job_id for job in each] == [f"up-{number}" for number in range(23, -1, -1)]
+    assert len(world.called("Query")) == 3
+    assert [job.job_id for job in world.store.each(State.HELD, world.clock.now - 2)] == ["up-1", "up-0"]
+
+
+def test_a_place_is_kept(world: Any) -> None:
+    assert world.store.place() == (0, 0.0)
+    world.store.keep_place(6, 1763.5)
+    assert world.store.place() == (6, 1763.5)
 
 
 def test_the_oldest_come_first_from_a_moment_on_and_over_several_pages(world: Any, make_job: Make) -> None:

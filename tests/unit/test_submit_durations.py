@@ -58,3 +58,10 @@ def test_a_table_that_does_not_tell_durations_holds_no_job_up(
     world.wire.will(accepted())
     submit.advance(world.put(make_job()))
     assert (world.job().state, world.job().expected_seconds) == (State.QUEUED, 49)
+
+
+def test_a_message_that_comes_before_the_jobs_turn_waits_for_it(world: Any, submit: Submit, make_job: Make) -> None:
+    world.put(make_job(turn_at=world.clock.now + 40))
+    submit.message('{"job_id": "up-1"}')
+    assert world.postponed() == [("up-1", 40)]
+    assert (world.job().state, world.job().attempts) == (State.RECEIVED, 0)

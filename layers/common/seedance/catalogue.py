@@ -63,7 +63,9 @@ def _list_from_text(value: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+", max_length=URL_LIMIT, json_schema_extra={"format": "uri"})]
+_UNSEEN = r"\s\u0000-\u001f\u007f-\u009f"  # no address has white space or control characters in it
+_ADDRESS = rf"^https?://[^/{_UNSEEN}][^{_UNSEEN}]*$"
+Url = Annotated[str, Field(pattern=_ADDRESS, max_length=URL_LIMIT, json_schema_extra={"format": "uri"})]
 Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_LIMIT, description="What happens in the video.")]
 FiveRatios = Literal["16:9", "4:3", "1:1", "3:4", "9:16"]
 SevenRatios = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "adaptive"]
@@ -261,16 +263,20 @@ def validate(model: Model, given: dict[str, Any], *, has_image: bool) -> dict[st
 
 
 def payload(model: Model, parameters: dict[str, Any], *, job_id: str, image_link: str | None) -> dict[str, Any]:
-    """The body of the submit: validated parameters, the image's link, and a seed.
-
-    A seed that nobody fixed follows from the job's id: the same job asks for the same video whenever it
-    is sent, and can be recognised in the provider's history.
-    """
-    body = dict(parameters)
+    """The body of the submit: validated parameters, the image's link, and a seed (a job of 0.1.0 has none yet)."""
+    body = seeded(parameters, job_id)
     if image_link:
         body[model.parameters.first_image] = image_link
-    body.setdefault("seed", 1 + int(hashlib.sha256(job_id.encode()).hexdigest(), 16) % 999999)
     return body
+
+
+def seeded(parameters: dict[str, Any], job_id: str) -> dict[str, Any]:
+    """The parameters with a seed. One that nobody fixed follows from the job's id, in the range of every model.
+
+    The same job asks for the same video whenever it is sent, can be recognised in the provider's history, and
+    people can have its video again.
+    """
+    return {"seed": 1 + int(hashlib.sha256(job_id.encode()).hexdigest(), 16) % 999999, **parameters}
 
 
 def describe() -> list[dict[str, Any]]:
@@ -337,7 +343,7 @@ def _words(schema: dict[str, Any]) -> str:
         case "array":
             return f"a list of at most {schema['maxItems']}, each {_words(schema['items'])}"
         case _ if schema.get("format") == "uri":
-            return f"an http or https address of at most {schema['maxLength']} characters"
+            return f"an http or https address of at most {schema['maxLength']} characters, without spaces"
         case _:
             return f"text of {schema['minLength']} to {schema['maxLength']} characters"
 

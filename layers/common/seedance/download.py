@@ -18,6 +18,7 @@ import httpx
 from seedance.config import settings
 from seedance.errors import ForbiddenSource, SourceUnavailable
 from seedance.tls import trust
+from seedance.wording import reason
 
 DOWNLOAD_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 """Between two reads, not for the whole: a large video may take long, a silent line may not."""
@@ -82,7 +83,7 @@ class Downloads:
             try:
                 response = lines.enter_context(self._http.stream("GET", url))
             except httpx.HTTPError as error:
-                raise SourceUnavailable(f"the result could not be fetched: {_reason(error)}", url=url) from error
+                raise SourceUnavailable(f"the result could not be fetched: {reason(error)}", url=url) from error
             if response.is_redirect:
                 response.close()
                 url = urljoin(url, response.headers.get("location", ""))
@@ -175,7 +176,7 @@ def _whole(response: httpx.Response, length: int | None, count: int = 0) -> Iter
             count += len(chunk)
             yield chunk
     except httpx.HTTPError as error:
-        raise SourceUnavailable(f"the line broke after {count} bytes: {_reason(error)}", url=url) from error
+        raise SourceUnavailable(f"the line broke after {count} bytes: {reason(error)}", url=url) from error
     if length is not None and count != length:
         raise SourceUnavailable(f"{count} bytes came where {length} were announced", url=url)
 
@@ -186,10 +187,6 @@ def _after(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
         if count < len(chunk):
             yield chunk[count:]
         count = max(0, count - len(chunk))
-
-
-def _reason(error: httpx.HTTPError) -> str:
-    return str(error) or type(error).__name__
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ SeedanceError
 ├── Conflict                      the job moved on meanwhile; somebody else is at it
 ├── InProgress                    another invocation is submitting this job right now
 ├── OverBudget                    the day's budget has no room for this job
+│   └── DearerThanBudget          no day's has: this job alone costs more
 ├── AllUnderWay                   as many videos are under way as the stack allows
 ├── ProviderError                 the provider's API answered, or failed to
 │   ├── Refused                   nothing was queued, and asking again is pointless
@@ -63,6 +64,12 @@ class OverBudget(SeedanceError):
     """The day's budget (``DailyBudgetUsd``) has no room for this job's reservation."""
 
     code = "OVER_BUDGET"
+
+
+class DearerThanBudget(OverBudget):
+    """The job's estimate alone is more than ``DailyBudgetUsd``: no day will have room for it."""
+
+    code = "DEARER_THAN_BUDGET"
 
 
 class AllUnderWay(SeedanceError):

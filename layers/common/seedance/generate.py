@@ -20,11 +20,12 @@ from seedance.errors import Conflict, MediaError, ProviderError, SubmitUncertain
 from seedance.finalize import video_facts
 from seedance.job import Job, State
 from seedance.media import Media, media
-from seedance.observability import count
+from seedance.observability import count, logger
 from seedance.pacer import pacer
 from seedance.provider import Provider, provider
 from seedance.sending import Next, Sending, Verdict
 from seedance.store import JobStore, jobs
+from seedance.wording import reason
 
 
 class Outcome(StrEnum):
@@ -72,7 +73,9 @@ class Generate:
         except ProviderError as error:
             return self._follow(job, self.sending.judge(job, error))
         except (MediaError, httpx.HTTPError) as error:
-            return self._uncertain(job, f"The video was made, but its transfer broke: {error}")
+            logger().warning("the transfer broke", extra={"job_id": job_id, "reason": repr(error.__cause__ or error)})
+            why = reason(error) if isinstance(error, httpx.HTTPError) else str(error)
+            return self._uncertain(job, f"The video was made, but its transfer broke: {why}.")
 
     def _take(self, job: Job, response: httpx.Response) -> dict[str, Any]:
         """What the answer brings: the video's bytes, or a link to it that Finalize will follow."""

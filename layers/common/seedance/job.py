@@ -95,11 +95,17 @@ class Job:
     reserved_usd: float | None = None
     """What the day's budget holds for this job; None before the first submit and after the end."""
     reserved_day: str | None = None
-    """The UTC day whose budget that is."""
+    """The UTC day whose budget that is, or was."""
+    settled_usd: float | None = None
+    """What is booked as spent for the request: its cost, or the estimate where the provider gave none."""
+    settled_days: dict[str, float] = field(default_factory=dict)
+    """What is booked as spent for the job, all its requests together, by the UTC day that it is booked on."""
     resubmitted: bool = False
     """Whether an uncertain submit was sent again; it happens once at most."""
     submitted_at: float | None = None
     request_id: str | None = None
+    earlier_request_ids: list[str] = field(default_factory=list)
+    """Requests that were given up before the job was submitted again. They may be made, and billed, all the same."""
     gone_polls: int = 0
     """How many polls in a row found no record, or no usable link, at the provider."""
     result_url: str | None = None
@@ -110,7 +116,7 @@ class Job:
     video: dict[str, Any] | None = None
     """``bucket``, ``key``, ``bytes``, ``sha256`` and, when the model gave one, ``last_frame_key``."""
     error: dict[str, str] | None = None
-    """``code`` for machines, ``message`` for people."""
+    """``code`` for machines, ``message`` for people; of a job that is RECEIVED, why its last submit was put off."""
     notified_at: float | None = None
     expires_at: int | None = None
     """When DynamoDB may delete the record."""
@@ -141,6 +147,11 @@ class Job:
     def spread(self) -> schedule.Spread:
         """How long the job may take."""
         return schedule.Spread(max(1.0, self.expected_seconds), self.sigma)
+
+    def left_behind(self, request_id: str | None) -> list[str]:
+        """The job's earlier requests once its own is ``request_id``."""
+        known = [*self.earlier_request_ids, *([self.request_id] if self.request_id else [])]
+        return [one for one in dict.fromkeys(known) if one != request_id]
 
     def age(self, now: float, scale: float) -> float:
         """Seconds since submission as the provider counts them (see Settings.time_scale)."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
-from seedance import aws, formats
+from seedance import aws, formats, images
 from seedance.config import settings
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
 from seedance.formats import MAX_IMAGE_BYTES
@@ -34,12 +34,14 @@ VIDEO_LINK_SECONDS = 12 * 3600
 
 @dataclass(frozen=True)
 class Image:
-    """An image in a bucket: what its bytes are, how many, and the metadata that came with it."""
+    """An image in a bucket: what it is, its sides in pixels, its bytes, and the metadata that came with it."""
 
     bucket: str
     key: str
     version_id: str | None
     media_type: str
+    width: int
+    height: int
     size: int
     metadata: dict[str, str]
 
@@ -60,39 +62,32 @@ class Media:
         self._client = client
 
     def look_at(self, bucket: str, key: str, version_id: str | None) -> Image:
-        """An uploaded image by its first bytes, without reading the rest.
+        """An uploaded image, read as far as it takes to know that it is one, whole; nothing of it is kept.
 
-        Raises InvalidRequest when it is gone, empty, too large, or not an image.
+        Raises InvalidRequest when it is gone, empty, too large, cut off, or not an image.
         """
         from seedance.intake import check_key  # noqa: PLC0415 - loads the catalogue, which finalize can do without
 
         check_key(key)
         try:
-            head = self._client.get_object(
-                **_object(bucket, key, version_id), Range=f"bytes=0-{formats.HEAD_BYTES - 1}"
-            )
+            found = self._client.get_object(**_object(bucket, key, version_id))
         except ClientError as error:
-            # S3 can't give a range of nothing; that is how an empty object shows.
-            if error.response["Error"]["Code"] == "InvalidRange":
-                raise InvalidRequest("image", f"{key} is empty") from error
             raise _missing(error, key) from error
-        with head["Body"] as body:
-            first = body.read()
-        size = int(head.get("ContentRange", f"/{head['ContentLength']}").rpartition("/")[2])
-        if size == 0:
-            raise InvalidRequest("image", f"{key} is empty")
-        if size > MAX_IMAGE_BYTES:
-            limit = MAX_IMAGE_BYTES // 1024 // 1024
-            raise InvalidRequest("image", f"{key} has {size:,} bytes; at most {limit} MB are allowed")
-        media_type = formats.image_type(first)
-        if media_type is None:
-            raise InvalidRequest(
-                "image",
-                f"{key} is not an image by its content; it must be {formats.IMAGE_FORMATS}, whatever its name",
-            )
+        size = found["ContentLength"]
+        with found["Body"] as body:
+            if size == 0:
+                raise InvalidRequest("image", f"{key} is empty")
+            if size > MAX_IMAGE_BYTES:
+                limit = MAX_IMAGE_BYTES // 1024 // 1024
+                raise InvalidRequest("image", f"{key} has {size:,} bytes; at most {limit} MB are allowed")
+            try:
+                picture = images.look_through(body, size)
+            except ValueError as error:
+                raise InvalidRequest("image", f"{key} {error}") from error
         # The version that was looked at is the one that will be sent, whatever is uploaded over it meanwhile.
-        version_id = version_id or head.get("VersionId")
-        return Image(bucket, key, version_id, media_type, size, head.get("Metadata", {}))
+        version_id = version_id or found.get("VersionId")
+        sides = (picture.width, picture.height)
+        return Image(bucket, key, version_id, picture.media_type, *sides, size, found.get("Metadata", {}))
 
     def image_link(self, image: dict[str, Any], job_id: str) -> str:
         """A signed link to a job's image that works for IMAGE_LINK_SECONDS.

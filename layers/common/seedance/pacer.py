@@ -84,13 +84,14 @@ class Pacer:
 
         def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, tuple[int | None, float]]:
             calendar, full = traffic.calendar, traffic.in_flight >= self.max_in_flight
-            slot = calendar.free(now, self._limit)
+            slot = calendar.free(now, self._limit, plans=waited_for is not None or calendar.last_turn > now)
             if slot <= now + slots.PATIENCE_SECONDS and not full:
-                return calendar.book(slot, now).arrived(now), (slot, 0.0)
+                return calendar.take(slot, now).arrived(now), (slot, 0.0)
             gap = slots.turn_gap(self._limit, self.max_in_flight, mean)
+            earliest = max(slot, now + slots.PATIENCE_SECONDS)
             if waited_for is not None:  # its turn has come, and others were faster: not to the end of the queue again
-                return None, (None, max(slot, now + slots.PATIENCE_SECONDS) + random.uniform(0, gap))  # noqa: S311
-            queue = calendar.queued(max(slot, now + slots.PATIENCE_SECONDS), gap)
+                return None, (None, earliest + random.uniform(0, gap))  # noqa: S311 - spreads who comes back
+            queue = calendar.queued(earliest, gap)
             return queue, (None, queue.last_turn)
 
         slot, turn = self._change(decide) or (None, now + slots.PATIENCE_SECONDS)
@@ -100,7 +101,7 @@ class Pacer:
         return None
 
     def plan_poll(self, wait: Callable[[float], float], mean: float) -> Plan:
-        """Book a job's next poll. ``wait`` gives the seconds until then for a number of polls a video."""
+        """Plan a job's next poll. ``wait`` gives the seconds until then for a number of polls a video."""
 
         def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, Plan]:
             calendar = traffic.calendar
@@ -108,25 +109,30 @@ class Pacer:
                 calendar, now, limit=self._limit, in_flight=traffic.in_flight, mean=mean, most=self._most_polls
             )
             # The workflow waits whole seconds, and at least one.
-            slot = calendar.free(now + max(1.0, wait(polls)), slots.poll_limit(self._limit))
-            return calendar.book(slot, now), Plan(math.ceil(slot - now), slot)
+            return self._planned(calendar, now + max(1.0, wait(polls)), now)
 
         return self._change(decide) or Plan(max(1.0, wait(slots.CROWDED_POLLS)), None)
 
     def poll_turn(self, slot: int | None) -> Plan | None:
-        """Whether a poll may ask now: None when it may, in its slot or another that was free; else a new plan."""
-        if slot is not None and slot <= self._now() + 1 <= slot + 2 + slots.SLACK_SECONDS:
-            return None
+        """Whether a poll that was planned for ``slot`` may ask now: None when it may, else a new plan."""
 
-        def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, Plan]:
-            found = traffic.calendar.free(now, self._limit)
-            return traffic.calendar.book(found, now), Plan(math.ceil(found - now), found)
+        def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, tuple[int, Plan | None]]:
+            calendar = traffic.calendar.unplan(slot)
+            found = calendar.free(now, self._limit, plans=False)
+            if found <= now + slots.PATIENCE_SECONDS:
+                return calendar.take(found, now), (found, None)
+            changed, plan = self._planned(calendar, found, now)
+            return changed, (found, plan)
 
-        plan = self._change(decide) or Plan(slots.PATIENCE_SECONDS + 1, None)
-        if plan.slot is None or plan.wait > slots.PATIENCE_SECONDS:
-            return plan
-        self._wait_for(plan.slot)
-        return None
+        crowded = Plan(slots.PATIENCE_SECONDS + 1, None)
+        found, plan = self._change(decide) or (0, crowded)
+        if plan is None:
+            self._wait_for(found)
+        return plan
+
+    def _planned(self, calendar: Calendar, at: float, now: float) -> tuple[Calendar, Plan]:
+        slot = calendar.free_for_plan(at, now, self._limit)
+        return calendar.plan(slot, now), Plan(max(1, math.ceil(slot - now)), slot)
 
     def rate_limited(self, seconds: float | None) -> None:
         """The provider answered 429: nobody asks until its reset, ``seconds`` by the clock on the wall from now.

@@ -170,7 +170,8 @@ class Poll:
     def _learned_nothing(self, job: Job, error: Exception, wait: float) -> dict[str, Any]:
         refused = isinstance(error, Refused)
         log = logger().error if refused and not isinstance(error, KeyRejected) else logger().warning
-        log("poll learned nothing", extra={"job_id": job.job_id, "reason": str(error)})
+        raw = getattr(error, "excerpt", "")
+        log("poll learned nothing", extra={"job_id": job.job_id, "reason": str(error), "excerpt": raw})
         return self._running_until_deadline(job, wait)
 
     def _running_until_deadline(self, job: Job, wait: float | None = None) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from seedance.errors import (
     UnexpectedAnswer,
 )
 from seedance.tls import trust
+from seedance.wording import reason
 
 SUBMIT_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 """A submit only queues; half a minute without an answer means that none will come."""
@@ -114,7 +115,7 @@ class Provider:
         try:
             response = self._send("GET", f"{self._base_url}/v2/requests/{request_id}", STATUS_TIMEOUT)
         except (httpx.RequestError, httpx.InvalidURL) as error:
-            raise Unavailable(f"The provider could not be reached: {_reason(error)}") from error
+            raise Unavailable(f"The provider could not be reached: {reason(error)}.", excerpt=str(error)) from error
         if response.status_code == 404:
             return None
         answer = _json(response)
@@ -157,7 +158,7 @@ class Provider:
                 {"data_urls": [f"data:{media_type};base64,{encoded}"]},
             )
         except httpx.RequestError as error:
-            raise Unavailable(f"The image could not be uploaded: {_reason(error)}") from error
+            raise Unavailable(f"The image could not be uploaded: {reason(error)}.", excerpt=str(error)) from error
         _raise_for_status(response)
         match _json(response):
             case {"file_urls": [str() as url, *_]}:
@@ -188,7 +189,7 @@ class Provider:
                     STATUS_TIMEOUT,
                 )
             except httpx.RequestError as error:
-                raise Unavailable(f"The history could not be reached: {_reason(error)}") from error
+                raise Unavailable(f"The history could not be reached: {reason(error)}.", excerpt=str(error)) from error
             _raise_for_status(response)
             rows = answers.history_rows(_json(response))
             if rows is None or (rows and not any(map(answers.history_row, rows))):  # nothing legible is not "nothing"
@@ -227,12 +228,12 @@ def submit_outcome() -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-        raise Unavailable(f"The provider could not be reached: {_reason(error)}") from error
+        raise Unavailable(f"The provider could not be reached: {reason(error)}.", excerpt=str(error)) from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as error:
-        raise ConfigurationError(f"SegmindBaseUrl or the key can't be used in a request: {_reason(error)}") from error
+        raise ConfigurationError(f"SegmindBaseUrl or the key can't be used in a request: {reason(error)}") from error
     except httpx.HTTPError as error:
         raise SubmitUncertain(
-            f"The request was sent, then the line broke before an answer came: {_reason(error)}"
+            f"The request was sent, then the line broke before an answer came: {reason(error)}.", excerpt=str(error)
         ) from error
 
 
@@ -321,10 +322,6 @@ def _said(response: httpx.Response) -> str:
 
 def _excerpt(response: httpx.Response) -> str:
     return response.text[: answers.EXCERPT_CHARACTERS]
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
 
 
 @cache

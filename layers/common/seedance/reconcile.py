@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -45,7 +45,13 @@ RECEIVED_SECONDS = 1800.0
 """A job waits for its message 15 minutes at most; after twice that the message is lost."""
 
 NOTIFY_WINDOW_SECONDS = DAY_SECONDS
+"""How long after its end a job is looked at: was it told, does it have its price."""
 
+ROUND_SECONDS = 150.0
+"""After this a round begins nothing new; what is left of the function's 240 s is for what it is at."""
+
+Action = Callable[[Job], bool]
+Prices = dict[tuple[str, str, str], dict[str, float | None]]
 
 _JOB_ID = re.compile(r"(?:%22|\b)((?:up|api)-[0-9a-f]{32})\b")
 
@@ -67,7 +73,7 @@ class Reconcile:
         """One round; how many jobs were moved on, by what was done.
 
         One job's trouble does not keep the others waiting. What nobody expected is raised when all had their
-        turn, so that it reaches the alarm.
+        turn, so that it reaches the alarm. A round that runs out of time leaves the rest to the next one.
         """
         done: dict[str, int] = {}
         unexpected: list[Exception] = []
@@ -78,7 +84,8 @@ class Reconcile:
             except Conflict:
                 continue  # the job moved on by itself meanwhile
             except SeedanceError as error:
-                logger().error("reconcile", extra={"job_id": job.job_id, "what": what, "reason": str(error)})
+                facts = {"job_id": job.job_id, "what": what, "reason": str(error)}
+                logger().error("reconcile", extra={**facts, "excerpt": getattr(error, "excerpt", "")})
                 count("ReconcileFailures")
             except (BotoCoreError, ClientError, LookupError, TypeError, ValueError) as error:
                 logger().exception("reconcile", extra={"job_id": job.job_id, "what": what})
@@ -107,7 +114,9 @@ class Reconcile:
         another job.
         """
         job = self.store.get(job_id)
-        if job is None or job.state not in (State.UNCERTAIN, State.HELD):
+        # An end is only undone for the job's own request, which was made after all.
+        ended = job is not None and job.state in (State.FAILED, State.EXPIRED) and job.request_id == request_id
+        if job is None or not (ended or job.state in (State.UNCERTAIN, State.HELD)):
             raise InvalidRequest("job", f"{job_id} is not UNCERTAIN or HELD")
         if others := set(self.store.jobs_of_request(request_id)) - {job_id}:
             raise Conflict(f"request {request_id} belongs to job {', '.join(sorted(others))}")
@@ -116,28 +125,55 @@ class Reconcile:
         row = next((row for row in rows if row.request_id == request_id), None)
         if row is None:
             raise InvalidRequest("adopt", f"the provider's history has no request {request_id} of {job.model}")
-        if not adopt(self.store, self.workflow, self.notifier, job, row):
+        if (ended and not row.url) or not adopt(self.store, self.workflow, self.notifier, job, row):
             raise InvalidRequest("adopt", f"request {request_id} has no end yet; try again when it has")
         return str((self.store.get(job_id) or job).state)
 
-    def _work(self) -> Iterator[tuple[str, Job, Callable[[Job], bool]]]:
-        for what, state, idle, action in (
-            ("uncertain", State.SUBMITTING, SUBMITTING_SECONDS, self._give_up_waiting),
-            ("resolved", State.UNCERTAIN, 0.0, self._resolve),
-            ("restarted", State.QUEUED, IDLE_SECONDS, self._restart),
-            ("restarted", State.PROCESSING, IDLE_SECONDS, self._restart),
-            ("restarted", State.COPYING, IDLE_SECONDS, self._restart),
-            ("enqueued", State.RECEIVED, RECEIVED_SECONDS, self._enqueue),
-            ("released", State.HELD, 0.0, self._release),
-        ):
-            for listed in self.store.oldest(state):
-                if self._idle(listed) >= idle and (job := self._fresh(listed)):
+    def _work(self) -> Iterator[tuple[str, Job, Action]]:
+        """What there is to do, each step's oldest first, going round from where the last round ran out of time.
+
+        Held or uncertain jobs stay where they are in the order, however many: without a place of its own each
+        round would spend its time on the same ones.
+        """
+        until = self.clock() + ROUND_SECONDS
+        steps = self._steps()
+        begin, since = place = self.store.place()
+        for number in ((begin + turn) % len(steps) for turn in range(len(steps))):
+            what, state, idle, window, action = steps[number]
+            for listed in self.store.each(state, max(since, window)):
+                if self.clock() > until:
+                    self.store.keep_place(number, listed.updated_at - 0.0005)  # times are to the millisecond
+                    logger().warning("the round ran out of time", extra={"step": what, "state": state})
+                    return
+                if self._idle(listed) < idle:
+                    break  # and those after it even less
+                if self._calls_for(what, listed) and (job := self._fresh(listed)):
                     yield what, job, action
-        since = self.clock() - NOTIFY_WINDOW_SECONDS
-        for state in (*TERMINAL, State.HELD):
-            for listed in self.store.oldest(state, since=since):
-                if listed.notified_at is None and self._idle(listed) >= IDLE_SECONDS and (job := self._fresh(listed)):
-                    yield "notified", job, self._notify
+            since = 0.0
+        if place != (0, 0.0):
+            self.store.keep_place(0, 0.0)
+
+    def _steps(self) -> list[tuple[str, State, float, float, Action]]:
+        """What is done, to jobs of which state, that stood still for how long, and changed after which moment."""
+        window = self.clock() - NOTIFY_WINDOW_SECONDS
+        return [
+            ("uncertain", State.SUBMITTING, SUBMITTING_SECONDS, 0.0, self._give_up_waiting),
+            ("resolved", State.UNCERTAIN, 0.0, 0.0, self._resolve),
+            ("restarted", State.QUEUED, IDLE_SECONDS, 0.0, self._restart),
+            ("restarted", State.PROCESSING, IDLE_SECONDS, 0.0, self._restart),
+            ("restarted", State.COPYING, IDLE_SECONDS, 0.0, self._restart),
+            ("enqueued", State.RECEIVED, RECEIVED_SECONDS, 0.0, self._enqueue),
+            ("released", State.HELD, 0.0, 0.0, self._release),
+            *(("notified", state, IDLE_SECONDS, window, self._notify) for state in (*sorted(TERMINAL), State.HELD)),
+            ("priced", State.COMPLETED, IDLE_SECONDS, window, partial(self._price, {})),
+        ]
+
+    @staticmethod
+    def _calls_for(what: str, listed: Job) -> bool:
+        """Whether a job's line in the index is reason enough to read its record."""
+        if what == "notified":
+            return listed.notified_at is None
+        return what != "priced" or listed.cost_usd is None
 
     def _idle(self, job: Job) -> float:
         return (self.clock() - job.updated_at) / self.scale
@@ -166,14 +202,17 @@ class Reconcile:
             return True
         if (self.clock() - job.entered[State.UNCERTAIN]) / self.scale < LOST_SECONDS:
             return False
-        if self.resubmit_lost and not job.resubmitted:
+        # With an id or a price the provider did take it: that is never bought again but by a person's word.
+        taken = job.request_id is not None or job.cost_usd is not None
+        if self.resubmit_lost and not job.resubmitted and not taken:
             executions = job.executions + (1 if job.transport == "v1" else 0)  # as in release
-            job = self.store.move(
-                job, State.RECEIVED, resubmitted=True, error=None, request_id=None, executions=executions
-            )
+            job = self.store.move(job, State.RECEIVED, resubmitted=True, error=None, executions=executions)
             self.queue.send(job)
             return True
-        self._hold(job, "The provider's history shows no request of this job; it seems never to have arrived.")
+        if job.request_id:
+            self._hold(job, f"The provider took request {job.request_id}, but its history does not show it.")
+        else:
+            self._hold(job, "The provider's history shows no request of this job; it seems never to have arrived.")
         return True
 
     def _candidates(self, job: Job) -> list[HistoryRow]:
@@ -182,9 +221,7 @@ class Reconcile:
         return [
             row
             for row in self.provider.history(job.model, began - CLOCK_SKEW_SECONDS, self.clock())
-            if (row.created_at is None or row.created_at > began - CLOCK_SKEW_SECONDS)
-            and _is_of(job, row)
-            and set(self.store.jobs_of_request(row.request_id)) <= {job.job_id}
+            if _is_of(job, row) and set(self.store.jobs_of_request(row.request_id)) <= {job.job_id}
         ]
 
     def _adopt(self, job: Job, row: HistoryRow) -> bool:
@@ -224,6 +261,21 @@ class Reconcile:
         release(self.store, self.queue, job)
         return True
 
+    def _price(self, seen: Prices, job: Job) -> bool:
+        """Settle a video by the history's price that was settled by its estimate. ``seen``: asked in this round."""
+        began = job.submitted_at or job.created_at
+        since, until = began - CLOCK_SKEW_SECONDS, began + CLOCK_SKEW_SECONDS
+        asked = (job.model, money.day_of(since), money.day_of(until))
+        if asked not in seen:
+            seen[asked] = {}  # also if there is no answer: the next round asks again
+            seen[asked] = {row.request_id: row.cost_usd for row in self.provider.history(job.model, since, until)}
+        price = seen[asked].get(job.request_id or "")
+        if price is None:
+            return False
+        logger().info("priced", extra={"job_id": job.job_id, "cost_usd": price, "settled_usd": job.settled_usd})
+        self.store.price(job, price)
+        return True
+
     def _notify(self, job: Job) -> bool:
         self.notifier.notify(job)
         return True
@@ -237,6 +289,7 @@ def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row
         return True
     facts: dict[str, Any] = {
         "request_id": row.request_id,
+        "earlier_request_ids": job.left_behind(row.request_id),
         "error": None,
         "notified_at": None,
         "executions": job.executions + 1,
@@ -262,7 +315,15 @@ def release(store: JobStore, queue: IntakeQueue, job: Job) -> None:
 
 
 def _is_of(job: Job, row: HistoryRow) -> bool:
-    """Whether a request's body is this job's: its image link names the job, or seed and prompt are the job's."""
+    """Whether a request is this job's: by its id where that is known, which then decides alone.
+
+    Else by its body: the image link names the job, or seed and prompt are the job's.
+    """
+    if job.request_id:
+        return row.request_id == job.request_id
+    began = (job.submitted_at or job.created_at) - CLOCK_SKEW_SECONDS
+    if row.request_id in job.earlier_request_ids or (row.created_at is not None and row.created_at <= began):
+        return False
     model = catalogue.find(job.model)
     if any(isinstance(value, str) and job.job_id in value for value in row.body.values()):
         return True

@@ -11,8 +11,10 @@ from enum import StrEnum
 from typing import Any
 
 from seedance import catalogue, money, schedule
+from seedance.bookings import Entry
 from seedance.errors import (
     AllUnderWay,
+    DearerThanBudget,
     InvalidRequest,
     OutOfCredits,
     OverBudget,
@@ -26,7 +28,7 @@ from seedance.media import Media
 from seedance.observability import count, logger
 from seedance.pacer import Pacer
 from seedance.provider import Provider
-from seedance.store import Entry, JobStore
+from seedance.store import JobStore
 
 MAX_ATTEMPTS = 6
 """Submits of one job that the provider answered with trouble of its own, over about 8 minutes, before the
@@ -38,9 +40,9 @@ def reservation(
 ) -> tuple[Entry | None, dict[str, Any]]:
     """What books the job's probable cost on today's budget and counts it in, and what its record then says.
 
-    Nothing when the job has a reservation already.
+    Nothing when the job has a reservation already, or its request is settled.
     """
-    if job.reserved_usd is not None:
+    if job.reserved_usd is not None or job.settled_usd is not None:
         return None, {}
     estimate = money.estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
     day = money.day_of(now)
@@ -114,7 +116,7 @@ class Sending:
             link = self._image_address(job)
             self.provider.authenticate()
         except InvalidRequest as refusal:
-            return Verdict(Next.END, refusal.code, str(refusal), state=State.REJECTED)
+            return Verdict(Next.END, refusal.code, str(refusal), state=_unsent(job))
         except ProviderError as error:  # the asset upload; nothing of it costs anything
             return self.judge(job, error)
         model = catalogue.find(job.model)
@@ -125,6 +127,8 @@ class Sending:
         values |= reserved
         try:
             return self.store.move(job, State.SUBMITTING, entry=entry, **values), body
+        except DearerThanBudget as error:  # holding it would only put it off from day to day
+            return Verdict(Next.END, error.code, self._too_dear(values["reserved_usd"]), state=_unsent(job))
         except OverBudget as error:
             return Verdict(Next.HELD, Hold.BUDGET, f"{str(error)[0].upper()}{str(error)[1:]}.")
         except AllUnderWay as error:  # as many were begun since the pacer looked
@@ -157,10 +161,11 @@ class Sending:
             case Next.LATER:
                 turn = self.pacer.turn_in(verdict.wait)
                 if job.state is State.RECEIVED:
-                    return self.store.note(job, attempts=job.attempts + verdict.counts, turn_at=turn)
+                    attempts = job.attempts + verdict.counts
+                    return self.store.note(job, attempts=attempts, turn_at=turn, error=verdict.error)
                 # Nothing is under way: what was reserved for it is free for others meanwhile.
-                attempts = job.attempts - (not verdict.counts)
-                return self.store.close(job, State.RECEIVED, attempts=attempts, submitted_at=None, turn_at=turn)
+                facts = {"attempts": job.attempts - (not verdict.counts), "turn_at": turn, "error": verdict.error}
+                return self.store.close(job, State.RECEIVED, submitted_at=None, **facts)
             case Next.UNCERTAIN:
                 count("JobsUncertain")
                 logger().error("uncertain", extra={"job_id": job.job_id, "why": verdict.message})
@@ -175,6 +180,14 @@ class Sending:
     def _wait(self, turn: float, why: str) -> Verdict:
         return Verdict(Next.LATER, "WAITS", why, wait=self.pacer.seconds_until(turn), counts=False)
 
+    def _too_dear(self, estimate: float) -> str:
+        budget = self.budget or 0.0
+        digits = 2 if round(estimate, 2) > budget else 4  # a fraction of a cent too much must show
+        return (
+            f"The video would cost about ${estimate:.{digits}f}, and the budget of a whole day is ${budget:.2f}. "
+            "Ask for a shorter one, a lower resolution or a cheaper model, or raise the stack's DailyBudgetUsd."
+        )
+
     def _image_address(self, job: Job) -> str | None:
         """Where the provider finds the job's image: a signed link, or its own asset store. None without one."""
         if not job.image:
@@ -182,3 +195,8 @@ class Sending:
         if self.image_delivery == "upload":
             return self.provider.upload_asset(job.image["content_type"], self.media.image_base64(job.image))
         return self.media.image_link(job.image, job.job_id)
+
+
+def _unsent(job: Job) -> State:
+    """The end of a job that can't be sent: REJECTED says that it never was, so not of one submitted again."""
+    return State.FAILED if job.earlier_request_ids else State.REJECTED

@@ -1,25 +1,25 @@
 """The account's requests of a minute, shared out: a calendar of one-second slots. Pure; times in provider's seconds.
 
 Submits and polls of all jobs count against one limit (``RequestsPerMinute``), and nobody sees the others. So
-each books its slot in one calendar before it asks. A window of any 60 s may hold at most the limit; since a
-request leaves up to SLACK_SECONDS after its slot, the calendar holds that for SPAN slots.
+whoever asks takes a slot first, and any SPAN slots together hold the limit at most. A poll knows long before when it
+wants to ask; it plans a slot then, so that polls don't all come at once, and takes one when it comes.
 
-Submits go first: they take any slot that is left, while polls, which are planned ahead, leave a tenth to
-them. How many polls a video may have follows from what the arrivals leave of the limit (``polls_affordable``).
+Submits go first. A submit that nobody waits before passes over plans: a burst gets its minute, and the polls that it
+pushed away plan anew. Once submits queue, plans count for them too, or else polls would never get a turn; and
+plans leave a tenth of the limit to them. How many polls a video may have follows from what the arrivals leave of
+the limit (``polls_affordable``).
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any, Self
 
 WINDOW_SECONDS = 60
 
-SLACK_SECONDS = 2
-"""How late after its slot's end a request may leave without booking anew: workflow, function start, network."""
-
-SPAN = WINDOW_SECONDS + 1 + SLACK_SECONDS
-"""Consecutive slots that may hold the limit: requests of more slots never meet in one window."""
+SPAN = WINDOW_SECONDS + 2
+"""Consecutive slots that may hold the limit: a window touches 61, and one is for what a network delays."""
 
 PATIENCE_SECONDS = 3.0
 """A slot that is no further off is waited for in place; to come back later costs more."""
@@ -42,12 +42,14 @@ _TURN_REQUESTS = 2
 
 @dataclass(frozen=True)
 class Calendar:
-    """What is booked, from the slot ``first`` on; a slot is a second, numbered since 1970."""
+    """What was taken and what is planned, by slots; a slot is a second, numbered since 1970."""
 
     first: int = 0
-    booked: tuple[int, ...] = ()
+    """The slot that both lists begin with."""
+    taken: tuple[int, ...] = ()
+    planned: tuple[int, ...] = ()
     closed_until: float = 0.0
-    """Nothing is booked before: the provider said so in a 429."""
+    """Nobody asks before: the provider said so in a 429."""
     last_turn: float = 0.0
     """The turn of the last submit that was told to come back; beyond now, submits are waiting."""
     arrivals: float = 0.0
@@ -58,17 +60,19 @@ class Calendar:
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """The calendar from its item; an empty one from none."""
         values = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
-        return cls(**{**values, "booked": tuple(int(number) for number in values.get("booked", ()))})
+        lists = {name: tuple(int(number) for number in values.get(name, ())) for name in ("taken", "planned")}
+        return cls(**{**values, **lists})
 
     def to_record(self) -> dict[str, Any]:
         """The item's attributes."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"booked": list(self.booked)}
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
-    def free(self, at: float, limit: int) -> int:
-        """The first slot from ``at`` on that has room, when ``limit`` requests may be in any SPAN slots."""
+    def free(self, at: float, limit: int, *, plans: bool) -> int:
+        """The first slot from ``at`` on with room under ``limit``, whether what is planned counts or not."""
         slot = math.floor(max(at, self.closed_until))
-        counts, offset = self._padded(slot)
-        sums = _window_sums(counts)
+        offset = min(self.first, slot - SPAN + 1)
+        sums = _window_sums((0,) * (self.first - offset) + (_added(self.taken, self.planned) if plans else self.taken))
         while True:
             # Of the windows that hold the slot, the last that is full rules out everything up to its end.
             starts = range(max(0, slot - offset - SPAN + 1), min(slot - offset + 1, len(sums)))
@@ -77,13 +81,23 @@ class Calendar:
                 return slot
             slot = offset + full[-1] + SPAN
 
-    def book(self, slot: int, now: float) -> Self:
-        """With one more request in a slot; what is too old to matter is dropped."""
-        first = math.floor(now) - SPAN
-        last = max(slot, self.first + len(self.booked) - 1)
-        kept = {number: count for number, count in enumerate(self.booked, start=self.first) if number >= first}
-        kept[slot] = kept.get(slot, 0) + 1
-        return replace(self, first=first, booked=tuple(kept.get(number, 0) for number in range(first, last + 1)))
+    def free_for_plan(self, at: float, now: float, limit: int) -> int:
+        """The first slot from ``at`` on that a poll may plan: with a tenth of the limit left to submits that wait."""
+        return self.free(at, limit - (limit // 10 if self.last_turn > now else 0), plans=True)
+
+    def take(self, slot: int, now: float) -> Self:
+        """With one more request in a slot."""
+        return self._at(now)._with("taken", slot, 1)
+
+    def plan(self, slot: int, now: float) -> Self:
+        """With one more poll planned for a slot."""
+        return self._at(now)._with("planned", slot, 1)
+
+    def unplan(self, slot: int | None) -> Self:
+        """Without a poll that was planned for a slot, if it is still there."""
+        if slot is None or not 0 <= slot - self.first < len(self.planned) or not self.planned[slot - self.first]:
+            return self
+        return self._with("planned", slot, -1)
 
     def arrived(self, now: float) -> Self:
         """With one more submit in the moving average."""
@@ -101,20 +115,28 @@ class Calendar:
         """Closed, because the provider said that its limit is reached."""
         return replace(self, closed_until=max(self.closed_until, until))
 
-    def _padded(self, slot: int) -> tuple[Sequence[int], int]:
-        """Counts that begin a window before ``slot``, and the number of their first."""
-        offset = min(self.first, slot - SPAN + 1)
-        return (0,) * (self.first - offset) + self.booked, offset
+    def _at(self, now: float) -> Self:
+        """Without what is past: requests that no window holds any more, and plans that nobody kept."""
+        first = math.floor(now) - SPAN
+        gone = first - self.first
+        if gone >= max(len(self.taken), len(self.planned)):
+            return replace(self, first=first, taken=(), planned=())
+        if gone <= 0:
+            return self
+        kept = (0,) * SPAN + self.planned[gone + SPAN :]
+        return replace(self, first=first, taken=self.taken[gone:], planned=kept if any(kept) else ())
+
+    def _with(self, name: str, slot: int, change: int) -> Self:
+        counts = list(getattr(self, name))
+        counts += [0] * (slot - self.first + 1 - len(counts))
+        counts[slot - self.first] += change
+        changed: dict[str, Any] = {name: tuple(counts)}
+        return replace(self, **changed)
 
 
 def turn_gap(requests_per_minute: int, max_in_flight: int, mean: float) -> float:
     """Seconds between two submits of a queue that neither the requests nor the videos under way let go faster."""
     return max(_TURN_REQUESTS * 60.0 / requests_per_minute, mean / max_in_flight)
-
-
-def poll_limit(requests_per_minute: int) -> int:
-    """The most that polls may fill of the limit: a tenth is left to submits."""
-    return requests_per_minute - requests_per_minute // 10
 
 
 def polls_affordable(calendar: Calendar, now: float, *, limit: int, in_flight: int, mean: float, most: float) -> float:
@@ -127,6 +149,10 @@ def polls_affordable(calendar: Calendar, now: float, *, limit: int, in_flight: i
         return CROWDED_POLLS
     left = limit - calendar.arrivals_now(now)
     return min(most, max(CROWDED_POLLS, left * mean / (60.0 * max(1, in_flight))))
+
+
+def _added(some: Sequence[int], others: Sequence[int]) -> tuple[int, ...]:
+    return tuple(one + other for one, other in zip_longest(some, others, fillvalue=0))
 
 
 def _window_sums(counts: Sequence[int]) -> list[int]:

@@ -3,16 +3,16 @@
 import math
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from seedance import aws
+from seedance.bookings import Day, Entry, settlement
 from seedance.config import settings
-from seedance.errors import AllUnderWay, Conflict, OverBudget
+from seedance.errors import AllUnderWay, Conflict, DearerThanBudget, OverBudget
 from seedance.items import read_item, written_item
 from seedance.job import RECORD_KEPT_SECONDS, TRANSITIONS, UNDER_WAY, Job, State
 from seedance.observability import logger
@@ -26,40 +26,13 @@ REQUEST_INDEX = "by_request"
 
 TURNS = 8
 """Tries of a booking that meets another one on the day's item; with the waits between, up to 5 seconds."""
+PAGE = 200
+"""Jobs read at a time where all of a state are gone through."""
 IN_FLIGHT = "count#in_flight"
 _SWITCH = "switch#submits"
+_PLACE = "place#reconcile"
 _DURATIONS_FRESH_SECONDS = 60.0
 """For how long a process goes by the durations it has read."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A booking in a day's budget, written together with the job's own change or not at all.
-
-    Amounts in USD. ``reserved`` opens a reservation; ``settled`` and ``released`` close one of ``closes``.
-    ``limit`` refuses the booking when the day would be above it. ``lease`` is 1 to count the job among those
-    under way, -1 to count it out; ``max_in_flight`` refuses the first when as many are under way.
-    """
-
-    day: str
-    reserved: float = 0.0
-    closes: float = 0.0
-    settled: float = 0.0
-    released: float = 0.0
-    limit: float | None = None
-    lease: int = 0
-    max_in_flight: int | None = None
-
-
-@dataclass(frozen=True)
-class Day:
-    """A day's budget as booked, in USD. ``committed`` is what is reserved and open, plus what is settled."""
-
-    day: str
-    reserved: float = 0.0
-    settled: float = 0.0
-    released: float = 0.0
-    committed: float = 0.0
 
 
 class JobStore:
@@ -102,23 +75,18 @@ class JobStore:
         """Bring the job from the state it was read in into another, and write ``values`` with it.
 
         With an ``entry`` the day's budget is booked in the same transaction. Returns the job as it is now.
-        Raises Conflict when it is no longer in that state: somebody else was faster; OverBudget or AllUnderWay
-        when the entry's limits forbid it; ValueError for a transition that the table in job.py does not have.
+        Raises Conflict when it is no longer in that state: somebody else was faster; OverBudget when the day
+        has no room for the entry, DearerThanBudget when no day has; AllUnderWay when as many videos are under
+        way; ValueError for a transition that the table in job.py does not have.
         """
         if target not in TRANSITIONS[job.state]:
             raise ValueError(f"a job does not go from {job.state} to {target}")
         if entry and entry.limit is not None and entry.reserved > entry.limit:
-            raise OverBudget(f"one video of ${entry.reserved:.2f} is more than the day's ${entry.limit:.2f}")
+            raise DearerThanBudget(f"{entry.reserved} is more than a whole day's {entry.limit}")
         # A map's single entry: two writers of different states don't overwrite each other's times.
         changes = {"state": target.value, f"entered.{target.value}": self._now(), **values}
         update = self._update(job.job_id, changes, "#state = :from", {":from": job.state.value})
-        if entry is None:
-            return self._written_job(update, job)
-        self._book(job, update, entry)
-        moved = self.get(job.job_id)
-        if moved is None:
-            raise Conflict(f"job {job.job_id} is gone")
-        return moved
+        return self._booked(job, update, entry)
 
     def close(self, job: Job, target: State, **values: Any) -> Job:
         """``move`` to a state in which nothing is reserved any more, and book that.
@@ -126,19 +94,21 @@ class JobStore:
         A reported cost (in ``values`` or on the job) is settled, else the reservation is released: the
         provider bills what it delivered and nothing else.
         """
-        if job.reserved_usd is None or job.reserved_day is None:
-            return self.move(job, target, **values)
         cost = values.get("cost_usd", job.cost_usd)
         if cost is None and target is State.COMPLETED:
             cost = job.reserved_usd  # delivered, and no price given: what was reserved is the best guess
-        entry = Entry(
-            job.reserved_day,
-            closes=job.reserved_usd,
-            settled=cost or 0.0,
-            released=job.reserved_usd if cost is None else 0.0,
-            lease=-1,
-        )
-        return self.move(job, target, entry=entry, reserved_usd=None, reserved_day=None, **values)
+        entry, facts = settlement(job, cost)
+        return self.move(job, target, entry=entry, **facts, **values)
+
+    def price(self, job: Job, cost_usd: float) -> Job:
+        """Write what a job cost that ended without a price, and book what that differs from its settlement.
+
+        Both in one transaction, and once. Raises Conflict when the job has a price, or moved on.
+        """
+        entry, facts = settlement(job, cost_usd)
+        condition = "#state = :from AND attribute_not_exists(cost_usd)"
+        update = self._update(job.job_id, {"cost_usd": cost_usd, **facts}, condition, {":from": job.state.value})
+        return self._booked(job, update, entry)
 
     def note(self, job: Job, **values: Any) -> Job:
         """Write facts about the job without moving it; None removes one. Raises Conflict when it is gone."""
@@ -161,6 +131,10 @@ class JobStore:
     def oldest(self, state: State, limit: int = 1000, since: float = 0.0) -> list[Job]:
         """Up to ``limit`` jobs of a state that changed after ``since``, earliest change first."""
         return self._by_state(state, newest_first=False, limit=limit, since=since)
+
+    def each(self, state: State, since: float = 0.0) -> Iterator[Job]:
+        """Every job of a state that changed after ``since``, earliest change first, read as they are asked for."""
+        return self._pages(state, newest_first=False, since=since, limits={"PageSize": PAGE})
 
     def day(self, day: str) -> Day:
         """A day's budget as booked so far; zeros when nothing was."""
@@ -257,11 +231,29 @@ class JobStore:
         except (BotoCoreError, ClientError) as error:
             logger().warning("a duration may be lost", extra={"model": model, "reason": str(error)})
 
+    def place(self) -> tuple[int, float]:
+        """Where the last round of reconcile ran out of time: its step, and after which change; zeros if it did not."""
+        record = self._get(_PLACE) or {}
+        return int(record.get("step", 0)), float(record.get("since", 0.0))
+
+    def keep_place(self, step: int, since: float) -> None:
+        """Write down where the next round of reconcile goes on."""
+        self._client.update_item(
+            TableName=self._table,
+            Key={"job_id": {"S": _PLACE}},
+            UpdateExpression="SET step = :step, since = :since",
+            ExpressionAttributeValues=written_item({":step": step, ":since": since}),
+        )
+
     def _get(self, key: str) -> dict[str, Any] | None:
         answer = self._client.get_item(TableName=self._table, Key={"job_id": {"S": key}}, ConsistentRead=True)
         return read_item(answer["Item"]) if "Item" in answer else None
 
     def _by_state(self, state: State, *, newest_first: bool, limit: int, since: float = 0.0) -> list[Job]:
+        limits = {"MaxItems": limit, "PageSize": min(limit, 1000)}
+        return list(self._pages(state, newest_first=newest_first, since=since, limits=limits))
+
+    def _pages(self, state: State, *, newest_first: bool, since: float, limits: Any) -> Iterator[Job]:
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName=STATE_INDEX,
@@ -269,10 +261,10 @@ class JobStore:
             ExpressionAttributeNames={"#state": "state"},
             ExpressionAttributeValues=written_item({":state": state.value, ":since": since}),
             ScanIndexForward=not newest_first,
-            PaginationConfig={"MaxItems": limit, "PageSize": min(limit, 1000)},
+            PaginationConfig=limits,
         )
         blank = {"transport": "", "folder": ""}
-        return [Job.from_record({**blank, **read_item(item)}) for page in pages for item in page["Items"]]
+        return (Job.from_record({**blank, **read_item(item)}) for page in pages for item in page["Items"])
 
     def _count(self, state: State) -> int:
         pages = self._client.get_paginator("query").paginate(
@@ -306,6 +298,16 @@ class JobStore:
             "ExpressionAttributeNames": names,
             "ExpressionAttributeValues": written,
         }
+
+    def _booked(self, job: Job, update: dict[str, Any], entry: Entry | None) -> Job:
+        """Write a job's change, with its booking if there is one; the job as it is now."""
+        if entry is None:
+            return self._written_job(update, job)
+        self._book(job, update, entry)
+        written = self.get(job.job_id)
+        if written is None:
+            raise Conflict(f"job {job.job_id} is gone")
+        return written
 
     def _book(self, job: Job, update: dict[str, Any], entry: Entry) -> None:
         """Write a job's change and its booking, or neither. The day's item is everybody's: wait one's turn."""

@@ -150,7 +150,7 @@ def apply(job: Job, request: intake.Request) -> None:
     """Write a validated request into a new job."""
     job.model = request.model.slug
     job.transport = request.transport
-    job.parameters = request.parameters
+    job.parameters = catalogue.seeded(request.parameters, job.job_id)
     job.expected_seconds = request.model.average_seconds
 
 
@@ -162,6 +162,8 @@ def image_facts(image: Image) -> dict[str, Any]:
         "version_id": image.version_id,
         "content_type": image.media_type,
         "bytes": image.size,
+        "width": image.width,
+        "height": image.height,
     }
 
 

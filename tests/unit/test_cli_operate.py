@@ -1,0 +1,301 @@
+"""The operators' commands as people see them: a job's story from all sides, a day's balance, what was done."""
+
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from seedance.bookings import Entry
+from seedance.job import Job, State
+from seedance.sending import Hold
+from typer.testing import CliRunner
+
+from cli import money, operate
+from cli.main import app
+from cli.target import CommandError, Target
+from local import aws
+from local.stack import Stack
+
+Make = Callable[..., Job]
+DAY = "2026-11-20"
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+
+
+class Executions:
+    """Step Functions, as far as a history of executions goes."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, list[dict[str, Any]]] = {}
+        self.trouble = "ExecutionDoesNotExist"
+
+    def get_paginator(self, operation: str) -> "Executions":
+        assert operation == "get_execution_history"
+        return self
+
+    def paginate(self, *, executionArn: str) -> list[dict[str, Any]]:  # noqa: N803 - boto3's
+        machine, _, name = executionArn.rpartition(":")
+        assert ":execution:" in machine
+        if name not in self.told:
+            raise ClientError({"Error": {"Code": self.trouble, "Message": "m"}}, "GetExecutionHistory")
+        events = self.told[name]
+        return [{"events": events[:2]}, {"events": events[2:]}]
+
+
+@pytest.fixture
+def executions() -> Executions:
+    return Executions()
+
+
+@pytest.fixture
+def rows() -> list[dict[str, Any]]:
+    """The provider's history."""
+    return []
+
+
+@pytest.fixture
+def target(world: Any, executions: Executions, rows: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """A stack on AWS that is moto; its reconcile function answers with ``rows``."""
+    dead = world.aws["sqs"].create_queue(QueueName="dead")["QueueUrl"]
+    made = Target(
+        {"SubmitQueueUrl": world.arns.queue, "StateMachineArn": world.arns.machine, "DeadLetterQueueUrl": dead}
+    )
+    clients = {**world.aws, "stepfunctions": executions}
+    monkeypatch.setattr(Target, "client", lambda _, service: clients[service])
+    made.__dict__["jobs"] = world.store
+    monkeypatch.setattr(money, "ask_reconcile", lambda *_, **__: {"rows": rows})
+    return made
+
+
+@pytest.fixture
+def says(target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """What a command says; it must end with that code."""
+    monkeypatch.setattr(operate, "find", lambda *_: target)
+    monkeypatch.setattr(operate.out, "_width", 200)
+
+    def run(*command: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+def event(kind: str, seconds: float, **details: Any) -> dict[str, Any]:
+    name = "stateEnteredEventDetails" if kind.endswith("StateEntered") else f"{kind[0].lower()}{kind[1:]}EventDetails"
+    moment = datetime.fromtimestamp(NOON + seconds, UTC)
+    return {"type": kind, "timestamp": moment, **({name: details} if details else {})}
+
+
+def row(request_id: str, **fields: Any) -> dict[str, Any]:
+    made = {"request_id": request_id, "job_id": None, "status": "COMPLETED", "cost_usd": 0.3, "created_at": NOON + 2}
+    return {**made, "url": None, **fields}
+
+
+# a job's story ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(make_job: Make) -> Job:
+    entered = {"RECEIVED": NOON, "SUBMITTING": NOON + 1, "COMPLETED": NOON + 60}
+    return make_job(
+        State.COMPLETED, entered=entered, submitted_at=NOON + 1, created_at=NOON, notified_at=NOON + 61, executions=2
+    )
+
+
+def test_a_story_is_told_from_all_sides_in_the_order_of_time(
+    target: Target, made: Job, executions: Executions, rows: Any
+) -> None:
+    executions.told["up-1"] = [
+        event("ExecutionStarted", 3, input="{}"),
+        event("TaskStateEntered", 4, name="Poll"),
+        event("LambdaFunctionScheduled", 4),
+        event("TaskStateEntered", 14, name="Poll"),
+        event("TaskTimedOut", 50, error="States.Timeout"),
+        event("ExecutionFailed", 51, error="Unexpected", cause="x" * 400),
+    ]
+    executions.told["up-1-3"] = [event("ExecutionStarted", 55)]  # the second one was never started
+    rows += [row("req-1"), row("req-other")]
+    told = [(moment - NOON, source, what) for moment, source, what in money.timeline(target, made)]
+    assert told[:-5] == [
+        (0, "record", "RECEIVED"),
+        (1, "record", "SUBMITTING"),
+        (2, "provider", "took request req-1, now COMPLETED, $0.30"),
+        (3, "workflow 1", "started"),
+        (4, "workflow 1", "Poll, 2 times"),
+    ]
+    assert told[-5:-3] == [
+        (50, "workflow 1", "a task timed out: States.Timeout"),
+        (51, "workflow 1", f"failed: Unexpected {'x' * 400}"),
+    ]
+    assert told[-3:] == [
+        (55, "workflow 3", "started"),
+        (60, "record", "COMPLETED"),
+        (61, "record", "notified"),
+    ]
+
+
+def test_what_the_provider_took_before_a_retry_is_told_too(target: Target, made: Job, rows: Any) -> None:
+    made.earlier_request_ids = ["req-0"]
+    rows += [row("req-0", cost_usd=None, status="PENDING", created_at=None), row("req-9", job_id="up-1")]
+    told = [what for _, source, what in money.timeline(target, made) if source == "provider"]
+    assert told == ["took earlier request req-0, now PENDING", "took request req-9, now COMPLETED, $0.30"]
+
+
+def test_a_job_that_was_never_submitted_is_no_question_to_the_provider(
+    target: Target, make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(*_: Any, **__: Any) -> Any:
+        raise AssertionError("was asked")
+
+    monkeypatch.setattr(money, "ask_reconcile", nobody)
+    assert {source for _, source, _ in money.timeline(target, make_job(State.REJECTED))} == {"record"}
+
+
+def test_a_history_out_of_reach_does_not_hide_the_rest(
+    target: Target, made: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise CommandError("the provider answered 500")
+
+    monkeypatch.setattr(money, "ask_reconcile", refused)
+    told = money.timeline(target, made)
+    assert told[-1][1:] == ("provider", "its history could not be asked: the provider answered 500")
+    assert len(told) == 5
+
+
+def test_trouble_with_the_executions_is_not_taken_for_none(target: Target, made: Job, executions: Executions) -> None:
+    executions.trouble = "AccessDeniedException"
+    with pytest.raises(ClientError, match="AccessDenied"):
+        money.timeline(target, made)
+
+
+def test_explain_shows_the_job_and_its_story(world: Any, says: Any, made: Job, rows: Any) -> None:
+    made.earlier_request_ids = ["req-0"]
+    world.put(made)
+    rows.append(row("req-0"))
+    said = says("explain", "up-1")
+    assert "COMPLETED" in said
+    assert "2026-11-20 12:00:02.000  provider  took earlier request req-0, now COMPLETED, $0.30" in said
+
+
+# stop and go ------------------------------------------------------------------------------------------------
+
+
+def test_pause_says_whether_it_was_needed_and_resume_how_many_it_let_go(world: Any, says: Any, make_job: Make) -> None:
+    assert "held until" in says("pause", "--reason", "the fair").lower()
+    assert world.store.paused() == "the fair"
+    assert "paused already" in says("pause")
+    assert world.store.paused() == "the fair"
+    world.put(make_job(State.HELD, error={"code": Hold.PAUSED.value, "message": "m"}))
+    assert says("resume") == "submits go on; 1 held job let go\n"
+    assert world.store.paused() is None
+    assert says("resume") == "submits go on; 0 held jobs let go\n"
+
+
+def test_release_lets_go_of_the_budgets_jobs_alone(world: Any, says: Any, make_job: Make) -> None:
+    for number, code in enumerate([Hold.BUDGET, Hold.BUDGET, Hold.PAUSED]):
+        world.put(make_job(State.HELD, job_id=f"up-{number}", error={"code": code.value, "message": "m"}))
+    assert says("release") == "2 held jobs let go\n"
+    assert world.job("up-2").state is State.HELD
+
+
+def test_redrive_counts_messages(world: Any, says: Any, target: Target) -> None:
+    world.aws["sqs"].send_message(QueueUrl=target.output("DeadLetterQueueUrl"), MessageBody="{}")
+    assert says("redrive") == "1 message put back\n"
+
+
+def test_retry_and_resolve_say_what_they_do_or_why_not(world: Any, says: Any, make_job: Make) -> None:
+    world.put(make_job(State.FAILED))
+    assert "say --pay" in says("retry", "up-1", code=1)
+    assert "will be billed" in says("retry", "up-1", "--pay")
+    assert "there is nothing to decide" in says("resolve", "up-1", "--give-up", code=1)
+    world.put(make_job(State.UNCERTAIN))
+    assert "say one of" in says("resolve", "up-1", code=1)
+    assert "given up" in says("resolve", "up-1", "--give-up")
+
+
+# a day's balance --------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_shows_the_days_money_and_three_zeros(world: Any, says: Any, make_job: Make, rows: Any) -> None:
+    world.clock.now = NOON
+    job = world.put(make_job(State.COMPLETED, updated_at=NOON, reserved_day=DAY, earlier_request_ids=["req-0"]))
+    world.store.price(job, 0.3)
+    rows += [row("req-1"), row("req-0", cost_usd=0.25)]
+    lines = says("ledger", "--date", DAY).splitlines()
+    assert [line.split() for line in lines[-3:]] == [["duplicates", "0"], ["orphans", "0"], ["unreconciled", "0"]]
+    shown = {line[:12].strip(): line[12:].strip() for line in lines[:-4]}
+    assert shown["Settled"] == "$0.30"
+    assert shown["Provider"] == "$0.55 for 2 requests"
+    assert shown["Paid again"].startswith("$0.25")
+    assert "    request req-0 of job up-1" in lines
+
+
+def test_a_ledger_that_does_not_balance_lists_why_and_ends_with_one(
+    world: Any, says: Any, make_job: Make, rows: Any
+) -> None:
+    world.clock.now = NOON
+    entry = Entry(DAY, reserved=0.25)
+    world.store.move(world.put(make_job()), State.SUBMITTING, entry=entry, reserved_usd=0.25, reserved_day=DAY)
+    rows.append(row("req-9"))
+    said = says("ledger", "--date", DAY, code=1)
+    assert "request req-9 (COMPLETED)" in said
+    assert "job up-1 is SUBMITTING" in said
+    assert "Paid again" not in said
+
+
+def test_a_day_is_a_date(says: Any) -> None:
+    assert "--date must be a day such as" in says("ledger", "--date", "yesterday", code=1)
+
+
+# asking reconcile -------------------------------------------------------------------------------------------
+
+LOCAL = Stack(endpoint_url="http://127.0.0.1:9", outputs={}, api_key="k", pids={}, time_scale=1.0)
+
+
+@pytest.mark.parametrize("local", [None, LOCAL], ids=["on AWS", "on this machine"])
+def test_reconcile_is_waited_for_longer_than_it_may_run_and_asked_once(
+    *, local: Stack | None, template: dict[str, Any]
+) -> None:
+    config = Target({}, local).client("lambda", money.RECONCILE_SECONDS).meta.config
+    assert config.read_timeout > template["Resources"]["ReconcileFunction"]["Properties"]["Timeout"]
+    assert config.retries["total_max_attempts"] == 1
+    others = Target({}, local).client("sqs").meta.config
+    assert (others.retries or {}).get("total_max_attempts") != 1
+    aws.client.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ({"Payload": {"error": "there is no such request"}}, "there is no such request"),
+        ({"Payload": {"errorMessage": "boom"}, "FunctionError": "Unhandled"}, "crashed: boom"),
+        ({"Payload": {}, "FunctionError": "Unhandled"}, "crashed: {}"),
+        ({"Payload": {"rows": []}}, None),
+    ],
+)
+def test_what_reconcile_answers_is_an_answer_or_a_sentence(
+    *, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], says: str | None
+) -> None:
+    sent: list[dict[str, Any]] = []
+
+    def invoke(**call: Any) -> dict[str, Any]:
+        sent.append(call)
+        return {**answer, "Payload": io.BytesIO(json.dumps(answer["Payload"]).encode())}
+
+    def client(_: Target, service: str, patience: float) -> Any:
+        assert (service, patience) == ("lambda", money.RECONCILE_SECONDS)
+        return SimpleNamespace(invoke=invoke)
+
+    monkeypatch.setattr(Target, "client", client)
+    target = Target({"ReconcileFunctionName": "reconcile"})
+    if says is None:
+        assert money.ask_reconcile(target, ask="history", model="m") == {"rows": []}
+    else:
+        with pytest.raises(CommandError, match=says):
+            money.ask_reconcile(target, ask="history", model="m")
+    assert sent == [{"FunctionName": "reconcile", "Payload": b'{"ask": "history", "model": "m"}'}]

@@ -1,0 +1,263 @@
+"""Images by their bytes: real ones of every kind, cut at every place, and headers that promise too much."""
+
+import io
+import os
+import random
+import struct
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import av
+import pytest
+from seedance.images import MAX_PIXELS, look_through
+
+WIDTH, HEIGHT = 333, 222
+ENCODERS = {
+    "jpeg": ("mjpeg", "yuvj420p", "image2pipe", {}),
+    "png": ("png", "rgb24", "image2pipe", {}),
+    "gif": ("gif", "rgb8", "gif", {}),
+    "bmp": ("bmp", "bgr24", "image2pipe", {}),
+    "tiff": ("tiff", "rgb24", "image2pipe", {}),
+    "webp": ("libwebp", "yuv420p", "webp", {}),
+    "webp, lossless": ("libwebp", "bgra", "webp", {"lossless": "1"}),
+}
+STILL_OPENS = {"gif": 1, "bmp": 1, "tiff": 4, "webp": 1, "webp, lossless": 1}
+"""Last bytes that no decoder misses: a GIF's trailer, what fills up a row or a chunk, the "no next page"."""
+
+
+@pytest.fixture(scope="module")
+def pictures() -> dict[str, bytes]:
+    """Noise, so that no format makes it small."""
+    return {name: encoded(*how) for name, how in ENCODERS.items()}
+
+
+def encoded(codec: str, pixels: str, container: str, options: dict[str, str]) -> bytes:
+    file, noise = io.BytesIO(), random.Random(7)  # noqa: S311 - no secret
+    with av.open(file, "w", format=container) as output:
+        stream = output.add_stream(codec, rate=1, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
+        frame = av.VideoFrame(WIDTH, HEIGHT, pixels)
+        for plane in frame.planes:
+            plane.update(noise.randbytes(plane.buffer_size))
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def look(body: bytes) -> tuple[int, int]:
+    picture = look_through(io.BytesIO(body), len(body))
+    return picture.width, picture.height
+
+
+def refusal(body: bytes) -> str:
+    with pytest.raises(ValueError, match=r"is (not|cut|damaged|[\d,]+ x)") as caught:
+        look(body)
+    return str(caught.value)
+
+
+def segment(kind: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, kind, len(content) + 2) + content
+
+
+def jpeg(width: int, height: int, *, before: bytes = b"", frame: int = 0xC0, data: bytes = b"x\xff\x00y") -> bytes:
+    return (
+        b"\xff\xd8"
+        + before
+        + segment(frame, struct.pack(">BHHB", 8, height, width, 0))
+        + segment(0xDA, bytes(4))
+        + data
+        + b"\xff\xd9"
+    )
+
+
+def chunk(kind: bytes, content: bytes = b"") -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(width: int, height: int, *between: bytes) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(between) + chunk(b"IDAT", zlib.compress(bytes(9))) + chunk(b"IEND")
+
+
+def riff(kind: bytes, content: bytes, *, length: int | None = None) -> bytes:
+    body = b"WEBP" + kind + struct.pack("<I", len(content)) + content
+    return b"RIFF" + struct.pack("<I", len(body) if length is None else length) + body
+
+
+def webp(width: int, height: int, **how: int) -> bytes:
+    sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return riff(b"VP8X", bytes(4) + sides, **how)
+
+
+def gif(width: int, height: int, *, frame: tuple[int, int] | None = None, before: bytes = b"") -> bytes:
+    screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6)
+    return screen + before + b"," + struct.pack("<HHHHB", 0, 0, *(frame or (width, height)), 0) + b"\x02\x02\x4c\x01\0;"
+
+
+def bmp(width: int, height: int, *, packed: int = 0, pixels: int | None = None) -> bytes:
+    size = (width + 31) // 32 * 4 * abs(height) if pixels is None else pixels
+    header = struct.pack("<IiiHHIIIIII", 40, width, height, 1, 1, packed, 0, 0, 0, 2, 2)
+    return b"BM" + struct.pack("<IHHI", 62 + size, 0, 0, 62) + header + bytes(8 + size)
+
+
+def tiff(width: int, height: int, *, order: str = "<", directory_last: bool = False, strip: int = 100) -> bytes:
+    start = 8 + (100 if directory_last else 0)
+    pixels_at = 8 if directory_last else 8 + 2 + 4 * 12 + 4
+    tags = ((256, width), (257, height), (273, pixels_at), (279, strip))
+    directory = struct.pack(order + "H", len(tags))
+    directory += b"".join(struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in tags) + bytes(4)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start)
+    return head + (bytes(100) + directory if directory_last else directory + bytes(100))
+
+
+EXIF = segment(0xE1, b"Exif\0\0" + b"\xff\xd8\xff\xd9" * 10_000)  # with a picture of its own, as phones write it
+VALID = {
+    "a JPEG whose header is far behind": jpeg(640, 480, before=EXIF * 3),
+    "a progressive JPEG": jpeg(640, 480, frame=0xC2, data=b"x" + segment(0xC4, b"t") + segment(0xDA, bytes(4)) + b"y"),
+    "a JPEG with restarts": jpeg(640, 480, data=b"x\xff\xd0y\xff\xd7z"),
+    "a JPEG with bytes to fill up": jpeg(640, 480, before=b"\xff\xff\xff" + segment(0xFE, b"words")),
+    "a phone's photo with its video behind": jpeg(640, 480) + b"\0\3\x0d\x40ftypmp42" + bytes(199_988),
+    "a PNG with text and an animation": png(640, 480, chunk(b"acTL", bytes(8)), chunk(b"tEXt", b"a\0b" * 50_000)),
+    "a PNG with something behind": png(640, 480) + b"rest of an older screenshot" * 9,
+    "a WebP with everything": webp(640, 480),
+    "a WebP without its last, empty byte": webp(640, 480, length=23),
+    "a GIF of many frames": gif(640, 480, before=b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0!\xf9\x04\0\0\0\0\0") + b"more",
+    "a GIF without its last byte": gif(640, 480)[:-1],
+    "a BMP from the bottom up": bmp(640, 480),
+    "a BMP from the top down": bmp(640, -480),
+    "a packed BMP": bmp(640, 480, packed=1, pixels=20),
+    "an old BMP": b"BM" + struct.pack("<IHHIIHHHH", 0, 0, 0, 26, 12, 640, 480, 1, 1) + bytes(80 * 480),
+    "a TIFF, low byte first": tiff(640, 480),
+    "a TIFF, high byte first": tiff(640, 480, order=">"),
+    "a TIFF with its directory at the end": tiff(640, 480, directory_last=True),
+}
+BROKEN = {
+    "a JPEG of nothing": (b"\xff\xd8\xff\xd9", "has no picture"),
+    "a JPEG without a frame": (b"\xff\xd8" + segment(0xDA, bytes(4)) + b"x\xff\xd9", "not say how large"),
+    "a JPEG without height": (jpeg(640, 0), "640 x 0 pixels"),
+    "a JPEG with a segment of no length": (b"\xff\xd8\xff\xe0\0\1", "shorter than its own length"),
+    "a JPEG that ends in its thumbnail": ((b"\xff\xd8" + EXIF)[:20_000], "is cut off"),
+    "a JPEG whose end is missing": (jpeg(640, 480)[:-2], "is cut off"),
+    "a JPEG followed by nothing but its fill": (jpeg(640, 480)[:-1], "is cut off"),
+    "a PNG without data": (b"\x89PNG\r\n\x1a\n" + png(1, 1)[8:33] + chunk(b"IEND"), "has no picture"),
+    "a PNG without a header": (b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT") + chunk(b"IEND"), "has no picture"),
+    "a PNG without its end": (png(640, 480)[:-12], "is cut off"),
+    "a PNG of no width": (png(0, 480), "0 x 480 pixels"),
+    "a chunk that never ends": (png(640, 480, b"\x7f\xff\xff\xfftEXt"), "is cut off"),
+    "a WebP of half its length": (webp(640, 480, length=60_000), "is cut off"),
+    "a WebP of an unknown kind": (riff(b"VP8?", bytes(20)), "has no picture"),
+    "a GIF without a frame": (gif(640, 480)[:19] + b";", "has no picture"),
+    "a GIF that ends in its frame": (gif(640, 480)[:-3], "is cut off"),
+    "a BMP without its last row": (bmp(640, 480)[:-80], "is cut off"),
+    "a TIFF whose directory is not there": (tiff(640, 480, directory_last=True)[:100], "is cut off"),
+    "a TIFF whose strip is not all there": (tiff(640, 480, strip=101), "is cut off"),
+    "a TIFF that does not say its size": (b"II*\0\x08\0\0\0\0\0\0\0\0\0", "not say how large"),
+    "a TIFF that points at itself": (b"II*\0\x02\0\0\0" + bytes(20), "inside its header"),
+    "a sidecar": (b'{"prompt": "The shoe turns."}', "is not an image by its content"),
+    "a drawing": (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "is not an image"),
+}
+BOMBS = {
+    "png": png(60_000, 60_000),
+    "jpeg": jpeg(65_500, 65_500),
+    "gif": gif(65_535, 65_535),
+    "gif with a small screen": gif(1, 1, frame=(65_535, 65_535)),
+    "webp": webp(1 << 24, 1 << 24),
+    "bmp": bmp(60_000, 60_000, packed=1, pixels=20),
+    "tiff": tiff(2**31, 2**31),
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_real_image_is_read(pictures: dict[str, bytes], name: str) -> None:
+    picture = look_through(io.BytesIO(pictures[name]), len(pictures[name]))
+    assert (picture.width, picture.height) == (WIDTH, HEIGHT)
+    assert picture.media_type == f"image/{name.partition(',')[0]}"
+
+
+def test_a_photograph_is_read(pytestconfig: pytest.Config) -> None:
+    assert look((Path(pytestconfig.rootpath) / "local/sample/product.jpg").read_bytes()) == (1280, 960)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_real_image_that_is_cut_anywhere_is_refused(pictures: dict[str, bytes], name: str) -> None:
+    whole = pictures[name]
+    places = {*range(64), *range(64, len(whole), 1009), *range(len(whole) - 64, len(whole))}
+    passed = []
+    for place in sorted(places):
+        try:
+            look(whole[:place])
+            passed.append(len(whole) - place)
+        except ValueError as error:
+            if place > 64:
+                assert "is cut off: it ends in the middle of the image" in str(error)
+    assert passed == list(range(STILL_OPENS.get(name, 0), 0, -1))
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_what_a_decoder_opens_passes(name: str) -> None:
+    assert look(VALID[name]) == (640, 480)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_no_decoder_opens_is_refused_with_the_reason(name: str) -> None:
+    body, words = BROKEN[name]
+    assert words in refusal(body)
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_file_that_unpacks_to_a_huge_image_is_refused(name: str) -> None:
+    assert len(BOMBS[name]) < 1000
+    assert "pixels large; at most 178,956,970 in all are allowed" in refusal(BOMBS[name])
+
+
+@pytest.mark.parametrize(("height", "taken"), [(MAX_PIXELS // 10_000, True), (MAX_PIXELS // 10_000 + 1, False)])
+def test_the_limit_is_the_number_of_pixels(height: int, taken: bool) -> None:
+    if taken:
+        assert look(png(10_000, height)) == (10_000, height)
+    else:
+        assert "10,000 x 17,896 pixels large" in refusal(png(10_000, height))
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (64, 48), (299, 299), (6_001, 4_000), (8_064, 6_048), (5_000, 100)])
+def test_what_the_provider_may_scale_is_left_to_it(sides: tuple[int, int]) -> None:
+    assert look(png(*sides)) == sides
+
+
+@pytest.mark.parametrize("name", [*ENCODERS, *VALID])
+def test_the_verdict_does_not_depend_on_how_the_bytes_arrive(pictures: dict[str, bytes], name: str) -> None:
+    class Trickle(io.BytesIO):
+        def read(self, amount: int | None = -1, /) -> bytes:
+            return super().read(min(amount or 1, 997))
+
+    body = (pictures | VALID)[name]
+    found = look_through(Trickle(body), len(body))
+    assert (found.width, found.height) == look(body)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "bmp"])
+def test_a_large_image_is_read_without_being_kept(kind: str) -> None:
+    size = 16 * 1024 * 1024
+    noise = os.urandom(size).replace(b"\xff", b"\0")
+    blocks = b"".join(b"\xff" + noise[at : at + 255] for at in range(0, size - 255, 255))
+    body = {
+        "jpeg": jpeg(6_000, 4_000, data=noise),
+        "png": png(6_000, 4_000, *(chunk(b"IDAT", noise[at : at + 8192]) for at in range(0, size, 8192))),
+        "gif": gif(6_000, 4_000)[:-4] + blocks + b"\0;",
+        "bmp": bmp(12_000, 10_000),
+    }[kind]
+    source = io.BytesIO(body)
+    tracemalloc.start()
+    try:
+        look_through(source, len(body))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1024 * 1024
+
+
+def test_no_more_is_read_than_it_takes(pictures: dict[str, bytes]) -> None:
+    source = io.BytesIO(png(60_000, 60_000) + bytes(10_000_000))
+    with pytest.raises(ValueError, match="pixels large"):
+        look_through(source, 10_000_100)
+    assert source.tell() <= 64 * 1024

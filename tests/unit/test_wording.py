@@ -1,0 +1,52 @@
+"""What broke on a line, in words for people: no error number, no class name, nothing that only a log needs."""
+
+import re
+import socket
+import ssl
+
+import httpx
+import pytest
+from seedance.wording import reason
+
+
+def caused(error: Exception, by: Exception, *, raised: bool) -> Exception:
+    """The error as httpx raises it, two layers above what the system said."""
+    middle = OSError("between")
+    error.__cause__ = middle
+    setattr(middle, "__cause__" if raised else "__context__", by)
+    return error
+
+
+@pytest.mark.parametrize("raised", [True, False])
+@pytest.mark.parametrize(
+    ("by", "says"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), "the connection was reset"),
+        (ConnectionRefusedError(111, "Connection refused"), "the connection was refused"),
+        (BrokenPipeError(32, "Broken pipe"), "the connection was closed"),
+        (socket.gaierror(-2, "Name or service not known"), "the host's name is not known"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"), "no secure connection (TLS) could be set up"),
+        (ssl.SSLCertVerificationError(1, "self-signed"), "the host's certificate is not a valid one"),
+    ],
+)
+def test_what_the_system_said_is_what_people_read(*, by: Exception, says: str, raised: bool) -> None:
+    assert reason(caused(httpx.ReadError("[Errno 104] Connection reset by peer"), by, raised=raised)) == says
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(httpx.ConnectTimeout, httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout, httpx.ConnectError),
+        *(httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.ProxyError, httpx.RemoteProtocolError),
+        httpx.DecodingError,
+    ],
+)
+def test_every_way_to_break_has_words_of_its_own(kind: type[httpx.HTTPError]) -> None:
+    words = reason(kind("[Errno 104] _ssl.c:1006"))
+    assert re.fullmatch(r"[a-z' ]+", words)
+    assert kind.__name__.lower() not in words
+
+
+def test_what_has_no_words_speaks_for_itself() -> None:
+    assert reason(httpx.InvalidURL("no port 99999")) == "no port 99999"
+    assert reason(httpx.UnsupportedProtocol("")) == "UnsupportedProtocol"
