@@ -48,7 +48,7 @@ processor = BatchProcessor(EventType.SQS, model=Record)
 def submit(message: Message) -> dict[str, Any]:
     """Look at the image, ask the provider for the video, note the request, start the workflow."""
     bucket, key = os.environ["UPLOAD_BUCKET"], "uploads/red-shoe.jpg"
-    s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-63")["Body"].read()
+    s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     link = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
     api_key = secrets.get_secret_value(SecretId=os.environ["SEGMIND_API_KEY_SECRET"])["SecretString"]
     answer = http.post(

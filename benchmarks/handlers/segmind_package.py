@@ -17,7 +17,7 @@ def handler(event: dict[str, Any], context: Any) -> None:
     """Look at the image, ask the provider for the video, note the request, start the workflow."""
     job_id = json.loads(event["Records"][0]["body"])["job_id"]
     bucket, key = os.environ["UPLOAD_BUCKET"], "uploads/red-shoe.jpg"
-    s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-63")["Body"].read()
+    s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     link = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
     api_key = secrets.get_secret_value(SecretId=os.environ["SEGMIND_API_KEY_SECRET"])["SecretString"]
     client = SegmindClient(api_key=api_key, base_url=f"{os.environ['SEGMIND_BASE_URL']}/v1")
