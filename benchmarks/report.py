@@ -65,17 +65,22 @@ def median_ratio(samples: Sequence[float], base: Sequence[float]) -> float:
 
 def publish(table: Table, page: Path = PAGE) -> None:
     """Print the table, and put it in place of its section of the page."""
-    print(f"{table.title}\n\n{table.text}\n" + "".join(f"\n{note}\n" for note in table.notes), flush=True)
-    begin, end = f"<!-- {table.name} -->", f"<!-- end of {table.name} -->"
-    notes = "".join(f"\n{note}\n" for note in table.notes)
+    text = table.text + "".join(f"\n\n{note}" for note in table.notes)
+    print(f"{table.title}\n\n{text}\n", flush=True)
+    write_section(table.name, table.title, text, page)
+
+
+def write_section(name: str, title: str, text: str, page: Path = PAGE) -> None:
+    """Put a benchmark's words and tables in place of its section of the page. ``name`` is its module's."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     section = (
-        f"{begin}\n## {table.title}\n\n"
-        f"`python -m benchmarks.{table.name}`, {datetime.now(UTC):%Y-%m-%d}, {_machine()}\n\n"
-        f"{table.text}\n{notes}{end}\n"
+        f"{begin}\n## {title}\n\n"
+        f"`python -m benchmarks.{name}`, {datetime.now(UTC):%Y-%m-%d}, {_machine()}\n\n"
+        f"{text}\n{end}\n"
     )
-    text = page.read_text() if page.exists() else _HEAD
+    whole = page.read_text() if page.exists() else _HEAD
     old = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}\n", re.DOTALL)
-    page.write_text(old.sub(lambda _: section, text) if old.search(text) else f"{text}\n{section}")
+    page.write_text(old.sub(lambda _: section, whole) if old.search(whole) else f"{whole}\n{section}")
 
 
 def _machine() -> str:
