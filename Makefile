@@ -11,7 +11,7 @@ TOOL = env -u AWS_PROFILE -u MAKEFLAGS -u MFLAGS -u MAKELEVEL AWS_DEFAULT_REGION
        PATH="$$PWD/$(BIN):$$PATH" PYTHON=python
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo up down test check reliability soak build upgrade
+.PHONY: help setup demo up down test check reliability soak bench build upgrade
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,9 @@ reliability: $(READY) ## the whole crash matrix, into docs/reliability.md
 soak: $(READY) ## 30, then 300 uploads with faults, kills and a restart, into docs/reliability-soak.md
 	$(BIN)/pytest -m soak
 	$(BIN)/python -m tests.soak.run --uploads 300 --output docs/reliability-soak.md
+
+bench: $(READY) ## every benchmark against its peers, into docs/benchmarks.md (ARGS=cold_start for one)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 build: $(READY) ## build for AWS; `.venv/bin/sam deploy --guided` comes next
 	$(TOOL) $(BIN)/sam build

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from seedance import catalogue, formats, intake
+from seedance import catalogue, formats
 from seedance.errors import InvalidRequest
 
 METADATA_LIMIT = 2048
@@ -110,8 +110,8 @@ def image_type(path: Path) -> str:
     kind = formats.image_type(head)
     if kind is None:
         raise InvalidRequest("image", f"{path} is not an image; {formats.IMAGE_FORMATS} are taken")
-    if size > intake.MAX_IMAGE_BYTES:
+    if size > formats.MAX_IMAGE_BYTES:
         raise InvalidRequest(
-            "image", f"{path} has {size / 2**20:.0f} MB; at most {intake.MAX_IMAGE_BYTES // 2**20} are taken"
+            "image", f"{path} has {size / 2**20:.0f} MB; at most {formats.MAX_IMAGE_BYTES // 2**20} are taken"
         )
     return kind

@@ -4,7 +4,7 @@ home/pids.json      what runs; there from the first start on, so that `down` alw
 home/tmp/           the emulator's scratch space
 home/kept/          what both servers keep across a restart, where that was asked for
 home/*.log          what the emulator, the stand-in, the build and the deployment said
-ROOT/.seedance/build/<digest>/   `sam build`'s result for one state of the template and the layer
+ROOT/.seedance/build/<digest>/   `sam build`'s result for one state of the template and the code
 """
 
 import contextlib
@@ -185,10 +185,11 @@ def building(launch: Launch) -> Iterator[Callable[[], Path]]:
 
 
 def build_digest(root: Path) -> str:
-    """Names a state of what `sam build` reads: the template, the layer, and the Python it is built for."""
+    """Names a state of what `sam build` reads: the template, the layer, the functions, the Python it is built for."""
     digest = hashlib.sha256(f"{sys.version} {sys.platform} {os.uname().machine}".encode())
-    layer = root / "layers" / "common"
-    files = [path for path in layer.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    folders = (root / "layers" / "common", root / "functions")
+    found = [path for folder in folders for path in folder.rglob("*")]
+    files = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
     for path in [root / "template.yaml", *sorted(files)]:
         digest.update(f"\0{path.relative_to(root)}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())

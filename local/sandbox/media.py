@@ -90,7 +90,8 @@ async def _send(request: web.Request, content: Content, fault: Fault | None = No
         hdrs.ETAG: content.etag,
         hdrs.ACCEPT_RANGES: "bytes",
     }
-    asked = _asked_range(request, size) if kind != "no-range" else (0, size)
+    same = request.headers.get(hdrs.IF_RANGE, content.etag) == content.etag
+    asked = _asked_range(request, size) if same and kind != "no-range" else (0, size)
     if asked is None:
         return web.Response(status=416, headers={hdrs.CONTENT_RANGE: f"bytes */{size}"})
     start, stop = asked

@@ -1,32 +1,57 @@
-"""The layer as Lambda gets it, built from this host by its own makefile: right processor, right Python, small."""
+"""What Lambda gets, built from this host by the layer's makefile: right processor, right Python, bytecode, small."""
 
 import importlib.util
+import json
 import os
+import re
 import shutil
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import botocore
 import pytest
 from elftools.elf.elffile import ELFFile
 
 UNZIPPED_LIMIT = 20 * 1024 * 1024
+SERVICES = {"dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions"}
+DESCRIBE = """
+import json, sys
+sys.path[:0] = sys.argv[1:]
+from botocore.session import Session
+session, found = Session(), {}
+session.set_credentials("a", "b")
+for service in ("dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions"):
+    client = session.create_client(service, region_name="eu-central-1")
+    model = client.meta.service_model
+    shapes = {name: model.operation_model(name) for name in model.operation_names}
+    found[service] = {
+        "url": client.meta.endpoint_url,
+        "operations": {
+            name: [sorted(shape.members) if shape else [] for shape in (one.input_shape, one.output_shape)]
+            for name, one in shapes.items()
+        },
+        "pages": [name for name in client._PY_TO_OP_NAME if client.can_paginate(name)],
+    }
+    if service == "s3":
+        link = client.generate_presigned_url("get_object", {"Bucket": "bucket", "Key": "k"})
+        found["link"] = link.partition("?")[0]
+print(json.dumps(found))
+"""
 PYTHON_3_13 = 3571
 """What 3.13's bytecode begins with (CPython, Include/internal/pycore_magic_number.h)."""
 
 
-@pytest.fixture(scope="module")
-def layer_folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built layer. Takes pip, and node where there is no Python 3.13; about half a minute."""
-    folder = tmp_path_factory.mktemp("layer")
-    make = shutil.which("make")
-    assert make is not None
+def make(root: Path, target: str, folder: Path, layer_target: str = "lambda") -> None:
+    """Build one artefact as `sam build` does. Takes pip for the layer, and node where there is no Python 3.13."""
+    command = shutil.which("make")
+    assert command is not None
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     built = subprocess.run(  # noqa: S603 - our own makefile
         [
-            *(make, "-C", str(root / "layers/common"), "build-CommonLayer"),
-            *(f"ARTIFACTS_DIR={folder}", f"PYTHON={sys.executable}", "LAYER_TARGET=lambda"),
+            *(command, "-C", str(root / "layers/common"), target),
+            *(f"ARTIFACTS_DIR={folder}", f"PYTHON={sys.executable}", f"LAYER_TARGET={layer_target}"),
         ],
         env={**os.environ, "PATH": path},
         check=False,
@@ -34,7 +59,24 @@ def layer_folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
     )
     assert built.returncode == 0, built.stderr
+
+
+@pytest.fixture(scope="module")
+def layer_folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layer for Lambda; about half a minute."""
+    folder = tmp_path_factory.mktemp("layer")
+    make(root, "build-CommonLayer", folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def function_folders(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two of the functions for Lambda, by the name of their source's folder: node starts anew for each."""
+    folders = {}
+    for name in ("submit", "api"):
+        folder = folders[name] = tmp_path_factory.mktemp(name)
+        make(root, f"build-{name.capitalize()}Function", folder)
+    return folders
 
 
 def of_kind(folder: Path, ending: str) -> list[Path]:
@@ -45,7 +87,7 @@ def of_kind(folder: Path, ending: str) -> list[Path]:
 
 def test_the_layer_has_the_package_and_its_libraries_under_python(layer_folder: Path) -> None:
     assert [path.name for path in layer_folder.iterdir()] == ["python"]
-    for package in ("seedance", "aws_lambda_powertools", "httpx", "pydantic"):
+    for package in ("seedance", "aws_lambda_powertools", "botocore", "httpx", "pydantic"):
         assert (layer_folder / "python" / package / "__init__.py").is_file()
 
 
@@ -61,8 +103,9 @@ def test_compiled_libraries_are_for_the_functions_processor_and_python(layer_fol
         assert ".cpython-313-aarch64-linux-gnu." in path.name or ".abi3." in path.name, path.name
 
 
-def test_every_module_has_bytecode_of_the_functions_python(layer_folder: Path) -> None:
-    for path in of_kind(layer_folder, ".py"):
+def check_bytecode(folder: Path) -> None:
+    """Each module has its bytecode, of the functions' Python and trusted unseen."""
+    for path in of_kind(folder, ".py"):
         compiled = Path(
             importlib.util.cache_from_source(str(path)).replace(sys.implementation.cache_tag, "cpython-313")
         )
@@ -70,6 +113,21 @@ def test_every_module_has_bytecode_of_the_functions_python(layer_folder: Path) -
         magic, mark, flags = struct.unpack("<H2sI", compiled.read_bytes()[:8])
         assert (magic, mark) == (PYTHON_3_13, b"\r\n"), path
         assert flags == 0b01, path  # by the source's digest, which is not checked: dates mean nothing on Lambda
+
+
+def test_every_module_has_bytecode_of_the_functions_python(layer_folder: Path) -> None:
+    check_bytecode(layer_folder)
+
+
+def test_a_function_is_its_source_and_its_bytecode(root: Path, function_folders: dict[str, Path]) -> None:
+    for name, folder in function_folders.items():
+        source = {path.name: path.read_bytes() for path in (root / "functions" / name).glob("*.py")}
+        assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == source
+        check_bytecode(folder)
+        compiled = sorted(path.name for path in of_kind(folder, ".pyc"))
+        assert compiled == [f"{path.removesuffix('.py')}.cpython-313.pyc" for path in sorted(source)]
+        for path in of_kind(folder, ".pyc"):
+            assert str(folder).encode() not in path.read_bytes()
 
 
 def test_bytecode_belongs_to_the_source_beside_it(layer_folder: Path) -> None:
@@ -89,6 +147,27 @@ def test_the_layer_is_small(layer_folder: Path) -> None:
     assert size <= UNZIPPED_LIMIT
 
 
-def test_what_the_runtime_brings_and_what_nobody_runs_stays_out(layer_folder: Path) -> None:
+def test_what_nobody_runs_stays_out(layer_folder: Path) -> None:
     names = {path.name.lower() for path in (layer_folder / "python").iterdir()}
-    assert not names & {"boto3", "botocore", "bin", "pytest", "moto"}
+    assert not names & {"boto3", "s3transfer", "anyio", "bin", "pytest", "moto"}
+
+
+def test_botocore_knows_the_services_that_are_called_and_no_other(root: Path, layer_folder: Path) -> None:
+    data = layer_folder / "python/botocore/data"
+    assert {path.name for path in data.iterdir() if path.is_dir()} == SERVICES
+    partition = json.loads((data / "endpoints.json").read_text())["partitions"][0]
+    assert set(partition["services"]) == (SERVICES - {"stepfunctions"}) | {"states"}
+    called = set(re.findall(r'_later\("(\w+)"\)', (root / "layers/common/seedance/aws.py").read_text()))
+    assert called == SERVICES
+
+
+def test_what_is_left_of_botocore_speaks_as_the_whole_does(root: Path, tmp_path: Path) -> None:
+    """Each client of a built layer, in a process that has nothing else: every operation, its fields, its address."""
+    make(root, "build-CommonLayer", tmp_path, "host")
+    command = [sys.executable, "-I", "-S", "-c", DESCRIBE]
+    said = subprocess.run([*command, str(tmp_path / "python")], capture_output=True, text=True, check=False, env={})  # noqa: S603
+    assert said.returncode == 0, said.stderr
+    site = str(Path(botocore.__file__).parent.parent)
+    whole = subprocess.run([*command, site], capture_output=True, text=True, check=True, env={})  # noqa: S603
+    assert json.loads(said.stdout) == json.loads(whole.stdout)
+    assert set(json.loads(said.stdout)) == {*SERVICES, "link"}

@@ -61,9 +61,15 @@ def test_a_function_has_a_time_out_of_its_own(functions: dict[str, Any], name: s
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_needs_no_build(resources: dict[str, Any], name: str) -> None:
-    (resource,) = (r for r in resources.values() if r.get("Properties", {}).get("CodeUri") == f"functions/{name}")
-    assert resource["Metadata"] == {"SkipBuild": True}
+def test_a_function_is_built_by_the_layers_makefile(resources: dict[str, Any], name: str) -> None:
+    ((title, resource),) = (
+        (title, resource)
+        for title, resource in resources.items()
+        if resource.get("Properties", {}).get("CodeUri") == f"functions/{name}"
+    )
+    assert title == f"{name.capitalize()}Function"  # the makefile finds the folder by it
+    where = "layers/common"
+    assert resource["Metadata"] == {"BuildMethod": "makefile", "ContextPath": where, "WorkingDirectory": where}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -242,3 +242,28 @@ def test_a_video_of_many_parts(pipeline: Pipeline, monkeypatch: pytest.MonkeyPat
     pipeline.check(job_id, State.COMPLETED)
     etag = pipeline.client("s3").head_object(Bucket=VIDEOS, Key=pipeline.stored()[0])["ETag"]
     assert int(etag.strip('"').partition("-")[2]) > 4
+
+
+@pytest.mark.parametrize(
+    ("faults", "statuses"),
+    [
+        (["reset-midway"], ["reset", 206]),
+        (["truncated", "reset-midway"], ["cut", "reset", 206]),
+        (["reset-midway", "media-500"], ["reset", 500, 206]),
+        (["reset-midway", "no-range"], ["reset", 200]),
+    ],
+    ids=lambda names: "-".join(map(str, names)),
+)
+def test_a_copy_goes_on_where_its_line_broke(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, faults: list[str], statuses: list[int | str]
+) -> None:
+    monkeypatch.setattr(media, "PART_BYTES", 2048)
+    monkeypatch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
+    for kind in faults:
+        pipeline.sandbox.fault("media", kind)
+    job_id = pipeline.upload()
+    pipeline.run(job_id)
+    pipeline.check(job_id, State.COMPLETED)  # with the digest of the file as it is at the source
+    fetched = [call["status"] for call in pipeline.sandbox.calls() if call["path"].startswith("/media/")]
+    assert fetched[: len(statuses)] == statuses
+    assert pipeline.client("s3").list_multipart_uploads(Bucket=VIDEOS).get("Uploads", []) == []

@@ -299,6 +299,14 @@ def test_a_reset_midway_can_be_resumed_with_a_range(sandbox: Sandbox, video: tup
     assert bytes(received) + rest.content == video[1]
 
 
+def test_a_range_of_another_file_is_all_of_this_one(sandbox: Sandbox, video: tuple[str, bytes]) -> None:
+    etag = sandbox.control.get(video[0]).headers["etag"]
+    for mark, status in ((etag, 206), ('"another"', 200)):
+        answer = sandbox.control.get(video[0], headers={"range": "bytes=10-", "if-range": mark})
+        assert answer.status_code == status
+        assert answer.content == video[1][10:] if status == 206 else video[1]
+
+
 def test_a_file_can_come_without_its_length(sandbox: Sandbox, video: tuple[str, bytes]) -> None:
     sandbox.fault("media", "chunked")
     answer = sandbox.control.get(video[0])

@@ -24,13 +24,14 @@ from moto import mock_aws
 from pytest_socket import disable_socket, enable_socket
 from seedance import aws, observability
 from seedance.download import Downloads
+from seedance.items import written_item
 from seedance.job import Job, State
 from seedance.media import Media
 from seedance.notification import Notifier
 from seedance.pacer import Pacer
 from seedance.provider import Provider
 from seedance.sending import Sending
-from seedance.store import JobStore, written_item
+from seedance.store import JobStore
 from seedance.workflow import IntakeQueue, Workflow
 
 REGION = "eu-central-1"

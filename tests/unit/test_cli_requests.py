@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seedance import intake
+from seedance import formats, intake
 from seedance.errors import InvalidRequest
 
 from cli.requests import METADATA_LIMIT, Wish, header_text, image_type, read_settings
@@ -139,7 +139,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path, png: bytes) -> None:
     (tmp_path / "empty.png").touch()
     with (tmp_path / "huge.png").open("wb") as huge:
         huge.write(png)
-        huge.truncate(intake.MAX_IMAGE_BYTES + 1)
+        huge.truncate(formats.MAX_IMAGE_BYTES + 1)
     for name, says in (
         ("page.png", "is not an image; JPEG, PNG"),
         ("empty.png", "is not an image"),

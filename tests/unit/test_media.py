@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from botocore.exceptions import ClientError, IncompleteReadError
 from botocore.response import StreamingBody
 from seedance import media as media_module
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
-from seedance.intake import MAX_IMAGE_BYTES
+from seedance.formats import MAX_IMAGE_BYTES
 from seedance.media import IMAGE_LINK_SECONDS, PART_BYTES, VIDEO_LINK_SECONDS, Media
 
 UPLOADS, VIDEOS, KEY = "example-uploads", "example-videos", "videos/shoe/up-1.mp4"
@@ -217,6 +218,21 @@ def test_a_long_video_goes_in_parts(world: Any, mp4: bytes, small_parts: None, s
     head = world.aws["s3"].head_object(Bucket=VIDEOS, Key=KEY)
     assert (head["ContentType"], head["Metadata"]) == ("video/mp4", {"job-id": "up-1"})
     assert parts_left(world) == 0
+
+
+def test_every_part_has_its_checksum_and_the_end_has_them_all(world: Any, mp4: bytes, small_parts: None) -> None:
+    store(world, chunks(long_movie(mp4, 11 * MIB)))
+    assert [call["ChecksumAlgorithm"] for call in world.called("CreateMultipartUpload")] == ["CRC32"]
+    sums = [
+        base64.b64encode(zlib.crc32(call["Body"]).to_bytes(4, "big")).decode() for call in world.called("UploadPart")
+    ]
+    assert [call["ChecksumCRC32"] for call in world.called("UploadPart")] == sums
+    (end,) = world.called("CompleteMultipartUpload")
+    assert [part["ChecksumCRC32"] for part in end["MultipartUpload"]["Parts"]] == sums
+    store(world, chunks(mp4))
+    assert (
+        world.called("PutObject")[-1]["ChecksumCRC32"] == base64.b64encode(zlib.crc32(mp4).to_bytes(4, "big")).decode()
+    )
 
 
 def test_a_part_is_large_enough_for_s3_and_small_enough_for_a_function() -> None:

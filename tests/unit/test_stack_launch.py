@@ -138,6 +138,7 @@ def checkout(tmp_path: Path) -> Path:
     layer = tmp_path / "layers" / "common" / "seedance"
     (layer / "__pycache__").mkdir(parents=True)
     (layer / "job.py").write_text("a = 1")
+    (tmp_path / "functions" / "submit").mkdir(parents=True)
     (tmp_path / "template.yaml").write_text("Resources: {}")
     return tmp_path
 
@@ -149,7 +150,13 @@ def test_the_same_code_is_built_once(checkout: Path) -> None:
     assert launch.build_digest(checkout) == before
 
 
-@pytest.mark.parametrize("change", ["template.yaml", "layers/common/seedance/job.py", "layers/common/requirements.txt"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("template.yaml", "functions/submit/app.py"),
+        *("layers/common/seedance/job.py", "layers/common/requirements.txt"),
+    ],
+)
 def test_changed_code_is_built_again(checkout: Path, change: str) -> None:
     before = launch.build_digest(checkout)
     (checkout / change).write_text("new")

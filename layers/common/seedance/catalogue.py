@@ -88,7 +88,7 @@ UpToNine = Annotated[list[Url], BeforeValidator(_list_from_text), Field(max_leng
 class Parameters(BaseModel):
     """What every model takes. Subclasses name the parameter of the first and of the last image."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, validate_default=True, defer_build=True)
 
     first_image: ClassVar[str]
     last_image: ClassVar[str | None] = "last_frame_url"

@@ -3,6 +3,9 @@
 import struct
 
 IMAGE_FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
+MAX_IMAGE_BYTES = 30 * 1024 * 1024
+"""Largest image we take, 30 MB: the limit that ByteDance's own Seedance API states for an input image."""
+
 HEAD_BYTES = 64
 """How many first bytes ``image_type`` wants to see."""
 

@@ -16,9 +16,6 @@ from seedance.errors import InvalidRequest
 
 UPLOAD_PREFIX = "uploads/"
 
-MAX_IMAGE_BYTES = 30 * 1024 * 1024
-"""Largest image we take, 30 MB: the limit that ByteDance's own Seedance API states for an input image."""
-
 LONGEST_KEY_BYTES = 1024
 """Of any object in S3."""
 

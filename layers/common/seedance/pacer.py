@@ -16,8 +16,9 @@ from botocore.exceptions import ClientError
 
 from seedance import aws, slots
 from seedance.config import settings
+from seedance.items import read_item, written_item
 from seedance.slots import Calendar
-from seedance.store import IN_FLIGHT, read_item, written_item
+from seedance.store import IN_FLIGHT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

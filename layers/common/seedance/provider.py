@@ -31,6 +31,7 @@ from seedance.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
+from seedance.tls import trust
 from seedance.wording import reason
 
 SUBMIT_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
@@ -76,6 +77,7 @@ class Provider:
         self._forget_key = forget_key
         self._http = httpx.Client(
             transport=transport,
+            verify=trust(),
             headers={"User-Agent": "seedance-pipeline"},
             # No connection is kept for the next call. A frozen Lambda wakes up to dead ones, and a POST
             # on a dead connection fails in the one way that can't be told from "accepted, answer lost".

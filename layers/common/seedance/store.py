@@ -3,18 +3,17 @@
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from seedance import aws
 from seedance.bookings import Day, Entry, settlement
 from seedance.config import settings
 from seedance.errors import AllUnderWay, Conflict, DearerThanBudget, OverBudget
+from seedance.items import read_item, written_item
 from seedance.job import RECORD_KEPT_SECONDS, TRANSITIONS, UNDER_WAY, Job, State
 from seedance.observability import logger
 from seedance.schedule import DURATIONS_KEPT
@@ -390,38 +389,3 @@ def _durations_of(model: str) -> str:
 
 def _is_conflict(error: ClientError) -> bool:
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
-
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
-
-
-def written_item(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as DynamoDB's API writes them."""
-    return {name: _serialize(_to_decimal(value)) for name, value in record.items()}
-
-
-def read_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An item of DynamoDB's API as plain values."""
-    return {name: _from_decimal(_deserialize(value)) for name, value in item.items()}
-
-
-def _to_decimal(value: Any) -> Any:
-    # DynamoDB's numbers are decimal, and boto3 refuses floats; the shortest text of a float is exact enough.
-    if isinstance(value, float):
-        return Decimal(repr(value))
-    if isinstance(value, dict):
-        return {name: _to_decimal(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_to_decimal(inner) for inner in value]
-    return value
-
-
-def _from_decimal(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, dict):
-        return {name: _from_decimal(inner) for name, inner in value.items()}
-    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
-        return [_from_decimal(inner) for inner in value]
-    return value

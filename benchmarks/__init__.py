@@ -1,0 +1,1 @@
+"""Measurements against the ways that people usually do it; each module is a command and writes one table."""

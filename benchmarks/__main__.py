@@ -1,0 +1,24 @@
+"""All benchmarks, one after the other: `make bench`, or `python -m benchmarks [NAME ...]`."""
+
+import importlib
+import sys
+
+from benchmarks import report
+
+BENCHMARKS = ("polling", "cold_start", "copying")
+"""The modules, in the order in which they run. Each has a ``main`` that takes nothing; it publishes its table, or
+returns its words and tables to be published."""
+
+
+def main() -> None:
+    """Run those that are named, or all."""
+    for name in sys.argv[1:] or BENCHMARKS:
+        if name not in BENCHMARKS:
+            raise SystemExit(f"there is no benchmark {name}; there are {', '.join(BENCHMARKS)}")
+        print(f"── {name} ──", flush=True)
+        if text := importlib.import_module(f"benchmarks.{name}").main():
+            report.write_section(name, name.replace("_", " ").capitalize(), text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""Cold start: import and first call of a handler over TLS, against what people usually deploy.
+
+Every sample is a new process with nothing but its artefact. AWS and the provider are one server on this machine
+(benchmarks/cloud.py), the same for all; its certificate is added to the authorities that each artefact brings, so
+that loading those costs what it costs on Lambda.
+
+    python -m benchmarks.cold_start [ROUNDS]
+"""
+
+import contextlib
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks import artefacts, report
+from benchmarks.artefacts import ROOT
+
+ROUNDS = 25
+NAIVE, PLAIN_NAIVE = "naive, all-in", "naive, as `sam build` leaves it"
+_FIRST_CALL = """\
+Medians of {rounds} rounds. A first call does what it does in truth: submit looks at the image, signs a link, writes
+the record, books its turn, reads the key, sends the POST and starts the workflow; poll reads the record and the key and
+sends one GET; finalize copies a video of 64 KB, completes the record and notifies."""
+_WHO_THEY_ARE = """\
+The naive handler (benchmarks/handlers/naive.py) has boto3 with a DynamoDB resource and, of Powertools, Logger, Metrics,
+Tracer, idempotency, event handler, parser and batch. `sam build` puts no bytecode into an artefact and Lambda can't
+write any, hence its two rows; ours ships it."""
+_TAKEN: dict[str, Any] = {"batchItemFailures": []}
+_REGION = "eu-central-1"
+_ARN = f"arn:aws:{{}}:{_REGION}:123456789012:{{}}"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A handler: where it and its libraries lie, and what it is called with."""
+
+    folders: tuple[Path, ...]
+    module: str
+    event: Callable[["Cloud"], Any]
+    answer: dict[str, Any] | None
+    """Part of what it must answer, or all was for nothing."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """One cold start: import and first call, in seconds by the clock and of the processor; peak memory, in bytes."""
+
+    seconds: float
+    cpu: float
+    memory: float
+
+
+class Cloud:
+    """The running stand-in for AWS and the provider."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx.Client(verify=False)  # noqa: S501 - ourselves, on this machine
+
+    def forget(self) -> None:
+        """Empty the table: no contender waits for what another one left there."""
+        self._table("Forget", {})
+
+    def put(self, item: dict[str, Any]) -> None:
+        """Write a record."""
+        self._table("PutItem", {"Item": item})
+
+    def _table(self, operation: str, body: dict[str, Any]) -> None:
+        target = {"X-Amz-Target": f"DynamoDB_20120810.{operation}"}
+        self._http.post(self.url, headers=target, json=body).raise_for_status()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """A function's environment on Lambda, and where this AWS is."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_SESSION_TOKEN": "testing",
+            "AWS_DEFAULT_REGION": _REGION,
+            "AWS_REGION": _REGION,
+            "AWS_LAMBDA_FUNCTION_NAME": "benchmark",
+            "LAMBDA_TASK_ROOT": "-",
+            "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
+            "POWERTOOLS_LOG_LEVEL": "INFO",
+            "POWERTOOLS_METRICS_NAMESPACE": "SeedancePipeline",
+            "POWERTOOLS_SERVICE_NAME": "benchmark",
+            "JOB_TABLE": "jobs",
+            "UPLOAD_BUCKET": "example-uploads",
+            "VIDEO_BUCKET": "example-videos",
+            "NOTIFICATION_TOPIC": _ARN.format("sns", "topic"),
+            "STATE_MACHINE": _ARN.format("states", "stateMachine:machine"),
+            "INTAKE_QUEUE": f"{self.url}/123456789012/intake",
+            "SEGMIND_API_KEY_SECRET": "segmind",
+            "SEGMIND_BASE_URL": self.url,
+            "SEGMIND_UPLOAD_URL": self.url,
+            "SEGMIND_HISTORY_URL": self.url,
+            "SEGMIND_MEDIA_HOSTS": self.url.removeprefix("https://"),
+            "IMAGE_DELIVERY": "link",
+            "DEFAULT_MODEL": "seedance-1.0-pro-fast",
+            "DEFAULT_PROMPT": "The camera moves slowly.",
+            "DEFAULT_TRANSPORT": "v2",
+            "DAILY_BUDGET_USD": "0",
+            "REQUESTS_PER_MINUTE": "50",
+            "MAX_IN_FLIGHT": "20",
+            "POLLS_PER_VIDEO": "6",
+            "TIME_SCALE": "1",
+        }
+
+
+def main() -> None:
+    """Measure all contenders; print and publish the table."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else ROUNDS
+    with tempfile.TemporaryDirectory(prefix="cold-start-") as scratch:
+        work = Path(scratch)
+        certificate, key = artefacts.make_certificate(work)
+        contenders = _contenders(work, certificate)
+        with _cloud(certificate, key) as cloud:
+            measures = {name: partial(_start, contender, cloud, work) for name, contender in contenders.items()}
+            for measure in measures.values():  # the first of each reads its files from the disk
+                measure()
+            starts = report.in_turns(rounds, measures)
+    report.publish(_table(starts, rounds))
+
+
+def _contenders(work: Path, certificate: Path) -> dict[str, Contender]:
+    runtime = artefacts.install(work / "runtime", "boto3")
+    naive = artefacts.install(
+        work / "naive", "aws-lambda-powertools", "aws-xray-sdk", "pydantic", "httpx", without=runtime
+    )
+    plain = Path(shutil.copytree(naive, work / "plain", ignore=shutil.ignore_patterns("__pycache__")))
+    package = artefacts.install(work / "package", "segmind", without=runtime)
+    layer = artefacts.build_layer(work / "layer")
+    for folder in (runtime, naive, plain, package, layer):
+        artefacts.trust(folder, certificate)
+    for name, folder in (("naive", naive), ("naive", plain), ("segmind_package", package)):
+        shutil.copy(ROOT / "benchmarks/handlers" / f"{name}.py", folder)
+    artefacts.compile_all(naive)
+    artefacts.compile_all(package)
+    ours = {}
+    for name, event, answer in (
+        ("submit", _upload, _TAKEN),
+        ("poll", _queued, {"status": "RUNNING"}),
+        ("finalize", _finished, {"status": "COMPLETED"}),
+    ):
+        function = Path(shutil.copytree(ROOT / "functions" / name, work / name))
+        artefacts.compile_all(function)
+        ours[f"**ours, {name}**"] = Contender((function, layer, runtime), "app", event, answer)
+    return {
+        NAIVE: Contender((naive, runtime), "naive", _message, _TAKEN),
+        PLAIN_NAIVE: Contender((plain, runtime), "naive", _message, _TAKEN),
+        "`segmind` package + boto3": Contender((package, runtime), "segmind_package", _message, None),
+        **ours,
+    }
+
+
+def _start(contender: Contender, cloud: Cloud, work: Path) -> Start:
+    cloud.forget()
+    event = work / "event.json"
+    event.write_text(json.dumps(contender.event(cloud)))
+    folders = ":".join(map(str, contender.folders))
+    # Nothing of this environment but the interpreter; and no bytecode is written, as Lambda's folders are read-only.
+    command = [sys.executable, "-I", "-S", "-B", str(ROOT / "benchmarks/one_start.py"), folders, contender.module]
+    done = subprocess.run([*command, str(event)], env=cloud.environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{contender.module} failed:\n{done.stderr}")
+    said = json.loads(done.stdout.splitlines()[-1])
+    if contender.answer and not contender.answer.items() <= said["answer"].items():
+        raise SystemExit(f"{contender.module} answered {said['answer']}:\n{done.stdout}{done.stderr}")
+    return Start(said["seconds"], said["cpu"], said["bytes"])
+
+
+def _table(starts: dict[str, list[Start]], rounds: int) -> report.Table:
+    seconds = {name: [start.seconds for start in some] for name, some in starts.items()}
+    cpu = {name: [start.cpu for start in some] for name, some in starts.items()}
+    rows = [
+        (
+            name,
+            f"{statistics.median(seconds[name]) * 1000:.0f} ms",
+            f"{report.median_ratio(seconds[name], seconds[NAIVE]):.2f}",
+            f"{report.median_ratio(seconds[name], seconds[PLAIN_NAIVE]):.2f}",
+            f"{statistics.median(cpu[name]) * 1000:.0f} ms",
+            f"{report.median_ratio(cpu[name], cpu[NAIVE]):.2f}",
+            f"{statistics.median(start.memory for start in some) / 1e6:.0f} MB",
+        )
+        for name, some in starts.items()
+    ]
+    return report.Table(
+        "cold_start",
+        "Cold start",
+        ("handler", "import + first call", "of naive", "of naive as deployed", "CPU", "of naive", "peak memory"),
+        rows,
+        [
+            _FIRST_CALL.format(rounds=rounds),
+            _WHO_THEY_ARE,
+        ],
+    )
+
+
+def _message(_: Cloud) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((ROOT / "events/sqs-job.json").read_text())
+    event["Records"][0]["body"] = json.dumps({"job_id": _job_id()})
+    return event
+
+
+def _upload(_: Cloud) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((ROOT / "events/s3-upload.json").read_text())
+    body = json.loads(event["Records"][0]["body"])
+    body["Records"][0]["s3"]["object"]["versionId"] = uuid.uuid4().hex  # each is another upload, and so another job
+    event["Records"][0]["body"] = json.dumps(body)
+    return event
+
+
+def _queued(cloud: Cloud) -> dict[str, str]:
+    return {"job_id": _record(cloud, state={"S": "QUEUED"})}
+
+
+def _finished(cloud: Cloud) -> dict[str, str]:
+    return {"job_id": _record(cloud, state={"S": "COPYING"}, result_url={"S": f"{cloud.url}/media/video.mp4"})}
+
+
+def _record(cloud: Cloud, **more: dict[str, Any]) -> str:
+    job_id, now = _job_id(), time.time()
+    texts = {
+        "job_id": job_id,
+        "source": "upload",
+        "name": "red-shoe",
+        "folder": "red-shoe",
+        "model": "seedance-1.0-pro-fast",
+        "transport": "v2",
+        "request_id": "r-1",
+    }
+    numbers = {"created_at": now - 60, "submitted_at": now - 50, "expected_seconds": 49}
+    cloud.put(
+        {
+            **{name: {"S": text} for name, text in texts.items()},
+            **{name: {"N": str(number)} for name, number in numbers.items()},
+            "parameters": {"M": {"prompt": {"S": "A red shoe"}}},
+            "entered": {"M": {"RECEIVED": {"N": str(now - 60)}}},
+            **more,
+        }
+    )
+    return job_id
+
+
+def _job_id() -> str:
+    return f"up-{uuid.uuid4().hex}"
+
+
+@contextlib.contextmanager
+def _cloud(certificate: Path, key: Path) -> Iterator[Cloud]:
+    command = [sys.executable, "-m", "benchmarks.cloud", str(certificate), str(key)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        if server.stdout is None:
+            raise RuntimeError("the server has no output to name its port on")
+        yield Cloud(f"https://127.0.0.1:{int(server.stdout.readline())}")
+        server.communicate()  # the end of its input ends it
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""A download whose line breaks goes on where it broke, if the file is the same; it is never patched together."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from seedance.download import RESUME_SECONDS, RESUMES, Downloads
+from seedance.errors import SourceUnavailable
+
+CHUNK_BYTES = 64 * 1024
+LINK = "https://images.segmind.com/video.mp4"
+FILE = b"".join(bytes([number]) * CHUNK_BYTES for number in range(4)) + b"the end"
+MARKED = {"etag": '"v1"'}
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def fetch(wire: Any, pauses: list[float]) -> Callable[[], bytes]:
+    downloads = Downloads(frozenset({"images.segmind.com"}), transport=httpx.MockTransport(wire), pause=pauses.append)
+
+    def read() -> bytes:
+        with downloads.open(LINK) as source:
+            return b"".join(source.chunks)
+
+    return read
+
+
+def part(start: int, chunks: int, then: Exception | None = None) -> Iterator[bytes]:
+    """So many chunks of the file from a byte on, then an error; without one, all the rest."""
+    yield from (FILE[at : at + CHUNK_BYTES] for at in range(start, start + chunks * CHUNK_BYTES, CHUNK_BYTES))
+    if then:
+        raise then
+    yield FILE[start + chunks * CHUNK_BYTES :]
+
+
+def whole(content: Any, **headers: str) -> httpx.Response:
+    return httpx.Response(200, content=content, headers={**MARKED, "content-length": str(len(FILE)), **headers})
+
+
+def rest(start: int, content: Any, **headers: str) -> httpx.Response:
+    ranged = {"content-range": f"bytes {start}-{len(FILE) - 1}/{len(FILE)}", **MARKED}
+    return httpx.Response(206, content=content, headers={**ranged, **headers})
+
+
+BROKEN = httpx.ReadError("gone")
+
+
+@pytest.mark.parametrize("broken", [httpx.ReadError("x"), httpx.ReadTimeout("x"), httpx.RemoteProtocolError("x")])
+def test_it_goes_on_at_the_byte_it_reached(fetch: Any, wire: Any, pauses: list[float], broken: Exception) -> None:
+    wire.will(whole(part(0, 2, broken)), rest(2 * CHUNK_BYTES, part(2 * CHUNK_BYTES, 0)))
+    assert fetch() == FILE
+    assert wire.requests[1].headers["range"] == f"bytes={2 * CHUNK_BYTES}-"
+    assert wire.requests[1].headers["if-range"] == '"v1"'
+    assert wire.requests[1].headers["accept-encoding"] == "identity"
+    assert pauses == [RESUME_SECONDS]
+
+
+def test_the_time_of_the_last_change_marks_a_file_too(fetch: Any, wire: Any) -> None:
+    changed = {"etag": 'W/"v1"', "last-modified": "Fri, 20 Nov 2026 09:30:00 GMT"}
+    wire.will(whole(part(0, 1, BROKEN), **changed), rest(CHUNK_BYTES, part(CHUNK_BYTES, 0), **changed))
+    assert fetch() == FILE
+    assert wire.requests[1].headers["if-range"] == changed["last-modified"]
+
+
+def test_a_file_of_unknown_length_goes_on_as_well(fetch: Any, wire: Any) -> None:
+    wire.will(
+        httpx.Response(200, content=part(0, 1, BROKEN), headers=MARKED),
+        httpx.Response(
+            206,
+            content=part(CHUNK_BYTES, 0),
+            headers={**MARKED, "content-range": f"bytes {CHUNK_BYTES}-{len(FILE) - 1}/*"},
+        ),
+    )
+    assert fetch() == FILE
+
+
+def test_fewer_bytes_than_announced_are_a_broken_line(fetch: Any, wire: Any) -> None:
+    wire.will(whole(iter([FILE[:CHUNK_BYTES]])), rest(CHUNK_BYTES, part(CHUNK_BYTES, 0)))
+    assert fetch() == FILE
+
+
+def test_a_host_without_ranges_is_read_once_more_from_the_start(fetch: Any, wire: Any) -> None:
+    wire.will(whole(part(0, 2, BROKEN)), whole(part(0, 0)))
+    assert fetch() == FILE
+
+
+def test_that_host_may_break_off_again_before_the_byte_that_was_reached(fetch: Any, wire: Any) -> None:
+    wire.will(whole(part(0, 3, BROKEN)), whole(part(0, 1, BROKEN)), whole(part(0, 4, BROKEN)), whole(part(0, 0)))
+    assert fetch() == FILE
+
+
+def test_trouble_on_the_way_back_counts_as_a_try(fetch: Any, wire: Any, pauses: list[float]) -> None:
+    wire.will(
+        whole(part(0, 1, BROKEN)),
+        httpx.ConnectError("down"),
+        httpx.Response(503),
+        rest(CHUNK_BYTES, part(CHUNK_BYTES, 1, BROKEN)),
+        rest(2 * CHUNK_BYTES, part(2 * CHUNK_BYTES, 0)),
+    )
+    assert fetch() == FILE
+    assert pauses == [RESUME_SECONDS * number for number in (1, 2, 3, 4)]
+
+
+def test_it_gives_up_in_the_end(fetch: Any, wire: Any) -> None:
+    wire.will(whole(part(0, 1, BROKEN)), *[rest(CHUNK_BYTES, part(CHUNK_BYTES, 0, BROKEN)) for _ in range(RESUMES)])
+    with pytest.raises(SourceUnavailable, match=f"the line broke after {CHUNK_BYTES} bytes: the connection broke"):
+        fetch()
+    assert len(wire.requests) == 1 + RESUMES
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        whole(FILE, etag='"v2"'),
+        rest(CHUNK_BYTES, FILE[CHUNK_BYTES:], etag='"v2"'),
+        rest(CHUNK_BYTES, FILE[CHUNK_BYTES:], **{"content-range": f"bytes {CHUNK_BYTES}-9999999/10000000"}),
+        rest(CHUNK_BYTES - 1, FILE[CHUNK_BYTES - 1 :]),
+        rest(CHUNK_BYTES, FILE[CHUNK_BYTES:], **{"content-range": "nonsense"}),
+        httpx.Response(404),
+        httpx.Response(416),
+        httpx.Response(302, headers={"location": LINK}),
+    ],
+    ids=["another file", "its rest", "another length", "another byte", "no range", "gone", "no such range", "moved"],
+)
+def test_what_is_not_the_rest_of_this_file_is_not_taken(fetch: Any, wire: Any, answer: httpx.Response) -> None:
+    wire.will(whole(part(0, 1, BROKEN)), answer)
+    with pytest.raises(SourceUnavailable, match=f"the line broke after {CHUNK_BYTES} bytes"):
+        fetch()
+    assert len(wire.requests) == 2
+
+
+@pytest.mark.parametrize("headers", [{}, {"etag": 'W/"v1"'}])
+def test_a_file_without_a_mark_is_not_taken_up(fetch: Any, wire: Any, headers: dict[str, str]) -> None:
+    wire.will(httpx.Response(200, content=part(0, 1, BROKEN), headers=headers))
+    with pytest.raises(SourceUnavailable):
+        fetch()
+    assert len(wire.requests) == 1
