@@ -47,7 +47,7 @@ RECEIVED_SECONDS = 1800.0
 NOTIFY_WINDOW_SECONDS = DAY_SECONDS
 
 
-_JOB_ID = re.compile(r"(?:%22|\b)((?:up|api)-[0-9a-f]{32})\b")
+_JOB_ID = re.compile(r"(?:%22|\b)((?:up|api|ba)-[0-9a-f]{32})\b")
 
 
 @dataclass(frozen=True)
