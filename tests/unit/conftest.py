@@ -29,8 +29,9 @@ from seedance.media import Media
 from seedance.notification import Notifier
 from seedance.provider import Provider
 from seedance.sending import Sending
+from seedance.sheets import Sheets
 from seedance.store import JobStore, _written
-from seedance.workflow import IntakeQueue, Workflow
+from seedance.workflow import Batches, IntakeQueue, Workflow
 
 REGION = "eu-central-1"
 KEY = "SG_0123456789abcdef"
@@ -155,6 +156,8 @@ class World:
     provider: Provider
     downloads: Downloads
     sending: Sending
+    batches: Batches
+    sheets: Sheets
     arns: SimpleNamespace
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -238,6 +241,11 @@ def world(
                 definition=(root / "statemachine/video_job.asl.json").read_text(),
                 roleArn="arn:aws:iam::123456789012:role/workflow",
             )["stateMachineArn"],
+            batch_machine=clients["stepfunctions"].create_state_machine(
+                name="video-batch",
+                definition=(root / "statemachine/video_batch.asl.json").read_text(),
+                roleArn="arn:aws:iam::123456789012:role/workflow",
+            )["stateMachineArn"],
         )
         clock = Clock()
         store = JobStore(TABLE, clients["dynamodb"], clock)
@@ -258,6 +266,8 @@ def world(
             provider=at,
             downloads=Downloads(frozenset({"images.segmind.com"}), transport=line),
             sending=Sending(store, at, media, "link", clock=clock),
+            batches=Batches(arns.batch_machine, clients["stepfunctions"]),
+            sheets=Sheets(UPLOADS, clients["s3"]),
             arns=arns,
         )
 
@@ -299,6 +309,8 @@ def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         "RESUBMIT_LOST": "no",
         "TIME_SCALE": "1",
         "STATE_MACHINE": world.arns.machine,
+        "BATCH_STATE_MACHINE": world.arns.batch_machine,
+        "BATCH_TOLERATED_FAILURE_PERCENT": "20",
         "INTAKE_QUEUE": world.arns.queue,
     }.items():
         monkeypatch.setenv(name, value)

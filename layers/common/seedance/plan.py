@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, lru_cache
-from itertools import islice
 from typing import Any
 
 from seedance import intake, manifest, summary
@@ -126,9 +125,18 @@ class Plan:
                 return BadRow(row.number, row.line, found.field, found.message, row.columns), None
             return row, found
 
+        some: list[Row | BadRow] = []
         with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
-            while some := list(islice(rows, CHUNK_ROWS)):
-                yield from pool.map(looked_at, some)
+            try:
+                for row in rows:
+                    some.append(row)
+                    if len(some) == CHUNK_ROWS:
+                        yield from pool.map(looked_at, some)
+                        some.clear()
+            except InvalidRequest:
+                yield from pool.map(looked_at, some)  # the report names what was found before the file's fault
+                raise
+            yield from pool.map(looked_at, some)
 
     def _tell(self, event: dict[str, Any], tally: Tally, report_key: str | None, why: str) -> None:
         count("BatchesRefused")
