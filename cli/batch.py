@@ -72,7 +72,8 @@ def _check(file: Path, report: Path | None, default_model: str, tolerate: float)
     out.print(_estimate(tally))
     if bad.shown:
         out.print()
-        out.print(bad.table(tally.bad))
+        out.print(bad.title(tally.bad))
+        out.print(bad.table())
     if refusal := tally.refusal(tolerate):
         raise CommandError(refusal)
     out.print("Images in the bucket are looked at by the stack, before anything is paid.")
@@ -91,8 +92,10 @@ class _BadRows:
             self._file = self._report.open("wb")
             self._file.write(manifest.csv_line(manifest.REPORT_COLUMNS))
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, fault: BaseException | None, __: object) -> None:
         if self._file:
+            if isinstance(fault, InvalidRequest):  # of the file as a whole
+                self._file.write(manifest.csv_line(("", "", fault.field, fault.message)))
             self._file.close()
 
     def add(self, row: BadRow) -> None:
@@ -102,7 +105,9 @@ class _BadRows:
             self._file.write(manifest.report_line(row))
 
     def table(self, count: int) -> Table:
-        title = f"{count} bad rows" if count <= _SHOWN else f"The first {_SHOWN} of {count} bad rows (--report has all)"
+        title = (
+            f"Bad rows: {count}" if count <= _SHOWN else f"The first {_SHOWN} of {count} bad rows (--report has all)"
+        )
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         table.add_column("Row", justify="right")
         table.add_column("Line", justify="right")
@@ -167,9 +172,9 @@ def _standing(step_functions: Any, arn: str) -> str:
     entered = next((event["stateEnteredEventDetails"] for event in events if "stateEnteredEventDetails" in event), None)
     if entered is None or entered["name"] == "Plan":
         return "being planned"
-    if entered["name"] not in ("Wait", "Collect", "CollectOutcome"):
-        return "being taken in"
     facts = json.loads(entered["input"])
+    if entered["name"] == "TakeIn":
+        return "being taken in"
     return f"{facts['over']:,} of {facts['rows']:,} rows are over" if "over" in facts else "ending"
 
 

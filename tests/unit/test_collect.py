@@ -233,8 +233,9 @@ def test_many_rows_are_read_a_hundred_at_a_time(world: Any, collect: Collect, pl
     ("elapsed", "over", "left", "wait"),
     [
         (30, 0, 10, 20),  # nothing is known yet
-        (600, 0, 10, 200),
-        (600, 5, 5, 200),  # half is done in 600 s: the other half takes as long
+        (600, 0, 10, 150),
+        (600, 6, 4, 133),  # six in 600 s: four more take 400
+        (600, 1, 9, 150),  # though at that speed there are 5400 to come
         (3600, 1, 9999, 900),
         (3600, 9999, 1, 20),
         (10, 0, 0, 20),

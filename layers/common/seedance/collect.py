@@ -154,10 +154,11 @@ def _result_line(row: dict[str, Any], job: dict[str, Any], columns: Sequence[str
 def next_wait(elapsed: float, over: int, left: int) -> int:
     """Seconds to the next look, in the provider's: a third of what is left at the speed so far.
 
-    So a batch takes a look or two for each halving of what is left, and the last one is late by 20 s at most.
+    Never more than a quarter of what has passed: few jobs all run at once, and their speed says nothing yet.
+    So the looks grow with the logarithm of the batch, and the summary is late by 20 s for a long one.
     """
     expected = elapsed * left / over if over > 0 else elapsed
-    return round(min(LONGEST_WAIT_SECONDS, max(SHORTEST_WAIT_SECONDS, expected / 3)))
+    return round(min(LONGEST_WAIT_SECONDS, max(SHORTEST_WAIT_SECONDS, min(expected / 3, elapsed / 4))))
 
 
 @cache
