@@ -104,11 +104,11 @@ class _BadRows:
         if self._file:
             self._file.write(manifest.report_line(row))
 
-    def table(self, count: int) -> Table:
-        title = (
-            f"Bad rows: {count}" if count <= _SHOWN else f"The first {_SHOWN} of {count} bad rows (--report has all)"
-        )
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    def title(self, count: int) -> str:
+        return f"Bad rows: {count}" if count <= _SHOWN else f"The first {_SHOWN} of {count} bad rows (--report has all)"
+
+    def table(self) -> Table:
+        table = Table(box=None, pad_edge=False)
         table.add_column("Row", justify="right")
         table.add_column("Line", justify="right")
         table.add_column("Field")

@@ -10,7 +10,7 @@ import pytest
 from seedance import media as media_module
 from seedance.errors import ConfigurationError, InProgress
 from seedance.intake import Defaults
-from seedance.job import Job, State, batch_id, upload_job_id
+from seedance.job import Job, State, upload_job_id
 from seedance.provider import Provider
 from seedance.sending import MAX_ATTEMPTS
 from seedance.submit import SUBMITTING_SECONDS, Submit
@@ -437,27 +437,3 @@ def test_two_deliveries_at_once_make_one_job(
     submit.message(json.dumps(notification))
     assert the_job(world).state is State.QUEUED
     assert len(world.wire.requests) == 1
-
-
-def test_a_manifest_starts_a_batch_once(world: Any, take: Any) -> None:
-    notice = world.upload("batches/shop/spring.csv", b"prompt\nx\n")
-    take(notice)
-    take(notice)
-    version = notice["Records"][0]["s3"]["object"]["versionId"]
-    batch = batch_id("example-uploads", "batches/shop/spring.csv", version)
-    executions = world.aws["stepfunctions"].list_executions(stateMachineArn=world.arns.batch_machine)["executions"]
-    assert [execution["name"] for execution in executions] == [batch]
-    assert world.executions()[0] == {
-        "batch_id": batch,
-        "bucket": "example-uploads",
-        "key": "batches/shop/spring.csv",
-        "version_id": version,
-    }
-    assert world.aws["dynamodb"].scan(TableName="jobs-of-tests")["Items"] == []
-
-
-@pytest.mark.parametrize("key", ["batches/", "batches/a.jpg", "batches/a-01234567.results.csv", "batches/notes.txt"])
-def test_what_else_lies_beside_manifests_is_left_alone(world: Any, take: Any, key: str) -> None:
-    take(world.upload(key, b"x"))
-    assert world.called("StartExecution") == []
-    assert world.aws["dynamodb"].scan(TableName="jobs-of-tests")["Items"] == []
