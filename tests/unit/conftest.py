@@ -28,6 +28,7 @@ from seedance.job import Job, State
 from seedance.media import Media
 from seedance.notification import Notifier
 from seedance.provider import Provider
+from seedance.register import Register
 from seedance.sending import Sending
 from seedance.sheets import Sheets
 from seedance.store import JobStore, _written
@@ -158,6 +159,7 @@ class World:
     sending: Sending
     batches: Batches
     sheets: Sheets
+    register: Register
     arns: SimpleNamespace
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -268,6 +270,7 @@ def world(
             sending=Sending(store, at, media, "link", clock=clock),
             batches=Batches(arns.batch_machine, clients["stepfunctions"]),
             sheets=Sheets(UPLOADS, clients["s3"]),
+            register=Register(TABLE, clients["dynamodb"]),
             arns=arns,
         )
 

@@ -68,7 +68,7 @@ def test_wherever_a_function_dies_the_batch_comes_out_the_same(
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
     plan = Plan(world.sheets, world.media, world.notifier, defaults, 20.0, clock=world.clock)
     enqueue = Enqueue(world.store, world.sheets, world.queue)
-    collect = Collect(world.store, world.sheets, world.notifier, clock=world.clock)
+    collect = Collect(world.register, world.sheets, world.notifier, clock=world.clock)
     died = 0
     for call in range(1, WORST):
         batch = batch_id(UPLOADS, KEY, f"{version}-{call}")  # a batch of its own for each death

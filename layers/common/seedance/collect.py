@@ -17,8 +17,8 @@ from seedance.config import settings
 from seedance.job import State, batch_job_id
 from seedance.notification import Notifier, notifier
 from seedance.observability import count, logger
+from seedance.register import JOBS_A_READ, Register, register
 from seedance.sheets import Sheets, sheets
-from seedance.store import JOBS_A_READ, JobStore, jobs
 from seedance.summary import NOT_STARTED, BatchStatus
 
 HELD_SECONDS = 25 * 3600.0
@@ -35,7 +35,7 @@ LONGEST_WAIT_SECONDS = 900.0
 class Collect:
     """The use case, with everything it talks to. ``scale`` shortens all its times (Settings.scale)."""
 
-    store: JobStore
+    register: Register
     sheets: Sheets
     notifier: Notifier
     scale: float = 1.0
@@ -68,7 +68,7 @@ class Collect:
         """The states of a chunk's jobs that are not over. A row that has no job will not get one any more."""
         _, _, first, last = chunk
         ids = [batch_job_id(batch_id, row) for row in range(first, last + 1)]
-        found = self.store.read_all(ids, ["state"])
+        found = self.register.read(ids, ["state"])
         return [state for record in found.values() if not (state := State(record["state"])).terminal]
 
     def _finished(self, event: dict[str, Any], status: BatchStatus) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class Collect:
         rows = self.sheets.rows(event["plan_key"], 0, event["plan_bytes"])
         while some := list(islice(rows, JOBS_A_READ)):
             ids = {row["row"]: batch_job_id(event["batch_id"], row["row"]) for row in some}
-            found = self.store.read_all(list(ids.values()), ["state", "video", "cost_usd", "error"])
+            found = self.register.read(list(ids.values()), ["state", "video", "cost_usd", "error"])
             for row in some:
                 nothing = {"state": State.REJECTED.value if "error" in row else NOT_STARTED}
                 yield row, found.get(ids[row["row"]], nothing)
@@ -164,4 +164,4 @@ def next_wait(elapsed: float, over: int, left: int) -> int:
 @cache
 def collect() -> Collect:
     """The use case as the stack has it."""
-    return Collect(jobs(), sheets(), notifier(), settings().scale)
+    return Collect(register(), sheets(), notifier(), settings().scale)

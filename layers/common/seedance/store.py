@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -24,9 +24,6 @@ REQUEST_INDEX = "by_request"
 
 TURNS = 8
 """Tries of a booking that meets another one on the day's item; with the waits between, up to 5 seconds."""
-
-JOBS_A_READ = 100
-"""Of DynamoDB's BatchGetItem, at most."""
 _SWITCH = "switch#submits"
 
 
@@ -146,27 +143,6 @@ class JobStore:
             ExpressionAttributeValues={":id": {"S": request_id}},
         )
         return [item["job_id"]["S"] for item in answer["Items"]]
-
-    def read_all(self, job_ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Those fields of up to JOBS_A_READ jobs, by id; a job that is not there is left out."""
-        wanted: Any = {
-            self._table: {
-                "Keys": [{"job_id": {"S": job_id}} for job_id in job_ids],
-                "ConsistentRead": True,
-                "ProjectionExpression": ", ".join(f"#{name}" for name in ("job_id", *fields)),
-                "ExpressionAttributeNames": {f"#{name}": name for name in ("job_id", *fields)},
-            }
-        }
-        found: dict[str, dict[str, Any]] = {}
-        for turn in range(1, TURNS + 1):
-            answer = self._client.batch_get_item(RequestItems=wanted)
-            records = [_read(item) for item in answer["Responses"].get(self._table, [])]
-            found |= {record["job_id"]: record for record in records}
-            wanted = answer.get("UnprocessedKeys")
-            if not wanted:
-                return found
-            time.sleep(random.uniform(0, 0.02 * 2**turn))  # noqa: S311 - the table is busy; what is left comes later
-        raise TimeoutError(f"the table did not give {len(wanted[self._table]['Keys'])} jobs in {TURNS} tries")
 
     def newest(self, state: State, limit: int = 50) -> list[Job]:
         """Up to ``limit`` jobs of a state, latest change first, with the index's attributes only."""
