@@ -17,11 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from seedance import intake, manifest
 from seedance.manifest import BadRow, Tally
-from seedance.media import Image, Media
+from seedance.media import Media
 from seedance.notification import Notifier
 from seedance.plan import Plan
 from seedance.sheets import Sheets
@@ -119,8 +120,9 @@ class _Body:
 
 
 class _AllThere(Media):
-    def look_at(self, bucket: str, key: str, version_id: str | None) -> Image:
-        return Image(bucket, key, version_id or "v1", "image/jpeg", 100_000, {})
+    def look_at(self, bucket: str, key: str, version_id: str | None) -> Any:
+        facts = {"media_type": "image/jpeg", "size": 100_000, "width": 1024, "height": 1024, "metadata": {}}
+        return SimpleNamespace(bucket=bucket, key=key, version_id=version_id or "v1", **facts)
 
 
 class _Silent(Notifier):

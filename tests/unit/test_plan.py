@@ -13,6 +13,7 @@ from seedance import plan as module
 from seedance.intake import Defaults
 from seedance.job import batch_id
 from seedance.plan import Plan
+from seedance.submit import image_facts
 
 UPLOADS = "example-uploads"
 HEADER = "image,prompt,model,sku\n"
@@ -71,13 +72,7 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
                 "camera_fixed": False,
                 "skip_moderation": False,
             },
-            "image": {
-                "bucket": UPLOADS,
-                "key": "images/a.png",
-                "version_id": image["versionId"],
-                "content_type": "image/png",
-                "bytes": len(png),
-            },
+            "image": image_facts(world.media.look_at(UPLOADS, "images/a.png", image["versionId"])),
         },
         {
             "row": 2,
