@@ -86,7 +86,8 @@ def mail(message: dict[str, Any]) -> tuple[str, str]:
         lines.append("")
     for title, file in (("Results", message["results"]), ("Refused rows", message["rejected_report"])):
         if file:
-            lines += [title, f"  {file['url']}", f"  s3://{file['bucket']}/{file['key']}", ""]
+            lines += [title, f"  {file['url']}", "  (the link works for a few hours; the file stays)"]
+            lines += [f"  s3://{file['bucket']}/{file['key']}", ""]
     lines.append("What it took")
     if message["cost_usd"] is not None:
         lines.append(f"  Cost      ${message['cost_usd']:.2f}")
