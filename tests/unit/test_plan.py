@@ -182,6 +182,24 @@ def test_a_file_that_can_not_be_read_is_reported_with_what_was_found_before(worl
     assert not [key for key in keys(world) if key.startswith("plans/")]
 
 
+def test_a_manifest_that_takes_too_long_is_refused_in_words(
+    world: Any, run: Run, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK_ROWS", 2)
+    look = world.media.look_at
+
+    def slow(*where: Any) -> Any:
+        world.clock.now += module.LONGEST_SECONDS / 3
+        return look(*where)
+
+    world.media.look_at = slow
+    for number in range(8):
+        world.upload(f"images/{number}.png", png)
+    state = run(HEADER + "".join(f"images/{number}.png,x,,\n" for number in range(8)))
+    assert state["status"] == "REFUSED"
+    assert "line 6: was not reached in the time there is for images" in world.notified()[0]["error"]["message"]
+
+
 def test_a_manifest_that_vanished_is_refused(world: Any, plan: Plan) -> None:
     event = {"batch_id": "batch-0123abcd", "bucket": UPLOADS, "key": "batches/gone.csv", "version_id": None}
     assert plan(event)["status"] == "REFUSED"

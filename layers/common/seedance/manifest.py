@@ -23,7 +23,7 @@ RESULTS_ENDING = ".results.csv"
 REJECTED_ENDING = ".rejected.csv"
 
 MAX_ROWS = 100_000
-"""Of one manifest: what the plan function looks at in its 15 minutes, with room (docs/operations.md)."""
+"""Of one manifest: its chunks' places must fit into a state's 256 KB."""
 
 MAX_BYTES = 500 * 1024 * 1024
 MAX_LINE_BYTES = 1024 * 1024

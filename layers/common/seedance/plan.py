@@ -28,7 +28,11 @@ CHUNK_BYTES = 1024 * 1024
 """A chunk's lines are in memory together; it ends with the row that reaches either number."""
 
 LOOKS_AT_ONCE = 10
-"""Images looked at side by side, as many as a client keeps connections: 10,000 at some 30 ms each take 30 s."""
+"""Images looked at side by side, as many as a client keeps connections."""
+
+LONGEST_SECONDS = 780.0
+"""What planning may take, by the clock on the wall: the function's 15 minutes, less two for a window that is slow
+and for the report. A manifest that takes longer is refused in words, not cut off and begun again."""
 
 FIRST_WAIT_SECONDS = 30
 """Until the first look at how many jobs are over, at least, in the provider's seconds."""
@@ -63,7 +67,8 @@ class Plan:
             try:
                 with self.sheets.write(plan["plan_key"]) as sheet:
                     rows = manifest.read(self.sheets.manifest(key, event["version_id"]), key, self.defaults)
-                    chunks = self._write(self._looked_at(rows), tally, sheet, report)
+                    looked_at = self._looked_at(rows, plan["began_at"] + LONGEST_SECONDS)
+                    chunks = self._write(looked_at, tally, sheet, report)
                     refusal = tally.refusal(self.tolerated_percent)
             except InvalidRequest as unreadable:
                 refusal = f"The manifest can't be used: {unreadable}."
@@ -107,8 +112,11 @@ class Plan:
             chunks.append([begins, plan.size, first, tally.rows])
         return chunks
 
-    def _looked_at(self, rows: Iterable[Row | BadRow]) -> Iterator[tuple[Row | BadRow, Any]]:
-        """Each row with the facts of its image; a row whose image is none turns out bad."""
+    def _looked_at(self, rows: Iterable[Row | BadRow], deadline: float) -> Iterator[tuple[Row | BadRow, Any]]:
+        """Each row with the facts of its image; a row whose image is none turns out bad.
+
+        Raises InvalidRequest when the deadline passes before all rows had their turn.
+        """
 
         @lru_cache(maxsize=4096)  # a catalogue shot is often the picture of many rows
         def look(key: str) -> dict[str, Any] | InvalidRequest:
@@ -128,7 +136,7 @@ class Plan:
         some: list[Row | BadRow] = []
         with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
             try:
-                for row in rows:
+                for row in self._in_time(rows, deadline):
                     some.append(row)
                     if len(some) == CHUNK_ROWS:
                         yield from pool.map(looked_at, some)
@@ -137,6 +145,13 @@ class Plan:
                 yield from pool.map(looked_at, some)  # the report names what was found before the file's fault
                 raise
             yield from pool.map(looked_at, some)
+
+    def _in_time(self, rows: Iterable[Row | BadRow], deadline: float) -> Iterator[Row | BadRow]:
+        for row in rows:
+            if self.clock() > deadline:
+                where = f"line {row.line}"
+                raise InvalidRequest(where, "was not reached in the time there is for images; split the manifest here")
+            yield row
 
     def _tell(self, event: dict[str, Any], tally: Tally, report_key: str | None, why: str) -> None:
         count("BatchesRefused")
