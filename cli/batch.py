@@ -168,7 +168,7 @@ def follow(target: Target, batch: str) -> dict[str, Any]:
 
 def _standing(step_functions: Any, arn: str) -> str:
     """Where the batch is, in words: from its execution, since asking the table for every job costs money."""
-    events = step_functions.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=10)["events"]
+    events = step_functions.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=100)["events"]
     entered = next((event["stateEnteredEventDetails"] for event in events if "stateEnteredEventDetails" in event), None)
     if entered is None or entered["name"] == "Plan":
         return "being planned"

@@ -39,11 +39,14 @@ def test_a_task_waits_longer_than_its_function_may_run_and_is_tried_again(
     tasks: dict[str, Any], functions: dict[str, Any], task: str
 ) -> None:
     assert tasks[task]["TimeoutSeconds"] > functions[TASKS[task]]["Timeout"]
-    (retry,) = tasks[task]["Retry"]
+    busy, retry = tasks[task]["Retry"]
+    assert set(busy["ErrorEquals"]) == {"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.Unknown"}
+    assert busy["MaxAttempts"] * busy["MaxDelaySeconds"] > 2 * 3600  # its own jobs keep the account busy
     assert retry["ErrorEquals"] == ["States.ALL"]  # each of them may be repeated: none of them buys
-    assert retry["BackoffRate"] >= 2
-    assert retry["MaxDelaySeconds"] <= 600
-    assert retry["Comment"]
+    for one in (busy, retry):
+        assert one["BackoffRate"] >= 2
+        assert one["MaxDelaySeconds"] <= 600
+        assert one["Comment"]
 
 
 def test_nothing_is_taken_in_before_everything_is_planned(
