@@ -10,7 +10,7 @@ import math
 import re
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +87,7 @@ class Count:
     transitions: int = 0
     polls: int = 0
     invocations: Counter[str] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """The functions' durations as the emulator reports them, without cold starts."""
     calls: Counter[str] = field(default_factory=Counter)
     write_units: float = 0.0
@@ -145,7 +145,9 @@ def _counted(stack: Stack, counts: Path, videos: int, begun: float) -> Count:
                 continue
             history = sfn.get_paginator("get_execution_history").paginate(executionArn=execution["executionArn"])
             events = [event for part in history for event in part["events"]]
-            entered = [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
+            entered = [
+                event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event
+            ]
             count.transitions += len(entered)
             count.polls += entered.count("Poll")
     for line in counts.read_text().splitlines():
@@ -213,6 +215,23 @@ def priced(count: Count, polls: float | None = None) -> dict[str, float]:
     return bill
 
 
+_CONDITIONS = (
+    f"{VIDEOS} videos of {MODEL}, one every {GAP_SECONDS:.0f} s, at {LIMIT} requests a minute and PollsPerVideo 5. Without "
+    f"the video's storage and traffic; a mail for each video would be ${MAIL * 1000:.2f} more. The functions' durations "
+    "are the emulator's, times the share of a CPU that 512 MB have. The loops are this stack with another number of "
+    "polls and without the calendar. Prices of us-east-1 as listed on 2026-11-21, arm64, no free tier."
+)
+
+
+def _counts(count: Count) -> str:
+    calls = ", ".join(f"{name} {number / count.videos:.1f}" for name, number in sorted(count.calls.items()))
+    return (
+        f"A video made {count.transitions / count.videos:.1f} transitions, "
+        f"{sum(count.invocations.values()) / count.videos:.1f} invocations and these calls: {calls}. DynamoDB's units: "
+        f"{count.write_units / count.videos:.0f} written, {count.read_units / count.videos:.0f} read."
+    )
+
+
 def main() -> None:
     """Run it, print the table and write it to docs/benchmarks.md."""
     count = run(VIDEOS)
@@ -224,23 +243,17 @@ def main() -> None:
     }
     bills = {name: bill() for name, bill in loops.items()}
     services = list(next(iter(bills.values())))
-    rows = [[name, *(f"{bill[service]:.3f}" for service in services), f"{sum(bill.values()):.2f}"] for name, bill in bills.items()]
-    per = ", ".join(f"{name} {number / count.videos:.1f}" for name, number in sorted(count.calls.items()))
+    rows = [
+        [name, *(f"{bill[service]:.3f}" for service in services), f"{sum(bill.values()):.2f}"]
+        for name, bill in bills.items()
+    ]
     publish(
         Table(
             "cost",
             "AWS's price for 1000 videos, in USD",
             ["", *services, "sum"],
             rows,
-            [
-                f"A video made {count.transitions / count.videos:.1f} transitions, "
-                f"{sum(count.invocations.values()) / count.videos:.1f} invocations and these calls: {per}. "
-                f"DynamoDB's units: {count.write_units / count.videos:.0f} written, {count.read_units / count.videos:.0f} read.",
-                f"{count.videos} videos of {MODEL}, one every {GAP_SECONDS:.0f} s, at {LIMIT} requests a minute and "
-                "PollsPerVideo 5. Without the video's storage and traffic; a mail for each video would be "
-                f"${MAIL * 1000:.2f} more. The functions' durations are the emulator's, times the share of a CPU "
-                "that 512 MB have. Prices of us-east-1 as listed on 2026-11-21, arm64, no free tier.",
-            ],
+            [_counts(count), _CONDITIONS],
         )
     )
 

@@ -19,6 +19,7 @@ from seedance.job import State
 from typer.core import TyperCommand
 
 from cli import actions, operate, show, watch
+from cli.batch import batch
 from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
 from cli.options import JobId, OutputsFile, StackName, out
 from cli.requests import Wish, image_type, read_settings
@@ -206,6 +207,7 @@ def models(model: Annotated[str | None, typer.Argument(help="Only this one.")] =
 
 
 for one in (
+    batch,
     operate.explain,
     operate.retry,
     operate.resolve,

@@ -173,13 +173,14 @@ class Deployed:
         return [int(facts["Attributes"][name]) for name in names]
 
     def told(self, job_id: str, status: str | None = None) -> dict[str, Any]:
-        """The one notification of a job (with that status, if it may have several), with its ``attributes``."""
+        """The one notification of a job or batch (with that status, if it may have several), with ``attributes``."""
 
         def arrived() -> list[dict[str, Any]]:
             for message in self.received(self.queue):
                 body = json.loads(message["Message"])
                 attributes = {name: value["Value"] for name, value in message["MessageAttributes"].items()}
-                self.heard.setdefault(body["job_id"], []).append({**body, "attributes": attributes})
+                about = body["job_id"] if "job_id" in body else body["batch_id"]
+                self.heard.setdefault(about, []).append({**body, "attributes": attributes})
             return [one for one in self.heard.get(job_id, []) if status in (None, one["status"])]
 
         (only,) = until(arrived, f"the notification of {job_id}", 10)
@@ -219,6 +220,7 @@ class Deployed:
         told = self.told(job_id, "COMPLETED")
         assert told["video"]["sha256"] == video["sha256"]
         assert self.api.get(told["video"]["url"]).content == made
-        assert told["attributes"] == {"status": "COMPLETED", "model": job["model"], "source": job["source"]}
+        attributes = {"status": "COMPLETED", "model": job["model"], "source": job["source"]}
+        assert told["attributes"] == attributes | ({"batch": job["batch"]["batch_id"]} if job["batch"] else {})
         assert told["cost_usd"] == job["cost_usd"] > 0
         return job

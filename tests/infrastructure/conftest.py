@@ -33,6 +33,13 @@ def workflow(root: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def workflows(root: Path) -> dict[str, dict[str, Any]]:
+    """The definitions of all state machines, by the name of their file."""
+    files = (root / "statemachine").glob("*.asl.json")
+    return {path.name.removesuffix(".asl.json"): dict(json.loads(path.read_text())) for path in files}
+
+
+@pytest.fixture(scope="session")
 def layer(root: Path) -> dict[str, ast.Module]:
     """The modules of the layer, parsed, by name."""
     return {path.stem: ast.parse(path.read_text()) for path in (root / "layers/common/seedance").glob("*.py")}

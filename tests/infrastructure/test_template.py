@@ -8,22 +8,32 @@ from typing import Any
 import pytest
 import yaml
 from seedance.catalogue import MODELS
-from seedance.config import ApiSettings, ReconcileSettings, Settings, SubmitSettings
+from seedance.collect import FOLLOWED_SECONDS
+from seedance.config import ApiSettings, EnqueueSettings, IntakeSettings, PlanSettings, ReconcileSettings, Settings
+from seedance.intake import UPLOAD_PREFIX
+from seedance.manifest import PREFIX
 from seedance.store import REQUEST_INDEX, STATE_INDEX
 
-FUNCTIONS = ["api", "fail", "finalize", "generate", "poll", "reconcile", "submit"]
-SETTINGS = {"submit": SubmitSettings, "api": ApiSettings, "reconcile": ReconcileSettings}
+FUNCTIONS = ["api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "submit"]
+SETTINGS = {
+    "submit": IntakeSettings,
+    "api": ApiSettings,
+    "reconcile": ReconcileSettings,
+    "plan": PlanSettings,
+    "enqueue": EnqueueSettings,
+}
 PARAMETERS = [
     *("SegmindBaseUrl", "SegmindMediaHosts", "SegmindApiKeySecretArn"),
     *("DefaultModel", "DefaultPrompt", "NotificationEmail"),
-    *("SegmindHistoryUrl", "DailyBudgetUsd", "ResubmitLost"),
+    *("SegmindHistoryUrl", "DailyBudgetUsd", "ResubmitLost", "BatchToleratedFailurePercent"),
 ]
 OUTPUTS = [
     *("UploadBucketName", "VideoBucketName", "JobTableName", "StateMachineArn", "NotificationTopicArn"),
-    *("SubmitQueueUrl", "DeadLetterQueueUrl", "ApiUrl", "ApiKeyId", "ReconcileFunctionName"),
+    *("SubmitQueueUrl", "DeadLetterQueueUrl", "ApiUrl", "ApiKeyId", "ReconcileFunctionName", "BatchStateMachineArn"),
 ]
 BUCKETS = ["UploadBucket", "VideoBucket"]
-BANNERS = ["Parameters", "Storage", "Intake", "API", "Workflow", "Notification", "Operations", "Outputs"]
+MACHINES = ["VideoBatchStateMachine", "VideoJobStateMachine"]
+BANNERS = ["Parameters", "Storage", "Intake", "API", "Workflow", "Batches", "Notification", "Operations", "Outputs"]
 
 
 def of_type(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
@@ -87,7 +97,7 @@ def test_a_function_has_a_log_group_with_retention_next_to_it(
 
 def test_every_log_group_has_retention(resources: dict[str, Any]) -> None:
     groups = of_type(resources, "AWS::Logs::LogGroup")
-    assert len(groups) == len(FUNCTIONS) + 1
+    assert len(groups) == len(FUNCTIONS) + len(MACHINES)
     assert all(group["RetentionInDays"] for group in groups.values())
 
 
@@ -105,13 +115,14 @@ def test_a_function_has_a_policy_without_stars(functions: dict[str, Any], name: 
         assert "NotResource" not in statement
 
 
-def test_the_workflows_only_star_is_for_log_delivery(resources: dict[str, Any]) -> None:
-    policies = resources["VideoJobStateMachine"]["Properties"]["Policies"]
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_workflows_only_star_is_for_log_delivery(resources: dict[str, Any], name: str) -> None:
+    policies = resources[name]["Properties"]["Policies"]
     stars = [s for s in statements(policies) if "*" in json.dumps(s["Resource"])]
     assert [statement["Sid"] for statement in stars] == ["DeliverLogs"]
     assert all(action.startswith("logs:") and "*" not in action for action in stars[0]["Action"])
     invoked = {p["LambdaInvokePolicy"]["FunctionName"]["Ref"] for p in policies if "LambdaInvokePolicy" in p}
-    machine = resources["VideoJobStateMachine"]["Properties"]["DefinitionSubstitutions"]
+    machine = resources[name]["Properties"]["DefinitionSubstitutions"]
     assert invoked == {target["Fn::GetAtt"][0] for target in machine.values()}
 
 
@@ -135,6 +146,12 @@ NEEDED = {
         *("dynamodb:GetItem", "dynamodb:UpdateItem", "sns:Publish"),
         *("s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"),
     },
+    "plan": {
+        *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"),
+        "sns:Publish",
+    },
+    "enqueue": {"s3:GetObject", "dynamodb:PutItem", "sqs:SendMessage"},
+    "collect": {"dynamodb:BatchGetItem", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "sns:Publish"},
     "fail": {"dynamodb:GetItem", "dynamodb:UpdateItem", "sns:Publish"},
     "reconcile": {
         *("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:Query", "secretsmanager:GetSecretValue"),
@@ -222,22 +239,28 @@ def test_a_bucket_is_private_encrypted_kept_and_free_of_orphaned_parts(resources
     assert properties["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
     (encryption,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in ("AES256", "aws:kms")
-    (rule,) = properties["LifecycleConfiguration"]["Rules"]
+    rule, *others = properties["LifecycleConfiguration"]["Rules"]
     assert (rule["Status"], rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]) == ("Enabled", 1)
     assert "ExpirationInDays" not in rule
+    # Nothing that people brought or paid for is ever deleted; a batch's plan outlives the batch.
+    assert [other["Prefix"] for other in others] == (["plans/"] if name == "UploadBucket" else [])
+    assert all(other["ExpirationInDays"] * 24 * 3600 > FOLLOWED_SECONDS for other in others)
 
 
 def test_there_are_no_other_buckets(resources: dict[str, Any]) -> None:
     assert sorted(of_type(resources, "AWS::S3::Bucket")) == BUCKETS
 
 
-def test_uploads_are_versioned_and_only_those_below_uploads_are_noticed(resources: dict[str, Any]) -> None:
+def test_uploads_are_versioned_and_only_images_and_manifests_are_noticed(resources: dict[str, Any]) -> None:
     bucket = resources["UploadBucket"]["Properties"]
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
-    (notice,) = bucket["NotificationConfiguration"]["QueueConfigurations"]
-    assert notice["Event"] == "s3:ObjectCreated:*"
-    assert notice["Queue"] == {"Fn::GetAtt": ["IntakeQueue", "Arn"]}
-    assert notice["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "uploads/"}]
+    notices = bucket["NotificationConfiguration"]["QueueConfigurations"]
+    assert [notice["Filter"]["S3Key"]["Rules"] for notice in notices] == [
+        [{"Name": "prefix", "Value": prefix}] for prefix in (UPLOAD_PREFIX, PREFIX)
+    ]
+    for notice in notices:
+        assert notice["Event"] == "s3:ObjectCreated:*"
+        assert notice["Queue"] == {"Fn::GetAtt": ["IntakeQueue", "Arn"]}
     assert resources["UploadBucket"]["DependsOn"] == "IntakeQueuePolicy"
 
 
@@ -342,7 +365,7 @@ def test_the_intake_reports_failures_one_by_one(functions: dict[str, Any]) -> No
     ("namespace", "metric", "number", "periods"),
     [
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 2, {60, 300}),
-        ("AWS/States", "ExecutionsFailed", 1, {60}),
+        ("AWS/States", "ExecutionsFailed", 2, {60}),
         ("AWS/ApiGateway", "5XXError", 1, {60}),
         ("AWS/Lambda", "Errors", 1, {300}),
         ("SeedancePipeline", "JobsUncertain", 1, {60}),
@@ -369,7 +392,7 @@ def test_what_a_person_must_know_of_raises_an_alarm_at_once(
 
 
 def test_every_alarm_is_one_of_these(resources: dict[str, Any]) -> None:
-    assert len(of_type(resources, "AWS::CloudWatch::Alarm")) == 8
+    assert len(of_type(resources, "AWS::CloudWatch::Alarm")) == 9
 
 
 def test_metrics_of_alarms_are_counted_somewhere(resources: dict[str, Any], root: Path) -> None:
@@ -401,7 +424,9 @@ def test_the_topic_for_jobs_is_encrypted(resources: dict[str, Any]) -> None:
 
 
 def test_arns_name_no_partition_no_region_and_no_account(root: Path) -> None:
-    text = (root / "template.yaml").read_text() + (root / "statemachine/video_job.asl.json").read_text()
+    text = (root / "template.yaml").read_text() + "".join(
+        path.read_text() for path in (root / "statemachine").iterdir()
+    )
     assert "arn:aws:" not in text
     assert "amazonaws.com" not in text.replace("Service: s3.amazonaws.com", "")
     assert "us-east-1" not in text

@@ -155,6 +155,7 @@ class Pipeline:
             "RESUBMIT_LOST": "no",
             "TIME_SCALE": "1",
             "STATE_MACHINE": self.state_machine,
+            "BATCH_STATE_MACHINE": self.state_machine,
             "INTAKE_QUEUE": self.queue,
         }
 

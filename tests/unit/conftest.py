@@ -30,9 +30,11 @@ from seedance.media import Media
 from seedance.notification import Notifier
 from seedance.pacer import Pacer
 from seedance.provider import Provider
+from seedance.register import Register
 from seedance.sending import Sending
+from seedance.sheets import Sheets
 from seedance.store import JobStore
-from seedance.workflow import IntakeQueue, Workflow
+from seedance.workflow import Batches, IntakeQueue, Workflow
 
 REGION = "eu-central-1"
 KEY = "SG_0123456789abcdef"
@@ -158,6 +160,9 @@ class World:
     downloads: Downloads
     pacer: Pacer
     sending: Sending
+    batches: Batches
+    sheets: Sheets
+    register: Register
     arns: SimpleNamespace
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -256,6 +261,11 @@ def world(
                 definition=(root / "statemachine/video_job.asl.json").read_text(),
                 roleArn="arn:aws:iam::123456789012:role/workflow",
             )["stateMachineArn"],
+            batch_machine=clients["stepfunctions"].create_state_machine(
+                name="video-batch",
+                definition=(root / "statemachine/video_batch.asl.json").read_text(),
+                roleArn="arn:aws:iam::123456789012:role/workflow",
+            )["stateMachineArn"],
         )
         clock = Clock()
         store = JobStore(TABLE, clients["dynamodb"], clock)
@@ -278,6 +288,9 @@ def world(
             downloads=Downloads(frozenset({"images.segmind.com"}), transport=line),
             pacer=pacer,
             sending=Sending(store, at, media, pacer, "link", clock=clock),
+            batches=Batches(arns.batch_machine, clients["stepfunctions"]),
+            sheets=Sheets(UPLOADS, clients["s3"]),
+            register=Register(TABLE, clients["dynamodb"]),
             arns=arns,
         )
 
@@ -322,6 +335,8 @@ def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         "RESUBMIT_LOST": "no",
         "TIME_SCALE": "1",
         "STATE_MACHINE": world.arns.machine,
+        "BATCH_STATE_MACHINE": world.arns.batch_machine,
+        "BATCH_TOLERATED_FAILURE_PERCENT": "20",
         "INTAKE_QUEUE": world.arns.queue,
     }.items():
         monkeypatch.setenv(name, value)

@@ -15,7 +15,8 @@ BODY = '{"prompt": "a shoe turns"}'
 VIDEO = {"bucket": "example-videos", "key": "videos/api/up-1.mp4", "bytes": 7, "sha256": "ab"}
 FIELDS = {
     *("job_id", "state", "transport", "parameters", "request_id", "created_at", "submitted_at", "updated_at"),
-    *("expected_seconds", "model", "source", "name", "image", "prompt", "video", "cost_usd", "timings", "error"),
+    *("expected_seconds", "model", "source", "batch", "name", "image", "prompt", "video"),
+    *("cost_usd", "timings", "error"),
 }
 
 

@@ -5,10 +5,22 @@ from typing import Any
 
 import pytest
 from seedance import config
-from seedance.config import ApiSettings, ReconcileSettings, Settings, SubmitSettings, read
+from seedance.config import (
+    ApiSettings,
+    EnqueueSettings,
+    IntakeSettings,
+    PlanSettings,
+    ReconcileSettings,
+    Settings,
+    SubmitSettings,
+    read,
+)
 from seedance.errors import ConfigurationError
 
-KINDS = pytest.mark.parametrize("kind", [Settings, SubmitSettings, ApiSettings, ReconcileSettings])
+KINDS = pytest.mark.parametrize(
+    "kind",
+    [Settings, SubmitSettings, ApiSettings, ReconcileSettings, IntakeSettings, PlanSettings, EnqueueSettings],
+)
 
 
 def environment(kind: type[Settings]) -> dict[str, str]:
@@ -64,6 +76,9 @@ def test_a_budget_of_zero_is_none(text: str, budget: float | None) -> None:
 def test_the_environment_is_read_on_the_first_call_and_not_again(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.settings().job_table == "jobs-of-tests"
     assert config.submit_settings().state_machine == wired.arns.machine
+    assert config.submit_settings().batch_state_machine == wired.arns.batch_machine
+    assert config.plan_settings().tolerated_percent == 20.0
+    assert config.enqueue_settings().intake_queue == wired.arns.queue
     assert config.reconcile_settings().resubmit_lost == "no"
     assert config.api_settings().intake_queue == wired.arns.queue
     monkeypatch.setenv("JOB_TABLE", "another")

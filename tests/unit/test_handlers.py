@@ -167,6 +167,24 @@ def test_fail(*, run: Any, event: Event, put: Any, name: str, unexpected: bool) 
     assert run("fail", event(name)) == {"job_id": JOB, "status": "FAILED", "unexpected": unexpected}
 
 
+def test_plan(*, world: Any, run: Any, event: Event) -> None:
+    world.aws["s3"].put_object(Bucket="example-uploads", Key="batches/spring.csv", Body=b"prompt,sku\nIt turns,1\n")
+    answer = run("plan", event("plan"))
+    assert (answer["status"], answer["rows"], answer["tolerated_percent"]) == ("PLANNED", 1, 20.0)
+
+
+def test_enqueue(*, world: Any, run: Any, event: Event) -> None:
+    chunk = event("enqueue")
+    body = b'{"row": 1, "error": "it is bad"}   \n'
+    world.aws["s3"].put_object(Bucket="example-uploads", Key=chunk["plan_key"], Body=body)
+    assert run("enqueue", chunk) == {"jobs": 0, "created": 0}
+
+
+def test_collect(*, world: Any, run: Any, event: Event) -> None:
+    assert run("collect", event("collect"))["status"] == "BATCH_FAILED"
+    assert world.notified()[0]["batch_id"] == event("collect")["batch_id"]
+
+
 @pytest.mark.parametrize("function", ["poll", "generate", "finalize", "fail"])
 def test_a_task_whose_job_has_no_record_raises(run: Any, event: Event, function: str) -> None:
     with pytest.raises(LookupError, match=JOB):

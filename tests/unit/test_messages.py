@@ -20,6 +20,7 @@ SHAPE: dict[str, Any] = {
     "status": str,
     "model": str,
     "source": str,
+    "batch": {"batch_id": str, "row": int},
     "name": str,
     "image": {"bucket": str, "key": str, "version_id": str},
     "prompt": str,
@@ -94,6 +95,7 @@ def test_a_completed_jobs_message_in_full(ended: Callable[..., Job]) -> None:
         "status": "COMPLETED",
         "model": "seedance-1.0-pro-fast",
         "source": "upload",
+        "batch": None,
         "name": "shoe",
         "image": {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": "v1"},
         "prompt": "a shoe turns",
@@ -102,6 +104,12 @@ def test_a_completed_jobs_message_in_full(ended: Callable[..., Job]) -> None:
         "timings": {"total_seconds": 75.2, "until_submitted_seconds": 2.0, "provider_total_seconds": 60.0},
         "error": None,
     }
+
+
+def test_a_job_of_a_batch_names_batch_and_row(ended: Callable[..., Job]) -> None:
+    message = machine_message(ended(State.FAILED, source="batch", batch="batch-1", row=7), None)
+    assert message["batch"] == {"batch_id": "batch-1", "row": 7}
+    assert conforms(message, SHAPE)
 
 
 def test_a_call_without_an_image_says_so_by_null(ended: Callable[..., Job]) -> None:

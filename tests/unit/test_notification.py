@@ -40,6 +40,12 @@ def test_every_terminal_state_is_published_with_attributes_to_filter_by(
     assert len(call["Subject"]) <= 100
 
 
+def test_a_job_of_a_batch_carries_the_attribute_that_mails_are_filtered_by(world: Any, make_job: Make) -> None:
+    world.notifier.notify(world.put(make_job(State.FAILED, source="batch", batch="batch-1", row=7)))
+    (call,) = world.called("Publish")
+    assert call["MessageAttributes"]["batch"] == {"DataType": "String", "StringValue": "batch-1"}
+
+
 def test_a_queue_gets_the_machines_text(world: Any, make_job: Make) -> None:
     sqs, sns = world.aws["sqs"], world.aws["sns"]
     url = sqs.create_queue(QueueName="subscriber")["QueueUrl"]

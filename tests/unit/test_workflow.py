@@ -1,12 +1,14 @@
 """What a job is handed on to: one execution named after it, a message with a legal delay."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from seedance.intake import Upload
 from seedance.job import Job, State
-from seedance.workflow import Workflow
+from seedance.workflow import Batches, Workflow
 
 Make = Callable[..., Job]
 
@@ -67,3 +69,28 @@ def test_a_message_comes_back_no_sooner_than_asked_and_within_what_sqs_can(
 ) -> None:
     world.queue.send(make_job(), asked)
     assert world.postponed() == [("up-1", delay)]
+
+
+@pytest.mark.parametrize(("count", "requests"), [(0, []), (1, [1]), (10, [10]), (23, [10, 10, 3])])
+def test_many_jobs_go_ten_a_request(world: Any, count: int, requests: list[int]) -> None:
+    world.queue.send_all(f"ba-{number}" for number in range(count))
+    calls = world.called("SendMessageBatch")
+    assert [len(call["Entries"]) for call in calls] == requests
+    assert all(len({entry["Id"] for entry in call["Entries"]}) == len(call["Entries"]) for call in calls)
+    bodies = [json.loads(entry["MessageBody"]) for call in calls for entry in call["Entries"]]
+    assert bodies == [{"job_id": f"ba-{number}"} for number in range(count)]
+
+
+def test_messages_that_the_queue_did_not_take_are_not_lost_in_silence(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = {"Failed": [{"Id": "0", "Message": "the queue is busy"}], "Successful": []}
+    monkeypatch.setattr(world.aws["sqs"], "send_message_batch", lambda **_: answer)
+    with pytest.raises(RuntimeError, match="did not take 1 of 2 jobs: the queue is busy"):
+        world.queue.send_all(["ba-1", "ba-2"])
+
+
+def test_a_batch_that_can_not_be_started_is_not_lost_in_silence(world: Any) -> None:
+    nowhere = Batches(world.arns.batch_machine + "-gone", world.aws["stepfunctions"])
+    with pytest.raises(ClientError):
+        nowhere.start(Upload("example-uploads", "batches/a.csv", "v1", "", 9))

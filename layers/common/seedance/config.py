@@ -62,6 +62,32 @@ class SubmitSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class IntakeSettings(SubmitSettings):
+    """What the function submit is told besides: it also takes in manifests."""
+
+    batch_state_machine: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings(Settings):
+    """What plan is told besides."""
+
+    batch_tolerated_failure_percent: str
+
+    @property
+    def tolerated_percent(self) -> float:
+        """The share of a batch's rows that may be bad."""
+        return float(self.batch_tolerated_failure_percent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnqueueSettings(Settings):
+    """What enqueue is told besides."""
+
+    intake_queue: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReconcileSettings(SubmitSettings):
     """What reconcile is told besides."""
 
@@ -95,9 +121,21 @@ def settings() -> Settings:
 
 
 @cache
-def submit_settings() -> SubmitSettings:
+def submit_settings() -> IntakeSettings:
     """What submit is told, read on the first call."""
-    return read(SubmitSettings, dict(os.environ))
+    return read(IntakeSettings, dict(os.environ))
+
+
+@cache
+def plan_settings() -> PlanSettings:
+    """What plan is told, read on the first call."""
+    return read(PlanSettings, dict(os.environ))
+
+
+@cache
+def enqueue_settings() -> EnqueueSettings:
+    """What enqueue is told, read on the first call."""
+    return read(EnqueueSettings, dict(os.environ))
 
 
 @cache

@@ -64,7 +64,7 @@ class Job:
     job_id: str
     state: State
     source: str
-    """``upload`` or ``api``."""
+    """``upload``, ``api`` or ``batch``."""
     name: str
     """What the video is called when it is downloaded, without extension."""
     folder: str
@@ -77,6 +77,10 @@ class Job:
     """``bucket``, ``key``, ``version_id`` (or None) and ``content_type`` of the image in our bucket."""
     fingerprint: str | None = None
     """Digest of the API body, to tell a repeated Idempotency-Key from a reused one."""
+    batch: str | None = None
+    """The batch it belongs to."""
+    row: int | None = None
+    """Its row in the batch's manifest, from 1."""
     created_at: float = 0.0
     updated_at: float = 0.0
     entered: dict[str, float] = field(default_factory=dict)
@@ -185,6 +189,16 @@ def upload_job_id(bucket: str, key: str, version: str) -> str:
 def api_job_id(caller: str, idempotency_key: str) -> str:
     """The id of an API call's job; ``caller`` keeps two API keys' Idempotency-Keys apart."""
     return "api-" + _digest(caller, idempotency_key)
+
+
+def batch_id(bucket: str, key: str, version: str) -> str:
+    """The id of a manifest's batch, as that of an upload's job: the same event twice is the same batch."""
+    return "batch-" + _digest(bucket, key, version)
+
+
+def batch_job_id(batch: str, row: int) -> str:
+    """The id of the job of a batch's row, whoever works it out."""
+    return "ba-" + _digest(batch, str(row))
 
 
 def _digest(*parts: str) -> str:

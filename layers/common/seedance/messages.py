@@ -42,6 +42,7 @@ def machine_message(job: Job, video_url: str | None) -> dict[str, Any]:
         "status": job.state.value,
         "model": job.model,
         "source": job.source,
+        "batch": {"batch_id": job.batch, "row": job.row} if job.batch else None,
         "name": job.name,
         "image": image,
         "prompt": job.parameters.get("prompt"),
@@ -73,9 +74,9 @@ def mail(message: dict[str, Any]) -> tuple[str, str]:
         lines.append(f"  Prompt  {message['prompt']}")
     lines += ["", "What it took", f"  Cost    {_cost(message)}"]
     if (total := message["timings"].get("total_seconds")) is not None:
-        lines.append(f"  Time    {_duration(total)}")
+        lines.append(f"  Time    {duration(total)}")
     lines += ["", f"Job {message['job_id']}"]
-    return _subject(f"{headline}: {message['name']}"), "\n".join(lines) + "\n"
+    return subject(f"{headline}: {message['name']}"), "\n".join(lines) + "\n"
 
 
 def sns_body(message: dict[str, Any]) -> str:
@@ -83,7 +84,8 @@ def sns_body(message: dict[str, Any]) -> str:
     return json.dumps({"default": json.dumps(message), "email": mail(message)[1]})
 
 
-def _subject(text: str) -> str:
+def subject(text: str) -> str:
+    """The text as a mail's subject that SNS takes."""
     # SNS refuses what is not printable ASCII; a subject must also begin with a letter, digit or mark.
     plain = re.sub(r"[^\x20-\x7e]+", "?", text)
     return plain if len(plain) <= SUBJECT_LIMIT else plain[: SUBJECT_LIMIT - 3] + "..."
@@ -101,7 +103,8 @@ def _size(count: int) -> str:
     return f"{count / 1_000_000:.1f} MB" if count >= 100_000 else f"{count:,} bytes"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time span for people, in minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 

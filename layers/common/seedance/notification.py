@@ -2,9 +2,9 @@
 
 import time
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from seedance import aws, messages
+from seedance import aws, messages, summary
 from seedance.config import settings
 from seedance.job import Job
 from seedance.media import Media, media
@@ -31,17 +31,34 @@ class Notifier:
         if job.notified_at is not None:
             return job
         message = messages.machine_message(job, self._bucket.video_link(job.video["key"]) if job.video else None)
+        attributes = {name: str(message[name]) for name in ("status", "model", "source")}
+        if job.batch:
+            attributes["batch"] = job.batch  # by which mails for people leave a batch's single jobs out
         self._client.publish(
             TopicArn=self._topic,
             MessageStructure="json",
             Message=messages.sns_body(message),
             Subject=messages.mail(message)[0],
             MessageAttributes={
-                name: {"DataType": "String", "StringValue": str(message[name])}
-                for name in ("status", "model", "source")
+                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
             },
         )
         return self._store.note(job, notified_at=round(time.time(), 3))
+
+    def summarise(self, message: dict[str, Any]) -> None:
+        """Publish a batch's summary (see summary.machine_message); for people, the one mail of the batch.
+
+        It has no attribute ``batch``: that is what single jobs are told by.
+        """
+        self._client.publish(
+            TopicArn=self._topic,
+            MessageStructure="json",
+            Message=summary.sns_body(message),
+            Subject=summary.mail(message)[0],
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": str(message[name])} for name in ("status", "source")
+            },
+        )
 
 
 @cache

@@ -53,7 +53,7 @@ ROUND_SECONDS = 150.0
 Action = Callable[[Job], bool]
 Prices = dict[tuple[str, str, str], dict[str, float | None]]
 
-_JOB_ID = re.compile(r"(?:%22|\b)((?:up|api)-[0-9a-f]{32})\b")
+_JOB_ID = re.compile(r"(?:%22|\b)((?:up|api|ba)-[0-9a-f]{32})\b")
 
 
 @dataclass(frozen=True)

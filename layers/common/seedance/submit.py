@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance import catalogue, intake, schedule
+from seedance import catalogue, intake, manifest, schedule
 from seedance.config import submit_settings
 from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, SubmitUncertain
 from seedance.job import Job, State, upload_job_id
@@ -22,7 +22,7 @@ from seedance.pacer import pacer
 from seedance.provider import Provider, provider
 from seedance.sending import Next, Sending, Verdict
 from seedance.store import JobStore, jobs
-from seedance.workflow import IntakeQueue, Workflow, intake_queue, workflow
+from seedance.workflow import Batches, IntakeQueue, Workflow, batches, intake_queue, workflow
 
 SUBMITTING_SECONDS = 75.0
 """After this a submit that has not been heard of is dead: the function's time-out and a margin."""
@@ -39,6 +39,7 @@ class Submit:
     workflow: Workflow
     queue: IntakeQueue
     sending: Sending
+    batches: Batches
     defaults: intake.Defaults
     clock: Callable[[], float] = time.time
 
@@ -56,8 +57,15 @@ class Submit:
             self.advance(job)
             return
         for upload in intake.uploads_in(content):
-            if not upload.is_folder_marker:
+            if upload.key.startswith(manifest.PREFIX):
+                self._take_manifest(upload)
+            elif not upload.is_folder_marker:
                 self.advance(self._job_of(upload))
+
+    def _take_manifest(self, upload: intake.Upload) -> None:
+        """Start a manifest's batch. Whatever else lies beside manifests, our own results too, is left alone."""
+        batch = self.batches.start(upload) if manifest.is_manifest(upload.key) else None
+        logger().info("a file under batches/", extra={"key": upload.key, "batch": batch})
 
     def advance(self, job: Job) -> None:
         """Bring a job on by whatever its state calls for."""
@@ -179,5 +187,6 @@ def submit() -> Submit:
         workflow(stack.state_machine),
         intake_queue(stack.intake_queue),
         Sending(jobs(), provider(), media(), pacer(), stack.image_delivery, stack.budget, stack.scale),
+        batches(stack.batch_state_machine),
         intake.Defaults(stack.default_model, stack.default_prompt, stack.default_transport),
     )

@@ -2,13 +2,16 @@
 
 import json
 import math
+from collections.abc import Iterable
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from seedance import aws
-from seedance.job import Job
+from seedance.intake import Upload
+from seedance.job import Job, batch_id
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 
 LONGEST_DELAY_SECONDS = 900
 """SQS delays a message by 15 minutes at most."""
+
+MESSAGES_A_REQUEST = 10
+"""Of SQS's SendMessageBatch, at most."""
 
 
 class Workflow:
@@ -59,6 +65,25 @@ class Workflow:
         return answer["status"] == "RUNNING"
 
 
+class Batches:
+    """The state machine that a manifest's batch goes through."""
+
+    def __init__(self, state_machine: str, client: "SFNClient") -> None:
+        self._state_machine = state_machine
+        self._client = client
+
+    def start(self, manifest: Upload) -> str:
+        """Start the manifest's batch, unless that has been done before; its id, which names the execution."""
+        batch = batch_id(manifest.bucket, manifest.key, manifest.version)
+        facts = {"batch_id": batch, "bucket": manifest.bucket, "key": manifest.key, "version_id": manifest.version_id}
+        try:
+            self._client.start_execution(stateMachineArn=self._state_machine, name=batch, input=json.dumps(facts))
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
+                raise
+        return batch
+
+
 class IntakeQueue:
     """The queue in front of submit."""
 
@@ -77,6 +102,28 @@ class IntakeQueue:
             MessageBody=json.dumps({"job_id": job.job_id}),
             DelaySeconds=min(LONGEST_DELAY_SECONDS, max(0, math.ceil(delay_seconds))),
         )
+
+    def send_all(self, job_ids: Iterable[str]) -> None:
+        """Put many jobs into the queue, ten a request. Raises RuntimeError when some were not taken."""
+        waiting = iter(job_ids)
+        while ten := list(islice(waiting, MESSAGES_A_REQUEST)):
+            answer = self._client.send_message_batch(
+                QueueUrl=self._url,
+                Entries=[
+                    {"Id": str(number), "MessageBody": json.dumps({"job_id": job_id})}
+                    for number, job_id in enumerate(ten)
+                ],
+            )
+            if failed := answer.get("Failed"):
+                raise RuntimeError(
+                    f"the queue did not take {len(failed)} of {len(ten)} jobs: {failed[0].get('Message')}"
+                )
+
+
+@cache
+def batches(state_machine: str) -> Batches:
+    """The stack's state machine for batches."""
+    return Batches(state_machine, aws.step_functions())
 
 
 @cache

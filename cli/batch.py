@@ -1,0 +1,188 @@
+"""`seedance batch`: check a manifest on this machine, send it to a stack, follow it."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+from seedance import catalogue, manifest
+from seedance.errors import InvalidRequest
+from seedance.intake import Defaults
+from seedance.job import State, batch_id
+from seedance.manifest import BadRow, Tally
+
+from cli import show
+from cli.options import OutputsFile, StackName, out
+from cli.target import CommandError, Target, find
+
+TOLERATED_PERCENT = 20.0
+"""The stack parameter's default; a test holds the two together."""
+
+DEFAULT_MODEL = "seedance-1.0-pro-fast"
+"""As well."""
+
+_SHOWN = 20
+_READ_BYTES = 64 * 1024
+_APPEARS_SECONDS = 60.0
+_LOOK_SECONDS = 5.0
+
+
+def batch(
+    file: Annotated[Path, typer.Argument(help="A .csv or .jsonl manifest, a row for each video.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check and estimate; needs no stack.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the bad rows here, as CSV.")] = None,
+    default_model: Annotated[
+        str, typer.Option(help="What the stack's DefaultModel is, for rows that name none.")
+    ] = DEFAULT_MODEL,
+    tolerate: Annotated[
+        float, typer.Option(min=0, max=99, help="What the stack's BatchToleratedFailurePercent is.")
+    ] = TOLERATED_PERCENT,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it; exit 0 only when every video is there.")] = False,
+    stack: StackName = None,
+    outputs: OutputsFile = None,
+) -> None:
+    """Make a video of every row of a manifest. Nothing is bought unless enough rows are good."""
+    _check(file, report, default_model, tolerate)
+    if dry_run:
+        return
+    target = find(stack, outputs)
+    name = send(target, file)
+    key = manifest.beside(manifest.PREFIX + file.name, name, manifest.RESULTS_ENDING)
+    where = f"s3://{target.output('UploadBucketName')}/{key}"
+    out.print(f"batch {name}\nits results will be at {where}", markup=False, soft_wrap=True)
+    if wait:
+        _report(follow(target, name))
+
+
+def _check(file: Path, report: Path | None, default_model: str, tolerate: float) -> None:
+    """Check the manifest as the stack will, and show what it comes to. Raises CommandError when it is refused."""
+    if not manifest.is_manifest(manifest.PREFIX + file.name):
+        raise InvalidRequest("file", f"{file.name} must end in .csv or .jsonl, and not as results or rejected rows do")
+    defaults = Defaults(catalogue.find(default_model).slug, "the stack's default", "v2")
+    tally, bad = Tally(), _BadRows(report)
+    with file.open("rb") as opened, bad:
+        for row in manifest.read(iter(lambda: opened.read(_READ_BYTES), b""), file.name, defaults):
+            tally.add(row)
+            if isinstance(row, BadRow):
+                bad.add(row)
+    out.print(_estimate(tally))
+    if bad.shown:
+        out.print()
+        out.print(bad.title(tally.bad))
+        out.print(bad.table())
+    if refusal := tally.refusal(tolerate):
+        raise CommandError(refusal)
+    out.print("Images in the bucket are looked at by the stack, before anything is paid.")
+
+
+class _BadRows:
+    """The bad rows: the first of them to be shown, all of them in the report."""
+
+    def __init__(self, report: Path | None) -> None:
+        self.shown: list[BadRow] = []
+        self._report = report
+        self._file: Any = None
+
+    def __enter__(self) -> None:
+        if self._report:
+            self._file = self._report.open("wb")
+            self._file.write(manifest.csv_line(manifest.REPORT_COLUMNS))
+
+    def __exit__(self, _: object, fault: BaseException | None, __: object) -> None:
+        if self._file:
+            if isinstance(fault, InvalidRequest):  # of the file as a whole
+                self._file.write(manifest.csv_line(("", "", fault.field, fault.message)))
+            self._file.close()
+
+    def add(self, row: BadRow) -> None:
+        if len(self.shown) < _SHOWN:
+            self.shown.append(row)
+        if self._file:
+            self._file.write(manifest.report_line(row))
+
+    def title(self, count: int) -> str:
+        return f"Bad rows: {count}" if count <= _SHOWN else f"The first {_SHOWN} of {count} bad rows (--report has all)"
+
+    def table(self) -> Table:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("Row", justify="right")
+        table.add_column("Line", justify="right")
+        table.add_column("Field")
+        table.add_column("What is wrong")
+        for row in self.shown:
+            table.add_row(str(row.number), str(row.line), Text(row.field), Text(row.message))
+        return table
+
+
+def _estimate(tally: Tally) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Model", no_wrap=True)
+    table.add_column("Videos", justify="right")
+    table.add_column("Estimate", justify="right")
+    for model, (videos, cost) in sorted(tally.models.items()):
+        table.add_row(model, f"{videos:,}", f"${cost:,.2f}")
+    table.add_row("together", f"{tally.good:,}", f"${tally.estimate_usd:,.2f}")
+    return table
+
+
+def send(target: Target, file: Path) -> str:
+    """Put a manifest under ``batches/``; its batch's id."""
+    bucket, key = target.output("UploadBucketName"), manifest.PREFIX + file.name
+    with file.open("rb") as body:
+        answer = target.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+    if not answer.get("VersionId"):
+        raise CommandError(f"{file.name} is in the bucket, but the bucket keeps no versions, so its batch has no name")
+    return batch_id(bucket, key, answer["VersionId"])
+
+
+def follow(target: Target, batch: str) -> dict[str, Any]:
+    """Show how far a batch is, until it ends; what its execution ended with.
+
+    Raises CommandError when it does not begin, or crashes.
+    """
+    step_functions = target.client("stepfunctions")
+    arn = target.output("BatchStateMachineArn").replace(":stateMachine:", ":execution:", 1) + f":{batch}"
+    began, last = time.time(), ""
+    while True:
+        try:
+            execution = step_functions.describe_execution(executionArn=arn)
+            now = _standing(step_functions, arn)
+        except step_functions.exceptions.ExecutionDoesNotExist:
+            if time.time() - began > _APPEARS_SECONDS:
+                raise CommandError(f"no batch {batch} began within {_APPEARS_SECONDS:.0f} s; see the queues") from None
+            execution, now = {"status": "RUNNING"}, "waiting to be taken in"
+        if execution["status"] != "RUNNING":
+            break
+        if now != last:
+            out.print(f"  {show.duration(time.time() - began):>12}  {now}", markup=False)
+            last = now
+        time.sleep(_LOOK_SECONDS * target.time_scale)
+    if execution["status"] != "SUCCEEDED":
+        raise CommandError(f"batch {batch} {execution['status']}; its execution in Step Functions shows why")
+    return dict(json.loads(execution["output"]))
+
+
+def _standing(step_functions: Any, arn: str) -> str:
+    """Where the batch is, in words: from its execution, since asking the table for every job costs money."""
+    events = step_functions.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=100)["events"]
+    entered = next((event["stateEnteredEventDetails"] for event in events if "stateEnteredEventDetails" in event), None)
+    if entered is None or entered["name"] == "Plan":
+        return "being planned"
+    facts = json.loads(entered["input"])
+    if entered["name"] == "TakeIn":
+        return "being taken in"
+    return f"{facts['over']:,} of {facts['rows']:,} rows are over" if "over" in facts else "ending"
+
+
+def _report(ended: dict[str, Any]) -> None:
+    if ended["status"] == "REFUSED":
+        raise CommandError("the stack refused the manifest; the message and the report beside it say why")
+    states = ", ".join(f"{count} {state}" for state, count in ended["states"].items())
+    out.print(f"{ended['status']}: {states}; it cost {show.money(ended['cost_usd'])}", markup=False)
+    missing = ended["rows"] - ended["states"].get(State.COMPLETED, 0)
+    if missing:
+        raise CommandError(f"{missing} of {ended['rows']} rows have no video; the results say why")

@@ -1,0 +1,12 @@
+"""Lambda entry of collect: a batch's state in, the state after one look out."""
+
+from typing import Any
+
+from seedance.collect import collect
+from seedance.observability import observed
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """See seedance.collect."""
+    return collect()(event)

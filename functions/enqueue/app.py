@@ -1,0 +1,12 @@
+"""Lambda entry of enqueue: a chunk of a batch's plan in, how many jobs it became out."""
+
+from typing import Any
+
+from seedance.enqueue import enqueue
+from seedance.observability import observed
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
+    """See seedance.enqueue."""
+    return enqueue()(event)

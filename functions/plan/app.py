@@ -1,0 +1,12 @@
+"""Lambda entry of plan: a manifest's batch in, the batch's state out."""
+
+from typing import Any
+
+from seedance.observability import observed
+from seedance.plan import plan
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """See seedance.plan."""
+    return plan()(event)

@@ -1,0 +1,167 @@
+"""Collect: see how many of a batch's jobs are over; when all are, write the results and tell people, once.
+
+Chunks whose jobs are all over are not looked at again. A repetition writes the same results and, where the one
+before died right after it, publishes the summary a second time: never lost, as with a job's own message.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from seedance import manifest, summary
+from seedance.config import settings
+from seedance.job import State, batch_job_id
+from seedance.notification import Notifier, notifier
+from seedance.observability import count, logger
+from seedance.register import JOBS_A_READ, Register, register
+from seedance.sheets import Sheets, sheets
+from seedance.summary import NOT_STARTED, BatchStatus
+
+HELD_SECONDS = 25 * 3600.0
+"""How long a batch waits for jobs that are all HELD: a new UTC day, with a budget of its own, has come by then."""
+
+FOLLOWED_SECONDS = 7 * 24 * 3600.0
+"""How long a batch is followed at most."""
+
+SHORTEST_WAIT_SECONDS = 20.0
+LONGEST_WAIT_SECONDS = 900.0
+
+
+@dataclass(frozen=True)
+class Collect:
+    """The use case, with everything it talks to. ``scale`` shortens all its times (Settings.scale)."""
+
+    register: Register
+    sheets: Sheets
+    notifier: Notifier
+    scale: float = 1.0
+    clock: Callable[[], float] = time.time
+
+    def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Look at the batch of plan's answer; the same with ``status`` RUNNING, or how the batch ended."""
+        if "chunks" not in event:
+            return self._failed(event)
+        now = self.clock()
+        left, waiting = [], Counter[State]()
+        for chunk in event["chunks"]:
+            states = self._unfinished(event["batch_id"], chunk)
+            if states:
+                left.append(chunk)
+                waiting.update(states)
+        over = event["rows"] - waiting.total()
+        moves = over > event["over"] or any(state is not State.HELD for state in waiting)
+        event = {**event, "over": over, "progressed_at": now if moves else event["progressed_at"]}
+        given_up = (now - event["began_at"]) / self.scale > FOLLOWED_SECONDS or (
+            now - event["progressed_at"]
+        ) / self.scale > HELD_SECONDS
+        if left and not given_up:
+            elapsed = (now - event["began_at"]) / self.scale
+            wait = next_wait(elapsed, over - event["rejected"], waiting.total())
+            return {**event, "chunks": left, "status": "RUNNING", "wait_seconds": wait}
+        return self._finished(event, BatchStatus.OPEN if left else BatchStatus.DONE)
+
+    def _unfinished(self, batch_id: str, chunk: Sequence[int]) -> list[State]:
+        """The states of a chunk's jobs that are not over. A row that has no job will not get one any more."""
+        _, _, first, last = chunk
+        ids = [batch_job_id(batch_id, row) for row in range(first, last + 1)]
+        found = self.register.read(ids, ["state"])
+        return [state for record in found.values() if not (state := State(record["state"])).terminal]
+
+    def _finished(self, event: dict[str, Any], status: BatchStatus) -> dict[str, Any]:
+        key = manifest.beside(event["key"], event["batch_id"], manifest.RESULTS_ENDING)
+        states: Counter[str] = Counter()
+        cost = 0.0
+        with self.sheets.write(key) as results:
+            results.write(manifest.csv_line((*manifest.RESULT_COLUMNS, *event["columns"])))
+            for row, job in self._rows(event):
+                states[job["state"]] += 1
+                cost += job.get("cost_usd") or 0.0
+                results.write(_result_line(row, job, event["columns"]))
+        error = None
+        if "exception" in event:
+            error = {"code": "INTERNAL", "message": "Some rows were not taken in; their state is NOT_STARTED."}
+        message = summary.machine_message(
+            batch_id=event["batch_id"],
+            status=status,
+            bucket=event["bucket"],
+            key=event["key"],
+            rows=event["rows"],
+            rejected=event["rejected"],
+            states=dict(states),
+            estimate_usd=event["estimate_usd"],
+            cost_usd=cost,
+            seconds=round(self.clock() - event["began_at"], 1),
+            results=self.sheets.link(key),
+            report=self.sheets.link(event["report_key"]) if event["report_key"] else None,
+            error=error,
+        )
+        return self._told(event, message)
+
+    def _failed(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The batch of which there is no plan, because making it crashed."""
+        message = summary.machine_message(
+            batch_id=event["batch_id"],
+            status=BatchStatus.FAILED,
+            bucket=event["bucket"],
+            key=event["key"],
+            error={
+                "code": "INTERNAL",
+                "message": "The manifest could not be worked through, by a fault of ours. Nothing was bought.",
+            },
+        )
+        return self._told(event, message)
+
+    def _told(self, event: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+        self.notifier.summarise(message)
+        count("BatchesEnded")
+        logger().info("a batch ended", extra={"batch": event["batch_id"], "states": message["states"]})
+        kept = {name: message[name] for name in ("batch_id", "status", "rows", "rejected", "states", "cost_usd")}
+        kept |= {"results_key": (message["results"] or {}).get("key"), "report_key": event.get("report_key")}
+        return kept | ({"exception": event["exception"]} if "exception" in event else {})
+
+    def _rows(self, event: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Each row of the plan with the record of its job."""
+        rows = self.sheets.rows(event["plan_key"], 0, event["plan_bytes"])
+        while some := list(islice(rows, JOBS_A_READ)):
+            ids = {row["row"]: batch_job_id(event["batch_id"], row["row"]) for row in some}
+            found = self.register.read(list(ids.values()), ["state", "video", "cost_usd", "error"])
+            for row in some:
+                nothing = {"state": State.REJECTED.value if "error" in row else NOT_STARTED}
+                yield row, found.get(ids[row["row"]], nothing)
+
+
+def _result_line(row: dict[str, Any], job: dict[str, Any], columns: Sequence[str]) -> bytes:
+    """A row of the results, in the order of manifest.RESULT_COLUMNS and then the passthrough columns."""
+    made = job["state"] == State.COMPLETED
+    error = row.get("error") or (job.get("error") or {}).get("message", "")
+    return manifest.csv_line(
+        (
+            row["row"],
+            job.get("job_id", ""),
+            job["state"],
+            job["video"]["key"] if made and job.get("video") else "",
+            job.get("cost_usd", ""),
+            "" if made else error,
+            *(row["columns"].get(name, "") for name in columns),
+        )
+    )
+
+
+def next_wait(elapsed: float, over: int, left: int) -> int:
+    """Seconds to the next look, in the provider's: a third of what is left at the speed so far.
+
+    Never more than a quarter of what has passed: few jobs all run at once, and their speed says nothing yet.
+    So the looks grow with the logarithm of the batch, and the summary is late by 20 s for a long one.
+    """
+    expected = elapsed * left / over if over > 0 else elapsed
+    return round(min(LONGEST_WAIT_SECONDS, max(SHORTEST_WAIT_SECONDS, min(expected / 3, elapsed / 4))))
+
+
+@cache
+def collect() -> Collect:
+    """The use case as the stack has it."""
+    return Collect(register(), sheets(), notifier(), settings().scale)

@@ -1,0 +1,61 @@
+"""Enqueue: a chunk of a batch's plan becomes jobs, RECEIVED, in the queue in front of submit.
+
+A row's job id follows from batch and row, so a repetition creates nothing twice; it only sends the messages
+again, and a job that has moved on makes nothing of them.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from seedance import catalogue, intake, manifest
+from seedance.config import enqueue_settings
+from seedance.job import Job, State, batch_job_id
+from seedance.observability import count
+from seedance.sheets import Sheets, sheets
+from seedance.store import JobStore, jobs
+from seedance.workflow import IntakeQueue, intake_queue
+
+
+@dataclass(frozen=True)
+class Enqueue:
+    """The use case, with everything it talks to."""
+
+    store: JobStore
+    sheets: Sheets
+    queue: IntakeQueue
+
+    def __call__(self, event: dict[str, Any]) -> dict[str, int]:
+        """Take in ``{"batch_id", "key", "plan_key", "chunk"}``; how many jobs, and how many of them are new."""
+        begins, ends, _, _ = event["chunk"]
+        rows = self.sheets.rows(event["plan_key"], begins, ends)
+        taken = [_job(event["batch_id"], event["key"], row) for row in rows if "error" not in row]
+        created = sum(self.store.create(job) for job in taken)
+        # After the records: a message must find its job.
+        self.queue.send_all(job.job_id for job in taken)
+        count("BatchJobsTakenIn", created)
+        return {"jobs": len(taken), "created": created}
+
+
+def _job(batch: str, key: str, row: dict[str, Any]) -> Job:
+    folder, name = intake.upload_name(key.removeprefix(manifest.PREFIX))
+    return Job(
+        job_id=batch_job_id(batch, row["row"]),
+        state=State.RECEIVED,
+        source="batch",
+        folder=folder,
+        name=f"{name}-{row['row']}",
+        model=row["model"],
+        transport=row["transport"],
+        parameters=row["parameters"],
+        image=row["image"],
+        expected_seconds=catalogue.find(row["model"]).average_seconds,
+        batch=batch,
+        row=row["row"],
+    )
+
+
+@cache
+def enqueue() -> Enqueue:
+    """The use case as the stack has it."""
+    return Enqueue(jobs(), sheets(), intake_queue(enqueue_settings().intake_queue))

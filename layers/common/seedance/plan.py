@@ -1,0 +1,190 @@
+"""Plan: read a batch's manifest, check every row, and write down what is to be made, before anything is bought.
+
+The plan is a file with a line for each row, good or bad, cut into chunks that the map's children work on. A
+repetition writes the same files again.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache, lru_cache
+from typing import Any
+
+from seedance import intake, manifest, summary
+from seedance.config import plan_settings
+from seedance.errors import InvalidRequest
+from seedance.manifest import BadRow, Row, Tally
+from seedance.media import Media, media
+from seedance.notification import Notifier, notifier
+from seedance.observability import count, logger
+from seedance.sheets import Sheet, Sheets, sheets
+from seedance.submit import image_facts
+
+CHUNK_ROWS = 100
+CHUNK_BYTES = 1024 * 1024
+"""A chunk's lines are in memory together; it ends with the row that reaches either number."""
+
+LOOKS_AT_ONCE = 10
+"""Images looked at side by side, as many as a client keeps connections."""
+
+LONGEST_SECONDS = 780.0
+"""What planning may take, by the clock on the wall: the function's 15 minutes, less two for a window that is slow
+and for the report. A manifest that takes longer is refused in words, not cut off and begun again."""
+
+FIRST_WAIT_SECONDS = 30
+"""Until the first look at how many jobs are over, at least, in the provider's seconds."""
+
+
+class Outcome(StrEnum):
+    """What becomes of the manifest."""
+
+    PLANNED = "PLANNED"
+    REFUSED = "REFUSED"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The use case, with everything it talks to. ``tolerated_percent``: of the rows may be bad."""
+
+    sheets: Sheets
+    media: Media
+    notifier: Notifier
+    defaults: intake.Defaults
+    tolerated_percent: float
+    clock: Callable[[], float] = time.time
+
+    def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Plan the batch of ``{"batch_id", "bucket", "key", "version_id"}``; the execution's state from here on."""
+        batch_id, key = event["batch_id"], event["key"]
+        tally = Tally()
+        plan = {**event, "plan_key": manifest.plan_key(batch_id), "began_at": round(self.clock(), 3)}
+        report_key = manifest.beside(key, batch_id, manifest.REJECTED_ENDING)
+        chunks: list[list[int]] = []
+        with self.sheets.write(report_key) as report:
+            try:
+                with self.sheets.write(plan["plan_key"]) as sheet:
+                    rows = manifest.read(self.sheets.manifest(key, event["version_id"]), key, self.defaults)
+                    looked_at = self._looked_at(rows, plan["began_at"] + LONGEST_SECONDS)
+                    chunks = self._write(looked_at, tally, sheet, report)
+                    refusal = tally.refusal(self.tolerated_percent)
+            except InvalidRequest as unreadable:
+                refusal = f"The manifest can't be used: {unreadable}."
+                report.write(b"" if report.size else manifest.csv_line(manifest.REPORT_COLUMNS))
+                report.write(manifest.csv_line(("", "", unreadable.field, unreadable.message)))
+        if refusal:
+            self._tell(event, tally, report_key if report.size else None, refusal)
+            return {**plan, "status": Outcome.REFUSED}
+        count("BatchesPlanned")
+        logger().info("planned", extra={"batch": batch_id, "rows": tally.rows, "bad": tally.bad})
+        return {
+            **plan,
+            "status": Outcome.PLANNED,
+            "rows": tally.rows,
+            "rejected": tally.bad,
+            "report_key": report_key if tally.bad else None,
+            "columns": list(tally.columns),
+            "estimate_usd": round(tally.estimate_usd, 4),
+            "tolerated_percent": self.tolerated_percent,
+            "plan_bytes": sheet.size,
+            "chunks": chunks,
+            "over": 0,
+            "progressed_at": plan["began_at"],
+            "wait_seconds": max(FIRST_WAIT_SECONDS, round(tally.expected_seconds / tally.good)),
+        }
+
+    def _write(self, rows: Iterable[tuple[Row | BadRow, Any]], tally: Tally, plan: Sheet, report: Sheet) -> Any:
+        """Write plan and report; the chunks, each as the bytes where it begins and ends and its first and last row."""
+        chunks: list[list[int]] = []
+        begins, first = 0, 1
+        for row, image in rows:
+            tally.add(row)
+            if isinstance(row, BadRow):
+                report.write(b"" if report.size else manifest.csv_line(manifest.REPORT_COLUMNS))
+                report.write(manifest.report_line(row))
+            plan.write(json.dumps(_planned(row, image), ensure_ascii=False).encode() + b"\n")
+            if row.number - first + 1 == CHUNK_ROWS or plan.size - begins >= CHUNK_BYTES:
+                chunks.append([begins, plan.size, first, row.number])
+                begins, first = plan.size, row.number + 1
+        if plan.size > begins:
+            chunks.append([begins, plan.size, first, tally.rows])
+        return chunks
+
+    def _looked_at(self, rows: Iterable[Row | BadRow], deadline: float) -> Iterator[tuple[Row | BadRow, Any]]:
+        """Each row with the facts of its image; a row whose image is none turns out bad.
+
+        Raises InvalidRequest when the deadline passes before all rows had their turn.
+        """
+
+        @lru_cache(maxsize=4096)  # a catalogue shot is often the picture of many rows
+        def look(key: str) -> dict[str, Any] | InvalidRequest:
+            try:
+                return image_facts(self.media.look_at(self.sheets.bucket, key, None))
+            except InvalidRequest as refusal:
+                return refusal
+
+        def looked_at(row: Row | BadRow) -> tuple[Row | BadRow, Any]:
+            if isinstance(row, BadRow) or not row.request.image_key:
+                return row, None
+            found = look(row.request.image_key)
+            if isinstance(found, InvalidRequest):
+                return BadRow(row.number, row.line, found.field, found.message, row.columns), None
+            return row, found
+
+        some: list[Row | BadRow] = []
+        with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
+            try:
+                for row in self._in_time(rows, deadline):
+                    some.append(row)
+                    if len(some) == CHUNK_ROWS:
+                        yield from pool.map(looked_at, some)
+                        some.clear()
+            except InvalidRequest:
+                yield from pool.map(looked_at, some)  # the report names what was found before the file's fault
+                raise
+            yield from pool.map(looked_at, some)
+
+    def _in_time(self, rows: Iterable[Row | BadRow], deadline: float) -> Iterator[Row | BadRow]:
+        for row in rows:
+            if self.clock() > deadline:
+                where = f"line {row.line}"
+                raise InvalidRequest(where, "was not reached in the time there is for images; split the manifest here")
+            yield row
+
+    def _tell(self, event: dict[str, Any], tally: Tally, report_key: str | None, why: str) -> None:
+        count("BatchesRefused")
+        message = summary.machine_message(
+            batch_id=event["batch_id"],
+            status=summary.BatchStatus.REFUSED,
+            bucket=event["bucket"],
+            key=event["key"],
+            rows=tally.rows,
+            rejected=tally.bad,
+            report=self.sheets.link(report_key) if report_key else None,
+            error={"code": InvalidRequest.code, "message": f"{why} Nothing was bought."},
+        )
+        self.notifier.summarise(message)
+
+
+def _planned(row: Row | BadRow, image: dict[str, Any] | None) -> dict[str, Any]:
+    """A row's line in the plan."""
+    line: dict[str, Any] = {"row": row.number, "columns": row.columns}
+    if isinstance(row, BadRow):
+        return line | {"error": f"{row.field}: {row.message}"}
+    request = row.request
+    return line | {
+        "model": request.model.slug,
+        "transport": request.transport,
+        "parameters": request.parameters,
+        "image": image,
+    }
+
+
+@cache
+def plan() -> Plan:
+    """The use case as the stack has it."""
+    stack = plan_settings()
+    defaults = intake.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
+    return Plan(sheets(), media(), notifier(), defaults, stack.tolerated_percent)

@@ -1,0 +1,152 @@
+"""Batches on the deployed stack: a manifest in, its report, its results and one summary out."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from deployed import SAMPLE, Deployed, until
+from seedance.job import batch_id, batch_job_id
+
+pytestmark = pytest.mark.e2e
+
+IMAGE = "images/of a batch.jpg"
+HEADER = "image,prompt,model,resolution,duration,sku\n"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch that is over."""
+
+    batch_id: str
+    summary: dict[str, Any]
+    results: list[dict[str, str]]
+    report: list[dict[str, str]]
+
+
+def sheet(deployed: Deployed, file: dict[str, str] | None) -> list[dict[str, str]]:
+    """A CSV file that a summary names, fetched by its link."""
+    if file is None:
+        return []
+    fetched = deployed.api.get(file["url"]).raise_for_status().content
+    stored = deployed.client("s3").get_object(Bucket=file["bucket"], Key=file["key"])["Body"].read()
+    assert fetched == stored
+    return list(csv.DictReader(io.StringIO(fetched.decode(), newline="")))
+
+
+def over(deployed: Deployed, key: str, manifest: str, *, twice: bool = False) -> Batch:
+    """Drop a manifest, its event once or twice, and wait for its summary."""
+    version = deployed.put(key, manifest.encode())
+    batch = batch_id(deployed.output("UploadBucketName"), key, version)
+    if twice:
+        event = json.dumps(deployed.event(key, version))
+        deployed.client("sqs").send_message(QueueUrl=deployed.output("SubmitQueueUrl"), MessageBody=event)
+    execution = deployed.output("BatchStateMachineArn").replace(":stateMachine:", ":execution:") + f":{batch}"
+    step_functions = deployed.client("stepfunctions")
+
+    def ended() -> str | None:
+        try:
+            status = step_functions.describe_execution(executionArn=execution)["status"]
+        except step_functions.exceptions.ExecutionDoesNotExist:
+            return None
+        return None if status == "RUNNING" else str(status)
+
+    assert until(ended, f"the end of {key}", seen=deployed.states) == "SUCCEEDED"
+    summary = deployed.told(batch)
+    report = sheet(deployed, summary["rejected_report"])
+    return Batch(batch, summary, sheet(deployed, summary["results"]), report)
+
+
+@pytest.fixture(scope="session")
+def spring(deployed: Deployed) -> Batch:
+    """Twelve rows: two are bad, one has the address of an image, one will fail; told twice."""
+    deployed.put(IMAGE, SAMPLE.read_bytes())
+    where = {"Bucket": deployed.output("UploadBucketName"), "Key": IMAGE}
+    address = deployed.client("s3").generate_presigned_url("get_object", Params=where)
+    rows = [f"{IMAGE},The bottle turns {n},,480p,,SKU-{n}\n" for n in range(1, 9)]
+    rows += [
+        f'"{address}","A bottle, ""seen"" from an address",seedance-1.5-pro,480p,5,=SKU-9\n',
+        f"{IMAGE},[blocked] bottle,,480p,,SKU-10\n",
+        "images/none.jpg,The bottle turns,,480p,,SKU-11\n",
+        f"{IMAGE},The bottle turns,,480p,7,SKU-12\n",
+    ]
+    return over(deployed, "batches/shop/spring.csv", HEADER + "".join(rows), twice=True)
+
+
+def test_every_row_is_in_the_results_with_what_it_brought(spring: Batch) -> None:
+    assert [row["row"] for row in spring.results] == [str(n) for n in range(1, 13)]
+    assert [row["sku"] for row in spring.results] == [
+        *(f"SKU-{n}" for n in range(1, 9)),
+        "'=SKU-9",  # would be a formula
+        *("SKU-10", "SKU-11", "SKU-12"),
+    ]
+    assert [row["state"] for row in spring.results] == ["COMPLETED"] * 9 + ["FAILED", "REJECTED", "REJECTED"]
+    for row in spring.results[:10]:
+        assert row["job"] == batch_job_id(spring.batch_id, int(row["row"]))
+
+
+def test_a_rows_video_is_where_the_results_say(deployed: Deployed, spring: Batch) -> None:
+    for row in (spring.results[0], spring.results[8]):
+        job = deployed.completed(row["job"])
+        assert (row["video_key"], float(row["cost_usd"])) == (job["video"]["key"], job["cost_usd"])
+        assert job["video"]["key"] == f"videos/shop/spring/{row['job']}.mp4"
+        assert job["batch"] == {"batch_id": spring.batch_id, "row": int(row["row"])}
+    assert "content moderation" in spring.results[9]["error"]
+
+
+def test_the_report_names_row_line_and_field(spring: Batch) -> None:
+    assert [(row["row"], row["line"], row["field"]) for row in spring.report] == [
+        ("11", "12", "image"),
+        ("12", "13", "duration"),
+    ]
+    assert "is not in the bucket" in spring.report[0]["error"]
+    assert "must be 5 or 10" in spring.report[1]["error"]
+
+
+def test_the_summary_counts_and_sums(spring: Batch) -> None:
+    summary = spring.summary
+    assert (summary["status"], summary["rows"], summary["rejected"]) == ("BATCH_DONE", 12, 2)
+    assert summary["states"] == {"COMPLETED": 9, "FAILED": 1, "REJECTED": 2}
+    assert summary["cost_usd"] == pytest.approx(sum(float(row["cost_usd"] or 0) for row in spring.results))
+    assert summary["attributes"] == {"status": "BATCH_DONE", "source": "batch"}
+    assert summary["error"] is None
+
+
+def test_told_twice_it_is_bought_once(deployed: Deployed, spring: Batch) -> None:
+    prompts = [order["body"]["prompt"] for order in deployed.sandbox("jobs")["jobs"]]
+    assert [prompts.count(f"The bottle turns {n}") for n in range(1, 9)] == [1] * 8
+    assert deployed.sandbox("summary")["duplicates"] == []
+    pages = deployed.client("stepfunctions").get_paginator("list_executions")
+    found = pages.paginate(stateMachineArn=deployed.output("BatchStateMachineArn")).build_full_result()["executions"]
+    assert [one["name"] for one in found].count(spring.batch_id) == 1
+
+
+def test_lines_of_json_are_a_manifest_too(deployed: Deployed) -> None:
+    lines = [
+        {"prompt": "A lake in JSON", "parameters": {"resolution": "480p"}, "sku": 4711},
+        {"prompt": "A sea in JSON", "resolution": "480p", "shop": {"id": 7}},
+    ]
+    batch = over(deployed, "batches/lines.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    assert [(row["state"], row["sku"], row["shop"]) for row in batch.results] == [
+        ("COMPLETED", "4711", ""),
+        ("COMPLETED", "", '{"id": 7}'),
+    ]
+    assert batch.report == []
+
+
+@pytest.mark.parametrize(
+    ("name", "manifest", "why"),
+    [
+        ("half.csv", HEADER + "images/none.jpg,x,,,,1\n,A lake,,480p,,2\n", "1 of 2 rows are bad"),
+        ("excel.csv", "image;prompt\na.jpg;x\n", "is separated by semicolons"),
+    ],
+)
+def test_a_manifest_with_too_much_wrong_buys_nothing(deployed: Deployed, name: str, manifest: str, why: str) -> None:
+    before = deployed.states().keys()
+    batch = over(deployed, f"batches/{name}", manifest)
+    assert (batch.summary["status"], batch.results) == ("BATCH_REFUSED", [])
+    assert why in batch.summary["error"]["message"]
+    assert len(batch.report) == 1
+    assert deployed.states().keys() == before

@@ -1,0 +1,109 @@
+"""A batch whose functions die at every call they make to AWS, before it and after it, and are tried again."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from seedance.collect import Collect
+from seedance.enqueue import Enqueue
+from seedance.intake import Defaults
+from seedance.job import State, batch_id, batch_job_id
+from seedance.plan import Plan
+
+UPLOADS, KEY = "example-uploads", "batches/spring.csv"
+MANIFEST = "image,prompt,sku\n" + "images/a.png,It turns,S\n" * 12 + ",,bad\n"
+WORST = 60
+"""More calls than any of the functions makes."""
+
+
+class Killed(BaseException):
+    """The function's process is gone; no ``except`` of ours may see it as an ordinary error."""
+
+
+@contextmanager
+def dying(world: Any, call: int, moment: str) -> Iterator[list[str]]:
+    """Have the process die at its call of that number, ``before-call`` or ``after-call``."""
+    made: list[str] = []
+
+    def count(model: Any = None, **_: Any) -> None:
+        made.append(model.name)
+        if len(made) == call:
+            raise Killed
+
+    events = [client.meta.events for client in world.aws.values()]
+    for each in events:
+        each.register(moment, count, unique_id="killer")
+    try:
+        yield made
+    finally:
+        for each in events:
+            each.unregister(moment, unique_id="killer")
+
+
+def tried_again(world: Any, step: Callable[[], Any], call: int, moment: str) -> tuple[Any, bool]:
+    """A step that may die once, and is then run again as its state's Retry does; whether it died."""
+    try:
+        with dying(world, call, moment):
+            return step(), False
+    except Killed:
+        return step(), True
+
+
+@pytest.fixture
+def version(world: Any, png: bytes) -> str:
+    world.upload("images/a.png", png)
+    return str(world.aws["s3"].put_object(Bucket=UPLOADS, Key=KEY, Body=MANIFEST.encode())["VersionId"])
+
+
+@pytest.mark.parametrize("moment", ["before-call", "after-call"])
+@pytest.mark.parametrize("victim", ["plan", "enqueue", "collect"])
+def test_wherever_a_function_dies_the_batch_comes_out_the_same(
+    world: Any, version: str, victim: str, moment: str
+) -> None:
+    defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
+    plan = Plan(world.sheets, world.media, world.notifier, defaults, 20.0, clock=world.clock)
+    enqueue = Enqueue(world.store, world.sheets, world.queue)
+    collect = Collect(world.register, world.sheets, world.notifier, clock=world.clock)
+    died = 0
+    for call in range(1, WORST):
+        batch = batch_id(UPLOADS, KEY, f"{version}-{call}")  # a batch of its own for each death
+        event = {"batch_id": batch, "bucket": UPLOADS, "key": KEY, "version_id": version}
+        at = {"plan": 0, "enqueue": 0, "collect": 0, victim: call}
+        state, dead_in_plan = tried_again(world, lambda event=event: plan(event), at["plan"], moment)
+        dead_in_enqueue = False
+        for chunk in state["chunks"]:
+            child = {**{name: state[name] for name in ("batch_id", "key", "plan_key")}, "chunk": chunk}
+            _, dead = tried_again(world, lambda child=child: enqueue(child), at["enqueue"], moment)
+            dead_in_enqueue |= dead
+        ids = [batch_job_id(batch, row) for row in range(1, 13)]
+        for job_id in ids:
+            job = world.job(job_id)
+            world.put(replace(job, state=State.FAILED, error={"code": "X", "message": "why"}))
+        before = len(world.notified())
+        ended, dead_in_collect = tried_again(world, lambda state=state: collect(state), at["collect"], moment)
+
+        assert ended["status"] == "BATCH_DONE"
+        assert ended["states"] == {"FAILED": 12, "REJECTED": 1}
+        body = world.aws["s3"].get_object(Bucket=UPLOADS, Key=ended["results_key"])["Body"].read().decode()
+        results = list(csv.DictReader(io.StringIO(body, newline="")))
+        assert [row["job"] for row in results] == [*ids, ""]
+        sent = [
+            json.loads(entry["MessageBody"])["job_id"]
+            for asked in world.called("SendMessageBatch")
+            for entry in asked["Entries"]
+        ]
+        assert set(ids) <= set(sent)
+        told = len(world.notified()) - before
+        assert told == 1 or (told == 2 and dead_in_collect)  # never lost; twice only if it died right after
+        dead = dead_in_plan or dead_in_enqueue or dead_in_collect
+        died += dead
+        if not dead:
+            break
+    assert died >= {"plan": 4, "enqueue": 15, "collect": 4}[victim]
+    assert died < WORST - 1
+    assert not world.aws["s3"].list_multipart_uploads(Bucket=UPLOADS).get("Uploads")

@@ -1,0 +1,38 @@
+"""The names of batches and their jobs: the same for the same, another for another, fit for where they are used."""
+
+import re
+
+import pytest
+from seedance.answers import history_row
+from seedance.job import api_job_id, batch_id, batch_job_id, upload_job_id
+from seedance.reconcile import _named_job
+
+EXECUTION_NAME = re.compile(r"[A-Za-z0-9-]{1,80}")
+
+
+def test_the_same_event_twice_is_the_same_batch_and_row_the_same_job() -> None:
+    assert batch_id("b", "batches/a.csv", "v1") == batch_id("b", "batches/a.csv", "v1")
+    assert batch_job_id("batch-1", 7) == batch_job_id("batch-1", 7)
+
+
+def test_whatever_differs_makes_another() -> None:
+    where = [("b", "batches/a.csv", "v1"), ("b", "batches/a.csv", "v2"), ("b", "batches/a.csvv", "1"), ("bb", "a", "v")]
+    assert len({batch_id(*one) for one in where}) == len(where)
+    jobs = {batch_job_id(batch, row) for batch in ("batch-1", "batch-11") for row in range(1, 1001)}
+    assert len(jobs) == 2000
+    assert upload_job_id("b", "k", "v")[3:] == batch_id("b", "k", "v")[6:]  # told apart by what stands in front
+    assert upload_job_id("b", "k", "v") != batch_id("b", "k", "v")
+
+
+def test_a_batch_and_a_job_can_name_an_execution() -> None:
+    batch = batch_id("b", "batches/größe.csv", "v1")
+    assert EXECUTION_NAME.fullmatch(batch)
+    assert EXECUTION_NAME.fullmatch(batch_job_id(batch, 100_000))
+
+
+@pytest.mark.parametrize("job_id", [upload_job_id("b", "k", "v"), api_job_id("c", "k"), batch_job_id("batch-1", 1)])
+def test_a_job_of_any_kind_is_recognised_in_the_providers_history(job_id: str) -> None:
+    link = f"https://s3.example/a.jpg?response-content-disposition=inline%3B%20filename%3D%22{job_id}%22&X-Amz-Date=1"
+    row = history_row({"request_id": "r", "model_status": "COMPLETED", "request_body": {"image_url": link}})
+    assert row is not None
+    assert _named_job(row) == job_id

@@ -1,0 +1,241 @@
+"""`seedance batch`: what is found on this machine, what is sent, how a batch is followed."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from seedance.job import batch_id
+from typer.testing import CliRunner, Result
+
+from cli import batch, main
+from cli.main import app
+from cli.target import CommandError, Target
+
+UPLOADS = "example-uploads"
+MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:batch"
+HEADER = "image,prompt,model,duration,sku\n"
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Callable[..., Path]:
+    def write(rows: str, name: str = "spring.csv", header: str = HEADER) -> Path:
+        path = tmp_path / name
+        path.write_text(header + rows)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    monkeypatch.setenv("SEEDANCE_HOME", str(tmp_path))
+    for console in (batch.out, main.err):
+        monkeypatch.setattr(console, "_width", 500)
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    return lambda *arguments: CliRunner().invoke(app, ["batch", *map(str, arguments)])
+
+
+@pytest.fixture
+def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """A stack on AWS that is moto."""
+    made = Target({"UploadBucketName": UPLOADS, "BatchStateMachineArn": MACHINE})
+    monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
+    monkeypatch.setattr(batch, "find", lambda *_: made)
+    return made
+
+
+class Executions:
+    """Step Functions' answers about one execution, in their order."""
+
+    class exceptions:  # noqa: N801 - as botocore calls it
+        class ExecutionDoesNotExist(ClientError):
+            """As botocore makes it."""
+
+            def __init__(self) -> None:
+                super().__init__({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def describe_execution(self, executionArn: str) -> Any:  # noqa: N803
+        self.asked.append(executionArn)
+        self.now = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if self.now is None:
+            raise self.exceptions.ExecutionDoesNotExist
+        ended = "states" in self.now or "FAILED" in self.now
+        status = "FAILED" if "FAILED" in self.now else "SUCCEEDED" if ended else "RUNNING"
+        return {"status": status, "output": json.dumps(self.now)}
+
+    def get_execution_history(self, **_: Any) -> Any:
+        if "state" not in self.now:
+            return {"events": [{"type": "ExecutionStarted"}]}
+        entered = {"name": self.now["state"], "input": json.dumps(self.now)}
+        return {"events": [{"type": "TaskScheduled"}, {"stateEnteredEventDetails": entered}]}
+
+
+@pytest.fixture
+def follow(target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Executions]:
+    """Have the batch's execution stand as told, look after look."""
+
+    def stand(*answers: Any) -> Executions:
+        executions = Executions(*answers)
+        monkeypatch.setattr(Target, "client", lambda _, service: executions)
+        monkeypatch.setattr(batch.time, "sleep", lambda _: None)
+        return executions
+
+    return stand
+
+
+def test_a_dry_run_needs_no_stack_and_says_what_it_comes_to(run: Run, manifest: Any) -> None:
+    said = run(manifest("a.jpg,x,,10,1\n" * 3 + ",A lake,seedance-pro,5,2\n"), "--dry-run")
+    assert said.exit_code == 0, said.output
+    lines = [line.split() for line in said.output.splitlines()]
+    assert ["seedance-1.0-pro-fast", "3", "$1.50"] in lines
+    assert ["seedance-pro", "1", "$0.35"] in lines
+    assert ["together", "4", "$1.85"] in lines
+
+
+@pytest.mark.parametrize(("model", "cost"), [("seedance-2.0-fast", "$0.77"), ("seedance-pro", "$0.35")])
+def test_rows_that_name_no_model_are_what_the_stack_makes_of_them(
+    run: Run, manifest: Any, model: str, cost: str
+) -> None:
+    assert cost in run(manifest(",x,,,\n"), "--dry-run", "--default-model", model).output
+
+
+def test_bad_rows_are_shown_and_all_of_them_reported(run: Run, manifest: Any, tmp_path: Path) -> None:
+    rows = ",x,,,\n" * 200 + ",x,,7,=S\n" * 30
+    said = run(manifest(rows), "--dry-run", "--report", tmp_path / "bad.csv")
+    assert said.exit_code == 0, said.output
+    assert "The first 20 of 30 bad rows (--report has all)" in said.output
+    assert said.output.count("must be 5 or 10, not 7") == 20
+    with (tmp_path / "bad.csv").open(newline="") as file:
+        report = list(csv.DictReader(file))
+    assert [row["row"] for row in report] == [str(number) for number in range(201, 231)]
+    assert report[0] == {"row": "201", "line": "202", "field": "duration", "error": "must be 5 or 10, not 7"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "says"),
+    [
+        (",x,,,\n" * 3 + ",x,,7,\n", [], "1 of 4 rows are bad (25.0 %), and 20 % are tolerated"),
+        (",x,,,\n" * 19 + ",x,,7,\n", ["--tolerate", "0"], "and 0 % are tolerated"),
+        (",x,,7,\n", [], "None of the 1 rows"),
+        ("", [], "manifest: has no rows"),
+        (",x,,,\n", ["--default-model", "sora"], "there is no 'sora'"),
+    ],
+)
+def test_what_the_stack_would_refuse_is_refused_here_and_not_sent(
+    *, run: Run, manifest: Any, world: Any, target: Target, rows: str, options: list[str], says: str
+) -> None:
+    said = run(manifest(rows), *options)
+    assert said.exit_code == 1
+    assert says in said.output
+    assert world.called("PutObject") == []
+
+
+@pytest.mark.parametrize("name", ["spring.txt", "spring.xlsx", "spring.results.csv", "a.rejected.csv"])
+def test_a_file_that_is_no_manifest_by_its_name_is_not_read(run: Run, manifest: Any, name: str) -> None:
+    said = run(manifest(",x,,,\n", name), "--dry-run")
+    assert said.exit_code == 1
+    assert "must end in .csv or .jsonl" in said.output
+
+
+def test_a_file_that_can_not_be_read_is_in_the_report_too(run: Run, manifest: Any, tmp_path: Path) -> None:
+    said = run(manifest(',x,,7,\n"open,x,,,\n'), "--dry-run", "--report", tmp_path / "bad.csv")
+    assert said.exit_code == 1
+    assert "line 3: opens a quote that is not closed" in said.output
+    assert (tmp_path / "bad.csv").read_text().splitlines()[1:] == [
+        '1,2,duration,"must be 5 or 10, not 7"',
+        ",,line 3,opens a quote that is not closed",
+    ]
+
+
+def test_a_missing_file_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    said = run(tmp_path / "none.csv", "--dry-run")
+    assert (said.exit_code, "none.csv" in said.output) == (1, True)
+
+
+def test_a_manifest_is_sent_as_it_is_and_the_results_named(run: Run, manifest: Any, world: Any, target: Target) -> None:
+    file = manifest(",x,,,\n")
+    said = run(file)
+    assert said.exit_code == 0, said.output
+    stored = world.aws["s3"].get_object(Bucket=UPLOADS, Key="batches/spring.csv")
+    assert stored["Body"].read() == file.read_bytes()
+    name = batch_id(UPLOADS, "batches/spring.csv", stored["VersionId"])
+    assert f"batch {name}" in said.output
+    assert f"s3://{UPLOADS}/batches/spring-{name[6:14]}.results.csv" in said.output
+
+
+def test_a_bucket_without_versions_gives_a_batch_no_name(world: Any, target: Target, manifest: Any) -> None:
+    target.outputs["UploadBucketName"] = "example-videos"
+    with pytest.raises(CommandError, match="keeps no versions"):
+        batch.send(target, manifest(",x,,,\n"))
+
+
+ENDED = {"status": "BATCH_DONE", "rows": 2, "states": {"COMPLETED": 2}, "cost_usd": 0.5}
+
+
+def test_a_batch_is_followed_to_its_end(
+    target: Target, follow: Any, capsys: pytest.CaptureFixture[str], run: Run
+) -> None:
+    executions = follow(
+        None,
+        {},
+        {"state": "Plan"},
+        {"state": "TakeIn", "over": 0, "rows": 2},
+        {"state": "Wait", "over": 1, "rows": 2},
+        {"state": "Collect", "over": 1, "rows": 2},
+        {"state": "Done"},
+        ENDED,
+    )
+    assert batch.follow(target, "batch-1") == ENDED
+    assert executions.asked[0] == f"{MACHINE.replace('stateMachine', 'execution')}:batch-1"
+    said = [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["waiting to be taken in", "being planned", "being taken in", "1 of 2 rows are over", "ending"]
+
+
+def test_a_batch_that_does_not_begin_is_not_waited_for(
+    target: Target, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow(None)
+    clock = iter(range(0, 1000, 25))
+    monkeypatch.setattr(batch, "time", SimpleNamespace(time=lambda: next(clock), sleep=lambda _: None))
+    with pytest.raises(CommandError, match="no batch batch-1 began within 60 s"):
+        batch.follow(target, "batch-1")
+
+
+def test_a_batch_that_crashed_says_where_to_look(target: Target, follow: Any) -> None:
+    follow({"FAILED": True})
+    with pytest.raises(CommandError, match="its execution in Step Functions shows why"):
+        batch.follow(target, "batch-1")
+
+
+@pytest.mark.parametrize(
+    ("ended", "says"),
+    [
+        ({"status": "REFUSED"}, "the stack refused the manifest"),
+        ({**ENDED, "states": {"COMPLETED": 1, "FAILED": 1}}, "1 of 2 rows have no video"),
+        ({**ENDED, "status": "BATCH_OPEN", "states": {"COMPLETED": 1, "HELD": 1}}, "1 of 2 rows have no video"),
+    ],
+)
+def test_less_than_every_video_is_no_success(ended: dict[str, Any], says: str) -> None:
+    with pytest.raises(CommandError, match=says):
+        batch._report(ended)
+
+
+def test_every_video_is_a_success(capsys: pytest.CaptureFixture[str]) -> None:
+    batch._report(ENDED)
+    assert "BATCH_DONE: 2 COMPLETED; it cost $0.50" in capsys.readouterr().out
+
+
+def test_what_is_assumed_of_a_stack_is_the_templates_default(template: dict[str, Any]) -> None:
+    parameters = template["Parameters"]
+    assert parameters["BatchToleratedFailurePercent"]["Default"] == batch.TOLERATED_PERCENT
+    assert parameters["DefaultModel"]["Default"] == batch.DEFAULT_MODEL

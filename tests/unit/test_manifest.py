@@ -1,0 +1,291 @@
+"""Manifests: what is a row, what is a fault, in whose words, and in how much memory."""
+
+import csv
+import io
+import json
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from seedance import manifest
+from seedance.errors import InvalidRequest
+from seedance.intake import Defaults
+from seedance.manifest import BadRow, Row, Tally, beside, csv_line, is_manifest, read
+
+DEFAULTS = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
+HEADER = "image,prompt,model,duration,sku\n"
+
+
+def rows(text: str | bytes, key: str = "batches/m.csv", size: int = 7) -> list[Row | BadRow]:
+    """The rows of a manifest that comes in small pieces."""
+    raw = text.encode() if isinstance(text, str) else text
+    return list(read((raw[at : at + size] for at in range(0, len(raw), size)), key, DEFAULTS))
+
+
+def row(text: str, key: str = "batches/m.csv") -> Row:
+    (only,) = rows(text, key)
+    assert isinstance(only, Row), only
+    return only
+
+
+def bad(text: str, key: str = "batches/m.csv") -> BadRow:
+    (only,) = rows(text, key)
+    assert isinstance(only, BadRow), only
+    return only
+
+
+def lines(*values: Any) -> str:
+    return "".join(json.dumps(value) + "\n" for value in values)
+
+
+def test_a_row_is_a_request_and_its_other_columns() -> None:
+    found = row(HEADER + "images/a.jpg,It turns,seedance-1.5-pro,8,S-1\n")
+    assert (found.number, found.line, found.columns) == (1, 2, {"sku": "S-1"})
+    assert (found.request.model.slug, found.request.image_key) == ("seedance-1.5-pro", "images/a.jpg")
+    assert (found.request.parameters["duration"], found.request.parameters["prompt"]) == (8, "It turns")
+
+
+def test_an_empty_cell_is_not_given() -> None:
+    found = row(HEADER + "images/a.jpg, ,,  ,\n")
+    assert found.request.model.slug == DEFAULTS.model
+    assert found.request.parameters["prompt"] == DEFAULTS.prompt
+    assert found.request.parameters["duration"] == 5
+    assert found.columns == {"sku": ""}
+
+
+@pytest.mark.parametrize("name", ["image", "image_url", "first_frame_url", "Image", " IMAGE-URL "])
+def test_an_address_is_an_image_under_every_name(name: str) -> None:
+    found = row(f"{name},prompt\nhttps://example.com/a.jpg,x\n")
+    assert found.request.parameters["image_url"] == "https://example.com/a.jpg"
+    assert found.request.image_key is None
+
+
+@pytest.mark.parametrize("name", ["image", "image_key"])
+def test_a_key_is_an_image_under_both_names(name: str) -> None:
+    assert row(f"{name}\nimages/a b.jpg\n").request.image_key == "images/a b.jpg"
+
+
+def test_a_byte_order_mark_quotes_and_line_breaks_are_what_spreadsheets_write() -> None:
+    text = '\ufeffimage,prompt,sku\r\n"a, ""b"".jpg","one\r\ntwo",1\r\n,three,2\r\n\r\n,,\r\n'
+    first, second = rows(text)
+    assert isinstance(first, Row)
+    assert isinstance(second, Row)
+    assert (first.request.image_key, first.request.parameters["prompt"]) == ('a, "b".jpg', "one\r\ntwo")
+    assert [(one.number, one.line) for one in (first, second)] == [(1, 2), (2, 4)]
+
+
+def test_lines_of_json_are_the_apis_body_with_columns_of_ones_own() -> None:
+    body = {"prompt": "x", "parameters": {"duration": 10}, "resolution": "480p", "sku": 7, "tags": ["a"], "note": None}
+    found = row("\n" + lines(body), "batches/m.JSONL")
+    assert (found.request.parameters["duration"], found.request.parameters["resolution"]) == (10, "480p")
+    assert (found.line, found.columns) == (2, {"sku": "7", "tags": '["a"]', "note": ""})
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("", "line 1", "is empty; it must name the columns"),
+        ("\n\n", "line 1", "is empty"),
+        (HEADER, "manifest", "has no rows"),
+        (HEADER + "\n,,,,\n", "manifest", "has no rows"),
+        ("image;prompt\na;b\n", "line 1", "is separated by semicolons"),
+        ("image\tprompt\na\tb\n", "line 1", "is separated by tabs"),
+        ("images/a.jpg,It turns,\n", "line 1", "gives column 3 no name"),
+        ("images/a.jpg,It turns\n", "line 1", "names neither prompt nor image"),
+        ("sku,duration\n1,5\n", "line 1", "names neither prompt nor image"),
+        ("prompt,sku,sku\nx,1,2\n", "line 1", "has the column sku twice"),
+        ("prompt,Prompt\nx,y\n", "line 1", "has the column prompt twice, as 'prompt' and 'Prompt'"),
+        ("prompt,duraton\nx,5\n", "duraton", "did you mean duration?"),
+        ("prompt,mode\nx,y\n", "mode", "did you mean model?"),
+        ("prompt,state\nx,y\n", "state", "is a column of the results"),
+        ("prompt,parameters\nx,{}\n", "parameters", "give each parameter a column of its own"),
+        ("prompt,a\x07\nx,y\n", "column", "is no name"),
+        ("prompt," + "a" * 101 + "\nx,y\n", "column", "is no name"),
+        ("prompt" + "".join(f",c{n}" for n in range(100)) + "\n", "line 1", "has 101 columns"),
+        ("prompt\nx\n".encode("utf-16"), "line 1", "is UTF-16"),
+        (b"prompt\nx\ncaf\xe9\n", "line 3", "is not UTF-8 (byte 0xe9)"),
+        ("prompt\rx\ry\r", "line 1", "line breaks of a kind that is no longer in use"),
+        ('prompt,sku\nx,1\n"never closed,2\nx,3\n', "line 3", "opens a quote that is not closed"),
+        ('prompt,sku\n"' + "x\n" * 80_000, "line 2", "opens a quote that is not closed"),
+        ('prompt,sku\n"a"b,2\n', "line 2", "is no CSV"),
+        ("prompt\n" + "x" * (1024 * 1024 + 1), "line 2", "is longer than 1024 KB"),
+    ],
+)
+def test_a_file_that_can_not_be_read_is_refused_whole_and_says_where(text: str | bytes, line: str, says: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        rows(text, size=65536)
+    assert caught.value.field == line
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("cells", "field", "says"),
+    [
+        (",,,,1", "prompt", "is missing"),
+        ("a.jpg,x,sora,,1", "model", "there is no 'sora'"),
+        ("a.jpg,x,,7,1", "duration", "must be 5 or 10, not 7"),
+        ("a.jpg,x,,5", "row", "has 4 cells, and the header has 5"),
+        ("a.jpg,x,,5,1,2", "row", "has 6 cells"),
+        ("a\x00.jpg,x,,5,1\x00", "sku", "has control characters"),
+        (",x\x00,,5,1", "prompt", "has control characters"),
+        ("a/../b.jpg,x,,5,1", "image", "has '.' or '..' between slashes"),
+        ("s3://bucket/a.jpg,x,,5,1", "image", "without s3://"),
+        (f"{'a' * 1025},x,,5,1", "image_key", "at most 1024 bytes"),
+        (f"a.jpg,{'x' * 5001},,5,1", "prompt", "not text of 5001 characters"),
+    ],
+)
+def test_a_row_that_can_not_be_is_bad_and_says_why(cells: str, field: str, says: str) -> None:
+    found = bad(HEADER + cells + "\n")
+    assert (found.number, found.line, found.field) == (1, 2, field)
+    assert says in found.message
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "says"),
+    [
+        ("[1]", "row", "must be a JSON object"),
+        ("{", "row", "is no JSON"),
+        ("[" * 100_000, "row", "is no JSON"),
+        ('{"prompt": "x", "prompt": "y"}', "row", "a name is given twice"),
+        ('{"prompt": NaN}', "row", "NaN is no number"),
+        ('{"prompt": "x", "duration": 5, "Duration": 10}', "Duration", "is given twice"),
+        ('{"prompt": "x", "duration": 5, "parameters": {"duration": 10}}', "duration", "is given twice"),
+        ('{"prompt": "x", "parameters": [1]}', "parameters", "must be an object"),
+        ('{"prompt": "x", "durration": 5}', "durration", "did you mean duration?"),
+        ('{"image": "a.jpg", "image_key": "b.jpg"}', "image", "is given twice"),
+        ('{"image": 5, "prompt": "x"}', "image", "must be an http or https address"),
+        ('{"prompt": "x", "sku": "\\ud800"}', "sku", "has control characters"),
+        ('{"prompt": "\\ud800"}', "prompt", "must be text"),
+        ('{"prompt": 7}', "prompt", "must be text"),
+    ],
+)
+def test_a_line_of_json_that_can_not_be_is_bad_and_says_why(text: str, field: str, says: str) -> None:
+    found = bad(text + "\n", "batches/m.jsonl")
+    assert (found.number, found.line, found.field) == (1, 1, field)
+    assert says in found.message
+
+
+def test_a_bad_row_keeps_its_columns_so_that_it_is_recognised() -> None:
+    assert bad(HEADER + ",,,,S\x07-1\n").columns == {"sku": "S?-1"}
+
+
+def test_too_many_rows_and_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "MAX_ROWS", 2)
+    with pytest.raises(InvalidRequest, match="line 4: is beyond 2 rows"):
+        rows("prompt\nx\nx\nx\n")
+    monkeypatch.setattr(manifest, "MAX_BYTES", 10)
+    with pytest.raises(InvalidRequest, match="manifest: has more than"):
+        rows("prompt\nx\nx\nx\n")
+
+
+def test_a_tally_counts_costs_and_columns() -> None:
+    tally = Tally()
+    for one in rows(HEADER + "a.jpg,x,,10,1\na.jpg,x,seedance-pro,5,2\na.jpg,x,,5,3\n,,,,4\n"):
+        tally.add(one)
+    assert (tally.rows, tally.bad, tally.good) == (4, 1, 3)
+    assert tally.models == {"seedance-1.0-pro-fast": (2, 0.75), "seedance-pro": (1, 0.35)}
+    assert tally.estimate_usd == pytest.approx(1.10)
+    assert list(tally.columns) == ["sku"]
+
+
+def test_a_tally_refuses_more_columns_than_a_sheet_should_have() -> None:
+    tally = Tally()
+    with pytest.raises(InvalidRequest, match="line 2: brings more than 100"):
+        for one in rows(lines(*({f"own{half}-{n}": 1 for n in range(60)} for half in range(2))), "m.jsonl"):
+            tally.add(one)
+
+
+@pytest.mark.parametrize(
+    ("good", "wrong", "tolerated", "refused"),
+    [(10, 0, 0, False), (9, 1, 0, True), (8, 2, 20, False), (7, 3, 20, True), (0, 1, 100, True), (999, 1, 0.1, False)],
+)
+def test_a_share_of_bad_rows_is_tolerated(good: int, wrong: int, tolerated: float, refused: bool) -> None:
+    tally = Tally(rows=good + wrong, bad=wrong)
+    assert bool(tally.refusal(tolerated)) is refused
+
+
+@pytest.mark.parametrize(
+    ("key", "is_one"),
+    [
+        ("batches/a.csv", True),
+        ("batches/deep/A.CSV", True),
+        ("batches/a.jsonl", True),
+        ("batches/a.json", False),
+        ("batches/", False),
+        ("batches/a.jpg", False),
+        ("uploads/a.csv", False),
+        ("batches/a-0123abcd.results.csv", False),
+        ("batches/a-0123abcd.rejected.csv", False),
+    ],
+)
+def test_what_a_manifest_is(key: str, is_one: bool) -> None:
+    assert is_manifest(key) is is_one
+
+
+def test_our_own_files_lie_beside_and_are_no_manifests() -> None:
+    for ending in (manifest.RESULTS_ENDING, manifest.REJECTED_ENDING):
+        key = beside("batches/shop/spring.csv", "batch-0123abcd4567", ending)
+        assert key == f"batches/shop/spring-0123abcd{ending}"
+        assert not is_manifest(key)
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("+1+2", "'+1+2"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("-x", "'-x"),
+        ("\t=1", "'\t=1"),
+        ("-5", "-5"),
+        ("+3.25", "+3.25"),
+        ("-5 %", "'-5 %"),
+        ("a=b", "a=b"),
+        ("", ""),
+        (7, "7"),
+        ('two\nlines, "quoted"', 'two\nlines, "quoted"'),
+    ],
+)
+def test_a_cell_is_no_formula(cell: object, written: str) -> None:
+    assert next(csv.reader(io.StringIO(csv_line((cell, "x")).decode(), newline=""))) == [written, "x"]
+
+
+@given(st.binary(max_size=300), st.sampled_from(["m.csv", "m.jsonl"]))
+def test_no_bytes_crash_the_reader(raw: bytes, key: str) -> None:
+    try:
+        for one in rows(b"prompt,sku\n" + raw, key):
+            csv_line((one.number, *one.columns.values()))
+    except InvalidRequest as refusal:
+        assert str(refusal).encode()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200))
+def test_what_a_csv_writer_wrote_is_read_as_it_was(text: str) -> None:
+    out = io.StringIO()
+    csv.writer(out).writerows([["prompt", "sku"], ["x", text]])
+    (found,) = rows(out.getvalue())
+    if isinstance(found, Row):
+        assert found.columns == {"sku": text}
+    else:
+        assert "control characters" in found.message
+
+
+def test_memory_does_not_grow_with_the_rows() -> None:
+    def pieces(count: int) -> Iterator[bytes]:
+        yield HEADER.encode()
+        for number in range(count):
+            yield f"images/{number}.jpg,The shoe turns slowly,,5,SKU-{number}\n".encode()
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        try:
+            assert sum(isinstance(one, Row) for one in read(pieces(count), "m.csv", DEFAULTS)) == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(10)  # what is built once
+    assert peak(4000) < 2 * peak(200) + 100_000

@@ -1,0 +1,222 @@
+"""Plan: every row is looked at before anything is bought, and what will be made is written down."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from seedance import plan as module
+from seedance.intake import Defaults
+from seedance.job import batch_id
+from seedance.plan import Plan
+from seedance.submit import image_facts
+
+UPLOADS = "example-uploads"
+HEADER = "image,prompt,model,sku\n"
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def plan(world: Any) -> Plan:
+    defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
+    return Plan(world.sheets, world.media, world.notifier, defaults, 20.0, clock=world.clock)
+
+
+@pytest.fixture
+def run(world: Any, plan: Plan) -> Run:
+    """Put a manifest and plan it."""
+
+    def upload_and_plan(text: str | bytes, key: str = "batches/spring.csv", **changes: Any) -> dict[str, Any]:
+        body = text.encode() if isinstance(text, str) else text
+        version = world.aws["s3"].put_object(Bucket=UPLOADS, Key=key, Body=body)["VersionId"]
+        batch = batch_id(UPLOADS, key, version)
+        return replace(plan, **changes)({"batch_id": batch, "bucket": UPLOADS, "key": key, "version_id": version})
+
+    return upload_and_plan
+
+
+def read(world: Any, key: str) -> str:
+    return str(world.aws["s3"].get_object(Bucket=UPLOADS, Key=key)["Body"].read().decode())
+
+
+def planned(world: Any, state: dict[str, Any]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in read(world, state["plan_key"]).splitlines()]
+
+
+def report(world: Any, key: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(read(world, key), newline="")))
+
+
+def keys(world: Any) -> list[str]:
+    return [item["Key"] for item in world.aws["s3"].list_objects_v2(Bucket=UPLOADS).get("Contents", [])]
+
+
+def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> None:
+    image = world.upload("images/a.png", png)["Records"][0]["s3"]["object"]
+    state = run(HEADER + "images/a.png,It turns,,S-1\n,A lake,seedance-pro,S-2\n" + ",a,,\n" * 8)
+    assert planned(world, state)[:2] == [
+        {
+            "row": 1,
+            "columns": {"sku": "S-1"},
+            "model": "seedance-1.0-pro-fast",
+            "transport": "v2",
+            "parameters": {
+                "prompt": "It turns",
+                "aspect_ratio": "16:9",
+                "duration": 5,
+                "resolution": "720p",
+                "camera_fixed": False,
+                "skip_moderation": False,
+            },
+            "image": image_facts(world.media.look_at(UPLOADS, "images/a.png", image["versionId"])),
+        },
+        {
+            "row": 2,
+            "columns": {"sku": "S-2"},
+            "model": "seedance-pro",
+            "transport": "v2",
+            "parameters": {
+                "prompt": "A lake",
+                "aspect_ratio": "16:9",
+                "duration": 5,
+                "resolution": "720p",
+                "camera_fixed": False,
+            },
+            "image": None,
+        },
+    ]
+    assert (state["status"], state["rows"], state["rejected"], state["report_key"]) == ("PLANNED", 10, 0, None)
+    assert (state["estimate_usd"], state["columns"]) == (pytest.approx(2.60), ["sku"])
+    assert state["wait_seconds"] == 50  # the average of nine times 49 s and once 62 s
+    assert json.loads(json.dumps(state)) == state
+    assert world.called("Publish") == []
+
+
+def test_bad_rows_within_what_is_tolerated_are_reported_and_the_others_planned(world: Any, run: Run) -> None:
+    state = run(HEADER + ",x,,\n" * 8 + ",=HYPERLINK(1),sora,S-9\nimages/none.png,x,,S-10\n")
+    assert (state["status"], state["rows"], state["rejected"]) == ("PLANNED", 10, 2)
+    head, first, second = report(world, state["report_key"])
+    assert head == ["row", "line", "field", "error"]
+    assert (first[:3], second[:3]) == (["9", "10", "model"], ["10", "11", "image"])
+    assert "there is no 'sora'" in first[3]
+    assert "images/none.png is not in the bucket" in second[3]
+    *_, ninth, tenth = planned(world, state)
+    assert ninth["columns"] == {"sku": "S-9"}
+    assert ninth["error"].startswith("model: there is no")
+    assert tenth["error"].startswith("image: images/none.png is not")
+    assert "parameters" not in ninth
+
+
+def test_an_image_that_is_none_makes_a_row_bad(world: Any, run: Run) -> None:
+    world.aws["s3"].put_object(Bucket=UPLOADS, Key="images/notes.jpg", Body=b"prose")
+    state = run(HEADER + "images/notes.jpg,x,,\n" + ",x,,\n" * 4)
+    assert "is not an image by its content" in report(world, state["report_key"])[1][3]
+
+
+def test_the_same_image_is_looked_at_once(world: Any, run: Run, png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOKS_AT_ONCE", 1)
+    world.upload("images/a.png", png)
+    run(HEADER + "images/a.png,x,,\n" * 20)
+    assert len([call for call in world.called("GetObject") if call["Key"] == "images/a.png"]) == 1
+
+
+def test_other_trouble_than_a_missing_image_is_not_the_rows_fault(world: Any, run: Run, plan: Plan) -> None:
+    def forbidden(*_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetObject")
+
+    world.media.look_at = forbidden
+    with pytest.raises(ClientError, match="AccessDenied"):
+        run(HEADER + "images/a.png,x,,\n")
+    assert [key for key in keys(world) if key != "batches/spring.csv"] == []
+
+
+def test_chunks_cover_every_row_and_byte_once(world: Any, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_ROWS", 4)
+    state = run(HEADER + ",x,,\n" * 10)
+    chunks = state["chunks"]
+    assert [(first, last) for _, _, first, last in chunks] == [(1, 4), (5, 8), (9, 10)]
+    assert [chunk[0] for chunk in chunks] == [0, *(chunk[1] for chunk in chunks[:-1])]
+    assert chunks[-1][1] == state["plan_bytes"] == len(read(world, state["plan_key"]).encode())
+    for begins, ends, first, last in chunks:
+        rows = [row["row"] for row in world.sheets.rows(state["plan_key"], begins, ends)]
+        assert rows == list(range(first, last + 1))
+
+
+def test_a_chunk_ends_before_its_bytes_are_too_many(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_BYTES", 5000)
+    state = run(HEADER + f",{'x' * 2000},,\n" * 7)
+    assert [(first, last) for _, _, first, last in state["chunks"]] == [(1, 3), (4, 6), (7, 7)]
+
+
+def test_a_hundred_thousand_rows_fit_into_a_states_256_kb() -> None:
+    longest = [[500_000_000, 500_000_000, 100_000, 100_000]] * (100_000 // module.CHUNK_ROWS)
+    assert len(json.dumps(longest)) < 128 * 1024
+
+
+@pytest.mark.parametrize("tolerated", [0.0, 19.0])
+def test_more_than_is_tolerated_buys_nothing_and_is_told(world: Any, run: Run, tolerated: float) -> None:
+    state = run(HEADER + ",x,,\n" * 8 + ",,,S\n" * 2, tolerated_percent=tolerated)
+    assert state["status"] == "REFUSED"
+    assert "chunks" not in state
+    (message,) = world.notified()
+    assert (message["status"], message["rows"], message["rejected"]) == ("BATCH_REFUSED", 10, 2)
+    assert "2 of 10 rows are bad (20.0 %)" in message["error"]["message"]
+    assert "Nothing was bought" in message["error"]["message"]
+    assert len(report(world, message["rejected_report"]["key"])) == 3
+    assert world.counted() == {"BatchesRefused": 1}
+
+
+def test_a_file_that_can_not_be_read_is_reported_with_what_was_found_before(world: Any, run: Run) -> None:
+    run((HEADER + ",,,S\n,caf").encode() + b"\xe9,,\n")
+    (message,) = world.notified()
+    assert "line 3: is not UTF-8" in message["error"]["message"]
+    assert [line[:3] for line in report(world, message["rejected_report"]["key"])] == [
+        ["row", "line", "field"],
+        ["1", "2", "prompt"],
+        ["", "", "line 3"],
+    ]
+    assert not [key for key in keys(world) if key.startswith("plans/")]
+
+
+def test_a_manifest_that_takes_too_long_is_refused_in_words(
+    world: Any, run: Run, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK_ROWS", 2)
+    look = world.media.look_at
+
+    def slow(*where: Any) -> Any:
+        world.clock.now += module.LONGEST_SECONDS / 3
+        return look(*where)
+
+    world.media.look_at = slow
+    for number in range(8):
+        world.upload(f"images/{number}.png", png)
+    state = run(HEADER + "".join(f"images/{number}.png,x,,\n" for number in range(8)))
+    assert state["status"] == "REFUSED"
+    assert "line 6: was not reached in the time there is for images" in world.notified()[0]["error"]["message"]
+
+
+def test_a_manifest_that_vanished_is_refused(world: Any, plan: Plan) -> None:
+    event = {"batch_id": "batch-0123abcd", "bucket": UPLOADS, "key": "batches/gone.csv", "version_id": None}
+    assert plan(event)["status"] == "REFUSED"
+    assert "is not in the bucket" in world.notified()[0]["error"]["message"]
+
+
+def test_planning_again_writes_the_same_again(world: Any, plan: Plan) -> None:
+    version = world.aws["s3"].put_object(Bucket=UPLOADS, Key="batches/m.csv", Body=b"prompt\nx\n\n")["VersionId"]
+    event = {"batch_id": "batch-0123abcd", "bucket": UPLOADS, "key": "batches/m.csv", "version_id": version}
+    first = plan(event)
+    text = read(world, first["plan_key"])
+    assert plan(event) == first
+    assert read(world, first["plan_key"]) == text
+
+
+def test_plans_and_reports_are_where_no_event_takes_them_for_an_upload(world: Any, run: Run) -> None:
+    run(HEADER + ",x,,\n" * 9 + ",,,S\n")
+    written = [key for key in keys(world) if key != "batches/spring.csv"]
+    assert len(written) == 2
+    assert not [key for key in written if key.startswith("uploads/") or module.manifest.is_manifest(key)]

@@ -1,0 +1,40 @@
+"""Many records at once: what is asked for, also from a table that is busy."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from seedance.job import Job, State
+
+Make = Callable[..., Job]
+
+
+def test_many_jobs_are_read_at_once_with_what_is_asked_for(world: Any, make_job: Make) -> None:
+    for number in range(3):
+        world.put(make_job(State.COMPLETED, job_id=f"up-{number}", cost_usd=0.25))
+    found = world.register.read(["up-0", "up-2", "up-none"], ["state", "cost_usd", "error"])
+    assert found == {job_id: {"job_id": job_id, "state": "COMPLETED", "cost_usd": 0.25} for job_id in ("up-0", "up-2")}
+    (call,) = world.called("BatchGetItem")
+    assert call["RequestItems"]["jobs-of-tests"]["ConsistentRead"] is True
+
+
+def test_what_a_busy_table_left_out_is_asked_for_again(
+    world: Any, make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seedance.register.time.sleep", lambda _: None)
+    for number in range(2):
+        world.put(make_job(job_id=f"up-{number}"))
+    ask = world.aws["dynamodb"].batch_get_item
+
+    def one_at_a_time(**request: Any) -> Any:
+        (wanted,) = request["RequestItems"].values()
+        first, rest = wanted["Keys"][:1], wanted["Keys"][1:]
+        answer = ask(RequestItems={"jobs-of-tests": {**wanted, "Keys": first}})
+        return {**answer, "UnprocessedKeys": {"jobs-of-tests": {**wanted, "Keys": rest}} if rest else {}}
+
+    monkeypatch.setattr(world.aws["dynamodb"], "batch_get_item", one_at_a_time)
+    assert set(world.register.read(["up-0", "up-1"], ["state"])) == {"up-0", "up-1"}
+    nothing = {"Responses": {}, "UnprocessedKeys": {"jobs-of-tests": {"Keys": [{}, {}]}}}
+    monkeypatch.setattr(world.aws["dynamodb"], "batch_get_item", lambda **_: nothing)
+    with pytest.raises(TimeoutError, match="did not give 2 jobs"):
+        world.register.read(["up-0", "up-1"], ["state"])

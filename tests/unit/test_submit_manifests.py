@@ -1,0 +1,39 @@
+"""Submit and what lies under batches/: a manifest starts one batch, anything else nothing."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from seedance.job import batch_id
+from seedance.submit import submit
+
+
+@pytest.fixture
+def take(wired: Any) -> Callable[[dict[str, Any]], None]:
+    """Take in one message."""
+    return lambda content: submit().message(json.dumps(content))
+
+
+def test_a_manifest_starts_a_batch_once(world: Any, take: Any) -> None:
+    notice = world.upload("batches/shop/spring.csv", b"prompt\nx\n")
+    take(notice)
+    take(notice)
+    version = notice["Records"][0]["s3"]["object"]["versionId"]
+    batch = batch_id("example-uploads", "batches/shop/spring.csv", version)
+    executions = world.aws["stepfunctions"].list_executions(stateMachineArn=world.arns.batch_machine)["executions"]
+    assert [execution["name"] for execution in executions] == [batch]
+    assert world.executions()[0] == {
+        "batch_id": batch,
+        "bucket": "example-uploads",
+        "key": "batches/shop/spring.csv",
+        "version_id": version,
+    }
+    assert world.aws["dynamodb"].scan(TableName="jobs-of-tests")["Items"] == []
+
+
+@pytest.mark.parametrize("key", ["batches/", "batches/a.jpg", "batches/a-01234567.results.csv", "batches/notes.txt"])
+def test_what_else_lies_beside_manifests_is_left_alone(world: Any, take: Any, key: str) -> None:
+    take(world.upload(key, b"x"))
+    assert world.called("StartExecution") == []
+    assert world.aws["dynamodb"].scan(TableName="jobs-of-tests")["Items"] == []

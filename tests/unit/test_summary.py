@@ -1,0 +1,77 @@
+"""A batch's summary: the machines' shape that must not drift, the people's text."""
+
+import json
+from typing import Any
+
+import pytest
+from seedance.job import State
+from seedance.messages import SUBJECT_LIMIT
+from seedance.summary import BatchStatus, machine_message, mail, sns_body
+
+RESULTS = {"bucket": "b", "key": "batches/spring-01234567.results.csv", "url": "https://b.example/results?sig"}
+REPORT = {"bucket": "b", "key": "batches/spring-01234567.rejected.csv", "url": "https://b.example/rejected?sig"}
+# The contract; see test_messages.
+FIELDS = {
+    *("batch_id", "status", "source", "manifest", "rows", "rejected", "states", "estimate_usd", "cost_usd"),
+    *("seconds", "results", "rejected_report", "error"),
+}
+
+
+def summary(status: BatchStatus, **changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {"batch_id": "batch-1", "bucket": "b", "key": "batches/shop/spring.csv"}
+    if status in (BatchStatus.DONE, BatchStatus.OPEN):
+        values |= {"rows": 12, "rejected": 2, "states": {"COMPLETED": 9, "FAILED": 1, "REJECTED": 2}}
+        values |= {"estimate_usd": 3.004, "cost_usd": 2.512345, "seconds": 75.2, "results": RESULTS, "report": REPORT}
+    else:
+        values |= {"error": {"code": "X", "message": "Half of it is bad. Nothing was bought."}}
+    return machine_message(status=status, **{**values, **changes})
+
+
+@pytest.mark.parametrize("status", BatchStatus)
+def test_the_machines_message_has_always_the_same_fields(status: BatchStatus) -> None:
+    message = summary(status)
+    assert set(message) == FIELDS
+    assert json.loads(json.loads(sns_body(message))["default"]) == message
+    assert message["manifest"] == {"bucket": "b", "key": "batches/shop/spring.csv"}
+
+
+def test_no_status_of_a_batch_is_one_of_a_jobs() -> None:
+    assert not set(BatchStatus) & {state.value for state in State}
+
+
+def test_a_mail_says_what_came_of_it_and_where_it_is() -> None:
+    subject, text = mail(summary(BatchStatus.DONE))
+    assert subject == "Your batch is done: spring.csv"
+    for words in (
+        "9 of 12 videos are ready",
+        "  1 FAILED",
+        "  2 REJECTED",
+        RESULTS["url"],
+        "s3://b/batches/spring-01234567.rejected.csv",
+        "Cost      $2.51",
+        "Estimate  $3.00",
+        "1 min 15 s",
+        "Manifest s3://b/batches/shop/spring.csv",
+        "Batch batch-1",
+    ):
+        assert words in text
+
+
+def test_a_refusals_mail_says_why_and_that_nothing_was_bought() -> None:
+    subject, text = mail(summary(BatchStatus.REFUSED, report=REPORT))
+    assert subject == "Nothing made: the batch was refused: spring.csv"
+    assert "Half of it is bad. Nothing was bought." in text
+    assert "Cost      nothing" in text
+    assert REPORT["url"] in text
+    assert "None" not in text
+
+
+def test_a_failures_mail_knows_no_cost() -> None:
+    assert "Cost      not known" in mail(summary(BatchStatus.FAILED))[1]
+
+
+def test_any_name_gives_a_subject_that_sns_takes() -> None:
+    subject, _ = mail(summary(BatchStatus.DONE, key="batches/größe\n" + "x" * 200 + ".csv"))
+    assert len(subject) <= SUBJECT_LIMIT
+    assert subject.isascii()
+    assert subject.isprintable()
