@@ -167,8 +167,9 @@ def _until_over(stack: Stack, images: int, deadline: float) -> list[dict[str, An
 def _note(scale: float) -> str:
     return (
         f"The rate limit is {LIMIT} requests a minute, of which each video needs two: R/2 is {LIMIT / 2:.0f} videos a "
-        f"minute. Minutes are the provider's, which runs {1 / scale:.0f} times faster here. The whole time includes the "
-        "first video's making and the slowest ones' at the end, when most of the limit is idle; the middle half does not."
+        f"minute. Minutes are the provider's, which runs {1 / scale:.0f} times faster here. The whole time includes "
+        "the first video's making and the slowest ones' at the end, when most of the limit is idle; the middle half "
+        "does not."
     )
 
 
