@@ -218,8 +218,8 @@ def priced(count: Count, polls: float | None = None) -> dict[str, float]:
 _CONDITIONS = (
     f"{VIDEOS} videos of {MODEL}, one every {GAP_SECONDS:.0f} s, at {LIMIT} requests a minute and PollsPerVideo 5. "
     f"Without the video's storage and traffic; a mail for each would be ${MAIL * 1000:.2f} more. The functions' "
-    "durations are the emulator's, times the share of a CPU that 512 MB have. The loops are this stack with another number of "
-    "polls and without the calendar. Prices of us-east-1 as listed on 2026-11-21, arm64, no free tier."
+    "durations are the emulator's, times the share of a CPU that 512 MB have. The loops are this stack with another "
+    "number of polls and without the calendar. Prices of us-east-1 as listed on 2026-11-21, arm64, no free tier."
 )
 
 

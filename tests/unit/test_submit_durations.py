@@ -28,6 +28,7 @@ def submit(world: Any) -> Submit:
         world.workflow,
         world.queue,
         world.sending,
+        world.batches,
         Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2"),
         clock=world.clock,
     )

@@ -5,6 +5,7 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,8 @@ class Media:
         except ClientError as error:
             raise _missing(error, key) from error
         size = found["ContentLength"]
-        with found["Body"] as body:
+        # Closing it, and not by its own `with`: that hands out the bare stream, to which a broken line looks like the end.
+        with closing(found["Body"]) as body:
             if size == 0:
                 raise InvalidRequest("image", f"{key} is empty")
             if size > MAX_IMAGE_BYTES:
@@ -108,7 +110,7 @@ class Media:
         """A job's image, whole, as base64. Raises InvalidRequest when it is gone."""
         where = _object(image["bucket"], image["key"], image.get("version_id"))
         try:
-            with self._client.get_object(**where)["Body"] as body:
+            with closing(self._client.get_object(**where)["Body"]) as body:
                 return base64.b64encode(body.read()).decode()
         except ClientError as error:
             raise _missing(error, image["key"]) from error
