@@ -75,7 +75,7 @@ class Media:
         except ClientError as error:
             raise _missing(error, key) from error
         size = found["ContentLength"]
-        # Closing it, and not by its own `with`: that hands out the bare stream, to which a broken line looks like the end.
+        # Not by its own `with`, which hands out the bare stream: to that a broken line looks like the end.
         with closing(found["Body"]) as body:
             if size == 0:
                 raise InvalidRequest("image", f"{key} is empty")
