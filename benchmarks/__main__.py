@@ -5,7 +5,7 @@ import sys
 
 from benchmarks import report
 
-BENCHMARKS = ("polling", "rate_limit", "burst", "batch", "cold_start", "copying", "cost")
+BENCHMARKS = ("polling", "rate_limit", "contention", "burst", "batch", "cold_start", "copying", "cost")
 """The modules, in the order in which they run. Each has a ``main`` that takes nothing; it publishes its table, or
 returns its words and tables to be published."""
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CALENDAR = "calendar#requests"
 
 TURNS = 8
-"""Tries of a change that meets another one; with the waits between, up to 5 seconds."""
+"""Tries of a change that meets another one; with the waits between, 1 to 2 seconds."""
 
 T = TypeVar("T")
 
@@ -173,7 +173,7 @@ class Pacer:
             calendar, answer = decide(traffic, self._now())
             if calendar is None or calendar == traffic.calendar or self._write(calendar, traffic.version):
                 return answer
-            self._sleep(random.uniform(0, 0.02 * 2**turn))  # noqa: S311 - spreads writers, hides nothing
+            self._sleep(random.uniform(0, min(0.5, 0.01 * 2**turn)))  # noqa: S311 - spreads writers, hides nothing
         return None
 
     def _look(self) -> Traffic:

@@ -1,0 +1,98 @@
+"""The calendar under contention: writers that change its one item as fast as they can, on the emulator's DynamoDB.
+
+Each writer is a thread with a client of its own, as each function is. What counts is how often a change meets
+another one and has to look again, and how long it takes until it is through; a stack at 1000 requests a minute
+makes 17 of them a second.
+"""
+
+import random
+import statistics
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from seedance.pacer import TURNS, Pacer
+from seedance.slots import Calendar
+
+from benchmarks.report import Table, publish
+from local import aws
+from local import stack as local_stack
+from local.stack import Options, Stack
+
+WRITERS = (1, 2, 4, 8, 16)
+CHANGES = 240
+"""By all writers together."""
+
+
+class Counting(Pacer):
+    """A pacer that knows how often its writes came too late."""
+
+    lost = 0
+
+    def _write(self, calendar: Calendar, version: int) -> bool:
+        written = super()._write(calendar, version)
+        self.lost += not written
+        return written
+
+
+def crowd(stack: Stack, writers: int) -> tuple[float, int, int, list[float]]:
+    """Let them plan polls; seconds in all, writes that were lost, changes that were given up, seconds of each."""
+    together, times, given_up, lost = threading.Barrier(writers), [], [], []
+
+    def write() -> None:
+        pacer = Counting(
+            stack.outputs["JobTableName"],
+            aws.client(stack.endpoint_url, "dynamodb"),
+            requests_per_minute=1000,
+            max_in_flight=10_000,
+            most_polls=5,
+        )
+        together.wait()
+        for _ in range(CHANGES // writers):
+            begun = time.perf_counter()
+            plan = pacer.plan_poll(lambda _: random.uniform(5, 120), 100.0)  # noqa: S311
+            times.append(time.perf_counter() - begun)
+            given_up.append(plan.slot is None)
+        lost.append(pacer.lost)
+
+    with ThreadPoolExecutor(writers) as lanes:
+        begun = time.perf_counter()
+        for lane in [lanes.submit(write) for _ in range(writers)]:
+            lane.result()
+    return time.perf_counter() - begun, sum(lost), sum(given_up), times
+
+
+def main() -> None:
+    """Run it, print the table and write it to docs/benchmarks.md."""
+    with tempfile.TemporaryDirectory(prefix="contention-") as home:
+        try:
+            stack, _ = local_stack.up(Options(port=0, provider="sandbox", home=Path(home)), print)
+            rows = []
+            for writers in WRITERS:
+                seconds, lost, given_up, times = crowd(stack, writers)
+                times.sort()
+                rows.append(
+                    [
+                        str(writers),
+                        f"{len(times) / seconds:.0f}",
+                        f"{1 + lost / len(times):.2f}",
+                        str(given_up),
+                        f"{statistics.median(times) * 1000:.0f}",
+                        f"{times[round(0.99 * len(times)) - 1] * 1000:.0f}",
+                    ]
+                )
+        finally:
+            local_stack.down(Path(home))
+    header = ["writers at once", "changes a second", "tries a change", "given up", "median (ms)", "p99 (ms)"]
+    note = (
+        f"A change looks and writes again up to {TURNS} times, with growing random waits between. One that is given up "
+        "loses nothing: a poll then comes without a plan and takes a slot when it does, a submit comes back. 1000 "
+        "requests a minute are 17 changes a second, and at most a few at once."
+    )
+    publish(Table("contention", "The calendar's one item, written by many", header, rows, [note]))
+
+
+if __name__ == "__main__":
+    main()
