@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 from rich.text import Text
-from seedance import catalogue, manifest
+from seedance import catalogue, intake, manifest
 from seedance.errors import InvalidRequest
 from seedance.intake import Defaults
 from seedance.job import State, batch_id
@@ -51,7 +51,7 @@ def batch(
         return
     target = find(stack, outputs)
     name = send(target, file)
-    key = manifest.beside(manifest.PREFIX + file.name, name, manifest.RESULTS_ENDING)
+    key = manifest.beside(intake.BATCH_PREFIX + file.name, name, intake.RESULTS_ENDING)
     where = f"s3://{target.output('UploadBucketName')}/{key}"
     out.print(f"batch {name}\nits results will be at {where}", markup=False, soft_wrap=True)
     if wait:
@@ -60,7 +60,7 @@ def batch(
 
 def _check(file: Path, report: Path | None, default_model: str, tolerate: float) -> None:
     """Check the manifest as the stack will, and show what it comes to. Raises CommandError when it is refused."""
-    if not manifest.is_manifest(manifest.PREFIX + file.name):
+    if not intake.is_manifest(intake.BATCH_PREFIX + file.name):
         raise InvalidRequest("file", f"{file.name} must end in .csv or .jsonl, and not as results or rejected rows do")
     defaults = Defaults(catalogue.find(default_model).slug, "the stack's default", "v2")
     tally, bad = Tally(), _BadRows(report)
@@ -131,7 +131,7 @@ def _estimate(tally: Tally) -> Table:
 
 def send(target: Target, file: Path) -> str:
     """Put a manifest under ``batches/``; its batch's id."""
-    bucket, key = target.output("UploadBucketName"), manifest.PREFIX + file.name
+    bucket, key = target.output("UploadBucketName"), intake.BATCH_PREFIX + file.name
     with file.open("rb") as body:
         answer = target.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
     if not answer.get("VersionId"):

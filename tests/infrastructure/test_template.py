@@ -10,8 +10,7 @@ import yaml
 from seedance.catalogue import MODELS
 from seedance.collect import FOLLOWED_SECONDS
 from seedance.config import ApiSettings, EnqueueSettings, IntakeSettings, PlanSettings, ReconcileSettings, Settings
-from seedance.intake import UPLOAD_PREFIX
-from seedance.manifest import PREFIX
+from seedance.intake import BATCH_PREFIX, UPLOAD_PREFIX
 from seedance.store import REQUEST_INDEX, STATE_INDEX
 
 FUNCTIONS = ["api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "submit"]
@@ -256,7 +255,7 @@ def test_uploads_are_versioned_and_only_images_and_manifests_are_noticed(resourc
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     notices = bucket["NotificationConfiguration"]["QueueConfigurations"]
     assert [notice["Filter"]["S3Key"]["Rules"] for notice in notices] == [
-        [{"Name": "prefix", "Value": prefix}] for prefix in (UPLOAD_PREFIX, PREFIX)
+        [{"Name": "prefix", "Value": prefix}] for prefix in (UPLOAD_PREFIX, BATCH_PREFIX)
     ]
     for notice in notices:
         assert notice["Event"] == "s3:ObjectCreated:*"

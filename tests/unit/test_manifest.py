@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seedance import manifest
+from seedance import intake, manifest
 from seedance.errors import InvalidRequest
-from seedance.intake import Defaults
-from seedance.manifest import BadRow, Row, Tally, beside, csv_line, is_manifest, read
+from seedance.intake import Defaults, is_manifest
+from seedance.manifest import BadRow, Row, Tally, beside, csv_line, read
 
 DEFAULTS = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
 HEADER = "image,prompt,model,duration,sku\n"
@@ -226,7 +226,7 @@ def test_what_a_manifest_is(key: str, is_one: bool) -> None:
 
 
 def test_our_own_files_lie_beside_and_are_no_manifests() -> None:
-    for ending in (manifest.RESULTS_ENDING, manifest.REJECTED_ENDING):
+    for ending in (intake.RESULTS_ENDING, intake.REJECTED_ENDING):
         key = beside("batches/shop/spring.csv", "batch-0123abcd4567", ending)
         assert key == f"batches/shop/spring-0123abcd{ending}"
         assert not is_manifest(key)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from seedance import intake
 from seedance import plan as module
 from seedance.intake import Defaults
 from seedance.job import batch_id
@@ -219,4 +220,4 @@ def test_plans_and_reports_are_where_no_event_takes_them_for_an_upload(world: An
     run(HEADER + ",x,,\n" * 9 + ",,,S\n")
     written = [key for key in keys(world) if key != "batches/spring.csv"]
     assert len(written) == 2
-    assert not [key for key in written if key.startswith("uploads/") or module.manifest.is_manifest(key)]
+    assert not [key for key in written if key.startswith("uploads/") or intake.is_manifest(key)]

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from seedance import manifest, summary
+from seedance import intake, manifest, summary
 from seedance.config import settings
 from seedance.job import State, batch_job_id
 from seedance.notification import Notifier, notifier
@@ -72,7 +72,7 @@ class Collect:
         return [state for record in found.values() if not (state := State(record["state"])).terminal]
 
     def _finished(self, event: dict[str, Any], status: BatchStatus) -> dict[str, Any]:
-        key = manifest.beside(event["key"], event["batch_id"], manifest.RESULTS_ENDING)
+        key = manifest.beside(event["key"], event["batch_id"], intake.RESULTS_ENDING)
         states: Counter[str] = Counter()
         cost = 0.0
         with self.sheets.write(key) as results:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance import catalogue, intake, manifest
+from seedance import catalogue, intake
 from seedance.config import enqueue_settings
 from seedance.job import Job, State, batch_job_id
 from seedance.observability import count
@@ -38,7 +38,7 @@ class Enqueue:
 
 
 def _job(batch: str, key: str, row: dict[str, Any]) -> Job:
-    folder, name = intake.upload_name(key.removeprefix(manifest.PREFIX))
+    folder, name = intake.upload_name(key.removeprefix(intake.BATCH_PREFIX))
     return Job(
         job_id=batch_job_id(batch, row["row"]),
         state=State.RECEIVED,

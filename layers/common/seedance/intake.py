@@ -15,6 +15,9 @@ from seedance import catalogue
 from seedance.errors import InvalidRequest
 
 UPLOAD_PREFIX = "uploads/"
+BATCH_PREFIX = "batches/"
+RESULTS_ENDING = ".results.csv"
+REJECTED_ENDING = ".rejected.csv"
 
 LONGEST_KEY_BYTES = 1024
 """Of any object in S3."""
@@ -93,6 +96,13 @@ def uploads_in(message: dict[str, Any]) -> list[Upload]:
 def _version(version_id: str | None) -> str | None:
     # "null" is S3's word for an object from before versioning was switched on.
     return None if version_id in (None, "", "null") else version_id
+
+
+def is_manifest(key: str) -> bool:
+    """Whether an object is a manifest: below ``batches/``, by its ending, and not a file that we put there."""
+    name = key.lower()
+    ours = name.endswith((RESULTS_ENDING, REJECTED_ENDING))
+    return name.startswith(BATCH_PREFIX) and name.endswith((".csv", ".jsonl")) and not ours
 
 
 def check_key(key: str) -> str:

@@ -17,10 +17,7 @@ from typing import Any
 from seedance import catalogue, intake, money
 from seedance.errors import InvalidRequest
 
-PREFIX = "batches/"
 PLAN_PREFIX = "plans/"
-RESULTS_ENDING = ".results.csv"
-REJECTED_ENDING = ".rejected.csv"
 
 MAX_ROWS = 100_000
 """Of one manifest: its chunks' places must fit into a state's 256 KB."""
@@ -118,13 +115,6 @@ class Tally:
             f"{self.bad} of {self.rows} rows are bad ({self.bad * 100 / self.rows:.1f} %), "
             f"and {tolerated_percent:g} % are tolerated."
         )
-
-
-def is_manifest(key: str) -> bool:
-    """Whether an object is a manifest: below ``batches/``, by its ending, and not a file that we put there."""
-    name = key.lower()
-    ours = name.endswith((RESULTS_ENDING, REJECTED_ENDING))
-    return name.startswith(PREFIX) and name.endswith((".csv", ".jsonl")) and not ours
 
 
 def beside(key: str, batch_id: str, ending: str) -> str:

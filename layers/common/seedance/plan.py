@@ -61,7 +61,7 @@ class Plan:
         batch_id, key = event["batch_id"], event["key"]
         tally = Tally()
         plan = {**event, "plan_key": manifest.plan_key(batch_id), "began_at": round(self.clock(), 3)}
-        report_key = manifest.beside(key, batch_id, manifest.REJECTED_ENDING)
+        report_key = manifest.beside(key, batch_id, intake.REJECTED_ENDING)
         chunks: list[list[int]] = []
         with self.sheets.write(report_key) as report:
             try:

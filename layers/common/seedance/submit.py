@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance import catalogue, intake, manifest, schedule
+from seedance import catalogue, intake, schedule
 from seedance.config import submit_settings
 from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, SubmitUncertain
 from seedance.job import Job, State, upload_job_id
@@ -57,14 +57,14 @@ class Submit:
             self.advance(job)
             return
         for upload in intake.uploads_in(content):
-            if upload.key.startswith(manifest.PREFIX):
+            if upload.key.startswith(intake.BATCH_PREFIX):
                 self._take_manifest(upload)
             elif not upload.is_folder_marker:
                 self.advance(self._job_of(upload))
 
     def _take_manifest(self, upload: intake.Upload) -> None:
         """Start a manifest's batch. Whatever else lies beside manifests, our own results too, is left alone."""
-        batch = self.batches.start(upload) if manifest.is_manifest(upload.key) else None
+        batch = self.batches.start(upload) if intake.is_manifest(upload.key) else None
         logger().info("a file under batches/", extra={"key": upload.key, "batch": batch})
 
     def advance(self, job: Job) -> None:
