@@ -15,7 +15,7 @@ from seedance.job import State, batch_id
 from seedance.manifest import BadRow, Tally
 
 from cli import show
-from cli.options import OutputsFile, StackName, out
+from cli.options import OutputsFile, StackName, err, out
 from cli.target import CommandError, Target, find
 
 TOLERATED_PERCENT = 20.0
@@ -54,8 +54,13 @@ def batch(
     key = manifest.beside(intake.BATCH_PREFIX + file.name, name, intake.RESULTS_ENDING)
     where = f"s3://{target.output('UploadBucketName')}/{key}"
     out.print(f"batch {name}\nits results will be at {where}", markup=False, soft_wrap=True)
-    if wait:
+    if not wait:
+        return
+    try:
         _report(follow(target, name))
+    except KeyboardInterrupt:
+        err.print(f"\nno longer watching; the batch goes on, and its results will be at {where}", soft_wrap=True)
+        raise typer.Exit(130) from None
 
 
 def _check(file: Path, report: Path | None, default_model: str, tolerate: float) -> None:

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import httpx
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
 from seedance import catalogue
 from seedance.errors import SeedanceError
 from seedance.job import State
@@ -21,13 +20,11 @@ from typer.core import TyperCommand
 from cli import actions, operate, show, watch
 from cli.batch import batch
 from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
-from cli.options import JobId, OutputsFile, StackName, out
+from cli.options import JobId, OutputsFile, StackName, err, out
 from cli.requests import Wish, image_type, read_settings
 from cli.target import CommandError, find, home
 from local import stack as local_stack
 from local.options import StackError
-
-err = Console(stderr=True, highlight=False, emoji=False)
 
 
 class SpokenCommand(TyperCommand):
@@ -187,14 +184,18 @@ def list_jobs(
 @command()
 def get(
     job_id: JobId,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: the job's name.mp4.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file, or a folder; default: the job's name.mp4.")
+    ] = None,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
     """Fetch a job's video."""
     target = find(stack, outputs)
     job = target.job(job_id)
-    file = output or Path(f"{job.name}.mp4")
+    file = Path(f"{job.name}.mp4")
+    if output:
+        file = output / file if output.is_dir() else output
     size = actions.fetch(target, job, file)
     _print(f"{file} ({size / 1e6:.1f} MB)")
 

@@ -16,3 +16,4 @@ StackName = Annotated[
 ]
 OutputsFile = Annotated[Path | None, typer.Option("--outputs", help="A local stack's outputs.json.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+err = Console(stderr=True, highlight=False, emoji=False)

@@ -122,6 +122,30 @@ def test_an_unknown_job_is_named(run: Run, records: dict[str, Job]) -> None:
         )
 
 
+@pytest.mark.usefixtures("records")
+def test_a_batch_is_not_taken_for_a_job(run: Run) -> None:
+    result = run("status", "batch-0123")
+    assert (result.exit_code, "batch-0123 is a batch, not a job" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("folder", [".", "new"])
+def test_a_video_is_fetched_into_a_folder(
+    *, run: Run, records: dict[str, Job], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_job: Any, folder: str
+) -> None:
+    records["up-1"] = make_job(State.COMPLETED, name="red shoe")
+    fetched: list[Path] = []
+
+    def fetch(_: Target, __: Job, file: Path) -> int:
+        fetched.append(file)
+        return 1_000_000
+
+    monkeypatch.setattr(actions, "fetch", fetch)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new").mkdir()
+    assert run("get", "up-1", "-o", folder).exit_code == 0
+    assert fetched == [Path(folder) / "red shoe.mp4"]
+
+
 def test_half_a_stack_is_named(run: Run, records: dict[str, Job], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "answers", lambda _: False)
     assert "the local AWS does not answer; run `seedance down`, then" in run("list").stderr
