@@ -303,9 +303,20 @@ def test_a_history_that_says_nothing_yet_is_asked_for_an_hour_more(
     running(age=7199)
     world.wire.will(httpx.Response(404), answers)
     assert_runs(poll("up-1"), 300)
-    running(age=7200)
+    running(age=7200, gone_polls=6)
     world.wire.will(httpx.Response(404), answers)
     assert poll("up-1")["status"] == "EXPIRED"
+
+
+def test_a_first_look_into_the_history_that_comes_days_late_is_not_the_only_one(
+    world: Any, poll: Poll, running: Any
+) -> None:
+    running(age=200_000)
+    for _ in range(6):
+        world.wire.will(httpx.Response(404), httpx.Response(500))
+        assert_runs(poll("up-1"), 300)
+    world.wire.will(httpx.Response(404), history(row("COMPLETED", generation_url=LINK)))
+    assert poll("up-1")["status"] == "COMPLETED"
 
 
 def test_a_key_that_can_not_be_read_at_the_deadline_loses_no_video(world: Any, running: Any) -> None:

@@ -148,7 +148,9 @@ class Poll:
             rows = self.provider.history(job.model, since, self.clock())
             row = next((row for row in rows if row.request_id == job.request_id), None)
         except (ProviderError, ConfigurationError) as trouble:
-            if patient:
+            # By the clock, and by tries: a first look that comes days late must not be the only one.
+            if patient or job.gone_polls < 2 * PATIENCE:
+                job = self.store.note(job, gone_polls=job.gone_polls + 1)
                 logger().warning("the history is out of reach", extra={"job_id": job.job_id, "reason": str(trouble)})
                 return _running(job, Plan(schedule.UNREACHABLE_STEP_SECONDS * 10, None))
             row = None
