@@ -125,24 +125,21 @@ def test_a_workflows_only_star_is_for_log_delivery(resources: dict[str, Any], na
     assert invoked == {target["Fn::GetAtt"][0] for target in machine.values()}
 
 
+KEEP = {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
+
 # What each function does with the outside, and so what its policy must hold: no more, no less.
 NEEDED = {
     "submit": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "secretsmanager:GetSecretValue"),
-        *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"),
-        *("states:StartExecution", "sqs:SendMessage", "sns:Publish"),
+        *("states:StartExecution", "sqs:SendMessage", "sns:Publish", *KEEP),
     },
     "api": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),
         *("dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"),
     },
-    "poll": {
-        *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"),
-        "secretsmanager:GetSecretValue",
-    },
+    "poll": {"secretsmanager:GetSecretValue", *KEEP},
     "generate": {
-        *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"),
-        "secretsmanager:GetSecretValue",
+        *("secretsmanager:GetSecretValue", *KEEP),
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"),
     },
     "finalize": {
