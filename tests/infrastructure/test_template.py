@@ -154,8 +154,7 @@ NEEDED = {
     "collect": {"dynamodb:BatchGetItem", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "sns:Publish"},
     "fail": {"dynamodb:GetItem", "dynamodb:UpdateItem", "sns:Publish"},
     "reconcile": {
-        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"),
-        "secretsmanager:GetSecretValue",
+        *("dynamodb:Query", "secretsmanager:GetSecretValue", *(KEEP - {"dynamodb:BatchGetItem"})),
         *("states:StartExecution", "states:DescribeExecution", "sqs:SendMessage", "sns:Publish", "s3:GetObject"),
     },
 }
