@@ -21,7 +21,7 @@ DEADLINE_SECONDS = 3600.0
 """The provider keeps a request's record for an hour after submission (its model pages); then it is gone."""
 
 POLLS_PER_VIDEO = 6.0
-"""How often a job is asked after, on average, when nothing else limits it."""
+"""The mean number of polls that the schedule was measured at; the stack's own is its PollsPerVideo."""
 
 STEP_SECONDS = 10.0
 """Wait after an answer that says neither "running" nor "done" in a way that can be used."""

@@ -36,7 +36,7 @@ LONGEST_CLOSURE = 2.0 * WINDOW_SECONDS
 ARRIVALS_SECONDS = 150.0
 """Time constant of the submits' moving average: long enough that a burst does not look like a stream.
 
-Simulated at R = 60 beside 90 and 120 s: with those a burst of 60 ends 4 to 13 % later in the mean.
+Simulated at R = 60: with 90, 120 and 150 s a burst of 60 takes 13, 4 and 2 % longer, in the mean, than blind polling.
 """
 
 CROWDED_POLLS = 1.1
