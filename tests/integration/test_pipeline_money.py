@@ -241,7 +241,8 @@ def test_a_job_that_never_ends_is_asked_after_for_its_hour_and_not_too_often(pip
     job = pipeline.check(job_id, State.EXPIRED, says="hour")
     # The hour of its record, and one more in which the history says that it is not over.
     assert 7200 <= job.entered["EXPIRED"] - job.entered["QUEUED"] < 7510
-    assert 40 < len(pipeline.sandbox.calls("/v2/requests/")) < 120
+    # About once a minute; how many more while it was likely to end depends on this machine's speed.
+    assert 40 < len(pipeline.sandbox.calls("/v2/requests/")) < 150
     assert len(pipeline.sandbox.calls("/inference-request/")) <= 14
 
 
