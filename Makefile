@@ -37,8 +37,10 @@ up: $(READY) ## the same stack, kept running (ARGS="--port 5000")
 down: $(READY) ## stop it
 	@$(BIN)/seedance down
 
+# The stack has the machine for itself: a function that must wait for a core is late, and lateness is judged.
 test: check ## every check that this machine can run
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -m "not e2e"
+	$(BIN)/pytest -m e2e
 
 check: $(READY) ## style, types and templates
 	$(BIN)/ruff check
@@ -50,8 +52,7 @@ check: $(READY) ## style, types and templates
 reliability: $(READY) ## the whole crash matrix, into docs/reliability.md
 	$(BIN)/python tests/crash/matrix.py
 
-soak: $(READY) ## 30, then 300 uploads with faults, kills and a restart, into docs/reliability-soak.md
-	$(BIN)/pytest -m soak
+soak: $(READY) ## 300 uploads with faults, kills and a restart, into docs/reliability-soak.md (10 min)
 	$(BIN)/python -m tests.soak.run --uploads 300 --output docs/reliability-soak.md
 
 bench: $(READY) ## every benchmark against its peers, into docs/benchmarks.md (ARGS=cold_start for one)

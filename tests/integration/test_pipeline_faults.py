@@ -202,6 +202,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SUBMIT_TIMEOUT", "STATUS_TIMEOUT", "GENERATE_TIMEOUT", "UPLOAD_TIMEOUT"):
         monkeypatch.setattr(provider, name, httpx.Timeout(1.0))
     monkeypatch.setattr(download, "DOWNLOAD_TIMEOUT", httpx.Timeout(1.0))
+    monkeypatch.setattr(download, "RESUME_SECONDS", 0.01)
 
 
 def meet(pipeline: Pipeline, set_up: Change, stage: str, kind: str, ends: Ends) -> None:
