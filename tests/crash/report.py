@@ -23,7 +23,7 @@ HEAD = """# Reliability: what happens when something dies
 
 Every call that a function makes to AWS or to the provider is broken once, in every way, in every scenario
 below; then the queue delivers again, the workflow tries again, reconcile makes its rounds, and the result is
-judged. The calls are found by instrumenting botocore and httpx in a clean run, not listed by hand. This page
+judged. The calls are found by instrumenting botocore, httpx and urllib3 in a clean run, not listed by hand. This page
 is written by `{command}` ({minutes:.0f} min); last on {date}.
 
 | | points | violations |

@@ -1,7 +1,7 @@
 """Every call that a function makes to AWS or to the provider passes here: it is counted, and one may be broken.
 
-The calls are found by instrumenting botocore and httpx, not listed by hand: a call that somebody adds is in the
-matrix from the next run on.
+The calls are found by instrumenting botocore, httpx and urllib3, not listed by hand: a call that somebody adds is
+in the matrix from the next run on.
 """
 
 import re
@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import botocore.endpoint
 import httpx
 import pytest
 import shortcut
+import urllib3
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
@@ -165,15 +166,14 @@ class Wire:
         raise ReadTimeoutError(endpoint_url=request.url)
 
 
-def _name(request: httpx.Request) -> str:
-    path = _UPLOADED.sub("{asset}", _ID.sub("{id}", request.url.path))
-    return f"{request.method} {path}"
+def _name(method: str, path: str) -> str:
+    return f"{method} {_UPLOADED.sub('{asset}', _ID.sub('{id}', path))}"
 
 
 def install(patch: pytest.MonkeyPatch, current: Callable[[], Wire]) -> None:
     """Put the wire that is current into the clients of AWS and of the provider."""
     endpoint, session = botocore.endpoint.Endpoint, URLLib3Session
-    api_call, handle = endpoint._send_request, httpx.HTTPTransport.handle_request
+    api_call, handle, urlopen = endpoint._send_request, httpx.HTTPTransport.handle_request, urllib3.PoolManager.urlopen
 
     def send_request(self: Any, request: Any, operation: Any) -> Any:
         return current().through(
@@ -188,13 +188,23 @@ def install(patch: pytest.MonkeyPatch, current: Callable[[], Wire]) -> None:
 
     def handle_request(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
         return current().through(
-            _name(request),
+            _name(request.method, request.url.path),
             lambda: handle(self, request),
             lambda: httpx.ReadTimeout("timed out", request=request),
             lambda answer: answer.close(),
         )
 
+    def download(self: urllib3.PoolManager, method: str, url: str, **options: Any) -> Any:
+        path = urllib3.util.parse_url(url).path or "/"
+        return current().through(
+            _name(method, path),
+            lambda: urlopen(self, method, url, **options),
+            lambda: urllib3.exceptions.ReadTimeoutError(cast(Any, self), path, "timed out"),
+            lambda answer: answer.close(),
+        )
+
     patch.setattr(endpoint, "_send_request", send_request)
+    patch.setattr(urllib3.PoolManager, "urlopen", download)
     patch.setattr(session, "send", send)
     patch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
     # botocore waits before it repeats; here nobody waits.

@@ -14,6 +14,7 @@ from moto.s3 import models as moto_s3
 from pipeline import VIDEOS, Change, Pipeline
 from seedance import download, media, provider
 from seedance.job import State
+from urllib3 import Timeout
 
 from local.sandbox.kinds import KINDS
 
@@ -201,7 +202,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider's hour must not be waited for."""
     for name in ("SUBMIT_TIMEOUT", "STATUS_TIMEOUT", "GENERATE_TIMEOUT", "UPLOAD_TIMEOUT"):
         monkeypatch.setattr(provider, name, httpx.Timeout(1.0))
-    monkeypatch.setattr(download, "DOWNLOAD_TIMEOUT", httpx.Timeout(1.0))
+    monkeypatch.setattr(download, "DOWNLOAD_TIMEOUT", Timeout(1.0))
     monkeypatch.setattr(download, "RESUME_SECONDS", 0.01)
 
 
@@ -259,6 +260,7 @@ def test_a_copy_goes_on_where_its_line_broke(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, faults: list[str], statuses: list[int | str]
 ) -> None:
     monkeypatch.setattr(media, "PART_BYTES", 2048)
+    monkeypatch.setattr(download, "CHUNK_BYTES", 1024)
     monkeypatch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
     for kind in faults:
         pipeline.sandbox.fault("media", kind)

@@ -21,6 +21,7 @@ import pytest
 from aws_lambda_powertools import Metrics
 from hypothesis import settings as hypothesis_settings
 from moto import mock_aws
+from pool import Pool
 from pytest_socket import disable_socket, enable_socket
 from seedance import aws, observability
 from seedance.download import Downloads
@@ -285,7 +286,7 @@ def world(
             workflow=Workflow(arns.machine, clients["stepfunctions"]),
             queue=IntakeQueue(arns.queue, clients["sqs"]),
             provider=at,
-            downloads=Downloads(frozenset({"images.segmind.com"}), transport=line),
+            downloads=Downloads(frozenset({"images.segmind.com"}), Pool(wire)),
             pacer=pacer,
             sending=Sending(store, at, media, pacer, "link", clock=clock),
             batches=Batches(arns.batch_machine, clients["stepfunctions"]),
@@ -344,6 +345,7 @@ def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(aws, "_client", world.aws.__getitem__)
     line = httpx.MockTransport(world.wire)
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: line.handle_request(request))
+    monkeypatch.setattr("seedance.download._pool", lambda _: Pool(world.wire))
     yield world
     _forget()
 

@@ -1,22 +1,36 @@
 """Fetching a result: only from allowed hosts, every redirect looked at, every byte counted."""
 
+import socket
 from collections.abc import Callable, Iterator
+from http.client import IncompleteRead
 from typing import Any
 
 import httpx
 import pytest
+from pool import Pool
 from seedance import download as download_module
 from seedance.download import Downloads
 from seedance.errors import ForbiddenSource, MediaError, SourceUnavailable
+from urllib3 import ProxyManager
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+)
+from urllib3.util import parse_url
 
 HOSTS = frozenset({"images.segmind.com", "cdn.example.com:8443", "127.0.0.1:9000", "localhost:9000", "::1:9000"})
 CHUNK_BYTES = 64 * 1024
 LINK = "https://images.segmind.com/video.mp4"
+NOBODY: Any = None
+"""The connection that an error of urllib3's names."""
 
 
 @pytest.fixture
 def downloads(wire: Any) -> Downloads:
-    return Downloads(HOSTS, transport=httpx.MockTransport(wire))
+    return Downloads(HOSTS, Pool(wire))
 
 
 @pytest.fixture
@@ -160,10 +174,16 @@ def test_only_a_whole_answer_is_a_file(fetch: Any, wire: Any, status: int) -> No
 
 @pytest.mark.parametrize(
     "broken",
-    [httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.DecodingError],
+    [
+        NewConnectionError(NOBODY, "[Errno 1]"),
+        NameResolutionError("images.segmind.com", NOBODY, socket.gaierror(-2, "[Errno 1]")),
+        ConnectTimeoutError(NOBODY, "[Errno 1]"),
+        ReadTimeoutError(NOBODY, LINK, "[Errno 1]"),
+        ProtocolError("[Errno 1]"),
+    ],
 )
-def test_a_line_that_breaks_may_be_tried_again(fetch: Any, wire: Any, broken: type[Exception]) -> None:
-    wire.will(broken("[Errno 1]"))
+def test_a_line_that_breaks_may_be_tried_again(fetch: Any, wire: Any, broken: Exception) -> None:
+    wire.will(broken)
     with pytest.raises(SourceUnavailable, match=r"could not be fetched: (no|the) \w+ [a-z ]+$"):
         fetch()
 
@@ -196,10 +216,10 @@ def test_a_file_is_whole_by_its_length_or_has_none(fetch: Any, wire: Any, header
     assert fetch() == b"12345"
 
 
-@pytest.mark.parametrize("broken", [httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError])
-def test_a_line_that_breaks_in_the_middle_says_how_far_it_got(fetch: Any, wire: Any, broken: type[Exception]) -> None:
+@pytest.mark.parametrize("broken", [ConnectionResetError("gone"), TimeoutError("gone"), IncompleteRead(b"", 5)])
+def test_a_line_that_breaks_in_the_middle_says_how_far_it_got(fetch: Any, wire: Any, broken: Exception) -> None:
     first = bytes(CHUNK_BYTES)
-    wire.will(httpx.Response(200, content=body(first, then=broken("gone"))))
+    wire.will(httpx.Response(200, content=body(first, then=broken)))
     with pytest.raises(SourceUnavailable, match=rf"after {CHUNK_BYTES} bytes: (no|the) [a-z ]+$"):
         fetch()
 
@@ -233,7 +253,7 @@ def test_neither_key_nor_compression_goes_out(fetch: Any, wire: Any) -> None:
     assert not {"x-api-key", "authorization", "cookie"} & set(wire.requests[0].headers)
 
 
-@pytest.mark.parametrize("answer", [httpx.Response(500), httpx.ReadTimeout("")])
+@pytest.mark.parametrize("answer", [httpx.Response(500), ReadTimeoutError(NOBODY, LINK, "")])
 def test_no_error_has_the_signature_of_a_link(fetch: Any, wire: Any, answer: Any) -> None:
     wire.will(answer)
     with pytest.raises(MediaError) as raised:
@@ -246,3 +266,15 @@ def test_the_stacks_hosts_come_from_its_settings(wired: Any) -> None:
     downloads.check(LINK)
     with pytest.raises(ForbiddenSource, match=r"allowed is only images\.segmind\.com"):
         downloads.check("https://cdn.example.com/v")
+
+
+def test_the_environments_proxy_is_asked_unless_it_excepts_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    where = parse_url(LINK)
+    assert download_module._proxy(where) is None
+    monkeypatch.setenv("https_proxy", "http://proxy.example.com:3128")
+    assert download_module._proxy(where) == "http://proxy.example.com:3128"
+    assert isinstance(download_module._pool(download_module._proxy(where)), ProxyManager)
+    monkeypatch.setenv("no_proxy", "segmind.com")
+    assert download_module._proxy(where) is None

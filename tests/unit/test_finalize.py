@@ -9,6 +9,7 @@ import pytest
 from seedance.errors import SourceUnavailable
 from seedance.finalize import TRIES, Finalize
 from seedance.job import Job, State
+from urllib3.exceptions import ConnectTimeoutError, ProtocolError
 
 Make = Callable[..., Job]
 LINK = "https://images.segmind.com/v.mp4"
@@ -63,7 +64,7 @@ def test_a_video_that_v1_has_put_there_is_not_fetched(world: Any, finalize: Fina
 
 @pytest.mark.parametrize(
     "answer",
-    [httpx.Response(403), httpx.Response(404), httpx.Response(503), httpx.ReadTimeout(""), httpx.ConnectError("")],
+    [httpx.Response(403), httpx.Response(404), httpx.Response(503), ConnectTimeoutError(), ProtocolError()],
 )
 def test_a_host_that_does_not_deliver_is_tried_again_by_the_workflow(
     world: Any, finalize: Finalize, make_job: Make, answer: Any
@@ -138,7 +139,7 @@ def test_a_last_frame_lies_beside_the_video(
     ("url", "answer", "lost"),
     [
         (FRAME, httpx.Response(404), 1),
-        (FRAME, httpx.ReadTimeout(""), 1),
+        (FRAME, ConnectTimeoutError(), 1),
         ("https://evil.com/f.png", None, 1),
         (FRAME, httpx.Response(200, text="<html>"), 0),
     ],

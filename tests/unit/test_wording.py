@@ -3,9 +3,11 @@
 import re
 import socket
 import ssl
+from typing import Any
 
 import httpx
 import pytest
+import urllib3.exceptions
 from seedance.wording import reason
 
 
@@ -33,18 +35,28 @@ def test_what_the_system_said_is_what_people_read(*, by: Exception, says: str, r
     assert reason(caused(httpx.ReadError("[Errno 104] Connection reset by peer"), by, raised=raised)) == says
 
 
+NUMBERS = "[Errno 104] _ssl.c:1006"
+NOBODY: Any = None
+
+
 @pytest.mark.parametrize(
-    "kind",
+    "error",
     [
-        *(httpx.ConnectTimeout, httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout, httpx.ConnectError),
-        *(httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.ProxyError, httpx.RemoteProtocolError),
-        httpx.DecodingError,
+        *(kind(NUMBERS) for kind in (httpx.ConnectTimeout, httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout)),
+        *(kind(NUMBERS) for kind in (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.CloseError)),
+        *(kind(NUMBERS) for kind in (httpx.ProxyError, httpx.RemoteProtocolError, httpx.DecodingError)),
+        urllib3.exceptions.ConnectTimeoutError(NUMBERS),
+        urllib3.exceptions.ReadTimeoutError(NOBODY, "", NUMBERS),
+        urllib3.exceptions.NewConnectionError(NOBODY, NUMBERS),
+        urllib3.exceptions.ProtocolError(NUMBERS),
+        urllib3.exceptions.ProxyError(NUMBERS, Exception()),
     ],
+    ids=lambda error: type(error).__name__,
 )
-def test_every_way_to_break_has_words_of_its_own(kind: type[httpx.HTTPError]) -> None:
-    words = reason(kind("[Errno 104] _ssl.c:1006"))
+def test_every_way_to_break_has_words_of_its_own(error: Exception) -> None:
+    words = reason(error)
     assert re.fullmatch(r"[a-z' ]+", words)
-    assert kind.__name__.lower() not in words
+    assert type(error).__name__.lower() not in words
 
 
 def test_what_has_no_words_speaks_for_itself() -> None:

@@ -148,3 +148,8 @@ def reconcile_settings() -> ReconcileSettings:
 def api_settings() -> ApiSettings:
     """What the API is told, read on the first call."""
     return read(ApiSettings, dict(os.environ))
+
+
+def authorities() -> str | None:
+    """The file of the authorities that a TLS line trusts, where somebody has named one."""
+    return os.environ.get("SSL_CERT_FILE")

@@ -2,26 +2,35 @@
 
 The address comes out of an answer on the network. Followed blindly, it could point a function with access
 to the account at the instance's credentials or at a private service.
+
+By urllib3, which botocore has loaded anyway: to read 1 GB takes it half of the processor time that httpx
+takes (docs/decisions.md).
 """
 
 import ipaddress
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
-import httpx
+from botocore.utils import get_environ_proxies
+from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
+from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.util import Url, parse_url
 
 from seedance.config import settings
 from seedance.errors import ForbiddenSource, SourceUnavailable
 from seedance.tls import trust
 from seedance.wording import reason
 
-DOWNLOAD_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+DOWNLOAD_TIMEOUT = Timeout(connect=5.0, read=30.0)
 """Between two reads, not for the whole: a large video may take long, a silent line may not."""
+
+CHUNK_BYTES = 64 * 1024
+"""What is read at a time, and lost when the line breaks; larger ones are no faster."""
 
 MAX_REDIRECTS = 3
 RESUMES = 5
@@ -30,6 +39,9 @@ RESUME_SECONDS = 0.2
 """The pause before the first time; each further one is as much longer."""
 _CONTENT_RANGE = re.compile(r"bytes (?P<start>\d+)-\d+/(?P<total>\d+|\*)")
 _OWN_PORTS = {"https": 443, "http": 80}
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_WRITTEN = re.compile(r"[a-z]+://[!-?A-\[\]-~]*?([/?#][^\x00-\x1f\x7f]*)?", re.IGNORECASE)
+"""How an address may be written: no control characters; the host in ASCII, with neither a user nor a backslash."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,8 @@ class Source:
     chunks: Iterator[bytes]
 
 
-Fetch = Callable[[str], AbstractContextManager[Source]]
+# The length must count the file's own bytes, and a video does not compress anyway.
+_HEADERS = {"User-Agent": "seedance-pipeline", "Accept-Encoding": "identity"}
 
 
 class Downloads:
@@ -50,19 +63,12 @@ class Downloads:
     def __init__(
         self,
         hosts: Collection[str],
-        transport: httpx.BaseTransport | None = None,
+        pool: PoolManager | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._hosts = hosts
+        self._pool = pool
         self._pause = pause
-        self._http = httpx.Client(
-            transport=transport,
-            verify=trust(),
-            timeout=DOWNLOAD_TIMEOUT,
-            follow_redirects=False,
-            # The length must count the file's own bytes, and a video does not compress anyway.
-            headers={"User-Agent": "seedance-pipeline", "Accept-Encoding": "identity"},
-        )
 
     @contextmanager
     def open(self, url: str) -> Iterator[Source]:
@@ -73,112 +79,142 @@ class Downloads:
         also while the chunks are read.
         """
         with ExitStack() as lines:
-            response = self._follow(url, lines)
-            yield Source(_length(response), _media_type(response), self._chunks(response, lines))
+            where, response = self._follow(url, lines)
+            file = _File(where, announced_length(response.headers), _mark(response))
+            yield Source(file.length, media_type(response.headers), self._chunks(file, response, lines))
 
-    def _follow(self, url: str, lines: ExitStack) -> httpx.Response:
-        """The file's own answer, after redirects; its body is still to be read."""
+    def check(self, url: str) -> Url:
+        """The address, as it will be asked for.
+
+        Raises ForbiddenSource unless it is https on an allowed host; loopback may be http.
+        """
+        try:
+            parts = parse_url(url)  # by who connects: two readings of one address are how such checks are passed
+        except LocationParseError:
+            raise ForbiddenSource("the result's address is not a valid one", url=url) from None
+        host, port = (parts.host or "").strip("[]"), parts.port
+        named = host if port in (None, _OWN_PORTS.get(parts.scheme or "")) else f"{host}:{port}"
+        if not host or named not in self._hosts or not _WRITTEN.fullmatch(url):
+            allowed = ", ".join(sorted(self._hosts))
+            raise ForbiddenSource(f"the result lies on {named or 'no host'}; allowed is only {allowed}", url=url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+            raise ForbiddenSource(f"the result's address is {parts.scheme}, not https", url=url)
+        return parts
+
+    def _follow(self, url: str, lines: ExitStack) -> tuple[Url, BaseHTTPResponse]:
+        """The file's own address and answer, after redirects; its body is still to be read."""
         for _ in range(MAX_REDIRECTS + 1):
-            self.check(url)
+            where = self.check(url)
             try:
-                response = lines.enter_context(self._http.stream("GET", url))
-            except httpx.HTTPError as error:
+                response = self._get(where, {}, lines)
+            except HTTPError as error:
                 raise SourceUnavailable(f"the result could not be fetched: {reason(error)}", url=url) from error
-            if response.is_redirect:
+            if response.status in _REDIRECTS:
                 response.close()
                 url = urljoin(url, response.headers.get("location", ""))
                 continue
-            if response.status_code != 200:
-                raise SourceUnavailable(f"the host of the result answered {response.status_code}", url=url)
-            return response
+            if response.status != 200:
+                raise SourceUnavailable(f"the host of the result answered {response.status}", url=url)
+            return where, response
         raise SourceUnavailable(f"the result was redirected more than {MAX_REDIRECTS} times", url=url)
 
-    def _chunks(self, first: httpx.Response, lines: ExitStack) -> Iterator[bytes]:
+    def _get(self, where: Url, headers: dict[str, str], lines: ExitStack) -> BaseHTTPResponse:
+        """The head of an answer; ``lines`` close its connection, unless all was read and it is kept for the next."""
+        response = (self._pool or _pool(_proxy(where))).urlopen(
+            "GET",
+            where.url,
+            headers={**_HEADERS, **headers},
+            timeout=DOWNLOAD_TIMEOUT,
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            enforce_content_length=False,  # counted here, and told in our words
+        )
+        lines.callback(response.close)
+        return response
+
+    def _chunks(self, file: "_File", first: BaseHTTPResponse, lines: ExitStack) -> Iterator[bytes]:
         """The file's bytes, over as many lines as it takes, but no more than RESUMES besides the first."""
-        chunks, count, tries = _whole(first, _length(first)), 0, iter(range(1, RESUMES + 1))
+        chunks, count, tries = _whole(file, first), 0, iter(range(1, RESUMES + 1))
         while True:
             try:
                 for chunk in chunks:
                     count += len(chunk)
                     yield chunk
             except SourceUnavailable as broken:
-                chunks = self._rest(first, count, broken, tries, lines)
+                chunks = self._rest(file, count, broken, tries, lines)
             else:
                 return
 
     def _rest(
-        self, first: httpx.Response, count: int, broken: SourceUnavailable, tries: Iterator[int], lines: ExitStack
+        self, file: "_File", count: int, broken: SourceUnavailable, tries: Iterator[int], lines: ExitStack
     ) -> Iterator[bytes]:
         """The same file from byte ``count`` on. Raises ``broken`` where it can't be had."""
-        mark, length = _mark(first), _length(first)
-        if not mark:
+        if not file.mark:
             raise broken  # nothing tells this file from another one at its address
         # With If-Range the host sends the rest of this file, or all of a new one (RFC 9110, section 13.1.5).
-        headers = {"Range": f"bytes={count}-", "If-Range": mark}
+        headers = {"Range": f"bytes={count}-", "If-Range": file.mark}
         for number in tries:
             self._pause(RESUME_SECONDS * number)
             try:
-                response = lines.enter_context(self._http.stream("GET", first.url, headers=headers))
-            except httpx.HTTPError:
+                response = self._get(file.where, headers, lines)
+            except HTTPError:
                 continue
-            if response.status_code >= 500:
+            if response.status >= 500:
                 continue
-            if response.status_code == 200 and _mark(response) == mark:
-                return _after(_whole(response, length), count)  # a host without ranges: once more from the start
+            if response.status == 200 and _mark(response) == file.mark:
+                return _after(_whole(file, response), count)  # a host without ranges: once more from the start
             given = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
-            same = given and int(given["start"]) == count and given["total"] in (str(length), "*")
-            if response.status_code == 206 and same and _mark(response) in ("", mark):
-                return _whole(response, length, count)
+            same = given and int(given["start"]) == count and given["total"] in (str(file.length), "*")
+            if response.status == 206 and same and _mark(response) in ("", file.mark):
+                return _whole(file, response, count)
             break
         raise broken
 
-    def check(self, url: str) -> None:
-        """Raises ForbiddenSource unless the address is https on an allowed host; loopback may be http."""
-        try:
-            parts = urlsplit(url)
-            host, port = httpx.URL(url) and (parts.hostname or "").lower(), parts.port
-        except (ValueError, httpx.InvalidURL):
-            raise ForbiddenSource("the result's address is not a valid one", url=url) from None
-        named = host if port in (None, _OWN_PORTS.get(parts.scheme)) else f"{host}:{port}"
-        if not host or named not in self._hosts or parts.username is not None:
-            allowed = ", ".join(sorted(self._hosts))
-            raise ForbiddenSource(f"the result lies on {named or 'no host'}; allowed is only {allowed}", url=url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-            raise ForbiddenSource(f"the result's address is {parts.scheme}, not https", url=url)
 
-
-def source_of(response: httpx.Response) -> Source:
-    """An open answer as a source; reading it raises SourceUnavailable when it breaks off."""
-    length = _length(response)
-    return Source(length, _media_type(response), _whole(response, length))
-
-
-def _length(response: httpx.Response) -> int | None:
-    announced = response.headers.get("content-length", "")
+def announced_length(headers: Mapping[str, str]) -> int | None:
+    """How many bytes an answer says that it has."""
+    announced = headers.get("content-length", "")
     return int(announced) if announced.isdigit() else None
 
 
-def _media_type(response: httpx.Response) -> str:
-    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+def media_type(headers: Mapping[str, str]) -> str:
+    """What an answer says that it is, without parameters and in lower case; "" if it says nothing."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _mark(response: httpx.Response) -> str:
-    """What tells this file from every other one at its address: a strong ETag, or the time of its last change."""
-    etag = str(response.headers.get("etag", ""))
-    return etag if etag and not etag.startswith("W/") else str(response.headers.get("last-modified", ""))
+def counted(chunks: Iterable[bytes], length: int | None, count: int = 0) -> Iterator[bytes]:
+    """The chunks of a file of ``length`` bytes, from byte ``count`` on; raises SourceUnavailable if it has another."""
+    for chunk in chunks:
+        count += len(chunk)
+        yield chunk
+    if length is not None and count != length:
+        raise SourceUnavailable(f"{count} bytes came where {length} were announced")
 
 
-def _whole(response: httpx.Response, length: int | None, count: int = 0) -> Iterator[bytes]:
-    """An answer's chunks; it holds a file of ``length`` bytes from byte ``count`` on."""
-    url = str(response.url)
+@dataclass(frozen=True)
+class _File:
+    """What is fetched: from where, how many bytes, and what tells it from every other file there."""
+
+    where: Url
+    length: int | None
+    mark: str
+
+
+def _mark(response: BaseHTTPResponse) -> str:
+    """A strong ETag, or the time of the last change; "" if the host tells neither."""
+    etag = response.headers.get("etag", "")
+    return etag if etag and not etag.startswith("W/") else response.headers.get("last-modified", "")
+
+
+def _whole(file: _File, response: BaseHTTPResponse, count: int = 0) -> Iterator[bytes]:
+    """An answer's chunks; it holds the file from byte ``count`` on."""
     try:
-        for chunk in response.iter_bytes():  # as they come, 64 KB at most; to ask for a size costs more than SHA-256
+        for chunk in counted(response.stream(CHUNK_BYTES, decode_content=False), file.length, count):
             count += len(chunk)
             yield chunk
-    except httpx.HTTPError as error:
-        raise SourceUnavailable(f"the line broke after {count} bytes: {reason(error)}", url=url) from error
-    if length is not None and count != length:
-        raise SourceUnavailable(f"{count} bytes came where {length} were announced", url=url)
+    except HTTPError as error:
+        raise SourceUnavailable(f"the line broke after {count} bytes: {reason(error)}") from error
 
 
 def _after(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
@@ -194,6 +230,18 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _proxy(where: Url) -> str | None:
+    """The proxy that the environment names for an address (HTTPS_PROXY, NO_PROXY), as for every other call."""
+    proxies: dict[str, str] = get_environ_proxies(where.url)
+    return proxies.get(where.scheme or "")
+
+
+@cache
+def _pool(proxy: str | None) -> PoolManager:
+    """The process's connections."""
+    return ProxyManager(proxy, ssl_context=trust()) if proxy else PoolManager(ssl_context=trust())
 
 
 @cache

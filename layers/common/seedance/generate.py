@@ -88,8 +88,7 @@ class Generate:
                 if value is not None
             },
         }
-        source = download.source_of(response)
-        if source.media_type == "application/json":
+        if download.media_type(response.headers) == "application/json":
             response.read()
             url = output_address(_json(response))
             if url is None:
@@ -98,8 +97,9 @@ class Generate:
             return _answer(self.store.move(job, State.COPYING, result_url=url, **facts), Outcome.COMPLETED)
         if facts["request_id"]:
             job = self.store.note(job, **facts)  # should the transfer break, this is how it is found again
+        chunks = download.counted(response.iter_bytes(), download.announced_length(response.headers))
         stored = self.media.store_video(
-            source.chunks, job.video_key, name=job.name, metadata={"job-id": job.job_id, "model": job.model}
+            chunks, job.video_key, name=job.name, metadata={"job-id": job.job_id, "model": job.model}
         )
         video = video_facts(self.media.video_bucket, job.video_key, stored, last_frame_key=None)
         return _answer(self.store.move(job, State.COPYING, video=video, **facts), Outcome.COMPLETED)

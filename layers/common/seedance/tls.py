@@ -7,10 +7,12 @@ each of its connections, and httpx at each of its clients.
 import ssl
 from functools import cache
 
-import httpx
+import certifi
+
+from seedance.config import authorities
 
 
 @cache
 def trust() -> ssl.SSLContext:
     """The context: certifi's authorities, or those of ``SSL_CERT_FILE`` in the environment."""
-    return httpx.create_ssl_context()
+    return ssl.create_default_context(cafile=authorities() or certifi.where())

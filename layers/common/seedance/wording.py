@@ -24,12 +24,16 @@ _KINDS = {
     "RemoteProtocolError": "the connection ended without a whole answer",
     "NetworkError": "the connection broke",
     "DecodingError": "the answer could not be read",
+    "ConnectTimeoutError": "no connection came about in time",
+    "ReadTimeoutError": "no answer came in time",
+    "NewConnectionError": "no connection came about",
+    "ProtocolError": "the connection broke",
 }
-"""httpx's kinds of error, by the names of its classes: a name needs no import."""
+"""httpx's and urllib3's kinds of error, by the names of their classes: a name needs no import."""
 
 
 def reason(error: BaseException) -> str:
-    """Why a request or its answer broke off: ``the connection was reset``. ``error`` is httpx's."""
+    """Why a request or its answer broke off: ``the connection was reset``. ``error`` is httpx's or urllib3's."""
     for one in _chain(error):
         for kind, words in _CAUSES:
             if isinstance(one, kind):
