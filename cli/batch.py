@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -144,35 +145,53 @@ def send(target: Target, file: Path) -> str:
     return batch_id(bucket, key, answer["VersionId"])
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How a batch stands: its execution's status, words for people, and what it ended with once it has."""
+
+    status: str
+    words: str
+    ended: dict[str, Any] | None = None
+
+
+def look(target: Target, batch: str) -> Standing | None:
+    """How a batch stands; None when it has not begun. Asks its execution: to ask for every job costs money."""
+    step_functions = target.client("stepfunctions")
+    arn = target.output("BatchStateMachineArn").replace(":stateMachine:", ":execution:", 1) + f":{batch}"
+    try:
+        execution = step_functions.describe_execution(executionArn=arn)
+        if execution["status"] == "RUNNING":
+            return Standing("RUNNING", _progress(step_functions, arn))
+    except step_functions.exceptions.ExecutionDoesNotExist:
+        return None
+    if execution["status"] != "SUCCEEDED":
+        return Standing(execution["status"], f"{execution['status']}; its execution in Step Functions shows why")
+    ended = dict(json.loads(execution["output"]))
+    return Standing("SUCCEEDED", _words(ended), ended)
+
+
 def follow(target: Target, batch: str) -> dict[str, Any]:
     """Show how far a batch is, until it ends; what its execution ended with.
 
     Raises CommandError when it does not begin, or crashes.
     """
-    step_functions = target.client("stepfunctions")
-    arn = target.output("BatchStateMachineArn").replace(":stateMachine:", ":execution:", 1) + f":{batch}"
     began, last = time.time(), ""
     while True:
-        try:
-            execution = step_functions.describe_execution(executionArn=arn)
-            now = _standing(step_functions, arn)
-        except step_functions.exceptions.ExecutionDoesNotExist:
-            if time.time() - began > _APPEARS_SECONDS:
-                raise CommandError(f"no batch {batch} began within {_APPEARS_SECONDS:.0f} s; see the queues") from None
-            execution, now = {"status": "RUNNING"}, "waiting to be taken in"
-        if execution["status"] != "RUNNING":
-            break
-        if now != last:
-            out.print(f"  {show.duration(time.time() - began):>12}  {now}", markup=False)
-            last = now
+        now = look(target, batch)
+        if now is None and time.time() - began > _APPEARS_SECONDS:
+            raise CommandError(f"no batch {batch} began within {_APPEARS_SECONDS:.0f} s; see the queues")
+        now = now or Standing("RUNNING", "waiting to be taken in")
+        if now.ended is not None:
+            return now.ended
+        if now.status != "RUNNING":
+            raise CommandError(f"batch {batch} {now.words}")
+        if now.words != last:
+            out.print(f"  {show.duration(time.time() - began):>12}  {now.words}", markup=False)
+            last = now.words
         time.sleep(_LOOK_SECONDS * target.time_scale)
-    if execution["status"] != "SUCCEEDED":
-        raise CommandError(f"batch {batch} {execution['status']}; its execution in Step Functions shows why")
-    return dict(json.loads(execution["output"]))
 
 
-def _standing(step_functions: Any, arn: str) -> str:
-    """Where the batch is, in words: from its execution, since asking the table for every job costs money."""
+def _progress(step_functions: Any, arn: str) -> str:
     events = step_functions.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=100)["events"]
     entered = next((event["stateEnteredEventDetails"] for event in events if "stateEnteredEventDetails" in event), None)
     if entered is None or entered["name"] == "Plan":
@@ -183,11 +202,17 @@ def _standing(step_functions: Any, arn: str) -> str:
     return f"{facts['over']:,} of {facts['rows']:,} rows are over" if "over" in facts else "ending"
 
 
+def _words(ended: dict[str, Any]) -> str:
+    if ended["status"] == "REFUSED":
+        return "the stack refused the manifest; the message and the report beside it say why"
+    states = ", ".join(f"{count} {state}" for state, count in ended["states"].items())
+    return f"{ended['status']}: {states}; it cost {show.money(ended['cost_usd'])}"
+
+
 def _report(ended: dict[str, Any]) -> None:
     if ended["status"] == "REFUSED":
-        raise CommandError("the stack refused the manifest; the message and the report beside it say why")
-    states = ", ".join(f"{count} {state}" for state, count in ended["states"].items())
-    out.print(f"{ended['status']}: {states}; it cost {show.money(ended['cost_usd'])}", markup=False)
+        raise CommandError(_words(ended))
+    out.print(_words(ended), markup=False)
     missing = ended["rows"] - ended["states"].get(State.COMPLETED, 0)
     if missing:
         raise CommandError(f"{missing} of {ended['rows']} rows have no video; the results say why")

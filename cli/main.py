@@ -18,7 +18,7 @@ from seedance.job import State
 from typer.core import TyperCommand
 
 from cli import actions, operate, show, watch
-from cli.batch import batch
+from cli.batch import batch, look
 from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
 from cli.options import JobId, OutputsFile, StackName, err, out
 from cli.requests import Wish, image_type, read_settings
@@ -157,8 +157,11 @@ def status(
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
-    """How a job stands."""
+    """How a job stands, or a batch."""
     target = find(stack, outputs)
+    if job_id.startswith("batch-"):
+        _print_batch(target, job_id, as_json)
+        return
     job = target.job(job_id)
     if as_json:
         _print_json({**job.to_record(), "timings": job.timings()})
@@ -246,6 +249,20 @@ def _report(target: Any, job_id: str, wait: bool) -> None:
         raise CommandError(watch.reason(job))
     _print(f"s3://{job.video['bucket']}/{job.video['key']}")
     _print(f"it cost {show.money(job.cost_usd)}; `seedance get {job_id}` fetches it")
+
+
+def _print_batch(target: Any, batch_id: str, as_json: bool) -> None:
+    now = look(target, batch_id)
+    if now is None:
+        raise CommandError(f"there is no batch {batch_id}")
+    if as_json:
+        _print_json({"batch_id": batch_id, "status": now.status, **(now.ended or {})})
+    else:
+        about = now.ended or {}
+        files = {"Results": about.get("results_key"), "Refused rows": about.get("report_key")}
+        bucket = target.output("UploadBucketName")
+        where = {name: f"s3://{bucket}/{key}" if key else None for name, key in files.items()}
+        _print(show.lines({"Batch": batch_id, "State": now.words, **where}))
 
 
 def _print(text: str) -> None:

@@ -52,9 +52,10 @@ class Wish:
             except UnicodeEncodeError:  # how Python shows bytes of another encoding on the command line
                 raise InvalidRequest(name, "is not UTF-8 text") from None
         if self.model is None:
-            # Which model it will be is the stack's choice; a misspelt name is wrong for all of them.
-            for name in self.parameters:
+            # Which model it will be is the stack's choice; here is told what is wrong for all of them.
+            for name, value in self.parameters.items():
                 _check_name(name)
+                _check_value(name, value)
             return
         model = catalogue.find(self.model)
         prompt = self.prompt if self.prompt is not None else "the stack's default"
@@ -83,6 +84,20 @@ def _check_name(name: str) -> None:
         close = get_close_matches(name, sorted(known), n=1)
         hint = f"did you mean {close[0]}?" if close else "`seedance models` shows them"
         raise InvalidRequest("--set", f"{name} is not a parameter of any model; {hint}")
+
+
+def _check_value(name: str, value: str) -> None:
+    refusals: list[InvalidRequest] = []
+    for model in catalogue.MODELS.values():
+        try:
+            catalogue.validate(model, {name: value, "prompt": "any"}, has_image=False)
+        except InvalidRequest as refusal:
+            message = f"{refusal.message} ({model.slug}; the others refuse it too)"
+            refusals.append(InvalidRequest(refusal.field, message))
+        else:
+            return
+    # What a model that has the parameter says of its value is more to the point than that another one lacks it.
+    raise max(refusals, key=lambda refusal: "must be" in refusal.message)
 
 
 def header_text(value: str) -> str:

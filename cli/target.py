@@ -83,7 +83,7 @@ class Target:
         if job := self.jobs.get(job_id):
             return job
         if job_id.startswith("batch-"):
-            raise CommandError(f"{job_id} is a batch, not a job; its results lie beside its manifest, under batches/")
+            raise CommandError(f"{job_id} is a batch, not a job; `seedance status {job_id}` shows how it stands")
         raise CommandError(f"there is no job {job_id}; `seedance list` shows the newest")
 
     @cached_property

@@ -239,3 +239,32 @@ def test_what_is_assumed_of_a_stack_is_the_templates_default(template: dict[str,
     parameters = template["Parameters"]
     assert parameters["BatchToleratedFailurePercent"]["Default"] == batch.TOLERATED_PERCENT
     assert parameters["DefaultModel"]["Default"] == batch.DEFAULT_MODEL
+
+
+@pytest.mark.parametrize(
+    ("execution", "says"),
+    [
+        ({"state": "Wait", "over": 1, "rows": 2}, "1 of 2 rows are over"),
+        ({**ENDED, "results_key": "batches/a.results.csv"}, f"s3://{UPLOADS}/batches/a.results.csv"),
+        ({"status": "REFUSED", "states": {}, "report_key": "batches/a.rejected.csv"}, "the stack refused the manifest"),
+        ({"FAILED": True}, "its execution in Step Functions shows why"),
+    ],
+)
+def test_the_status_of_a_batch_is_that_of_its_execution(
+    *, run: Run, target: Target, follow: Any, monkeypatch: pytest.MonkeyPatch, execution: dict[str, Any], says: str
+) -> None:
+    follow(execution)
+    monkeypatch.setattr(main, "find", lambda *_: target)
+    said = CliRunner().invoke(app, ["status", "batch-1"])
+    assert (said.exit_code, says in said.output) == (0, True)
+    as_json = json.loads(CliRunner().invoke(app, ["status", "batch-1", "--json"]).output)
+    assert as_json["batch_id"] == "batch-1"
+
+
+def test_a_batch_that_is_not_there_has_no_status(
+    run: Run, target: Target, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow(None)
+    monkeypatch.setattr(main, "find", lambda *_: target)
+    said = CliRunner().invoke(app, ["status", "batch-1"])
+    assert (said.exit_code, "there is no batch batch-1" in said.output) == (1, True)

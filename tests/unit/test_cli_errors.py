@@ -124,8 +124,8 @@ def test_an_unknown_job_is_named(run: Run, records: dict[str, Job]) -> None:
 
 @pytest.mark.usefixtures("records")
 def test_a_batch_is_not_taken_for_a_job(run: Run) -> None:
-    result = run("status", "batch-0123")
-    assert (result.exit_code, "batch-0123 is a batch, not a job" in result.stderr) == (1, True)
+    result = run("get", "batch-0123")
+    assert (result.exit_code, "`seedance status batch-0123` shows how it stands" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("folder", [".", "new"])
