@@ -154,7 +154,8 @@ def test_every_terminal_state_has_a_mail() -> None:
         (State.COMPLETED, {"cost_usd": 0.0}, "$0.00"),
         (State.FAILED, {}, "a failed job is not billed"),
         (State.FAILED, {"cost_usd": 0.4}, "$0.40"),
-        (State.EXPIRED, {}, "not reported"),
+        (State.EXPIRED, {}, "not known; the provider may have billed"),
+        (State.HELD, {}, "nothing that is known of so far"),
         (State.REJECTED, {}, "nothing; it was never sent"),
     ],
 )

@@ -18,6 +18,15 @@ _HEADLINES = {
     State.HELD: "Not made yet: the job is held",
 }
 
+_UNPRICED = {
+    State.COMPLETED: "not reported",
+    State.FAILED: "not reported by the provider; a failed job is not billed",
+    State.EXPIRED: "not known; the provider may have billed a video that nobody saw",
+    State.REJECTED: "nothing; it was never sent",
+    State.HELD: "nothing that is known of so far",
+}
+"""What is said of a price that nobody has named."""
+
 
 def machine_message(job: Job, video_url: str | None) -> dict[str, Any]:
     """The notification as machines get it. Its shape is a contract; a test keeps it from drifting.
@@ -92,11 +101,7 @@ def subject(text: str) -> str:
 
 
 def _cost(message: dict[str, Any]) -> str:
-    if message["cost_usd"] is not None:
-        return f"${message['cost_usd']:.2f}"
-    if message["status"] == State.REJECTED:
-        return "nothing; it was never sent"
-    return "not reported by the provider; a failed job is not billed" if message["error"] else "not reported"
+    return _UNPRICED[State(message["status"])] if message["cost_usd"] is None else f"${message['cost_usd']:.2f}"
 
 
 def _size(count: int) -> str:
