@@ -102,6 +102,7 @@ class Cloud:
             "VIDEO_BUCKET": "example-videos",
             "NOTIFICATION_TOPIC": _ARN.format("sns", "topic"),
             "STATE_MACHINE": _ARN.format("states", "stateMachine:machine"),
+            "BATCH_STATE_MACHINE": _ARN.format("states", "stateMachine:batches"),
             "INTAKE_QUEUE": f"{self.url}/123456789012/intake",
             "SEGMIND_API_KEY_SECRET": "segmind",
             "SEGMIND_BASE_URL": self.url,

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import botocore
 import pytest
@@ -39,6 +40,7 @@ for service in ("dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions
         found["link"] = link.partition("?")[0]
 print(json.dumps(found))
 """
+IAM_NAMES = {"stepfunctions": "states:"}
 PYTHON_3_13 = 3571
 """What 3.13's bytecode begins with (CPython, Include/internal/pycore_magic_number.h)."""
 
@@ -161,13 +163,28 @@ def test_botocore_knows_the_services_that_are_called_and_no_other(root: Path, la
     assert called == SERVICES
 
 
-def test_what_is_left_of_botocore_speaks_as_the_whole_does(root: Path, tmp_path: Path) -> None:
-    """Each client of a built layer, in a process that has nothing else: every operation, its fields, its address."""
+def test_what_is_left_of_botocore_speaks_as_the_whole_does(
+    root: Path, tmp_path: Path, template: dict[str, Any]
+) -> None:
+    """Each client of a built layer, in a process that has nothing else: its address, its operations, their fields.
+
+    Whatever a function's policy allows it to call is there.
+    """
+    functions = [each for each in template["Resources"].values() if each["Type"] == "AWS::Serverless::Function"]
+    actions = set(re.findall(r"\w+:[A-Z]\w+", str([each["Properties"]["Policies"] for each in functions])))
     make(root, "build-CommonLayer", tmp_path, "host")
     command = [sys.executable, "-I", "-S", "-c", DESCRIBE]
     said = subprocess.run([*command, str(tmp_path / "python")], capture_output=True, text=True, check=False, env={})  # noqa: S603
     assert said.returncode == 0, said.stderr
     site = str(Path(botocore.__file__).parent.parent)
     whole = subprocess.run([*command, site], capture_output=True, text=True, check=True, env={})  # noqa: S603
-    assert json.loads(said.stdout) == json.loads(whole.stdout)
-    assert set(json.loads(said.stdout)) == {*SERVICES, "link"}
+    left, all_of_it = json.loads(said.stdout), json.loads(whole.stdout)
+    assert set(left) == {*SERVICES, "link"}
+    assert left["link"] == all_of_it["link"]
+    for service in SERVICES:
+        here, there = left[service], all_of_it[service]
+        assert here["url"] == there["url"]
+        assert here["operations"] == {name: there["operations"][name] for name in here["operations"]}
+        assert here["pages"] == [name for name in there["pages"] if name in here["pages"]]
+        allowed = {action.partition(":")[2] for action in actions if IAM_NAMES.get(service, service) in action}
+        assert allowed & set(there["operations"]) <= set(here["operations"])
