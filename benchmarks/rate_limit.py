@@ -316,12 +316,16 @@ def _all(cases: list[Case]) -> list[Run]:
         return list(lanes.map(_run, cases))
 
 
+def _count(limit: int, load: float) -> int:
+    """Jobs of a run: eight minutes of arrivals, so that most meet a stream that has settled; some hundred at least."""
+    least = 60 if limit == min(LIMITS) else 240 if load == min(LOADS) else 120
+    return max(least, round(limit * load * 8))
+
+
 def loads() -> str:
     """Streams of arrivals at four limits."""
     pairs = [(limit, load) for limit in LIMITS for load in LOADS]
-    cases = [
-        Case(limit, tuple(stream(limit, load, max(60, min(120, round(limit * load * 8)))))) for limit, load in pairs
-    ]
+    cases = [Case(limit, tuple(stream(limit, load, _count(limit, load)))) for limit, load in pairs]
     rows = []
     for (limit, load), case, run in zip(pairs, cases, _all(cases), strict=True):
         lag, ideal, count = statistics.mean(run.lags), ideal_lag(load), len(case.arrivals)

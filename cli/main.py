@@ -231,6 +231,8 @@ def sandbox(context: typer.Context) -> None:
 
 
 def _report(target: Any, job_id: str, wait: bool) -> None:
+    if reason := target.jobs.paused():
+        err.print(f"submits are paused ({reason}): it is HELD until `seedance resume`", markup=False, soft_wrap=True)
     if not wait:
         _print(f"job {job_id}\n`seedance status {job_id}` shows how it stands")
         return

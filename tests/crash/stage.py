@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import certifi
-import httpx
 import pytest
 import shortcut
 import wire
@@ -45,8 +44,8 @@ class Stage:
 
     def patience(self, patch: pytest.MonkeyPatch, seconds: float) -> None:
         """Let the functions wait for the provider no longer than this."""
-        for name in ("SUBMIT_TIMEOUT", "STATUS_TIMEOUT", "GENERATE_TIMEOUT", "UPLOAD_TIMEOUT"):
-            patch.setattr(provider, name, httpx.Timeout(seconds))
+        for name in ("SUBMIT_SECONDS", "STATUS_SECONDS", "GENERATE_SECONDS", "UPLOAD_SECONDS"):
+            patch.setattr(provider, name, seconds)
 
     def world(self, **environment: str) -> World:
         """An empty stack, deployed with these parameters."""

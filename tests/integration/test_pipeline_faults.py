@@ -8,13 +8,11 @@ no parts left behind, the video complete or not there.
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import pytest
 from moto.s3 import models as moto_s3
 from pipeline import VIDEOS, Change, Pipeline
 from seedance import download, media, provider
 from seedance.job import State
-from urllib3 import Timeout
 
 from local.sandbox.kinds import KINDS
 
@@ -200,9 +198,9 @@ def test_every_fault_of_the_stand_in_is_met_at_every_stage_of_a_job() -> None:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider's hour must not be waited for."""
-    for name in ("SUBMIT_TIMEOUT", "STATUS_TIMEOUT", "GENERATE_TIMEOUT", "UPLOAD_TIMEOUT"):
-        monkeypatch.setattr(provider, name, httpx.Timeout(1.0))
-    monkeypatch.setattr(download, "DOWNLOAD_TIMEOUT", Timeout(1.0))
+    for name in ("SUBMIT_SECONDS", "STATUS_SECONDS", "GENERATE_SECONDS", "UPLOAD_SECONDS"):
+        monkeypatch.setattr(provider, name, 1.0)
+    monkeypatch.setattr(download, "DOWNLOAD_SECONDS", 1.0)
     monkeypatch.setattr(download, "RESUME_SECONDS", 0.01)
 
 

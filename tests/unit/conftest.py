@@ -23,7 +23,7 @@ from hypothesis import settings as hypothesis_settings
 from moto import mock_aws
 from pool import Pool
 from pytest_socket import disable_socket, enable_socket
-from seedance import aws, observability
+from seedance import aws, lines, observability
 from seedance.download import Downloads
 from seedance.items import written_item
 from seedance.job import Job, State
@@ -131,8 +131,9 @@ class Wire:
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     line = Wire()
+    monkeypatch.setattr(lines, "_pool", lambda _: Pool(line))
     yield line
     assert not line._answers, f"{len(line._answers)} answers were not fetched"
 
@@ -286,7 +287,7 @@ def world(
             workflow=Workflow(arns.machine, clients["stepfunctions"]),
             queue=IntakeQueue(arns.queue, clients["sqs"]),
             provider=at,
-            downloads=Downloads(frozenset({"images.segmind.com"}), Pool(wire)),
+            downloads=Downloads(frozenset({"images.segmind.com"})),
             pacer=pacer,
             sending=Sending(store, at, media, pacer, "link", clock=clock),
             batches=Batches(arns.batch_machine, clients["stepfunctions"]),
@@ -345,7 +346,6 @@ def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(aws, "_client", world.aws.__getitem__)
     line = httpx.MockTransport(world.wire)
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: line.handle_request(request))
-    monkeypatch.setattr("seedance.download._pool", lambda _: Pool(world.wire))
     yield world
     _forget()
 

@@ -6,8 +6,17 @@ from typing import Any
 
 import httpx
 import urllib3
+from urllib3.exceptions import ConnectTimeoutError, DecodeError, NewConnectionError, ProtocolError, ReadTimeoutError
 
-WireCall = Any
+_NOBODY: Any = None
+_AS_URLLIB3: tuple[tuple[type[Exception], Exception], ...] = (
+    (httpx.ConnectTimeout, ConnectTimeoutError("in the words of httpx")),
+    (httpx.TimeoutException, ReadTimeoutError(_NOBODY, "", "in the words of httpx")),
+    (httpx.ConnectError, NewConnectionError(_NOBODY, "in the words of httpx")),
+    (httpx.DecodingError, DecodeError("in the words of httpx")),
+    (httpx.TransportError, ProtocolError("in the words of httpx")),
+)
+"""The wire's errors are httpx's, whoever asks."""
 
 
 class _Body(io.RawIOBase):
@@ -23,13 +32,16 @@ class _Body(io.RawIOBase):
 class Pool(urllib3.PoolManager):
     """Asks the wire, and answers as urllib3 does."""
 
-    def __init__(self, wire: WireCall) -> None:
+    def __init__(self, wire: Any) -> None:
         super().__init__()
         self._wire = wire
 
     def urlopen(self, method: str, url: str, *, redirect: bool, **options: Any) -> Any:  # type: ignore[override]
         assert not redirect
-        answer: httpx.Response = self._wire(httpx.Request(method, url, headers=options["headers"]))
+        try:
+            answer: httpx.Response = self._wire(httpx.Request(method, url, headers=options["headers"]))
+        except httpx.RequestError as error:
+            raise next(other for kind, other in _AS_URLLIB3 if isinstance(error, kind)) from error
         stream = answer.iter_raw() if not answer.is_stream_consumed else iter([answer.content])
         return urllib3.HTTPResponse(
             _Body(stream),

@@ -66,6 +66,9 @@ def records(state: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
         def newest(self, wanted: State, limit: int) -> list[Job]:
             return [job for job in jobs.values() if job.state is wanted][:limit]
 
+        def paused(self) -> str | None:
+            return None
+
     monkeypatch.setattr(Target, "jobs", Table())
     monkeypatch.setattr(Target, "poll_seconds", 0.0)
     return jobs
@@ -221,6 +224,14 @@ class TestDropAndWait:
         result = run("drop", image, "--wait")
         assert result.exit_code == 130
         assert "the job goes on: `seedance status up-1`" in result.stderr
+
+    def test_it_says_that_submits_are_paused(
+        self, run: Run, records: dict[str, Job], image: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Target.jobs, "paused", lambda: "no money", raising=False)
+        result = run("drop", image)
+        assert result.exit_code == 0
+        assert "submits are paused (no money): it is HELD until `seedance resume`" in result.stderr
 
     def test_without_waiting_it_says_how_to_look(self, run: Run, records: dict[str, Job], image: str) -> None:
         result = run("drop", image)

@@ -7,11 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from pool import Pool
 from seedance import download as download_module
 from seedance.download import Downloads
 from seedance.errors import ForbiddenSource, MediaError, SourceUnavailable
-from urllib3 import ProxyManager
 from urllib3.exceptions import (
     ConnectTimeoutError,
     NameResolutionError,
@@ -19,7 +17,6 @@ from urllib3.exceptions import (
     ProtocolError,
     ReadTimeoutError,
 )
-from urllib3.util import parse_url
 
 HOSTS = frozenset({"images.segmind.com", "cdn.example.com:8443", "127.0.0.1:9000", "localhost:9000", "::1:9000"})
 CHUNK_BYTES = 64 * 1024
@@ -30,7 +27,7 @@ NOBODY: Any = None
 
 @pytest.fixture
 def downloads(wire: Any) -> Downloads:
-    return Downloads(HOSTS, Pool(wire))
+    return Downloads(HOSTS)
 
 
 @pytest.fixture
@@ -266,15 +263,3 @@ def test_the_stacks_hosts_come_from_its_settings(wired: Any) -> None:
     downloads.check(LINK)
     with pytest.raises(ForbiddenSource, match=r"allowed is only images\.segmind\.com"):
         downloads.check("https://cdn.example.com/v")
-
-
-def test_the_environments_proxy_is_asked_unless_it_excepts_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTPS_PROXY", "NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    where = parse_url(LINK)
-    assert download_module._proxy(where) is None
-    monkeypatch.setenv("https_proxy", "http://proxy.example.com:3128")
-    assert download_module._proxy(where) == "http://proxy.example.com:3128"
-    assert isinstance(download_module._pool(download_module._proxy(where)), ProxyManager)
-    monkeypatch.setenv("no_proxy", "segmind.com")
-    assert download_module._proxy(where) is None

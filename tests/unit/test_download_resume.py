@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 import pytest
-from pool import Pool
 from seedance.download import RESUME_SECONDS, RESUMES, Downloads
 from seedance.errors import SourceUnavailable
 from urllib3.exceptions import NewConnectionError
@@ -25,7 +24,7 @@ def pauses() -> list[float]:
 
 @pytest.fixture
 def fetch(wire: Any, pauses: list[float]) -> Callable[[], bytes]:
-    downloads = Downloads(frozenset({"images.segmind.com"}), Pool(wire), pause=pauses.append)
+    downloads = Downloads(frozenset({"images.segmind.com"}), pause=pauses.append)
 
     def read() -> bytes:
         with downloads.open(LINK) as source:

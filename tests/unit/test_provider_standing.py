@@ -113,7 +113,7 @@ def test_each_status_of_the_contract_at_a_poll(ask: Any, status: int, body: Any,
     "broken",
     [
         *(httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError),
-        *(httpx.WriteError, httpx.PoolTimeout, httpx.DecodingError, httpx.InvalidURL, httpx.UnsupportedProtocol),
+        *(httpx.WriteError, httpx.PoolTimeout, httpx.DecodingError, httpx.UnsupportedProtocol),
     ],
 )
 def test_a_broken_line_is_never_uncertain_at_a_poll(ask: Any, broken: type[Exception]) -> None:
@@ -247,7 +247,7 @@ def test_a_rate_limit_without_a_time_that_makes_sense(ask: Any, header: str | No
 def test_no_connection_is_kept_for_a_frozen_function_to_wake_up_to(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, Any]] = []
     monkeypatch.setattr(httpx, "Client", lambda **options: made.append(options))
-    Provider("https://a", "https://b", "https://c", key=lambda: KEY)
+    assert Provider("https://a", "https://b", "https://c", key=lambda: KEY)._http is None
     assert made[0]["limits"].max_keepalive_connections == 0
     assert made[0]["follow_redirects"] is False
 

@@ -2,9 +2,11 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from seedance.errors import UnexpectedAnswer
@@ -19,6 +21,29 @@ class ProviderStatus(StrEnum):
     PROCESSING = "PROCESSING"
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer on HTTP, all of it, whichever client brought it. The names of ``headers`` are in lower case."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @cached_property
+    def said(self) -> Any:
+        """The body as JSON; None if it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of the body, for the log."""
+        return self.body.decode(errors="replace")[:EXCERPT_CHARACTERS]
 
 
 @dataclass(frozen=True)

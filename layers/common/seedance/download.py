@@ -2,9 +2,6 @@
 
 The address comes out of an answer on the network. Followed blindly, it could point a function with access
 to the account at the instance's credentials or at a private service.
-
-By urllib3, which botocore has loaded anyway: to read 1 GB takes it half of the processor time that httpx
-takes (docs/decisions.md).
 """
 
 import ipaddress
@@ -16,17 +13,16 @@ from dataclasses import dataclass
 from functools import cache
 from urllib.parse import urljoin
 
-from botocore.utils import get_environ_proxies
-from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
 
+from seedance import lines
 from seedance.config import settings
 from seedance.errors import ForbiddenSource, SourceUnavailable
-from seedance.tls import trust
 from seedance.wording import reason
 
-DOWNLOAD_TIMEOUT = Timeout(connect=5.0, read=30.0)
+DOWNLOAD_SECONDS = 30.0
 """Between two reads, not for the whole: a large video may take long, a silent line may not."""
 
 CHUNK_BYTES = 256 * 1024
@@ -54,7 +50,7 @@ class Source:
 
 
 # The length must count the file's own bytes, and a video does not compress anyway.
-_HEADERS = {"User-Agent": "seedance-pipeline", "Accept-Encoding": "identity"}
+_AS_IT_IS = {"Accept-Encoding": "identity"}
 
 
 class Downloads:
@@ -63,11 +59,9 @@ class Downloads:
     def __init__(
         self,
         hosts: Collection[str],
-        pool: PoolManager | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._hosts = hosts
-        self._pool = pool
         self._pause = pause
 
     @contextmanager
@@ -78,10 +72,10 @@ class Downloads:
         the same file. Raises ForbiddenSource, or SourceUnavailable when the host does not deliver; the latter
         also while the chunks are read.
         """
-        with ExitStack() as lines:
-            where, response = self._follow(url, lines)
+        with ExitStack() as stack:
+            where, response = self._follow(url, stack)
             file = _File(where, announced_length(response.headers), _mark(response))
-            yield Source(file.length, media_type(response.headers), self._chunks(file, response, lines))
+            yield Source(file.length, media_type(response.headers), self._chunks(file, response, stack))
 
     def check(self, url: str) -> Url:
         """The address, as it will be asked for.
@@ -101,12 +95,12 @@ class Downloads:
             raise ForbiddenSource(f"the result's address is {parts.scheme}, not https", url=url)
         return parts
 
-    def _follow(self, url: str, lines: ExitStack) -> tuple[Url, BaseHTTPResponse]:
+    def _follow(self, url: str, stack: ExitStack) -> tuple[Url, BaseHTTPResponse]:
         """The file's own address and answer, after redirects; its body is still to be read."""
         for _ in range(MAX_REDIRECTS + 1):
             where = self.check(url)
             try:
-                response = self._get(where, {}, lines)
+                response = self._get(where, stack)
             except HTTPError as error:
                 raise SourceUnavailable(f"the result could not be fetched: {reason(error)}", url=url) from error
             if response.status in _REDIRECTS:
@@ -118,22 +112,11 @@ class Downloads:
             return where, response
         raise SourceUnavailable(f"the result was redirected more than {MAX_REDIRECTS} times", url=url)
 
-    def _get(self, where: Url, headers: dict[str, str], lines: ExitStack) -> BaseHTTPResponse:
-        """The head of an answer; ``lines`` close its connection, unless all was read and it is kept for the next."""
-        response = (self._pool or _pool(_proxy(where))).urlopen(
-            "GET",
-            where.url,
-            headers={**_HEADERS, **headers},
-            timeout=DOWNLOAD_TIMEOUT,
-            redirect=False,
-            retries=False,
-            preload_content=False,
-            enforce_content_length=False,  # counted here, and told in our words
-        )
-        lines.callback(response.close)
-        return response
+    def _get(self, where: Url, stack: ExitStack, **headers: str) -> BaseHTTPResponse:
+        """The head of an answer; its line is the stack's to close."""
+        return stack.enter_context(lines.get(where.url, {**_AS_IT_IS, **headers}, DOWNLOAD_SECONDS))
 
-    def _chunks(self, file: "_File", first: BaseHTTPResponse, lines: ExitStack) -> Iterator[bytes]:
+    def _chunks(self, file: "_File", first: BaseHTTPResponse, stack: ExitStack) -> Iterator[bytes]:
         """The file's bytes, over as many lines as it takes, but no more than RESUMES besides the first."""
         chunks, count, tries = _whole(file, first), 0, iter(range(1, RESUMES + 1))
         while True:
@@ -142,12 +125,12 @@ class Downloads:
                     count += len(chunk)
                     yield chunk
             except SourceUnavailable as broken:
-                chunks = self._rest(file, count, broken, tries, lines)
+                chunks = self._rest(file, count, broken, tries, stack)
             else:
                 return
 
     def _rest(
-        self, file: "_File", count: int, broken: SourceUnavailable, tries: Iterator[int], lines: ExitStack
+        self, file: "_File", count: int, broken: SourceUnavailable, tries: Iterator[int], stack: ExitStack
     ) -> Iterator[bytes]:
         """The same file from byte ``count`` on. Raises ``broken`` where it can't be had."""
         if not file.mark:
@@ -157,7 +140,7 @@ class Downloads:
         for number in tries:
             self._pause(RESUME_SECONDS * number)
             try:
-                response = self._get(file.where, headers, lines)
+                response = self._get(file.where, stack, **headers)
             except HTTPError:
                 continue
             if response.status >= 500:
@@ -230,18 +213,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _proxy(where: Url) -> str | None:
-    """The proxy that the environment names for an address (HTTPS_PROXY, NO_PROXY), as for every other call."""
-    proxies: dict[str, str] = get_environ_proxies(where.url)
-    return proxies.get(where.scheme or "")
-
-
-@cache
-def _pool(proxy: str | None) -> PoolManager:
-    """The process's connections."""
-    return ProxyManager(proxy, ssl_context=trust()) if proxy else PoolManager(ssl_context=trust())
 
 
 @cache

@@ -1,8 +1,8 @@
 """The provider's HTTP API, and the only place that speaks it.
 
 A POST that starts a video is never repeated here: it has no idempotency key, and every accepted one is
-billed. ``submit_outcome`` draws the line between "certainly nothing queued" and "perhaps". GETs may be
-repeated freely.
+billed. ``submit_outcome`` draws the line between "certainly nothing queued" and "perhaps", by httpx's errors. GETs may
+be repeated freely, and need no httpx (seedance.lines).
 """
 
 import itertools
@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import httpx
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
-from seedance import answers, aws
-from seedance.answers import HistoryRow, Standing
+from seedance import answers, aws, lines
+from seedance.answers import Answer, HistoryRow, Standing
 from seedance.config import settings
 from seedance.errors import (
     ConfigurationError,
@@ -34,16 +34,19 @@ from seedance.errors import (
 from seedance.tls import trust
 from seedance.wording import reason
 
-SUBMIT_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+if TYPE_CHECKING:
+    import httpx
+
+SUBMIT_SECONDS = 30.0
 """A submit only queues; half a minute without an answer means that none will come."""
 
-STATUS_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
+STATUS_SECONDS = 10.0
 """A status is a look-up; if it is slow, the next poll asks again."""
 
-GENERATE_TIMEOUT = httpx.Timeout(840.0, connect=5.0)
+GENERATE_SECONDS = 840.0
 """The v1 call answers when the video is done; a minute of the function's 15 is left to say what happened."""
 
-UPLOAD_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+UPLOAD_SECONDS = 60.0
 """An asset upload carries up to 40 MB of base64."""
 
 NOTHING_QUEUED = frozenset({500, 502, 503})
@@ -68,15 +71,22 @@ class Provider:
         *,
         key: Callable[[], str],
         forget_key: Callable[[], None] = lambda: None,
-        transport: httpx.BaseTransport | None = None,
+        transport: "httpx.BaseTransport | None" = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._upload_url = upload_url.rstrip("/")
         self._history_url = history_url.rstrip("/")
         self._key = key
         self._forget_key = forget_key
-        self._http = httpx.Client(
-            transport=transport,
+        self._transport = transport
+
+    @cached_property
+    def _http(self) -> "httpx.Client":
+        """For POSTs. Loaded with the first: a poll has none."""
+        import httpx  # noqa: PLC0415
+
+        return httpx.Client(
+            transport=self._transport,
             verify=trust(),
             headers={"User-Agent": "seedance-pipeline"},
             # No connection is kept for the next call. A frozen Lambda wakes up to dead ones, and a POST
@@ -95,15 +105,14 @@ class Provider:
         Raises Refused, Unavailable (both: nothing was queued) or SubmitUncertain.
         """
         with submit_outcome():
-            response = self._send("POST", f"{self._base_url}/v2/{model}", SUBMIT_TIMEOUT, body)
-            _raise_for_submit(response)
-            answer = _json(response)
-            request_id = answer.get("request_id") if isinstance(answer, dict) else None
+            answer = _whole(self._post(f"{self._base_url}/v2/{model}", SUBMIT_SECONDS, body))
+            _raise_for_submit(answer)
+            request_id = answer.said.get("request_id") if isinstance(answer.said, dict) else None
             if not isinstance(request_id, str) or not request_id:
                 raise SubmitUncertain(
                     "The provider said yes but gave no request id.",
-                    status_code=response.status_code,
-                    excerpt=_excerpt(response),
+                    status_code=answer.status,
+                    excerpt=answer.excerpt,
                 )
             return request_id
 
@@ -113,33 +122,31 @@ class Provider:
         Raises KeyRejected, RateLimited, Unavailable or UnexpectedAnswer.
         """
         try:
-            response = self._send("GET", f"{self._base_url}/v2/requests/{request_id}", STATUS_TIMEOUT)
-        except (httpx.RequestError, httpx.InvalidURL) as error:
+            answer = self._get(f"{self._base_url}/v2/requests/{request_id}")
+        except HTTPError as error:
             raise Unavailable(f"The provider could not be reached: {reason(error)}.", excerpt=str(error)) from error
-        if response.status_code == 404:
+        if answer.status == 404:
             return None
-        answer = _json(response)
         # A failed job is served as 422, with the same shape as a running one.
-        if response.status_code in (200, 422) and isinstance(answer, dict) and "status" in answer:
-            return answers.standing(answer)
-        _raise_for_status(response)
+        if answer.status in (200, 422) and isinstance(answer.said, dict) and "status" in answer.said:
+            return answers.standing(answer.said)
+        _raise_for_status(answer)
         raise UnexpectedAnswer(
-            f"The provider answered {response.status_code} without a status.",
-            status_code=response.status_code,
-            excerpt=_excerpt(response),
+            f"The provider answered {answer.status} without a status.",
+            status_code=answer.status,
+            excerpt=answer.excerpt,
         )
 
     @contextmanager
-    def generate(self, model: str, body: dict[str, Any]) -> Iterator[httpx.Response]:
+    def generate(self, model: str, body: dict[str, Any]) -> "Iterator[httpx.Response]":
         """Make a video by the one blocking call of v1; yields the answer with its body still to be read.
 
         Raises like ``submit``. What goes wrong while the caller reads the body is the caller's to judge.
         """
         with submit_outcome():
-            response = self._send("POST", f"{self._base_url}/v1/{model}", GENERATE_TIMEOUT, body, stream=True)
+            response = self._post(f"{self._base_url}/v1/{model}", GENERATE_SECONDS, body)
             if response.status_code != 200:
-                response.read()
-                _raise_for_submit(response)
+                _raise_for_submit(_whole(response))
         try:
             yield response
         finally:
@@ -150,23 +157,19 @@ class Provider:
 
         It costs nothing and may be repeated. Raises Refused or Unavailable.
         """
+        import httpx  # noqa: PLC0415
+
+        body = {"data_urls": [f"data:{media_type};base64,{encoded}"]}
         try:
-            response = self._send(
-                "POST",
-                f"{self._upload_url}/upload-asset",
-                UPLOAD_TIMEOUT,
-                {"data_urls": [f"data:{media_type};base64,{encoded}"]},
-            )
+            answer = _whole(self._post(f"{self._upload_url}/upload-asset", UPLOAD_SECONDS, body))
         except httpx.RequestError as error:
             raise Unavailable(f"The image could not be uploaded: {reason(error)}.", excerpt=str(error)) from error
-        _raise_for_status(response)
-        match _json(response):
+        _raise_for_status(answer)
+        match answer.said:
             case {"file_urls": [str() as url, *_]}:
                 return url
         raise Unavailable(
-            "The asset upload's answer has no file address.",
-            status_code=response.status_code,
-            excerpt=_excerpt(response),
+            "The asset upload's answer has no file address.", status_code=answer.status, excerpt=answer.excerpt
         )
 
     def history(self, model: str, since: float, until: float) -> Iterator[HistoryRow]:
@@ -183,39 +186,54 @@ class Provider:
                 "model_name": model,
             }
             try:
-                response = self._send(
-                    "GET",
-                    f"{self._history_url}/inference-request/request-history?{urlencode(query)}",
-                    STATUS_TIMEOUT,
-                )
-            except httpx.RequestError as error:
+                answer = self._get(f"{self._history_url}/inference-request/request-history?{urlencode(query)}")
+            except HTTPError as error:
                 raise Unavailable(f"The history could not be reached: {reason(error)}.", excerpt=str(error)) from error
-            _raise_for_status(response)
-            rows = answers.history_rows(_json(response))
+            _raise_for_status(answer)
+            rows = answers.history_rows(answer.said)
             if rows is None or (rows and not any(map(answers.history_row, rows))):  # nothing legible is not "nothing"
-                raise UnexpectedAnswer("The history's answer has no rows.", excerpt=_excerpt(response))
+                raise UnexpectedAnswer("The history's answer has no rows.", excerpt=answer.excerpt)
             yield from (row for row in map(answers.history_row, rows) if row)
             if len(rows) < HISTORY_PAGE:
                 return
 
-    def _send(
-        self, method: str, url: str, timeout: httpx.Timeout, body: dict[str, Any] | None = None, *, stream: bool = False
-    ) -> httpx.Response:
-        """Send one request; once more after a 401, if the secret holds another key by now.
+    def _get(self, url: str) -> Answer:
+        for key in self._keys():
+            with lines.get(url, {"x-api-key": key}, STATUS_SECONDS) as response:
+                about = {name.lower(): value for name, value in response.headers.items()}
+                answer = Answer(response.status, response.reason or "", about, response.read())
+            if answer.status != 401:
+                break
+        return answer
+
+    def _post(self, url: str, seconds: float, body: dict[str, Any]) -> "httpx.Response":
+        """Its answer, with the body still to be read."""
+        import httpx  # noqa: PLC0415
+
+        timeout = httpx.Timeout(seconds, connect=lines.CONNECT_SECONDS)
+        for key in self._keys():
+            request = self._http.build_request("POST", url, json=body, headers={"x-api-key": key}, timeout=timeout)
+            response = self._http.send(request, stream=True)
+            if response.status_code != 401:
+                break
+            response.read()
+        return response
+
+    def _keys(self) -> Iterator[str]:
+        """The key; and once more, after a 401, if the secret holds another one by now.
 
         A 401 turns a request away at the door, so even a POST may be sent again.
         """
         key = self._key()
-        while True:
-            request = self._http.build_request(method, url, json=body, headers={"x-api-key": key}, timeout=timeout)
-            response = self._http.send(request, stream=stream)
-            if response.status_code != 401:
-                return response
-            self._forget_key()
-            used, key = key, self._key()
-            if key == used:
-                return response
-            response.close()
+        yield key
+        self._forget_key()
+        if (fresh := self._key()) != key:
+            yield fresh
+
+
+def _whole(response: "httpx.Response") -> Answer:
+    body = response.read()
+    return Answer(response.status_code, response.reason_phrase, response.headers, body)
 
 
 @contextmanager
@@ -225,6 +243,8 @@ def submit_outcome() -> Iterator[None]:
     The request was never sent when no connection came about; then nothing can have been queued. Whatever
     breaks later leaves the outcome open: the gateway may have taken the job before the line went dead.
     """
+    import httpx  # noqa: PLC0415
+
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
@@ -237,27 +257,27 @@ def submit_outcome() -> Iterator[None]:
         ) from error
 
 
-def _raise_for_submit(response: httpx.Response) -> None:
+def _raise_for_submit(answer: Answer) -> None:
     """For a submit, a status that does not document "nothing was queued" leaves the outcome open."""
-    status = response.status_code
-    if response.is_success:
+    status = answer.status
+    if 200 <= status < 300:
         return
     if not (400 <= status < 500 or status in NOTHING_QUEUED):
         raise SubmitUncertain(
             f"The provider's gateway answered {status}: the job may run all the same.",
             status_code=status,
-            excerpt=_excerpt(response),
+            excerpt=answer.excerpt,
         )
-    _raise_for_status(response)
+    _raise_for_status(answer)
 
 
-def _raise_for_status(response: httpx.Response) -> None:
+def _raise_for_status(answer: Answer) -> None:
     """The provider's documented errors as ours; nothing for a 2xx."""
-    status = response.status_code
-    if response.is_success:
+    status = answer.status
+    if 200 <= status < 300:
         return
-    said = _said(response)
-    facts: dict[str, Any] = {"status_code": status, "excerpt": _excerpt(response)}
+    said = _sentence(answer)
+    facts: dict[str, Any] = {"status_code": status, "excerpt": answer.excerpt}
     match status:
         case 401:
             raise KeyRejected(
@@ -278,8 +298,8 @@ def _raise_for_status(response: httpx.Response) -> None:
         case 429:
             raise RateLimited(
                 f"The provider's rate limit is reached ({said}).",
-                retry_after=_retry_after(response),
-                excerpt=_excerpt(response),
+                retry_after=_retry_after(answer),
+                excerpt=answer.excerpt,
             )
         case 500 | 502 | 503 | 504:
             raise Unavailable(f"The provider is in trouble: it answered {status} ({said}).", **facts)
@@ -294,8 +314,8 @@ def _is_about_money(said: str) -> bool:
     return any(word in text for word in ("credit", "spend", "balance", "insufficient", "limit"))
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    reset = answers.moment(response.headers.get("x-rate-limit-reset-at-utc"))
+def _retry_after(answer: Answer) -> float | None:
+    reset = answers.moment(answer.headers.get("x-rate-limit-reset-at-utc"))
     return None if reset is None else max(0.0, reset - time.time())
 
 
@@ -303,25 +323,13 @@ def _utc_day(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).date().isoformat()
 
 
-def _json(response: httpx.Response) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        return None
-
-
-def _said(response: httpx.Response) -> str:
+def _sentence(answer: Answer) -> str:
     """The provider's own sentence, for people; a stand-in where it answered with a web page."""
-    answer = _json(response)
-    if isinstance(answer, dict):
+    if isinstance(answer.said, dict):
         for name in ("error_description", "error", "message", "detail"):
-            if sentence := answers.sentence(answer.get(name)):
+            if sentence := answers.sentence(answer.said.get(name)):
                 return sentence
-    return f"HTTP {response.status_code} {response.reason_phrase}".strip()
-
-
-def _excerpt(response: httpx.Response) -> str:
-    return response.text[: answers.EXCERPT_CHARACTERS]
+    return f"HTTP {answer.status} {answer.reason}".strip()
 
 
 @cache

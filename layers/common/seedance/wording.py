@@ -28,6 +28,7 @@ _KINDS = {
     "ReadTimeoutError": "no answer came in time",
     "NewConnectionError": "no connection came about",
     "ProtocolError": "the connection broke",
+    "DecodeError": "the answer could not be read",
 }
 """httpx's and urllib3's kinds of error, by the names of their classes: a name needs no import."""
 
