@@ -35,6 +35,9 @@ PROMPT = "Studio product shot, number {0}. The camera makes a slow, smooth push-
 OPTIONS = ("model", "duration", "resolution", "aspect_ratio")
 OWN = ("sku", "shop", "title", "price")
 _BAD_EVERY = 50
+_WORDS = f"""Medians of {RUNS} runs. *check* is what `seedance batch --dry-run` does; *plan* is the function's own, which also
+writes the plan and the report of bad rows; *naive* reads the whole file, keeps the rows, and makes the same checks. The
+images are taken to be there, and S3 is a folder."""
 _CHUNK = 64 * 1024
 
 
@@ -187,7 +190,7 @@ def main() -> str:
                     f"| {size:,} | {name} | {seconds:.2f} | {size / seconds:,.0f} | {grown:.1f} "
                     f"| {time_ratio:.2f} | {memory_ratio:.2f} |"
                 )
-    text = "\n".join(lines)
+    text = "\n".join(lines) + f"\n\n{_WORDS}"
     print(text)
     return text
 

@@ -5,10 +5,9 @@ from http import HTTPStatus
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
-from seedance import catalogue
+from seedance import catalogue, entry
 from seedance.api import api, describe
 from seedance.errors import Conflict, InvalidRequest
-from seedance.observability import observed
 
 app = APIGatewayRestResolver()
 
@@ -71,7 +70,7 @@ def list_models() -> Response[str]:
     return _answer(HTTPStatus.OK, {"models": catalogue.describe()})
 
 
-@observed
+@entry.observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Routes a REST API event; see seedance.api."""
     return app.resolve(event, context)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from seedance import entry
 from seedance.enqueue import enqueue
-from seedance.observability import observed
 
 
-@observed
+@entry.observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """See seedance.enqueue."""
     return enqueue()(event)

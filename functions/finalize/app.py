@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from seedance import entry
 from seedance.finalize import finalize
-from seedance.observability import observed
 
 
-@observed
+@entry.observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """See seedance.finalize."""
     return finalize()(event["job_id"])

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from seedance.observability import observed
+from seedance import entry
 from seedance.plan import plan
 
 
-@observed
+@entry.observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """See seedance.plan."""
     return plan()(event)

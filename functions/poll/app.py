@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from seedance.observability import observed
+from seedance import entry
 from seedance.poll import poll
 
 
-@observed
+@entry.observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """See seedance.poll."""
     return poll()(event["job_id"], event.get("slot"))

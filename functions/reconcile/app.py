@@ -6,12 +6,12 @@ So that those commands need no provider's key: ``{"ask": "history", "model", "si
 
 from typing import Any
 
+from seedance import entry
 from seedance.errors import SeedanceError
-from seedance.observability import observed
 from seedance.reconcile import reconcile
 
 
-@observed
+@entry.observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """See seedance.reconcile."""
     try:

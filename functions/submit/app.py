@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from seedance.observability import logger, observed
+from seedance import entry
+from seedance.observability import logger
 from seedance.submit import submit
 
 
-@observed
+@entry.observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """See seedance.submit. A message that raised stays in the queue and comes again."""
     failed = []

@@ -4,14 +4,10 @@ Powertools reads its own settings: the template names the stack as the service, 
 account don't count into each other's metrics.
 """
 
-from collections.abc import Callable
-from functools import cache, wraps
-from typing import Any
+from functools import cache
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-
-Handler = Callable[[dict[str, Any], Any], Any]
 
 ALARMING = frozenset({"JobsUncertain", "JobsHeld", "SubmitsPaused"})
 """The metrics that an alarm of the template watches."""
@@ -35,18 +31,7 @@ def count(name: str, number: int = 1) -> None:
         _metrics().flush_metrics()
 
 
-def observed(handler: Handler) -> Handler:
-    """Decorates a Lambda handler: its request id in every log line, its metrics out also when it raises."""
-
-    @wraps(handler)
-    def wrapper(event: dict[str, Any], context: Any) -> Any:
-        logger().append_keys(
-            function=getattr(context, "function_name", None), request=getattr(context, "aws_request_id", None)
-        )
-        try:
-            return handler(event, context)
-        finally:
-            if _metrics().metric_set:
-                _metrics().flush_metrics()
-
-    return wrapper
+def flush() -> None:
+    """Write the metrics that were counted."""
+    if _metrics().metric_set:
+        _metrics().flush_metrics()
