@@ -35,7 +35,8 @@ PROMPT = "Studio product shot, number {0}. The camera makes a slow, smooth push-
 OPTIONS = ("model", "duration", "resolution", "aspect_ratio")
 OWN = ("sku", "shop", "title", "price")
 _BAD_EVERY = 50
-_WORDS = f"""Medians of {RUNS} runs. *check* is what `seedance batch --dry-run` does; *plan* is the function's own, which also
+_WORDS = f"""\
+Medians of {RUNS} runs. *check* is what `seedance batch --dry-run` does; *plan* is the function's own, which also
 writes the plan and the report of bad rows; *naive* reads the whole file, keeps the rows, and makes the same checks. The
 images are taken to be there, and S3 is a folder."""
 _CHUNK = 64 * 1024
