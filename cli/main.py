@@ -24,7 +24,8 @@ from cli.options import JobId, OutputsFile, StackName, err, out
 from cli.requests import Wish, image_type, read_settings
 from cli.target import CommandError, find, home
 from local import stack as local_stack
-from local.options import StackError
+from local.launch import declared_parameters
+from local.options import StackError, read_parameters
 
 
 class SpokenCommand(TyperCommand):
@@ -78,9 +79,15 @@ def up(
         str | None, typer.Option(help="sandbox (default), segmind, or a base URL; the last two use SEGMIND_API_KEY.")
     ] = None,
     time_scale: Annotated[float | None, typer.Option(help="0.1 runs every wait and deadline ten times faster.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option(help="A parameter of the template, NAME=VALUE; may be repeated.")
+    ] = None,
 ) -> None:
     """Start the local AWS, deploy template.yaml into it, and leave it running."""
-    options = local_stack.Options(port=port, provider=provider, time_scale=time_scale, home=home())
+    parameters = read_parameters(parameter, declared_parameters()) if parameter else {}
+    options = local_stack.Options(
+        port=port, provider=provider, time_scale=time_scale, home=home(), parameters=parameters
+    )
     with err.status("") as status:
         stack, started = local_stack.up(options, status.update)
     out.print(f"[green]{'up' if started else 'already up'}[/green] at {stack.endpoint_url}\n")

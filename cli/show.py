@@ -85,7 +85,8 @@ def stack(up: Stack) -> str:
     """A local stack's outputs."""
     speed = "" if up.time_scale == 1 else f", time scale {up.time_scale:g}"
     provider = f"{up.provider} at {up.sandbox_url}" if up.sandbox_url else up.provider
-    return lines({**up.outputs, "API key": up.api_key, "Provider": provider + speed})
+    changed = ", ".join(f"{name}={value}" for name, value in up.parameters.items())
+    return lines({**up.outputs, "API key": up.api_key, "Provider": provider + speed, "Parameters": changed})
 
 
 def exports(up: Stack, environ: dict[str, str]) -> list[str]:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -194,6 +195,13 @@ def build_digest(root: Path) -> str:
         digest.update(f"\0{path.relative_to(root)}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
+
+
+def declared_parameters() -> dict[str, Any]:
+    """The template's parameters, as it declares them."""
+    from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # noqa: PLC0415 - slow, and rarely asked for
+
+    return dict(yaml_parse((ROOT / "template.yaml").read_text())["Parameters"])
 
 
 def deploy(launch: Launch, endpoint: str, template: Path, parameters: dict[str, str]) -> None:

@@ -5,8 +5,10 @@ import math
 import platform
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
 from urllib.parse import urlsplit
 
 DEFAULT_PORT = 4566
@@ -14,6 +16,14 @@ DEFAULT_PORT = 4566
 
 KEY_VARIABLE = "SEGMIND_API_KEY"
 SECRET_NAME = "segmind-api-key"  # noqa: S105 - a name, not a secret
+
+LOCAL_PARAMETERS = frozenset(
+    {
+        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "TimeScale"),
+        *("SegmindBaseUrl", "SegmindUploadUrl", "SegmindHistoryUrl", "SegmindMediaHosts"),
+    }
+)
+"""The template's parameters that follow from where a local stack runs, and from --provider and --time-scale."""
 
 _KEY = re.compile(r"SG_[0-9a-fA-F]{16}")
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?")
@@ -79,6 +89,47 @@ def check_time_scale(scale: float) -> None:
     """Raise StackError for a scale that the template would not take."""
     if not math.isfinite(scale) or not _SMALLEST_SCALE <= scale <= 1:
         raise StackError(f"--time-scale must be from {_SMALLEST_SCALE} to 1 (0.1 runs ten times faster), not {scale:g}")
+
+
+def read_parameters(pairs: Sequence[str], declared: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """``--parameter NAME=VALUE`` options; ``declared`` are the template's parameters.
+
+    Raises StackError for what CloudFormation would refuse, and for what a local stack sets itself.
+    """
+    parameters: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise StackError(f"--parameter must be NAME=VALUE, such as DailyBudgetUsd=1, not {pair!r}")
+        if name not in declared:
+            close = get_close_matches(name, declared, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(declared)}"
+            raise StackError(f"--parameter {pair}: the template has no {name}; {hint}")
+        if name in LOCAL_PARAMETERS:
+            raise StackError(f"--parameter {pair}: a local stack sets {name} itself")
+        if name in parameters:
+            raise StackError(f"--parameter {name} is given twice")
+        if wanted := _refusal(value, declared[name]):
+            raise StackError(f"--parameter {pair}: {name} must {wanted}")
+        parameters[name] = value
+    return parameters
+
+
+def _refusal(value: str, about: Mapping[str, Any]) -> str:
+    """What a value must be and is not, by a parameter's declaration; "" if it will do."""
+    if about["Type"] == "Number":
+        try:
+            number = float(value)
+        except ValueError:
+            return "be a number"
+        low, high = float(about.get("MinValue", "-inf")), float(about.get("MaxValue", "inf"))
+        if not low <= number <= high:
+            return f"be from {low:g} to {high:g}"
+    if allowed := about.get("AllowedValues"):
+        return "" if value in map(str, allowed) else f"be one of {', '.join(map(str, allowed))}"
+    if not re.fullmatch(about.get("AllowedPattern", "(?s).*"), value):
+        return str(about.get("ConstraintDescription", f"match {about['AllowedPattern']}")).removeprefix("must ")
+    return ""
 
 
 def template_parameters(provider: Provider, time_scale: float, secret: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -45,6 +45,8 @@ class Stack:
     pids: dict[str, int] = field(default_factory=dict)
     provider: str = "sandbox"
     time_scale: float = 1.0
+    parameters: dict[str, str] = field(default_factory=dict)
+    """Those that were given a value of their own."""
     notification_queue_url: str = ""
     """A queue subscribed to the notifications: the emulator delivers no mails."""
 
@@ -84,6 +86,8 @@ class Options:
     home: Path = HOME
     keep: bool = False
     """Whether the stack can be restarted."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """The template's, where its defaults won't do."""
 
 
 def up(options: Options, say: Say) -> tuple[Stack, bool]:
@@ -98,7 +102,7 @@ def up(options: Options, say: Say) -> tuple[Stack, bool]:
         provider = choose_provider(options.provider or "sandbox", os.environ, scale)
         port = _port(options.port)
         try:
-            return _start(options.home, provider, port, scale, say, keep=options.keep), True
+            return _start(options, provider, port, scale, say), True
         except BaseException:
             down(options.home)
             raise
@@ -134,8 +138,9 @@ def restart(home: Path) -> None:
     launch.write_json(home / "outputs.json", asdict(replace(stack, pids=started.pids)))
 
 
-def _start(home: Path, provider: Provider, port: int, scale: float, say: Say, *, keep: bool) -> Stack:
-    kept = home / _KEPT if keep else None
+def _start(options: Options, provider: Provider, port: int, scale: float, say: Say) -> Stack:
+    home = options.home
+    kept = home / _KEPT if options.keep else None
     endpoint = f"http://127.0.0.1:{port}"
     started = launch.Launch(home)
     # The build needs neither server and takes longest: it runs while they start.
@@ -150,7 +155,8 @@ def _start(home: Path, provider: Provider, port: int, scale: float, say: Say, *,
         say("building the functions' layer")
         built = template()
     say("deploying template.yaml")
-    launch.deploy(started, endpoint, built, template_parameters(makes_videos, scale, secret))
+    parameters = {**template_parameters(makes_videos, scale, secret), **options.parameters}
+    launch.deploy(started, endpoint, built, parameters)
     outputs = aws.stack_outputs(endpoint, STACK_NAME)
     # The output is the address that AWS would give it; the emulator serves the same API here.
     api_id = httpx.URL(outputs["ApiUrl"]).host.partition(".")[0]
@@ -164,6 +170,7 @@ def _start(home: Path, provider: Provider, port: int, scale: float, say: Say, *,
         pids=started.pids,
         provider=provider.text,
         time_scale=scale,
+        parameters=dict(options.parameters),
         notification_queue_url=notifications,
     )
     launch.write_json(home / "outputs.json", asdict(stack))
@@ -196,6 +203,11 @@ def _differences(stack: Stack, options: Options) -> str:
         asked.append(f"--provider {options.provider}")
     if options.time_scale not in (None, stack.time_scale):
         asked.append(f"--time-scale {options.time_scale}")
+    asked += [
+        f"--parameter {name}={value}"
+        for name, value in options.parameters.items()
+        if stack.parameters.get(name) != value
+    ]
     return " ".join(asked)
 
 

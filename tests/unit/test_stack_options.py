@@ -9,9 +9,11 @@ import pytest
 
 from local.options import (
     KEY_VARIABLE,
+    LOCAL_PARAMETERS,
     Provider,
     StackError,
     choose_provider,
+    read_parameters,
     scale_text,
     template_parameters,
 )
@@ -146,3 +148,39 @@ def test_the_template_takes_what_it_is_given(template: dict[str, Any], provider:
 @pytest.mark.parametrize(("scale", "text"), [(1.0, "1"), (0.1, "0.1"), (0.05, "0.05"), (0.001, "0.001")])
 def test_a_scale_is_written_without_exponents(scale: float, text: str) -> None:
     assert scale_text(scale) == text
+
+
+def test_parameters_are_taken_as_the_template_declares_them(template: dict[str, Any]) -> None:
+    given = ["DailyBudgetUsd=0.5", "ResubmitLost=yes", "RequestsPerMinute=60", "DefaultPrompt=a=b, c"]
+    assert read_parameters(given, template["Parameters"]) == {
+        "DailyBudgetUsd": "0.5",
+        "ResubmitLost": "yes",
+        "RequestsPerMinute": "60",
+        "DefaultPrompt": "a=b, c",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["DailyBudgetUsd"], "must be NAME=VALUE, such as DailyBudgetUsd=1, not 'DailyBudgetUsd'"),
+        (["DailyBudget=1"], "has no DailyBudget; did you mean DailyBudgetUsd?"),
+        (["Zzz=1"], "the template has no Zzz; it has "),
+        (["TimeScale=0.5"], "a local stack sets TimeScale itself"),
+        (["DailyBudgetUsd=1", "DailyBudgetUsd=2"], "DailyBudgetUsd is given twice"),
+        (["DailyBudgetUsd=free"], "DailyBudgetUsd must be an amount of dollars, such as 25 or 12.50"),
+        (["RequestsPerMinute=many"], "RequestsPerMinute must be a number"),
+        (["RequestsPerMinute=1"], "RequestsPerMinute must be from 2 to 6000"),
+        (["ResubmitLost=maybe"], "ResubmitLost must be one of no, yes"),
+    ],
+)
+def test_a_parameter_that_cloudformation_would_refuse_is_refused(
+    template: dict[str, Any], given: list[str], says: str
+) -> None:
+    with pytest.raises(StackError, match=re.escape(says)):
+        read_parameters(given, template["Parameters"])
+
+
+def test_what_a_local_stack_sets_itself_is_declared(template: dict[str, Any]) -> None:
+    assert set(template["Parameters"]) >= LOCAL_PARAMETERS
+    assert LOCAL_PARAMETERS | {"ImageDelivery"} >= set(template_parameters(Provider("sandbox"), 1, "arn"))

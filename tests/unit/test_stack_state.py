@@ -78,6 +78,7 @@ def test_a_second_up_finds_the_first(machine: Machine, home: Path) -> None:
         ({"port": 5000}, "--port 5000"),
         ({"provider": "http://127.0.0.1:9"}, "--provider http://127.0.0.1:9"),
         ({"time_scale": 0.5, "port": 5000}, "--port 5000 --time-scale 0.5"),
+        ({"parameters": {"DailyBudgetUsd": "1"}}, "--parameter DailyBudgetUsd=1"),
     ],
 )
 def test_a_second_up_with_other_wishes_is_refused(
@@ -145,8 +146,8 @@ def test_two_ups_do_not_meet(machine: Machine, tmp_path: Path) -> None:
 def test_an_up_that_ends_early_leaves_nothing(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    def breaks_off(home: Path, *_: object, **__: object) -> Stack:
-        launch.write_json(home / "pids.json", PIDS)
+    def breaks_off(options: Options, *_: object) -> Stack:
+        launch.write_json(options.home / "pids.json", PIDS)
         raise error
 
     monkeypatch.setattr(processes, "free_port", lambda: 4567)
