@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import certifi
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 from pipeline import REGION, Change, Pipeline, http
@@ -113,3 +114,23 @@ def crash(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(owner, method, dying)
 
     return order
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Sandbox]:
+    # Fast enough to wait for a job, slow enough that its record outlives a busy machine's encoder.
+    with running(time_scale=0.001, fps=6) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(server: Sandbox) -> Sandbox:
+    """The stand-in alone, as new."""
+    server.reset()
+    return server
+
+
+@pytest.fixture
+def api(sandbox: Sandbox) -> Iterator[httpx.Client]:
+    with sandbox.client() as client:
+        yield client

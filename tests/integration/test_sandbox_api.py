@@ -3,37 +3,17 @@
 import json
 import re
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from local.sandbox import Sandbox, running
+from local.sandbox import Sandbox
 
 PRO = {"prompt": "a horse", "aspect_ratio": "1:1", "duration": 5, "resolution": "480p"}
 MINI = {"prompt": "a horse", "aspect_ratio": "1:1", "resolution": "480p", "generate_audio": False}
 HOUR = 3600
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Sandbox]:
-    # Fast enough to wait for a job, slow enough that its record outlives a busy machine's encoder.
-    with running(time_scale=0.001, fps=6) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(server: Sandbox) -> Sandbox:
-    server.reset()
-    return server
-
-
-@pytest.fixture
-def api(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    with sandbox.client() as client:
-        yield client
 
 
 def submitted(api: httpx.Client, slug: str = "seedance-2.0-mini", **changes: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,28 +14,10 @@ import av
 import httpx
 import pytest
 
-from local.sandbox import Sandbox, running
+from local.sandbox import Sandbox
 from local.sandbox.inprocess import KEY
 
 MINI = {"prompt": "a horse", "aspect_ratio": "1:1", "resolution": "480p", "generate_audio": False}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Sandbox]:
-    with running(time_scale=0.001, fps=6) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(server: Sandbox) -> Sandbox:
-    server.reset()
-    return server
-
-
-@pytest.fixture
-def api(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    with sandbox.client() as client:
-        yield client
 
 
 def test_the_log_holds_every_call_in_order_and_never_a_key(sandbox: Sandbox, api: httpx.Client) -> None:

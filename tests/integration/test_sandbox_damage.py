@@ -2,38 +2,20 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import av
 import httpx
 import pytest
 
-from local.sandbox import Sandbox, running
+from local.sandbox import Sandbox
 from local.sandbox.kinds import ACCEPTING, API, KINDS, READING
 
 SLUG = "seedance-2.0-mini"
 BODY = {"prompt": "a horse", "aspect_ratio": "1:1", "resolution": "480p", "duration": 4, "generate_audio": False}
 HISTORY = "/inference-request/request-history"
 HANG = 0.05  # seconds: long enough to be a hang to a client that waits for less
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Sandbox]:
-    with running(time_scale=0.001, fps=6) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(server: Sandbox) -> Sandbox:
-    server.reset()
-    return server
-
-
-@pytest.fixture
-def api(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    with sandbox.client() as client:
-        yield client
 
 
 def submitted(api: httpx.Client, **changes: Any) -> dict[str, Any]:

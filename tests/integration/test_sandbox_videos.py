@@ -3,7 +3,6 @@
 import base64
 import io
 import socket
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,6 @@ from local.sandbox import Sandbox, running
 
 BODY = {"prompt": "a horse", "aspect_ratio": "1:1", "resolution": "480p", "duration": 4, "generate_audio": False}
 RED, BLUE = (200, 16, 16), (16, 16, 200)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Sandbox]:
-    with running(time_scale=0.001, fps=6) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(server: Sandbox) -> Sandbox:
-    server.reset()
-    return server
-
-
-@pytest.fixture
-def api(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    with sandbox.client() as client:
-        yield client
 
 
 def picture(colour: tuple[int, int, int] = RED, size: tuple[int, int] = (64, 48), codec: str = "png") -> bytes:
