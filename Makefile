@@ -39,7 +39,7 @@ down: $(READY) ## stop it
 
 # The stack has the machine for itself: a function that must wait for a core is late, and lateness is judged.
 test: check ## every check that this machine can run
-	$(BIN)/pytest -n auto --dist worksteal -m "not e2e"
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal -m "not e2e"
 	$(BIN)/pytest -m e2e
 
 check: $(READY) ## style, types and templates

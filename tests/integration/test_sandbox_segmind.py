@@ -1,7 +1,6 @@
 """The provider's own client, unchanged, against the stand-in."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +9,15 @@ import pytest
 from segmind import InferenceFailed, InferenceTimeout, SegmindClient, SegmindError
 from segmind.files import Files
 
-from local.sandbox import Sandbox, running
+from local.sandbox import Sandbox
 from local.sandbox.inprocess import KEY
 
 MINI: dict[str, Any] = {"prompt": "a horse", "aspect_ratio": "1:1", "resolution": "480p", "generate_audio": False}
 PRO: dict[str, Any] = {"prompt": "a horse", "aspect_ratio": "1:1", "resolution": "480p", "duration": 5}
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with running(time_scale=0.001, fps=6) as running_sandbox:
-        yield running_sandbox
-
-
 @pytest.fixture
 def segmind(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> SegmindClient:
-    sandbox.reset()
     # These two hosts are constants of the package: base_url does not reach them.
     monkeypatch.setattr(Files, "STORAGE_BASE_URL", sandbox.url)
     # (By name: the package hides its module `generations` behind an object of that name.)
