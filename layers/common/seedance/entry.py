@@ -1,7 +1,7 @@
 """The way into every Lambda function, and the first thing that it loads.
 
-What a function loads is a hundred thousand objects that stay. To look for garbage among them takes 6 % of a
-submit's start (docs/decisions.md), so nobody looks before all is loaded; from then on they are left out.
+What a submit loads is eighty thousand objects that stay. To look for garbage among them takes 6 % of its
+start (docs/decisions.md), so nobody looks before all is loaded; from then on they are left out.
 """
 
 import gc
