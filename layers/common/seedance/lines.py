@@ -1,6 +1,6 @@
 """GETs, to the provider and to the hosts of its results: what may be asked as often as one likes.
 
-By urllib3, which botocore has loaded anyway: a poll starts a quarter faster than with httpx, and to read 1 GB takes
+By urllib3, which botocore has loaded anyway: a poll's start takes a sixth less than with httpx, reading 1 GB
 half of its processor time (docs/decisions.md). What must be sent only once goes by httpx, in seedance.provider.
 """
 
