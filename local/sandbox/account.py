@@ -27,7 +27,7 @@ async def credits_left(request: web.Request) -> web.StreamResponse:
     fault = state.faults.take("credits")
     if (answer := await before(request, fault)) is not None:
         return answer
-    return spoiled(request, fault, {"credits": state.credits})
+    return await spoiled(request, fault, {"credits": state.credits})
 
 
 # upload ---------------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ async def upload_asset(request: web.Request) -> web.StreamResponse:
         names.append(f"asset-{hashlib.sha256(data).hexdigest()[:32]}{suffix}")
         (request.app[STUDIO].folder / names[-1]).write_bytes(data)
     served = [f"{base_url(request)}/media/{name}" for name in names]
-    return spoiled(request, fault, {"file_urls": served, "message": "Files uploaded successfully"})
+    return await spoiled(request, fault, {"file_urls": served, "message": "Files uploaded successfully"})
 
 
 # history --------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ async def history(request: web.Request) -> web.StreamResponse:
         "total": len(rows),
         "total_pages": math.ceil(len(rows) / per_page),
     }
-    return spoiled(request, fault, body)
+    return await spoiled(request, fault, body)
 
 
 async def history_row(request: web.Request) -> web.StreamResponse:

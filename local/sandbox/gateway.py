@@ -89,7 +89,7 @@ def _accept(request: web.Request, slug: str, body: object, transport: str) -> Jo
 async def _queued(request: web.Request, job: Job, fault: Fault | None) -> web.StreamResponse:
     urls = _urls(request, job)
     body = {"request_id": job.request_id, "status": "QUEUED", "poll_url": urls["status_url"], **urls}
-    return spoiled(request, fault, body)
+    return await spoiled(request, fault, body)
 
 
 async def _finished(request: web.Request, job: Job, fault: Fault | None) -> web.StreamResponse:
@@ -113,9 +113,7 @@ async def _finished(request: web.Request, job: Job, fault: Fault | None) -> web.
         "x-seed-value": str(job.seed),
     }
     if state.config.v1_answer == "json" or (fault and fault.moment is Moment.ANSWER):
-        answer = spoiled(request, fault, {"output": media.video_url(request, job)})
-        answer.headers.update(headers)
-        return answer
+        return await spoiled(request, fault, {"output": media.video_url(request, job)}, headers)
     content = media.video_of(request.app[STUDIO].folder, job)
     return web.Response(body=content.read(0, content.size), content_type="video/mp4", headers=headers)
 
@@ -160,7 +158,7 @@ async def _read(request: web.Request, stage: str) -> web.StreamResponse:
         body["output"] = media.video_url(request, job)
         if job.order.return_last_frame:
             body["last_frame_url"] = f"{base_url(request)}/media/{job.request_id}-last.png"
-    return spoiled(request, fault, body)
+    return await spoiled(request, fault, body)
 
 
 def _status_word(job: Job) -> str:

@@ -53,6 +53,7 @@ _fetch: Callable[..., Kind] = partial(Kind, stages=("image-fetch",), moment=Mome
 _job: Callable[..., Kind] = partial(Kind, stages=("job",), moment=Moment.JOB)
 
 _HANG = {"seconds": 300.0}
+_YEAR = 365 * 86400.0
 _METADATA = "http://169.254.169.254/latest/meta-data/"
 
 _HTTP = tuple(
@@ -67,6 +68,19 @@ _HTTP = tuple(
 
 _ALL = (
     *_HTTP,
+    _early(
+        "far-reset",
+        "Answers 429 with a reset that lies `seconds` ahead (default: a year). Nothing is queued.",
+        API,
+        options={"seconds": _YEAR},
+    ),
+    _early(
+        "echo",
+        "Answers `status` and repeats the whole request in the error text, the API key included.",
+        API,
+        options={"status": 500},
+    ),
+    _early("half-emoji", "Answers 500; the error text contains half of a surrogate pair.", API),
     _early("slow", "Waits `seconds`, then goes on.", (*API, "media", "image-fetch"), options={"seconds": 2.0}),
     _early("reset", "Resets the connection without an answer.", READING),
     _early("timeout", "Says nothing for `seconds`, then resets.", READING, options=_HANG),
@@ -85,6 +99,15 @@ _ALL = (
     _answer("malformed-json", "Answers 200 with half of its JSON; a submit is queued."),
     _answer("empty-body", "Answers 200 with no body; a submit is queued."),
     _answer("not-an-object", "Answers a JSON list in place of the object; a submit is queued."),
+    _answer("drip", "Sends the answer one byte every `seconds`; a submit is queued.", options={"seconds": 1.0}),
+    _answer("gzip-bomb", "Sends 64 MB of JSON as 64 KB of gzip; a submit is queued."),
+    _answer("huge", "Sends 24 MB of JSON; a submit is queued."),
+    _answer("deep", "Sends JSON that is nested 200,000 levels deep; a submit is queued."),
+    _answer(
+        "foreign-id",
+        "Answers for another request: COMPLETED, with a video that belongs to somebody else.",
+        stages=("result",),
+    ),
     _answer("no-request-id", "Queues the job and answers without its request_id.", stages=("submit",)),
     _answer("no-rows", "Answers an empty history, as if rows had not landed yet.", stages=("history",)),
     _output("output-list", "A completed result whose `output` is a list of one URL."),
@@ -101,6 +124,13 @@ _ALL = (
     ),
     _output("output-http-scheme", "A completed result whose `output` is http: on the real media host."),
     _output("output-file-scheme", "A completed result whose `output` is a file: URL."),
+    _output(
+        "poison-metrics",
+        "A completed result whose metrics are `cost` and `total_time`, as sent.",
+        options={"cost": -5, "total_time": 0.0004},
+    ),
+    _output("output-in-text", "A completed result whose link is in JSON inside a string, under `videos`."),
+    _output("output-two-videos", "A completed result that names two different videos."),
     _media("truncated", "Announces the whole length, sends half, closes."),
     _media("short", "A consistent length, but the MP4 itself is cut off half way."),
     _media("html", "An HTML page, with status 200."),

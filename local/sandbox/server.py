@@ -65,7 +65,7 @@ def _refusal(request: web.Request, state: State) -> web.Response | None:
         config = state.config
         free_at = state.rate.admit(state.clock.now(), config.rate_limit, config.rate_window)
         if free_at is not None:
-            return answers.documented("429", reset_at=state.clock.wall(free_at))
+            return answers.documented("429", reset_at=state.clock.wall(free_at) + config.clock_skew)
     return None
 
 

@@ -40,6 +40,8 @@ class Config:
     """Wall-clock seconds per provider second: 0.1 runs ten times faster."""
     clock_offset: float = 0.0
     """Jumps the provider's clock ahead; 3700 makes every record expire."""
+    clock_skew: float = 0.0
+    """Wall-clock seconds by which the times that the provider names are ahead of ours (below 0: behind)."""
     api_keys: tuple[str, ...] = ("any",)
     """`any` accepts whatever looks like a key: SG_ and 16 hex digits. All keys are one account."""
     credits: float = 100.0
@@ -200,13 +202,17 @@ class State:
         reserved = sum(job.cost for job in self.running.values() if now - job.accepted_at < RECORD_SECONDS)
         return self.credits + 1e-9 >= reserved + cost_usd(order)
 
+    def wall_time(self) -> float:
+        """The Unix time by the provider's own clock."""
+        return time.time() + self.config.clock_skew
+
     # jobs -------------------------------------------------------------------------------------------------
 
     def accept(self, order: Order, body: dict[str, Any], transport: str) -> Job:
         """Queue a job. From here on it is billed unless it fails, whatever the caller gets to hear."""
         sigma = self.config.jitter
         total = MODELS[order.slug].average_seconds * self._random.lognormvariate(-(sigma**2) / 2, sigma)
-        wall = time.time()
+        wall = self.wall_time()
         job = Job(
             request_id=str(uuid.uuid4()),
             transport=transport,
@@ -224,7 +230,7 @@ class State:
         return job
 
     def start(self, job: Job) -> None:
-        job.status, job.updated = "PROCESSING", time.time()
+        job.status, job.updated = "PROCESSING", self.wall_time()
 
     def complete(self, job: Job) -> None:
         """COMPLETED, and only now charged: a failure costs nothing."""
@@ -237,7 +243,7 @@ class State:
         self._finish(job, "FAILED")
 
     def _finish(self, job: Job, status: str) -> None:
-        job.status, job.updated = status, time.time()
+        job.status, job.updated = status, self.wall_time()
         self.running.pop(job.request_id, None)
         job.done.set()
 

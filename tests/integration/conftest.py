@@ -9,6 +9,7 @@ from typing import Any
 import certifi
 import httpx
 import pytest
+from calls import BODY, HISTORY, SLUG, completed, submitted
 from moto.server import ThreadedMotoServer
 from pipeline import REGION, Change, Pipeline, http
 
@@ -134,3 +135,26 @@ def sandbox(server: Sandbox) -> Sandbox:
 def api(sandbox: Sandbox) -> Iterator[httpx.Client]:
     with sandbox.client() as client:
         yield client
+
+
+@pytest.fixture
+def call(sandbox: Sandbox, api: httpx.Client) -> Callable[[str], httpx.Response]:
+    """The call that belongs to a stage."""
+
+    def make(stage: str) -> httpx.Response:
+        match stage:
+            case "submit":
+                return api.post(f"/v2/{SLUG}", json=BODY)
+            case "v1":
+                return api.post(f"/v1/{SLUG}", json=BODY)
+            case "status" | "result":
+                return api.get(submitted(api)[f"{'status' if stage == 'status' else 'response'}_url"])
+            case "history":
+                return api.get(HISTORY)
+            case "credits":
+                return api.get("/v1/get-user-credits")
+            case "upload":
+                return api.post("/upload-asset", json={"data_urls": ["data:image/png;base64,aGVsbG8="]})
+        return api.get(f"/media/{completed(sandbox, api)['request_id']}.mp4")
+
+    return make

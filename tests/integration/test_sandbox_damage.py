@@ -8,47 +8,12 @@ from typing import Any
 import av
 import httpx
 import pytest
+from calls import BODY, HISTORY, SLUG, completed, submitted
 
 from local.sandbox import Sandbox
 from local.sandbox.kinds import ACCEPTING, API, KINDS, READING
 
-SLUG = "seedance-2.0-mini"
-BODY = {"prompt": "a horse", "aspect_ratio": "1:1", "resolution": "480p", "duration": 4, "generate_audio": False}
-HISTORY = "/inference-request/request-history"
 HANG = 0.05  # seconds: long enough to be a hang to a client that waits for less
-
-
-def submitted(api: httpx.Client, **changes: Any) -> dict[str, Any]:
-    return dict(api.post(f"/v2/{SLUG}", json=BODY | changes).json())
-
-
-def completed(sandbox: Sandbox, api: httpx.Client) -> dict[str, Any]:
-    job = submitted(api)
-    sandbox.finished(job["request_id"])
-    return job
-
-
-@pytest.fixture
-def call(sandbox: Sandbox, api: httpx.Client) -> Callable[[str], httpx.Response]:
-    """The call that belongs to a stage."""
-
-    def make(stage: str) -> httpx.Response:
-        match stage:
-            case "submit":
-                return api.post(f"/v2/{SLUG}", json=BODY)
-            case "v1":
-                return api.post(f"/v1/{SLUG}", json=BODY)
-            case "status" | "result":
-                return api.get(submitted(api)[f"{'status' if stage == 'status' else 'response'}_url"])
-            case "history":
-                return api.get(HISTORY)
-            case "credits":
-                return api.get("/v1/get-user-credits")
-            case "upload":
-                return api.post("/upload-asset", json={"data_urls": ["data:image/png;base64,aGVsbG8="]})
-        return api.get(f"/media/{completed(sandbox, api)['request_id']}.mp4")
-
-    return make
 
 
 def test_the_kinds_are_listed_for_machines(sandbox: Sandbox) -> None:
@@ -213,6 +178,8 @@ def test_the_history_may_not_show_a_row_yet(sandbox: Sandbox, api: httpx.Client)
         ("output-forbidden-host", lambda output, _: output.startswith("https://attacker.invalid/media/")),
         ("output-http-scheme", lambda output, _: output.startswith("http://images.segmind.com/media/")),
         ("output-file-scheme", lambda output, _: output == "file:///etc/passwd"),
+        ("output-in-text", lambda output, url: json.loads(output)["videos"][0]["url"].strip() == url),
+        ("output-two-videos", lambda output, url: len(set(output)) == 2 and output[0] == url),
     ],
 )
 def test_a_result_can_be_of_the_wrong_kind_once(
