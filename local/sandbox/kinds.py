@@ -151,6 +151,8 @@ _ALL = (
         "FAILED with the words in `error`, after its full time.",
         options={"error": "Model inference failed"},
     ),
+    _job("fail-with-echo", "FAILED; the error text repeats what was sent, signed links included."),
+    _job("fail-half-emoji", "FAILED; the error text contains half of a surrogate pair."),
     _job("stuck-queued", "QUEUED until its record is gone; never billed."),
     _job("stuck-processing", "PROCESSING until its record is gone; never billed."),
     _job("late", "PROCESSING past its record's hour; then billed, and found in the history only."),

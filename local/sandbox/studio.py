@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -103,6 +104,10 @@ class Studio:
         await clock.wait_until(job.accepted_at + total)
         if job.fault == "fail":
             raise JobFailure(job.fault_options["error"])
+        if job.fault == "fail-with-echo":
+            raise JobFailure(f"Model inference failed for {json.dumps(job.body)}")
+        if job.fault == "fail-half-emoji":
+            raise JobFailure("Model inference failed \ud83d")
         self.state.complete(job)
 
     async def _pictures(self, job: Job) -> bytes:

@@ -18,7 +18,7 @@ from seedance.store import jobs
 from stage import Stage
 from verdict import always, in_the_end
 from wire import How
-from world import ROUND_SECONDS, World, png, s3_event
+from world import ROUND_SECONDS, SKEWS, World, png, s3_event
 
 MOST_JOBS = 4
 MOST_DAYS = 3
@@ -29,16 +29,22 @@ FAULTS = {
         *(("submit", kind) for kind in ("http-429", "http-500", "http-504", "reset-before-accept")),
         *(("submit", kind) for kind in ("reset-after-accept", "504-after-accept", "no-request-id", "malformed-json")),
         *(("result", kind) for kind in ("http-401", "http-404", "http-500", "reset", "malformed-json", "output-null")),
+        *(("submit", kind) for kind in ("far-reset", "echo", "half-emoji", "deep", "http-406-loose")),
+        *(("submit", kind) for kind in ("http-402-credits", "http-429-credits", "http-429-concurrency")),
+        *(("result", kind) for kind in ("far-reset", "echo", "half-emoji", "deep", "gzip-bomb", "foreign-id")),
+        *(("result", kind) for kind in ("poison-metrics", "output-in-text")),
+        *(("job", kind) for kind in ("fail-with-echo", "fail-half-emoji")),
         *(("job", kind) for kind in ("fail", "late", "vanish", "flapping", "stuck-processing")),
     ),
     "v1": (
         *(("v1", kind) for kind in ("http-429", "http-500", "http-504", "reset-before-accept", "cut-off")),
         *(("v1", kind) for kind in ("reset-after-accept", "504-after-accept", "empty-body", "malformed-json")),
+        *(("v1", kind) for kind in ("far-reset", "echo", "half-emoji", "deep", "http-406-loose", "http-402-credits")),
         ("job", "fail"),
     ),
 }
 BOTH = (
-    *(("history", kind) for kind in ("http-500", "reset", "malformed-json")),
+    *(("history", kind) for kind in ("http-500", "reset", "malformed-json", "deep", "echo", "huge")),
     *(("media", kind) for kind in ("truncated", "html", "media-500", "reset-midway")),
 )
 OPTIONS: dict[str, dict[str, Any]] = {"cut-off": {"seconds": 0.0}, "http-429": {"seconds": 20.0}}
@@ -71,10 +77,15 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
         days: int
 
         @initialize(
-            transport=st.sampled_from(["v2", "v2", "v1"]), budget=st.sampled_from(["0", "0", "0.3"]), data=st.data()
+            transport=st.sampled_from(["v2", "v2", "v1"]),
+            budget=st.sampled_from(["0", "0", "0.3"]),
+            resubmit=st.sampled_from(["no", "yes"]),
+            skew=st.sampled_from(SKEWS),
+            data=st.data(),
         )
-        def deploy(self, transport: str, budget: str, data: st.DataObject) -> None:
-            self.world = stage.world(DAILY_BUDGET_USD=budget)
+        def deploy(self, transport: str, budget: str, resubmit: str, skew: float, data: st.DataObject) -> None:
+            self.world = stage.world(DAILY_BUDGET_USD=budget, RESUBMIT_LOST=resubmit)
+            self.world.drift(skew)
             self.transport, self.events, self.days = transport, [], 0
             if transport == "v1":
                 # The blocking call waits for its video, so the stand-in has to be fast by itself.
@@ -171,6 +182,10 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
         @rule()
         def run_out_of_credits(self) -> None:
             self.world.sandbox.configure(credits=0.01)
+
+        @rule(skew=st.sampled_from(SKEWS))
+        def the_providers_clock_drifts(self, skew: float) -> None:
+            self.world.drift(skew)
 
         @rule(seconds=st.sampled_from([5, 80, 400, 1000, 3700]))
         def jump(self, seconds: int) -> None:

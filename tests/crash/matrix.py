@@ -1,7 +1,7 @@
 """The crash matrix: every call of every scenario, broken in every way. ``python tests/crash/matrix.py`` runs it all.
 
 The calls come from a clean run of the scenario. Then the scenario is played once for each of them and for each
-way to break it, driven to rest, and judged.
+way to break it, driven to rest, and judged. Each point has a provider whose clock is up to an hour off.
 """
 
 import random
@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from zlib import crc32
 
 from scenarios import SCENARIOS, Scenario
 from stage import Stage
 from verdict import in_the_end
 from wire import Call, How
-from world import World
+from world import SKEWS, World
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def _played(stage: Stage, point: Point) -> Outcome:
 
     def arm(world: World) -> None:
         worlds.append(world)
+        world.drift(SKEWS[crc32(str(point).encode()) % len(SKEWS)])  # the same one every time
         world.wire.strike(point.call, point.how)
 
     try:

@@ -36,8 +36,11 @@ is written by `{command}` ({minutes:.0f} min); last on {date}.
 notification, or HELD with an alarm that the template watches (no job may stay UNCERTAIN once the provider's
 history can be read); a video that was paid for is in the bucket, once, with the provider's bytes; people are
 told of one end only; each day's ledger is open by what its jobs have reserved, and has settled what they say that
-they settled. The random histories hold all
-but "at rest" after every single step.
+they settled; the provider's key and the signatures of our links are in no record and in no message. The random
+histories hold all but "at rest" after every single step.
+
+**The provider's clock** is its own: at each point of the crash matrix it is 0, 2 or 60 minutes ahead of ours or
+behind it, and in the random histories it also drifts. Half of the histories run with `ResubmitLost=yes`.
 
 **How a call is broken**: the process is *killed before* it; *killed after* it; it *takes effect and times out*,
 for good; for AWS also: it takes effect, times out, and *botocore sends it again*. A kill ends everything in
@@ -60,7 +63,7 @@ FAULTS = """
 ## Fault matrix
 
 Every fault of the stand-in (`GET /_sandbox/fault-kinds`) at every stage that a job meets, once and for two
-hours; what hangs, once only. Not called by any function, so not in here: {not_called}.
+hours; what hangs, once only. Afterwards the provider is well again, and the next job must be COMPLETED. Not called by any function, so not in here: {not_called}.
 
 | stage | points | ends | violations |
 |---|---:|---|---:|

@@ -1,12 +1,15 @@
 """What must hold of a world, whatever was killed in it: the law of money, as findings in words."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from seedance.job import Job, State
 from world import VIDEOS, World, http, template
+
+from local.sandbox.inprocess import KEY
 
 ALARMED = frozenset(
     resource["Properties"].get("MetricName")
@@ -36,6 +39,19 @@ def always(world: World) -> Iterator[str]:
         if len(ends) > 1:
             yield f"people were told of two ends: {sorted(ends)}"
     yield from _ledger(world, all_jobs)
+    yield from _secrets(world, told)
+
+
+def _secrets(world: World, told: list[dict[str, Any]]) -> Iterator[str]:
+    """The provider's key and what signs our links are in no record and in no message, whatever the provider says.
+
+    A video's own link in a message is signed, and meant to be.
+    """
+    said = [{**message, "video": None} for message in told]
+    for where, texts in (("a record", world.records()), ("a message", said)):
+        for secret in (KEY, "Signature=", "Credential=test"):
+            if any(secret in json.dumps(text) for text in texts):
+                yield f"{where} has {secret!r} in it"
 
 
 def in_the_end(world: World, *, faithful: bool = True, asked: int = 1) -> Iterator[str]:

@@ -39,7 +39,7 @@ from pipeline import (
     template,
 )
 
-__all__ = ["REGION", "VERBS", "VIDEOS", "Calendar", "World", "app", "forget", "http", "png", "s3_event"]
+__all__ = ["REGION", "SKEWS", "VERBS", "VIDEOS", "Calendar", "World", "app", "forget", "http", "png", "s3_event"]
 
 VERBS = ("api", "submit", "poll", "generate", "finalize", "fail", "reconcile")
 DAY_SECONDS = 24 * 3600.0
@@ -51,6 +51,9 @@ ROUNDS = 16
 
 _QUEUE = template()["IntakeQueue"]["Properties"]
 VISIBILITY_SECONDS = float(_QUEUE["VisibilityTimeout"])
+SKEWS = (-3600.0, -121.0, 0.0, 121.0, 3600.0)
+"""By how many seconds the provider's clock may be ahead of ours; below 0 it is behind."""
+
 RECEIVES = int(_QUEUE["RedrivePolicy"]["maxReceiveCount"])
 
 
@@ -296,18 +299,25 @@ class World(Pipeline):
             (job.state.terminal or job.state is State.HELD) and job.notified_at is not None for job in self.all_jobs()
         )
 
+    def records(self) -> list[dict[str, Any]]:
+        """All items of the table."""
+        return [read_item(item) for item in shortcut.items(REGION)]
+
     def all_jobs(self) -> list[Job]:
-        return [Job.from_record(read_item(item)) for item in shortcut.items(REGION) if "state" in item]
+        return [Job.from_record(record) for record in self.records() if "state" in record]
 
     def days(self) -> dict[str, dict[str, float]]:
         """The ledger: what is booked, by day."""
-        records = [read_item(item) for item in shortcut.items(REGION)]
-        return {r["job_id"][4:]: r for r in records if r["job_id"].startswith("day#")}
+        return {r["job_id"][4:]: r for r in self.records() if r["job_id"].startswith("day#")}
 
     def notifications(self) -> list[dict[str, Any]]:
         """All that was published so far."""
         self.told += [json.loads(body) for body, *_ in shortcut.take_messages(REGION, "told")]
         return self.told
+
+    def drift(self, seconds: float) -> None:
+        """Set the provider's clock ahead of ours, or behind it."""
+        self.sandbox.configure(clock_skew=seconds)
 
     def recover(self) -> None:
         """The provider's faults end."""

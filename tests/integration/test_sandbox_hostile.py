@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from calls import HISTORY, completed, submitted
+from calls import BODY, HISTORY, completed, submitted
 
 from local.sandbox import Sandbox
 from local.sandbox.damage import BOMB_BYTES, DEEP_LEVELS, HUGE_BYTES
@@ -79,6 +79,15 @@ def test_a_result_can_have_impossible_metrics(sandbox: Sandbox, api: httpx.Clien
     sandbox.fault("result", "poison-metrics", cost="NaN")
     metrics = api.get(job["response_url"]).json()["metrics"]
     assert (metrics["cost"], metrics["total_time"]) == ("NaN", 0.0004)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("fail-with-echo", BODY["prompt"]), ("fail-half-emoji", "\ud83d")])
+def test_a_failed_job_can_say_anything(sandbox: Sandbox, api: httpx.Client, kind: str, words: str) -> None:
+    sandbox.fault("job", kind)
+    job = completed(sandbox, api)
+    answer = api.get(job["response_url"])
+    assert answer.status_code == 422
+    assert words in answer.json()["error"]
 
 
 def test_the_provider_names_times_by_a_clock_of_its_own(sandbox: Sandbox, api: httpx.Client) -> None:
