@@ -63,7 +63,8 @@ FAULTS = """
 ## Fault matrix
 
 Every fault of the stand-in (`GET /_sandbox/fault-kinds`) at every stage that a job meets, once and for two
-hours; what hangs, once only. Afterwards the provider is well again, and the next job must be COMPLETED. Not called by any function, so not in here: {not_called}.
+hours; what hangs, once only. Afterwards the provider is well again, and the next job must be COMPLETED. Not called
+by any function, so not in here: {not_called}.
 
 | stage | points | ends | violations |
 |---|---:|---|---:|
