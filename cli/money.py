@@ -58,6 +58,23 @@ def ask_reconcile(target: Target, **event: Any) -> dict[str, Any]:
     return dict(said)
 
 
+def history(target: Target, model: str, since: float, until: float) -> Iterator[dict[str, Any]]:
+    """The provider's history of a model between two Unix times, as reconcile shows it, a part an answer.
+
+    Raises CommandError.
+    """
+    page: int | None = 1
+    seen: set[tuple[str, str | None]] = set()
+    while page is not None:
+        answer = ask_reconcile(target, ask="history", model=model, since=since, until=until, page=page)
+        for row in answer["rows"]:
+            # A request that is made meanwhile moves the others down the pages: some come twice.
+            if (known := (row["request_id"], row["url"])) not in seen:
+                seen.add(known)
+                yield row
+        page = answer.get("next")  # a function of an earlier release answers everything at once
+
+
 def resume(target: Target) -> int:
     """Let submits go on; how many held jobs that let go."""
     target.jobs.resume()
@@ -123,7 +140,7 @@ def _made_after_all(target: Target, job: Job) -> bool:
     began = job.submitted_at or job.created_at
     window = {"since": began - CLOCK_SKEW_SECONDS, "until": began + CLOCK_SKEW_SECONDS}
     try:
-        rows = ask_reconcile(target, ask="history", model=job.model, **window)["rows"]
+        rows = list(history(target, job.model, **window))
     except CommandError as error:
         raise CommandError(f"request {job.request_id} may have a video by now, and nobody can tell: {error}") from error
     return any(row["request_id"] == job.request_id and row["url"] for row in rows)
@@ -219,7 +236,7 @@ def _requests(target: Target, job: Job) -> Iterator[tuple[float, str, str]]:
         return
     now = datetime.now(UTC).timestamp()
     try:
-        rows = ask_reconcile(target, ask="history", model=job.model, since=job.created_at, until=now)["rows"]
+        rows = list(history(target, job.model, job.created_at, now))
     except CommandError as error:  # the rest of the story is worth telling all the same
         yield now, "provider", f"its history could not be asked: {error}"
         return
@@ -266,7 +283,7 @@ def ledger(target: Target, day: date) -> Ledger:
     rows = [
         row
         for slug in catalogue.MODELS
-        for row in ask_reconcile(target, ask="history", model=slug, since=since, until=until - 1)["rows"]
+        for row in history(target, slug, since, until - 1)
         if row["created_at"] is None or since <= row["created_at"] < until
     ]
     listed = [one for state in State for one in target.jobs.oldest(state, limit=_ALL, since=since)]

@@ -1,7 +1,7 @@
 """Lambda entry of reconcile: a round when the schedule calls; a question when a person's command does.
 
-So that those commands need no provider's key: ``{"ask": "history", "model", "since", "until"}`` gives rows,
-``{"ask": "adopt", "job_id", "request_id"}`` a state; a refusal is ``{"error"}``.
+So that those commands need no provider's key: ``{"ask": "history", "model", "since", "until", "page"}`` gives
+``{"rows", "next"}``, ``{"ask": "adopt", "job_id", "request_id"}`` a state; a refusal is ``{"error"}``.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         match event.get("ask"):
             case "history":
-                return {"rows": reconcile().history(event["model"], event["since"], event["until"])}
+                return reconcile().history_part(event["model"], event["since"], event["until"], event.get("page"))
             case "adopt":
                 return {"state": reconcile().adopt_request(event["job_id"], event["request_id"])}
     except SeedanceError as error:

@@ -192,6 +192,40 @@ def test_a_ledger_asks_for_every_model_and_the_days_rows_alone(
     assert sorted(event["model"] for event in asked) == sorted(MODELS)
 
 
+def test_a_history_that_takes_several_answers_is_read_to_its_last_row_and_no_row_counts_twice(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = {
+        1: {"rows": [row("req-1"), row("req-2")], "next": 3},
+        3: {"rows": [row("req-2"), row("req-3")], "next": 4},
+        4: {"rows": [], "next": None},
+    }
+    pages: list[int] = []
+
+    def ask(_: Target, *, page: int, **event: Any) -> dict[str, Any]:
+        assert event == {"ask": "history", "model": "seedance-pro", "since": 1.0, "until": 2.0}
+        pages.append(page)
+        return parts[page]
+
+    monkeypatch.setattr(money, "ask_reconcile", ask)
+    rows = list(money.history(target, "seedance-pro", 1.0, 2.0))
+    assert [one["request_id"] for one in rows] == ["req-1", "req-2", "req-3"]
+    assert pages == [1, 3, 4]
+
+
+def test_a_ledger_has_the_rows_of_every_part(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    noon = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+
+    def ask(_: Target, *, model: str, page: int, **__: Any) -> dict[str, Any]:
+        if model != "seedance-pro":
+            return {"rows": [], "next": None}
+        return {"rows": [{**row(f"req-{page}"), "created_at": noon}], "next": page + 1 if page < 3 else None}
+
+    monkeypatch.setattr(money, "ask_reconcile", ask)
+    balance = money.ledger(target, date(2026, 11, 20))
+    assert (balance.requests, balance.charged_usd) == (3, 0.9)
+
+
 # retry ------------------------------------------------------------------------------------------------------
 
 

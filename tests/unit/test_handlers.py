@@ -16,6 +16,8 @@ from seedance.job import Job, State
 Make = Callable[..., Job]
 Event = Callable[[str], dict[str, Any]]
 JOB = "up-0123456789abcdef0123456789abcdef"
+URL = "https://images.segmind.com/v.mp4"
+LONG = "é" * 9000
 CONTEXT = SimpleNamespace(
     function_name="tests",
     aws_request_id="c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
@@ -130,6 +132,39 @@ def test_reconcile_answers_questions_about_the_history(*, world: Any, run: Any, 
     assert [(one["job_id"], one["request_id"]) for one in run("reconcile", ask)["rows"]] == [(JOB, "req-9")]
     assert run("reconcile", {"ask": "adopt", "job_id": JOB, "request_id": "req-9"}) == {"state": "QUEUED"}
     assert world.job(JOB).request_id == "req-9"
+
+
+def test_a_long_history_comes_in_answers_far_below_lambdas_limit(*, world: Any, run: Any) -> None:
+    # Rows as hostile as they may be: every text long, and of letters that take six bytes each in JSON.
+    rows = [
+        {
+            "request_id": f"req-{number}",
+            "model_status": "é" * 9000,
+            "error": "é" * 9000,
+            "generation_url": f"https://{LONG}",
+        }
+        for number in range(450)
+    ]
+    pages = [httpx.Response(200, json={"data": rows[start : start + 100]}) for start in range(0, 500, 100)]
+    ask = {"ask": "history", "model": "seedance-1.0-pro-fast", "since": 1_763_599_000.0, "until": 1_763_600_000.0}
+    seen, page, answers = [], 1, 0
+    while page is not None:
+        world.wire.will(pages[page - 1])
+        answer = run("reconcile", {**ask, "page": page})
+        assert len(json.dumps(answer)) < 6_000_000 / 2
+        seen += [row["request_id"] for row in answer["rows"]]
+        page, answers = answer["next"], answers + 1
+    assert seen == [f"req-{number}" for number in range(450)]
+    assert answers == 5
+
+
+def test_an_ordinary_day_of_the_history_is_one_answer(*, world: Any, run: Any) -> None:
+    rows = [
+        {"request_id": f"req-{number}", "model_status": "COMPLETED", "generation_url": URL} for number in range(250)
+    ]
+    world.wire.will(*(httpx.Response(200, json={"data": rows[start : start + 100]}) for start in (0, 100, 200)))
+    answer = run("reconcile", {"ask": "history", "model": "seedance-pro", "since": 1.0, "until": 2.0, "page": 1})
+    assert (len(answer["rows"]), answer["next"]) == (250, None)
 
 
 @pytest.mark.parametrize("job_id", [JOB, "up-nobody"])

@@ -177,7 +177,11 @@ class Provider:
 
         Raises Refused, Unavailable or UnexpectedAnswer.
         """
-        for page in itertools.count(1):
+        return itertools.chain.from_iterable(self.history_pages(model, since, until))
+
+    def history_pages(self, model: str, since: float, until: float, first: int = 1) -> Iterator[list[HistoryRow]]:
+        """The same, page by page, from page ``first`` on; the last page may be empty."""
+        for page in itertools.count(first):
             query = {
                 "page": page,
                 "per_page": HISTORY_PAGE,
@@ -193,7 +197,7 @@ class Provider:
             rows = answers.history_rows(answer.said)
             if rows is None or (rows and not any(map(answers.history_row, rows))):  # nothing legible is not "nothing"
                 raise UnexpectedAnswer("The history's answer has no rows.", excerpt=answer.excerpt)
-            yield from (row for row in map(answers.history_row, rows) if row)
+            yield [row for row in map(answers.history_row, rows) if row]
             if len(rows) < HISTORY_PAGE:
                 return
 

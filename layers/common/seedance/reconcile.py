@@ -4,6 +4,7 @@ It never buys a video by itself: an uncertain submit is looked for in the provid
 left to a person, or, where the stack says so, sent again once after it was certainly not found.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -49,6 +50,12 @@ NOTIFY_WINDOW_SECONDS = DAY_SECONDS
 
 ROUND_SECONDS = 150.0
 """After this a round begins nothing new; what is left of the function's 240 s is for what it is at."""
+
+SHOWN_BYTES = 1024 * 1024
+"""A page of the history that reaches this size is the last one of an answer. Lambda's limit for an answer is 6 MB."""
+
+SHOWN_CHARACTERS = 1000
+"""The longest text of a row in an answer, so that 100 rows can't take the answer over Lambda's limit."""
 
 Action = Callable[[Job], bool]
 Prices = dict[tuple[str, str, str], dict[str, float | None]]
@@ -101,11 +108,26 @@ class Reconcile:
 
         Raises ProviderError.
         """
-        rows = self.provider.history(model, since, until)
-        return [
-            {"job_id": _named_job(row)} | {name: value for name, value in asdict(row).items() if name != "body"}
-            for row in rows
-        ]
+        return [_shown(row) for row in self.provider.history(model, since, until)]
+
+    def history_part(self, model: str, since: float, until: float, first: int | None) -> dict[str, Any]:
+        """As much of the same as fits into one answer, from the provider's page ``first`` on; all of it without one.
+
+        The answer is ``{"rows", "next"}``; ``next`` is the page to ask for next, None after the last. A request that is
+        made meanwhile moves the others down the pages, so that a row may be in two answers; none is left out.
+        Raises ProviderError.
+        """
+        if first is None:  # as commands of earlier releases ask
+            return {"rows": self.history(model, since, until), "next": None}
+        rows: list[dict[str, Any]] = []
+        size = 0
+        for page, some in enumerate(self.provider.history_pages(model, since, until, first), start=first):
+            shown = [_shown(row) for row in some]
+            rows += shown
+            size += len(json.dumps(shown))
+            if size >= SHOWN_BYTES:
+                return {"rows": rows, "next": page + 1}
+        return {"rows": rows, "next": None}
 
     def adopt_request(self, job_id: str, request_id: str) -> str:
         """Make a request of the history a job's own, because a person says so; the job's new state.
@@ -332,6 +354,13 @@ def _is_of(job: Job, row: HistoryRow) -> bool:
     wanted = catalogue.payload(model, job.parameters, job_id=job.job_id, image_link=None)
     images = {model.parameters.first_image} if job.image else set()
     return all(row.body.get(name) == value for name, value in wanted.items() if name not in images)
+
+
+def _shown(row: HistoryRow) -> dict[str, Any]:
+    """A row for a person's eyes: without what was sent, but with the job that it names."""
+    facts = {name: value for name, value in asdict(row).items() if name != "body"}
+    cut = {name: value[:SHOWN_CHARACTERS] if isinstance(value, str) else value for name, value in facts.items()}
+    return {"job_id": _named_job(row), **cut}
 
 
 def _named_job(row: HistoryRow) -> str | None:
