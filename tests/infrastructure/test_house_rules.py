@@ -10,6 +10,7 @@ import pytest
 
 PURE = [
     "answers",
+    "bodies",
     "bookings",
     "catalogue",
     "errors",
@@ -21,7 +22,9 @@ PURE = [
     "manifest",
     "messages",
     "money",
+    "refusals",
     "schedule",
+    "sentences",
     "slots",
     "summary",
     "wording",

@@ -1,11 +1,15 @@
 """The request history: every page, every shape that it may have, and what an odd row costs: itself."""
 
+import itertools
 import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from pool import Pool
+from seedance import lines
+from seedance import provider as provider_module
 from seedance.answers import HistoryRow
 from seedance.errors import (
     KeyRejected,
@@ -16,7 +20,7 @@ from seedance.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from seedance.provider import HISTORY_PAGE, Provider
+from seedance.provider import HISTORY_PAGE, HISTORY_PAGES, Provider
 
 LINK = "https://images.segmind.com/v.mp4"
 SINCE, UNTIL = 1_763_596_799.0, 1_763_600_000.0  # 2025-11-19T23:59:59Z to the 20th
@@ -167,3 +171,88 @@ def test_a_rejected_key_is_read_anew(wire: Any) -> None:
     with pytest.raises(KeyRejected):
         rows(at)
     assert forgotten
+
+
+def full(start: int) -> list[dict[str, Any]]:
+    return [row(number) for number in range(start, start + HISTORY_PAGE)]
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A history that goes on for ever; which pages were asked for."""
+    asked: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        page = int(parse_qs(request.url.query.decode())["page"][0])
+        asked.append(page)
+        return httpx.Response(200, json={"data": full(page * HISTORY_PAGE)})
+
+    monkeypatch.setattr(lines, "_pool", lambda _: Pool(answer))
+    return asked
+
+
+def test_an_endless_history_is_an_error_and_not_a_list(provider: Provider, endless: list[int]) -> None:
+    with pytest.raises(Unavailable, match="not read to its end"):
+        rows(provider)
+    assert endless == list(range(1, HISTORY_PAGES + 1))
+
+
+def test_a_history_that_takes_too_long_is_an_error(
+    provider: Provider, endless: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = itertools.count(0.0, 5.0)
+    monkeypatch.setattr(provider_module.time, "monotonic", lambda: next(now))
+    with pytest.raises(Unavailable, match="after page 5"):
+        list(provider.history("seedance-pro", SINCE, UNTIL, seconds=30))
+    assert len(endless) == 5
+
+
+def test_the_same_page_again_and_again_is_not_the_end(provider: Provider, wire: Any) -> None:
+    wire.will(*(httpx.Response(200, json={"data": full(0)}) for _ in range(2)))
+    with pytest.raises(UnexpectedAnswer, match="page 2 is page 1 again"):
+        rows(provider)
+
+
+def test_a_short_page_is_not_the_last_where_the_history_says_so(provider: Provider, wire: Any) -> None:
+    wire.will(
+        *(httpx.Response(200, json={"data": [row(number)], "total_pages": 3, "page": number}) for number in (1, 2, 3))
+    )
+    assert [one.request_id for one in rows(provider)] == ["req-1", "req-2", "req-3"]
+
+
+def test_an_empty_page_before_the_last_is_an_error(provider: Provider, wire: Any) -> None:
+    wire.will(
+        httpx.Response(200, json={"data": full(0), "total_pages": 3}),
+        httpx.Response(200, json={"data": [], "total_pages": 3}),
+    )
+    with pytest.raises(UnexpectedAnswer, match="page 2 is empty"):
+        rows(provider)
+
+
+@pytest.mark.parametrize("said", [0, 1, None, True, "9", -1, []])
+def test_a_count_of_pages_that_makes_no_sense_hides_no_page(provider: Provider, wire: Any, said: Any) -> None:
+    wire.will(
+        httpx.Response(200, json={"data": full(0), "total_pages": said}),
+        httpx.Response(200, json={"data": [row(500)], "total_pages": said}),
+    )
+    assert len(rows(provider)) == HISTORY_PAGE + 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, content=b'{"data": [' + b" " * 8_000_000 + b"]}"),
+        httpx.Response(200, content='{"data": ' + "[" * 200_000),
+        httpx.Response(200, content='{"data": [' + "0," * 300_000 + "0]}"),
+    ],
+    ids=["long", "deep", "many"],
+)
+def test_a_page_beyond_a_limit_is_not_taken_for_none(provider: Provider, wire: Any, answer: httpx.Response) -> None:
+    wire.will(answer)
+    with pytest.raises(UnexpectedAnswer, match="has no rows: it"):
+        rows(provider)
+
+
+def test_a_deep_body_in_a_row_costs_that_body(provider: Provider, wire: Any) -> None:
+    wire.will(httpx.Response(200, json=[row(request_body="[" * 200_000), row(2, request_body='{"seed": 7}')]))
+    assert [one.body for one in rows(provider)] == [{}, {"seed": 7}]

@@ -1,5 +1,6 @@
 """The provider's GET of a result: statuses, shapes of an answer, times of a rate limit, where the key comes from."""
 
+import gzip
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -68,6 +69,80 @@ def test_an_unknown_status_is_unexpected_and_quoted(ask: Any, word: Any) -> None
     error = failure(lambda: ask(httpx.Response(200, json={"status": word})))
     assert type(error) is UnexpectedAnswer
     assert repr(word) in str(error)
+
+
+@pytest.mark.parametrize("http", [200, 422])
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"request_id": "req-2"},
+        {"request_id": 7},
+        {"request_id": ["req-1"]},
+        {"request_id": "req-1/../req-2"},
+        {"status_url": "https://api.segmind.com/v2/requests/req-2/status"},
+        {"response_url": "https://api.segmind.com/v2/requests/req-2"},
+        {"poll_url": "https://api.segmind.com/v2/requests/req-2?x=req-1"},
+        {"request_id": None, "response_url": "https://api.segmind.com/v2/requests/req-2"},
+    ],
+)
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "QUEUED"])
+def test_an_answer_for_another_request_is_not_believed(
+    ask: Any, http: int, foreign: dict[str, Any], status: str
+) -> None:
+    said = {"status": status, "request_id": "req-1", "output": LINK, **foreign}
+    error = failure(lambda: ask(httpx.Response(http, json=said)))
+    assert type(error) is UnexpectedAnswer
+    assert "req-1" in str(error)
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        {},
+        {"request_id": None},
+        {"request_id": ""},
+        {"request_id": " REQ-1"},
+        {"status_url": "https://api.segmind.com/v2/requests/req-1/status", "response_url": None, "poll_url": 7},
+        {"response_url": "/v2/requests/req%2D1", "status_url": "https://api.segmind.com/elsewhere"},
+    ],
+)
+def test_an_answer_that_names_nobody_or_us_is_for_us(ask: Any, ours: dict[str, Any]) -> None:
+    assert ask(httpx.Response(200, json={"status": "COMPLETED", "output": LINK, **ours})).output == LINK
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, content='{"status": "COMPLETED", "deep": ' + "[" * 200_000),
+        httpx.Response(200, content=b'{"status": "COMPLETED"}' + b" " * 1_000_000),
+        httpx.Response(200, content=gzip.compress(bytes(50_000_000)), headers={"content-encoding": "gzip"}),
+        httpx.Response(200, content=iter([b"x" * 100_000] * 20)),
+    ],
+    ids=["deep", "long", "bomb", "chunks"],
+)
+def test_an_answer_beyond_a_limit_teaches_nothing_and_says_why(ask: Any, answer: httpx.Response) -> None:
+    error = failure(lambda: ask(answer))
+    assert type(error) is UnexpectedAnswer
+    assert "without a status: it is" in str(error)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "NaN", "1e999"])
+def test_one_number_does_not_hide_a_video(ask: Any, number: str) -> None:
+    text = f'{{"status": "COMPLETED", "output": "{LINK}", "metrics": {{"cost": 0.25, "total_time": {number}}}}}'
+    standing = ask(httpx.Response(200, text=text))
+    assert (standing.output, standing.cost_usd, standing.metrics) == (LINK, 0.25, {})
+
+
+def test_half_an_emoji_in_a_reason_can_be_stored(ask: Any) -> None:
+    standing = ask(httpx.Response(422, text=r'{"status": "FAILED", "error": "blocked \ud83d"}'))
+    assert standing.error == "blocked ?"
+
+
+def test_an_id_is_one_part_of_the_address(wire: Any) -> None:
+    at = Provider("https://api.segmind.com", "", "", key=lambda: KEY, transport=httpx.MockTransport(wire))
+    wire.will(httpx.Response(404))
+    assert at.standing("../a?b#c d") is None
+    assert wire.asked == ["GET https://api.segmind.com/v2/requests/..%2Fa%3Fb%23c%20d"]
 
 
 def test_an_unknown_or_expired_request_is_none(ask: Any) -> None:
@@ -196,7 +271,9 @@ def test_numbers_that_no_record_can_hold_are_none(ask: Any, number: str) -> None
         ({"message": "blocked"}, "blocked"),
         ({"error": "blocked"}, "blocked"),
         ({"code": 7}, '{"code": 7}'),
-        (["a"], "['a']"),
+        (["a"], "a"),
+        ([{"loc": ["body", "seed"], "msg": "too big"}], "body.seed: too big"),
+        ("<html><title>Out of steam</title></html>", "Out of steam"),
         ("x" * 900, "x" * 500),
         ("", None),
         (None, None),

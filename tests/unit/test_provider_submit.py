@@ -1,6 +1,8 @@
 """The provider's POSTs: the status table of its contract, and what every broken line says about the money."""
 
+import gzip
 import inspect
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -274,13 +276,69 @@ def test_people_read_words_and_the_log_what_the_system_said(
 
 
 @POSTS
-def test_a_refusal_whose_body_breaks_off_stays_on_the_safe_side(provider: Provider, wire: Any, post: Any) -> None:
+@pytest.mark.parametrize(("status", "kind"), [(400, Refused), (406, OutOfCredits), (500, Unavailable)])
+def test_an_error_status_decides_alone_when_its_body_breaks_off(
+    provider: Provider, wire: Any, post: Any, status: int, kind: type[SeedanceError]
+) -> None:
     def body() -> Iterator[bytes]:
-        yield b'{"error": "no'
+        yield b'{"error": "not enough credits'
         raise httpx.ReadError("broke")
 
-    wire.will(httpx.Response(400, content=body()))
-    assert type(caught(lambda: post(provider))) is SubmitUncertain
+    wire.will(httpx.Response(status, content=body()))
+    assert type(caught(lambda: post(provider))) is kind
+
+
+DEEP = '{"request_id": "req-1", "deep": ' + "[" * 200_000
+FOREIGN = {**ACCEPTED, "poll_url": "https://api.segmind.com/v2/requests/req-2"}
+
+
+@pytest.mark.parametrize(
+    "yes",
+    [
+        httpx.Response(200, content=DEEP),
+        httpx.Response(200, content=b'{"request_id": "req-1"}' + b" " * 1_000_000),
+        httpx.Response(200, content=gzip.compress(bytes(50_000_000)), headers={"content-encoding": "gzip"}),
+        httpx.Response(200, content=b"", headers={"content-encoding": "br"}),
+        httpx.Response(200, json={**ACCEPTED, "request_id": "r" * 300}),
+        httpx.Response(200, json={**ACCEPTED, "request_id": "req 1"}),
+        httpx.Response(200, json=FOREIGN),
+    ],
+    ids=["deep", "long", "bomb", "odd encoding", "long id", "id with a space", "two ids"],
+)
+def test_a_yes_that_can_not_be_read_is_uncertain(provider: Provider, wire: Any, yes: httpx.Response) -> None:
+    wire.will(yes)
+    assert type(caught(lambda: submit(provider))) is SubmitUncertain
+
+
+@pytest.mark.parametrize(
+    "body", [DEEP.encode(), b"x" * 2_000_000, b"\xff\xfe\xfd", b'{"error": "' + b"\\ud83d" * 9 + b'"}']
+)
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Refused),
+        (401, KeyRejected),
+        (402, OutOfCredits),
+        (429, RateLimited),
+        (500, Unavailable),
+        (504, SubmitUncertain),
+    ],
+)
+@POSTS
+def test_an_error_status_decides_alone_whatever_its_body(
+    *, provider: Provider, wire: Any, post: Any, status: int, kind: type[SeedanceError], body: bytes
+) -> None:
+    wire.will(httpx.Response(status, content=body))
+    error = caught(lambda: post(provider))
+    assert type(error) is kind
+    json.dumps(vars(error), ensure_ascii=False).encode()  # it can be stored and told
+
+
+def test_a_yes_in_gzip_is_read_though_nobody_asked_for_it(provider: Provider, wire: Any) -> None:
+    packed = gzip.compress(json.dumps(ACCEPTED).encode())
+    wire.will(httpx.Response(200, content=packed, headers={"content-encoding": "gzip"}))
+    assert submit(provider) == "req-1"
+    assert wire.requests[0].headers["accept-encoding"] == "identity"
 
 
 @POSTS

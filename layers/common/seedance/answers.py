@@ -1,15 +1,21 @@
 """What the provider's answers say, whatever shape they come in. Pure."""
 
-import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
+from urllib.parse import unquote
 
+from seedance import bodies
 from seedance.errors import UnexpectedAnswer
+from seedance.sentences import sentence
+
+LONGEST_ID = 256
+"""Letters. The provider's ids are UUIDs of 36."""
 
 EXCERPT_CHARACTERS = 500
 
@@ -31,19 +37,37 @@ class Answer:
     reason: str
     headers: Mapping[str, str]
     body: bytes
+    fault: str = ""
+    """Why ``body`` is not the whole of it: ``it is longer than 1 MB``."""
 
-    @cached_property
+    @property
     def said(self) -> Any:
-        """The body as JSON; None if it is none."""
-        try:
-            return json.loads(self.body)
-        except ValueError:
-            return None
+        """The body as JSON; None if it is none, or too much of it."""
+        return self._read[0]
+
+    @property
+    def unreadable(self) -> str:
+        """Why the body can't be read as JSON, in words; "" if it can."""
+        return self._read[1]
+
+    @property
+    def text(self) -> str:
+        """The body as text, in whatever state it is."""
+        return self.body.decode(errors="replace")
 
     @property
     def excerpt(self) -> str:
         """The beginning of the body, for the log."""
-        return self.body.decode(errors="replace")[:EXCERPT_CHARACTERS]
+        return self.text[:EXCERPT_CHARACTERS]
+
+    @cached_property
+    def _read(self) -> tuple[Any, str]:
+        if self.fault:
+            return None, self.fault
+        try:
+            return bodies.parsed(self.body), ""
+        except bodies.Unreadable as error:
+            return None, str(error)
 
 
 @dataclass(frozen=True)
@@ -87,6 +111,25 @@ def moment(text: object) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def request_id(answer: object) -> str | None:
+    """The id in a submit's answer; None when there is none that can be asked for and stored, or there are two."""
+    found = answer.get("request_id") if isinstance(answer, dict) else None
+    if not isinstance(found, str) or not re.fullmatch(rf"[!-~]{{1,{LONGEST_ID}}}", found):
+        return None
+    return None if others(answer, found) else found
+
+
+def others(answer: object, request_id: str) -> set[str]:
+    """The requests that an answer is about, by its id and its addresses, other than the one that was asked for."""
+    if not isinstance(answer, dict):
+        return set()
+    named = {str(answer["request_id"])} if answer.get("request_id") not in (None, "") else set()
+    for name in ("status_url", "response_url", "poll_url"):
+        if isinstance(answer.get(name), str) and (found := re.search(r"/requests/([^/?#]+)", answer[name])):
+            named.add(unquote(found[1]))
+    return {name for name in named if name.strip().lower() != request_id.lower()}
+
+
 def standing(answer: dict[str, Any]) -> Standing:
     """An answer to a GET of a result. Raises UnexpectedAnswer for a status that no document has."""
     word = answer["status"]
@@ -117,6 +160,12 @@ def history_rows(answer: object) -> list[Any] | None:
     return answer if isinstance(answer, list) else None
 
 
+def pages(answer: object) -> int | None:
+    """How many pages the history says that it has; None when it does not say."""
+    count = answer.get("total_pages") if isinstance(answer, dict) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) else None
+
+
 def history_row(row: object) -> HistoryRow | None:
     """One row of the history; None when it names no request."""
     if not isinstance(row, dict) or not isinstance(row.get("request_id"), str):
@@ -124,8 +173,8 @@ def history_row(row: object) -> HistoryRow | None:
     body = row.get("request_body")
     if isinstance(body, str):
         try:
-            body = json.loads(body)
-        except ValueError:
+            body = bodies.parsed(body.encode(errors="replace"))
+        except bodies.Unreadable:
             body = None
     return HistoryRow(
         row["request_id"],
@@ -156,13 +205,6 @@ def _address(value: object) -> str | None:
         case {"url": inner}:
             return _address(inner)
     return None
-
-
-def sentence(value: object) -> str | None:
-    """A reason that the provider gives, cut to a readable length; None when it gives none."""
-    if isinstance(value, dict):
-        value = value.get("message") or value.get("error") or json.dumps(value)
-    return str(value)[:EXCERPT_CHARACTERS] if value else None
 
 
 def _number(value: object) -> float | None:

@@ -11,9 +11,10 @@ SeedanceError
 ├── ProviderError                 the provider's API answered, or failed to
 │   ├── Refused                   nothing was queued, and asking again is pointless
 │   │   ├── KeyRejected           401
-│   │   └── OutOfCredits          406 by its text: no credits, or a team spend limit
+│   │   └── OutOfCredits          402 or 406 by its words: no credits, or a team spend limit
 │   ├── Unavailable               nothing was queued; asking again later may work
 │   │   └── RateLimited           429, with the time when the limit resets
+│   │       └── AtCapacity        429 by its words: too many videos at once
 │   ├── SubmitUncertain           a submit was sent and its outcome is unknown: it may be billed
 │   └── UnexpectedAnswer          an answer that no document describes
 └── MediaError                    a result could not be taken over
@@ -22,6 +23,14 @@ SeedanceError
     └── SourceUnavailable         it could not be fetched now; trying again may work
 
 "The job failed" is not in here: that is an expected outcome, a status that a task returns.
+"""
+
+import math
+
+LONGEST_WAIT_SECONDS = 900.0
+"""The longest that one answer of the provider makes us wait; after that, asking again costs one request.
+
+It is what our own waits grow to (schedule.submit_again_after), and the longest delay that SQS has.
 """
 
 
@@ -105,7 +114,7 @@ class KeyRejected(Refused):
 
 
 class OutOfCredits(Refused):
-    """406 by its text: not enough credits, or a team's spend limit is reached."""
+    """402 or 406 by its words: not enough credits, or a team's spend limit is reached. No job can be submitted."""
 
     code = "PROVIDER_OUT_OF_CREDITS"
 
@@ -117,13 +126,24 @@ class Unavailable(ProviderError):
 
 
 class RateLimited(Unavailable):
-    """429. ``retry_after`` is in seconds from now, None when the answer does not say."""
+    """429. ``retry_after`` is in seconds from now, None when the answer does not say.
+
+    It is from 0 to LONGEST_WAIT_SECONDS, whatever was said: a reset in a year must not park a job for a year.
+    """
 
     code = "PROVIDER_RATE_LIMITED"
 
     def __init__(self, message: str, *, retry_after: float | None, excerpt: str = "") -> None:
         super().__init__(message, status_code=429, excerpt=excerpt)
+        if retry_after is not None:
+            retry_after = None if math.isnan(retry_after) else min(LONGEST_WAIT_SECONDS, max(0.0, retry_after))
         self.retry_after = retry_after
+
+
+class AtCapacity(RateLimited):
+    """429: as many videos are being made as the account may have at once. Requests are not limited, so polls go on."""
+
+    code = "PROVIDER_AT_CAPACITY"
 
 
 class SubmitUncertain(ProviderError):

@@ -13,10 +13,11 @@ from typing import Any
 
 import httpx
 
-from seedance import download, schedule
+from seedance import download, posts, schedule
 from seedance.answers import output_address
+from seedance.bodies import ANSWER_BYTES
 from seedance.config import settings
-from seedance.errors import Conflict, MediaError, ProviderError, SubmitUncertain
+from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, SubmitUncertain
 from seedance.finalize import video_facts
 from seedance.job import Job, State
 from seedance.media import Media, media
@@ -26,6 +27,9 @@ from seedance.provider import Provider, provider
 from seedance.sending import Next, Sending, Verdict
 from seedance.store import JobStore, jobs
 from seedance.wording import reason
+
+LONGEST_STEP_WAIT = 99_999_999
+"""What a Wait state of Step Functions takes, in whole seconds."""
 
 
 class Outcome(StrEnum):
@@ -89,10 +93,9 @@ class Generate:
             },
         }
         if download.media_type(response.headers) == "application/json":
-            response.read()
-            url = output_address(_json(response))
+            job = self.store.note(job, **facts)  # should its body break, this is how the request is found again
+            url = output_address(posts.whole(response, ANSWER_BYTES).said)
             if url is None:
-                job = self.store.note(job, **facts)
                 return self._uncertain(job, "The provider answered without a video and without a link to one.")
             return _answer(self.store.move(job, State.COPYING, result_url=url, **facts), Outcome.COMPLETED)
         if facts["request_id"]:
@@ -109,7 +112,8 @@ class Generate:
         match verdict.next:
             case Next.LATER:
                 # Waits of the workflow are in the provider's seconds.
-                return _answer(job, Outcome.POSTPONED, wait=verdict.wait / self.sending.scale + 1)
+                wait = min(verdict.wait, LONGEST_WAIT_SECONDS)  # whose turn is further off comes back to hear so
+                return _answer(job, Outcome.POSTPONED, wait=wait / self.sending.scale + 1)
             case Next.UNCERTAIN:
                 return _answer(job, Outcome.UNCERTAIN)
             case _:
@@ -128,19 +132,12 @@ def _answer(
         "status": outcome.value,
         "error": error,
     }
-    return answer if wait is None else {**answer, "wait_seconds": max(1, round(wait))}
+    return answer if wait is None else {**answer, "wait_seconds": max(1, min(round(wait), LONGEST_STEP_WAIT))}
 
 
 def _number(text: str | None) -> float | None:
     try:
         return float(text) if text is not None and math.isfinite(float(text)) else None
-    except ValueError:
-        return None
-
-
-def _json(response: httpx.Response) -> object:
-    try:
-        return response.json()
     except ValueError:
         return None
 

@@ -14,7 +14,15 @@ from typing import Any
 from seedance import schedule
 from seedance.answers import ProviderStatus, Standing
 from seedance.config import settings
-from seedance.errors import ConfigurationError, Conflict, KeyRejected, ProviderError, RateLimited, Refused
+from seedance.errors import (
+    AtCapacity,
+    ConfigurationError,
+    Conflict,
+    KeyRejected,
+    ProviderError,
+    RateLimited,
+    Refused,
+)
 from seedance.job import Job, State
 from seedance.observability import count, logger
 from seedance.pacer import Pacer, Plan, pacer
@@ -23,6 +31,9 @@ from seedance.store import JobStore, jobs
 
 PATIENCE = 3
 """Polls in a row that may find no record, or no link, before we believe it: the provider's stores may lag."""
+
+HISTORY_SECONDS = 12.0
+"""For the whole of a history: what is left of the function's 30 s after a slot and a status were waited for."""
 
 LAST_CALL_SECONDS = 60.0
 """So shortly before the provider forgets a request it is asked, whatever the rate limit says: a video is at stake."""
@@ -77,7 +88,8 @@ class Poll:
             standing = self.provider.standing(request_id)
         except RateLimited as error:
             count("PollsRateLimited")
-            self.pacer.rate_limited(error.retry_after)
+            if not isinstance(error, AtCapacity):
+                self.pacer.rate_limited(error.retry_after)
             return self._learned_nothing(job, error, schedule.STEP_SECONDS)
         except (ProviderError, ConfigurationError) as error:  # the key may be unreadable for a while
             count("PollsFailed")
@@ -145,7 +157,7 @@ class Poll:
         since = job.submitted_at or job.created_at
         patient = job.age(self.clock(), self.scale) < schedule.DEADLINE_SECONDS + schedule.HISTORY_PATIENCE_SECONDS
         try:
-            rows = self.provider.history(job.model, since, self.clock())
+            rows = self.provider.history(job.model, since, self.clock(), seconds=HISTORY_SECONDS)
             row = next((row for row in rows if row.request_id == job.request_id), None)
         except (ProviderError, ConfigurationError) as trouble:
             # By the clock, and by tries: a first look that comes days late must not be the only one.

@@ -1,53 +1,54 @@
 """The provider's HTTP API, and the only place that speaks it.
 
 A POST that starts a video is never repeated here: it has no idempotency key, and every accepted one is
-billed. ``submit_outcome`` draws the line between "certainly nothing queued" and "perhaps", by httpx's errors. GETs may
-be repeated freely, and need no httpx (seedance.lines).
+billed. ``posts.submit_outcome`` draws the line between "certainly nothing queued" and "perhaps", by httpx's errors.
+GETs may be repeated freely, and need no httpx (seedance.lines). Every answer has a limit of bytes and of seconds.
 """
 
 import itertools
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from seedance import answers, aws, lines
+from seedance import answers, aws, lines, refusals
 from seedance.answers import Answer, HistoryRow, Standing
+from seedance.bodies import ANSWER_BYTES, PAGE_BYTES
 from seedance.config import settings
-from seedance.errors import (
-    ConfigurationError,
-    KeyRejected,
-    OutOfCredits,
-    RateLimited,
-    Refused,
-    SubmitUncertain,
-    Unavailable,
-    UnexpectedAnswer,
-)
-from seedance.tls import trust
+from seedance.errors import ConfigurationError, SubmitUncertain, Unavailable, UnexpectedAnswer
+from seedance.lines import Limit
 from seedance.wording import reason
 
 if TYPE_CHECKING:
     import httpx
 
+# Seconds for a whole answer, with a second try of the key: no answer outlasts the function that waits for it.
+
 SUBMIT_SECONDS = 30.0
-"""A submit only queues; half a minute without an answer means that none will come."""
+"""A submit only queues; half a minute without an answer means that none will come. Its function has 60 s."""
 
 STATUS_SECONDS = 10.0
-"""A status is a look-up; if it is slow, the next poll asks again."""
+"""A status is a look-up; if it is slow, the next poll asks again. Its function has 30 s."""
 
 GENERATE_SECONDS = 840.0
-"""The v1 call answers when the video is done; a minute of the function's 15 is left to say what happened."""
+"""The v1 call answers when the video is done, and then with it; a minute of the function's 15 is left to say what
+happened."""
 
-UPLOAD_SECONDS = 60.0
-"""An asset upload carries up to 40 MB of base64."""
+UPLOAD_SECONDS = 20.0
+"""An asset upload carries up to 40 MB of base64, and what follows in submit's 60 s is the submit."""
+
+HISTORY_SECONDS = 60.0
+"""For all pages. reconcile begins nothing new when it has 90 s left."""
+
+HISTORY_PAGES = 200
+"""20 000 requests of one model: more than anybody makes in the days that are asked for."""
 
 NOTHING_QUEUED = frozenset({500, 502, 503})
 """Server errors that answer a submit before anything is queued; a 504 comes from a gateway that waited."""
@@ -83,17 +84,9 @@ class Provider:
     @cached_property
     def _http(self) -> "httpx.Client":
         """For POSTs. Loaded with the first: a poll has none."""
-        import httpx  # noqa: PLC0415
+        from seedance import posts  # noqa: PLC0415
 
-        return httpx.Client(
-            transport=self._transport,
-            verify=trust(),
-            headers={"User-Agent": "seedance-pipeline"},
-            # No connection is kept for the next call. A frozen Lambda wakes up to dead ones, and a POST
-            # on a dead connection fails in the one way that can't be told from "accepted, answer lost".
-            limits=httpx.Limits(max_keepalive_connections=0),
-            follow_redirects=False,
-        )
+        return posts.client(self._transport)
 
     def authenticate(self) -> None:
         """Read the key now, so that a missing secret shows before anybody writes that a submit began."""
@@ -104,13 +97,16 @@ class Provider:
 
         Raises Refused, Unavailable (both: nothing was queued) or SubmitUncertain.
         """
-        with submit_outcome():
-            answer = _whole(self._post(f"{self._base_url}/v2/{model}", SUBMIT_SECONDS, body))
+        from seedance import posts  # noqa: PLC0415
+
+        with posts.submit_outcome():
+            with self._post(f"{self._base_url}/v2/{model}", SUBMIT_SECONDS, body) as response:
+                answer = posts.whole(response, ANSWER_BYTES)
             _raise_for_submit(answer)
-            request_id = answer.said.get("request_id") if isinstance(answer.said, dict) else None
-            if not isinstance(request_id, str) or not request_id:
+            request_id = answers.request_id(answer.said)
+            if request_id is None:
                 raise SubmitUncertain(
-                    "The provider said yes but gave no request id.",
+                    f"The provider said yes but gave no request id that can be used{_because(answer)}.",
                     status_code=answer.status,
                     excerpt=answer.excerpt,
                 )
@@ -122,20 +118,22 @@ class Provider:
         Raises KeyRejected, RateLimited, Unavailable or UnexpectedAnswer.
         """
         try:
-            answer = self._get(f"{self._base_url}/v2/requests/{request_id}")
+            answer = self._get(
+                f"{self._base_url}/v2/requests/{quote(request_id, safe='')}", ANSWER_BYTES, STATUS_SECONDS
+            )
         except HTTPError as error:
             raise Unavailable(f"The provider could not be reached: {reason(error)}.", excerpt=str(error)) from error
         if answer.status == 404:
             return None
+        facts: dict[str, Any] = {"status_code": answer.status, "excerpt": answer.excerpt}
         # A failed job is served as 422, with the same shape as a running one.
         if answer.status in (200, 422) and isinstance(answer.said, dict) and "status" in answer.said:
+            if others := answers.others(answer.said, request_id):
+                named = ", ".join(sorted(others))
+                raise UnexpectedAnswer(f"Asked for request {request_id}, the provider answers for {named}.", **facts)
             return answers.standing(answer.said)
         _raise_for_status(answer)
-        raise UnexpectedAnswer(
-            f"The provider answered {answer.status} without a status.",
-            status_code=answer.status,
-            excerpt=answer.excerpt,
-        )
+        raise UnexpectedAnswer(f"The provider answered {answer.status} without a status{_because(answer)}.", **facts)
 
     @contextmanager
     def generate(self, model: str, body: dict[str, Any]) -> "Iterator[httpx.Response]":
@@ -143,14 +141,14 @@ class Provider:
 
         Raises like ``submit``. What goes wrong while the caller reads the body is the caller's to judge.
         """
-        with submit_outcome():
-            response = self._post(f"{self._base_url}/v1/{model}", GENERATE_SECONDS, body)
-            if response.status_code != 200:
-                _raise_for_submit(_whole(response))
-        try:
+        from seedance import posts  # noqa: PLC0415
+
+        with ExitStack() as stack:
+            with posts.submit_outcome():
+                response = stack.enter_context(self._post(f"{self._base_url}/v1/{model}", GENERATE_SECONDS, body))
+                if response.status_code != 200:
+                    _raise_for_submit(posts.whole(response, ANSWER_BYTES))
             yield response
-        finally:
-            response.close()
 
     def upload_asset(self, media_type: str, encoded: str) -> str:
         """Put an image (``encoded``: base64) into the provider's asset store; its address there.
@@ -159,9 +157,12 @@ class Provider:
         """
         import httpx  # noqa: PLC0415
 
+        from seedance import posts  # noqa: PLC0415
+
         body = {"data_urls": [f"data:{media_type};base64,{encoded}"]}
         try:
-            answer = _whole(self._post(f"{self._upload_url}/upload-asset", UPLOAD_SECONDS, body))
+            with self._post(f"{self._upload_url}/upload-asset", UPLOAD_SECONDS, body) as response:
+                answer = posts.whole(response, ANSWER_BYTES)
         except httpx.RequestError as error:
             raise Unavailable(f"The image could not be uploaded: {reason(error)}.", excerpt=str(error)) from error
         _raise_for_status(answer)
@@ -172,16 +173,26 @@ class Provider:
             "The asset upload's answer has no file address.", status_code=answer.status, excerpt=answer.excerpt
         )
 
-    def history(self, model: str, since: float, until: float) -> Iterator[HistoryRow]:
+    def history(
+        self, model: str, since: float, until: float, *, seconds: float = HISTORY_SECONDS
+    ) -> Iterator[HistoryRow]:
         """The account's requests of a model on the UTC days from one Unix time to another, newest first.
 
-        Raises Refused, Unavailable or UnexpectedAnswer.
+        Ends after the last page and nowhere else: whoever has gone through it knows that a request is not there.
+        Raises Refused, Unavailable or UnexpectedAnswer, also when it can't be read to its end in ``seconds``.
         """
-        return itertools.chain.from_iterable(self.history_pages(model, since, until))
+        return itertools.chain.from_iterable(self.history_pages(model, since, until, seconds=seconds))
 
-    def history_pages(self, model: str, since: float, until: float, first: int = 1) -> Iterator[list[HistoryRow]]:
+    def history_pages(
+        self, model: str, since: float, until: float, first: int = 1, *, seconds: float = HISTORY_SECONDS
+    ) -> Iterator[list[HistoryRow]]:
         """The same, page by page, from page ``first`` on; the last page may be empty."""
+        until_then = time.monotonic() + seconds
+        before: list[Any] = []
         for page in itertools.count(first):
+            left = until_then - time.monotonic()
+            if left <= 0 or page > HISTORY_PAGES:
+                raise Unavailable(f"The history was not read to its end: it goes on after page {page - 1}.")
             query = {
                 "page": page,
                 "per_page": HISTORY_PAGE,
@@ -189,39 +200,47 @@ class Provider:
                 "to_date": _utc_day(until),
                 "model_name": model,
             }
+            address = f"{self._history_url}/inference-request/request-history?{urlencode(query)}"
             try:
-                answer = self._get(f"{self._history_url}/inference-request/request-history?{urlencode(query)}")
+                answer = self._get(address, PAGE_BYTES, min(STATUS_SECONDS, left))
             except HTTPError as error:
                 raise Unavailable(f"The history could not be reached: {reason(error)}.", excerpt=str(error)) from error
             _raise_for_status(answer)
             rows = answers.history_rows(answer.said)
             if rows is None or (rows and not any(map(answers.history_row, rows))):  # nothing legible is not "nothing"
-                raise UnexpectedAnswer("The history's answer has no rows.", excerpt=answer.excerpt)
+                raise UnexpectedAnswer(f"The history's answer has no rows{_because(answer)}.", excerpt=answer.excerpt)
+            more = page < (answers.pages(answer.said) or 0)
+            if rows == before and rows:
+                raise UnexpectedAnswer(f"The history was not read to its end: page {page} is page {page - 1} again.")
+            if more and not rows:
+                raise UnexpectedAnswer(f"The history was not read to its end: page {page} is empty, and not the last.")
             yield [row for row in map(answers.history_row, rows) if row]
-            if len(rows) < HISTORY_PAGE:
+            if len(rows) < HISTORY_PAGE and not more:
                 return
+            before = rows
 
-    def _get(self, url: str) -> Answer:
-        for key in self._keys():
-            with lines.get(url, {"x-api-key": key}, STATUS_SECONDS) as response:
-                about = {name.lower(): value for name, value in response.headers.items()}
-                answer = Answer(response.status, response.reason or "", about, response.read())
-            if answer.status != 401:
-                break
+    def _get(self, url: str, most: int, seconds: float) -> Answer:
+        with Limit(seconds) as limit:
+            for key in self._keys():
+                answer = lines.answer(url, {"x-api-key": key}, seconds, limit, most)
+                if answer.status != 401:
+                    break
         return answer
 
-    def _post(self, url: str, seconds: float, body: dict[str, Any]) -> "httpx.Response":
+    @contextmanager
+    def _post(self, url: str, seconds: float, body: dict[str, Any]) -> "Iterator[httpx.Response]":
         """Its answer, with the body still to be read."""
-        import httpx  # noqa: PLC0415
+        from seedance import posts  # noqa: PLC0415
 
-        timeout = httpx.Timeout(seconds, connect=lines.CONNECT_SECONDS)
-        for key in self._keys():
-            request = self._http.build_request("POST", url, json=body, headers={"x-api-key": key}, timeout=timeout)
-            response = self._http.send(request, stream=True)
-            if response.status_code != 401:
-                break
-            response.read()
-        return response
+        with ExitStack() as stack:
+            limit = stack.enter_context(Limit(seconds))
+            for key in self._keys():
+                headers = {"x-api-key": key}
+                post = posts.posted(self._http, url, body, headers, silence=seconds, limit=limit)
+                response = stack.enter_context(post)
+                if response.status_code != 401:
+                    break
+            yield response
 
     def _keys(self) -> Iterator[str]:
         """The key; and once more, after a 401, if the secret holds another one by now.
@@ -233,32 +252,6 @@ class Provider:
         self._forget_key()
         if (fresh := self._key()) != key:
             yield fresh
-
-
-def _whole(response: "httpx.Response") -> Answer:
-    body = response.read()
-    return Answer(response.status_code, response.reason_phrase, response.headers, body)
-
-
-@contextmanager
-def submit_outcome() -> Iterator[None]:
-    """Turns what httpx raises around a submit into what is certain about it.
-
-    The request was never sent when no connection came about; then nothing can have been queued. Whatever
-    breaks later leaves the outcome open: the gateway may have taken the job before the line went dead.
-    """
-    import httpx  # noqa: PLC0415
-
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-        raise Unavailable(f"The provider could not be reached: {reason(error)}.", excerpt=str(error)) from error
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as error:
-        raise ConfigurationError(f"SegmindBaseUrl or the key can't be used in a request: {reason(error)}") from error
-    except httpx.HTTPError as error:
-        raise SubmitUncertain(
-            f"The request was sent, then the line broke before an answer came: {reason(error)}.", excerpt=str(error)
-        ) from error
 
 
 def _raise_for_submit(answer: Answer) -> None:
@@ -277,63 +270,17 @@ def _raise_for_submit(answer: Answer) -> None:
 
 def _raise_for_status(answer: Answer) -> None:
     """The provider's documented errors as ours; nothing for a 2xx."""
-    status = answer.status
-    if 200 <= status < 300:
-        return
-    said = _sentence(answer)
-    facts: dict[str, Any] = {"status_code": status, "excerpt": answer.excerpt}
-    match status:
-        case 401:
-            raise KeyRejected(
-                f"The provider does not accept the API key ({said}). Put a valid key into the stack's secret.",
-                **facts,
-            )
-        case 403:
-            raise Refused(f"This account may not use this model or service ({said}).", **facts)
-        case 404:
-            raise Refused(f"The provider knows no such model or address ({said}).", **facts)
-        case 406 if _is_about_money(said):
-            raise OutOfCredits(
-                f"The provider's account is out of credits or at its spend limit ({said}). Top it up.",
-                **facts,
-            )
-        case 410:
-            raise Refused(f"The provider has retired this model ({said}). Choose another.", **facts)
-        case 429:
-            raise RateLimited(
-                f"The provider's rate limit is reached ({said}).",
-                retry_after=_retry_after(answer),
-                excerpt=answer.excerpt,
-            )
-        case 500 | 502 | 503 | 504:
-            raise Unavailable(f"The provider is in trouble: it answered {status} ({said}).", **facts)
-        case _ if 400 <= status < 500:
-            raise Refused(f"The provider refused the request with {status}: {said}", **facts)
-    raise UnexpectedAnswer(f"The provider answered {status}, which it does not document ({said}).", **facts)
+    if error := refusals.error(answer, time.time()):
+        raise error
 
 
-def _is_about_money(said: str) -> bool:
-    """Whether a 406 means credits or a spend limit; the same status also answers a wrong Content-Type."""
-    text = said.lower()
-    return any(word in text for word in ("credit", "spend", "balance", "insufficient", "limit"))
-
-
-def _retry_after(answer: Answer) -> float | None:
-    reset = answers.moment(answer.headers.get("x-rate-limit-reset-at-utc"))
-    return None if reset is None else max(0.0, reset - time.time())
+def _because(answer: Answer) -> str:
+    """Why an answer can't be used, where its body is to blame."""
+    return f": {answer.unreadable}" if answer.unreadable else ""
 
 
 def _utc_day(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).date().isoformat()
-
-
-def _sentence(answer: Answer) -> str:
-    """The provider's own sentence, for people; a stand-in where it answered with a web page."""
-    if isinstance(answer.said, dict):
-        for name in ("error_description", "error", "message", "detail"):
-            if sentence := answers.sentence(answer.said.get(name)):
-                return sentence
-    return f"HTTP {answer.status} {answer.reason}".strip()
 
 
 @cache

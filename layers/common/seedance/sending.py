@@ -13,7 +13,9 @@ from typing import Any
 from seedance import catalogue, money, schedule
 from seedance.bookings import Entry
 from seedance.errors import (
+    LONGEST_WAIT_SECONDS,
     AllUnderWay,
+    AtCapacity,
     DearerThanBudget,
     InvalidRequest,
     OutOfCredits,
@@ -147,6 +149,10 @@ class Sending:
                 count("SubmitsPaused")
             return Verdict(Next.HELD, Hold.PAUSED, str(error))
         again = schedule.submit_again_after(job.attempts) * self.scale
+        if isinstance(error, AtCapacity):
+            # Room comes when a video ends. Everybody else's requests, and the polls above all, go on.
+            wait = min(max(again, job.expected_seconds * self.scale), LONGEST_WAIT_SECONDS)
+            return Verdict(Next.LATER, error.code, str(error), wait=wait, counts=False)
         if isinstance(error, RateLimited):
             self.pacer.rate_limited(error.retry_after)
             wait = again if error.retry_after is None else error.retry_after

@@ -1,0 +1,234 @@
+"""The limits of an answer in time, on real connections: whatever comes slowly for ever ends when its time is up."""
+
+import gzip
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from seedance import provider as provider_module
+from seedance import tls
+from seedance.errors import OutOfCredits, ProviderError, Refused, SubmitUncertain, Unavailable, UnexpectedAnswer
+from seedance.provider import Provider
+
+SECONDS = 0.25
+"""The limit in these tests: far above what an answer takes here, far below what pytest has patience for."""
+
+PATIENCE = 10.0
+"""When a test has hung."""
+
+Serve = Callable[[Iterable[bytes]], str]
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+ENDLESS_HEAD = [b"HTTP/1.1 200 OK\r\n", *[b"x-a: b\r\n"] * 10, *[b"x"] * 100_000]
+CHUNKED = [OK + b"transfer-encoding: chunked\r\n\r\n", *[b"1\r\n \r\n"] * 100_000]
+CHUNK_LINE = [OK + b"transfer-encoding: chunked\r\n\r\n1;", *[b"x"] * 100_000]
+LENGTH = [OK + b"content-length: 100000\r\n\r\n", *[b" "] * 100_000]
+NO_LENGTH = [OK + b'\r\n{"status": "QUEUED"}', *[b" "] * 100_000]
+CONTINUE = [b"HTTP/1.1 100 Continue\r\n\r\n"] * 100_000
+SILENCE: list[bytes] = []
+DRIPS = {
+    "head": ENDLESS_HEAD,
+    "chunks": CHUNKED,
+    "chunk line": CHUNK_LINE,
+    "length": LENGTH,
+    "no length": NO_LENGTH,
+    "100 Continue": CONTINUE,
+    "silence": SILENCE,
+}
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and its certificate for 127.0.0.1, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@contextmanager
+def serving(pieces: Iterable[bytes], certificate: Path | None) -> Iterator[str]:
+    """A server that answers every request with the same pieces, one every few milliseconds, and then falls silent."""
+    over = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if certificate:
+        context.load_cert_chain(certificate)
+
+    def answer(line: socket.socket) -> None:
+        with suppress(OSError):
+            served = context.wrap_socket(line, server_side=True) if certificate else line
+            with served:
+                served.recv(65_536)
+                for piece in pieces:
+                    served.sendall(piece)
+                    if over.wait(0.005):
+                        return
+                over.wait()
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                line, _ = listener.accept()
+                threading.Thread(target=answer, args=(line,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield f"{'https' if certificate else 'http'}://localhost:{listener.getsockname()[1]}"
+    over.set()
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+@pytest.fixture(params=["http", "https"])
+def serve(request: pytest.FixtureRequest, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Serves pieces, plainly and over TLS; its address."""
+    encrypted = request.param == "https"
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls.trust.cache_clear()
+    servers = []
+
+    def start(pieces: Iterable[bytes]) -> str:
+        server = serving(pieces, certificate if encrypted else None)
+        servers.append(server)
+        return server.__enter__()
+
+    yield start
+    for server in servers:
+        server.__exit__(None, None, None)
+    tls.trust.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets the limits of all calls; they are short unless a test says so."""
+
+    def limit(seconds: float) -> None:
+        for name in ("SUBMIT_SECONDS", "STATUS_SECONDS", "GENERATE_SECONDS", "UPLOAD_SECONDS"):
+            monkeypatch.setattr(provider_module, name, seconds)
+
+    limit(SECONDS)
+    return limit
+
+
+@pytest.fixture(autouse=True)
+def in_time() -> Iterator[None]:
+    """Nothing takes much longer than its limit, and no thread is left to wait for it."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < PATIENCE
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join(PATIENCE)  # it was cancelled
+            assert not thread.is_alive()
+
+
+def at(url: str) -> Provider:
+    return Provider(url, url, url, key=lambda: "SG_0123456789abcdef")
+
+
+def failure(act: Callable[[], object]) -> ProviderError:
+    with pytest.raises(ProviderError) as raised:
+        act()
+    return raised.value
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_a_status_that_drips_is_asked_for_again(serve: Serve, drip: str) -> None:
+    provider = at(serve(DRIPS[drip]))
+    assert type(failure(lambda: provider.standing("req-1"))) is Unavailable
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_a_submit_whose_answer_drips_is_uncertain(serve: Serve, drip: str) -> None:
+    provider = at(serve(DRIPS[drip]))
+    assert type(failure(lambda: provider.submit("seedance-pro", {}))) is SubmitUncertain
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_an_upload_and_a_history_that_drip_are_unavailable(serve: Serve, drip: str) -> None:
+    provider = at(serve(DRIPS[drip]))
+    assert type(failure(lambda: provider.upload_asset("image/png", "aGVsbG8="))) is Unavailable
+    assert type(failure(lambda: list(provider.history("seedance-pro", 0.0, 1.0)))) is Unavailable
+
+
+@pytest.mark.parametrize("drip", ["head", "100 Continue", "silence"])
+def test_a_v1_call_without_a_head_is_uncertain(serve: Serve, drip: str) -> None:
+    provider = at(serve(DRIPS[drip]))
+
+    def call() -> None:
+        with provider.generate("seedance-pro", {}):
+            pass
+
+    assert type(failure(call)) is SubmitUncertain
+
+
+@pytest.mark.parametrize("drip", ["chunks", "chunk line", "length", "no length"])
+def test_a_v1_video_that_drips_does_not_pass_for_a_whole_one(serve: Serve, drip: str) -> None:
+    provider = at(serve(DRIPS[drip]))
+    with provider.generate("seedance-pro", {}) as response, pytest.raises(httpx.HTTPError):
+        for _ in response.iter_bytes():
+            pass
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [(b"400 Bad", b"", Refused), (b"406 No", b"Insufficient credits", OutOfCredits), (b"503 No", b"", Unavailable)],
+)
+def test_an_error_whose_body_drips_is_known_by_its_status(
+    serve: Serve, status: bytes, body: bytes, kind: type[ProviderError]
+) -> None:
+    provider = at(serve([b"HTTP/1.1 " + status + b"\r\n\r\n" + body, *[b" "] * 100_000]))
+    assert type(failure(lambda: provider.submit("seedance-pro", {}))) is kind
+
+
+def test_a_rejected_key_gives_no_second_helping_of_time(serve: Serve, limits: Callable[[float], None]) -> None:
+    limits(1.0)
+    keys = iter(["SG_0000000000000000", "SG_1111111111111111"])
+    url = serve([b"HTTP/1.1 401 No\r\n\r\n", *[b" "] * 100_000])
+    provider = Provider(url, url, url, key=lambda: next(keys))
+    began = time.monotonic()
+    failure(lambda: provider.standing("req-1"))
+    assert time.monotonic() - began < 1.9
+
+
+def test_a_bomb_and_a_body_without_end_are_left_early(serve: Serve, limits: Callable[[float], None]) -> None:
+    limits(PATIENCE)
+    bomb = gzip.compress(bytes(100_000_000))
+    head = OK + b"content-encoding: gzip\r\n\r\n"
+    assert type(failure(lambda: at(serve([head, bomb])).standing("req-1"))) is UnexpectedAnswer
+    assert (
+        type(failure(lambda: at(serve([OK + b"\r\n", *[b"x" * 100_000] * 4000])).standing("req-1"))) is UnexpectedAnswer
+    )
+
+
+def test_what_comes_in_time_is_read(serve: Serve, limits: Callable[[float], None]) -> None:
+    limits(PATIENCE)
+    body = b'{"status": "QUEUED", "request_id": "req-1"}'
+    url = serve([OK + b"content-length: %d\r\n\r\n" % len(body), body[:10], body[10:]])
+    standing = at(url).standing("req-1")
+    assert standing is not None
+    assert standing.status == "QUEUED"
+    assert at(url).submit("seedance-pro", {}) == "req-1"

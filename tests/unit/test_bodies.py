@@ -1,0 +1,164 @@
+"""Bodies: what is too long, too deep or too much is told before it costs anything."""
+
+import gzip
+import json
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from seedance import bodies
+from seedance.bodies import DEEPEST, LONGEST_NUMBER, MOST_VALUES, Unreadable
+
+MANY = 200_000
+
+
+def unpacked(chunks: list[bytes], encoding: str = "", limit: int = 1000) -> bytes:
+    return b"".join(bodies.decoded(chunks, encoding, limit))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [
+        ("", bytes),
+        ("identity", bytes),
+        ("gzip", gzip.compress),
+        ("GZip ", gzip.compress),
+        ("x-gzip", gzip.compress),
+        ("deflate", zlib.compress),
+    ],
+)
+def test_a_body_is_unpacked_from_chunks_of_any_size(encoding: str, pack: Any) -> None:
+    packed = pack(b"a shoe turns")
+    assert unpacked([packed], encoding) == b"a shoe turns"
+    assert unpacked([packed[at : at + 1] for at in range(len(packed))], encoding) == b"a shoe turns"
+    assert unpacked(
+        [packed, b"", b"what comes after the end" if encoding not in ("", "identity") else b""], encoding
+    ) == (b"a shoe turns")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"), [("gzip", b"no gzip"), ("deflate", b"\xff"), ("br", b"x"), ("gzip, gzip", b"x")]
+)
+def test_what_can_not_be_unpacked_is_said(encoding: str, packed: bytes) -> None:
+    with pytest.raises(Unreadable):
+        unpacked([packed], encoding)
+
+
+@pytest.mark.parametrize("size", [999, 1000])
+def test_up_to_the_limit_all_is_read(size: int) -> None:
+    assert len(unpacked([b"x" * size])) == size
+
+
+def test_a_body_without_end_is_left_at_the_limit() -> None:
+    asked: list[int] = []
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            asked.append(1)
+            yield b"x" * 100
+
+    with pytest.raises(Unreadable, match=r"longer than 0\.001 MB"):
+        list(bodies.decoded(endless(), "", 1000))
+    assert len(asked) == 11
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_bomb_goes_off_at_the_limit(encoding: str) -> None:
+    packer = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
+    bomb = b"".join(packer.compress(bytes(1_000_000)) for _ in range(200)) + packer.flush()
+    assert len(bomb) < 250_000  # for 200 MB
+    tracemalloc.start()
+    with pytest.raises(Unreadable):
+        unpacked([bomb], encoding, 1_000_000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 3_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * MANY,
+        "[" * MANY + "]" * MANY,
+        '{"a":' * MANY + "1" + "}" * MANY,
+        '{"status": "COMPLETED", "output": ' + "[" * (DEEPEST + 1) + "]" * (DEEPEST + 1) + "}",
+        "[" * (DEEPEST + 1) + "]" * (DEEPEST + 1),
+        '"' + "[" * 100 + '", ' + "[" * MANY,
+        '["\\"[",' + "[" * 100,
+    ],
+)
+def test_deep_brackets_are_told_before_they_are_parsed(text: str) -> None:
+    with pytest.raises(Unreadable):
+        bodies.parsed(text.encode())
+
+
+def test_brackets_in_strings_and_side_by_side_are_not_deep() -> None:
+    value = {"prompt": "[" * 5000 + '\\"{', "rows": [[]] * 500, "deep": json.loads("[" * 60 + "]" * 60)}
+    assert bodies.parsed(json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize("text", ["[" + "0," * MOST_VALUES + "0]", "[" + "[]," * MOST_VALUES + "0]"])
+def test_too_many_values_are_not_parsed(text: str) -> None:
+    with pytest.raises(Unreadable, match="values"):
+        bodies.parsed(text.encode())
+
+
+@pytest.mark.parametrize(
+    "escapes", ['"' + '\\"[' * MANY, '"' + '\\"[' * MANY + "\\", '"\\' * MANY + "[" * 100, '"' * MANY + "[" * 100]
+)
+def test_quotes_without_end_take_no_time_without_end(escapes: str) -> None:
+    with pytest.raises(Unreadable):
+        bodies.parsed(escapes.encode())
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * (LONGEST_NUMBER + 1), "9" * 5000, "-" + "9" * 5000],
+)
+def test_a_number_that_nothing_can_hold_costs_itself_only(number: str) -> None:
+    assert bodies.parsed(f'{{"cost": {number}, "output": "x"}}'.encode()) == {"cost": None, "output": "x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r'"half \ud83d an emoji"', "half ? an emoji"),
+        (r'["\udc00", {"\ud800": "\uDBFF!"}]', ["?", {"?": "?!"}]),
+        (r'"\ud83d\ude00"', "\N{GRINNING FACE}"),
+        (r'"\\ud83d"', "\\ud83d"),
+    ],
+)
+def test_half_an_emoji_is_a_question_mark(text: str, value: Any) -> None:
+    assert bodies.parsed(text.encode()) == value
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"<html>", b"1 2", b"\x00\x00"])
+def test_what_is_not_json_is_said(body: bytes) -> None:
+    with pytest.raises(Unreadable, match="not JSON"):
+        bodies.parsed(body)
+
+
+LETTERS = st.text(st.characters(exclude_categories=["Cs"]))
+NUMBERS = st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | LETTERS,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(LETTERS, inner, max_size=5),
+    max_leaves=30,
+)
+
+
+@given(JSON, st.booleans())
+def test_whatever_json_can_say_is_read_as_it_is(value: Any, ascii_only: bool) -> None:
+    assert bodies.parsed(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_json_or_unreadable(body: bytes) -> None:
+    try:
+        bodies.parsed(body)
+    except Unreadable as error:
+        assert str(error).startswith("it ")
