@@ -1,5 +1,6 @@
 """Generate: v1's one call. The video straight into the bucket, a link for Finalize, or a clear word on the money."""
 
+import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -179,7 +180,9 @@ def test_trouble_that_lasts_fails_after_six_attempts(*, world: Any, generate: Ge
     assert world.job().state is State.FAILED
 
 
-@pytest.mark.parametrize(("reset_in", "scale", "wait"), [(None, 1.0, 16), (40, 1.0, 41), (40, 0.5, 81), (-9, 1.0, 1)])
+@pytest.mark.parametrize(
+    ("reset_in", "scale", "wait"), [(None, 1.0, 16), (40, 1.0, 41), (40, 0.5, 81), (-9, 1.0, 1), (4e7, 1.0, 901)]
+)
 def test_a_rate_limit_is_waited_out_and_costs_no_attempt(
     *, world: Any, generate: Generate, job: Any, rate_limited: Any, reset_in: float | None, scale: float, wait: int
 ) -> None:
@@ -191,7 +194,46 @@ def test_a_rate_limit_is_waited_out_and_costs_no_attempt(
         assert outcome["status"] == "POSTPONED"
         assert outcome["wait_seconds"] == pytest.approx(wait, abs=1 / scale)
         assert (world.job().state, world.job().attempts) == (State.RECEIVED, 0)
-        world.clock.now += 100
+        world.clock.now += 1000
+
+
+@pytest.mark.parametrize(("turn_in", "wait"), [(30.0, 31), (800.0, 801), (50_000.0, 901)])
+@pytest.mark.parametrize("scale", [1.0, 1e-9])
+def test_a_wait_is_whole_seconds_that_a_workflow_takes(
+    *, world: Any, generate: Generate, job: Any, make_pacer: Any, turn_in: float, wait: int, scale: float
+) -> None:
+    pacer = make_pacer(scale=scale)
+    job(turn_at=pacer.turn_in(turn_in))
+    slow = make_pacer(scale=scale, requests_per_minute=1, max_in_flight=1)
+    for _ in range(3):
+        slow.submit_turn(None, 60_000.0 / scale)  # each waits for a video that takes so long
+    outcome = sending_by(generate, pacer=pacer, scale=scale)("up-1")
+    assert outcome["status"] == "POSTPONED"
+    assert outcome["wait_seconds"] == (wait if scale == 1 else 99_999_999)
+    assert world.job().turn_at == pytest.approx(pacer.turn_in(turn_in))
+
+
+HOSTILE = {
+    "deep": httpx.Response(200, content='{"output": ' + "[" * 200_000, headers=HEADERS),
+    "long": httpx.Response(200, content=b'{"output": "' + b"x" * 2_000_000 + b'"}', headers=HEADERS),
+    "bomb": httpx.Response(
+        200, content=gzip.compress(bytes(50_000_000)), headers={**HEADERS, "content-encoding": "gzip"}
+    ),
+    "broken": httpx.Response(200, content=chunks(b'{"output": "', httpx.ReadError("gone")), headers=HEADERS),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_json_that_can_not_be_read_leaves_the_request_to_be_found(
+    *, world: Any, generate: Generate, job: Any, kind: str
+) -> None:
+    job()
+    answer = HOSTILE[kind]
+    answer.headers["content-type"] = "application/json"
+    world.wire.will(answer)
+    assert generate("up-1")["status"] == "UNCERTAIN"
+    after = world.job()
+    assert (after.state, after.request_id, after.cost_usd) == (State.UNCERTAIN, "req-7", 0.35)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, MONEY, 410, 422])

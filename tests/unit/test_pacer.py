@@ -14,6 +14,9 @@ Make = Callable[..., Job]
 MEAN = 100.0
 
 
+YEAR = 365 * 86_400.0
+
+
 @pytest.fixture
 def pacer(make_pacer: Callable[..., Pacer]) -> Callable[..., Pacer]:
     return make_pacer
@@ -47,6 +50,23 @@ def test_a_turn_that_has_not_come_is_kept(world: Any, pacer: Any) -> None:
     later = world.clock.now + 100
     assert pacer().submit_turn(later, MEAN) == later
     assert world.called("PutItem") == []
+
+
+def test_a_place_far_back_in_a_long_queue_is_kept(world: Any, pacer: Any) -> None:
+    shared = pacer(requests_per_minute=1)
+    shared.submit_turn(None, MEAN)
+    turns = [shared.submit_turn(None, MEAN) for _ in range(40)]
+    assert turns[-1] > world.clock.now + 3600
+    assert [shared.submit_turn(turn, MEAN) for turn in turns[-3:]] == turns[-3:]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_a_turn_that_nobody_gave_is_dropped(world: Any, pacer: Any, scale: float) -> None:
+    shared = pacer(scale=scale)
+    assert shared.submit_turn(shared.turn_in(YEAR), MEAN) is None
+    full = pacer(scale=scale, requests_per_minute=1)
+    turn = full.submit_turn(full.turn_in(YEAR), MEAN)
+    assert full.seconds_until(turn) <= 2 * slots.SPAN * scale
 
 
 def test_whoever_has_waited_is_not_sent_to_the_end_of_the_queue(world: Any, pacer: Any) -> None:

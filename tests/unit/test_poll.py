@@ -196,6 +196,32 @@ def test_a_rate_limit_is_waited_for_as_long_as_it_says(
     assert world.counted() == {"PollsRateLimited": 1}
 
 
+def test_too_many_videos_at_once_keep_no_poll_waiting(world: Any, running: Any) -> None:
+    running()
+    world.wire.will(httpx.Response(429, json={"error": "Too many concurrent requests"}))
+    outcome = Poll(world.store, world.provider, world.pacer, clock=world.clock)("up-1")
+    assert (outcome["status"], outcome["wait_seconds"]) == ("RUNNING", STEP)
+    assert world.pacer.poll_turn(None) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        httpx.Response(200, content='{"status": "COMPLETED", "deep": ' + "[" * 200_000),
+        httpx.Response(200, json={"status": "COMPLETED", "request_id": "req-2", "output": LINK}),
+        httpx.Response(422, json={"status": "FAILED", "request_id": "req-2", "error": "no"}),
+        httpx.Response(200, content=b"x" * 2_000_000),
+    ],
+    ids=["deep", "foreign video", "foreign failure", "long"],
+)
+def test_what_can_not_be_believed_leaves_the_job_where_it_is(world: Any, running: Any, body: httpx.Response) -> None:
+    before = running()
+    world.wire.will(body)
+    outcome = Poll(world.store, world.provider, world.pacer, clock=world.clock)("up-1")
+    assert (outcome["status"], world.job()) == ("RUNNING", before)
+    assert world.counted() == {"PollsFailed": 1}
+
+
 @pytest.mark.parametrize("reason", ["empty secret", "no permission"])
 def test_a_key_that_can_not_be_read_loses_no_video(world: Any, running: Any, reason: str) -> None:
     def no_key() -> str:

@@ -8,6 +8,8 @@ import pytest
 from seedance import catalogue, money
 from seedance.bookings import Entry
 from seedance.errors import (
+    LONGEST_WAIT_SECONDS,
+    AtCapacity,
     Conflict,
     KeyRejected,
     OutOfCredits,
@@ -167,6 +169,11 @@ ERRORS: list[tuple[ProviderError, int, Next, float]] = [
     (RateLimited("x", retry_after=40.0), 1, Next.LATER, 40),
     (RateLimited("x", retry_after=0.0), 1, Next.LATER, 0),
     (RateLimited("x", retry_after=40.0), MAX_ATTEMPTS + 3, Next.LATER, 40),
+    (RateLimited("x", retry_after=3e7), 1, Next.LATER, LONGEST_WAIT_SECONDS),
+    (RateLimited("x", retry_after=float("nan")), 1, Next.LATER, 15),
+    (RateLimited("x", retry_after=-1e9), 1, Next.LATER, 0),
+    (AtCapacity("x", retry_after=None), 1, Next.LATER, 49),  # what the model's videos take
+    (AtCapacity("x", retry_after=None), MAX_ATTEMPTS + 3, Next.LATER, LONGEST_WAIT_SECONDS),
 ]
 
 
@@ -178,6 +185,18 @@ def test_what_follows_from_an_error(
     assert (verdict.next, verdict.wait) == (following, wait)
     assert verdict.code == (Hold.PAUSED if isinstance(error, OutOfCredits) else error.code)
     assert (world.store.paused() is not None) is isinstance(error, OutOfCredits)
+
+
+def test_a_full_account_keeps_nobody_else_from_asking(world: Any, sending: Sending, make_job: Make) -> None:
+    verdict = sending.judge(world.put(make_job(State.SUBMITTING)), AtCapacity("x", retry_after=None))
+    assert not verdict.counts
+    assert world.pacer.poll_turn(None) is None
+    assert world.pacer.submit_turn(None, 49) is None
+
+
+def test_a_record_that_expects_a_year_does_not_wait_a_year(world: Any, sending: Sending, make_job: Make) -> None:
+    job = world.put(make_job(State.SUBMITTING, expected_seconds=3e7))
+    assert sending.judge(job, AtCapacity("x", retry_after=None)).wait == LONGEST_WAIT_SECONDS
 
 
 def test_the_alarm_for_an_empty_account_rings_once(world: Any, sending: Sending, make_job: Make) -> None:

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from seedance import aws, slots
 from seedance.config import settings
+from seedance.errors import LONGEST_WAIT_SECONDS
 from seedance.items import read_item, written_item
 from seedance.slots import Calendar
 from seedance.store import IN_FLIGHT
@@ -79,17 +80,22 @@ class Pacer:
         ``mean`` how long such a video takes. A short wait for a slot is spent here.
         """
         now = self._now()
-        if waited_for is not None and waited_for > now + 1:
+        if waited_for is not None and now + 1 < waited_for <= self.turn_in(LONGEST_WAIT_SECONDS):
             return waited_for  # the queue can't delay for long enough
 
         def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, tuple[int | None, float]]:
             calendar, full = traffic.calendar, traffic.in_flight >= self.max_in_flight
-            slot = calendar.free(now, self._limit, plans=waited_for is not None or calendar.last_turn > now)
+            waited = waited_for is not None
+            if waited_for is not None and waited_for > now + 1:
+                if waited_for <= calendar.last_turn + slots.WINDOW_SECONDS:
+                    return None, (None, waited_for)  # the queue is that long, and this is its place there
+                waited = False  # nobody waits for so long but by a record that an older release wrote
+            slot = calendar.free(now, self._limit, plans=waited or calendar.last_turn > now)
             if slot <= now + slots.PATIENCE_SECONDS and not full:
                 return calendar.take(slot, now).arrived(now), (slot, 0.0)
             gap = slots.turn_gap(self._limit, self.max_in_flight, mean)
             earliest = max(slot, now + slots.PATIENCE_SECONDS)
-            if waited_for is not None:  # its turn has come, and others were faster: not to the end of the queue again
+            if waited:  # its turn has come, and others were faster: not to the end of the queue again
                 return None, (None, earliest + random.uniform(0, gap))  # noqa: S311 - spreads who comes back
             queue = calendar.queued(earliest, gap)
             return queue, (None, queue.last_turn)
