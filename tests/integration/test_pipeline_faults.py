@@ -43,15 +43,22 @@ REFUSED: dict[str, Ends] = {
     "http-400": Ends(FAILED, "Invalid parameters", 0),
     "http-401-missing": Ends(FAILED, "does not accept the API key", 0),
     "http-401": Ends(FAILED, "does not accept the API key", 0),
+    "http-402-credits": Ends(HELD, "out of credits", 0),
     "http-403": Ends(FAILED, "may not use this model", 0),
     "http-404": Ends(FAILED, "Model not found", 0),
     "http-405": Ends(FAILED, "405", 0),
     "http-406-content-type": Ends(FAILED, "application/json is required", 0),
     "http-406-credits": Ends(HELD, "out of credits", 0),
     "http-406-spend-limit": Ends(HELD, "spend limit", 0),
+    "http-406-loose": Ends(FAILED, "maximum length limit", 0),
     "http-410": Ends(FAILED, "retired", 0),
     "http-422": Ends(FAILED, "Invalid request body", 0),
     "http-429": Ends(OK),
+    "http-429-credits": Ends(HELD, "out of credits", 0),
+    "http-429-concurrency": Ends(OK),
+    "far-reset": Ends(OK),
+    "echo": Ends(OK),
+    "half-emoji": Ends(OK),
     "http-500": Ends(OK),
     "http-502": Ends(OK),
     "http-502-html": Ends(OK),
@@ -70,9 +77,14 @@ AMBIGUOUS: dict[str, Ends] = {
     "504-html-after-accept": Ends(UNCERTAIN, "504"),
 }
 
+# Answers that no client may take in whole, or believe.
+BEYOND_ALL_LIMITS = ("gzip-bomb", "huge", "deep")
+
 SUBMIT = {
     **REFUSED,
     **AMBIGUOUS,
+    **dict.fromkeys(BEYOND_ALL_LIMITS, Ends(UNCERTAIN, "no request id that can be used: it is")),
+    "drip": Ends(UNCERTAIN, "no answer came in time", options=HANGS),
     "malformed-json": Ends(UNCERTAIN, "no request id"),
     "empty-body": Ends(UNCERTAIN, "no request id"),
     "not-an-object": Ends(UNCERTAIN, "no request id"),
@@ -82,6 +94,8 @@ SUBMIT = {
 V1 = {
     **REFUSED,
     **AMBIGUOUS,
+    **dict.fromkeys(BEYOND_ALL_LIMITS, Ends(UNCERTAIN, "without a link")),
+    "drip": Ends(UNCERTAIN, "no answer came in time", options=HANGS),
     "cut-off": Ends(UNCERTAIN, "504", options={"seconds": 0.0}),
     "malformed-json": Ends(UNCERTAIN, "without a link"),
     "empty-body": Ends(UNCERTAIN, "without a link"),
@@ -93,6 +107,10 @@ RESULT = {
     **{f"http-{name}": Ends(OK) for name in ("400", "401-missing", "401", "403", "404", "405", "406-content-type")},
     **{f"http-{name}": Ends(OK) for name in ("406-credits", "406-spend-limit", "410", "422", "429", "500", "502")},
     **{f"http-{name}": Ends(OK) for name in ("502-html", "504", "504-html")},
+    **{f"http-{name}": Ends(OK) for name in ("402-credits", "406-loose", "429-credits", "429-concurrency")},
+    **dict.fromkeys((*BEYOND_ALL_LIMITS, "far-reset", "echo", "half-emoji", "foreign-id"), Ends(OK)),
+    "drip": Ends(OK, options=HANGS),
+    "output-in-text": Ends(OK),
     "slow": SLOW,
     "reset": Ends(OK),
     "timeout": Ends(OK, options=HANGS),
@@ -114,6 +132,8 @@ RESULT = {
 # The image's way into the provider's own store. It costs nothing, so trouble is tried again.
 UPLOAD = {
     **REFUSED,
+    **dict.fromkeys(BEYOND_ALL_LIMITS, Ends(OK)),
+    "drip": Ends(OK, options=HANGS),
     "http-504": Ends(OK),
     "http-504-html": Ends(OK),
     "reset": Ends(OK),
@@ -148,6 +168,8 @@ IMAGE_FETCH = {
 
 JOB = {
     "fail": Ends(FAILED, "out of steam", options={"error": "out of steam"}),
+    "fail-with-echo": Ends(FAILED, "could not make the video"),
+    "fail-half-emoji": Ends(FAILED, "could not make the video"),
     "stuck-queued": Ends(EXPIRED, "hour", minutes=55),
     "stuck-processing": Ends(EXPIRED, "hour", minutes=55),
     "late": Ends(OK, minutes=55),
@@ -178,6 +200,10 @@ FOR_EVER = {
     ("result", "http-401"): Ends(OK, times=0, minutes=55),
     ("result", "reset"): Ends(OK, times=0, minutes=55),
     ("result", "malformed-json"): Ends(OK, times=0, minutes=55),
+    ("result", "deep"): Ends(OK, times=0, minutes=55),
+    ("result", "gzip-bomb"): Ends(OK, times=0, minutes=55),
+    ("result", "foreign-id"): Ends(OK, times=0, minutes=55),
+    ("result", "http-429-concurrency"): Ends(OK, times=0, minutes=55),
     ("result", "output-null"): Ends(FAILED, "gives no link to it. Ask the provider for request", times=0),
     ("result", "output-file-scheme"): Ends(FAILED, "gives no link to it", times=0),
     ("media", "short"): Ends(FAILED, "cut off", times=0),

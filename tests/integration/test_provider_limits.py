@@ -158,13 +158,17 @@ def failure(act: Callable[[], object]) -> ProviderError:
 @pytest.mark.parametrize("drip", DRIPS)
 def test_a_status_that_drips_is_asked_for_again(serve: Serve, drip: str) -> None:
     provider = at(serve(DRIPS[drip]))
-    assert type(failure(lambda: provider.standing("req-1"))) is Unavailable
+    error = failure(lambda: provider.standing("req-1"))
+    assert type(error) is Unavailable
+    assert str(error) == "The provider could not be reached: no answer came in time."
 
 
 @pytest.mark.parametrize("drip", DRIPS)
 def test_a_submit_whose_answer_drips_is_uncertain(serve: Serve, drip: str) -> None:
     provider = at(serve(DRIPS[drip]))
-    assert type(failure(lambda: provider.submit("seedance-pro", {}))) is SubmitUncertain
+    error = failure(lambda: provider.submit("seedance-pro", {}))
+    assert type(error) is SubmitUncertain
+    assert "no answer came in time" in str(error)
 
 
 @pytest.mark.parametrize("drip", DRIPS)

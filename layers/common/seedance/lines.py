@@ -24,6 +24,8 @@ from seedance.wording import reason
 CONNECT_SECONDS = 5.0
 """For a connection to come about."""
 
+TOO_LONG = "the whole answer did not come in time"
+
 _CHUNK_BYTES = 64 * 1024
 _HEADERS = {"User-Agent": "seedance-pipeline"}
 
@@ -93,11 +95,16 @@ def get(url: str, headers: Mapping[str, str], seconds: float, limit: Limit | Non
 
 def answer(url: str, headers: Mapping[str, str], silence: float, limit: Limit, most: int) -> Answer:
     """The whole answer to a GET, its body up to ``most`` bytes. Raises urllib3's HTTPError, also when time is up."""
-    with get(url, headers, silence, limit) as response:
-        about = {name.lower(): value for name, value in response.headers.items()}
-        chunks = _chunks(response, url, limit)
-        body, fault = gathered(response.status, chunks, about.get("content-encoding", ""), most, HTTPError)
-        return Answer(response.status, response.reason or "", about, body, fault)
+    try:
+        with get(url, headers, silence, limit) as response:
+            about = {name.lower(): value for name, value in response.headers.items()}
+            chunks = _chunks(response, url, limit)
+            body, fault = gathered(response.status, chunks, about.get("content-encoding", ""), most, HTTPError)
+            return Answer(response.status, response.reason or "", about, body, fault)
+    except HTTPError:
+        if not limit.over:
+            raise
+    raise _too_late(url)  # not from the error: that the connection ended is our own doing
 
 
 def gathered(
@@ -124,8 +131,12 @@ def gathered(
 def _chunks(response: BaseHTTPResponse, url: str, limit: Limit) -> Iterator[bytes]:
     yield from response.stream(_CHUNK_BYTES, decode_content=False)
     if limit.over:  # the end of a body without a length looks like this, too
-        nobody: Any = None
-        raise ReadTimeoutError(nobody, url, "the answer took too long")
+        raise _too_late(url)
+
+
+def _too_late(url: str) -> ReadTimeoutError:
+    nobody: Any = None
+    return ReadTimeoutError(nobody, url, TOO_LONG)
 
 
 def _watched(kind: Callable[..., Any], limit: Limit, **options: Any) -> Any:

@@ -13,7 +13,7 @@ import httpx
 from seedance import lines
 from seedance.answers import Answer
 from seedance.errors import ConfigurationError, SubmitUncertain, Unavailable
-from seedance.lines import Limit
+from seedance.lines import TOO_LONG, Limit
 from seedance.tls import trust
 from seedance.wording import reason
 
@@ -48,7 +48,8 @@ def posted(
         timeout=httpx.Timeout(silence, connect=lines.CONNECT_SECONDS),
         extensions={"trace": _watching(limit)},
     )
-    response = client.send(request, stream=True)
+    with _in_time(limit):
+        response = client.send(request, stream=True)
     response.stream = _Limited(cast(httpx.SyncByteStream, response.stream), limit)
     try:
         yield response
@@ -91,12 +92,24 @@ class _Limited(httpx.SyncByteStream):
         self._limit = limit
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._stream
+        with _in_time(self._limit):
+            yield from self._stream
         if self._limit.over:  # the end of a body without a length looks like this, too
-            raise httpx.ReadTimeout("the answer took too long")
+            raise httpx.ReadTimeout(TOO_LONG)
 
     def close(self) -> None:
         self._stream.close()
+
+
+@contextmanager
+def _in_time(limit: Limit) -> Iterator[None]:
+    """Calls the end of a connection that was shut down by the limit what it is."""
+    try:
+        yield
+    except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
+        if limit.over:
+            raise httpx.ReadTimeout(TOO_LONG) from error
+        raise
 
 
 def _watching(limit: Limit) -> Any:
