@@ -62,3 +62,11 @@ def test_every_way_to_break_has_words_of_its_own(error: Exception) -> None:
 def test_what_has_no_words_speaks_for_itself() -> None:
     assert reason(httpx.InvalidURL("no port 99999")) == "no port 99999"
     assert reason(httpx.UnsupportedProtocol("")) == "UnsupportedProtocol"
+
+
+def test_what_an_error_was_raised_apart_from_is_not_its_cause() -> None:
+    error = httpx.ReadTimeout("too late")
+    error.__context__ = ConnectionResetError()
+    assert reason(error) == "the connection was reset"
+    error.__cause__ = None  # as "raise ... from None" does
+    assert reason(error) == "no answer came in time"

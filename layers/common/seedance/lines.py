@@ -102,9 +102,9 @@ def answer(url: str, headers: Mapping[str, str], silence: float, limit: Limit, m
             body, fault = gathered(response.status, chunks, about.get("content-encoding", ""), most, HTTPError)
             return Answer(response.status, response.reason or "", about, body, fault)
     except HTTPError:
-        if not limit.over:
-            raise
-    raise _too_late(url)  # not from the error: that the connection ended is our own doing
+        if limit.over:
+            raise _too_late(url) from None  # that the connection ended is our own doing
+        raise
 
 
 def gathered(

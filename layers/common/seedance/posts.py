@@ -106,9 +106,9 @@ def _in_time(limit: Limit) -> Iterator[None]:
     """Calls the end of a connection that was shut down by the limit what it is."""
     try:
         yield
-    except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
+    except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
         if limit.over:
-            raise httpx.ReadTimeout(TOO_LONG) from error
+            raise httpx.ReadTimeout(TOO_LONG) from None  # that the connection ended is our own doing
         raise
 
 
