@@ -123,18 +123,16 @@ class Line:
     violations: tuple[str, ...]
 
 
-def lines(stage: Stage) -> Iterator[Line]:
-    """The whole matrix, a stage of the stand-in at a time."""
-    for name in STAGES:
-        line = Line(name, 0, {}, ())
-        for meeting in meetings():
-            if meeting.stage == name:
-                end, found = judge(stage, meeting)
-                line = replace(
-                    line,
-                    met=line.met + 1,
-                    ends={**line.ends, end: line.ends.get(end, 0) + 1},
-                    violations=(*line.violations, *(f"{meeting}: {text}" for text in found)),
-                )
-        if line.met:
-            yield line
+def line(stage: Stage, name: str) -> Line:
+    """All meetings at one stage of the stand-in."""
+    found = Line(name, 0, {}, ())
+    for meeting in meetings():
+        if meeting.stage == name:
+            end, violations = judge(stage, meeting)
+            found = replace(
+                found,
+                met=found.met + 1,
+                ends={**found.ends, end: found.ends.get(end, 0) + 1},
+                violations=(*found.violations, *(f"{meeting}: {text}" for text in violations)),
+            )
+    return found

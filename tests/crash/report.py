@@ -1,9 +1,14 @@
 """docs/reliability.md, written from a run of everything: ``make reliability``."""
 
 import argparse
-import sys
+import logging
+import multiprocessing
+import os
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,12 +16,16 @@ import faults
 import interleavings
 import matrix
 from scenarios import SCENARIOS
-from stage import Stage, stage
+from stage import stage
 from world import RECEIVES, VISIBILITY_SECONDS
+
+from local.sandbox.kinds import STAGES
 
 DOCUMENT = Path(__file__).parents[2] / "docs/reliability.md"
 COMMAND = "make reliability"
 HISTORIES, STEPS = 300, 40
+HISTORY_SEEDS = 6
+"""The histories are played in so many parts, so that every core has its share."""
 ENDS = ("COMPLETED", "HELD", "FAILED")
 
 HEAD = """# Reliability: what happens when something dies
@@ -71,80 +80,103 @@ by any function, so not in here: {not_called}.
 """
 
 
+@dataclass(frozen=True)
+class Found:
+    """What one piece of work found: a scenario, a stage of the stand-in, or some histories."""
+
+    name: str
+    calls: int = 0
+    points: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
+    violations: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n  ".join([f"{self.name}: {self.points} points, {dict(self.ends)}", *self.violations])
+
+
 def main() -> int:
     """Run everything, print it as it comes, write the page; 1 when anything is violated."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", metavar="TEXT", help="scenarios whose name has it, nothing else, and no page")
     only = parser.parse_args().only
     began = time.monotonic()
-    with stage() as servers:
-        rows = _crashes(servers, only)
-        violations = [f"{point}: {text}" for row in rows for point, text in row.violations]
-        if not only:
-            lines = _faults(servers)
-            history = _histories(servers)
-            violations += [text for line in lines for text in line.violations] + history
-            DOCUMENT.write_text(_page(rows, lines, history, (time.monotonic() - began) / 60))
-            print(f"written: {DOCUMENT}")
-    points = sum(len(row.outcomes) for row in rows)
-    print(f"{points} crash points, {len(violations)} violations in all, {time.monotonic() - began:.0f} s")
+    names = [one.name for one in SCENARIOS if not only or only in one.name]
+    with _workers() as pool:
+        crashes = [pool.submit(_crash, name) for name in names]
+        fault_lines = [] if only else [pool.submit(_faults, name) for name in STAGES]
+        histories = [] if only else [pool.submit(_histories, seed) for seed in range(HISTORY_SEEDS)]
+        for done in as_completed([*crashes, *fault_lines, *histories]):
+            print(done.result(), flush=True)
+    rows, lines, plays = ([done.result() for done in part] for part in (crashes, fault_lines, histories))
+    if not only:
+        DOCUMENT.write_text(_page(rows, lines, plays, (time.monotonic() - began) / 60))
+        print(f"written: {DOCUMENT}")
+    violations = sum(len(found.violations) for found in (*rows, *lines, *plays))
+    points = sum(row.points for row in rows)
+    print(f"{points} crash points, {violations} violations in all, {time.monotonic() - began:.0f} s")
     return 1 if violations else 0
 
 
-def _crashes(servers: Stage, only: str | None) -> list[matrix.Row]:
-    rows = []
-    for row in matrix.rows(servers, [one for one in SCENARIOS if not only or only in one.name]):
-        print(f"{row.scenario.name}: {len(row.calls)} calls, {len(row.outcomes)} points, {dict(row.ends)}", flush=True)
-        for point, text in row.violations:
-            print(f"  VIOLATION {point}: {text}", flush=True)
-        rows.append(row)
-    return rows
+def _workers() -> ProcessPoolExecutor:
+    """A process for each core, each with servers of its own."""
+    return ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_open_stage)
 
 
-def _faults(servers: Stage) -> list[faults.Line]:
-    found = []
-    for line in faults.lines(servers):
-        print(f"faults on {line.stage}: {line.met} points, {line.ends}", *line.violations, sep="\n  ", flush=True)
-        found.append(line)
-    return found
+_open = ExitStack()
 
 
-def _histories(servers: Stage) -> list[str]:
+def _open_stage() -> None:
+    logging.disable()
+    global _servers  # noqa: PLW0603 - one stage a process, opened when the process begins
+    _servers = _open.enter_context(stage())
+
+
+def _crash(name: str) -> Found:
+    (row,) = matrix.rows(_servers, [one for one in SCENARIOS if one.name == name])
+    violations = tuple(f"{point}: {text}" for point, text in row.violations)
+    return Found(name, len(row.calls), len(row.outcomes), row.ends, violations)
+
+
+def _faults(name: str) -> Found:
+    line = faults.line(_servers, name)
+    return Found(name, points=line.met, ends=Counter(line.ends), violations=line.violations)
+
+
+def _histories(seed: int) -> Found:
+    number = HISTORIES // HISTORY_SEEDS
     try:
-        interleavings.play(servers, HISTORIES, STEPS)
+        interleavings.play(_servers, number, STEPS, seed)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
-        print(f"  VIOLATION in a random history: {error!r}", file=sys.stderr)
-        return [f"random history: {error!r}"]
-    return []
+        return Found(f"histories {seed}", points=number, violations=(f"random history of seed {seed}: {error!r}",))
+    return Found(f"histories {seed}", points=number)
 
 
-def _page(rows: list[matrix.Row], lines: list[faults.Line], history: list[str], minutes: float) -> str:
+def _page(rows: list[Found], lines: list[Found], plays: list[Found], minutes: float) -> str:
     text = HEAD.format(
         command=COMMAND,
         minutes=minutes,
         date=datetime.now(UTC).date().isoformat(),
-        crashes=sum(len(row.outcomes) for row in rows),
+        crashes=sum(row.points for row in rows),
         crash_violations=sum(len(row.violations) for row in rows),
-        faults=sum(line.met for line in lines),
+        faults=sum(line.points for line in lines),
         fault_violations=sum(len(line.violations) for line in lines),
-        histories=HISTORIES,
-        history_violations=len(history),
+        histories=sum(play.points for play in plays),
+        history_violations=sum(len(play.violations) for play in plays),
         steps=STEPS,
         visibility=VISIBILITY_SECONDS,
         receives=RECEIVES,
     )
     text += CRASHES
-    for row in rows:
+    for scenario, row in zip(SCENARIOS, rows, strict=True):
         ends = [row.ends[end] for end in ENDS]
-        other = len(row.outcomes) - sum(ends)
-        cells = (row.scenario.name, row.scenario.ends, len(row.calls), len(row.outcomes), *ends, other)
-        text += "| " + " | ".join(str(cell) for cell in (*cells, len(row.violations))) + " |\n"
+        cells = (row.name, scenario.ends, row.calls, row.points, *ends, row.points - sum(ends), len(row.violations))
+        text += "| " + " | ".join(str(cell) for cell in cells) + " |\n"
     text += FAULTS.format(not_called=", ".join(faults.NOT_CALLED))
     for line in lines:
-        ends = ", ".join(f"{number} {end}" for end, number in Counter(line.ends).most_common())
-        text += f"| {line.stage} | {line.met} | {ends} | {len(line.violations)} |\n"
-    found = [f"{point}: {words}" for row in rows for point, words in row.violations]
-    found += [words for line in lines for words in line.violations] + history
+        if line.points:
+            ends = ", ".join(f"{number} {end}" for end, number in line.ends.most_common())
+            text += f"| {line.name} | {line.points} | {ends} | {len(line.violations)} |\n"
+    found = [words for part in (*rows, *lines, *plays) for words in part.violations]
     if found:
         text += "\n## Violations\n\n" + "".join(f"- {words}\n" for words in found[:20])
     return text
