@@ -31,7 +31,7 @@ MEGABYTE = 1_000_000
 
 def drop(stack: Stack, images: int) -> None:
     """Put the images into the upload bucket, as fast as it takes them."""
-    s3, body = aws.client(stack.endpoint_url, "s3"), IMAGE.read_bytes()
+    s3, body = aws.client(stack.access, "s3"), IMAGE.read_bytes()
 
     def put(number: int) -> None:
         s3.put_object(
@@ -48,7 +48,7 @@ def drop(stack: Stack, images: int) -> None:
 def records(stack: Stack) -> list[dict[str, Any]]:
     """Each job's state and times."""
     pages = (
-        aws.client(stack.endpoint_url, "dynamodb")
+        aws.client(stack.access, "dynamodb")
         .get_paginator("scan")
         .paginate(
             TableName=stack.outputs["JobTableName"],
@@ -116,7 +116,7 @@ def burst(images: int, scale: float, seconds: float) -> dict[str, Any]:
             httpx.post(f"{stack.sandbox_url}/_sandbox/config", json=settings).raise_for_status()
             # A message whose function the busy emulator turned away comes back after this long; AWS waits and tries
             # again by itself.
-            aws.client(stack.endpoint_url, "sqs").set_queue_attributes(
+            aws.client(stack.access, "sqs").set_queue_attributes(
                 QueueUrl=stack.outputs["SubmitQueueUrl"], Attributes={"VisibilityTimeout": "75"}
             )
             with Watch(stack.pids["emulator"]) as memory:

@@ -44,7 +44,7 @@ def crowd(stack: Stack, writers: int) -> tuple[float, int, int, list[float]]:
     def write() -> None:
         pacer = Counting(
             stack.outputs["JobTableName"],
-            aws.client(stack.endpoint_url, "dynamodb"),
+            aws.client(stack.access, "dynamodb"),
             requests_per_minute=1000,
             max_in_flight=10_000,
             most_polls=5,

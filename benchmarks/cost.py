@@ -117,7 +117,7 @@ def run(videos: int) -> Count:
 
 
 def _upload(stack: Stack, videos: int, name: str) -> None:
-    s3, before = aws.client(stack.endpoint_url, "s3"), len(records(stack))
+    s3, before = aws.client(stack.access, "s3"), len(records(stack))
     for number in range(videos):
         s3.put_object(
             Bucket=stack.outputs["UploadBucketName"],
@@ -138,7 +138,7 @@ def _upload(stack: Stack, videos: int, name: str) -> None:
 
 def _counted(stack: Stack, counts: Path, videos: int, begun: float) -> Count:
     count = Count(videos=videos)
-    sfn = aws.client(stack.endpoint_url, "stepfunctions")
+    sfn = aws.client(stack.access, "stepfunctions")
     for page in sfn.get_paginator("list_executions").paginate(stateMachineArn=stack.outputs["StateMachineArn"]):
         for execution in page["executions"]:
             if execution["startDate"].timestamp() < begun:
@@ -154,7 +154,7 @@ def _counted(stack: Stack, counts: Path, videos: int, begun: float) -> Count:
         call = json.loads(line)
         count.calls[call["call"]] += 1
         _weigh(count, call)
-    logs = aws.client(stack.endpoint_url, "logs")
+    logs = aws.client(stack.access, "logs")
     for group in logs.describe_log_groups()["logGroups"]:
         for page in logs.get_paginator("filter_log_events").paginate(
             logGroupName=group["logGroupName"], startTime=round(begun * 1000)

@@ -124,7 +124,7 @@ def play(path: Path) -> Played:
 def _show_notification(stack: Stack, job_id: str, console: Console) -> None:
     deadline = time.monotonic() + _NOTIFICATION_SECONDS
     while time.monotonic() < deadline:
-        message = aws.notification(stack.endpoint_url, stack.notification_queue_url)
+        message = aws.notification(stack.access, stack.notification_queue_url)
         if message and message["job_id"] == job_id:
             # The emulator delivers no mails: this is the text that one would have, of the message that came.
             subject, text = messages.mail(message)

@@ -22,7 +22,7 @@ from cli.batch import batch, look
 from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
 from cli.options import JobId, OutputsFile, StackName, err, out
 from cli.requests import Wish, image_type, read_settings
-from cli.target import CommandError, find, home
+from cli.target import CommandError, find, home, on_this_machine
 from local import stack as local_stack
 from local.launch import declared_parameters
 from local.options import StackError, read_parameters
@@ -92,9 +92,7 @@ def up(
         stack, started = local_stack.up(options, status.update)
     out.print(f"[green]{'up' if started else 'already up'}[/green] at {stack.endpoint_url}\n")
     _print(show.stack(stack))
-    out.print("\nPoint the AWS CLI at it:")
-    for line in show.exports(stack, dict(os.environ)):
-        _print(f"  {line}")
+    _print('\nPoint this shell at it (AWS CLI, $API_URL, $API_KEY):\n  eval "$(seedance env)"')
     _print(f"\nTry next:\n  seedance drop {_short(SAMPLE)} --wait")
 
 
@@ -104,7 +102,17 @@ def down() -> None:
     stopped = local_stack.down(home())
     out.print(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")
     if "AWS_ENDPOINT_URL" in os.environ:
-        _print("this shell still points the AWS CLI at the local stack: unset AWS_ENDPOINT_URL")
+        _print(
+            "this shell still points the AWS CLI at the local stack: "
+            "unset AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY"
+        )
+
+
+@command()
+def env(outputs: OutputsFile = None) -> None:
+    """Print shell lines that point the AWS CLI at the local stack: eval "$(seedance env)"."""
+    for line in show.exports(on_this_machine(outputs), os.environ):
+        print(line)  # a shell reads it: no style, no wrapping
 
 
 @command()

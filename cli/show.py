@@ -1,7 +1,8 @@
 """Jobs and stacks as tables and lines for people."""
 
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from rich.table import Table
@@ -89,10 +90,10 @@ def stack(up: Stack) -> str:
     return lines({**up.outputs, "API key": up.api_key, "Provider": provider + speed, "Parameters": changed})
 
 
-def exports(up: Stack, environ: dict[str, str]) -> list[str]:
-    """Shell lines that point the AWS CLI at a local stack."""
-    ours = {"API_URL": up.outputs["ApiUrl"], "API_KEY": up.api_key}
-    lines = [f"export {name}={value}" for name, value in {**aws.exports(up.endpoint_url), **ours}.items()]
+def exports(up: Stack, environ: Iterable[str]) -> list[str]:
+    """Shell lines that point AWS clients, and calls of the API, at a local stack."""
+    ours = {**aws.exports(up.access), "API_URL": up.outputs["ApiUrl"], "API_KEY": up.api_key}
     # These would win over the lines above, or be sent along with the wrong key.
-    foreign = [name for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION") if name in environ]
-    return lines + ([f"unset {' '.join(foreign)}"] if foreign else [])
+    foreign = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"]
+    foreign += sorted(name for name in environ if name.startswith("AWS_ENDPOINT_URL_"))
+    return [*(f"export {name}={shlex.quote(value)}" for name, value in ours.items()), f"unset {' '.join(foreign)}"]

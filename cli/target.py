@@ -29,17 +29,6 @@ class Target:
     local: Stack | None = None
 
     @classmethod
-    def on_this_machine(cls, outputs_file: Path) -> "Target":
-        """The local stack. Raises CommandError or StackError unless it is up and well."""
-        if not outputs_file.exists():
-            raise CommandError(
-                "no local stack is up; run `seedance up`, or name a stack on AWS with --stack or SEEDANCE_STACK"
-            )
-        stack = Stack.read(outputs_file)
-        stack.check()
-        return cls(stack.outputs, stack)
-
-    @classmethod
     def on_aws(cls, name: str) -> "Target":
         """A deployed stack, found with the ordinary credentials and region. Raises CommandError."""
         try:
@@ -67,7 +56,7 @@ class Target:
         ``patience``: seconds that one call may take; it is then never sent a second time.
         """
         if self.local:
-            return aws.client(self.local.endpoint_url, service, patience)
+            return aws.client(self.local.access, service, patience)
         if patience is None:
             return Session().client(service)
         once = Config(read_timeout=patience, retries={"mode": "standard", "total_max_attempts": 1}, tcp_keepalive=True)
@@ -117,4 +106,17 @@ def find(stack: str | None, outputs_file: Path | None) -> Target:
         raise CommandError("--stack names a stack on AWS and --outputs a local one; give one of the two")
     if stack:
         return Target.on_aws(stack)
-    return Target.on_this_machine(outputs_file or home() / "outputs.json")
+    local = on_this_machine(outputs_file)
+    return Target(local.outputs, local)
+
+
+def on_this_machine(outputs_file: Path | None) -> Stack:
+    """The local stack of that outputs.json, or of ``home``. Raises CommandError or StackError unless it is well."""
+    path = outputs_file or home() / "outputs.json"
+    if not path.exists():
+        raise CommandError(
+            "no local stack is up; run `seedance up`, or name a stack on AWS with --stack or SEEDANCE_STACK"
+        )
+    stack = Stack.read(path)
+    stack.check()
+    return stack

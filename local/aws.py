@@ -4,39 +4,62 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import httpx
 from boto3.session import Session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials as BotoCredentials
+
+from local.sigv4 import Credentials
 
 REGION = "us-east-1"
 NO_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # whatever: it checks none
 
 
-def exports(endpoint: str) -> dict[str, str]:
+@dataclass(frozen=True)
+class Access:
+    """Where an embedded AWS is, and the credentials that it takes."""
+
+    endpoint_url: str
+    credentials: Credentials
+
+
+def exports(at: Access) -> dict[str, str]:
     """The variables that point an AWS client at the local stack."""
-    return {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": REGION, **_CREDENTIALS}
+    return {
+        "AWS_ENDPOINT_URL": at.endpoint_url,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": at.credentials.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": at.credentials.secret_access_key,
+    }
 
 
-def environment(endpoint: str) -> dict[str, str]:
+def environment(at: Access) -> dict[str, str]:
     """The same for a program that must not look into the person's AWS files either."""
-    return {**exports(endpoint), **NO_FILES}
+    return {**exports(at), **NO_FILES}
 
 
 @cache
-def client(endpoint: str, service: str, patience: float | None = None) -> Any:
+def client(at: Access, service: str, patience: float | None = None) -> Any:
     """A client of the local stack's service.
 
     ``patience``: seconds that one call may take; it is then never sent a second time.
     """
     with _without_ambient_settings():
-        session = Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)  # noqa: S106
+        session = Session(
+            aws_access_key_id=at.credentials.access_key_id,
+            aws_secret_access_key=at.credentials.secret_access_key,
+            region_name=REGION,
+        )
         return session.client(
             service,  # type: ignore[call-overload]
-            endpoint_url=endpoint,
+            endpoint_url=at.endpoint_url,
             config=Config(
                 connect_timeout=2,
                 read_timeout=patience or 20,
@@ -64,47 +87,49 @@ def _without_ambient_settings() -> Iterator[None]:
         os.environ.update(ambient)
 
 
-def scale_waits(endpoint: str, scale: float) -> None:
+def scale_waits(at: Access, scale: float) -> None:
     """Make the workflow's waits that much shorter."""
-    answer = httpx.post(f"{endpoint}/_ministack/config", json={"stepfunctions._SFN_WAIT_SCALE": scale}, trust_env=False)
+    url, body = f"{at.endpoint_url}/_ministack/config", json.dumps({"stepfunctions._SFN_WAIT_SCALE": scale})
+    wish = AWSRequest("POST", url, {"Content-Type": "application/json"}, body)
+    credentials = BotoCredentials(at.credentials.access_key_id, at.credentials.secret_access_key)
+    SigV4Auth(credentials, "ministack", REGION).add_auth(wish)
+    answer = httpx.post(url, content=body, headers=dict(wish.headers), trust_env=False)
     answer.raise_for_status()
 
 
-def create_secret(endpoint: str, name: str, value: str) -> str:
+def create_secret(at: Access, name: str, value: str) -> str:
     """Put the provider's key where the functions look for it; the secret's ARN."""
-    return str(client(endpoint, "secretsmanager").create_secret(Name=name, SecretString=value)["ARN"])
+    return str(client(at, "secretsmanager").create_secret(Name=name, SecretString=value)["ARN"])
 
 
-def create_bucket(endpoint: str, name: str) -> None:
+def create_bucket(at: Access, name: str) -> None:
     """A bucket for what a deployment uploads."""
-    client(endpoint, "s3").create_bucket(Bucket=name)
+    client(at, "s3").create_bucket(Bucket=name)
 
 
-def stack_outputs(endpoint: str, stack: str) -> dict[str, str]:
+def stack_outputs(at: Access, stack: str) -> dict[str, str]:
     """A deployed stack's outputs."""
-    answer = client(endpoint, "cloudformation").describe_stacks(StackName=stack)
+    answer = client(at, "cloudformation").describe_stacks(StackName=stack)
     return {item["OutputKey"]: item["OutputValue"] for item in answer["Stacks"][0]["Outputs"]}
 
 
-def api_key(endpoint: str, key_id: str) -> str:
+def api_key(at: Access, key_id: str) -> str:
     """The API key's value."""
-    return str(client(endpoint, "apigateway").get_api_key(apiKey=key_id, includeValue=True)["value"])
+    return str(client(at, "apigateway").get_api_key(apiKey=key_id, includeValue=True)["value"])
 
 
-def subscribe_queue(endpoint: str, topic: str, name: str) -> str:
+def subscribe_queue(at: Access, topic: str, name: str) -> str:
     """The address of a new queue that gets every notification."""
-    sqs = client(endpoint, "sqs")
+    sqs = client(at, "sqs")
     url = str(sqs.create_queue(QueueName=name)["QueueUrl"])
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    client(endpoint, "sns").subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
-    )
+    client(at, "sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
     return url
 
 
-def notification(endpoint: str, queue_url: str) -> dict[str, Any] | None:
+def notification(at: Access, queue_url: str) -> dict[str, Any] | None:
     """The next notification as machines get it, taken off the queue; None after a moment without one."""
-    sqs = client(endpoint, "sqs")
+    sqs = client(at, "sqs")
     answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=1, WaitTimeSeconds=1)
     for message in answer.get("Messages", []):
         sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])

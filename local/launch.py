@@ -2,7 +2,7 @@
 
 home/pids.json      what runs; there from the first start on, so that `down` always finds it
 home/tmp/           the emulator's scratch space
-home/kept/          what both servers keep across a restart, where that was asked for
+home/kept/          what both servers keep across a restart, where that was asked for; the stack's credentials
 home/*.log          what the emulator, the stand-in, the build and the deployment said
 ROOT/.seedance/build/<digest>/   `sam build`'s result for one state of the template and the code
 """
@@ -17,14 +17,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from local import aws, processes
+from local.gate import HEALTH
 from local.options import Provider, StackError, scale_text
+from local.sigv4 import Credentials
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".seedance"
@@ -96,16 +98,21 @@ class Launch:
         write_json(self.home / "pids.json", self.pids)
 
 
-def start_emulator(launch: Launch, port: int, provider: Provider, *, keep: Path | None = None) -> Callable[[], None]:
+def start_emulator(
+    launch: Launch, at: aws.Access, provider: Provider, *, keep: Path | None = None
+) -> Callable[[], None]:
     """Start the local AWS; the call waits until it is ready.
 
     With ``keep``, a folder, it goes on from what is there, and leaves its state there at a clean stop. What
     its state machines were in the middle of is lost by that: those executions FAILED.
     """
     env = _minimal_environment(launch.home) | {
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": "127.0.0.1",
-        "IOT_MTLS_ENABLED": "false",  # else it also listens on 8883
+        "GATEWAY_PORT": str(httpx.URL(at.endpoint_url).port),
+        "AWS_ACCESS_KEY_ID": at.credentials.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": at.credentials.secret_access_key,
+        # Else it also listens on 8883 and, once a file server is made, on 2222: on every address of this machine.
+        "IOT_MTLS_ENABLED": "false",
+        "SFTP_ENABLED": "false",
         "LAMBDA_ACCOUNT_CONCURRENCY": str(_CONCURRENT_WORKERS),
     }
     if keep:
@@ -116,8 +123,8 @@ def start_emulator(launch: Launch, port: int, provider: Provider, *, keep: Path 
         ways = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
         env |= {name: value for name, value in os.environ.items() if name.upper() in ways}
         env["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"]))
-    child = launch.start("emulator", [_BIN / "ministack"], env)
-    url = f"http://127.0.0.1:{port}/_ministack/health"
+    child = launch.start("emulator", [sys.executable, "-m", "local.ministack_server"], env)
+    url = f"{at.endpoint_url}{HEALTH}"
     return lambda: launch.until("emulator", child, lambda: answers(url))
 
 
@@ -204,14 +211,14 @@ def declared_parameters() -> dict[str, Any]:
     return dict(yaml_parse((ROOT / "template.yaml").read_text())["Parameters"])
 
 
-def deploy(launch: Launch, endpoint: str, template: Path, parameters: dict[str, str]) -> None:
+def deploy(launch: Launch, at: aws.Access, template: Path, parameters: dict[str, str]) -> None:
     """`sam deploy`, as to AWS."""
     command: list[str | Path] = [_BIN / "sam", "deploy", "--template-file", template]
     command += ["--stack-name", STACK_NAME, "--s3-bucket", ARTIFACTS, "--capabilities", "CAPABILITY_IAM"]
     # A section that samconfig.toml has not: what people set there is for AWS.
     command += ["--config-env", "local", "--no-confirm-changeset", "--no-progressbar"]
     command += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
-    env = _minimal_environment(launch.home) | aws.environment(endpoint)
+    env = _minimal_environment(launch.home) | aws.environment(at)
     env |= {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "1"}
     launch.finish("sam deploy", launch.start("sam deploy", command, env), _DEPLOY_SECONDS)
 
@@ -234,6 +241,17 @@ def _build_environment() -> dict[str, str]:
     env["PATH"] = f"{_BIN}{os.pathsep}{env.get('PATH', os.defpath)}"
     # By name, found through the path: `make` splits a path with spaces in it.
     return env | {"PYTHON": Path(sys.executable).name, "LAYER_TARGET": "host", "SAM_CLI_TELEMETRY": "0", **aws.NO_FILES}
+
+
+def credentials(kept: Path) -> Credentials:
+    """The stack's credentials, kept in that folder: made once, for links and shells that outlast a restart."""
+    path = kept / "credentials.json"
+    if path.exists():
+        return Credentials(**json.loads(path.read_text()))
+    kept.mkdir(mode=0o700, exist_ok=True)
+    made = Credentials.random()
+    write_json(path, asdict(made))
+    return made
 
 
 def running(pids: dict[str, int]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from typing import Self
 import httpx
 
 from local import aws, launch, processes
+from local.gate import HEALTH
 from local.launch import HOME, STACK_NAME, TITLES
 from local.options import (
     DEFAULT_PORT,
@@ -25,6 +26,7 @@ from local.options import (
     choose_provider,
     template_parameters,
 )
+from local.sigv4 import Credentials
 
 Say = Callable[[str], None]
 
@@ -38,6 +40,8 @@ class Stack:
     """A local stack, as its outputs.json tells of it."""
 
     endpoint_url: str
+    access_key_id: str = ""
+    secret_access_key: str = field(default="", repr=False)
     region: str = aws.REGION
     outputs: dict[str, str] = field(default_factory=dict)
     api_key: str = ""
@@ -59,6 +63,11 @@ class Stack:
             raise StackError(f"{path} is no outputs file of a local stack ({error})") from error
 
     @property
+    def access(self) -> aws.Access:
+        """What calls on its AWS are made with."""
+        return aws.Access(self.endpoint_url, Credentials(self.access_key_id, self.secret_access_key))
+
+    @property
     def gone(self) -> list[str]:
         """What of it no longer runs, by name."""
         return [name for name in self.pids if name not in launch.running(self.pids)]
@@ -70,7 +79,9 @@ class Stack:
             raise StackError("the local stack no longer runs; run `seedance up`")
         if gone:
             raise StackError(f"{_named(gone)} is gone; run `seedance down`, then `seedance up`")
-        urls = {"emulator": f"{self.endpoint_url}/_ministack/health", "sandbox": self.sandbox_url or ""}
+        if not self.secret_access_key:
+            raise StackError("an earlier release started the local stack; run `seedance down`, then `seedance up`")
+        urls = {"emulator": f"{self.endpoint_url}{HEALTH}", "sandbox": self.sandbox_url or ""}
         if silent := [name for name in self.pids if not launch.answers(urls[name])]:
             raise StackError(f"{_named(silent)} does not answer; run `seedance down`, then `seedance up`")
 
@@ -124,17 +135,16 @@ def down(home: Path) -> list[str]:
 def restart(home: Path) -> None:
     """Stop the servers of a stack with a stand-in, and start them again from what they kept (``Options.keep``)."""
     stack = Stack.read(home / "outputs.json")
-    secret = aws.client(stack.endpoint_url, "secretsmanager").get_secret_value(SecretId=SECRET_NAME)["SecretString"]
+    secret = aws.client(stack.access, "secretsmanager").get_secret_value(SecretId=SECRET_NAME)["SecretString"]
     # The functions first: whoever still waits for the stand-in may be answered.
     for name in ("emulator", "sandbox"):
         processes.stop(stack.pids[name], _KEEP_SECONDS)
     started = launch.Launch(home)
     provider = Provider("sandbox", key=secret, base_url=stack.sandbox_url)
-    port = httpx.URL(stack.endpoint_url).port or DEFAULT_PORT
-    emulator_ready = launch.start_emulator(started, port, provider, keep=home / _KEPT)
+    emulator_ready = launch.start_emulator(started, stack.access, provider, keep=home / _KEPT)
     launch.start_sandbox(started, stack.time_scale, provider, keep=home / _KEPT)
     emulator_ready()
-    aws.scale_waits(stack.endpoint_url, stack.time_scale)
+    aws.scale_waits(stack.access, stack.time_scale)
     launch.write_json(home / "outputs.json", asdict(replace(stack, pids=started.pids)))
 
 
@@ -142,30 +152,32 @@ def _start(options: Options, provider: Provider, port: int, scale: float, say: S
     home = options.home
     kept = home / _KEPT if options.keep else None
     endpoint = f"http://127.0.0.1:{port}"
+    at = aws.Access(endpoint, launch.credentials(home / _KEPT))
     started = launch.Launch(home)
     # The build needs neither server and takes longest: it runs while they start.
     with launch.building(started) as template:
         say("starting the local AWS" + (" and the provider's stand-in" if provider.is_sandbox else ""))
-        emulator_ready = launch.start_emulator(started, port, provider, keep=kept)
+        emulator_ready = launch.start_emulator(started, at, provider, keep=kept)
         makes_videos = launch.start_sandbox(started, scale, provider, keep=kept) if provider.is_sandbox else provider
         emulator_ready()
-        aws.scale_waits(endpoint, scale)
-        secret = aws.create_secret(endpoint, SECRET_NAME, makes_videos.key or "")
-        aws.create_bucket(endpoint, launch.ARTIFACTS)
+        aws.scale_waits(at, scale)
+        secret = aws.create_secret(at, SECRET_NAME, makes_videos.key or "")
+        aws.create_bucket(at, launch.ARTIFACTS)
         say("building the functions' layer")
         built = template()
     say("deploying template.yaml")
     parameters = {**template_parameters(makes_videos, scale, secret), **options.parameters}
-    launch.deploy(started, endpoint, built, parameters)
-    outputs = aws.stack_outputs(endpoint, STACK_NAME)
+    launch.deploy(started, at, built, parameters)
+    outputs = aws.stack_outputs(at, STACK_NAME)
     # The output is the address that AWS would give it; the emulator serves the same API here.
     api_id = httpx.URL(outputs["ApiUrl"]).host.partition(".")[0]
     outputs["ApiUrl"] = f"{endpoint}/_aws/execute-api/{api_id}/v1"
-    notifications = aws.subscribe_queue(endpoint, outputs["NotificationTopicArn"], f"{STACK_NAME}-notifications")
+    notifications = aws.subscribe_queue(at, outputs["NotificationTopicArn"], f"{STACK_NAME}-notifications")
     stack = Stack(
         endpoint_url=endpoint,
+        **asdict(at.credentials),
         outputs=outputs,
-        api_key=aws.api_key(endpoint, outputs["ApiKeyId"]),
+        api_key=aws.api_key(at, outputs["ApiKeyId"]),
         sandbox_url=makes_videos.base_url if provider.is_sandbox else None,
         pids=started.pids,
         provider=provider.text,

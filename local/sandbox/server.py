@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from local import origin
 from local.sandbox import account, answers, control, gateway, media
 from local.sandbox.keys import BODY, CALL, STATE, STUDIO
 from local.sandbox.state import Config, State
@@ -29,7 +31,9 @@ _RATED = ("/v1/", "/v2/")
 
 @web.middleware
 async def passage(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Log the call, then key, then rate limit, then the route; routing errors in the provider's words."""
+    """No web pages; log the call, then key, then rate limit, then the route; errors in the provider's words."""
+    if why := _not_a_page(request):
+        return answers.error(403, why)
     if request.path.startswith("/_sandbox/"):
         return await handler(request)
     state = request.app[STATE]
@@ -51,6 +55,15 @@ async def passage(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise
     call.status = call.status or answer.status
     return answer
+
+
+def _not_a_page(request: web.Request) -> str | None:
+    """Why a call that a web page has a hand in may not pass; None for any other."""
+    if request.transport is None:
+        return "the caller is gone"
+    port = request.transport.get_extra_info("sockname")[1]
+    headers = [(name.lower(), value) for name, value in request.headers.items()]
+    return origin.refusal(request.method, headers, port)
 
 
 def _refusal(request: web.Request, state: State) -> web.Response | None:
@@ -131,7 +144,7 @@ async def listening(config: Config) -> AsyncIterator[tuple[str, State]]:
         site = web.TCPSite(runner, config.host, config.port, backlog=1024)
         await site.start()
         host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}", app[STATE]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}", app[STATE]
     finally:
         await runner.cleanup()
 
@@ -150,11 +163,25 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> None:
         await stop.wait()
 
 
+def _loopback(host: str) -> str:
+    # Anybody who reaches the control API decides what the provider seems to say.
+    if host != "localhost" and not _is_loopback(host):
+        raise argparse.ArgumentTypeError(f"{host} is not 127.0.0.1, ::1 or localhost: it would be open to others")
+    return host
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; each option is a field of `Config`."""
     usual = Config()
     parser = argparse.ArgumentParser(prog="sandbox", description="A stand-in for Segmind's Seedance API.")
-    parser.add_argument("--host", default=usual.host)
+    parser.add_argument("--host", default=usual.host, type=_loopback, help="an address of this machine alone")
     parser.add_argument("--port", type=int, default=usual.port, help="0 picks a free one")
     parser.add_argument(
         "--time-scale",

@@ -69,7 +69,7 @@ class Deployed:
         return self.stack.outputs[name]
 
     def client(self, service: str) -> Any:
-        return aws.client(self.stack.endpoint_url, service)
+        return aws.client(self.stack.access, service)
 
     # asking -------------------------------------------------------------------------------------------------------
 

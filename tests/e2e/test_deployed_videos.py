@@ -37,7 +37,7 @@ def by_aws_cli(deployed: Deployed) -> str:
     bucket, key = deployed.output("UploadBucketName"), "uploads/by aws cli.jpg"
     command = [Path(sys.executable).parent / "aws", "s3", "cp", SAMPLE, f"s3://{bucket}/{key}"]
     command += ["--metadata", json.dumps({"prompt": "a bottle", "resolution": "480p", "aspect-ratio": "9:16"})]
-    environment = {**aws.environment(deployed.stack.endpoint_url), "PATH": os.environ["PATH"]}
+    environment = {**aws.environment(deployed.stack.access), "PATH": os.environ["PATH"]}
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)  # noqa: S603 - our own command
     return deployed.job_of(key, deployed.client("s3").head_object(Bucket=bucket, Key=key)["VersionId"])
 

@@ -46,8 +46,8 @@ def test_a_submit_answers_with_an_id_and_absolute_urls(api: httpx.Client) -> Non
 
 
 def test_urls_name_the_host_that_the_caller_used(api: httpx.Client) -> None:
-    answer = api.post("/v2/seedance-2.0-mini", json=MINI, headers={"host": "provider.test:81"}).json()
-    assert answer["response_url"].startswith("http://provider.test:81/v2/requests/")
+    answer = api.post("/v2/seedance-2.0-mini", json=MINI, headers={"host": f"localhost:{api.base_url.port}"}).json()
+    assert answer["response_url"].startswith(f"http://localhost:{api.base_url.port}/v2/requests/")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,152 @@
+"""Who may call the embedded AWS: requests that this stack's credentials signed, and no web page's.
+
+The emulator itself checks nobody, and can run code as the person who started it. The gate stands around its ASGI
+application, so that no port leads past it.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+from xml.sax.saxutils import escape
+
+from local import origin, sigv4
+from local.sigv4 import Credentials, Refused, Request, Signature
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+HEALTH = "/_ministack/health"
+"""Open to any program on this machine: it says what there is, and changes nothing."""
+
+FUNCTIONS_KEY_ID = "000000000000"
+"""The access key id that the emulator gives to functions: their account's number. Their secret is the stack's."""
+
+_API = re.compile(r"/(_aws/execute-api/[^/]+/|restapis/[^/]*/[^/]*/_user_request_(/|$))")
+"""Calls of a deployed API. As on AWS nobody signs them; API Gateway asks for the API's key."""
+
+_XML_SERVICES = ("s3", "cloudformation", "iam", "sns", "sts")
+"""Services whose clients look for XML in an error; the others look for JSON."""
+
+_log = logging.getLogger(__name__)
+
+
+class Gate:
+    """An ASGI application around another one."""
+
+    def __init__(self, app: App, port: int, credentials: Credentials, clock: Callable[[], float] = time.time) -> None:
+        self._app, self._port, self._clock = app, port, clock
+        self._secret = credentials.secret_access_key
+        self._key_ids = (credentials.access_key_id, FUNCTIONS_KEY_ID)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # this stack has no WebSocket API; closed before it is accepted, it is a 403
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        request = _request(scope)
+        signature = None
+        try:
+            signature = sigv4.read(request)
+            self._check_origin(request, signature)
+            body = await self._check_signature(request, scope["path"], signature, receive)
+        except Refused as refused:
+            _log.warning("refused %s %s: %s", request.method, request.path, refused.message)
+            await _refuse(send, refused, signature)
+            return
+        await self._app(scope, body, _without_cors(send))
+
+    def _check_origin(self, request: Request, signature: Signature | None) -> None:
+        link = signature is not None and signature.presigned
+        if why := origin.refusal(request.method, request.headers, self._port, signed_link=link):
+            raise Refused("AccessDenied", why)
+
+    async def _check_signature(
+        self, request: Request, path: str, signature: Signature | None, receive: Receive
+    ) -> Receive:
+        """Raise Refused unless the request may pass; its body, to be received once more."""
+        if signature is None:
+            if _API.match(path) or (path == HEALTH and request.method in ("GET", "HEAD")):
+                return receive
+            raise Refused(
+                "MissingAuthenticationToken",
+                'the request is not signed; `eval "$(seedance env)"` gives a shell this stack\'s credentials',
+            )
+        if signature.key_id not in self._key_ids:
+            raise Refused(
+                "InvalidAccessKeyId" if signature.service == "s3" else "InvalidClientTokenId",
+                f'access key id {signature.key_id} is not this stack\'s; `eval "$(seedance env)"` gives a shell those',
+            )
+        payload = signature.payload(request)
+        if payload is not None:
+            # First, and before the body is read.
+            signature.check(request, payload, self._secret, self._clock())
+            if not sigv4.is_digest(payload):
+                return receive
+        digest, body = await _read(receive)
+        if payload is None:
+            signature.check(request, digest, self._secret, self._clock())
+        elif digest != payload:
+            raise Refused("XAmzContentSHA256Mismatch", "the body is not the one that was signed")
+        return body
+
+
+def _request(scope: Message) -> Request:
+    return Request(
+        method=scope["method"],
+        path=scope["raw_path"].decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers=[(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]],
+    )
+
+
+async def _read(receive: Receive) -> tuple[str, Receive]:
+    """A body's SHA-256, and the body to be received once more. The emulator keeps it whole in any case."""
+    digest = hashlib.sha256()
+    messages: deque[Message] = deque()
+    more = True
+    while more:
+        message = await receive()
+        messages.append(message)
+        digest.update(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
+
+    async def again() -> Message:
+        return messages.popleft() if messages else await receive()
+
+    return digest.hexdigest(), again
+
+
+def _without_cors(send: Send) -> Send:
+    """Takes away what would let pages of other origins read the answer: the emulator allows all of them."""
+
+    async def sends(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = message.get("headers", [])
+            kept = [(name, value) for name, value in headers if not name.lower().startswith(b"access-control-")]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return sends
+
+
+async def _refuse(send: Send, refused: Refused, signature: Signature | None) -> None:
+    """403 in the words of the service that was meant, so that its client shows them."""
+    if signature and signature.service in _XML_SERVICES:
+        kind = "application/xml"
+        words = f"<Code>{refused.code}</Code><Message>{escape(refused.message)}</Message>"
+        body = f"<ErrorResponse><Error><Type>Sender</Type>{words}</Error></ErrorResponse>"
+    else:
+        kind = "application/json"
+        body = json.dumps({"__type": refused.code, "message": refused.message})
+    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body.encode())).encode())]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body.encode()})
