@@ -60,7 +60,7 @@ class Gate:
             body = await self._check_signature(request, scope["path"], signature, receive)
         except Refused as refused:
             _log.warning("refused %s %s: %s", request.method, request.path, refused.message)
-            await _refuse(send, refused, signature)
+            await _refuse(scope, send, refused, signature)
             return
         await self._app(scope, body, _without_cors(send))
 
@@ -138,7 +138,7 @@ def _without_cors(send: Send) -> Send:
     return sends
 
 
-async def _refuse(send: Send, refused: Refused, signature: Signature | None) -> None:
+async def _refuse(scope: Message, send: Send, refused: Refused, signature: Signature | None) -> None:
     """403 in the words of the service that was meant, so that its client shows them."""
     if signature and signature.service in _XML_SERVICES:
         kind = "application/xml"
@@ -148,5 +148,8 @@ async def _refuse(send: Send, refused: Refused, signature: Signature | None) -> 
         kind = "application/json"
         body = json.dumps({"__type": refused.code, "message": refused.message})
     headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body.encode())).encode())]
+    if scope["http_version"].startswith("1"):
+        # The body may not have been read, and then the connection is of no more use.
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": 403, "headers": headers})
     await send({"type": "http.response.body", "body": body.encode()})

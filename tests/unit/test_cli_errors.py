@@ -1,6 +1,7 @@
 """The command line as people meet it: each mistake is one sentence and an exit code, never a traceback."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,8 @@ from local.stack import Stack
 
 STACK = Stack(
     endpoint_url="http://127.0.0.1:4566",
+    access_key_id="SEEDANCE0001",
+    secret_access_key="secret",
     outputs={"JobTableName": "jobs", "UploadBucketName": "uploads", "ApiUrl": "http://127.0.0.1:4566/v1"},
     api_key="key",
     pids={"emulator": 11},
@@ -271,12 +274,38 @@ def test_down_can_be_repeated(run: Run) -> None:
 
 
 def test_up_prints_what_comes_next(run: Run, records: dict[str, Job], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_PROFILE", "work")
     shown = run("up").stdout
     assert "already up at http://127.0.0.1:4566" in shown
-    assert "export AWS_ENDPOINT_URL=http://127.0.0.1:4566" in shown
-    assert "unset AWS_PROFILE" in shown
+    assert 'eval "$(seedance env)"' in shown
+    assert STACK.secret_access_key not in shown
     assert "seedance drop local/sample/product.jpg --wait" in shown
+
+
+def test_env_gives_a_shell_everything_that_the_aws_cli_needs(
+    run: Run, records: dict[str, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    shell = f"""export AWS_PROFILE=work AWS_SESSION_TOKEN=old AWS_REGION=eu-west-3
+{run("env").stdout}
+env"""
+    said = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True, check=True).stdout  # noqa: S603 - ours
+    seen = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    assert {name: value for name, value in seen.items() if name.startswith(("AWS_", "API_"))} == {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": STACK.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": STACK.secret_access_key,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "API_URL": STACK.outputs["ApiUrl"],
+        "API_KEY": STACK.api_key,
+    }
+
+
+def test_env_without_a_stack_prints_nothing_that_a_shell_would_run(run: Run) -> None:
+    result = run("env")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no local stack is up" in result.stderr
 
 
 def test_a_failed_demo_says_which_promise_was_broken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

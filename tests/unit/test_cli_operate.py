@@ -254,7 +254,15 @@ def test_a_day_is_a_date(says: Any) -> None:
 
 # asking reconcile -------------------------------------------------------------------------------------------
 
-LOCAL = Stack(endpoint_url="http://127.0.0.1:9", outputs={}, api_key="k", pids={}, time_scale=1.0)
+LOCAL = Stack(
+    endpoint_url="http://127.0.0.1:9",
+    access_key_id="id",
+    secret_access_key="secret",
+    outputs={},
+    api_key="k",
+    pids={},
+    time_scale=1.0,
+)
 
 
 @pytest.mark.parametrize("local", [None, LOCAL], ids=["on AWS", "on this machine"])

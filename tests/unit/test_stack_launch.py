@@ -13,6 +13,7 @@ import pytest
 
 from local import aws, launch, processes
 from local.options import StackError
+from local.sigv4 import Credentials
 
 WAITS = "import time; time.sleep(60)"
 
@@ -133,6 +134,17 @@ def test_only_the_owner_reads_what_is_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["outputs.json"]
 
 
+def test_credentials_are_random_and_made_once(tmp_path: Path) -> None:
+    made = launch.credentials(tmp_path / "kept")
+    assert launch.credentials(tmp_path / "kept") == made
+    other = launch.credentials(tmp_path / "other")
+    assert made.access_key_id != other.access_key_id
+    assert made.secret_access_key != other.secret_access_key
+    assert len(made.secret_access_key) == 40
+    assert (tmp_path / "kept/credentials.json").stat().st_mode & 0o777 == 0o600
+    assert made.secret_access_key not in repr(made)
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     layer = tmp_path / "layers" / "common" / "seedance"
@@ -193,7 +205,7 @@ def test_a_client_sees_nothing_of_the_persons_settings(monkeypatch: pytest.Monke
     monkeypatch.setenv("AWS_PROFILE", "a-profile-that-is-gone")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
-    client = aws.client.__wrapped__("http://127.0.0.1:4566", "s3")
+    client = aws.client.__wrapped__(aws.Access("http://127.0.0.1:4566", Credentials("id", "secret")), "s3")
     assert client.meta.endpoint_url == "http://127.0.0.1:4566"
     assert client.meta.region_name == aws.REGION
     assert os.environ["AWS_PROFILE"] == "a-profile-that-is-gone", "put back for whoever else needs it"

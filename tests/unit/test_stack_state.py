@@ -1,7 +1,7 @@
 """What is said of a stack that is up, half dead, or not there; and what `down` does."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,14 @@ from local.options import StackError
 from local.stack import Options, Stack, down, up
 
 PIDS = {"emulator": 11, "sandbox": 12}
-STACK = Stack(endpoint_url="http://127.0.0.1:4566", sandbox_url="http://127.0.0.1:5000", pids=PIDS, time_scale=0.1)
+STACK = Stack(
+    endpoint_url="http://127.0.0.1:4566",
+    access_key_id="SEEDANCE0001",
+    secret_access_key="secret",
+    sandbox_url="http://127.0.0.1:5000",
+    pids=PIDS,
+    time_scale=0.1,
+)
 
 
 class Machine:
@@ -56,7 +63,18 @@ def silent(_: str) -> None:
 
 def test_outputs_have_the_promised_names(home: Path) -> None:
     written = json.loads((home / "outputs.json").read_text())
-    assert {"endpoint_url", "region", "outputs", "api_key", "sandbox_url", "pids"} <= written.keys()
+    promised = {
+        "endpoint_url",
+        "access_key_id",
+        "secret_access_key",
+        "region",
+        "outputs",
+        "api_key",
+        "sandbox_url",
+        "pids",
+    }
+    assert promised <= written.keys()
+    assert "secret" not in repr(STACK)
     assert Stack.read(home / "outputs.json") == STACK
 
 
@@ -94,6 +112,11 @@ def test_half_a_stack_is_named(machine: Machine, home: Path, gone: int, says: st
     for ask in (STACK.check, lambda: up(Options(home=home), silent)):
         with pytest.raises(StackError, match=f"{says}; run `seedance down`, then `seedance up`"):
             ask()
+
+
+def test_a_stack_without_credentials_is_an_earlier_releases(machine: Machine) -> None:
+    with pytest.raises(StackError, match="an earlier release started the local stack; run `seedance down`"):
+        replace(STACK, secret_access_key="").check()
 
 
 def test_a_pid_that_is_somebody_elses_is_a_gone_process(machine: Machine) -> None:
