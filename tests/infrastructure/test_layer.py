@@ -18,9 +18,10 @@ from elftools.elf.elffile import ELFFile
 UNZIPPED_LIMIT = 20 * 1024 * 1024
 SERVICES = {"dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions"}
 DESCRIBE = """
-import json, sys
+import json, os, sys
 sys.path[:0] = sys.argv[1:]
 from botocore.session import Session
+from seedance import aws
 session, found = Session(), {}
 session.set_credentials("a", "b")
 for service in ("dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions"):
@@ -35,11 +36,22 @@ for service in ("dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions
         },
         "pages": [name for name in client._PY_TO_OP_NAME if client.can_paginate(name)],
     }
-    if service == "s3":
-        link = client.generate_presigned_url("get_object", {"Bucket": "bucket", "Key": "k"})
-        found["link"] = link.partition("?")[0]
+os.environ.update(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+for region in ("us-east-1", "eu-central-1", "eu-south-1", "il-central-1", "us-gov-west-1", "cn-north-1"):
+    os.environ["AWS_DEFAULT_REGION"] = region
+    aws._session.cache_clear()
+    aws._client.cache_clear()
+    link = aws.s3().generate_presigned_url("get_object", {"Bucket": "bucket", "Key": "k"})
+    found.setdefault("links", {})[region] = link.partition("?")[0]
 print(json.dumps(found))
 """
+LINKS = {
+    region: f"https://bucket.s3.{region}.{suffix}/k"
+    for region, suffix in {
+        **dict.fromkeys(("us-east-1", "eu-central-1", "eu-south-1", "il-central-1", "us-gov-west-1"), "amazonaws.com"),
+        "cn-north-1": "amazonaws.com.cn",
+    }.items()
+}
 IAM_NAMES = {"stepfunctions": "states:"}
 PYTHON_3_13 = 3571
 """What 3.13's bytecode begins with (CPython, Include/internal/pycore_magic_number.h)."""
@@ -176,11 +188,11 @@ def test_what_is_left_of_botocore_speaks_as_the_whole_does(
     command = [sys.executable, "-I", "-S", "-c", DESCRIBE]
     said = subprocess.run([*command, str(tmp_path / "python")], capture_output=True, text=True, check=False, env={})  # noqa: S603
     assert said.returncode == 0, said.stderr
-    site = str(Path(botocore.__file__).parent.parent)
-    whole = subprocess.run([*command, site], capture_output=True, text=True, check=True, env={})  # noqa: S603
+    sites = [str(root / "layers/common"), str(Path(botocore.__file__).parent.parent)]
+    whole = subprocess.run([*command, *sites], capture_output=True, text=True, check=True, env={})  # noqa: S603
     left, all_of_it = json.loads(said.stdout), json.loads(whole.stdout)
-    assert set(left) == {*SERVICES, "link"}
-    assert left["link"] == all_of_it["link"]
+    assert set(left) == {*SERVICES, "links"}
+    assert left["links"] == all_of_it["links"] == LINKS
     for service in SERVICES:
         here, there = left[service], all_of_it[service]
         assert here["url"] == there["url"]

@@ -62,6 +62,43 @@ def test_links_are_signed_by_version_four() -> None:
     assert aws.s3().meta.config.signature_version == "s3v4"
 
 
+def link(bucket: str = "bucket") -> str:
+    return aws.s3().generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a b.png"}).partition("?")[0]
+
+
+REGIONAL = {
+    "us-east-1": "s3.us-east-1.amazonaws.com",
+    "eu-central-1": "s3.eu-central-1.amazonaws.com",
+    # Launched after March 2019: the global host answers 307 or 400 for their buckets.
+    "eu-south-1": "s3.eu-south-1.amazonaws.com",
+    "il-central-1": "s3.il-central-1.amazonaws.com",
+    # Partitions of their own.
+    "us-gov-west-1": "s3.us-gov-west-1.amazonaws.com",
+    "cn-north-1": "s3.cn-north-1.amazonaws.com.cn",
+}
+
+
+@pytest.mark.parametrize(("region", "host"), REGIONAL.items(), ids=list(REGIONAL))
+def test_links_name_the_regions_own_host(monkeypatch: pytest.MonkeyPatch, region: str, host: str) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    assert aws.s3().meta.endpoint_url == f"https://{host}"
+    assert link() == f"https://bucket.{host}/a%20b.png"
+    assert link("name.with.dots") == f"https://{host}/name.with.dots/a%20b.png"
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://127.0.0.1:4566", "http://127.8.9.1:80", "http://[::1]:4566", "http://localhost:4566", "http://minio:9000"],
+)
+def test_links_to_an_endpoint_that_is_named_have_the_bucket_in_their_path(
+    monkeypatch: pytest.MonkeyPatch, variable: str, endpoint: str
+) -> None:
+    monkeypatch.setenv(variable, endpoint)
+    assert link() == f"{endpoint}/bucket/a%20b.png"
+    assert link("name.with.dots") == f"{endpoint}/name.with.dots/a%20b.png"
+
+
 def test_all_lines_trust_by_one_context_that_is_loaded_once() -> None:
     for get, service in SERVICES:
         line = get()._endpoint.http_session

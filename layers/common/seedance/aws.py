@@ -14,6 +14,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.session import Session
 from botocore.utils import get_environ_proxies
 
+from seedance.config import s3_endpoint
 from seedance.tls import trust
 
 if TYPE_CHECKING:
@@ -34,9 +35,20 @@ _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5},
     # Links signed the old way are not checked by everyone; v4 is, and names region and expiry.
     signature_version="s3v4",
-    # Over TLS no body is signed anyway, for its checksum goes with it. So it is where a laptop's S3 speaks plain HTTP.
-    s3={"payload_signing_enabled": False},
 )
+
+_S3: Any = {
+    # Over TLS no body is signed anyway, for its checksum goes with it. So it is where a laptop's S3 speaks plain HTTP.
+    "payload_signing_enabled": False,
+    # The region's own host in each link, us-east-1 included. Left to itself botocore signs links for the global host
+    # (bucket.s3.amazonaws.com), which regions launched after March 2019 refuse. Buckets with dots in their names keep
+    # the path style, which botocore sees to: no certificate covers them as a host.
+    "addressing_style": "virtual",
+    "us_east_1_regional_endpoint": "regional",
+}
+
+_S3_ELSEWHERE: Any = {**_S3, "addressing_style": "path"}
+"""At an endpoint that somebody names: bucket.localhost does not resolve everywhere, and bucket.127.0.0.1 nowhere."""
 
 
 class _Line(URLLib3Session):
@@ -56,7 +68,10 @@ def _session() -> Session:
 
 @cache
 def _client(service: Any) -> Any:
-    config = _CONFIG if service == "s3" else _CONFIG.merge(Config(signature_version=None))
+    if service == "s3":
+        config = _CONFIG.merge(Config(s3=_S3_ELSEWHERE if s3_endpoint() else _S3))
+    else:
+        config = _CONFIG.merge(Config(signature_version=None))
     client: Any = _session().create_client(service, config=config)
     # Not public at botocore, which the layer therefore ships in the version that the tests ran with. Whoever
     # names authorities of their own (AWS_CA_BUNDLE) gets what botocore does with them.

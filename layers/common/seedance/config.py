@@ -150,6 +150,11 @@ def api_settings() -> ApiSettings:
     return read(ApiSettings, dict(os.environ))
 
 
+def s3_endpoint() -> str | None:
+    """The address that stands in for S3, where somebody has named one: botocore's own two variables."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
 def authorities() -> str | None:
     """The file of the authorities that a TLS line trusts, where somebody has named one."""
     return os.environ.get("SSL_CERT_FILE")
