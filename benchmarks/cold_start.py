@@ -104,6 +104,7 @@ class Cloud:
             "STATE_MACHINE": _ARN.format("states", "stateMachine:machine"),
             "BATCH_STATE_MACHINE": _ARN.format("states", "stateMachine:batches"),
             "INTAKE_QUEUE": f"{self.url}/123456789012/intake",
+            "IMAGE_KEY_PREFIXES": "images/",
             "SEGMIND_API_KEY_SECRET": "segmind",
             "SEGMIND_BASE_URL": self.url,
             "SEGMIND_UPLOAD_URL": self.url,

@@ -11,6 +11,8 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
+from seedance.config import is_address
+
 DEFAULT_PORT = 4566
 """Where emulators of AWS are looked for by custom."""
 
@@ -72,15 +74,16 @@ def choose_provider(text: str, environ: Mapping[str, str], time_scale: float) ->
                 "deadlines that run faster would give up on videos that are paid for"
             )
         return Provider("segmind", key=_key(environ))
-    url = urlsplit(text)
     try:
-        # The template takes no more than that for a host; IPv6 addresses in brackets are left out with it.
-        valid = url.scheme in ("http", "https") and _HOST.fullmatch(url.netloc) and url.port != 0
-    except ValueError:  # a port that is no number
+        url = urlsplit(text)
+        # SegmindMediaHosts takes no more than that for a host; IPv6 addresses in brackets are left out with it.
+        valid = is_address(f"{url.scheme}://{url.netloc}") and _HOST.fullmatch(url.netloc)
+    except ValueError:  # brackets that don't close
         valid = False
     if not valid or url.path.strip("/") or url.query or url.fragment:
         raise StackError(
-            f"--provider {text!r} is none of sandbox, segmind and a base URL such as http://127.0.0.1:8080 (no path)"
+            f"--provider {text!r} is none of sandbox, segmind and a base URL such as https://provider.example or, "
+            "on this machine, http://127.0.0.1:8080 (no path)"
         )
     return Provider("url", key=_key(environ), base_url=f"{url.scheme}://{url.netloc}")
 

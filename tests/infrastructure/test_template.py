@@ -1,15 +1,12 @@
 """House rules for template.yaml. An emulator drops what it does not know in silence; these read the text itself."""
 
 import json
-import re
-import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-untyped]
 from seedance.catalogue import MODELS
 from seedance.collect import FOLLOWED_SECONDS
 from seedance.config import ApiSettings, EnqueueSettings, IntakeSettings, PlanSettings, ReconcileSettings, Settings
@@ -199,25 +196,6 @@ def test_functions_share_what_is_the_same_for_all(template: dict[str, Any]) -> N
 @pytest.mark.parametrize(("parameter", "default"), [("Runtime", "python3.13"), ("Architecture", "arm64")])
 def test_the_runtime_is_a_parameter(template: dict[str, Any], parameter: str, default: str) -> None:
     assert template["Parameters"][parameter]["Default"] == default
-
-
-def test_an_environment_that_asks_nobody_names_every_parameter_without_a_default(
-    template: dict[str, Any], root: Path
-) -> None:
-    """As SAM reads it. Until somebody fills it in, CloudFormation refuses what stands there and says what to do."""
-    config = tomllib.loads((root / "samconfig.toml").read_text())
-    silent = {
-        name: about["deploy"]["parameters"] for name, about in config.items() if name not in ("version", "default")
-    }
-    assert set(silent) == {"staging"}
-    required = {name: about for name, about in template["Parameters"].items() if "Default" not in about}
-    for settings in silent.values():
-        given = CfnParameterOverridesType().convert(settings["parameter_overrides"], None, None)
-        assert set(required) <= set(given) <= set(template["Parameters"])
-        for name, about in required.items():
-            assert "FILL-IN" in given[name]
-            assert not re.fullmatch(about["AllowedPattern"], given[name])
-            assert "aws secretsmanager create-secret" in about["ConstraintDescription"]
 
 
 def test_parameters_and_outputs_that_others_rely_on_are_there(template: dict[str, Any]) -> None:

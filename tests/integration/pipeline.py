@@ -157,6 +157,7 @@ class Pipeline:
             "STATE_MACHINE": self.state_machine,
             "BATCH_STATE_MACHINE": self.state_machine,
             "INTAKE_QUEUE": self.queue,
+            "IMAGE_KEY_PREFIXES": "images/,shop/",
         }
 
     # what people do -------------------------------------------------------------------------------------------

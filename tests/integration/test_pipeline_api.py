@@ -57,7 +57,12 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
     "wrong-transport": ({**BODY, "transport": "v1"}, 422, "transport: must be v2"),
     "image-twice": ({**BODY, "image_key": "a.png", "image": "https://a.example/b.png"}, 422, "is the first image"),
     "image-of-a-file": ({**BODY, "image": "file:///etc/passwd"}, 422, "must be an http or https address"),
-    "image-key-missing": ({**BODY, "image_key": "uploads/none.png"}, 422, "image_key: uploads/none.png is not in"),
+    "image-key-missing": ({**BODY, "image_key": "images/none.png"}, 422, "image_key: images/none.png is not in"),
+    "image-key-elsewhere": (
+        {**BODY, "image_key": "uploads/shoe.png"},
+        422,
+        "image_key: must begin with one of images/, shop/",
+    ),
     "last-without-first": (
         {**BODY, "model": "seedance-pro", "parameters": {"last_frame_url": "https://a.example/b.png"}},
         422,
@@ -78,8 +83,8 @@ def test_a_request_that_makes_no_sense_is_refused_with_a_reason(pipeline: Pipeli
 
 @pytest.mark.parametrize("body", [b"prose", b""])
 def test_an_image_key_of_something_else_is_refused(pipeline: Pipeline, body: bytes) -> None:
-    pipeline.put("notes.png", body)
-    status, answer = pipeline.call("POST", "/videos", {**BODY, "image_key": "notes.png"})
+    pipeline.put("images/notes.png", body)
+    status, answer = pipeline.call("POST", "/videos", {**BODY, "image_key": "images/notes.png"})
     assert (status, answer["error"]["field"]) == (422, "image_key")
 
 
@@ -155,9 +160,9 @@ def test_a_call_whose_message_got_lost_is_made_good_by_its_repetition(pipeline: 
 
 
 def test_the_version_that_was_looked_at_is_the_one_that_is_sent(pipeline: Pipeline) -> None:
-    pipeline.put("hat.png", png())
-    job_id = pipeline.order(image_key="hat.png", parameters={"resolution": "480p"})
-    pipeline.put("hat.png", b"prose")
+    pipeline.put("images/hat.png", png())
+    job_id = pipeline.order(image_key="images/hat.png", parameters={"resolution": "480p"})
+    pipeline.put("images/hat.png", b"prose")
     pipeline.run(job_id)
     pipeline.check(job_id, State.COMPLETED)
 

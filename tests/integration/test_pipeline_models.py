@@ -105,8 +105,8 @@ def test_an_upload_with_all_parameters_in_its_metadata(pipeline: Pipeline, slug:
 
 @every_model
 def test_a_call_with_all_parameters_and_an_image_in_the_bucket(pipeline: Pipeline, slug: str) -> None:
-    pipeline.put("elsewhere/hat.png", png((0, 200, 0)))
-    job_id = pipeline.order(model=slug, prompt="a hat", parameters=SETTINGS[slug], image_key="elsewhere/hat.png")
+    pipeline.put("shop/hat.png", png((0, 200, 0)))
+    job_id = pipeline.order(model=slug, prompt="a hat", parameters=SETTINGS[slug], image_key="shop/hat.png")
     body = completed(pipeline, job_id)
     assert http().get(body.pop(stand_in.MODELS[slug].first_image)).content == png((0, 200, 0))
     assert body == {"prompt": "a hat", **SETTINGS[slug]}

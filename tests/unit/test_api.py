@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ FIELDS = {
 @pytest.fixture
 def api(world: Any) -> Api:
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    return Api(world.store, world.media, world.queue, "example-uploads", defaults)
+    return Api(world.store, world.media, world.queue, "example-uploads", defaults, ("images/", "shop/"))
 
 
 def create(api: Api, body: str | None = BODY, caller: str = "key-1", key: str | None = "order-1") -> Job:
@@ -51,11 +52,11 @@ def test_a_seed_is_on_the_record_from_the_start_and_a_chosen_one_stays(api: Api)
 
 
 def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, api: Api, png: bytes) -> None:
-    version = world.upload("uploads/a.png", png)["Records"][0]["s3"]["object"]["versionId"]
-    job = create(api, '{"prompt": "x", "image_key": "uploads/a.png"}')
+    version = world.upload("images/a.png", png)["Records"][0]["s3"]["object"]["versionId"]
+    job = create(api, '{"prompt": "x", "image_key": "images/a.png"}')
     assert job.image == {
         "bucket": "example-uploads",
-        "key": "uploads/a.png",
+        "key": "images/a.png",
         "version_id": version,
         "content_type": "image/png",
         "bytes": len(png),
@@ -67,11 +68,11 @@ def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, ap
 @pytest.mark.parametrize(
     ("key", "says"),
     [
-        ("uploads/gone.png", "not in the bucket"),
-        ("\u0000", "not in the bucket"),
-        ("👟", "not in the bucket"),
-        ("../secrets", "rename it"),
-        (".", "rename it"),
+        ("images/gone.png", "not in the bucket"),
+        ("shop/\u0000", "not in the bucket"),
+        ("images/👟", "not in the bucket"),
+        ("images/../secrets", "rename it"),
+        ("images/.", "rename it"),
     ],
 )
 def test_an_image_that_is_not_there_is_refused_by_its_field(world: Any, api: Api, key: str, says: str) -> None:
@@ -88,12 +89,56 @@ def test_an_image_that_is_not_there_is_refused_by_its_field(world: Any, api: Api
 def test_an_image_that_nobody_can_open_is_refused_by_its_field(
     world: Any, api: Api, png: bytes, cut: int, says: str
 ) -> None:
-    world.upload("uploads/a.png", png[:cut])
+    world.upload("images/a.png", png[:cut])
     with pytest.raises(InvalidRequest) as caught:
-        create(api, '{"prompt": "x", "image_key": "uploads/a.png"}')
+        create(api, '{"prompt": "x", "image_key": "images/a.png"}')
     assert caught.value.field == "image_key"
     assert says in caught.value.message
     assert world.postponed() == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            "uploads/a.png",
+            "plans/batch-1.jsonl",
+            "batches/spring.csv",
+            "a.png",
+            "images",
+            "image/a.png",
+            "Images/a.png",
+        ),
+        *("/images/a.png", " images/a.png", "images\\a.png", "images%2Fa.png", "x/images/a.png", "../images/a.png"),
+    ],
+)
+def test_a_key_elsewhere_is_refused_whether_or_not_something_is_there(
+    world: Any, api: Api, png: bytes, key: str, *, there: bool
+) -> None:
+    if there:
+        world.upload(key, png)
+    world.calls.clear()
+    with pytest.raises(InvalidRequest) as caught:
+        create(api, json.dumps({"prompt": "x", "image_key": key}))
+    assert (caught.value.field, caught.value.message) == ("image_key", "must begin with one of images/, shop/")
+    assert world.called("GetObject") == world.called("HeadObject") == world.postponed() == []
+    assert world.store.newest(State.RECEIVED) == []
+
+
+def test_a_stack_with_one_folder_of_images_names_it(world: Any, api: Api) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        create(replace(api, image_prefixes=("images/",)), '{"prompt": "x", "image_key": "uploads/a.png"}')
+    assert str(caught.value) == "image_key: must begin with images/"
+
+
+def test_a_call_of_before_is_still_answered_when_its_image_may_no_longer_be_named(
+    world: Any, api: Api, png: bytes
+) -> None:
+    world.upload("shop/a.png", png)
+    body = '{"prompt": "x", "image_key": "shop/a.png"}'
+    first = create(api, body)
+    assert create(replace(api, image_prefixes=("images/",)), body) == first
 
 
 def test_a_refused_call_leaves_no_job(world: Any, api: Api) -> None:
@@ -105,11 +150,11 @@ def test_a_refused_call_leaves_no_job(world: Any, api: Api) -> None:
 
 
 def test_a_repeated_call_is_answered_even_when_its_image_is_gone(world: Any, api: Api, png: bytes) -> None:
-    uploaded = world.upload("uploads/a.png", png)["Records"][0]["s3"]
-    body = '{"prompt": "x", "image_key": "uploads/a.png"}'
+    uploaded = world.upload("images/a.png", png)["Records"][0]["s3"]
+    body = '{"prompt": "x", "image_key": "images/a.png"}'
     first = create(api, body)
     version = uploaded["object"]["versionId"]
-    world.aws["s3"].delete_object(Bucket=uploaded["bucket"]["name"], Key="uploads/a.png", VersionId=version)
+    world.aws["s3"].delete_object(Bucket=uploaded["bucket"]["name"], Key="images/a.png", VersionId=version)
     assert create(api, body) == first
 
 

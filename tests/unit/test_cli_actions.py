@@ -76,6 +76,10 @@ def test_a_call_with_an_address_passes_it_on(world: Any, target: Target) -> None
     assert "idempotency-key" not in world.wire.requests[0].headers
 
 
+def test_a_file_is_put_where_a_call_may_name_it_by_default(template: dict[str, Any]) -> None:
+    assert template["Parameters"]["ImageKeyPrefixes"]["Default"].split(",") == [actions.API_IMAGES_PREFIX]
+
+
 def test_a_call_with_a_file_puts_it_where_it_starts_no_second_job(world: Any, target: Target, image: Path) -> None:
     world.wire.will(accepted())
     actions.submit(target, Wish(prompt="turn"), str(image), None)

@@ -1,5 +1,6 @@
 """Settings: complete or named, from the environment alone, once."""
 
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -71,6 +72,120 @@ def test_time_scale_is_a_number(text: str, scale: float) -> None:
 @pytest.mark.parametrize(("text", "budget"), [("0", None), ("0.00", None), ("12.5", 12.5)])
 def test_a_budget_of_zero_is_none(text: str, budget: float | None) -> None:
     assert read(Settings, {**environment(Settings), "DAILY_BUDGET_USD": text}).budget == budget
+
+
+ADDRESSES = [
+    "https://api.segmind.com",
+    "https://api.segmind.com:8443",
+    "https://10.0.0.7",
+    "https://localhost:8443",
+    "https://[::1]:8443",
+    "http://127.0.0.1",
+    "http://127.0.0.1:8080",
+    "http://localhost:8080",
+    "http://[::1]:8080",
+]
+NO_ADDRESSES = [
+    "",
+    "api.segmind.com",
+    "//api.segmind.com",
+    "ftp://api.segmind.com",
+    "HTTPS://api.segmind.com",
+    "https://",
+    "https://:443",
+    "https://host:",
+    "https://host:port",
+    "https://host:123456",
+    # In plain text, over a network.
+    "http://api.segmind.com",
+    "http://10.0.0.7:8080",
+    "http://0.0.0.0:8080",
+    "http://[::ffff:10.0.0.7]:8080",
+    # Not this machine, though it begins like it.
+    "http://127.0.0.1.evil.example",
+    "http://127.0.0.1.nip.io:8080",
+    "http://localhost.evil.example",
+    "http://localhostevil.example",
+    "http://127.0.0.1:80.evil.example",
+    "http://[::1].evil.example",
+    # Another host behind what looks like one.
+    "http://localhost@evil.example",
+    "http://127.0.0.1:8080@evil.example",
+    "https://api.segmind.com@evil.example",
+    "https://user:secret@api.segmind.com",
+    "https://user@api.segmind.com",
+    "https://api.segmind.com\\@evil.example",
+    "https://evil.example#api.segmind.com",
+    # More than a host.
+    "https://api.segmind.com/",
+    "https://api.segmind.com/v2",
+    "https://api.segmind.com?x=1",
+    "https://api.segmind.com#x",
+    "https://api.segmind.com,https://evil.example",
+    " https://api.segmind.com",
+    "https://api.segmind.com ",
+    "https://api.segmind.com\n",
+    "https://api.segmind.com\r\nHost: evil.example",
+    "https://api.segm\u0456nd.com",
+]
+
+
+@pytest.mark.parametrize("parameter", ["SegmindBaseUrl", "SegmindUploadUrl", "SegmindHistoryUrl"])
+@pytest.mark.parametrize(
+    ("text", "fine"), [*((text, True) for text in ADDRESSES), *((text, False) for text in NO_ADDRESSES)]
+)
+def test_where_the_key_may_go(
+    wired: Any, template: dict[str, Any], monkeypatch: pytest.MonkeyPatch, parameter: str, text: str, *, fine: bool
+) -> None:
+    """The template and the functions agree about it."""
+    declared = template["Parameters"][parameter]
+    assert bool(re.fullmatch(declared["AllowedPattern"], text)) is fine
+    assert "https://" in declared["ConstraintDescription"]
+    variable = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", parameter).upper()
+    monkeypatch.setenv(variable, text)
+    if fine:
+        assert getattr(config.settings(), variable.lower()) == text
+    else:
+        for told in (config.settings, config.submit_settings, config.plan_settings, config.enqueue_settings):
+            with pytest.raises(ConfigurationError, match=variable):
+                told()
+        for told in (config.reconcile_settings, config.api_settings):
+            with pytest.raises(ConfigurationError, match=variable):
+                told()
+
+
+def test_a_port_above_the_last_one_is_none() -> None:
+    assert config.is_address("https://host:65535")
+    assert not config.is_address("https://host:65536")
+    assert not config.is_address("https://host:0")
+
+
+def test_the_folders_of_images_are_a_list() -> None:
+    told = read(ApiSettings, {**environment(ApiSettings), "IMAGE_KEY_PREFIXES": "images/,shop/new in/"})
+    assert told.image_prefixes == ("images/", "shop/new in/")
+
+
+@pytest.mark.parametrize(
+    ("text", "fine"),
+    [
+        ("images/", True),
+        ("images/,shop/new in/", True),
+        ("uploads/", True),
+        ("", False),
+        ("/", False),
+        ("images", False),  # would let images-of-others/ in
+        ("images/,", False),
+        (",images/", False),
+        ("images/, shop/", False),
+        ("images/,/", False),
+    ],
+)
+def test_a_folder_of_images_ends_with_a_slash(template: dict[str, Any], text: str, *, fine: bool) -> None:
+    assert bool(re.fullmatch(template["Parameters"]["ImageKeyPrefixes"]["AllowedPattern"], text)) is fine
+
+
+def test_by_default_a_caller_may_name_what_lies_under_images(template: dict[str, Any]) -> None:
+    assert template["Parameters"]["ImageKeyPrefixes"]["Default"] == "images/"
 
 
 def test_the_environment_is_read_on_the_first_call_and_not_again(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,17 @@ def test_a_long_history_comes_in_answers_far_below_lambdas_limit(*, world: Any, 
     assert answers == 5
 
 
+def test_an_answer_has_ten_pages_of_the_history_at_most(*, world: Any, run: Any) -> None:
+    rows = [{"request_id": f"req-{number}", "model_status": "COMPLETED"} for number in range(2150)]
+    ask = {"ask": "history", "model": "seedance-pro", "since": 1.0, "until": 2.0}
+    pages = [httpx.Response(200, json={"data": rows[start : start + 100]}) for start in range(0, 2150, 100)]
+    for page, count, following in ((1, 10, 11), (11, 10, 21), (21, 2, None)):
+        world.wire.will(*pages[page - 1 : page - 1 + count])
+        answer = run("reconcile", {**ask, "page": page})
+        assert answer["rows"][0]["request_id"] == f"req-{(page - 1) * 100}"
+        assert answer["next"] == following
+
+
 def test_an_ordinary_day_of_the_history_is_one_answer(*, world: Any, run: Any) -> None:
     rows = [
         {"request_id": f"req-{number}", "model_status": "COMPLETED", "generation_url": URL} for number in range(250)
@@ -271,7 +282,7 @@ def test_header_names_know_no_case(run: Any, event: Event) -> None:
         ({"body": "%", "isBase64Encoded": True}, 400, "body"),
         ({"body": "{}"}, 422, "prompt"),
         ({"body": '{"prompt": "x", "parameters": {"duration": 7}}'}, 422, "duration"),
-        ({"body": '{"prompt": "x", "image_key": "uploads/gone.png"}'}, 422, "image_key"),
+        ({"body": '{"prompt": "x", "image_key": "images/gone.png"}'}, 422, "image_key"),
         ({"body": '{"prompt": "x", "image_key": "\\ud800"}'}, 422, "image_key"),
         ({"body": '{"prompt": "x", "\\ud800": 1}'}, 422, "\ud800"),
         ({"headers": {"Idempotency-Key": "two words"}}, 422, "Idempotency-Key"),

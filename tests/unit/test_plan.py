@@ -97,6 +97,14 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
     assert world.called("Publish") == []
 
 
+def test_a_manifest_may_name_any_key_of_the_bucket(world: Any, run: Run, png: bytes) -> None:
+    """ImageKeyPrefixes is for callers of the API; whoever puts a manifest into the bucket has rights to the bucket."""
+    for key in ("uploads/a.png", "a.png", "catalogue/2026/a.png"):
+        world.upload(key, png)
+    state = run(HEADER + "uploads/a.png,x,,\na.png,x,,\ncatalogue/2026/a.png,x,,\n")
+    assert (state["status"], state["rows"], state["rejected"]) == ("PLANNED", 3, 0)
+
+
 def test_bad_rows_within_what_is_tolerated_are_reported_and_the_others_planned(world: Any, run: Run) -> None:
     state = run(HEADER + ",x,,\n" * 8 + ",=HYPERLINK(1),sora,S-9\nimages/none.png,x,,S-10\n")
     assert (state["status"], state["rows"], state["rejected"]) == ("PLANNED", 10, 2)

@@ -78,6 +78,13 @@ def test_refusals_say_what_is_wrong(text: str, environ: dict[str, str], scale: f
         "http://host:99999",
         "http://me:secret@host",
         "http://[::1]:8080",
+        "https://[::1",
+        # The key would cross the network in plain text.
+        "http://provider.example",
+        "http://192.168.1.5:8080",
+        "http://127.0.0.1.evil.example",
+        "http://localhost@evil.example",
+        "https://me@provider.example",
     ],
 )
 def test_what_is_no_provider_is_refused(text: str) -> None:

@@ -24,6 +24,7 @@ class Api:
     queue: IntakeQueue
     upload_bucket: str
     defaults: intake.Defaults
+    image_prefixes: tuple[str, ...]
 
     def create_video(self, body: str | None, *, caller: str, idempotency_key: str | None) -> Job:
         """Take in a request; the job, which is now in the queue (or further, when the call is a repetition).
@@ -50,6 +51,8 @@ class Api:
         first = self.store.get(job_id) if idempotency_key else None
         if first is None:
             if request.image_key:
+                # Before anybody looks: a refusal must not tell what else is in the bucket.
+                intake.check_image_key(request.image_key, self.image_prefixes)
                 try:
                     job.image = image_facts(self.media.look_at(self.upload_bucket, request.image_key, None))
                 except InvalidRequest as refusal:
@@ -97,4 +100,5 @@ def api() -> Api:
     """The use cases as the stack has them."""
     stack = api_settings()
     defaults = intake.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
-    return Api(jobs(), media(), intake_queue(stack.intake_queue), stack.upload_bucket, defaults)
+    queue = intake_queue(stack.intake_queue)
+    return Api(jobs(), media(), queue, stack.upload_bucket, defaults, stack.image_prefixes)

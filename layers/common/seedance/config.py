@@ -4,6 +4,7 @@ A field's name in upper case is its variable's name in template.yaml; a test hol
 """
 
 import os
+import re
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import TypeVar
@@ -99,7 +100,18 @@ class ApiSettings(Settings):
     """What the API is told besides."""
 
     intake_queue: str
+    image_key_prefixes: str
 
+    @property
+    def image_prefixes(self) -> tuple[str, ...]:
+        """What the keys of images begin with that a caller may name."""
+        return tuple(filter(None, self.image_key_prefixes.split(",")))
+
+
+_ADDRESS = re.compile(
+    r"(?:https://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[::1\])|http://(?:127\.0\.0\.1|localhost|\[::1\]))"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+)
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -114,40 +126,62 @@ def read(kind: type[AnySettings], environ: dict[str, str]) -> AnySettings:
     return kind(**{field.name: environ[field.name.upper()] for field in fields(kind)})
 
 
+def _read(kind: type[AnySettings]) -> AnySettings:
+    """Settings from the environment. Raises ConfigurationError as well for a provider's address that can't be one."""
+    told = read(kind, dict(os.environ))
+    for name in ("segmind_base_url", "segmind_upload_url", "segmind_history_url"):
+        if not is_address(getattr(told, name)):
+            raise ConfigurationError(
+                f"{name.upper()} must be https:// and a host, without user, path or query; "
+                "http:// is allowed for 127.0.0.1, localhost and [::1] only; see template.yaml"
+            )
+    return told
+
+
+def is_address(text: str) -> bool:
+    """Whether it is where a provider's API may be: https, or http on this machine; a host and perhaps a port.
+
+    The key goes there. A host that only begins like this machine's (``127.0.0.1.evil.example``), or that stands behind
+    what looks like one (``http://localhost@evil.example``), is none.
+    """
+    found = _ADDRESS.fullmatch(text)
+    return found is not None and 0 < int(found["port"] or 443) < 65536
+
+
 @cache
 def settings() -> Settings:
     """What every function is told, read on the first call."""
-    return read(Settings, dict(os.environ))
+    return _read(Settings)
 
 
 @cache
 def submit_settings() -> IntakeSettings:
     """What submit is told, read on the first call."""
-    return read(IntakeSettings, dict(os.environ))
+    return _read(IntakeSettings)
 
 
 @cache
 def plan_settings() -> PlanSettings:
     """What plan is told, read on the first call."""
-    return read(PlanSettings, dict(os.environ))
+    return _read(PlanSettings)
 
 
 @cache
 def enqueue_settings() -> EnqueueSettings:
     """What enqueue is told, read on the first call."""
-    return read(EnqueueSettings, dict(os.environ))
+    return _read(EnqueueSettings)
 
 
 @cache
 def reconcile_settings() -> ReconcileSettings:
     """What reconcile is told, read on the first call."""
-    return read(ReconcileSettings, dict(os.environ))
+    return _read(ReconcileSettings)
 
 
 @cache
 def api_settings() -> ApiSettings:
     """What the API is told, read on the first call."""
-    return read(ApiSettings, dict(os.environ))
+    return _read(ApiSettings)
 
 
 def s3_endpoint() -> str | None:

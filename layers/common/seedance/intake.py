@@ -116,6 +116,14 @@ def check_key(key: str) -> str:
     return key
 
 
+def check_image_key(key: str, prefixes: tuple[str, ...]) -> str:
+    """The key, if a caller of the API may name it: if it begins with one of ``prefixes``. Raises InvalidRequest."""
+    if not key.startswith(prefixes):
+        of = "one of " if len(prefixes) > 1 else ""
+        raise InvalidRequest("image_key", f"must begin with {of}{', '.join(prefixes)}")
+    return key
+
+
 def upload_name(key: str) -> tuple[str, str]:
     """Folder and download name for an upload's video: its path below ``uploads/`` without the extension."""
     path = key.removeprefix(UPLOAD_PREFIX)

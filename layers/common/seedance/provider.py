@@ -191,7 +191,7 @@ class Provider:
         before: list[Any] = []
         for page in itertools.count(first):
             left = until_then - time.monotonic()
-            if left <= 0 or page > HISTORY_PAGES:
+            if left <= 0 or page >= first + HISTORY_PAGES:
                 raise Unavailable(f"The history was not read to its end: it goes on after page {page - 1}.")
             query = {
                 "page": page,

@@ -52,7 +52,10 @@ ROUND_SECONDS = 150.0
 """After this a round begins nothing new; what is left of the function's 240 s is for what it is at."""
 
 SHOWN_BYTES = 1024 * 1024
-"""A page of the history that reaches this size is the last one of an answer. Lambda's limit for an answer is 6 MB."""
+"""An answer ends with the page of the history that reaches this size. Lambda's limit for an answer is 6 MB."""
+
+SHOWN_PAGES = 10
+"""Or with the last of so many pages: all pages of an answer have to come within provider.HISTORY_SECONDS."""
 
 SHOWN_CHARACTERS = 1000
 """The longest text of a row in an answer, so that 100 rows can't take the answer over Lambda's limit."""
@@ -125,7 +128,7 @@ class Reconcile:
             shown = [_shown(row) for row in some]
             rows += shown
             size += len(json.dumps(shown))
-            if size >= SHOWN_BYTES:
+            if size >= SHOWN_BYTES or page + 1 == first + SHOWN_PAGES:
                 return {"rows": rows, "next": page + 1}
         return {"rows": rows, "next": None}
 
