@@ -23,13 +23,14 @@ sys.path[:0] = sys.argv[1:]
 from botocore.session import Session
 from seedance import aws
 session, found = Session(), {}
+regions = ("us-east-1", "eu-central-1", "eu-south-1", "il-central-1", "us-gov-west-1", "cn-north-1")
 session.set_credentials("a", "b")
 for service in ("dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions"):
     client = session.create_client(service, region_name="eu-central-1")
     model = client.meta.service_model
     shapes = {name: model.operation_model(name) for name in model.operation_names}
     found[service] = {
-        "url": client.meta.endpoint_url,
+        "urls": [session.create_client(service, region_name=region).meta.endpoint_url for region in regions],
         "operations": {
             name: [sorted(shape.members) if shape else [] for shape in (one.input_shape, one.output_shape)]
             for name, one in shapes.items()
@@ -37,7 +38,7 @@ for service in ("dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions
         "pages": [name for name in client._PY_TO_OP_NAME if client.can_paginate(name)],
     }
 os.environ.update(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
-for region in ("us-east-1", "eu-central-1", "eu-south-1", "il-central-1", "us-gov-west-1", "cn-north-1"):
+for region in regions:
     os.environ["AWS_DEFAULT_REGION"] = region
     aws._session.cache_clear()
     aws._client.cache_clear()
@@ -195,7 +196,7 @@ def test_what_is_left_of_botocore_speaks_as_the_whole_does(
     assert left["links"] == all_of_it["links"] == LINKS
     for service in SERVICES:
         here, there = left[service], all_of_it[service]
-        assert here["url"] == there["url"]
+        assert here["urls"] == there["urls"]
         assert here["operations"] == {name: there["operations"][name] for name in here["operations"]}
         assert here["pages"] == [name for name in there["pages"] if name in here["pages"]]
         allowed = {action.partition(":")[2] for action in actions if IAM_NAMES.get(service, service) in action}
