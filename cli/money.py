@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,11 +15,11 @@ from botocore.exceptions import ClientError
 from seedance import catalogue
 from seedance.bookings import Day
 from seedance.errors import Conflict
-from seedance.job import Job, State
+from seedance.job import Hold, Job, State
 from seedance.money import estimate_usd
 from seedance.reconcile import CLOCK_SKEW_SECONDS
 from seedance.reconcile import release as release_job
-from seedance.sending import Hold, reservation
+from seedance.sending import reservation
 from seedance.workflow import IntakeQueue, Workflow
 
 from cli.target import CommandError, Target
@@ -107,18 +108,12 @@ def redrive(target: Target) -> int:
 
 def retry(target: Target, job: Job, pay: bool) -> str:
     """Try an ended or stuck job again; what that does, in words. A new paid submit only with ``pay``."""
-    if job.state is State.COPYING or (job.state in (State.FAILED, State.EXPIRED) and job.result_url):
-        if job.state is State.COPYING and workflow_of(target).is_running(job):
-            raise CommandError(f"job {job.job_id} is being copied right now")
-        again: dict[str, Any] = {"executions": job.executions + 1, "error": None, "notified_at": None}
-        if job.state is State.COPYING:
-            job = target.jobs.note(job, **again)
-        else:
-            # An end without a price has let go of its reservation; what is copied belongs on the books.
-            entry, reserved = reservation(job, time.time(), limit=None)
-            job = target.jobs.move(job, State.COPYING, entry=entry, **again, **reserved)
-        workflow_of(target).start(job)
+    held = job.state is State.HELD and (job.error or {}).get("code") == Hold.RESULT
+    if job.state is State.COPYING or ((held or job.state in (State.FAILED, State.EXPIRED)) and job.result_url):
+        _copy(target, job)
         return "copying the video again; nothing is paid"
+    if held and job.request_id and _made_after_all(target, job):
+        return _adopt(target, job, job.request_id)
     if job.state not in (State.FAILED, State.EXPIRED):
         undecided = "; `seedance resolve` decides about it" if _undecided(job) else ""
         raise CommandError(
@@ -126,13 +121,31 @@ def retry(target: Target, job: Job, pay: bool) -> str:
         )
     failed_there = (job.error or {}).get("code") == "PROVIDER_JOB_FAILED"
     if job.request_id and not failed_there and _made_after_all(target, job):
-        ask_reconcile(target, ask="adopt", job_id=job.job_id, request_id=job.request_id)
-        return f"request {job.request_id} has a video by now: copying it; nothing is paid again"
+        return _adopt(target, job, job.request_id)
     if not pay:
         price = estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
         raise CommandError(f"job {job.job_id} has no result to copy; a new submit costs about ${price:.2f}: say --pay")
     _resubmit(target, job)
     return "submitting again, which will be billed"
+
+
+def _copy(target: Target, job: Job, **link: str) -> None:
+    """Have the job's result copied, from another ``result_url`` if there is one."""
+    if job.state is State.COPYING and workflow_of(target).is_running(job):
+        raise CommandError(f"job {job.job_id} is being copied right now")
+    again: dict[str, Any] = {"executions": job.executions + 1, "error": None, "notified_at": None, **link}
+    if job.state is State.COPYING:
+        job = target.jobs.note(job, **again)
+    else:
+        # An end without a price has let go of its reservation; what is copied belongs on the books.
+        entry, reserved = reservation(job, time.time(), limit=None)
+        job = target.jobs.move(job, State.COPYING, entry=entry, **again, **reserved)
+    workflow_of(target).start(job)
+
+
+def _adopt(target: Target, job: Job, request_id: str) -> str:
+    ask_reconcile(target, ask="adopt", job_id=job.job_id, request_id=request_id)
+    return f"request {request_id} has a video by now: copying it; nothing is paid again"
 
 
 def _made_after_all(target: Target, job: Job) -> bool:
@@ -146,15 +159,22 @@ def _made_after_all(target: Target, job: Job) -> bool:
     return any(row["request_id"] == job.request_id and row["url"] for row in rows)
 
 
-def resolve(target: Target, job: Job, adopt: str | None, *, resubmit: bool, give_up: bool) -> str:
-    """A person's decision about a job in UNCERTAIN, or HELD for a lost submit; what that does, in words."""
-    if [bool(adopt), resubmit, give_up].count(True) != 1:
-        raise CommandError("say one of --adopt REQUEST_ID, --resubmit, --give-up")
+def resolve(
+    target: Target, job: Job, adopt: str | None, *, resubmit: bool, give_up: bool, link: str | None = None
+) -> str:
+    """A person's decision about a job in UNCERTAIN, or HELD for a lost submit or result; what that does, in words."""
+    if [bool(adopt), bool(link), resubmit, give_up].count(True) != 1:
+        raise CommandError("say one of --adopt REQUEST_ID, --link ADDRESS, --resubmit, --give-up")
     if not _undecided(job):
         raise CommandError(f"job {job.job_id} is {job.state.value}; there is nothing to decide")
     if adopt:
         state = ask_reconcile(target, ask="adopt", job_id=job.job_id, request_id=adopt)["state"]
         return f"adopted request {adopt}; the job is {state}"
+    if link:
+        if not re.match(r"https?://", link, re.IGNORECASE):
+            raise CommandError(f"--link must be an address such as https://images.segmind.com/video.mp4, not {link}")
+        _copy(target, job, result_url=link)
+        return "copying the video from there, if its host is one of SegmindMediaHosts; nothing is paid"
     if resubmit:
         _resubmit(target, job)
         return "submitting again, which will be billed"
@@ -165,9 +185,9 @@ def resolve(target: Target, job: Job, adopt: str | None, *, resubmit: bool, give
 
 
 def _undecided(job: Job) -> bool:
-    """Whether the job's submit may or may not have arrived, and a person may say which."""
-    lost = job.state is State.HELD and (job.error or {}).get("code") == Hold.LOST
-    return lost or job.state is State.UNCERTAIN
+    """Whether only a person can say if the job's submit arrived, or where its video is."""
+    held = job.state is State.HELD and (job.error or {}).get("code") in (Hold.LOST, Hold.RESULT)
+    return held or job.state is State.UNCERTAIN
 
 
 def _resubmit(target: Target, job: Job) -> None:
@@ -182,6 +202,9 @@ def _resubmit(target: Target, job: Job) -> None:
         notified_at=None,
         cost_usd=None,  # settled; the new call has a price of its own
         settled_usd=None,
+        result_url=None,  # of the request that is given up
+        last_frame_url=None,
+        answer=None,
         gone_polls=0,
         attempts=0,
     )

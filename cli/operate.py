@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 from rich.text import Text
-from seedance.sending import Hold
+from seedance.job import Hold
 
 from cli import money, show
 from cli.options import JobId, OutputsFile, StackName, out
@@ -44,7 +44,7 @@ def retry(
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
-    """Try a FAILED or EXPIRED job again: copy its result if one is known, else submit it with --pay."""
+    """Try a FAILED, EXPIRED or HELD job again: copy its result if one is known, else submit it with --pay."""
     target = find(stack, outputs)
     out.print(money.retry(target, target.job(job_id), pay))
 
@@ -53,14 +53,15 @@ def resolve(
     job_id: JobId,
     *,
     adopt: Annotated[str | None, typer.Option(metavar="REQUEST_ID", help="This request of the provider is it.")] = None,
+    link: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The video is here; copy it.")] = None,
     resubmit: Annotated[bool, typer.Option("--resubmit", help="It never arrived; submit it again, and pay.")] = False,
     give_up: Annotated[bool, typer.Option("--give-up", help="Close it as FAILED.")] = False,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
-    """Decide about a job whose submit may or may not have arrived."""
+    """Decide about a job whose submit may or may not have arrived, or whose paid video can't be found."""
     target = find(stack, outputs)
-    out.print(money.resolve(target, target.job(job_id), adopt, resubmit=resubmit, give_up=give_up))
+    out.print(money.resolve(target, target.job(job_id), adopt, resubmit=resubmit, give_up=give_up, link=link))
 
 
 def explain(job_id: JobId, stack: StackName = None, outputs: OutputsFile = None) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from rich.table import Table
 from rich.text import Text
-from seedance.job import Job
+from seedance.job import Job, State
 from seedance.messages import iso
 
 from local import aws
@@ -77,6 +77,10 @@ def job(found: Job, scale: float) -> str:
         "Request": found.request_id,
         "Earlier": ", ".join(found.earlier_request_ids),
         "Cost": money(found.cost_usd) if found.cost_usd is not None else None,
+        "Link": found.result_url if found.state is State.HELD else None,
+        "Answer": f"{len(found.answer):,} characters of it are kept: `seedance status {found.job_id} --json`"
+        if found.answer
+        else None,
         "Video": f"s3://{found.video['bucket']}/{found.video['key']}" if found.video else None,
     }
     return lines(facts)

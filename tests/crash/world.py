@@ -15,9 +15,8 @@ from typing import Any
 import shortcut
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.stepfunctions.models import stepfunctions_backends
-from seedance.job import Job, State, api_job_id
+from seedance.job import Hold, Job, State, api_job_id
 from seedance.reconcile import release
-from seedance.sending import Hold
 from seedance.store import jobs, read_item
 from seedance.workflow import intake_queue
 from wire import Killed, Wire

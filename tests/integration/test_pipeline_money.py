@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import pytest
 from pipeline import UPLOADS, Change, Pipeline, app, http, png, s3_event
-from seedance.job import State, upload_job_id
+from seedance.job import Hold, State, upload_job_id
 from seedance.notification import Notifier
 from seedance.provider import Provider
 from seedance.reconcile import release
-from seedance.sending import Hold
 from seedance.store import JobStore, jobs
 from seedance.workflow import IntakeQueue, Workflow, intake_queue
 

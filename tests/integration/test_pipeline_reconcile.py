@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import pytest
 from pipeline import Change, Pipeline, app
-from seedance.job import State
+from seedance.job import Hold, State
 from seedance.notification import Notifier
 from seedance.provider import Provider
-from seedance.sending import Hold
 from seedance.store import JobStore, jobs
 from seedance.workflow import IntakeQueue, Workflow
 

@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from seedance.job import Job, State
+from seedance.job import Hold, Job, State
 from seedance.reconcile import GENERATING_SECONDS
-from seedance.sending import Hold
 
 from cli import money
 from cli.target import CommandError, Target

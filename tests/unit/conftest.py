@@ -113,6 +113,10 @@ class Wire:
     def will(self, *answers: httpx.Response | Exception) -> None:
         self._answers.extend(answers)
 
+    def forget(self) -> None:
+        """Drop the answers that nobody fetched, where that is no mistake."""
+        self._answers.clear()
+
     def __call__(self, request: httpx.Request) -> httpx.Response:
         request.read()
         self.requests.append(request)
@@ -275,7 +279,12 @@ def world(
         pacer = _pacer(clients, clock)
         line = httpx.MockTransport(wire)
         at = Provider(
-            "https://api.segmind.com", "https://workflows-api.segmind.com", HISTORY, key=lambda: KEY, transport=line
+            "https://api.segmind.com",
+            "https://workflows-api.segmind.com",
+            HISTORY,
+            key=lambda: KEY,
+            transport=line,
+            media_hosts=frozenset({"images.segmind.com"}),
         )
         made = World(
             aws=clients,

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from seedance.bookings import Day, Entry
 from seedance.catalogue import MODELS
-from seedance.job import Job, State
-from seedance.sending import Hold
+from seedance.job import Hold, Job, State
 
 from cli import money
 from cli.target import CommandError, Target

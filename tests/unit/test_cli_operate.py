@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from seedance.bookings import Entry
-from seedance.job import Job, State
-from seedance.sending import Hold
+from seedance.job import Hold, Job, State
 from typer.testing import CliRunner
 
 from cli import money, operate

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from seedance.download import Downloads
 from seedance.errors import SourceUnavailable
 from seedance.finalize import TRIES, Finalize
-from seedance.job import Job, State
+from seedance.job import Hold, Job, State
 from urllib3.exceptions import ConnectTimeoutError, ProtocolError
 
 Make = Callable[..., Job]
@@ -114,8 +116,36 @@ def test_a_video_that_is_whole_the_second_time_is_taken(
 def test_a_result_elsewhere_is_not_fetched(world: Any, finalize: Finalize, make_job: Make, url: str) -> None:
     world.put(make_job(State.COPYING, result_url=url))
     outcome = finalize("up-1")
-    assert (outcome["status"], outcome["error"]["code"]) == ("FAILED", "RESULT_FROM_FORBIDDEN_HOST")
-    assert world.wire.requests == []
+    job = world.job()
+    assert (outcome["status"], outcome["error"], outcome["error"]["code"]) == ("HELD", job.error, Hold.RESULT)
+    assert (job.state, job.result_url) == (State.HELD, url)
+    assert "SegmindMediaHosts, then `seedance retry up-1`" in job.error["message"]
+    assert (world.wire.requests, world.counted()) == ([], {"JobsHeld": 1})
+
+
+def test_a_held_result_is_settled_by_its_estimate(world: Any, finalize: Finalize, make_job: Make) -> None:
+    world.put(make_job(State.COPYING, reserved_usd=0.2, reserved_day="2026-11-20", result_url="https://evil.com/v.mp4"))
+    assert finalize("up-1")["status"] == "HELD"
+    assert (world.job().reserved_usd, world.job().settled_usd) == (None, 0.2)
+
+
+def test_once_its_host_is_allowed_a_held_result_is_copied(
+    world: Any, finalize: Finalize, make_job: Make, mp4: bytes
+) -> None:
+    world.put(make_job(State.COPYING, result_url="https://new.example/v.mp4"))
+    assert finalize("up-1")["status"] == "HELD"
+    world.store.move(world.job(), State.COPYING, error=None)
+    allowing = replace(finalize, downloads=Downloads({"new.example"}))
+    world.wire.will(httpx.Response(200, content=mp4))
+    assert allowing("up-1") == DONE
+
+
+def test_a_redirect_to_a_new_host_names_it(world: Any, finalize: Finalize, make_job: Make) -> None:
+    world.put(make_job(State.COPYING))
+    world.wire.will(httpx.Response(302, headers={"location": "https://new.example/v.mp4?X-Amz-Signature=5d6e"}))
+    message = finalize("up-1")["error"]["message"]
+    assert "lies on new.example" in message
+    assert "5d6e" not in message
 
 
 def test_a_record_without_a_link_fails_in_words(world: Any, finalize: Finalize, make_job: Make) -> None:

@@ -9,12 +9,13 @@ import httpx
 import pytest
 from seedance.errors import ConfigurationError
 from seedance.generate import Generate
-from seedance.job import Job, State
+from seedance.job import Hold, Job, State
 from seedance.provider import Provider
 from seedance.sending import MAX_ATTEMPTS
 
 Make = Callable[..., Job]
 MONEY = 406
+KEY = "SG_0123456789abcdef"
 LINK = "https://images.segmind.com/v.mp4"
 POSTED = "POST https://api.segmind.com/v1/seedance-pro"
 HEADERS = {"x-request-id": "req-7", "x-cost": "0.35", "x-generation-time": "61.5", "content-type": "video/mp4"}
@@ -118,12 +119,54 @@ def test_a_video_that_did_not_arrive_whole_is_uncertain_and_can_be_found_again(
     assert world.video_keys() == []
 
 
-@pytest.mark.parametrize("body", ["{}", "null", "{", '{"output": null}', '{"status": "QUEUED"}'])
-def test_an_answer_without_a_link_is_uncertain(*, world: Any, generate: Generate, job: Any, body: str) -> None:
+JSON = {**HEADERS, "content-type": "application/json"}
+
+
+@pytest.mark.parametrize("body", ["{}", "null", "{", '{"output":null}', '{"status":"QUEUED"}'])
+def test_an_answer_without_a_link_is_uncertain_and_kept(*, world: Any, generate: Generate, job: Any, body: str) -> None:
     job()
-    world.wire.will(httpx.Response(200, text=body, headers={**HEADERS, "content-type": "application/json"}))
+    world.wire.will(httpx.Response(200, text=body, headers=JSON))
     assert generate("up-1")["status"] == "UNCERTAIN"
-    assert (world.job().state, world.job().request_id) == (State.UNCERTAIN, "req-7")
+    after = world.job()
+    assert (after.state, after.request_id, after.answer) == (State.UNCERTAIN, "req-7", body)
+
+
+@pytest.mark.parametrize(
+    ("output", "says", "link"),
+    [
+        ([LINK, "https://images.segmind.com/w.mp4"], "2 different videos", None),
+        ("https://new.example/v.mp4", "lies on new.example", "https://new.example/v.mp4"),
+    ],
+)
+def test_a_link_that_is_not_clear_is_held_for_a_person(
+    *, world: Any, generate: Generate, job: Any, output: Any, says: str, link: str | None
+) -> None:
+    job()
+    world.wire.will(httpx.Response(200, json={"output": output}, headers=JSON))
+    outcome = generate("up-1")
+    after = world.job()
+    assert (outcome["status"], outcome["error"], after.state) == ("FAILED", after.error, State.HELD)
+    assert (after.error["code"], after.result_url, after.request_id) == (Hold.RESULT, link, "req-7")
+    assert says in after.error["message"]
+    assert (after.cost_usd, after.settled_usd, after.reserved_usd) == (0.35, 0.35, None)
+    assert world.counted()["JobsHeld"] == 1
+    assert len(world.wire.requests) == 1
+
+
+@pytest.mark.parametrize("body", [{"video_url": LINK}, {"data": {"videos": [{"url": LINK}]}}, LINK])
+def test_a_link_is_found_in_any_shape(*, world: Any, generate: Generate, job: Any, body: Any) -> None:
+    job()
+    world.wire.will(httpx.Response(200, json=body, headers=JSON))
+    assert generate("up-1")["status"] == "COMPLETED"
+    assert world.job().result_url == LINK
+
+
+def test_a_key_that_comes_back_is_in_no_record(*, world: Any, generate: Generate, job: Any) -> None:
+    job()
+    headers = {**JSON, "x-request-id": f"req {KEY}", "x-cost": "0.35"}
+    world.wire.will(httpx.Response(200, json={"said": KEY}, headers=headers))
+    assert generate("up-1")["status"] == "UNCERTAIN"
+    assert (world.job().request_id, world.job().answer, world.job().cost_usd) == (None, '{"said":"***"}', 0.35)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,23 @@ def test_no_address_at_the_provider_gets_out(ended: Callable[..., Job]) -> None:
     assert "secret" not in sns_body(machine_message(job, LINK))
 
 
+@pytest.mark.parametrize(
+    ("code", "cost", "headline", "price"),
+    [
+        ("OVER_BUDGET", None, "Not made yet: the job is held", "nothing that is known of so far"),
+        ("RESULT_UNCLEAR", None, "Made, but not fetched yet: the job is held", "a video that is made is billed"),
+        ("RESULT_UNCLEAR", 0.25, "Made, but not fetched yet: the job is held", "$0.25"),
+    ],
+)
+def test_a_held_jobs_mail_says_whether_it_is_paid(
+    ended: Callable[..., Job], code: str, cost: float | None, headline: str, price: str
+) -> None:
+    job = ended(State.HELD, error={"code": code, "message": "because"}, cost_usd=cost)
+    subject, text = mail(machine_message(job, None))
+    assert subject == f"{headline}: shoe"
+    assert price in text
+
+
 @pytest.mark.parametrize("state", HEADLINES)
 def test_a_mail_says_what_happened_and_what_was_asked(ended: Callable[..., Job], state: State) -> None:
     subject, text = mail(machine_message(ended(state), LINK if state is State.COMPLETED else None))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 from seedance import provider as provider_module
-from seedance.answers import ProviderStatus, Standing, output_address
+from seedance.answers import ProviderStatus, Standing
 from seedance.errors import (
     ConfigurationError,
     KeyRejected,
@@ -20,6 +20,7 @@ from seedance.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
+from seedance.links import Result, Sent
 from seedance.provider import Provider
 
 KEY = "SG_0123456789abcdef"
@@ -31,7 +32,9 @@ HTML = "<html><body><h1>Bad Gateway</h1></body></html>"
 @pytest.fixture
 def ask(wire: Any) -> Callable[..., Standing | None]:
     """One GET, answered as given."""
-    at = Provider("https://api.segmind.com", "", "", key=lambda: KEY, transport=httpx.MockTransport(wire))
+    line = httpx.MockTransport(wire)
+    hosts = {"images.segmind.com"}
+    at = Provider("https://api.segmind.com", "", "", key=lambda: KEY, transport=line, media_hosts=hosts)
 
     def get(answer: httpx.Response | Exception) -> Standing | None:
         wire.will(answer)
@@ -199,46 +202,31 @@ def test_a_broken_line_is_never_uncertain_at_a_poll(ask: Any, broken: type[Excep
 
 @pytest.mark.parametrize(
     ("answer", "address"),
-    [
-        ({"output": LINK}, LINK),
-        ({"output": "http://127.0.0.1:9/v.mp4"}, "http://127.0.0.1:9/v.mp4"),
-        ({"output": [LINK, "second"]}, LINK),
-        ({"output": [[LINK]]}, LINK),
-        ({"output": {"url": LINK}}, LINK),
-        ({"output": [{"url": LINK}]}, LINK),
-        ({"output": None, "video": LINK}, LINK),
-        ({"output": "", "video": {"url": LINK}}, LINK),
-        ({"video": LINK}, LINK),
-        ({"video_url": LINK}, LINK),
-        ({"url": LINK}, LINK),
-        ({"output": None}, None),
-        ({"output": 5}, None),
-        ({"output": True}, None),
-        ({"output": []}, None),
-        ({"output": {}}, None),
-        ({"output": "/v2/files/video.mp4"}, None),
-        ({"output": "video.mp4"}, None),
-        ({"output": "data:video/mp4;base64,AAAA"}, None),
-        ({"output": "ftp://images.segmind.com/v.mp4"}, None),
-        ({"output": "file:///etc/passwd"}, None),
-        ({"status_url": LINK, "response_url": LINK, "poll_url": LINK}, None),
-        ({}, None),
-        ([LINK], LINK),
-        (LINK, LINK),
-        (None, None),
-        (5, None),
-    ],
+    [({"output": [LINK]}, LINK), ({"data": {"video_url": f" {LINK}"}}, LINK), ({"input": {"video": LINK}}, None)],
 )
-def test_the_address_is_found_in_every_shape_that_an_answer_may_have(answer: Any, address: str | None) -> None:
-    assert output_address(answer) == address
+def test_the_address_is_looked_for_in_the_whole_answer(ask: Any, answer: Any, address: str | None) -> None:
+    assert ask(httpx.Response(200, json={"status": "COMPLETED", **answer})).output == address
+
+
+def test_what_was_sent_is_not_the_result(wire: Any) -> None:
+    at = Provider("https://a", "", "", key=lambda: KEY, media_hosts={"images.segmind.com"})
+    wire.will(completed(output=[LINK, FRAME]))
+    assert at.standing("req-1", Sent.of({"reference_videos": [LINK]})).result.videos == 0
+
+
+@pytest.mark.parametrize("status", list(ProviderStatus))
+def test_an_answer_is_kept_where_a_video_is_done_and_its_link_is_not_clear(ask: Any, status: ProviderStatus) -> None:
+    said = {"status": status, "request_id": "req-1", "text": [KEY, "https://b.example/x?X-Amz-Signature=5d6e7f"]}
+    kept = f'{{"status":"{status}","request_id":"req-1","text":["***","https://b.example/x?***"]}}'
+    assert ask(httpx.Response(200, json=said)).result.answer == (kept if status == "COMPLETED" else None)
+    assert ask(httpx.Response(200, json={**said, "output": LINK})).result.answer is None
 
 
 def test_a_completed_answer_in_full(ask: Any) -> None:
     metrics = {"inference_time": 55.5, "queue_time": 1, "total_time": "57.25", "retry_count": 0, "cost": 0.25}
     assert ask(completed(last_frame_url=FRAME, metrics=metrics)) == Standing(
         ProviderStatus.COMPLETED,
-        output=LINK,
-        last_frame=FRAME,
+        result=Result(LINK, FRAME, videos=1),
         cost_usd=0.25,
         metrics={"inference": 55.5, "queue": 1.0, "total": 57.25},
     )

@@ -381,6 +381,20 @@ def test_a_request_that_failed_is_told_even_when_the_hold_was(world: Any, reconc
     assert [message["status"] for message in world.notified()] == ["FAILED"]
 
 
+def test_a_held_result_adopts_its_link_and_is_not_polled_again(
+    world: Any, reconcile: Reconcile, uncertain: Any
+) -> None:
+    error = {"code": "RESULT_UNCLEAR", "message": "m"}
+    before = world.put(replace(uncertain(), state=State.HELD, error=error, request_id="req-9", settled_usd=0.2))
+    done = {"model_status": "COMPLETED", "credits_deduction": 0.3}
+    world.wire.will(history(row(world, **done)), history(row(world, **done, generation_url=LINK)))
+    with pytest.raises(InvalidRequest, match="no end yet"):
+        reconcile.adopt_request(ID, "req-9")
+    assert world.job(ID) == before
+    assert reconcile.adopt_request(ID, "req-9") == "COPYING"
+    assert (world.job(ID).result_url, world.job(ID).cost_usd) == (LINK, 0.3)
+
+
 @pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
 def test_an_ended_job_adopts_its_own_request_that_was_made_after_all(
     world: Any, reconcile: Reconcile, put: Any, state: State

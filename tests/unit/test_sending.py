@@ -20,8 +20,8 @@ from seedance.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from seedance.job import Job, State
-from seedance.sending import MAX_ATTEMPTS, Hold, Next, Sending, Verdict, reservation
+from seedance.job import Hold, Job, State
+from seedance.sending import MAX_ATTEMPTS, Next, Sending, Verdict, reservation
 
 Make = Callable[..., Job]
 IMAGE = {"bucket": "example-uploads", "key": "uploads/gone.png", "version_id": "v", "content_type": "image/png"}

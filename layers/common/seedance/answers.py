@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
-from seedance import bodies
+from seedance import bodies, links, masking
 from seedance.errors import UnexpectedAnswer
+from seedance.links import Result, Sent
 from seedance.sentences import sentence
 
 LONGEST_ID = 256
@@ -58,7 +59,7 @@ class Answer:
     @property
     def excerpt(self) -> str:
         """The beginning of the body, for the log."""
-        return self.text[:EXCERPT_CHARACTERS]
+        return masking.signatures(self.text[:EXCERPT_CHARACTERS])
 
     @cached_property
     def _read(self) -> tuple[Any, str]:
@@ -75,13 +76,22 @@ class Standing:
     """How a request stands: the answer to one GET of its result."""
 
     status: ProviderStatus
-    output: str | None = None
-    """The video's address, once COMPLETED. None also where the answer had none that makes sense."""
-    last_frame: str | None = None
+    result: Result = field(default_factory=Result)
+    """Where the video is, once COMPLETED."""
     error: str | None = None
     cost_usd: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     """``inference``, ``queue`` and ``total``, in the provider's seconds."""
+
+    @property
+    def output(self) -> str | None:
+        """The video's address; None where the answer has none, or none that may be followed."""
+        return self.result.video
+
+    @property
+    def last_frame(self) -> str | None:
+        """The address of the last frame, if the answer has one."""
+        return self.result.last_frame
 
 
 @dataclass(frozen=True)
@@ -92,8 +102,9 @@ class HistoryRow:
     status: str
     """COMPLETED, FAILED, or a word for "not over yet"."""
     body: dict[str, Any]
-    """What was sent."""
+    """What was sent. For comparing only: it is not masked."""
     url: str | None
+    """The video's address, on whatever host. None where the row is a last frame's."""
     error: str | None
     cost_usd: float | None
     created_at: float | None
@@ -114,7 +125,7 @@ def moment(text: object) -> float | None:
 def request_id(answer: object) -> str | None:
     """The id in a submit's answer; None when there is none that can be asked for and stored, or there are two."""
     found = answer.get("request_id") if isinstance(answer, dict) else None
-    if not isinstance(found, str) or not re.fullmatch(rf"[!-~]{{1,{LONGEST_ID}}}", found):
+    if not isinstance(found, str) or masking.MASK in found or not re.fullmatch(rf"[!-~]{{1,{LONGEST_ID}}}", found):
         return None
     return None if others(answer, found) else found
 
@@ -141,8 +152,6 @@ def standing(answer: dict[str, Any]) -> Standing:
     metrics = metrics if isinstance(metrics, dict) else {}
     return Standing(
         status,
-        output=output_address(answer),
-        last_frame=_address(answer.get("last_frame_url")) or _address(answer.get("last_frame")),
         error=sentence(answer.get("error")),
         cost_usd=_number(metrics.get("cost")),
         metrics={
@@ -166,8 +175,8 @@ def pages(answer: object) -> int | None:
     return count if isinstance(count, int) and not isinstance(count, bool) else None
 
 
-def history_row(row: object) -> HistoryRow | None:
-    """One row of the history; None when it names no request."""
+def history_row(row: object, hosts: Collection[str] = ()) -> HistoryRow | None:
+    """One row of the history; None when it names no request. ``hosts``: see links.check."""
     if not isinstance(row, dict) or not isinstance(row.get("request_id"), str):
         return None
     body = row.get("request_body")
@@ -176,35 +185,16 @@ def history_row(row: object) -> HistoryRow | None:
             body = bodies.parsed(body.encode(errors="replace"))
         except bodies.Unreadable:
             body = None
+    result = links.read(row.get("generation_url"), hosts, Sent.of([row.get("request_body"), body]))
     return HistoryRow(
         row["request_id"],
         str(row.get("model_status", "")).upper(),
         body if isinstance(body, dict) else {},
-        _address(row.get("generation_url")),
+        result.video or result.elsewhere,
         sentence(row.get("error")),
         _number(row.get("credits_deduction")),
         moment(row.get("created_at") or row.get("model_created")),
     )
-
-
-def output_address(answer: object) -> str | None:
-    """The video's address in an answer of v1 or v2, or None."""
-    if isinstance(answer, dict):
-        named = (_address(answer.get(name)) for name in ("output", "video", "video_url", "url"))
-        return next((address for address in named if address), None)
-    return _address(answer)
-
-
-def _address(value: object) -> str | None:
-    """A URL, wherever the answer has put it: as text, in a list, or under ``url``."""
-    match value:
-        case str() if value.startswith(("https://", "http://")):
-            return value
-        case [first, *_]:
-            return _address(first)
-        case {"url": inner}:
-            return _address(inner)
-    return None
 
 
 def _number(value: object) -> float | None:

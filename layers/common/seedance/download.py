@@ -4,7 +4,6 @@ The address comes out of an answer on the network. Followed blindly, it could po
 to the account at the instance's credentials or at a private service.
 """
 
-import ipaddress
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -14,12 +13,12 @@ from functools import cache
 from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError, LocationParseError
-from urllib3.util import Url, parse_url
+from urllib3.exceptions import HTTPError
+from urllib3.util import Url
 
-from seedance import lines
+from seedance import lines, links
 from seedance.config import settings
-from seedance.errors import ForbiddenSource, SourceUnavailable
+from seedance.errors import SourceUnavailable
 from seedance.wording import reason
 
 DOWNLOAD_SECONDS = 30.0
@@ -34,10 +33,7 @@ RESUMES = 5
 RESUME_SECONDS = 0.2
 """The pause before the first time; each further one is as much longer."""
 _CONTENT_RANGE = re.compile(r"bytes (?P<start>\d+)-\d+/(?P<total>\d+|\*)")
-_OWN_PORTS = {"https": 443, "http": 80}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_WRITTEN = re.compile(r"[a-z]+://[!-?A-\[\]-~]*?([/?#][^\x00-\x1f\x7f]*)?", re.IGNORECASE)
-"""How an address may be written: no control characters; the host in ASCII, with neither a user nor a backslash."""
 
 
 @dataclass(frozen=True)
@@ -82,18 +78,7 @@ class Downloads:
 
         Raises ForbiddenSource unless it is https on an allowed host; loopback may be http.
         """
-        try:
-            parts = parse_url(url)  # by who connects: two readings of one address are how such checks are passed
-        except LocationParseError:
-            raise ForbiddenSource("the result's address is not a valid one", url=url) from None
-        host, port = (parts.host or "").strip("[]"), parts.port
-        named = host if port in (None, _OWN_PORTS.get(parts.scheme or "")) else f"{host}:{port}"
-        if not host or named not in self._hosts or not _WRITTEN.fullmatch(url):
-            allowed = ", ".join(sorted(self._hosts))
-            raise ForbiddenSource(f"the result lies on {named or 'no host'}; allowed is only {allowed}", url=url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-            raise ForbiddenSource(f"the result's address is {parts.scheme}, not https", url=url)
-        return parts
+        return links.check(url, self._hosts)
 
     def _follow(self, url: str, stack: ExitStack) -> tuple[Url, BaseHTTPResponse]:
         """The file's own address and answer, after redirects; its body is still to be read."""
@@ -206,13 +191,6 @@ def _after(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
         if count < len(chunk):
             yield chunk[count:]
         count = max(0, count - len(chunk))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @cache

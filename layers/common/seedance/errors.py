@@ -27,6 +27,8 @@ SeedanceError
 
 import math
 
+from seedance import masking
+
 LONGEST_WAIT_SECONDS = 900.0
 """The longest that one answer of the provider makes us wait; after that, asking again costs one request.
 
@@ -90,15 +92,16 @@ class AllUnderWay(SeedanceError):
 class ProviderError(SeedanceError):
     """The provider's API said no, or nothing that helps.
 
-    ``status_code`` is the HTTP status (None when there was no answer), ``excerpt`` the start of the body.
+    ``status_code`` is the HTTP status (None when there was no answer), ``excerpt`` the start of the body. Both texts
+    are free of what signs our links; seedance.provider takes the key out.
     """
 
     code = "PROVIDER"
 
     def __init__(self, message: str, *, status_code: int | None = None, excerpt: str = "") -> None:
-        super().__init__(message)
+        super().__init__(masking.signatures(message))
         self.status_code = status_code
-        self.excerpt = excerpt
+        self.excerpt = masking.signatures(excerpt)
 
 
 class Refused(ProviderError):
@@ -164,7 +167,7 @@ class MediaError(SeedanceError):
     code = "MEDIA"
 
     def __init__(self, message: str, *, url: str = "") -> None:
-        super().__init__(message)
+        super().__init__(masking.signatures(message))
         self.url = url.partition("?")[0]
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from seedance import links
 from seedance.download import Downloads, downloads
 from seedance.errors import ForbiddenSource, MediaError, NotAVideo
 from seedance.job import Job, State
+from seedance.links import Result
 from seedance.media import Media, Stored, media
 from seedance.notification import Notifier, notifier
 from seedance.observability import count, logger
@@ -40,7 +42,9 @@ class Finalize:
         if job.state is State.COPYING:
             try:
                 video = job.video or self._copy(job)
-            except (ForbiddenSource, NotAVideo) as error:
+            except ForbiddenSource as error:
+                return self._hold(job, error)
+            except NotAVideo as error:
                 message = f"{str(error)[0].upper()}{str(error)[1:]}."
                 return {
                     "job_id": job_id,
@@ -54,6 +58,14 @@ class Finalize:
             return {"job_id": job_id, "status": "FAILED", "error": job.error or why}
         self.notifier.notify(job)
         return {"job_id": job_id, "status": "COMPLETED", "error": None}
+
+    def _hold(self, job: Job, error: ForbiddenSource) -> dict[str, Any]:
+        """The link leads to a host that is not allowed. The video is paid for, so a person decides about the host."""
+        result = Result(unclear=f"{str(error)[0].upper()}{str(error)[1:]}", elsewhere=job.result_url)
+        said = links.held(result, job, job.request_id)
+        count("JobsHeld")
+        self.store.close(job, State.HELD, made=True, error=said)
+        return {"job_id": job.job_id, "status": "HELD", "error": said}
 
     def _copy(self, job: Job) -> dict[str, Any]:
         """The video from the provider into the bucket; what the record says of it."""

@@ -13,13 +13,13 @@ from typing import Any
 
 import httpx
 
-from seedance import download, posts, schedule
-from seedance.answers import output_address
+from seedance import download, links, posts, schedule
 from seedance.bodies import ANSWER_BYTES
 from seedance.config import settings
 from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, SubmitUncertain
 from seedance.finalize import video_facts
 from seedance.job import Job, State
+from seedance.links import Result, Sent
 from seedance.media import Media, media
 from seedance.observability import count, logger
 from seedance.pacer import pacer
@@ -94,10 +94,13 @@ class Generate:
         }
         if download.media_type(response.headers) == "application/json":
             job = self.store.note(job, **facts)  # should its body break, this is how the request is found again
-            url = output_address(posts.whole(response, ANSWER_BYTES).said)
-            if url is None:
+            result = self.provider.result(posts.whole(response, ANSWER_BYTES), Sent.by(job))
+            if result.videos and not result.video:
+                return self._hold(job, result, facts)
+            if not result.video:
+                job = self.store.note(job, answer=result.answer)
                 return self._uncertain(job, "The provider answered without a video and without a link to one.")
-            return _answer(self.store.move(job, State.COPYING, result_url=url, **facts), Outcome.COMPLETED)
+            return _answer(self.store.move(job, State.COPYING, result_url=result.video, **facts), Outcome.COMPLETED)
         if facts["request_id"]:
             job = self.store.note(job, **facts)  # should the transfer break, this is how it is found again
         chunks = download.counted(response.iter_bytes(), download.announced_length(response.headers))
@@ -106,6 +109,13 @@ class Generate:
         )
         video = video_facts(self.media.video_bucket, job.video_key, stored, last_frame_key=None)
         return _answer(self.store.move(job, State.COPYING, video=video, **facts), Outcome.COMPLETED)
+
+    def _hold(self, job: Job, result: Result, facts: dict[str, Any]) -> dict[str, Any]:
+        """The answer names more than one video, or one on a host that is not allowed: a person decides."""
+        error = links.held(result, job, facts["request_id"])
+        count("JobsHeld")
+        values = {**facts, "answer": result.answer, "result_url": result.elsewhere}
+        return _answer(self.store.close(job, State.HELD, made=True, error=error, **values), Outcome.FAILED, error=error)
 
     def _follow(self, job: Job, verdict: Verdict) -> dict[str, Any]:
         job = self.sending.settle(job, verdict)

@@ -43,9 +43,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.SUBMITTING: frozenset(
         {State.QUEUED, State.COPYING, State.RECEIVED, State.FAILED, State.HELD, State.UNCERTAIN}
     ),
-    State.QUEUED: frozenset({State.PROCESSING, State.COPYING, State.FAILED, State.EXPIRED}),
-    State.PROCESSING: frozenset({State.COPYING, State.FAILED, State.EXPIRED}),
-    State.COPYING: frozenset({State.COMPLETED, State.FAILED, State.EXPIRED}),
+    # To HELD: made and paid, but nobody can tell by itself where the video is.
+    State.QUEUED: frozenset({State.PROCESSING, State.COPYING, State.FAILED, State.EXPIRED, State.HELD}),
+    State.PROCESSING: frozenset({State.COPYING, State.FAILED, State.EXPIRED, State.HELD}),
+    State.COPYING: frozenset({State.COMPLETED, State.FAILED, State.EXPIRED, State.HELD}),
     State.HELD: frozenset({State.RECEIVED, State.QUEUED, State.COPYING, State.FAILED}),
     # Found in the provider's history, or a person's decision.
     State.UNCERTAIN: frozenset({State.QUEUED, State.COPYING, State.HELD, State.RECEIVED, State.FAILED}),
@@ -55,6 +56,19 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.EXPIRED: frozenset({State.COPYING, State.RECEIVED}),
     State.REJECTED: frozenset(),
 }
+
+
+class Hold(StrEnum):
+    """Why a job is HELD: the ``code`` of its error. It says who may let it go."""
+
+    BUDGET = "OVER_BUDGET"
+    """The day's budget is used up; the next day lets it go."""
+    PAUSED = "SUBMITS_PAUSED"
+    """Submits are stopped, by a person or for want of credits; ``seedance resume`` lets it go."""
+    LOST = "SUBMIT_LOST"
+    """An uncertain submit that can't be resolved by itself; a person decides."""
+    RESULT = "RESULT_UNCLEAR"
+    """The video is made and paid, but its link is missing, ambiguous or not allowed; a person decides."""
 
 
 @dataclass(kw_only=True)
@@ -114,6 +128,8 @@ class Job:
     """How many polls in a row found no record, or no usable link, at the provider."""
     result_url: str | None = None
     last_frame_url: str | None = None
+    answer: str | None = None
+    """The provider's answer of a video that is made but whose link is unclear; masked, at most masking.KEPT_BYTES."""
     metrics: dict[str, float] = field(default_factory=dict)
     """The provider's own timings, in its seconds."""
     cost_usd: float | None = None

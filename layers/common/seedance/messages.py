@@ -5,7 +5,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from seedance.job import Job, State
+from seedance.job import Hold, Job, State
 
 SUBJECT_LIMIT = 100
 """Characters that SNS allows in a mail's subject: ASCII, no line breaks (SNS API reference, Publish)."""
@@ -17,6 +17,9 @@ _HEADLINES = {
     State.REJECTED: "No video: the request was refused",
     State.HELD: "Not made yet: the job is held",
 }
+
+_MADE = "Made, but not fetched yet: the job is held"
+"""The headline of a job that is HELD with a paid result."""
 
 _UNPRICED = {
     State.COMPLETED: "not reported",
@@ -64,7 +67,7 @@ def machine_message(job: Job, video_url: str | None) -> dict[str, Any]:
 
 def mail(message: dict[str, Any]) -> tuple[str, str]:
     """Subject and text of the mail for people, from the machine's message."""
-    headline = _HEADLINES[State(message["status"])]
+    headline = _MADE if _is_made(message) else _HEADLINES[State(message["status"])]
     lines = [f"{headline}: {message['name']}", ""]
     if message["error"]:
         lines += ["Why", f"  {message['error']['message']}", ""]
@@ -100,7 +103,14 @@ def subject(text: str) -> str:
     return plain if len(plain) <= SUBJECT_LIMIT else plain[: SUBJECT_LIMIT - 3] + "..."
 
 
+def _is_made(message: dict[str, Any]) -> bool:
+    held = message["status"] == State.HELD
+    return held and (message["error"] or {}).get("code") == Hold.RESULT
+
+
 def _cost(message: dict[str, Any]) -> str:
+    if message["cost_usd"] is None and _is_made(message):
+        return "not reported by the provider; a video that is made is billed"
     return _UNPRICED[State(message["status"])] if message["cost_usd"] is None else f"${message['cost_usd']:.2f}"
 
 

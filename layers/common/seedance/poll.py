@@ -11,8 +11,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from seedance import schedule
-from seedance.answers import ProviderStatus, Standing
+from seedance import links, schedule
+from seedance.answers import HistoryRow, ProviderStatus, Standing
 from seedance.config import settings
 from seedance.errors import (
     AtCapacity,
@@ -24,6 +24,7 @@ from seedance.errors import (
     Refused,
 )
 from seedance.job import Job, State
+from seedance.links import Result, Sent
 from seedance.observability import count, logger
 from seedance.pacer import Pacer, Plan, pacer
 from seedance.provider import Provider, provider
@@ -46,6 +47,7 @@ class Outcome(StrEnum):
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
     EXPIRED = "EXPIRED"
+    HELD = "HELD"
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Poll:
         if job.state not in (State.QUEUED, State.PROCESSING) or job.request_id is None:
             return _answer(
                 job,
-                Outcome.FAILED,
+                Outcome.HELD if job.state is State.HELD else Outcome.FAILED,
                 job.error or {"code": "NOT_RUNNING", "message": f"The job is {job.state}."},
             )
         if self._remaining(job) > LAST_CALL_SECONDS and (plan := self.pacer.poll_turn(slot)):
@@ -85,7 +87,7 @@ class Poll:
 
     def _ask(self, job: Job, request_id: str) -> dict[str, Any]:
         try:
-            standing = self.provider.standing(request_id)
+            standing = self.provider.standing(request_id, Sent.by(job))
         except RateLimited as error:
             count("PollsRateLimited")
             if not isinstance(error, AtCapacity):
@@ -113,7 +115,6 @@ class Poll:
 
     def _completed(self, job: Job, standing: Standing) -> dict[str, Any]:
         facts: dict[str, Any] = {
-            "result_url": standing.output,
             "last_frame_url": standing.last_frame,
             "cost_usd": standing.cost_usd,
             "metrics": standing.metrics,
@@ -121,23 +122,46 @@ class Poll:
         if standing.output is None:
             if job.gone_polls + 1 < PATIENCE:
                 return self._running(self.store.note(job, gone_polls=job.gone_polls + 1), wait=schedule.STEP_SECONDS)
-            self.store.note(job, **facts)
-            return _answer(
-                job,
-                Outcome.FAILED,
-                {
-                    "code": "RESULT_WITHOUT_LINK",
-                    "message": "The provider says that the video is done but gives no link to it. "
-                    f"Ask the provider for request {job.request_id}.",
-                },
-            )
+            return self._without_link(job, standing.result, facts)
         # The link is written the moment it is seen: the provider forgets it within the hour.
-        job = self.store.move(job, State.COPYING, **facts)
+        job = self.store.move(job, State.COPYING, result_url=standing.output, **facts)
         # After the link is safe, and once: a poll that comes twice finds the job moved on.
         took = standing.metrics.get("total", 0.0)
         if 0 < took <= job.age(self.clock(), self.scale):  # what it can not have taken teaches nothing
             self.store.learned(job.model, took)
         return _answer(job, Outcome.COMPLETED)
+
+    def _without_link(self, job: Job, result: Result, facts: dict[str, Any]) -> dict[str, Any]:
+        """A video that is made, and whose answer gives no link that may be followed: the history may have it."""
+        if not result.videos:
+            try:
+                link = links.only_video(row.url for row in self._outputs(job))
+            except (ProviderError, ConfigurationError) as trouble:
+                logger().warning("the history is out of reach", extra={"job_id": job.job_id, "reason": str(trouble)})
+                link = None
+            if link:
+                job = self.store.move(job, State.COPYING, result_url=link, **facts)
+                return _answer(job, Outcome.COMPLETED)
+        return self._hold(job, result, facts)
+
+    def _hold(self, job: Job, result: Result, facts: dict[str, Any]) -> dict[str, Any]:
+        """Made and paid for, so neither FAILED nor EXPIRED: a person can still fetch it."""
+        error = links.held(result, job, job.request_id)
+        logger().error("result unclear", extra={"job_id": job.job_id, "why": error["message"]})
+        count("JobsHeld")
+        values = {**facts, "answer": result.answer, "result_url": result.elsewhere, "gone_polls": 0}
+        return _answer(self.store.close(job, State.HELD, made=True, error=error, **values), Outcome.HELD, error)
+
+    def _outputs(self, job: Job) -> list[HistoryRow]:
+        """The history's rows of the job's request, one for each of its outputs. Raises as Provider.history."""
+        found: list[HistoryRow] = []
+        since, until = job.submitted_at or job.created_at, self.clock()
+        for row in self.provider.history(job.model, since, until, seconds=HISTORY_SECONDS):
+            if row.request_id == job.request_id:
+                found.append(row)
+            elif found and row.created_at != found[-1].created_at:
+                break  # in the order of their creation, so there are no more of them
+        return found
 
     def _gone(self, job: Job) -> dict[str, Any]:
         age = job.age(self.clock(), self.scale)
@@ -154,22 +178,20 @@ class Poll:
 
     def _last_look(self, job: Job, error: dict[str, str]) -> dict[str, Any]:
         """Before a job expires: the history outlives the record, and may know of a video that was paid for."""
-        since = job.submitted_at or job.created_at
         patient = job.age(self.clock(), self.scale) < schedule.DEADLINE_SECONDS + schedule.HISTORY_PATIENCE_SECONDS
         try:
-            rows = self.provider.history(job.model, since, self.clock(), seconds=HISTORY_SECONDS)
-            row = next((row for row in rows if row.request_id == job.request_id), None)
+            rows = self._outputs(job)
         except (ProviderError, ConfigurationError) as trouble:
             # By the clock, and by tries: a first look that comes days late must not be the only one.
             if patient or job.gone_polls < 2 * PATIENCE:
                 job = self.store.note(job, gone_polls=job.gone_polls + 1)
                 logger().warning("the history is out of reach", extra={"job_id": job.job_id, "reason": str(trouble)})
                 return _running(job, Plan(schedule.UNREACHABLE_STEP_SECONDS * 10, None))
-            row = None
-        if row and row.url:
-            return _answer(
-                self.store.move(job, State.COPYING, result_url=row.url, cost_usd=row.cost_usd), Outcome.COMPLETED
-            )
+            rows = []
+        row = next(iter(rows), None)
+        if row and (video := links.only_video(row.url for row in rows)):
+            job = self.store.move(job, State.COPYING, result_url=video, cost_usd=row.cost_usd)
+            return _answer(job, Outcome.COMPLETED)
         if row and row.status == ProviderStatus.FAILED:
             why = row.error or "The provider gave no reason."
             error = {"code": "PROVIDER_JOB_FAILED", "message": f"The provider could not make the video: {why}"}
@@ -179,6 +201,10 @@ class Poll:
             return _running(job, Plan(schedule.LONGEST_STEP_SECONDS, None))
         if row and patient:  # not over yet by the history: it may still be made, and billed
             return _running(job, Plan(schedule.UNREACHABLE_STEP_SECONDS * 10, None))
+        if row and row.status == ProviderStatus.COMPLETED:
+            count_of = "several different links" if any(row.url for row in rows) else "no link"
+            unclear = f"The provider's history has {count_of} to the video"
+            return self._hold(job, Result(unclear=unclear), {"cost_usd": row.cost_usd})
         return _answer(job, Outcome.EXPIRED, error)
 
     def _learned_nothing(self, job: Job, error: Exception, wait: float) -> dict[str, Any]:

@@ -6,10 +6,12 @@ GETs may be repeated freely, and need no httpx (seedance.lines). Every answer ha
 """
 
 import itertools
+import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,12 +20,13 @@ from urllib.parse import quote, urlencode
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from seedance import answers, aws, lines, refusals
-from seedance.answers import Answer, HistoryRow, Standing
+from seedance import answers, aws, lines, links, masking, refusals
+from seedance.answers import Answer, HistoryRow, ProviderStatus, Standing
 from seedance.bodies import ANSWER_BYTES, PAGE_BYTES
 from seedance.config import settings
 from seedance.errors import ConfigurationError, SubmitUncertain, Unavailable, UnexpectedAnswer
 from seedance.lines import Limit
+from seedance.links import Result, Sent
 from seedance.wording import reason
 
 if TYPE_CHECKING:
@@ -61,7 +64,8 @@ class Provider:
     """A client of the v1 and v2 API and of the request history.
 
     ``key`` returns the API key; ``forget_key`` is called when it was rejected, so that the next call
-    reads a rotated one.
+    reads a rotated one. ``media_hosts``: where results may lie, see links.check. Nothing that leaves this class has the
+    key in it, answers and exceptions included.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Provider:
         key: Callable[[], str],
         forget_key: Callable[[], None] = lambda: None,
         transport: "httpx.BaseTransport | None" = None,
+        media_hosts: Collection[str] = (),
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._upload_url = upload_url.rstrip("/")
@@ -80,6 +85,8 @@ class Provider:
         self._key = key
         self._forget_key = forget_key
         self._transport = transport
+        self._media_hosts = media_hosts
+        self._sent_keys: set[str] = set()
 
     @cached_property
     def _http(self) -> "httpx.Client":
@@ -101,7 +108,7 @@ class Provider:
 
         with posts.submit_outcome():
             with self._post(f"{self._base_url}/v2/{model}", SUBMIT_SECONDS, body) as response:
-                answer = posts.whole(response, ANSWER_BYTES)
+                answer = self._heard(posts.whole(response, ANSWER_BYTES))
             _raise_for_submit(answer)
             request_id = answers.request_id(answer.said)
             if request_id is None:
@@ -112,9 +119,10 @@ class Provider:
                 )
             return request_id
 
-    def standing(self, request_id: str) -> Standing | None:
+    def standing(self, request_id: str, sent: Sent | None = None) -> Standing | None:
         """How a request stands, by one GET of its result; None when the provider does not know it (any more).
 
+        ``sent`` is what the request carried, which is never its result.
         Raises KeyRejected, RateLimited, Unavailable or UnexpectedAnswer.
         """
         try:
@@ -131,7 +139,9 @@ class Provider:
             if others := answers.others(answer.said, request_id):
                 named = ", ".join(sorted(others))
                 raise UnexpectedAnswer(f"Asked for request {request_id}, the provider answers for {named}.", **facts)
-            return answers.standing(answer.said)
+            standing = answers.standing(answer.said)
+            done = standing.status is ProviderStatus.COMPLETED
+            return replace(standing, result=self.result(answer, sent)) if done else standing
         _raise_for_status(answer)
         raise UnexpectedAnswer(f"The provider answered {answer.status} without a status{_because(answer)}.", **facts)
 
@@ -147,8 +157,18 @@ class Provider:
             with posts.submit_outcome():
                 response = stack.enter_context(self._post(f"{self._base_url}/v1/{model}", GENERATE_SECONDS, body))
                 if response.status_code != 200:
-                    _raise_for_submit(posts.whole(response, ANSWER_BYTES))
+                    _raise_for_submit(self._heard(posts.whole(response, ANSWER_BYTES)))
+            response.headers = response.headers.__class__(self._headers(response.headers))
             yield response
+
+    def result(self, answer: Answer, sent: Sent | None = None) -> Result:
+        """Where an answer says that the video is; where none can be told, with the answer, masked."""
+        answer = self._heard(answer)
+        result = links.read(answer.said, self._media_hosts, sent)
+        if result.video:
+            return result
+        hosts = self._media_hosts
+        return replace(result, answer=masking.kept(answer.said, answer.body, lambda url: links.is_allowed(url, hosts)))
 
     def upload_asset(self, media_type: str, encoded: str) -> str:
         """Put an image (``encoded``: base64) into the provider's asset store; its address there.
@@ -162,7 +182,7 @@ class Provider:
         body = {"data_urls": [f"data:{media_type};base64,{encoded}"]}
         try:
             with self._post(f"{self._upload_url}/upload-asset", UPLOAD_SECONDS, body) as response:
-                answer = posts.whole(response, ANSWER_BYTES)
+                answer = self._heard(posts.whole(response, ANSWER_BYTES))
         except httpx.RequestError as error:
             raise Unavailable(f"The image could not be uploaded: {reason(error)}.", excerpt=str(error)) from error
         _raise_for_status(answer)
@@ -207,32 +227,33 @@ class Provider:
                 raise Unavailable(f"The history could not be reached: {reason(error)}.", excerpt=str(error)) from error
             _raise_for_status(answer)
             rows = answers.history_rows(answer.said)
-            if rows is None or (rows and not any(map(answers.history_row, rows))):  # nothing legible is not "nothing"
+            read = [answers.history_row(row, self._media_hosts) for row in rows or ()]
+            if rows is None or (rows and not any(read)):  # nothing legible is not "nothing"
                 raise UnexpectedAnswer(f"The history's answer has no rows{_because(answer)}.", excerpt=answer.excerpt)
             more = page < (answers.pages(answer.said) or 0)
             if rows == before and rows:
                 raise UnexpectedAnswer(f"The history was not read to its end: page {page} is page {page - 1} again.")
             if more and not rows:
                 raise UnexpectedAnswer(f"The history was not read to its end: page {page} is empty, and not the last.")
-            yield [row for row in map(answers.history_row, rows) if row]
+            yield [row for row in read if row]
             if len(rows) < HISTORY_PAGE and not more:
                 return
             before = rows
 
     def _get(self, url: str, most: int, seconds: float) -> Answer:
-        with Limit(seconds) as limit:
+        with self._unquoted(), Limit(seconds) as limit:
             for key in self._keys():
                 answer = lines.answer(url, {"x-api-key": key}, seconds, limit, most)
                 if answer.status != 401:
                     break
-        return answer
+        return self._heard(answer)
 
     @contextmanager
     def _post(self, url: str, seconds: float, body: dict[str, Any]) -> "Iterator[httpx.Response]":
         """Its answer, with the body still to be read."""
         from seedance import posts  # noqa: PLC0415
 
-        with ExitStack() as stack:
+        with self._unquoted(), ExitStack() as stack:
             limit = stack.enter_context(Limit(seconds))
             for key in self._keys():
                 headers = {"x-api-key": key}
@@ -242,15 +263,38 @@ class Provider:
                     break
             yield response
 
+    def _heard(self, answer: Answer) -> Answer:
+        """The answer without any key that was sent, should it repeat one. A header that does is left out."""
+        body = answer.body
+        if b"\0" in body:  # JSON may come in UTF-16, where no key would be found
+            body = body.decode(json.detect_encoding(body), errors="replace").encode()
+        body = masking.keys(body, self._sent_keys)
+        about = self._headers(answer.headers)
+        return replace(answer, reason=masking.keys(answer.reason, self._sent_keys), headers=about, body=body)
+
+    def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in headers.items() if masking.keys(value, self._sent_keys) == value}
+
+    @contextmanager
+    def _unquoted(self) -> Iterator[None]:
+        """What is raised in here may quote the head of a request or an answer: not with a key in it."""
+        try:
+            yield
+        except BaseException as error:
+            masking.scrub(error, self._sent_keys)
+            raise
+
     def _keys(self) -> Iterator[str]:
         """The key; and once more, after a 401, if the secret holds another one by now.
 
         A 401 turns a request away at the door, so even a POST may be sent again.
         """
         key = self._key()
+        self._sent_keys.add(key)
         yield key
         self._forget_key()
         if (fresh := self._key()) != key:
+            self._sent_keys.add(fresh)
             yield fresh
 
 
@@ -293,6 +337,7 @@ def provider() -> Provider:
         stack.segmind_history_url,
         key=_api_key,
         forget_key=_api_key.cache_clear,
+        media_hosts=stack.media_hosts,
     )
 
 

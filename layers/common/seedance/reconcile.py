@@ -19,11 +19,11 @@ from seedance.answers import HistoryRow, ProviderStatus
 from seedance.config import reconcile_settings
 from seedance.errors import Conflict, InvalidRequest, SeedanceError
 from seedance.fail import RESULT_KEPT_SECONDS
-from seedance.job import TERMINAL, Job, State
+from seedance.job import TERMINAL, Hold, Job, State
 from seedance.notification import Notifier, notifier
 from seedance.observability import count, logger
 from seedance.provider import Provider, provider
-from seedance.sending import Hold, reservation
+from seedance.sending import reservation
 from seedance.store import JobStore, jobs
 from seedance.submit import SUBMITTING_SECONDS
 from seedance.workflow import IntakeQueue, Workflow, intake_queue, workflow
@@ -324,8 +324,8 @@ def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row
     facts |= reserved
     if row.url:
         job = store.move(job, State.COPYING, entry=entry, result_url=row.url, cost_usd=row.cost_usd, **facts)
-    elif job.transport == "v1":
-        return False  # a v1 call has no record to poll; the history will have its end
+    elif job.transport == "v1" or (job.error or {}).get("code") == Hold.RESULT:
+        return False  # there is no record to poll, or it has been polled to its end; the history may still show a link
     else:
         job = store.move(job, State.QUEUED, entry=entry, **facts)
     workflow.start(job)

@@ -25,7 +25,7 @@ from seedance.errors import (
     SubmitUncertain,
     Unavailable,
 )
-from seedance.job import Job, State
+from seedance.job import Hold, Job, State
 from seedance.media import Media
 from seedance.observability import count, logger
 from seedance.pacer import Pacer
@@ -50,17 +50,6 @@ def reservation(
     day = money.day_of(now)
     entry = Entry(day, reserved=estimate, limit=limit, lease=1, max_in_flight=max_in_flight)
     return entry, {"reserved_usd": estimate, "reserved_day": day}
-
-
-class Hold(StrEnum):
-    """Why a job is HELD: the ``code`` of its error. It says who may let it go."""
-
-    BUDGET = "OVER_BUDGET"
-    """The day's budget is used up; the next day lets it go."""
-    PAUSED = "SUBMITS_PAUSED"
-    """Submits are stopped, by a person or for want of credits; ``seedance resume`` lets it go."""
-    LOST = "SUBMIT_LOST"
-    """An uncertain submit that can't be resolved by itself; a person decides."""
 
 
 class Next(StrEnum):
@@ -170,7 +159,8 @@ class Sending:
                     attempts = job.attempts + verdict.counts
                     return self.store.note(job, attempts=attempts, turn_at=turn, error=verdict.error)
                 # Nothing is under way: what was reserved for it is free for others meanwhile.
-                facts = {"attempts": job.attempts - (not verdict.counts), "turn_at": turn, "error": verdict.error}
+                attempts = job.attempts - (not verdict.counts)
+                facts: dict[str, Any] = {"attempts": attempts, "turn_at": turn, "error": verdict.error}
                 return self.store.close(job, State.RECEIVED, submitted_at=None, **facts)
             case Next.UNCERTAIN:
                 count("JobsUncertain")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from seedance import bodies
+from seedance import bodies, masking
 
 SENTENCE_CHARACTERS = 500
 """A readable length."""
@@ -35,7 +35,7 @@ def sentence(value: object) -> str | None:
         if isinstance(value, str):
             return None  # a web page without a title
         found = json.dumps(value) if isinstance(value, (dict, list)) else str(value)
-    return found[:SENTENCE_CHARACTERS]
+    return masking.signatures(found[:SENTENCE_CHARACTERS])
 
 
 def sentence_of(said: object, text: str) -> str | None:
@@ -43,7 +43,7 @@ def sentence_of(said: object, text: str) -> str | None:
     if said is None and text.lstrip().startswith(("{", "[")):
         return None  # JSON that breaks off is nothing to show to people
     found = _reason(text if said is None else said, _JSON_IN_JSON)
-    return found[:SENTENCE_CHARACTERS] if found else None
+    return masking.signatures(found[:SENTENCE_CHARACTERS]) if found else None
 
 
 def words_of(said: object, text: str) -> str:

@@ -88,14 +88,14 @@ class JobStore:
         update = self._update(job.job_id, changes, "#state = :from", {":from": job.state.value})
         return self._booked(job, update, entry)
 
-    def close(self, job: Job, target: State, **values: Any) -> Job:
+    def close(self, job: Job, target: State, *, made: bool = False, **values: Any) -> Job:
         """``move`` to a state in which nothing is reserved any more, and book that.
 
         A reported cost (in ``values`` or on the job) is settled, else the reservation is released: the
-        provider bills what it delivered and nothing else.
+        provider bills what it delivered and nothing else. ``made``: it made the video, in whatever state that is.
         """
         cost = values.get("cost_usd", job.cost_usd)
-        if cost is None and target is State.COMPLETED:
+        if cost is None and (made or target is State.COMPLETED):
             cost = job.reserved_usd  # delivered, and no price given: what was reserved is the best guess
         entry, facts = settlement(job, cost)
         return self.move(job, target, entry=entry, **facts, **values)

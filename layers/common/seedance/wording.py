@@ -4,6 +4,8 @@ import socket
 import ssl
 from collections.abc import Iterator
 
+from seedance import masking
+
 _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLCertVerificationError, "the host's certificate is not a valid one"),
     (ssl.SSLError, "no secure connection (TLS) could be set up"),
@@ -42,7 +44,8 @@ def reason(error: BaseException) -> str:
     for base in type(error).__mro__:
         if base.__name__ in _KINDS:
             return _KINDS[base.__name__]
-    return str(error) or type(error).__name__  # an address or a header that can't be: its own words say it best
+    # An address or a header that can't be: its own words say it best.
+    return masking.signatures(str(error)) or type(error).__name__
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
