@@ -99,7 +99,7 @@ V1 = {
     "cut-off": Ends(UNCERTAIN, "504", options={"seconds": 0.0}),
     "malformed-json": Ends(UNCERTAIN, "without a link"),
     "empty-body": Ends(UNCERTAIN, "without a link"),
-    "not-an-object": Ends(UNCERTAIN, "without a link"),
+    "not-an-object": Ends(OK),  # the answer in a list: its link is found
 }
 
 # Asking costs nothing and the video is paid for: whatever happens once is survived.
@@ -125,8 +125,8 @@ RESULT = {
     "output-missing": Ends(OK),
     "output-relative": Ends(OK),
     "output-file-scheme": Ends(OK),
-    "output-forbidden-host": Ends(FAILED, "The result lies on attacker.invalid; allowed is only 127.0.0.1"),
-    "output-http-scheme": Ends(FAILED, "The result lies on images.segmind.com; allowed is only 127.0.0.1"),
+    "output-forbidden-host": Ends(OK),
+    "output-http-scheme": Ends(OK),
 }
 
 # The image's way into the provider's own store. It costs nothing, so trouble is tried again.
@@ -151,7 +151,7 @@ MEDIA = {
     "empty": Ends(OK),
     "wrong-content-type": Ends(OK),
     "redirect": Ends(OK, times=3),
-    "redirect-forbidden": Ends(FAILED, "The result lies on 169.254.169.254; allowed is only 127.0.0.1"),
+    "redirect-forbidden": Ends(HELD, "The result lies on 169.254.169.254; allowed is only 127.0.0.1"),
     "media-403": Ends(OK),
     "media-404": Ends(OK),
     "media-500": Ends(OK),
@@ -204,8 +204,12 @@ FOR_EVER = {
     ("result", "gzip-bomb"): Ends(OK, times=0, minutes=55),
     ("result", "foreign-id"): Ends(OK, times=0, minutes=55),
     ("result", "http-429-concurrency"): Ends(OK, times=0, minutes=55),
-    ("result", "output-null"): Ends(FAILED, "gives no link to it. Ask the provider for request", times=0),
-    ("result", "output-file-scheme"): Ends(FAILED, "gives no link to it", times=0),
+    ("result", "output-null"): Ends(OK, times=0),
+    ("result", "output-file-scheme"): Ends(OK, times=0),
+    # Paid for, and only a person can say where it is.
+    ("result", "output-two-videos"): Ends(HELD, "2 different videos", times=0),
+    ("result", "output-forbidden-host"): Ends(HELD, "The result lies on attacker.invalid; allowed is only", times=0),
+    ("result", "output-http-scheme"): Ends(HELD, "The result lies on images.segmind.com; allowed is only", times=0),
     ("media", "short"): Ends(FAILED, "cut off", times=0),
     ("media", "html"): Ends(FAILED, "for seven days it is at http://127.0.0.1", times=0),
     ("media", "empty"): Ends(FAILED, "it is empty", times=0),

@@ -229,3 +229,10 @@ def test_a_rotated_key_is_masked_as_well_as_the_one_before(world: Any) -> None:
     world.wire.will(httpx.Response(401, json=both), httpx.Response(400, json=both))
     with pytest.raises(ProviderError, match=r"\*\*\* \*\*\*"):
         at.submit("seedance-pro", {})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32-le"])
+def test_a_key_is_found_in_every_encoding_that_json_may_have(world: Any, encoding: str) -> None:
+    body = json.dumps({"status": "COMPLETED", "said": KEY}).encode(encoding)
+    world.wire.will(httpx.Response(200, content=body))
+    assert world.provider.standing("req-1").result.answer == '{"status":"COMPLETED","said":"***"}'
