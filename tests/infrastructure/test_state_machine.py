@@ -19,7 +19,7 @@ OUTCOMES = {
 }
 # Where each outcome must lead. Fail is every Choice's default.
 NEXT = {
-    "Poll": {"RUNNING": "Wait", "COMPLETED": "Finalize", "FAILED": "Fail", "EXPIRED": "Fail"},
+    "Poll": {"RUNNING": "Wait", "COMPLETED": "Finalize", "FAILED": "Fail", "EXPIRED": "Fail", "HELD": "Fail"},
     "Generate": {"COMPLETED": "Finalize", "POSTPONED": "WaitToGenerate", "UNCERTAIN": "Uncertain", "FAILED": "Fail"},
     "Finalize": {"COMPLETED": "Done", "FAILED": "Fail"},
 }
