@@ -15,13 +15,13 @@ TASKS = ["Fail", "Finalize", "Generate", "Poll"]
 OUTCOMES = {
     "Poll": set(PollOutcome),
     "Generate": set(GenerateOutcome),
-    "Finalize": {"COMPLETED", "FAILED"},
+    "Finalize": {"COMPLETED", "FAILED", "HELD"},
 }
 # Where each outcome must lead. Fail is every Choice's default.
 NEXT = {
     "Poll": {"RUNNING": "Wait", "COMPLETED": "Finalize", "FAILED": "Fail", "EXPIRED": "Fail", "HELD": "Fail"},
     "Generate": {"COMPLETED": "Finalize", "POSTPONED": "WaitToGenerate", "UNCERTAIN": "Uncertain", "FAILED": "Fail"},
-    "Finalize": {"COMPLETED": "Done", "FAILED": "Fail"},
+    "Finalize": {"COMPLETED": "Done", "FAILED": "Fail", "HELD": "Fail"},
 }
 # Where a task buys a video, only what says that the function probably did not run may be tried again; the
 # record tells a second run what the first one began.

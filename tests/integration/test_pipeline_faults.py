@@ -111,6 +111,7 @@ RESULT = {
     **dict.fromkeys((*BEYOND_ALL_LIMITS, "far-reset", "echo", "half-emoji", "foreign-id"), Ends(OK)),
     "drip": Ends(OK, options=HANGS),
     "output-in-text": Ends(OK),
+    "output-two-videos": Ends(OK),
     "slow": SLOW,
     "reset": Ends(OK),
     "timeout": Ends(OK, options=HANGS),

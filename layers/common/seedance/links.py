@@ -142,7 +142,10 @@ def read(answer: object, hosts: Collection[str], sent: Sent | None = None) -> Re
 def held(result: Result, job: Job, request_id: str | None) -> dict[str, str]:
     """The error of a job that is HELD because of a result: what is known, and what a person can do about it."""
     if result.elsewhere:
-        then = f"If that host is the provider's, add it to SegmindMediaHosts, then `seedance retry {job.job_id}`."
+        then = (
+            f"If that host is the provider's, add it to SegmindMediaHosts, then `seedance retry {job.job_id}`. "
+            f"For seven days the video is at {result.elsewhere}"
+        )
     else:
         request = f"request {request_id}" if request_id else f"its last request of {job.model}"
         then = f"Ask the provider for the video of {request}, then `seedance resolve {job.job_id} --link ADDRESS`."
