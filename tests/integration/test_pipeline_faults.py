@@ -128,7 +128,6 @@ RESULT = {
     "output-file-scheme": Ends(OK),
     "output-forbidden-host": Ends(OK),
     "output-http-scheme": Ends(OK),
-    "output-two-videos": Ends(OK),
 }
 
 # The image's way into the provider's own store. It costs nothing, so trouble is tried again.
