@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from seedance import errors
+from seedance.fail import ENDS
 from seedance.generate import Outcome as GenerateOutcome
-from seedance.job import State
+from seedance.job import TERMINAL
 from seedance.poll import Outcome as PollOutcome
 
 TASKS = ["Fail", "Finalize", "Generate", "Poll"]
@@ -15,13 +16,13 @@ TASKS = ["Fail", "Finalize", "Generate", "Poll"]
 OUTCOMES = {
     "Poll": set(PollOutcome),
     "Generate": set(GenerateOutcome),
-    "Finalize": {"COMPLETED", "FAILED", "HELD"},
+    "Finalize": {"COMPLETED", "FAILED", "HELD", "NOT_READY"},
 }
 # Where each outcome must lead. Fail is every Choice's default.
 NEXT = {
     "Poll": {"RUNNING": "Wait", "COMPLETED": "Finalize", "FAILED": "Fail", "EXPIRED": "Fail", "HELD": "Fail"},
     "Generate": {"COMPLETED": "Finalize", "POSTPONED": "WaitToGenerate", "UNCERTAIN": "Uncertain", "FAILED": "Fail"},
-    "Finalize": {"COMPLETED": "Done", "FAILED": "Fail", "HELD": "Fail"},
+    "Finalize": {"COMPLETED": "Done", "FAILED": "Fail", "HELD": "Fail", "NOT_READY": "Fail"},
 }
 # Where a task buys a video, only what says that the function probably did not run may be tried again; the
 # record tells a second run what the first one began.
@@ -121,8 +122,15 @@ def test_a_choice_asks_for_no_word_that_its_task_never_says(states: dict[str, An
     assert {c["StringEquals"] for c in choice["Choices"]} <= OUTCOMES[task]
 
 
-def test_expired_is_the_word_that_fail_looks_for() -> None:
-    assert PollOutcome.EXPIRED == State.EXPIRED
+def test_only_words_of_a_task_are_ends_for_fail() -> None:
+    assert set(ENDS) == {PollOutcome.FAILED, PollOutcome.EXPIRED}
+    assert set(ENDS.values()) <= TERMINAL
+
+
+@pytest.mark.parametrize("task", OUTCOMES)
+def test_a_word_that_nobody_knows_leads_to_fail_which_leaves_the_job_open(states: dict[str, Any], task: str) -> None:
+    assert branch(states, task, "PAUSED") == "Fail"
+    assert "PAUSED" not in ENDS
 
 
 def test_an_unexpected_end_fails_the_execution_so_that_it_alarms(states: dict[str, Any]) -> None:

@@ -152,7 +152,7 @@ NEEDED = {
     },
     "enqueue": {"s3:GetObject", "dynamodb:PutItem", "sqs:SendMessage"},
     "collect": {"dynamodb:BatchGetItem", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "sns:Publish"},
-    "fail": {"dynamodb:GetItem", "dynamodb:UpdateItem", "sns:Publish"},
+    "fail": {"dynamodb:GetItem", "dynamodb:UpdateItem", "sns:Publish", "s3:GetObject"},
     "reconcile": {
         *("dynamodb:Query", "secretsmanager:GetSecretValue", *(KEEP - {"dynamodb:BatchGetItem"})),
         *("states:StartExecution", "states:DescribeExecution", "sqs:SendMessage", "sns:Publish", "s3:GetObject"),

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from seedance import download as download_module
-from seedance.download import Downloads
+from seedance.download import Downloads, announced_length
 from seedance.errors import ForbiddenSource, MediaError, SourceUnavailable
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -157,9 +157,21 @@ def test_three_redirects_are_followed_and_not_a_fourth(fetch: Any, wire: Any) ->
 
 
 def test_a_redirect_to_nowhere_ends(fetch: Any, wire: Any) -> None:
-    wire.will(*(httpx.Response(302) for _ in range(4)))
-    with pytest.raises(SourceUnavailable):
+    wire.will(httpx.Response(302))
+    with pytest.raises(SourceUnavailable, match="redirects to nowhere"):
         fetch()
+
+
+@pytest.mark.parametrize("to", ["http://[", "https://[::1", "https://images.segmind.com:99999/"])
+def test_a_redirect_to_what_is_no_address_is_refused_in_words(fetch: Any, wire: Any, to: str) -> None:
+    wire.will(httpx.Response(302, headers={"location": to}))
+    with pytest.raises(ForbiddenSource, match="address"):
+        fetch()
+
+
+@pytest.mark.parametrize("length", ["²", "9" * 5000, "-1", "1_0", "x"])
+def test_a_length_that_is_no_number_is_none(length: str) -> None:
+    assert announced_length({"content-length": length}) is None
 
 
 @pytest.mark.parametrize("status", [201, 204, 206, 400, 403, 404, 410, 416, 429, 500, 503])

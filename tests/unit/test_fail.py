@@ -1,65 +1,109 @@
-"""Fail: every job without a video is closed with a reason, except those where that would hide a paid one."""
+"""Fail: what the provider ended is closed with a reason; what our own trouble brought here stays open and alarms."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from seedance.fail import Fail
 from seedance.job import Job, State
 
 Make = Callable[..., Job]
 WHY = {"code": "PROVIDER_JOB_FAILED", "message": "It was blocked."}
 CRASH = {"Error": "States.Timeout", "Cause": "secret internals"}
-OPEN = [State.RECEIVED, State.QUEUED, State.PROCESSING, State.COPYING]
+AT_PROVIDER = [State.QUEUED, State.PROCESSING, State.COPYING]
 
 
 @pytest.fixture
 def fail(world: Any) -> Fail:
-    return Fail(world.store, world.notifier, world.clock)
+    return Fail(world.store, world.notifier)
 
 
 ENDS = [
     ("FAILED", State.FAILED, "JobsFailed"),
     ("EXPIRED", State.EXPIRED, "JobsExpired"),
-    (None, State.FAILED, "JobsFailed"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("state", "end"),
-    # Nothing expires that was never sent.
-    [(state, end) for state in OPEN for end in ENDS if (state, end[1]) != (State.RECEIVED, State.EXPIRED)],
-)
+@pytest.mark.parametrize("about", [{}, {"request_id": "req-1"}], ids=["previous release", "this release"])
+@pytest.mark.parametrize("state", AT_PROVIDER)
+@pytest.mark.parametrize(("status", "target", "metric"), ENDS)
 def test_an_open_job_is_closed_with_the_reason_and_told_about(
-    world: Any, fail: Fail, make_job: Make, state: State, end: tuple[str | None, State, str]
+    *, world: Any, fail: Fail, make_job: Make, state: State, status: str, target: State, metric: str, about: Any
 ) -> None:
-    status, target, metric = end
     world.put(make_job(state, result_url=None))
-    outcome = fail({"job_id": "up-1", "status": status, "error": WHY})
+    outcome = fail({"job_id": "up-1", "status": status, "error": WHY, **about})
     assert outcome == {"job_id": "up-1", "status": target.value, "unexpected": False}
     assert (world.job().state, world.job().error) == (target, WHY)
     assert [message["error"] for message in world.notified()] == [WHY]
     assert world.counted() == {metric: 1}
 
 
-@pytest.mark.parametrize("state", [state for state in OPEN if state is not State.COPYING])
-def test_a_crash_is_told_in_words_without_internals_and_alarms(
-    world: Any, fail: Fail, make_job: Make, state: State
-) -> None:
-    world.put(make_job(state))
-    outcome = fail({"job_id": "up-1", "status": "COMPLETED", "exception": CRASH})
-    assert outcome == {"job_id": "up-1", "status": "FAILED", "unexpected": True}
-    assert world.job().error["code"] == "INTERNAL"
-    assert "States.Timeout" in world.job().error["message"]
-    assert "secret" not in world.job().error["message"]
+LEFT_OPEN = {State.COPYING: "CopiesPutOff"}
 
 
-@pytest.mark.parametrize("crash", [None, CRASH])
-def test_a_finished_video_is_named_even_when_its_job_fails(
-    world: Any, fail: Fail, make_job: Make, crash: dict[str, str] | None
+@pytest.mark.parametrize("state", [State.RECEIVED, *AT_PROVIDER])
+@pytest.mark.parametrize("status", ["RUNNING", "COMPLETED", "FAILED"])
+@pytest.mark.parametrize("age", [100, 8 * 24 * 3600])
+def test_a_crash_of_ours_ends_no_job_and_alarms(
+    *, world: Any, fail: Fail, make_job: Make, state: State, status: str, age: float
 ) -> None:
-    world.put(make_job(State.COPYING, created_at=world.clock.now - 604_800))
-    fail({"job_id": "up-1", "status": "FAILED", "error": WHY, "exception": crash})
+    before = world.put(make_job(state, created_at=world.clock.now - age, reserved_usd=0.25, reserved_day="d"))
+    outcome = fail({"job_id": "up-1", "status": status, "error": None, "exception": CRASH})
+    assert outcome == {"job_id": "up-1", "status": state.value, "unexpected": True}
+    assert world.job() == before
+    assert world.notified() == []
+    assert world.counted() == {LEFT_OPEN.get(state, "JobsLeftOpen"): 1}
+
+
+@pytest.mark.parametrize("state", [State.RECEIVED, *AT_PROVIDER])
+@pytest.mark.parametrize("status", ["PAUSED", "RUNNING", "COMPLETED", "NOT_READY", "failed", None])
+def test_a_word_that_is_no_end_ends_no_job_and_alarms(
+    *, world: Any, fail: Fail, make_job: Make, state: State, status: str | None
+) -> None:
+    before = world.put(make_job(state))
+    outcome = fail({"job_id": "up-1", "status": status, "error": WHY})
+    assert outcome == {"job_id": "up-1", "status": state.value, "unexpected": True}
+    assert world.job() == before
+
+
+@pytest.mark.parametrize("state", AT_PROVIDER)
+@pytest.mark.parametrize("asked", ["req-0", None])
+def test_the_end_of_an_earlier_request_does_not_end_the_one_that_follows_it(
+    *, world: Any, fail: Fail, make_job: Make, state: State, asked: str | None
+) -> None:
+    before = world.put(make_job(state))
+    outcome = fail({"job_id": "up-1", "status": "FAILED", "error": WHY, "request_id": asked})
+    assert outcome["unexpected"] is True
+    assert world.job() == before
+
+
+def test_a_job_that_another_function_is_submitting_is_left_to_it(world: Any, fail: Fail, make_job: Make) -> None:
+    before = world.put(make_job(State.SUBMITTING))
+    assert fail({"job_id": "up-1", "status": "FAILED", "error": WHY})["unexpected"] is True
+    assert world.job() == before
+
+
+@pytest.mark.parametrize(
+    "trouble", [ClientError({"Error": {"Code": "Throttled"}}, "Publish"), EndpointConnectionError(endpoint_url="x")]
+)
+def test_a_job_that_can_not_be_told_now_is_closed_all_the_same(
+    *, world: Any, fail: Fail, make_job: Make, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    def fails(**_: Any) -> Any:
+        raise trouble
+
+    monkeypatch.setattr(world.aws["sns"], "publish", fails)
+    world.put(make_job(State.QUEUED))
+    outcome = fail({"job_id": "up-1", "status": "FAILED", "error": WHY})
+    assert outcome == {"job_id": "up-1", "status": "FAILED", "unexpected": False}
+    assert world.job().notified_at is None  # so reconcile tells it
+    assert world.counted() == {"JobsFailed": 1, "NotificationsPutOff": 1}
+
+
+def test_a_finished_video_is_named_even_when_its_job_fails(world: Any, fail: Fail, make_job: Make) -> None:
+    world.put(make_job(State.COPYING))
+    fail({"job_id": "up-1", "status": "FAILED", "error": WHY})
     assert "seven days it is at https://images.segmind.com/v.mp4" in world.job().error["message"]
 
 
@@ -67,7 +111,7 @@ def test_a_finished_video_is_named_even_when_its_job_fails(
 def test_a_submit_that_was_interrupted_is_uncertain_and_not_failed(
     world: Any, fail: Fail, make_job: Make, crash: dict[str, str] | None
 ) -> None:
-    world.put(make_job(State.SUBMITTING))
+    world.put(make_job(State.SUBMITTING, transport="v1"))
     outcome = fail({"job_id": "up-1", "status": "FAILED", "exception": crash})
     assert outcome == {"job_id": "up-1", "status": "UNCERTAIN", "unexpected": bool(crash)}
     assert (world.job().state, world.job().error["code"]) == (State.UNCERTAIN, "SUBMIT_UNCERTAIN")
@@ -89,17 +133,6 @@ def test_a_held_job_stays_held_and_is_told_about_once(world: Any, fail: Fail, ma
         assert fail({"job_id": "up-1", "status": "FAILED", "error": WHY})["status"] == "HELD"
     assert (world.job().state, world.job().error) == (State.HELD, held)
     assert [(message["status"], message["error"]) for message in world.notified()] == [("HELD", held)]
-
-
-@pytest.mark.parametrize(("age", "ends"), [(0, State.COPYING), (604_799, State.COPYING), (604_800, State.FAILED)])
-def test_a_copy_that_crashed_is_left_to_reconcile_while_the_provider_keeps_the_file(
-    world: Any, fail: Fail, make_job: Make, age: float, ends: State
-) -> None:
-    world.put(make_job(State.COPYING, created_at=world.clock.now - age))
-    assert fail({"job_id": "up-1", "status": "COMPLETED", "exception": CRASH})["status"] == ends.value
-    assert world.job().state is ends
-    assert len(world.notified()) == int(ends is State.FAILED)
-    assert world.counted() == {"JobsFailed" if ends is State.FAILED else "CopiesPutOff": 1}
 
 
 @pytest.mark.parametrize("cost", [None, 0.3])

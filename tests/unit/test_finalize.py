@@ -1,17 +1,19 @@
 """Finalize: the video into the bucket, the record completed once, everybody told; all of it repeatable."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 from seedance.download import Downloads
 from seedance.errors import SourceUnavailable
-from seedance.finalize import TRIES, Finalize
+from seedance.finalize import FRAME_SECONDS, TRIES, Finalize
 from seedance.job import Hold, Job, State
-from urllib3.exceptions import ConnectTimeoutError, ProtocolError
+from seedance.lines import Limit
+from urllib3.exceptions import ConnectTimeoutError, LocationParseError, ProtocolError
 
 Make = Callable[..., Job]
 LINK = "https://images.segmind.com/v.mp4"
@@ -171,9 +173,17 @@ def test_a_last_frame_lies_beside_the_video(
         (FRAME, httpx.Response(404), 1),
         (FRAME, ConnectTimeoutError(), 1),
         ("https://evil.com/f.png", None, 1),
-        (FRAME, httpx.Response(200, text="<html>"), 0),
+        (FRAME, httpx.Response(200, text="<html>"), 1),
+        (FRAME, httpx.Response(200, content=b"x", headers={"content-length": "9" * 5000}), 1),
+        (FRAME, httpx.Response(302), 1),
+        (FRAME, httpx.Response(302, headers={"location": "http://["}), 1),
+        (FRAME, httpx.Response(302, headers={"location": "https://169.254.169.254/"}), 1),
+        (FRAME, LocationParseError("x"), 1),
+        (FRAME, ValueError("odd"), 1),
+        (FRAME, OSError("odd"), 1),
+        ("https://[", None, 1),
     ],
-    ids=["gone", "silent", "elsewhere", "no image"],
+    ids=lambda value: str(getattr(value, "headers", value))[:60],
 )
 def test_a_last_frame_that_does_not_come_costs_no_video(
     *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, url: str, answer: Any, lost: int
@@ -185,13 +195,78 @@ def test_a_last_frame_that_does_not_come_costs_no_video(
     assert world.counted().get("LastFramesLost", 0) == lost
 
 
+def test_the_video_is_on_the_record_before_the_last_frame_is_asked_for(
+    *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(world.media, "store_frame", dies)
+    world.put(make_job(State.COPYING, last_frame_url=FRAME))
+    world.wire.will(httpx.Response(200, content=mp4), httpx.Response(200, content=b"x"))
+    with pytest.raises(MemoryError):
+        finalize("up-1")
+    assert (world.job().state, world.job().video["key"]) == (State.COPYING, KEY)
+    assert finalize("up-1") == DONE  # and asks nobody for anything again
+
+
+def test_a_last_frame_that_can_not_be_stored_costs_no_video(
+    *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = world.aws["s3"].put_object
+
+    def fails(**call: Any) -> Any:
+        if "last-frame" in call["Key"]:
+            raise ClientError({"Error": {"Code": "SlowDown"}}, "PutObject")
+        return put(**call)
+
+    monkeypatch.setattr(world.aws["s3"], "put_object", fails)
+    world.put(make_job(State.COPYING, last_frame_url=FRAME))
+    world.wire.will(httpx.Response(200, content=mp4), httpx.Response(200, content=png))
+    assert finalize("up-1") == DONE
+    assert world.counted() == {"JobsCompleted": 1, "LastFramesLost": 1}
+
+
+def test_a_last_frame_has_a_limit_for_the_whole_of_it(
+    *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[Limit] = []
+
+    def drip() -> Iterator[bytes]:
+        yield png[:10]
+        limits[0].over = True  # the time is up, and the connection ends without a word
+        yield b""
+
+    enter = Limit.__enter__
+    monkeypatch.setattr(Limit, "__enter__", lambda self: limits.append(self) or enter(self))
+    world.put(make_job(State.COPYING, last_frame_url=FRAME))
+    world.wire.will(httpx.Response(200, content=mp4), httpx.Response(200, content=drip()))
+    assert finalize("up-1") == DONE
+    assert "last_frame_key" not in world.job().video
+    assert [limit._timer.interval for limit in limits] == [FRAME_SECONDS]  # and none for the video
+
+
+def test_a_video_that_can_not_be_told_now_is_completed_all_the_same(
+    *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "InvalidParameter"}}, "Publish")
+
+    monkeypatch.setattr(world.aws["sns"], "publish", fails)
+    world.put(make_job(State.COPYING))
+    world.wire.will(httpx.Response(200, content=mp4))
+    assert finalize("up-1") == DONE
+    assert (world.job().state, world.job().notified_at) == (State.COMPLETED, None)
+    assert world.counted() == {"JobsCompleted": 1, "NotificationsPutOff": 1}
+
+
 @pytest.mark.parametrize("state", [s for s in State if s not in (State.COPYING, State.COMPLETED)])
 def test_a_job_in_any_other_state_has_no_video_to_copy(
     world: Any, finalize: Finalize, make_job: Make, state: State
 ) -> None:
     before = world.put(make_job(state))
     outcome = finalize("up-1")
-    assert (outcome["status"], outcome["error"]["code"]) == ("FAILED", "NOT_READY")
+    assert (outcome["status"], outcome["error"]["code"]) == ("NOT_READY", "NOT_READY")
     assert world.job() == before
     assert world.notified() == []
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 from seedance.errors import ConfigurationError
 from seedance.generate import Generate
 from seedance.job import Hold, Job, State
@@ -363,3 +364,30 @@ def test_a_job_taken_up_by_somebody_else_is_looked_at_again(
 def test_a_job_without_a_record_is_not_passed_over(generate: Generate) -> None:
     with pytest.raises(LookupError, match="up-1"):
         generate("up-1")
+
+
+@pytest.mark.parametrize("found", ["", " ", "a b", "x" * 129, "a/b", "..", "a\tb"])
+def test_a_request_id_that_can_not_be_stored_costs_no_video(
+    *, world: Any, generate: Generate, job: Any, mp4: bytes, found: str
+) -> None:
+    job()
+    world.wire.will(httpx.Response(200, content=mp4, headers={**HEADERS, "x-request-id": found}))
+    assert generate("up-1")["status"] == "COMPLETED"
+    assert (world.job().state, world.job().request_id, world.job().cost_usd) == (State.COPYING, None, 0.35)
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_facts_that_can_not_be_noted_on_the_way_cost_no_video(
+    *, world: Any, generate: Generate, job: Any, mp4: bytes, monkeypatch: pytest.MonkeyPatch, by_link: bool
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise ClientError({"Error": {"Code": "Throttled"}}, "UpdateItem")
+
+    job()
+    monkeypatch.setattr(world.store, "note", fails)
+    link = {"output": "https://images.segmind.com/v.mp4"}
+    json = {**HEADERS, "content-type": "application/json"}
+    linked, whole = httpx.Response(200, json=link, headers=json), httpx.Response(200, content=mp4, headers=HEADERS)
+    world.wire.will(linked if by_link else whole)
+    assert generate("up-1")["status"] == "COMPLETED"
+    assert (world.job().state, world.job().request_id) == (State.COPYING, "req-7")

@@ -207,10 +207,12 @@ def test_finalize(*, world: Any, run: Any, event: Event, put: Any, mp4: bytes) -
     assert run("finalize", event("finalize")) == {"job_id": JOB, "status": "COMPLETED", "error": None}
 
 
-@pytest.mark.parametrize(("name", "unexpected"), [("fail", False), ("fail-crashed", True)])
-def test_fail(*, run: Any, event: Event, put: Any, name: str, unexpected: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "status", "unexpected"), [("fail", "FAILED", False), ("fail-crashed", "PROCESSING", True)]
+)
+def test_fail(*, run: Any, event: Event, put: Any, name: str, status: str, unexpected: bool) -> None:
     put(State.PROCESSING)
-    assert run("fail", event(name)) == {"job_id": JOB, "status": "FAILED", "unexpected": unexpected}
+    assert run("fail", event(name)) == {"job_id": JOB, "status": status, "unexpected": unexpected}
 
 
 def test_plan(*, world: Any, run: Any, event: Event) -> None:

@@ -118,7 +118,7 @@ def test_a_copy_that_is_too_old_fails_and_its_price_is_settled(
     *, world: Any, reconcile: Reconcile, put: Any, cost: float | None
 ) -> None:
     week = 7 * 24 * 3600
-    put(State.COPYING, 700, created_at=world.clock.now - week - 1, cost_usd=cost, reserved_usd=0.2, reserved_day="d")
+    put(State.COPYING, week + 1, cost_usd=cost, reserved_usd=0.2, reserved_day="d")
     reconcile()
     assert (world.job(ID).state, world.job(ID).error["code"]) == (State.FAILED, "RESULT_GONE")
     assert [message["status"] for message in world.notified()] == ["FAILED"]

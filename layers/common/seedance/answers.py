@@ -15,8 +15,8 @@ from seedance.errors import UnexpectedAnswer
 from seedance.links import Result, Sent
 from seedance.sentences import sentence
 
-LONGEST_ID = 256
-"""Letters. The provider's ids are UUIDs of 36."""
+_ID = re.compile(r"(?=[_.:-]*[A-Za-z0-9])[A-Za-z0-9_.:-]{1,128}")
+"""A request id that may stand in an address, a log and a table's key. The provider's own are UUIDs of 36 letters."""
 
 EXCERPT_CHARACTERS = 500
 
@@ -124,10 +124,13 @@ def moment(text: object) -> float | None:
 
 def request_id(answer: object) -> str | None:
     """The id in a submit's answer; None when there is none that can be asked for and stored, or there are two."""
-    found = answer.get("request_id") if isinstance(answer, dict) else None
-    if not isinstance(found, str) or masking.MASK in found or not re.fullmatch(rf"[!-~]{{1,{LONGEST_ID}}}", found):
-        return None
-    return None if others(answer, found) else found
+    found = usable_id(answer.get("request_id")) if isinstance(answer, dict) else None
+    return None if found is None or others(answer, found) else found
+
+
+def usable_id(found: object) -> str | None:
+    """A request id as it was given; None where it is none that can be asked for and stored."""
+    return found if isinstance(found, str) and _ID.fullmatch(found) else None
 
 
 def others(answer: object, request_id: str) -> set[str]:

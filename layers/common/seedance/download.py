@@ -18,7 +18,8 @@ from urllib3.util import Url
 
 from seedance import lines, links
 from seedance.config import settings
-from seedance.errors import SourceUnavailable
+from seedance.errors import ForbiddenSource, SourceUnavailable
+from seedance.lines import Limit
 from seedance.wording import reason
 
 DOWNLOAD_SECONDS = 30.0
@@ -32,7 +33,7 @@ RESUMES = 5
 """How often a download is taken up again where its line broke."""
 RESUME_SECONDS = 0.2
 """The pause before the first time; each further one is as much longer."""
-_CONTENT_RANGE = re.compile(r"bytes (?P<start>\d+)-\d+/(?P<total>\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (?P<start>[0-9]{1,15})-[0-9]+/(?P<total>[0-9]+|\*)")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -61,16 +62,17 @@ class Downloads:
         self._pause = pause
 
     @contextmanager
-    def open(self, url: str) -> Iterator[Source]:
-        """The file behind ``url``.
+    def open(self, url: str, seconds: float | None = None) -> Iterator[Source]:
+        """The file behind ``url``; ``seconds`` limits the time for the whole of it.
 
         A line that breaks while the chunks are read is taken up again where it broke, if the host still has
         the same file. Raises ForbiddenSource, or SourceUnavailable when the host does not deliver; the latter
         also while the chunks are read.
         """
         with ExitStack() as stack:
-            where, response = self._follow(url, stack)
-            file = _File(where, announced_length(response.headers), _mark(response))
+            limit = stack.enter_context(Limit(seconds)) if seconds is not None else None
+            where, response = self._follow(url, stack, limit)
+            file = _File(where, announced_length(response.headers), _mark(response), limit)
             yield Source(file.length, media_type(response.headers), self._chunks(file, response, stack))
 
     def check(self, url: str) -> Url:
@@ -80,26 +82,27 @@ class Downloads:
         """
         return links.check(url, self._hosts)
 
-    def _follow(self, url: str, stack: ExitStack) -> tuple[Url, BaseHTTPResponse]:
+    def _follow(self, url: str, stack: ExitStack, limit: Limit | None) -> tuple[Url, BaseHTTPResponse]:
         """The file's own address and answer, after redirects; its body is still to be read."""
         for _ in range(MAX_REDIRECTS + 1):
             where = self.check(url)
+            _check_time(limit)
             try:
-                response = self._get(where, stack)
+                response = self._get(where, stack, limit)
             except HTTPError as error:
                 raise SourceUnavailable(f"the result could not be fetched: {reason(error)}", url=url) from error
             if response.status in _REDIRECTS:
                 response.close()
-                url = urljoin(url, response.headers.get("location", ""))
+                url = _redirected(url, response.headers.get("location", ""))
                 continue
             if response.status != 200:
                 raise SourceUnavailable(f"the host of the result answered {response.status}", url=url)
             return where, response
         raise SourceUnavailable(f"the result was redirected more than {MAX_REDIRECTS} times", url=url)
 
-    def _get(self, where: Url, stack: ExitStack, **headers: str) -> BaseHTTPResponse:
+    def _get(self, where: Url, stack: ExitStack, limit: Limit | None, **headers: str) -> BaseHTTPResponse:
         """The head of an answer; its line is the stack's to close."""
-        return stack.enter_context(lines.get(where.url, {**_AS_IT_IS, **headers}, DOWNLOAD_SECONDS))
+        return stack.enter_context(lines.get(where.url, {**_AS_IT_IS, **headers}, DOWNLOAD_SECONDS, limit))
 
     def _chunks(self, file: "_File", first: BaseHTTPResponse, stack: ExitStack) -> Iterator[bytes]:
         """The file's bytes, over as many lines as it takes, but no more than RESUMES besides the first."""
@@ -124,8 +127,9 @@ class Downloads:
         headers = {"Range": f"bytes={count}-", "If-Range": file.mark}
         for number in tries:
             self._pause(RESUME_SECONDS * number)
+            _check_time(file.limit)
             try:
-                response = self._get(file.where, stack, **headers)
+                response = self._get(file.where, stack, file.limit, **headers)
             except HTTPError:
                 continue
             if response.status >= 500:
@@ -143,7 +147,7 @@ class Downloads:
 def announced_length(headers: Mapping[str, str]) -> int | None:
     """How many bytes an answer says that it has."""
     announced = headers.get("content-length", "")
-    return int(announced) if announced.isdigit() else None
+    return int(announced) if re.fullmatch(r"[0-9]{1,15}", announced) else None
 
 
 def media_type(headers: Mapping[str, str]) -> str:
@@ -162,11 +166,12 @@ def counted(chunks: Iterable[bytes], length: int | None, count: int = 0) -> Iter
 
 @dataclass(frozen=True)
 class _File:
-    """What is fetched: from where, how many bytes, and what tells it from every other file there."""
+    """What is fetched: from where, how many bytes, what tells it from every other file there, and in what time."""
 
     where: Url
     length: int | None
     mark: str
+    limit: Limit | None = None
 
 
 def _mark(response: BaseHTTPResponse) -> str:
@@ -181,8 +186,24 @@ def _whole(file: _File, response: BaseHTTPResponse, count: int = 0) -> Iterator[
         for chunk in counted(response.stream(CHUNK_BYTES, decode_content=False), file.length, count):
             count += len(chunk)
             yield chunk
+        _check_time(file.limit)  # the end of a body without a length looks like this, too
     except HTTPError as error:
         raise SourceUnavailable(f"the line broke after {count} bytes: {reason(error)}") from error
+
+
+def _check_time(limit: Limit | None) -> None:
+    if limit and limit.over:
+        raise SourceUnavailable("the result took too long")
+
+
+def _redirected(url: str, location: str) -> str:
+    """Where a redirect leads. It is still to be checked."""
+    if not location:
+        raise SourceUnavailable("the host of the result redirects to nowhere", url=url)
+    try:
+        return urljoin(url, location)
+    except ValueError:  # "http://[": the standard library does not read it
+        raise ForbiddenSource("the result is redirected to an address that is not a valid one", url=url) from None
 
 
 def _after(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
 from seedance import links
 from seedance.download import Downloads, downloads
 from seedance.errors import ForbiddenSource, MediaError, NotAVideo
@@ -20,6 +23,9 @@ from seedance.store import JobStore, jobs
 
 TRIES = 2
 """How often a result that is no video is fetched before we believe it: it is paid for."""
+
+FRAME_SECONDS = 20.0
+"""For the whole of a last frame, a picture of some 100 KB. It is a gift beside the video and must not be waited for."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +40,16 @@ class Finalize:
     def __call__(self, job_id: str) -> dict[str, Any]:
         """Bring a job whose video is ready to COMPLETED: ``{"job_id", "status", "error"}``.
 
-        Raises SourceUnavailable when the video could not be fetched now; the workflow then tries again.
+        The status is COMPLETED, FAILED when what came is no video, or NOT_READY for a job in any other state.
+        Raises SourceUnavailable when the video could not be fetched now; the workflow then tries again. Once the video
+        is in the bucket nothing else keeps the job from its end: not the last frame, and not the notification.
         """
         job = self.store.get(job_id)
         if job is None:
             raise LookupError(f"the workflow names job {job_id}, which has no record")
         if job.state is State.COPYING:
             try:
-                video = job.video or self._copy(job)
+                video = job.video or self._with_last_frame(job, self._copy(job))
             except ForbiddenSource as error:
                 return self._hold(job, error)
             except NotAVideo as error:
@@ -50,13 +58,15 @@ class Finalize:
                     "job_id": job_id,
                     "status": "FAILED",
                     "error": {"code": error.code, "message": message},
+                    "request_id": job.request_id,
                 }
             job = self.store.close(job, State.COMPLETED, video=video, error=None)
             count("JobsCompleted")
         if job.state is not State.COMPLETED:
+            # No end of a job: it has one already, or somebody else is at it.
             why = {"code": "NOT_READY", "message": f"The job is {job.state}; there is no video to copy."}
-            return {"job_id": job_id, "status": "FAILED", "error": job.error or why}
-        self.notifier.notify(job)
+            return {"job_id": job_id, "status": "NOT_READY", "error": job.error or why}
+        self.notifier.tell(job)
         return {"job_id": job_id, "status": "COMPLETED", "error": None}
 
     def _hold(self, job: Job, error: ForbiddenSource) -> dict[str, Any]:
@@ -88,19 +98,30 @@ class Finalize:
             except NotAVideo:
                 if tries == TRIES:
                     raise
-        return video_facts(self.media.video_bucket, job.video_key, stored, last_frame_key=self._copy_last_frame(job))
+        return video_facts(self.media.video_bucket, job.video_key, stored, last_frame_key=None)
 
-    def _copy_last_frame(self, job: Job) -> str | None:
-        """The last frame beside the video. Without it the video is still what was paid for: no reason to fail."""
+    def _with_last_frame(self, job: Job, video: dict[str, Any]) -> dict[str, Any]:
+        """The video's facts with those of its last frame, if the model gave one and it can be had.
+
+        The record knows of the video first. Whatever happens here, a run that follows finds it there and ends the job.
+        """
         if job.last_frame_url is None:
-            return None
+            return video
+        self.store.note(job, video=video)
+        key = self._copy_last_frame(job, job.last_frame_url)
+        return {**video, "last_frame_key": key} if key else video
+
+    def _copy_last_frame(self, job: Job, url: str) -> str | None:
         try:
-            with self.downloads.open(job.last_frame_url) as source:
-                return self.media.store_frame(source.chunks, job.video_key.removesuffix(".mp4"), name=job.name)
-        except MediaError as error:
-            logger().warning("no last frame", extra={"job_id": job.job_id, "reason": str(error)})
+            with self.downloads.open(url, FRAME_SECONDS) as source:
+                key = self.media.store_frame(source.chunks, job.video_key.removesuffix(".mp4"), name=job.name)
+            why = "it is no image"
+        except (MediaError, HTTPError, BotoCoreError, ClientError, OSError, ValueError) as error:
+            key, why = None, str(error)
+        if key is None:
+            logger().warning("no last frame", extra={"job_id": job.job_id, "reason": why})
             count("LastFramesLost")
-            return None
+        return key
 
 
 def video_facts(bucket: str, key: str, stored: Stored, *, last_frame_key: str | None) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from functools import cache
 from typing import Any
 
 import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance import download, links, posts, schedule
+from seedance import answers, download, links, posts, schedule
 from seedance.bodies import ANSWER_BYTES
 from seedance.config import settings
 from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, SubmitUncertain
@@ -84,7 +85,7 @@ class Generate:
     def _take(self, job: Job, response: httpx.Response) -> dict[str, Any]:
         """What the answer brings: the video's bytes, or a link to it that Finalize will follow."""
         facts: dict[str, Any] = {
-            "request_id": response.headers.get("x-request-id"),
+            "request_id": answers.usable_id(response.headers.get("x-request-id")),
             "cost_usd": _number(response.headers.get("x-cost")),
             "metrics": {
                 name: value
@@ -93,16 +94,16 @@ class Generate:
             },
         }
         if download.media_type(response.headers) == "application/json":
-            job = self.store.note(job, **facts)  # should its body break, this is how the request is found again
+            job = self._noted(job, facts)
             result = self.provider.result(posts.whole(response, ANSWER_BYTES), Sent.by(job))
             if result.videos and not result.video:
                 return self._hold(job, result, facts)
             if not result.video:
-                job = self.store.note(job, answer=result.answer)
+                job = self._noted(job, {**facts, "answer": result.answer})
                 return self._uncertain(job, "The provider answered without a video and without a link to one.")
             return _answer(self.store.move(job, State.COPYING, result_url=result.video, **facts), Outcome.COMPLETED)
         if facts["request_id"]:
-            job = self.store.note(job, **facts)  # should the transfer break, this is how it is found again
+            job = self._noted(job, facts)
         chunks = download.counted(response.iter_bytes(), download.announced_length(response.headers))
         stored = self.media.store_video(
             chunks, job.video_key, name=job.name, metadata={"job-id": job.job_id, "model": job.model}
@@ -116,6 +117,17 @@ class Generate:
         count("JobsHeld")
         values = {**facts, "answer": result.answer, "result_url": result.elsewhere}
         return _answer(self.store.close(job, State.HELD, made=True, error=error, **values), Outcome.FAILED, error=error)
+
+    def _noted(self, job: Job, facts: dict[str, Any]) -> Job:
+        """The job with these facts, by which its request is found again should the transfer break.
+
+        They are written once more with the video. Trouble with the table now must not cost the video on its way.
+        """
+        try:
+            return self.store.note(job, **facts)
+        except (BotoCoreError, ClientError) as trouble:
+            logger().warning("facts not written yet", extra={"job_id": job.job_id, "reason": str(trouble)})
+            return job
 
     def _follow(self, job: Job, verdict: Verdict) -> dict[str, Any]:
         job = self.sending.settle(job, verdict)

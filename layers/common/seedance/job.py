@@ -37,6 +37,9 @@ TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.EXPIRED, State.REJECT
 UNDER_WAY = frozenset({State.SUBMITTING, State.QUEUED, State.PROCESSING, State.COPYING, State.UNCERTAIN})
 """With a reservation in the day's budget, and counted against MaxInFlight."""
 
+AT_PROVIDER = frozenset({State.QUEUED, State.PROCESSING, State.COPYING})
+"""Bought, with a known request. Trouble of ours never ends such a job: its video may be there."""
+
 TRANSITIONS: dict[State, frozenset[State]] = {
     # Back from SUBMITTING to RECEIVED: the provider certainly queued nothing, so it may be asked again.
     State.RECEIVED: frozenset({State.SUBMITTING, State.REJECTED, State.FAILED, State.HELD}),

@@ -4,10 +4,14 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from seedance import aws, messages, summary
 from seedance.config import settings
+from seedance.errors import Conflict
 from seedance.job import Job
 from seedance.media import Media, media
+from seedance.observability import count, logger
 from seedance.store import JobStore, jobs
 
 if TYPE_CHECKING:
@@ -44,6 +48,18 @@ class Notifier:
             },
         )
         return self._store.note(job, notified_at=round(time.time(), 3))
+
+    def tell(self, job: Job) -> Job:
+        """``notify``; where that fails, reconcile tells people in its next rounds.
+
+        For tasks that have closed a job: what is written must not be tried again only because SNS is out of reach.
+        """
+        try:
+            return self.notify(job)
+        except (BotoCoreError, ClientError, Conflict):
+            logger().exception("could not be told now", extra={"job_id": job.job_id})
+            count("NotificationsPutOff")
+            return job
 
     def summarise(self, message: dict[str, Any]) -> None:
         """Publish a batch's summary (see summary.machine_message); for people, the one mail of the batch.

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from seedance import aws, slots
 from seedance.config import settings
 from seedance.errors import LONGEST_WAIT_SECONDS
 from seedance.items import read_item, written_item
+from seedance.observability import count, logger
 from seedance.slots import Calendar
 from seedance.store import IN_FLIGHT
 
@@ -117,10 +118,13 @@ class Pacer:
             # The workflow waits whole seconds, and at least one.
             return self._planned(calendar, now + max(1.0, wait(polls)), now)
 
-        return self._change(decide) or Plan(max(1.0, wait(slots.CROWDED_POLLS)), None)
+        return self._change_or(None, decide) or Plan(max(1.0, wait(slots.CROWDED_POLLS)), None)
 
     def poll_turn(self, slot: int | None) -> Plan | None:
-        """Whether a poll that was planned for ``slot`` may ask now: None when it may, else a new plan."""
+        """Whether a poll that was planned for ``slot`` may ask now: None when it may, else a new plan.
+
+        It may where the calendar is out of reach: what is asked after is paid for, and a 429 would be no harm.
+        """
 
         def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, tuple[int, Plan | None]]:
             calendar = traffic.calendar.unplan(slot)
@@ -131,7 +135,8 @@ class Pacer:
             return changed, (found, plan)
 
         crowded = Plan(slots.PATIENCE_SECONDS + 1, None)
-        found, plan = self._change(decide) or (0, crowded)
+        now: tuple[int, Plan | None] = (0, None)
+        found, plan = self._change_or(now, decide) or (0, crowded)
         if plan is None:
             self._wait_for(found)
         return plan
@@ -151,7 +156,7 @@ class Pacer:
         def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, None]:
             return traffic.calendar.closed(now + pause), None
 
-        self._change(decide)
+        self._change_or(None, decide)
 
     def soon(self) -> float:
         """A turn just ahead, for who was too late by a moment."""
@@ -181,6 +186,17 @@ class Pacer:
                 return answer
             self._sleep(random.uniform(0, min(0.5, 0.01 * 2**turn)))  # noqa: S311 - spreads writers, hides nothing
         return None
+
+    def _change_or(
+        self, otherwise: T | None, decide: Callable[[Traffic, float], tuple[Calendar | None, T]]
+    ) -> T | None:
+        """``_change``, or else ``otherwise`` where the table is in trouble: no paid job waits for a calendar."""
+        try:
+            return self._change(decide)
+        except (BotoCoreError, ClientError) as trouble:
+            logger().warning("the calendar is out of reach", extra={"reason": str(trouble)})
+            count("CalendarsMissed")
+            return otherwise
 
     def _look(self) -> Traffic:
         keys: list[Any] = [{"job_id": {"S": CALENDAR}}, {"job_id": {"S": IN_FLIGHT}}]

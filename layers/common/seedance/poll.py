@@ -71,12 +71,14 @@ class Poll:
             raise LookupError(f"the workflow names job {job_id}, which has no record")
         if job.state in (State.COPYING, State.COMPLETED):
             return _answer(job, Outcome.COMPLETED)
-        if job.state not in (State.QUEUED, State.PROCESSING) or job.request_id is None:
+        if job.state not in (State.QUEUED, State.PROCESSING):
             return _answer(
                 job,
                 Outcome.HELD if job.state is State.HELD else Outcome.FAILED,
                 job.error or {"code": "NOT_RUNNING", "message": f"The job is {job.state}."},
             )
+        if job.request_id is None:
+            raise LookupError(f"job {job_id} is {job.state}, but its record has no request_id to ask for")
         if self._remaining(job) > LAST_CALL_SECONDS and (plan := self.pacer.poll_turn(slot)):
             return _running(job, plan)
         try:
@@ -246,7 +248,9 @@ def _running(job: Job, plan: Plan) -> dict[str, Any]:
 
 
 def _answer(job: Job, outcome: Outcome, error: dict[str, str] | None = None) -> dict[str, Any]:
-    return {"job_id": job.job_id, "status": outcome.value, "error": error}
+    answer = {"job_id": job.job_id, "status": outcome.value, "error": error}
+    # Which request has ended: Fail may come to it late, when somebody had the job submitted again.
+    return answer if error is None else {**answer, "request_id": job.request_id}
 
 
 @cache

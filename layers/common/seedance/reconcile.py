@@ -14,15 +14,15 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance import catalogue, money
+from seedance import catalogue, money, schedule
 from seedance.answers import HistoryRow, ProviderStatus
 from seedance.config import reconcile_settings
 from seedance.errors import Conflict, InvalidRequest, SeedanceError
-from seedance.fail import RESULT_KEPT_SECONDS
 from seedance.job import TERMINAL, Hold, Job, State
 from seedance.notification import Notifier, notifier
 from seedance.observability import count, logger
 from seedance.provider import Provider, provider
+from seedance.schedule import RESULT_KEPT_SECONDS
 from seedance.sending import reservation
 from seedance.store import JobStore, jobs
 from seedance.submit import SUBMITTING_SECONDS
@@ -39,8 +39,11 @@ DAY_SECONDS = 24 * 3600.0
 IDLE_SECONDS = 600.0
 """A job at the provider that nothing has happened to for so long is checked for its execution."""
 
-COPY_AGAIN_SECONDS = 3600.0
-"""Between two tries to copy a result that could not be had."""
+AGAIN_SECONDS = 3600.0
+"""Between two executions of a job beyond its first hour: the provider keeps the result for days."""
+
+MOST_EXECUTIONS = 48
+"""Of a v1 job that was never sent, half an hour apart: a day of trouble. Then people are told to ask again."""
 
 RECEIVED_SECONDS = 1800.0
 """A job waits for its message 15 minutes at most; after twice that the message is lost."""
@@ -259,16 +262,41 @@ class Reconcile:
         self.notifier.notify(self.store.close(job, State.HELD, error={"code": Hold.LOST, "message": message}))
 
     def _restart(self, job: Job) -> bool:
+        # Within its hour the record that the provider keeps of a request is at stake, so no time is lost.
+        hurried = job.state is not State.COPYING and job.age(self.clock(), self.scale) < schedule.DEADLINE_SECONDS
+        if job.executions and not hurried and self._idle(job) < AGAIN_SECONDS:
+            return False
         if self.workflow.is_running(job):
             return False
-        if job.state is State.COPYING and job.executions and self._idle(job) < COPY_AGAIN_SECONDS:
-            return False
-        if job.state is State.COPYING and self.clock() - job.created_at > RESULT_KEPT_SECONDS:
-            error = {"code": "RESULT_GONE", "message": "The video could not be copied while the provider kept it."}
-            self.notifier.notify(self.store.close(job, State.FAILED, error=error))
+        if end := self._given_up(job):
+            state, error = end
+            self.notifier.notify(self.store.close(job, state, error=error))
             return True
         self.workflow.start(self.store.note(job, executions=job.executions + 1))
         return True
+
+    def _given_up(self, job: Job) -> tuple[State, dict[str, str] | None] | None:
+        """The end of a job for which no execution gets anywhere, once it can't be helped any more; None until then.
+
+        Each of those executions has raised an alarm. ``None`` as its error: the video is in the bucket.
+        """
+        if job.state is State.RECEIVED:
+            if job.executions < MOST_EXECUTIONS:
+                return None
+            why = "Trouble on our side kept this request from being sent, so it costs nothing. Ask for it again."
+            return State.FAILED, {"code": "INTERNAL", "message": why}
+        if self.clock() - job.entered.get(State.COPYING, job.submitted_at or job.created_at) <= RESULT_KEPT_SECONDS:
+            return None
+        if job.video:
+            return State.COMPLETED, None
+        if job.state is State.COPYING:
+            why = "The video could not be copied while the provider kept it."
+            return State.FAILED, {"code": "RESULT_GONE", "message": why}
+        why = (
+            "Trouble on our side kept the provider from being asked for this video in the seven days that it keeps "
+            f"one. It may have made and billed it: request {job.request_id}."
+        )
+        return State.EXPIRED, {"code": "RESULT_GONE", "message": why}
 
     def _enqueue(self, job: Job) -> bool:
         if job.transport == "v1":

@@ -20,6 +20,9 @@ from functools import lru_cache
 DEADLINE_SECONDS = 3600.0
 """The provider keeps a request's record for an hour after submission (its model pages); then it is gone."""
 
+RESULT_KEPT_SECONDS = 7 * 24 * 3600.0
+"""How long the provider keeps a result's file (provider's contract)."""
+
 POLLS_PER_VIDEO = 6.0
 """The mean number of polls that the schedule was measured at; the stack's own is its PollsPerVideo."""
 

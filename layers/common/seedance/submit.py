@@ -80,7 +80,7 @@ class Submit:
         elif job.state in (State.QUEUED, State.PROCESSING, State.COPYING):
             self.workflow.start(job)
         elif job.state.terminal:
-            self.notifier.notify(job)
+            self.notifier.tell(job)
 
     def _job_of(self, upload: intake.Upload) -> Job:
         """The job of an upload, new or known. A refused upload becomes a job too: REJECTED, with a reason."""
@@ -148,7 +148,7 @@ class Submit:
             self.queue.send(job, max(1.0, verdict.wait))  # a reset that is over by our clock must not make a tight loop
             count("SubmitsPostponed")
         elif verdict.next in (Next.END, Next.HELD):
-            self.notifier.notify(job)
+            self.notifier.tell(job)
 
     def _uncertain(self, job: Job, why: str) -> None:
         self.sending.settle(job, Verdict(Next.UNCERTAIN, SubmitUncertain.code, why))

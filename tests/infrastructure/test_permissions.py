@@ -1,0 +1,86 @@
+"""Each function may do what its code does: read from the calls in its use case, not from a list of what was thought of.
+
+A link is signed with the role of whoever signs it, and works only for what that role may read. Nothing fails when it is
+signed; the person who follows it is refused.
+"""
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from seedance.media import Media
+from seedance.notification import Notifier
+
+READ_VIDEOS = ("s3:GetObject", "${VideoBucket.Arn}/videos/*")
+WRITE_VIDEOS = ("s3:PutObject", "${VideoBucket.Arn}/videos/*")
+READ_UPLOADS = ("s3:GetObject", "${UploadBucket.Arn}/*")
+PUBLISH = ("sns:Publish", "NotificationTopic")
+
+CALLS = {
+    "notify": {PUBLISH, READ_VIDEOS},
+    "tell": {PUBLISH, READ_VIDEOS},
+    "summarise": {PUBLISH},
+    "video_link": {READ_VIDEOS},
+    "look_at": {READ_UPLOADS},
+    "image_link": {READ_UPLOADS},
+    "image_base64": {READ_UPLOADS},
+    "store_video": {WRITE_VIDEOS},
+    "store_frame": {WRITE_VIDEOS},
+}
+"""What the methods of Notifier and Media need, as (action, resource)."""
+
+ADAPTERS = {"media", "notification"}
+SHARED = {"sending": ["submit", "generate"], "lost": ["reconcile"]}
+"""Modules that several use cases, or one, are made of."""
+
+
+def calls(module: Path) -> set[str]:
+    """The methods of CALLS that a module calls."""
+    nodes = ast.walk(ast.parse(module.read_text()))
+    called = {node.func.attr for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
+    return called & set(CALLS)
+
+
+@pytest.fixture(scope="module")
+def callers(root: Path) -> dict[str, set[str]]:
+    """What each function calls, by its name."""
+    found: dict[str, set[str]] = {}
+    for module in (root / "layers/common/seedance").glob("*.py"):
+        if module.stem not in ADAPTERS and (called := calls(module)):
+            for function in SHARED.get(module.stem, [module.stem]):
+                found.setdefault(function, set()).update(called)
+    return found
+
+
+def allowed(properties: dict[str, Any]) -> set[tuple[str, str]]:
+    """A function's permissions, as (action, resource)."""
+    found = set()
+    for policy in properties["Policies"]:
+        for statement in policy["Statement"]:
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            resource = statement["Resource"]
+            (name,) = resource.values() if isinstance(resource, dict) else [resource]
+            found |= {(action, name if isinstance(name, str) else ".".join(name)) for action in actions}
+    return found
+
+
+def test_every_function_may_do_what_its_use_case_calls(functions: dict[str, Any], callers: dict[str, set[str]]) -> None:
+    missing = {
+        name: refused
+        for name, called in callers.items()
+        if (refused := set().union(*(CALLS[method] for method in called)) - allowed(functions[name]))
+    }
+    assert missing == {}
+
+
+def test_these_functions_tell_people_of_videos(callers: dict[str, set[str]]) -> None:
+    assert {name for name, called in callers.items() if called & {"notify", "tell"}} == {
+        *("submit", "finalize", "fail", "reconcile")
+    }
+
+
+def test_every_method_of_these_adapters_says_what_it_needs() -> None:
+    methods = {name for kind in (Media, Notifier) for name, _ in inspect.getmembers(kind, inspect.isfunction)}
+    assert {name for name in methods if not name.startswith("_")} == set(CALLS)

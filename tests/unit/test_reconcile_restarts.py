@@ -1,0 +1,92 @@
+"""Reconcile: a job whose executions die gets others, for as long as that can help, and then an end in words."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from seedance.job import Job, State
+from seedance.reconcile import Reconcile
+
+Make = Callable[..., Job]
+ID = "up-0123456789abcdef0123456789abcdef"
+WEEK = 7 * 24 * 3600
+
+
+@pytest.fixture
+def reconcile(world: Any) -> Reconcile:
+    return Reconcile(
+        world.store, world.provider, world.notifier, world.workflow, world.queue, scale=1.0, clock=world.clock
+    )
+
+
+@pytest.fixture
+def put(world: Any, make_job: Make) -> Callable[..., Job]:
+    """A job that has stood still for ``idle`` seconds."""
+
+    def make(state: State, idle: float = 0, **changes: Any) -> Job:
+        then = world.clock.now - idle
+        values = {"job_id": ID, "updated_at": then, "entered": {state.value: then}, "created_at": then - 10}
+        return world.put(make_job(state, **{**values, **changes}))
+
+    return make
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING])
+@pytest.mark.parametrize(
+    ("age", "idle", "restarted"),
+    [(3500, 599, False), (3500, 601, True), (3700, 3599, False), (3700, 3601, True), (WEEK, 3601, True)],
+)
+def test_a_job_whose_executions_die_gets_another_one_soon_in_its_hour_and_then_every_hour(
+    *, world: Any, reconcile: Reconcile, put: Any, state: State, age: float, idle: float, restarted: bool
+) -> None:
+    put(state, idle, submitted_at=world.clock.now - age, executions=3)
+    assert reconcile() == ({"restarted": 1} if restarted else {})
+    assert world.job(ID).executions == 3 + restarted
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING])
+def test_a_job_that_could_not_be_asked_after_for_a_week_ends_in_words(
+    *, world: Any, reconcile: Reconcile, put: Any, state: State
+) -> None:
+    then = world.clock.now - WEEK - 1
+    put(state, 3601, submitted_at=then, executions=160, reserved_usd=0.2, reserved_day="d")
+    reconcile()
+    job = world.job(ID)
+    assert (job.state, job.error["code"]) == (State.EXPIRED, "RESULT_GONE")
+    assert "request req-1" in job.error["message"]
+    assert [message["status"] for message in world.notified()] == ["EXPIRED"]
+    assert world.executions() == []
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.COPYING])
+def test_a_job_that_waited_for_days_before_it_was_sent_has_its_week_all_the_same(
+    *, world: Any, reconcile: Reconcile, put: Any, state: State
+) -> None:
+    put(state, 3601, created_at=world.clock.now - WEEK - 7200, submitted_at=world.clock.now - 3700)
+    assert reconcile() == {"restarted": 1}
+
+
+def test_a_video_that_is_in_the_bucket_is_completed_however_long_its_executions_died(
+    world: Any, reconcile: Reconcile, put: Any
+) -> None:
+    video = {"bucket": "example-videos", "key": "videos/shoe/up-1.mp4", "bytes": 7, "sha256": "ab"}
+    put(State.COPYING, WEEK + 1, video=video, executions=160)
+    reconcile()
+    assert (world.job(ID).state, world.job(ID).error) == (State.COMPLETED, None)
+    assert [message["status"] for message in world.notified()] == ["COMPLETED"]
+
+
+@pytest.mark.parametrize(("executions", "ends"), [(0, False), (1, False), (47, False), (48, True)])
+def test_a_v1_job_that_crashed_before_its_call_is_tried_for_a_day(
+    *, world: Any, reconcile: Reconcile, put: Any, executions: int, ends: bool
+) -> None:
+    put(State.RECEIVED, 1801, transport="v1", executions=executions)
+    reconcile()
+    job = world.job(ID)
+    if ends:
+        assert (job.state, job.error["code"]) == (State.FAILED, "INTERNAL")
+        assert "costs nothing" in job.error["message"]
+        assert [message["status"] for message in world.notified()] == ["FAILED"]
+    else:
+        assert (job.state, job.executions) == (State.RECEIVED, executions + 1)
+        assert len(world.executions()) == 1
