@@ -172,6 +172,8 @@ class World:
     arns: SimpleNamespace
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    naps: list[float] = field(default_factory=list)
+    """Seconds that the store waited for its next try."""
 
     def called(self, operation: str) -> list[dict[str, Any]]:
         """The parameters of every call of an AWS operation, in order."""
@@ -274,7 +276,8 @@ def world(
             )["stateMachineArn"],
         )
         clock = Clock()
-        store = JobStore(TABLE, clients["dynamodb"], clock)
+        naps: list[float] = []
+        store = JobStore(TABLE, clients["dynamodb"], clock, naps.append)
         media = Media(VIDEOS, clients["s3"])
         pacer = _pacer(clients, clock)
         line = httpx.MockTransport(wire)
@@ -303,6 +306,7 @@ def world(
             sheets=Sheets(UPLOADS, clients["s3"]),
             register=Register(TABLE, clients["dynamodb"]),
             arns=arns,
+            naps=naps,
         )
 
         def watch(params: dict[str, Any], model: Any, **_: Any) -> None:

@@ -391,3 +391,18 @@ def test_facts_that_can_not_be_noted_on_the_way_cost_no_video(
     world.wire.will(linked if by_link else whole)
     assert generate("up-1")["status"] == "COMPLETED"
     assert (world.job().state, world.job().request_id) == (State.COPYING, "req-7")
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_another_jobs_request_is_uncertain_and_its_video_is_not_taken(
+    *, world: Any, generate: Generate, job: Any, mp4: bytes, link: bool
+) -> None:
+    world.store.move(job(State.SUBMITTING, job_id="up-2"), State.QUEUED, request_id="req-7")
+    job()
+    as_link = httpx.Response(200, json={"output": LINK}, headers={**HEADERS, "content-type": "application/json"})
+    world.wire.will(as_link if link else httpx.Response(200, content=mp4, headers=HEADERS))
+    assert generate("up-1")["status"] == "UNCERTAIN"
+    assert (world.job().state, world.job().request_id) == (State.UNCERTAIN, None)
+    assert "req-7" in world.job().error["message"]
+    assert world.video_keys() == []
+    assert world.store.owner_of("req-7") == "up-2"

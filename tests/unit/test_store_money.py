@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance import store
 from seedance.bookings import Day, Entry
 from seedance.errors import AllUnderWay, Conflict, OverBudget
 from seedance.job import UNDER_WAY, Job, State
@@ -107,6 +106,8 @@ def test_of_many_that_saw_room_no_more_get_through_than_there_is(world: Any, mak
         (["None", "TransactionConflict"], Conflict),
         (["TransactionConflict", "None"], Conflict),
         (["None", "ThrottlingError"], ClientError),
+        (["None", "ProvisionedThroughputExceeded"], ClientError),
+        (["None", "ValidationError"], ClientError),
         ([], ClientError),
     ],
 )
@@ -122,7 +123,6 @@ def test_why_a_transaction_was_cancelled_is_told_apart(
         raise ClientError(answer, "TransactWriteItems")
 
     job = world.put(make_job())
-    monkeypatch.setattr(store, "TURNS", 2)
     monkeypatch.setattr(world.aws["dynamodb"], "transact_write_items", cancelled)
     with pytest.raises(kind) as raised:
         reserve(world, job, 0.1, limit=1.0)
@@ -322,7 +322,7 @@ def test_a_request_is_found_with_all_the_jobs_that_have_it(world: Any, make_job:
 
 
 def test_each_job_of_a_state_is_read_page_by_page(world: Any, make_job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "PAGE", 10)
+    monkeypatch.setattr("seedance.store.PAGE", 10)
     for number in range(25):
         world.put(make_job(State.HELD, job_id=f"up-{number}", updated_at=world.clock.now - number))
     each = world.store.each(State.HELD)

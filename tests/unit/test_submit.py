@@ -20,8 +20,8 @@ SUBMITTED = "POST https://api.segmind.com/v2/seedance-1.0-pro-fast"
 TROUBLE = {"error": "trouble"}
 
 
-def accepted() -> httpx.Response:
-    return httpx.Response(200, json={"request_id": "req-9", "status": "QUEUED"})
+def accepted(request_id: str = "req-9") -> httpx.Response:
+    return httpx.Response(200, json={"request_id": request_id, "status": "QUEUED"})
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_the_same_upload_delivered_again_is_not_submitted_again(world: Any, take
 
 
 def test_a_new_upload_under_the_same_key_is_a_new_job(world: Any, take: Any, png: bytes) -> None:
-    world.wire.will(accepted(), accepted())
+    world.wire.will(accepted("req-1"), accepted("req-2"))
     for _ in range(2):
         take(world.upload("uploads/shoe.png", png))
     assert len(world.wire.requests) == 2
@@ -133,7 +133,7 @@ def test_several_records_of_one_message_are_all_submitted_and_folders_are_not(
 ) -> None:
     records = [world.upload(f"uploads/{n}.png", png)["Records"][0] for n in range(2)]
     records += world.upload("uploads/folder/", b"")["Records"]
-    world.wire.will(accepted(), accepted())
+    world.wire.will(accepted("req-1"), accepted("req-2"))
     take({"Records": records})
     assert {job.name for job in world.store.newest(State.QUEUED)} == {"0", "1"}
 

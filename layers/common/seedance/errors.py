@@ -4,6 +4,7 @@ SeedanceError
 ├── ConfigurationError            the stack is set up wrongly; a person must act
 ├── InvalidRequest                the asker must change something; never sent, never billed
 ├── Conflict                      the job moved on meanwhile; somebody else is at it
+│   └── RequestTaken              the provider's request belongs to another job
 ├── InProgress                    another invocation is submitting this job right now
 ├── OverBudget                    the day's budget has no room for this job
 │   └── DearerThanBudget          no day's has: this job alone costs more
@@ -63,6 +64,12 @@ class Conflict(SeedanceError):
     """A conditional write found the job in another state than the caller expected."""
 
     code = "CONFLICT"
+
+
+class RequestTaken(Conflict):
+    """A request of the provider belongs to another job. One request is one video of one job."""
+
+    code = "REQUEST_TAKEN"
 
 
 class InProgress(SeedanceError):

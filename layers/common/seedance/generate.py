@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from seedance import answers, download, links, posts, schedule
 from seedance.bodies import ANSWER_BYTES
 from seedance.config import settings
-from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, SubmitUncertain
+from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, RequestTaken, SubmitUncertain
 from seedance.finalize import video_facts
 from seedance.job import Job, State
 from seedance.links import Result, Sent
@@ -77,6 +77,8 @@ class Generate:
                 return self._take(job, response)
         except ProviderError as error:
             return self._follow(job, self.sending.judge(job, error))
+        except RequestTaken as error:
+            return self._uncertain(job, f"The provider answered with another job's request: {error}.")
         except (MediaError, httpx.HTTPError) as error:
             logger().warning("the transfer broke", extra={"job_id": job_id, "reason": repr(error.__cause__ or error)})
             why = reason(error) if isinstance(error, httpx.HTTPError) else str(error)

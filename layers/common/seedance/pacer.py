@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance import aws, slots
+from seedance import aws, slots, writes
 from seedance.config import settings
 from seedance.errors import LONGEST_WAIT_SECONDS
 from seedance.items import read_item, written_item
@@ -212,6 +212,7 @@ class Pacer:
         )
 
     def _write(self, calendar: Calendar, version: int) -> bool:
+        """Write the calendar, unless somebody else has since it was read: False, also while somebody else is at it."""
         try:
             self._client.put_item(
                 TableName=self._table,
@@ -220,7 +221,7 @@ class Pacer:
                 ExpressionAttributeValues={":read": {"N": str(version)}},
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+            if writes.failed_condition(error) or writes.met_a_transaction(error):
                 return False
             raise
         return True

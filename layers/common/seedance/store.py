@@ -1,18 +1,25 @@
 """The jobs' table in DynamoDB. Every write is conditional, so that two who meet can't both win."""
 
 import math
-import random
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance import aws
+from seedance import aws, writes
 from seedance.bookings import Day, Entry, settlement
 from seedance.config import settings
-from seedance.errors import AllUnderWay, Conflict, DearerThanBudget, OverBudget
+from seedance.errors import (
+    AllUnderWay,
+    Conflict,
+    DearerThanBudget,
+    OverBudget,
+    RequestTaken,
+    SeedanceError,
+)
 from seedance.items import read_item, written_item
 from seedance.job import RECORD_KEPT_SECONDS, TRANSITIONS, UNDER_WAY, Job, State
 from seedance.observability import logger
@@ -24,8 +31,6 @@ if TYPE_CHECKING:
 STATE_INDEX = "by_state"
 REQUEST_INDEX = "by_request"
 
-TURNS = 8
-"""Tries of a booking that meets another one on the day's item; with the waits between, up to 5 seconds."""
 PAGE = 200
 """Jobs read at a time where all of a state are gone through."""
 IN_FLIGHT = "count#in_flight"
@@ -34,6 +39,8 @@ _PLACE = "place#reconcile"
 _DURATIONS_FRESH_SECONDS = 60.0
 """For how long a process goes by the durations it has read."""
 
+T = TypeVar("T")
+
 
 class JobStore:
     """Jobs by id, and by state through the index ``by_state``; the days' budgets; the switch for submits.
@@ -41,10 +48,17 @@ class JobStore:
     Reads by id are strongly consistent: what a decision about money rests on must not be a second old.
     """
 
-    def __init__(self, table: str, client: "DynamoDBClient", clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        table: str,
+        client: "DynamoDBClient",
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._table = table
         self._client = client
         self._clock = clock
+        self._sleep = sleep
         self._durations: dict[str, tuple[float, list[float]]] = {}
 
     def get(self, job_id: str) -> Job | None:
@@ -59,25 +73,17 @@ class JobStore:
         job.updated_at = now
         job.entered = {job.state.value: now}
         job.expires_at = int(now) + RECORD_KEPT_SECONDS
-        try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=written_item(job.to_record()),
-                ConditionExpression="attribute_not_exists(job_id)",
-            )
-        except ClientError as error:
-            if _is_conflict(error):
-                return False
-            raise
-        return True
+        return self._put_new(job.to_record())
 
     def move(self, job: Job, target: State, *, entry: Entry | None = None, **values: Any) -> Job:
         """Bring the job from the state it was read in into another, and write ``values`` with it.
 
-        With an ``entry`` the day's budget is booked in the same transaction. Returns the job as it is now.
-        Raises Conflict when it is no longer in that state: somebody else was faster; OverBudget when the day
-        has no room for the entry, DearerThanBudget when no day has; AllUnderWay when as many videos are under
-        way; ValueError for a transition that the table in job.py does not have.
+        With an ``entry`` the day's budget is booked in the same transaction, and a ``request_id`` that is new to
+        the job is made its own. Returns the job as it is now.
+        Raises Conflict when it is no longer in that state: somebody else was faster; RequestTaken when the
+        request belongs to another job; OverBudget when the day has no room for the entry, DearerThanBudget when
+        no day has; AllUnderWay when as many videos are under way; ValueError for a transition that the table in
+        job.py does not have.
         """
         if target not in TRANSITIONS[job.state]:
             raise ValueError(f"a job does not go from {job.state} to {target}")
@@ -86,7 +92,7 @@ class JobStore:
         # A map's single entry: two writers of different states don't overwrite each other's times.
         changes = {"state": target.value, f"entered.{target.value}": self._now(), **values}
         update = self._update(job.job_id, changes, "#state = :from", {":from": job.state.value})
-        return self._booked(job, update, entry)
+        return self._written(job, update, entry, values.get("request_id"))
 
     def close(self, job: Job, target: State, *, made: bool = False, **values: Any) -> Job:
         """``move`` to a state in which nothing is reserved any more, and book that.
@@ -108,14 +114,25 @@ class JobStore:
         entry, facts = settlement(job, cost_usd)
         condition = "#state = :from AND attribute_not_exists(cost_usd)"
         update = self._update(job.job_id, {"cost_usd": cost_usd, **facts}, condition, {":from": job.state.value})
-        return self._booked(job, update, entry)
+        return self._written(job, update, entry)
 
     def note(self, job: Job, **values: Any) -> Job:
-        """Write facts about the job without moving it; None removes one. Raises Conflict when it is gone."""
-        return self._written_job(self._update(job.job_id, values, "attribute_exists(job_id)", {}), job)
+        """Write facts about the job without moving it; None removes one. Raises as ``move`` does."""
+        update = self._update(job.job_id, values, "attribute_exists(job_id)", {})
+        return self._written(job, update, request_id=values.get("request_id"))
+
+    def owner_of(self, request_id: str) -> str | None:
+        """The id of the job that owns a request of the provider; None when no job does. Strongly consistent.
+
+        A job owns a request from the write that named it on its record, also after the job gave the request up.
+        Records of releases that kept no owners are found through the index, which may lag by a second.
+        """
+        if record := self._get(_request_key(request_id)):
+            return str(record["owner"])
+        return next(iter(self.jobs_of_request(request_id)), None)
 
     def jobs_of_request(self, request_id: str) -> list[str]:
-        """The ids of the jobs that a request of the provider belongs to; more than one would be a mistake."""
+        """The ids of the jobs whose records name a request, by the index, which may lag by a second."""
         answer = self._client.query(
             TableName=self._table,
             IndexName=REQUEST_INDEX,
@@ -158,31 +175,25 @@ class JobStore:
         if counted == held:
             return False
         try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=written_item({"job_id": IN_FLIGHT, "held": counted}),
-                ConditionExpression="attribute_not_exists(job_id) OR held = :held",
-                ExpressionAttributeValues=written_item({":held": held}),
+            self._insist(
+                lambda: self._client.put_item(
+                    TableName=self._table,
+                    Item=written_item({"job_id": IN_FLIGHT, "held": counted}),
+                    ConditionExpression="attribute_not_exists(job_id) OR held = :held",
+                    ExpressionAttributeValues=written_item({":held": held}),
+                )
             )
+        except Conflict:
+            return False
         except ClientError as error:
-            if _is_conflict(error):
+            if writes.failed_condition(error):
                 return False
             raise
         return True
 
     def pause(self, reason: str) -> bool:
         """Stop new submits. False when they were stopped already: whoever raises the alarm does it once."""
-        try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=written_item({"job_id": _SWITCH, "reason": reason, "paused_at": self._now()}),
-                ConditionExpression="attribute_not_exists(job_id)",
-            )
-        except ClientError as error:
-            if _is_conflict(error):
-                return False
-            raise
-        return True
+        return self._put_new({"job_id": _SWITCH, "reason": reason, "paused_at": self._now()})
 
     def resume(self) -> None:
         """Let submits go on."""
@@ -280,8 +291,8 @@ class JobStore:
     def _update(self, job_id: str, values: dict[str, Any], condition: str, extra: dict[str, Any]) -> dict[str, Any]:
         """The parameters of a conditional update; None removes an attribute, a dot steps into a map."""
         names: dict[str, str] = {"#state": "state"} if "#state" in condition else {}
-        written: dict[str, Any] = written_item(extra)
-        sets, removes = [], []
+        written: dict[str, Any] = written_item({**extra, ":write_id": _write_id()})
+        sets, removes = ["write_id = :write_id"], []
         for number, (path, value) in enumerate({**values, "updated_at": self._now()}.items()):
             names |= {f"#{step}": step for step in path.split(".")}
             target = ".".join(f"#{step}" for step in path.split("."))
@@ -299,48 +310,87 @@ class JobStore:
             "ExpressionAttributeValues": written,
         }
 
-    def _booked(self, job: Job, update: dict[str, Any], entry: Entry | None) -> Job:
-        """Write a job's change, with its booking if there is one; the job as it is now."""
-        if entry is None:
-            return self._written_job(update, job)
-        self._book(job, update, entry)
+    def _written(
+        self, job: Job, update: dict[str, Any], entry: Entry | None = None, request_id: str | None = None
+    ) -> Job:
+        """Write a job's change, with its booking and the request it takes, or none of them; the job as it is now."""
+        claim = request_id if request_id != job.request_id else None
+        moved_on = Conflict(f"job {job.job_id} is no longer {job.state}")
+        if entry is None and not claim:
+            return self._updated(update, moved_on)
+        parts: list[tuple[Any, SeedanceError]] = [({"Update": update}, moved_on)]
+        if entry:
+            parts.append(({"Update": self._booking(entry)}, OverBudget("the day's budget is used up")))
+            if entry.lease:
+                full = AllUnderWay(f"{entry.max_in_flight} videos are under way")
+                parts.append(({"Update": self._lease(entry)}, full))
+        if claim:
+            taken = RequestTaken(f"request {claim} belongs to another job than {job.job_id}")
+            parts.append(({"Put": self._claim(job, claim)}, taken))
+        self._transact(parts)
         written = self.get(job.job_id)
         if written is None:
             raise Conflict(f"job {job.job_id} is gone")
         return written
 
-    def _book(self, job: Job, update: dict[str, Any], entry: Entry) -> None:
-        """Write a job's change and its booking, or neither. The day's item is everybody's: wait one's turn."""
-        items: list[Any] = [{"Update": update}, {"Update": self._booking(entry)}]
-        if entry.lease:
-            items.append({"Update": self._lease(entry)})
-        for turn in range(1, TURNS + 1):
-            try:
-                self._client.transact_write_items(TransactItems=items)
-            except ClientError as error:
-                reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
-                if "ConditionalCheckFailed" in reasons[:1]:
-                    raise Conflict(f"job {job.job_id} is no longer {job.state}") from error
-                if "ConditionalCheckFailed" in reasons[:2]:
-                    raise OverBudget("the day's budget is used up") from error
-                if "ConditionalCheckFailed" in reasons:
-                    raise AllUnderWay(f"{entry.max_in_flight} videos are under way") from error
-                if "TransactionConflict" not in reasons:
-                    raise
-                if turn == TURNS:
-                    raise Conflict(f"job {job.job_id} could not be booked; too many others were at it") from error
-                time.sleep(random.uniform(0, 0.02 * 2**turn))  # noqa: S311 - spreads writers, hides nothing
-            else:
-                return
-
-    def _written_job(self, update: dict[str, Any], job: Job) -> Job:
+    def _transact(self, parts: list[tuple[Any, SeedanceError]]) -> None:
+        """Write all parts or none; raises the error of the first part whose condition does not hold."""
         try:
-            answer = self._client.update_item(**update, ReturnValues="ALL_NEW")
+            self._insist(lambda: self._client.transact_write_items(TransactItems=[part for part, _ in parts]))
         except ClientError as error:
-            if _is_conflict(error):
-                raise Conflict(f"job {job.job_id} is no longer {job.state}") from error
+            for reason, (_, refusal) in zip(writes.reasons(error), parts, strict=False):
+                if reason == writes.FAILED_CONDITION:
+                    raise refusal from error
             raise
+
+    def _updated(self, update: dict[str, Any], moved_on: Conflict) -> Job:
+        try:
+            answer = self._insist(
+                lambda: self._client.update_item(
+                    **update, ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
+                )
+            )
+        except ClientError as error:
+            if not writes.failed_condition(error):
+                raise
+            found = writes.record_found(error)
+            if found.get("write_id") != read_item(update["ExpressionAttributeValues"])[":write_id"]:
+                raise moved_on from error
+            return Job.from_record(found)  # written by this call: its first answer was lost, and botocore asked again
         return Job.from_record(read_item(answer["Attributes"]))
+
+    def _put_new(self, record: dict[str, Any]) -> bool:
+        """Write a record whose key is free; False when it is taken."""
+        write_id = _write_id()
+        try:
+            self._insist(
+                lambda: self._client.put_item(
+                    TableName=self._table,
+                    Item=written_item({**record, "write_id": write_id}),
+                    ConditionExpression="attribute_not_exists(job_id)",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            )
+        except ClientError as error:
+            if not writes.failed_condition(error):
+                raise
+            return writes.record_found(error).get("write_id") == write_id  # as in _updated
+        return True
+
+    def _insist(self, write: Callable[[], T]) -> T:
+        return writes.insist(write, sleep=self._sleep)
+
+    def _claim(self, job: Job, request_id: str) -> dict[str, Any]:
+        """The item by which a job owns a request. It lives as long as the job's record."""
+        expires_at = job.expires_at or int(self._clock()) + RECORD_KEPT_SECONDS
+        item = {"job_id": _request_key(request_id), "owner": job.job_id, "expires_at": expires_at}
+        return {
+            "TableName": self._table,
+            "Item": written_item(item),
+            "ConditionExpression": "attribute_not_exists(job_id) OR #owner = :me",
+            "ExpressionAttributeNames": {"#owner": "owner"},
+            "ExpressionAttributeValues": written_item({":me": job.job_id}),
+        }
 
     def _booking(self, entry: Entry) -> dict[str, Any]:
         amounts = {
@@ -387,5 +437,10 @@ def _durations_of(model: str) -> str:
     return f"durations#{model}"
 
 
-def _is_conflict(error: ClientError) -> bool:
-    return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+def _request_key(request_id: str) -> str:
+    return f"request#{request_id}"
+
+
+def _write_id() -> str:
+    """What tells a write from every other, so that who repeats it after a lost answer knows it for its own."""
+    return uuid.uuid4().hex[:16]

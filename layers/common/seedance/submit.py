@@ -13,7 +13,7 @@ from typing import Any
 
 from seedance import catalogue, intake, schedule
 from seedance.config import submit_settings
-from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, SubmitUncertain
+from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, RequestTaken, SubmitUncertain
 from seedance.job import Job, State, upload_job_id
 from seedance.media import Image, Media, media
 from seedance.notification import Notifier, notifier
@@ -132,10 +132,26 @@ class Submit:
             return
         logger().info("submitted", extra={"job_id": job.job_id, "request_id": request_id})
         times: dict[str, Any] = {"expected_seconds": round(spread.mean, 1), "sigma": round(spread.sigma, 4)}
-        job = self.store.move(job, State.QUEUED, request_id=request_id, **times)
+        try:
+            job = self._queued(job, request_id=request_id, **times)
+        except RequestTaken as error:  # something was sent, and what became of it nobody knows
+            self._uncertain(job, f"The provider answered with another job's request: {error}.")
+            return
         count("JobsSubmitted")
         first = self.sending.pacer.plan_poll(lambda polls: schedule.first_wait(spread, polls), spread.mean)
         self.workflow.start(job, first.wait, first.slot)
+
+    def _queued(self, job: Job, **facts: Any) -> Job:
+        """Write that the provider took the job. Whoever gave the submit up for lost meanwhile is overruled."""
+        try:
+            return self.store.move(job, State.QUEUED, **facts)
+        except RequestTaken:
+            raise
+        except Conflict:
+            found = self.store.get(job.job_id)
+            if found is None or found.state is not State.UNCERTAIN:
+                raise
+            return self.store.move(found, State.QUEUED, error=None, **facts)
 
     def _spread(self, job: Job) -> schedule.Spread:
         """How long the model's videos take, as learnt so far. Read before the POST: nothing may fail after it."""

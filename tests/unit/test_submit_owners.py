@@ -1,0 +1,65 @@
+"""Submit and who owns the request that the provider's answer names."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from seedance.intake import Defaults
+from seedance.job import Job, State
+from seedance.provider import Provider
+from seedance.submit import Submit
+
+Make = Callable[..., Job]
+SUBMITTED = "POST https://api.segmind.com/v2/seedance-1.0-pro-fast"
+
+
+def accepted() -> httpx.Response:
+    return httpx.Response(200, json={"request_id": "req-9", "status": "QUEUED"})
+
+
+@pytest.fixture
+def submit(world: Any) -> Submit:
+    return Submit(
+        world.store,
+        world.provider,
+        world.media,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.sending,
+        world.batches,
+        Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2"),
+        clock=world.clock,
+    )
+
+
+def test_an_answer_with_another_jobs_request_is_uncertain_and_takes_nothing(
+    world: Any, submit: Submit, make_job: Make
+) -> None:
+    world.store.move(world.put(make_job(State.SUBMITTING, job_id="up-2")), State.QUEUED, request_id="req-9")
+    world.put(make_job())
+    world.wire.will(accepted())
+    submit.message(json.dumps({"job_id": "up-1"}))
+    assert (world.job().state, world.job().request_id) == (State.UNCERTAIN, None)
+    assert "req-9" in world.job().error["message"]
+    assert world.job("up-2").request_id == "req-9"
+    assert world.executions() == []
+    assert world.counted() == {"JobsUncertain": 1}
+    submit.message(json.dumps({"job_id": "up-1"}))
+    assert world.wire.asked == [SUBMITTED]
+
+
+def test_an_answer_that_comes_after_the_submit_was_given_up_for_lost_counts(
+    world: Any, submit: Submit, make_job: Make
+) -> None:
+    def late(request: httpx.Request) -> httpx.Response:
+        world.store.move(world.job(), State.UNCERTAIN, error={"code": "SUBMIT_UNCERTAIN", "message": "lost"})
+        return accepted()
+
+    at = Provider("https://api.segmind.com", "", "", key=lambda: "key", transport=httpx.MockTransport(late))
+    replace(submit, provider=at, sending=replace(submit.sending, provider=at)).advance(world.put(make_job()))
+    assert (world.job().state, world.job().request_id, world.job().error) == (State.QUEUED, "req-9", None)
+    assert len(world.executions()) == 1
