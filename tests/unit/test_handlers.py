@@ -46,8 +46,8 @@ def put(world: Any, make_job: Make) -> Callable[..., Job]:
     return lambda state, **changes: world.put(make_job(state, job_id=JOB, **changes))
 
 
-def accepted() -> httpx.Response:
-    return httpx.Response(200, json={"request_id": "req-9"})
+def accepted(request_id: str = "req-9") -> httpx.Response:
+    return httpx.Response(200, json={"request_id": request_id})
 
 
 def with_real_versions(world: Any, event: dict[str, Any], png: bytes) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def test_of_a_batch_exactly_the_message_that_failed_comes_again(
 ) -> None:
     batch = with_real_versions(world, event("s3-batch"), png)
     batch["Records"][1]["body"] = '{"job_id": "up-nobody"}'
-    world.wire.will(accepted(), accepted(), accepted())
+    world.wire.will(*(accepted(f"req-{number}") for number in range(3)))
     assert run("submit", batch) == {"batchItemFailures": [{"itemIdentifier": batch["Records"][1]["messageId"]}]}
     assert {job.name for job in world.store.newest(State.QUEUED)} == {"1a", "1b", "3a"}
 

@@ -18,6 +18,9 @@ from seedance.sentences import sentence
 _ID = re.compile(r"(?=[_.:-]*[A-Za-z0-9])[A-Za-z0-9_.:-]{1,128}")
 """A request id that may stand in an address, a log and a table's key. The provider's own are UUIDs of 36 letters."""
 
+DEAREST_USD = 1000.0
+"""A price above this is a mistake: the most expensive video of our models costs a few dollars."""
+
 EXCERPT_CHARACTERS = 500
 
 
@@ -156,7 +159,7 @@ def standing(answer: dict[str, Any]) -> Standing:
     return Standing(
         status,
         error=sentence(answer.get("error")),
-        cost_usd=_number(metrics.get("cost")),
+        cost_usd=price(metrics.get("cost")),
         metrics={
             name: number
             for name in ("inference", "queue", "total")
@@ -195,9 +198,15 @@ def history_row(row: object, hosts: Collection[str] = ()) -> HistoryRow | None:
         body if isinstance(body, dict) else {},
         result.video or result.elsewhere,
         sentence(row.get("error")),
-        _number(row.get("credits_deduction")),
+        price(row.get("credits_deduction")),
         moment(row.get("created_at") or row.get("model_created")),
     )
+
+
+def price(value: object) -> float | None:
+    """A price in USD that one video can have; None for anything else, which then counts as not reported."""
+    number = _number(value)
+    return number if number is not None and 0 <= number <= DEAREST_USD else None
 
 
 def _number(value: object) -> float | None:

@@ -88,7 +88,7 @@ class Generate:
         """What the answer brings: the video's bytes, or a link to it that Finalize will follow."""
         facts: dict[str, Any] = {
             "request_id": answers.usable_id(response.headers.get("x-request-id")),
-            "cost_usd": _number(response.headers.get("x-cost")),
+            "cost_usd": answers.price(response.headers.get("x-cost")),
             "metrics": {
                 name: value
                 for name, value in {"total": _number(response.headers.get("x-generation-time"))}.items()

@@ -98,6 +98,14 @@ def estimate(published_mean: float, samples: Sequence[float]) -> Spread:
     return Spread(math.exp(log_median + variance / 2), math.sqrt(variance))
 
 
+def usable(seconds: object) -> list[float]:
+    """Of what is stored as durations, those that can be: numbers of seconds above 0, up to the provider's hour."""
+    if not isinstance(seconds, list):
+        return []
+    numbers = [value for value in seconds if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    return [float(value) for value in numbers if 0 < value <= DEADLINE_SECONDS]
+
+
 def first_wait(spread: Spread, polls: float = POLLS_PER_VIDEO) -> int:
     """Seconds from submission to the first poll of a job that may be asked after ``polls`` times on average."""
     return max(1, min(round(_first(spread, _reach(spread, polls))), math.floor(DEADLINE_SECONDS)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance import aws, writes
+from seedance import aws, schedule, writes
 from seedance.bookings import Day, Entry, settlement
 from seedance.config import settings
 from seedance.errors import (
@@ -216,7 +216,10 @@ class JobStore:
             except (BotoCoreError, ClientError) as error:
                 logger().warning("the durations are out of reach", extra={"model": model, "reason": str(error)})
                 return known
-            known = read_item(answer["Item"])["seconds"][-DURATIONS_KEPT:] if "Item" in answer else []
+            stored = read_item(answer.get("Item", {})).get("seconds", [])
+            known = schedule.usable(stored)[-DURATIONS_KEPT:]
+            if not isinstance(stored, list) or len(schedule.usable(stored)) < len(stored):
+                logger().warning("a stored duration is dropped", extra={"model": model})
             self._durations[model] = (self._clock(), known)
         return known
 
