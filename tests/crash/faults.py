@@ -23,6 +23,9 @@ HANGS_SECONDS = 1.2
 FORBIDDEN = frozenset({"output-forbidden-host", "output-http-scheme", "redirect-forbidden", "output-two-videos"})
 """Results that must not be fetched, or not without a person's choice, though they are paid for."""
 
+UNPRICED = frozenset({"poison-metrics"})
+"""A price that can not be is dropped: the job settles its estimate until reconcile finds the price in the history."""
+
 
 @dataclass(frozen=True)
 class Meeting:
@@ -38,7 +41,9 @@ class Meeting:
     @property
     def faithful(self) -> bool:
         """Whether the provider, in the end, gives what it was paid for."""
-        return self.kind not in FORBIDDEN and (not self.lasting or (self.stage == "history" and self.kind != "no-rows"))
+        return self.kind not in FORBIDDEN | UNPRICED and (
+            not self.lasting or (self.stage == "history" and self.kind != "no-rows")
+        )
 
     @property
     def hangs(self) -> bool:

@@ -77,7 +77,7 @@ def in_the_end(world: World, *, faithful: bool = True, asked: int = 1) -> Iterat
             yield "left UNCERTAIN although the provider's history is there to tell"
         if faithful and made and job.state is not State.COMPLETED:
             yield f"paid for and made, but {job.state} ({(job.error or {}).get('code')})"
-        if job.state is State.COMPLETED and made and job.cost_usd != made[0].cost:
+        if faithful and job.state is State.COMPLETED and made and job.cost_usd != made[0].cost:
             yield f"booked ${job.cost_usd} where the provider billed ${made[0].cost}"
     if (known := len(world.all_jobs()) + len(world.dead_letters)) < asked:
         yield f"{asked - known} of {asked} jobs are lost: no record, no message"
