@@ -11,7 +11,7 @@ TOOL = env -u AWS_PROFILE -u MAKEFLAGS -u MFLAGS -u MAKELEVEL AWS_DEFAULT_REGION
        PATH="$$PWD/$(BIN):$$PATH" PYTHON=python
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo up down test check reliability soak bench build upgrade
+.PHONY: help setup demo up down test check reference reliability soak bench build upgrade
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,12 +42,16 @@ test: check ## every check that this machine can run
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal -m "not e2e"
 	$(BIN)/pytest -m e2e
 
-check: $(READY) ## style, types and templates
+check: $(READY) ## style, types, templates, generated pages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 	$(TOOL) $(BIN)/sam validate --lint
+	$(BIN)/cog --check --check-fail-msg="run: make reference" -I docs docs/reference.md
+
+reference: $(READY) ## write docs/reference.md's tables from the code
+	$(BIN)/cog -r -I docs docs/reference.md
 
 reliability: $(READY) ## the whole crash matrix, into docs/reliability.md
 	$(BIN)/python tests/crash/matrix.py

@@ -15,16 +15,27 @@ class State(StrEnum):
     """Where a job stands. The order is the usual order of events."""
 
     RECEIVED = "RECEIVED"
+    """Accepted and waiting to be submitted. ``error`` says why the last submit was put off."""
     SUBMITTING = "SUBMITTING"
+    """The request is being sent to the provider."""
     QUEUED = "QUEUED"
+    """In the provider's queue."""
     PROCESSING = "PROCESSING"
+    """The provider is making the video."""
     COPYING = "COPYING"
+    """The video is made and is being copied into your bucket."""
     COMPLETED = "COMPLETED"
+    """The video is in your bucket."""
     FAILED = "FAILED"
+    """The provider could not make the video, or it could not be copied. ``error`` says why."""
     EXPIRED = "EXPIRED"
+    """Not ready within the hour for which the provider keeps a request."""
     REJECTED = "REJECTED"
+    """Invalid input, or more expensive than a whole day's budget. Never sent; costs nothing."""
     HELD = "HELD"
+    """Waits for money or for a person. ``error`` says which."""
     UNCERTAIN = "UNCERTAIN"
+    """The request was sent and its outcome is unknown. The provider's history is searched; nothing is sent again."""
 
     @property
     def terminal(self) -> bool:

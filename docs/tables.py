@@ -1,0 +1,129 @@
+"""What the code knows, as tables in Markdown. docs/reference.md has them from here, through cog (`make reference`)."""
+
+import ast
+import inspect
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import typer.main
+from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
+from seedance import catalogue
+from seedance.job import State
+
+from cli.main import app
+
+_TEMPLATE = yaml_parse((Path(__file__).parents[1] / "template.yaml").read_text())
+
+_EVERYWHERE = frozenset({"help", "stack", "outputs"})
+"""Options of nearly every command: the page names them once."""
+
+
+def models() -> str:
+    """The models: what they cost and take on average, and their own parameters."""
+    shared = set.intersection(*(set(model.names) for model in catalogue.MODELS.values()))
+    rows = [
+        (
+            f"`{model.slug}`",
+            f"${model.average_usd:.2f}, {model.average_seconds:.0f} s",
+            " ".join(model.transports),
+            _names(name for name in model.names if name not in shared),
+        )
+        for model in catalogue.MODELS.values()
+    ]
+    return _table(("model", "average", "transport", f"besides {_names(sorted(shared))}"), rows)
+
+
+def parameters() -> str:
+    """Each model's parameters, with what is allowed and the default."""
+    return "\n\n".join(
+        f"### {slug}\n\n{_table(('parameter', 'allowed', 'default'), map(_parameter, _schemas(model)))}"
+        for slug, model in catalogue.MODELS.items()
+    )
+
+
+def _schemas(model: catalogue.Model) -> list[tuple[catalogue.Model, str, Any]]:
+    schema = model.parameters.model_json_schema()["properties"]
+    return [(model, name, schema[name]) for name in model.names]
+
+
+def _parameter(row: tuple[catalogue.Model, str, Any]) -> tuple[str, str, str]:
+    model, name, schema = row
+    about = f". {schema['description']}" if "description" in schema else ""
+    default = schema.get("default")
+    written = json.dumps(default).strip('"')
+    shown = "required" if "default" not in schema else "" if default in (None, []) else f"`{written}`"
+    return f"`{name}`", catalogue.allowed(model, name) + about, shown
+
+
+def states() -> str:
+    """The states of a job."""
+    return _table(("state", "meaning"), _members(State))
+
+
+def stack_parameters() -> str:
+    """The parameters of template.yaml."""
+    rows = [
+        (f"`{name}`", _default(about.get("Default")), _choices(about) + str(about["Description"]))
+        for name, about in _TEMPLATE["Parameters"].items()
+    ]
+    return _table(("parameter", "default", "meaning"), rows)
+
+
+def _default(value: Any) -> str:
+    return "none" if value in (None, "") else f"`{value}`" if len(str(value)) < 40 else f"`{str(value)[:36]}…`"
+
+
+def _choices(about: dict[str, Any]) -> str:
+    allowed = about.get("AllowedValues")
+    return f"One of {', '.join(f'`{value}`' for value in allowed)}. " if allowed else ""
+
+
+def outputs() -> str:
+    """The outputs of template.yaml."""
+    return _table(
+        ("output", "meaning"), [(f"`{name}`", about["Description"]) for name, about in _TEMPLATE["Outputs"].items()]
+    )
+
+
+def commands() -> str:
+    """The commands of the CLI, each with its options."""
+    group: Any = typer.main.get_command(app)
+    return "\n\n".join(_command(name, command) for name, command in group.commands.items())
+
+
+def _command(name: str, command: Any) -> str:
+    arguments = [each.metavar or each.name.upper() for each in command.params if each.param_type_name == "argument"]
+    title = " ".join(["seedance", name, *arguments])
+    rows = [
+        (f"`{', '.join(each.opts)}`", each.help or "")
+        for each in command.params
+        if each.param_type_name == "option" and each.name not in _EVERYWHERE
+    ]
+    table = f"\n\n{_table(('option', 'meaning'), rows)}" if rows else ""
+    return f"### `{title}`\n\n{inspect.cleandoc(command.help or '')}{table}"
+
+
+def _members(kind: type[Enum]) -> list[tuple[str, str]]:
+    """An enumeration's values, each with the docstring below it."""
+    (tree,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(tree, ast.ClassDef)  # noqa: S101
+    meanings = {
+        line.targets[0].id: inspect.cleandoc(below.value.value).replace("``", "`")  # type: ignore[attr-defined]
+        for line, below in zip(tree.body, tree.body[1:], strict=False)
+        if isinstance(line, ast.Assign) and isinstance(below, ast.Expr)
+    }
+    return [(f"`{member.value}`", meanings[name]) for name, member in kind.__members__.items()]
+
+
+def _names(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _table(head: tuple[str, ...], rows: Any) -> str:
+    return "\n".join(_line(cells) for cells in [head, ("---",) * len(head), *rows])
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
