@@ -282,7 +282,10 @@ def test_a_file_that_is_deleted_at_the_provider_is_not_a_success(pipeline: Pipel
     app("poll").handler({"job_id": job_id}, None)
     pipeline.pass_time(8 * 24 * 3600)
     pipeline.run(job_id)
-    pipeline.check(job_id, State.FAILED, says="Something went wrong on our side")
+    assert pipeline.job(job_id).state is State.COPYING  # our side could not copy it: that alone is no end
+    pipeline.pass_time(3601)
+    pipeline.reconcile()
+    pipeline.check(job_id, State.FAILED, says="could not be copied while the provider kept it")
 
 
 # where a result may come from -----------------------------------------------------------------------------
