@@ -18,7 +18,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from seedance import provider as provider_module
 from seedance import tls
-from seedance.errors import OutOfCredits, ProviderError, Refused, SubmitUncertain, Unavailable, UnexpectedAnswer
+from seedance.download import Downloads
+from seedance.errors import (
+    OutOfCredits,
+    ProviderError,
+    Refused,
+    SourceUnavailable,
+    SubmitUncertain,
+    Unavailable,
+    UnexpectedAnswer,
+)
 from seedance.provider import Provider
 
 SECONDS = 0.25
@@ -236,3 +245,20 @@ def test_what_comes_in_time_is_read(serve: Serve, limits: Callable[[float], None
     assert standing is not None
     assert standing.status == "QUEUED"
     assert at(url).submit("seedance-pro", {}) == "req-1"
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_a_file_with_a_limit_that_drips_is_given_up(serve: Serve, drip: str) -> None:
+    """As a last frame, which must not keep its video."""
+    url = serve(DRIPS[drip])
+    with (
+        pytest.raises(SourceUnavailable),
+        Downloads({url.partition("://")[2]}).open(f"{url}/f.png", SECONDS) as source,
+    ):
+        list(source.chunks)
+
+
+def test_a_file_with_a_limit_that_comes_in_time_is_whole(serve: Serve) -> None:
+    url = serve([b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n", b"abc", b"def"])
+    with Downloads({url.partition("://")[2]}).open(f"{url}/f.png", PATIENCE) as source:
+        assert b"".join(source.chunks) == b"abcdef"
