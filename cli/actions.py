@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from seedance.intake import UPLOAD_PREFIX
+from seedance.intake import UPLOAD_PREFIX, check_idempotency_key
 from seedance.job import Job, State, upload_job_id
 
 from cli.requests import Wish, image_type
@@ -35,6 +35,8 @@ def drop(target: Target, image: Path, kind: str, wish: Wish) -> str:
 def submit(target: Target, wish: Wish, image: str | None, idempotency_key: str | None) -> str:
     """Call ``POST /videos``; the job's id. The image is an address, or a file that is put into the bucket."""
     body = wish.body()
+    if idempotency_key:
+        check_idempotency_key(idempotency_key)  # a header carries no other, and nothing is put into the bucket for it
     if image is None or re.match(r"https?://", image):
         wish.check(has_image=False)
         body |= {"image": image} if image else {}

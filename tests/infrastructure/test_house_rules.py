@@ -14,6 +14,7 @@ PURE = [
     "bookings",
     "catalogue",
     "errors",
+    "fields",
     "formats",
     "images",
     "intake",

@@ -9,6 +9,7 @@ from typing import Any
 import certifi
 import httpx
 import pytest
+import strict_sns
 from calls import BODY, HISTORY, SLUG, completed, submitted
 from moto.server import ThreadedMotoServer
 from pipeline import REGION, Change, Pipeline, http
@@ -24,6 +25,13 @@ def forget(*, clients: bool) -> None:
             for thing in list(vars(module).values()):
                 if hasattr(thing, "cache_clear"):
                     thing.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def strict_services() -> Iterator[None]:
+    """SNS refuses what the real one does."""
+    with strict_sns.strict():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -100,6 +100,24 @@ def test_metadata_of_other_tools_is_left_alone(pipeline: Pipeline) -> None:
     pipeline.check(job_id, State.COMPLETED)
 
 
+def test_what_a_photo_tool_wrote_is_not_ours(pipeline: Pipeline) -> None:
+    job_id = pipeline.upload(make="Apple", model="iPhone 14 Pro", xresolution="72", resolutionunit="2")
+    pipeline.run(job_id)
+    assert pipeline.check(job_id, State.COMPLETED).model == "seedance-1.0-pro-fast"
+
+
+@pytest.mark.parametrize("model", ["", " ", "sora", "x" * 1900, "=?utf-8?b?8J+Rnw==?="])
+def test_people_are_told_of_a_refusal_whatever_the_metadata_says(pipeline: Pipeline, model: str) -> None:
+    key = "uploads/" + "nach Größe/" + "fein geschliffen " * 30 + "👟.png"
+    job_id = pipeline.upload(key, model=model, duration="7")
+    pipeline.run(job_id)
+    says = "duration: must be 5 or 10" if not model.strip() else "model"
+    job = pipeline.check(job_id, State.REJECTED, accepted=0, says=says)
+    assert job.notified_at is not None
+    assert pipeline.told[0]["attributes"]["model"] == (model.strip()[:256] or "seedance-1.0-pro-fast")
+    assert pipeline.reconcile() == {}
+
+
 def test_an_image_that_is_deleted_before_it_is_looked_at_is_refused(pipeline: Pipeline) -> None:
     version = pipeline.put("uploads/shoe.png", png())
     pipeline.client("s3").delete_object(Bucket=UPLOADS, Key="uploads/shoe.png", VersionId=version)

@@ -18,6 +18,7 @@ from urllib.parse import quote_plus
 import av
 import httpx
 import pytest
+import strict_sns
 from aws_lambda_powertools import Metrics
 from hypothesis import settings as hypothesis_settings
 from moto import mock_aws
@@ -250,7 +251,7 @@ def make_pacer(world: World) -> Callable[..., Pacer]:
 def world(
     *, clients: dict[str, Any], wire: Wire, template: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
-    with mock_aws():
+    with mock_aws(), strict_sns.strict():
         where = {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
         for bucket in (UPLOADS, VIDEOS):
             clients["s3"].create_bucket(Bucket=bucket, **where)

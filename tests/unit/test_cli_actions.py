@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from seedance.errors import InvalidRequest
 from seedance.job import Job, State, upload_job_id
 
 from cli import actions
@@ -74,6 +75,15 @@ def test_a_call_with_an_address_passes_it_on(world: Any, target: Target) -> None
     actions.submit(target, Wish(prompt="turn"), "https://shop.example/shoe.jpg", None)
     assert world.wire.body()["image"] == "https://shop.example/shoe.jpg"
     assert "idempotency-key" not in world.wire.requests[0].headers
+
+
+@pytest.mark.parametrize("key", ["é", "two words", "a\nb", "x" * 256])
+def test_an_idempotency_key_that_no_header_carries_is_refused(
+    world: Any, target: Target, image: Path, key: str
+) -> None:
+    with pytest.raises(InvalidRequest, match="visible ASCII"):
+        actions.submit(target, Wish(prompt="turn"), str(image), key)
+    assert world.called("PutObject") == []
 
 
 def test_a_file_is_put_where_a_call_may_name_it_by_default(template: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seedance.errors import InvalidRequest
-from seedance.intake import Defaults, Upload, check_key, upload_name, upload_request, uploads_in
+from seedance.intake import Defaults, Upload, asked_model, check_key, upload_name, upload_request, uploads_in
 
 DEFAULTS = Defaults(model="seedance-1.0-pro-fast", prompt="The camera moves slowly.", transport="v2")
 
@@ -205,12 +205,34 @@ def test_metadata_names_options_in_any_spelling_that_s3_allows() -> None:
     "name",
     [
         *("mtime", "mode", "uid", "gid", "atime", "ctime", "btime", "tier"),  # rclone, s3fs
+        *("xresolution", "y-resolution", "ResolutionUnit", "pixel-aspect-ratio", "make", "lens-model"),  # EXIF
         *("s3cmd-attrs", "md5chksum", "file-owner", "file-permissions", "user-agent", "file-acl"),  # s3cmd, DataSync
         *("sku", "title", "owner", "product", "author", "description", "last-modified", "source", "original-filename"),
     ],
 )
 def test_metadata_of_other_programs_is_left_alone(name: str) -> None:
     assert upload_request({name: "anything"}, DEFAULTS) == upload_request({}, DEFAULTS)
+
+
+@pytest.mark.parametrize("camera", ["iPhone 14 Pro", "NIKON D850", "Canon EOS R5 Mark II", "Pixel 7 Pro", "ILCE-7RM5"])
+def test_a_cameras_model_beside_its_make_is_no_option(camera: str) -> None:
+    metadata = {"Make": "Apple", "Model": camera, "XResolution": "72"}
+    assert upload_request(metadata, DEFAULTS) == upload_request({}, DEFAULTS)
+    assert asked_model(metadata) is None
+
+
+def test_a_model_of_ours_is_one_beside_a_make_too() -> None:
+    assert upload_request({"make": "x", "model": "seedance-2.0-mini"}, DEFAULTS).model.slug == "seedance-2.0-mini"
+    assert refusal({"make": "x", "model": "sedance-pro"}).field == "model"
+    assert refusal({"model": "iPhone 14 Pro"}).field == "model"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "asked"),
+    [({}, None), ({"model": ""}, None), ({"model": " "}, None), ({"model": "sora"}, "sora"), ({"Model": "x"}, "x")],
+)
+def test_what_an_upload_asks_for_is_kept_were_it_nonsense(metadata: dict[str, str], asked: str | None) -> None:
+    assert asked_model(metadata) == asked
 
 
 @pytest.mark.parametrize(

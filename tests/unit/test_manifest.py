@@ -225,6 +225,15 @@ def test_what_a_manifest_is(key: str, is_one: bool) -> None:
     assert is_manifest(key) is is_one
 
 
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_a_file_of_ours_beside_the_longest_key_has_a_key_too(letter: str) -> None:
+    key = "batches/" + letter * (1012 // len(letter.encode())) + ".csv"
+    found = {beside(key, "batch-0123abcd4567", ending) for ending in (intake.RESULTS_ENDING, intake.REJECTED_ENDING)}
+    assert all(len(name.encode()) <= 1024 for name in found)
+    assert len(found) == 2
+    assert not any(map(is_manifest, found))
+
+
 def test_our_own_files_lie_beside_and_are_no_manifests() -> None:
     for ending in (intake.RESULTS_ENDING, intake.REJECTED_ENDING):
         key = beside("batches/shop/spring.csv", "batch-0123abcd4567", ending)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seedance.catalogue import PROMPT_LIMIT
+from seedance.fields import SUBJECT_CHARACTERS
 from seedance.job import Job, State
-from seedance.messages import SUBJECT_LIMIT, iso, machine_message, mail, sns_body
+from seedance.messages import iso, machine_message, mail, sns_body
 
 SNS_LIMIT = 256 * 1024
 LINK = "https://example-videos.s3.amazonaws.com/videos/shoe/up-1.mp4?X-Amz-Signature=abc"
@@ -201,7 +202,7 @@ def test_durations_are_for_people(ended: Callable[..., Job], seconds: float, wor
 )
 def test_a_subject_is_what_sns_takes_whatever_the_name(ended: Callable[..., Job], name: str) -> None:
     subject, _ = mail(machine_message(ended(State.COMPLETED, name=name), LINK))
-    assert 1 <= len(subject) <= SUBJECT_LIMIT == 100
+    assert 1 <= len(subject) <= SUBJECT_CHARACTERS == 99
     assert subject.isascii()
     assert subject.isprintable()
     assert subject.startswith("Your video is ready: ")
@@ -218,7 +219,7 @@ def test_any_name_gives_a_legal_subject(name: str, state: State) -> None:
         "timings": {},
     }
     subject, _ = mail(message)
-    assert len(subject) <= SUBJECT_LIMIT
+    assert len(subject) <= SUBJECT_CHARACTERS
     assert subject.isascii()
     assert subject.isprintable()
 

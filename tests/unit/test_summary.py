@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from seedance.fields import SUBJECT_CHARACTERS
 from seedance.job import State
-from seedance.messages import SUBJECT_LIMIT
 from seedance.summary import BatchStatus, machine_message, mail, sns_body
 
 RESULTS = {"bucket": "b", "key": "batches/spring-01234567.results.csv", "url": "https://b.example/results?sig"}
@@ -72,6 +72,6 @@ def test_a_failures_mail_knows_no_cost() -> None:
 
 def test_any_name_gives_a_subject_that_sns_takes() -> None:
     subject, _ = mail(summary(BatchStatus.DONE, key="batches/größe\n" + "x" * 200 + ".csv"))
-    assert len(subject) <= SUBJECT_LIMIT
+    assert len(subject) <= SUBJECT_CHARACTERS
     assert subject.isascii()
     assert subject.isprintable()

@@ -1,9 +1,12 @@
-"""What is booked in a day's budget, and what a job's end books there. Pure."""
+"""What is booked in a day's budget, what a job's end books there, and the writes that do it. Pure."""
 
 from dataclasses import dataclass
 from typing import Any
 
+from seedance.items import written_item
 from seedance.job import Job
+
+IN_FLIGHT = "count#in_flight"
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,43 @@ def settlement(job: Job, cost: float | None) -> tuple[Entry | None, dict[str, An
         booked = round(job.settled_days.get(job.reserved_day, 0.0) + due, 6)
         facts |= {"settled_usd": cost, "settled_days": {**job.settled_days, job.reserved_day: booked}}
     return entry, facts
+
+
+def booking(table: str, entry: Entry) -> dict[str, Any]:
+    """The update of the day's item that books an entry, as a part of a transaction."""
+    amounts = {
+        "reserved": entry.reserved,
+        "settled": entry.settled,
+        "released": entry.released,
+        "committed": entry.reserved - entry.closes + entry.settled,
+    }
+    values = {f":{name}": round(amount, 6) for name, amount in amounts.items()}
+    update: dict[str, Any] = {
+        "TableName": table,
+        "Key": {"job_id": {"S": day_key(entry.day)}},
+        "UpdateExpression": "ADD " + ", ".join(f"{name} :{name}" for name in amounts),
+        "ExpressionAttributeValues": written_item(values),
+    }
+    if entry.limit is not None:
+        update["ConditionExpression"] = "attribute_not_exists(committed) OR committed <= :room"
+        update["ExpressionAttributeValues"] |= written_item({":room": round(entry.limit - entry.reserved, 6)})
+    return update
+
+
+def lease(table: str, entry: Entry) -> dict[str, Any]:
+    """The update of the count of videos under way that an entry makes, as a part of a transaction."""
+    update: dict[str, Any] = {
+        "TableName": table,
+        "Key": {"job_id": {"S": IN_FLIGHT}},
+        "UpdateExpression": "ADD held :one",
+        "ExpressionAttributeValues": written_item({":one": entry.lease}),
+    }
+    if entry.lease > 0 and entry.max_in_flight is not None:
+        update["ConditionExpression"] = "attribute_not_exists(held) OR held < :most"
+        update["ExpressionAttributeValues"] |= written_item({":most": entry.max_in_flight})
+    return update
+
+
+def day_key(day: str) -> str:
+    """The key of a day's item."""
+    return f"day#{day}"

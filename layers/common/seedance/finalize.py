@@ -91,7 +91,7 @@ class Finalize:
                         metadata={
                             "job-id": job.job_id,
                             "model": job.model,
-                            "request-id": job.request_id or "",
+                            "request-id": job.request_id,
                         },
                     )
                 break

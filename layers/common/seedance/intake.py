@@ -13,17 +13,18 @@ from urllib.parse import unquote_plus
 
 from seedance import catalogue
 from seedance.errors import InvalidRequest
+from seedance.fields import OBJECT_KEY_BYTES, cut
 
 UPLOAD_PREFIX = "uploads/"
 BATCH_PREFIX = "batches/"
 RESULTS_ENDING = ".results.csv"
 REJECTED_ENDING = ".rejected.csv"
 
-LONGEST_KEY_BYTES = 1024
-"""Of any object in S3."""
-
 _OPTION_METADATA = frozenset({"model", "transport"})
-_FOREIGN_METADATA = frozenset({"mode"})  # a file's permissions, as rclone and s3fs keep them; not a misspelt "model"
+_FOREIGN_METADATA = frozenset(
+    {"mode"}  # a file's permissions, as rclone and s3fs keep them; not a misspelt "model"
+    | {"xresolution", "yresolution", "resolutionunit", "pixelaspectratio"}  # EXIF's; no misspelt "resolution"
+)
 _BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can name them, UTF-8 can't
@@ -131,9 +132,7 @@ def upload_name(key: str) -> tuple[str, str]:
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     folder, _ = posixpath.splitext("/".join(parts))
     # The video's key is longer than the upload's by "videos/", the job's id and an ending.
-    folder = (
-        _CONTROL.sub("_", folder).encode()[: LONGEST_KEY_BYTES - 100].decode(errors="ignore").rstrip("/") or "image"
-    )
+    folder = cut(_CONTROL.sub("_", folder), OBJECT_KEY_BYTES - 100).rstrip("/") or "image"
     return folder, posixpath.basename(folder)
 
 
@@ -144,6 +143,7 @@ def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
     shop) and is left alone; one that is a misspelt option is refused, since ignoring it would make the
     wrong video for real money. Raises InvalidRequest.
     """
+    metadata = _without_camera(metadata)
     given: dict[str, Any] = {}
     options: dict[str, str] = {}
     known = catalogue.known_names() | _OPTION_METADATA
@@ -152,10 +152,27 @@ def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
         if name in known:
             target = options if name in _OPTION_METADATA else given
             target[name] = _metadata_text(name, raw_value)
-        elif name not in _FOREIGN_METADATA and (close := get_close_matches(name, sorted(known), n=1, cutoff=0.8)):
+        elif name.replace("_", "") in _FOREIGN_METADATA:
+            continue
+        elif close := get_close_matches(name, sorted(known), n=1, cutoff=0.8):
             raise InvalidRequest(raw_name, f"is not an option (did you mean {close[0]}?)")
     given.setdefault("prompt", defaults.prompt)
     return _request(options.get("model"), options.get("transport"), given, defaults, has_image=True)
+
+
+def asked_model(metadata: dict[str, str]) -> str | None:
+    """The model that an upload's metadata names, were it nonsense; None when it names none."""
+    named = (value.strip() for name, value in _without_camera(metadata).items() if name.lower() == "model")
+    return next(filter(None, named), None)
+
+
+def _without_camera(metadata: dict[str, str]) -> dict[str, str]:
+    """The metadata without the camera's ``model``, which EXIF tools write beside its ``make``."""
+    names = {name.lower(): name for name in metadata}
+    model = metadata[names["model"]].strip().lower() if {"make", "model"} <= set(names) else ""
+    if not model or get_close_matches(model, catalogue.MODELS, n=1):
+        return metadata
+    return {name: value for name, value in metadata.items() if name != names["model"]}
 
 
 def _metadata_text(name: str, value: str) -> str:
@@ -192,7 +209,7 @@ def api_request(body: str | None, defaults: Defaults) -> Request:
     if isinstance(given.get("prompt"), str) and _CONTROL.search(given["prompt"]):
         raise InvalidRequest("prompt", "has control characters in it; plain text is allowed")
     image_key = fields.get("image_key") or None
-    if image_key is not None and (_LONE_SURROGATE.search(image_key) or len(image_key.encode()) > LONGEST_KEY_BYTES):
+    if image_key is not None and (_LONE_SURROGATE.search(image_key) or len(image_key.encode()) > OBJECT_KEY_BYTES):
         raise InvalidRequest("image_key", "must be UTF-8 of at most 1024 bytes, the longest key that S3 knows")
     request = _request(fields.get("model"), fields.get("transport"), given, defaults, has_image=image_key is not None)
     return Request(request.model, request.transport, request.parameters, image_key)

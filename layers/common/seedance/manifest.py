@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import Any
 
-from seedance import catalogue, intake, money
+from seedance import catalogue, fields, intake, money
 from seedance.errors import InvalidRequest
 
 PLAN_PREFIX = "plans/"
@@ -119,7 +119,7 @@ class Tally:
 
 def beside(key: str, batch_id: str, ending: str) -> str:
     """Where a batch's results or report go: beside the manifest, and told apart from an earlier upload's."""
-    return f"{posixpath.splitext(key)[0]}-{batch_id.rpartition('-')[2][:8]}{ending}"
+    return fields.object_key(posixpath.splitext(key)[0], f"-{batch_id.rpartition('-')[2][:8]}{ending}")
 
 
 def plan_key(batch_id: str) -> str:

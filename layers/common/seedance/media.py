@@ -3,17 +3,16 @@
 import base64
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
-from seedance import aws, formats, images
+from seedance import aws, fields, formats, images
 from seedance.config import settings
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
 from seedance.formats import MAX_IMAGE_BYTES
@@ -121,7 +120,9 @@ class Media:
             "get_object", Params={"Bucket": self.video_bucket, "Key": key}, ExpiresIn=VIDEO_LINK_SECONDS
         )
 
-    def store_video(self, chunks: Iterable[bytes], key: str, *, name: str, metadata: dict[str, str]) -> Stored:
+    def store_video(
+        self, chunks: Iterable[bytes], key: str, *, name: str, metadata: Mapping[str, str | None]
+    ) -> Stored:
         """Stream a video into the bucket as ``key``; nothing appears there unless it is a whole MP4.
 
         ``name`` is what a browser calls the file when it is downloaded. Memory stays at two parts however
@@ -138,7 +139,7 @@ class Media:
             except ValueError as error:
                 raise NotAVideo(f"the result is not a whole MP4: {error}") from error
 
-        return self._store(checked(), key, content_type="video/mp4", name=f"{name}.mp4", metadata=metadata)
+        return self._store(checked(), key, content_type="video/mp4", name=(name, ".mp4"), metadata=metadata)
 
     def store_frame(self, chunks: Iterable[bytes], stem: str, *, name: str) -> str | None:
         """Store the last frame that a model returned beside its video; its key, or None if it is no image."""
@@ -148,19 +149,25 @@ class Media:
             return None
         extension = media_type.removeprefix("image/").replace("jpeg", "jpg")
         key = f"{stem}-last-frame.{extension}"
-        self._store(iter([body]), key, content_type=media_type, name=f"{name}-last-frame.{extension}", metadata={})
+        self._store(iter([body]), key, content_type=media_type, name=(name, key.removeprefix(stem)), metadata={})
         return key
 
     def _store(
-        self, chunks: Iterator[bytes], key: str, *, content_type: str, name: str, metadata: dict[str, str]
+        self,
+        chunks: Iterator[bytes],
+        key: str,
+        *,
+        content_type: str,
+        name: tuple[str, str],
+        metadata: Mapping[str, str | None],
     ) -> Stored:
         digest, size = hashlib.sha256(), 0
         about: dict[str, Any] = {
             "Bucket": self.video_bucket,
             "Key": key,
             "ContentType": content_type,
-            "ContentDisposition": _attachment(name),
-            "Metadata": metadata,
+            "ContentDisposition": fields.disposition("attachment", *name),
+            "Metadata": fields.metadata(metadata),
         }
         parts = _parts(chunks)
         first = next(parts, b"")
@@ -251,12 +258,6 @@ def _at_most(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
         if count > limit:
             raise SourceUnavailable(f"the last frame has more than {limit} bytes")
         yield chunk
-
-
-def _attachment(name: str) -> str:
-    """A download name for browsers (RFC 6266): plain, and in full where it is not plain."""
-    plain = "".join(c if 32 <= ord(c) < 127 and c not in '"\\;%' else "_" for c in name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _object(bucket: str, key: str, version_id: str | None) -> Any:

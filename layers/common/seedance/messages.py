@@ -1,14 +1,10 @@
 """What a notification says, to a machine and to a person. Pure."""
 
-import json
-import re
 from datetime import UTC, datetime
 from typing import Any
 
+from seedance import fields
 from seedance.job import Hold, Job, State
-
-SUBJECT_LIMIT = 100
-"""Characters that SNS allows in a mail's subject: ASCII, no line breaks (SNS API reference, Publish)."""
 
 _HEADLINES = {
     State.COMPLETED: "Your video is ready",
@@ -68,7 +64,8 @@ def machine_message(job: Job, video_url: str | None) -> dict[str, Any]:
 def mail(message: dict[str, Any]) -> tuple[str, str]:
     """Subject and text of the mail for people, from the machine's message."""
     headline = _MADE if _is_made(message) else _HEADLINES[State(message["status"])]
-    lines = [f"{headline}: {message['name']}", ""]
+    title = f"{headline}: {message['name']}"
+    lines = [title, ""]
     if message["error"]:
         lines += ["Why", f"  {message['error']['message']}", ""]
     if video := message["video"]:
@@ -78,7 +75,12 @@ def mail(message: dict[str, Any]) -> tuple[str, str]:
             "  (the link works for a few hours; the file stays in your bucket)",
             "",
         ]
-        lines += ["Where it is", f"  s3://{video['bucket']}/{video['key']}", f"  {_size(video['bytes'])}", ""]
+        lines += [
+            "Where it is",
+            f"  s3://{video['bucket']}/{video['key']}",
+            f"  {_size(video['bytes'])}",
+            "",
+        ]
     lines += ["What was asked", f"  Model   {message['model']}"]
     if message["image"]:
         lines.append(f"  Image   s3://{message['image']['bucket']}/{message['image']['key']}")
@@ -88,19 +90,12 @@ def mail(message: dict[str, Any]) -> tuple[str, str]:
     if (total := message["timings"].get("total_seconds")) is not None:
         lines.append(f"  Time    {duration(total)}")
     lines += ["", f"Job {message['job_id']}"]
-    return subject(f"{headline}: {message['name']}"), "\n".join(lines) + "\n"
+    return fields.subject(title), "\n".join(map(fields.one_line, lines)) + "\n"
 
 
 def sns_body(message: dict[str, Any]) -> str:
     """The ``Message`` of a publish with ``MessageStructure=json``: JSON for machines, text for mails."""
-    return json.dumps({"default": json.dumps(message), "email": mail(message)[1]})
-
-
-def subject(text: str) -> str:
-    """The text as a mail's subject that SNS takes."""
-    # SNS refuses what is not printable ASCII; a subject must also begin with a letter, digit or mark.
-    plain = re.sub(r"[^\x20-\x7e]+", "?", text)
-    return plain if len(plain) <= SUBJECT_LIMIT else plain[: SUBJECT_LIMIT - 3] + "..."
+    return fields.message(message, lambda told: mail(told)[1])
 
 
 def _is_made(message: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance import aws, messages, summary
+from seedance import aws, fields, messages, summary
 from seedance.config import settings
 from seedance.errors import Conflict
 from seedance.job import Job
@@ -35,17 +35,14 @@ class Notifier:
         if job.notified_at is not None:
             return job
         message = messages.machine_message(job, self._bucket.video_link(job.video["key"]) if job.video else None)
-        attributes = {name: str(message[name]) for name in ("status", "model", "source")}
-        if job.batch:
-            attributes["batch"] = job.batch  # by which mails for people leave a batch's single jobs out
+        values = {name: message[name] for name in ("status", "model", "source")}
+        values["batch"] = job.batch  # by which mails for people leave a batch's single jobs out
         self._client.publish(
             TopicArn=self._topic,
             MessageStructure="json",
             Message=messages.sns_body(message),
             Subject=messages.mail(message)[0],
-            MessageAttributes={
-                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
-            },
+            MessageAttributes=fields.attributes(values),
         )
         return self._store.note(job, notified_at=round(time.time(), 3))
 
@@ -71,9 +68,7 @@ class Notifier:
             MessageStructure="json",
             Message=summary.sns_body(message),
             Subject=summary.mail(message)[0],
-            MessageAttributes={
-                name: {"DataType": "String", "StringValue": str(message[name])} for name in ("status", "source")
-            },
+            MessageAttributes=fields.attributes({name: message[name] for name in ("status", "source")}),
         )
 
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from seedance import aws, slots, writes
+from seedance.bookings import IN_FLIGHT
 from seedance.config import settings
 from seedance.errors import LONGEST_WAIT_SECONDS
 from seedance.items import read_item, written_item
 from seedance.observability import count, logger
 from seedance.slots import Calendar
-from seedance.store import IN_FLIGHT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance import aws, schedule, writes
-from seedance.bookings import Day, Entry, settlement
+from seedance import aws, bookings, fields, schedule, writes
+from seedance.bookings import IN_FLIGHT, Day, Entry, day_key, settlement
 from seedance.config import settings
 from seedance.errors import (
     AllUnderWay,
@@ -33,7 +33,6 @@ REQUEST_INDEX = "by_request"
 
 PAGE = 200
 """Jobs read at a time where all of a state are gone through."""
-IN_FLIGHT = "count#in_flight"
 _SWITCH = "switch#submits"
 _PLACE = "place#reconcile"
 _DURATIONS_FRESH_SECONDS = 60.0
@@ -133,6 +132,8 @@ class JobStore:
 
     def jobs_of_request(self, request_id: str) -> list[str]:
         """The ids of the jobs whose records name a request, by the index, which may lag by a second."""
+        if not fields.is_table_key(request_id):
+            return []
         answer = self._client.query(
             TableName=self._table,
             IndexName=REQUEST_INDEX,
@@ -155,7 +156,7 @@ class JobStore:
 
     def day(self, day: str) -> Day:
         """A day's budget as booked so far; zeros when nothing was."""
-        record = self._get(f"day#{day}") or {}
+        record = self._get(day_key(day)) or {}
         return Day(
             day, **{name: record[name] for name in ("reserved", "settled", "released", "committed") if name in record}
         )
@@ -260,6 +261,8 @@ class JobStore:
         )
 
     def _get(self, key: str) -> dict[str, Any] | None:
+        if not fields.is_table_key(key):
+            return None  # nothing can be there, and DynamoDB refuses the question
         answer = self._client.get_item(TableName=self._table, Key={"job_id": {"S": key}}, ConsistentRead=True)
         return read_item(answer["Item"]) if "Item" in answer else None
 
@@ -323,10 +326,10 @@ class JobStore:
             return self._updated(update, moved_on)
         parts: list[tuple[Any, SeedanceError]] = [({"Update": update}, moved_on)]
         if entry:
-            parts.append(({"Update": self._booking(entry)}, OverBudget("the day's budget is used up")))
+            parts.append(({"Update": bookings.booking(self._table, entry)}, OverBudget("the day's budget is used up")))
             if entry.lease:
                 full = AllUnderWay(f"{entry.max_in_flight} videos are under way")
-                parts.append(({"Update": self._lease(entry)}, full))
+                parts.append(({"Update": bookings.lease(self._table, entry)}, full))
         if claim:
             taken = RequestTaken(f"request {claim} belongs to another job than {job.job_id}")
             parts.append(({"Put": self._claim(job, claim)}, taken))
@@ -394,37 +397,6 @@ class JobStore:
             "ExpressionAttributeNames": {"#owner": "owner"},
             "ExpressionAttributeValues": written_item({":me": job.job_id}),
         }
-
-    def _booking(self, entry: Entry) -> dict[str, Any]:
-        amounts = {
-            "reserved": entry.reserved,
-            "settled": entry.settled,
-            "released": entry.released,
-            "committed": entry.reserved - entry.closes + entry.settled,
-        }
-        values = {f":{name}": round(amount, 6) for name, amount in amounts.items()}
-        booking: dict[str, Any] = {
-            "TableName": self._table,
-            "Key": {"job_id": {"S": f"day#{entry.day}"}},
-            "UpdateExpression": "ADD " + ", ".join(f"{name} :{name}" for name in amounts),
-            "ExpressionAttributeValues": written_item(values),
-        }
-        if entry.limit is not None:
-            booking["ConditionExpression"] = "attribute_not_exists(committed) OR committed <= :room"
-            booking["ExpressionAttributeValues"] |= written_item({":room": round(entry.limit - entry.reserved, 6)})
-        return booking
-
-    def _lease(self, entry: Entry) -> dict[str, Any]:
-        update: dict[str, Any] = {
-            "TableName": self._table,
-            "Key": {"job_id": {"S": IN_FLIGHT}},
-            "UpdateExpression": "ADD held :one",
-            "ExpressionAttributeValues": written_item({":one": entry.lease}),
-        }
-        if entry.lease > 0 and entry.max_in_flight is not None:
-            update["ConditionExpression"] = "attribute_not_exists(held) OR held < :most"
-            update["ExpressionAttributeValues"] |= written_item({":most": entry.max_in_flight})
-        return update
 
     def _now(self) -> float:
         return round(self._clock(), 3)

@@ -104,7 +104,7 @@ class Submit:
             metadata = image.metadata
             request = intake.upload_request(metadata, self.defaults)
         except InvalidRequest as refusal:
-            job.model = metadata.get("model", job.model)  # people look for what they asked, were it nonsense
+            job.model = intake.asked_model(metadata) or job.model  # people look for what they asked, were it nonsense
             job.state, job.error = State.REJECTED, {"code": refusal.code, "message": str(refusal)}
             count("JobsRejected")
         else:

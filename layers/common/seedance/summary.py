@@ -1,11 +1,11 @@
 """What is told about a batch as a whole, to a machine and to a person. Pure."""
 
-import json
 from enum import StrEnum
 from typing import Any
 
+from seedance import fields
 from seedance.job import State
-from seedance.messages import duration, subject
+from seedance.messages import duration
 
 NOT_STARTED = "NOT_STARTED"
 """In the results: a row whose job was never taken in, through a fault of ours."""
@@ -99,9 +99,9 @@ def mail(message: dict[str, Any]) -> tuple[str, str]:
         lines.append(f"  Time      {duration(message['seconds'])}")
     lines += ["", f"Manifest s3://{message['manifest']['bucket']}/{message['manifest']['key']}"]
     lines.append(f"Batch {message['batch_id']}")
-    return subject(headline), "\n".join(lines) + "\n"
+    return fields.subject(headline), "\n".join(map(fields.one_line, lines)) + "\n"
 
 
 def sns_body(message: dict[str, Any]) -> str:
     """The ``Message`` of a publish with ``MessageStructure=json``: JSON for machines, text for mails."""
-    return json.dumps({"default": json.dumps(message), "email": mail(message)[1]})
+    return fields.message(message, lambda told: mail(told)[1])
