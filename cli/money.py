@@ -17,8 +17,8 @@ from seedance.bookings import Day
 from seedance.errors import Conflict
 from seedance.job import Hold, Job, State
 from seedance.money import estimate_usd
-from seedance.reconcile import CLOCK_SKEW_SECONDS
 from seedance.reconcile import release as release_job
+from seedance.schedule import CLOCKS_APART_SECONDS
 from seedance.sending import reservation
 from seedance.workflow import IntakeQueue, Workflow
 
@@ -151,7 +151,7 @@ def _adopt(target: Target, job: Job, request_id: str) -> str:
 def _made_after_all(target: Target, job: Job) -> bool:
     """Whether the provider's history has a video of the request that the job was given up with."""
     began = job.submitted_at or job.created_at
-    window = {"since": began - CLOCK_SKEW_SECONDS, "until": began + CLOCK_SKEW_SECONDS}
+    window = {"since": began - CLOCKS_APART_SECONDS, "until": began + CLOCKS_APART_SECONDS}
     try:
         rows = list(history(target, job.model, **window))
     except CommandError as error:

@@ -3,11 +3,13 @@
 import base64
 import binascii
 import hashlib
+import json
 import math
 import mimetypes
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zlib import crc32
 
 from aiohttp import web
 
@@ -79,8 +81,9 @@ async def history(request: web.Request) -> web.StreamResponse:
         return answers.error(400, "page starts at 1, per_page is 1 to 100")
     wanted = query.get("status", "").upper()
     rows = [
-        _row(request, job)
+        row
         for job in state.jobs.values()
+        for row in _rows(request, job)
         if since <= job.created < until
         and query.get("model_name", "") in job.order.slug
         and wanted in ("", _model_status(job))
@@ -106,7 +109,7 @@ async def history_row(request: web.Request) -> web.StreamResponse:
     job = request.app[STATE].jobs.get(request.match_info["request_id"])
     if job is None:
         return answers.error(404, f"Request {request.match_info['request_id']} not found")
-    return web.json_response(_row(request, job))
+    return web.json_response(_rows(request, job)[-1])
 
 
 def _window(first: str | None, last: str | None) -> tuple[float, float]:
@@ -131,21 +134,50 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _row(request: web.Request, job: Job) -> dict[str, Any]:
-    made = request.app[STATE].has_media(job)
-    return {
-        "request_id": job.request_id,
-        "model_name": job.order.slug,
-        "model_status": _model_status(job),
-        "credits_deduction": job.cost if job.status == "COMPLETED" else None,
-        "request_body": job.body,
-        "generation_url": media.video_url(request, job) if made else None,
-        "latency_ms": None if job.running else round(job.total_seconds * 1000),
-        "error": job.error,
-        "model_created": answers.iso(job.created),
-        "created_at": answers.iso(job.created),
-        "updated_at": answers.iso(job.updated),
-    }
+def _rows(request: web.Request, job: Job) -> list[dict[str, Any]]:
+    """A request's rows: one for each output, each with the whole price; the picture before or after the video."""
+    urls = [media.video_url(request, job) if request.app[STATE].has_media(job) else None]
+    if urls[0] and job.order.return_last_frame:
+        urls.append(media.last_frame_url(request, job))
+    rows = [
+        {
+            "request_id": job.request_id,
+            "model_name": job.order.slug,
+            "model_status": _model_status(job),
+            "credits_deduction": job.cost if job.status == "COMPLETED" else None,
+            "request_body": _shown_body(job, request.app[STATE].config.history_bodies),
+            "generation_url": url,
+            "latency_ms": None if job.running else round(job.total_seconds * 1000),
+            "error": job.error,
+            "model_created": answers.iso(job.created),
+            "created_at": answers.iso(job.created),
+            "updated_at": answers.iso(job.updated),
+        }
+        for url in urls
+    ]
+    return rows[:: 1 if _number(job) % 2 else -1]
+
+
+def _shown_body(job: Job, notation: str) -> Any:
+    """What was sent, in one of the notations that history rows were seen with."""
+    if notation == "mixed":
+        notation = ("object", "json", "python")[_number(job) % 3]
+    match notation:
+        case "object":
+            return job.body
+        case "json":
+            return json.dumps(job.body)
+        case "python":
+            return repr(job.body)
+        case "hidden":
+            return {name: "***" if "://" in str(value) else value for name, value in job.body.items()}
+        case "cut":
+            return json.dumps(job.body)[:60]
+    return None
+
+
+def _number(job: Job) -> int:
+    return crc32(job.request_id.encode())
 
 
 def _model_status(job: Job) -> str:

@@ -157,7 +157,7 @@ async def _read(request: web.Request, stage: str) -> web.StreamResponse:
     if stage == "result" and state.has_media(job):
         body["output"] = media.video_url(request, job)
         if job.order.return_last_frame:
-            body["last_frame_url"] = f"{base_url(request)}/media/{job.request_id}-last.png"
+            body["last_frame_url"] = media.last_frame_url(request, job)
     return await spoiled(request, fault, body)
 
 

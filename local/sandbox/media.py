@@ -58,6 +58,10 @@ def video_url(request: web.Request, job: Job) -> str:
     return f"{base_url(request)}/media/{job.request_id}.mp4"
 
 
+def last_frame_url(request: web.Request, job: Job) -> str:
+    return f"{base_url(request)}/media/{job.request_id}-last.png"
+
+
 async def serve(request: web.Request) -> web.StreamResponse:
     """`GET /media/{name}`: a job's video, its last frame, or an uploaded asset."""
     state, folder, name = request.app[STATE], request.app[STUDIO].folder, request.match_info["name"]

@@ -22,6 +22,7 @@ from local.sandbox.models import MODELS, Order, cost_usd, read_order
 RECORD_SECONDS = 3600.0  # a request's record, from its submission (the model pages: "retained for 1 hour")
 MEDIA_SECONDS = 7 * 86400.0  # a result file (contract)
 QUEUED_SHARE = 0.1  # made up: the part of a job's time it spends QUEUED
+HISTORY_BODIES = ("mixed", "object", "json", "python", "hidden", "cut", "none")
 LOGGED_CALLS = 100_000
 LOGGED_TEXT = 4096  # characters of one string in a logged body; uploads would fill the memory otherwise
 
@@ -53,6 +54,9 @@ class Config:
     jitter: float = 0.0
     """Sigma of the lognormal factor on a job's time; its mean stays 1."""
     v1_answer: Literal["video", "json"] = "video"
+    history_bodies: Literal["mixed", "object", "json", "python", "hidden", "cut", "none"] = "mixed"
+    """How the history shows what was sent: as an object, a text of JSON or in Python's notation (``mixed``: by turns);
+    without addresses, cut off, or not at all."""
     retired: tuple[str, ...] = ()
     """Models that answer 410."""
     state: Path | None = None
@@ -70,6 +74,8 @@ class Config:
             raise ValueError("rate_limit and jitter can't be below 0")
         if self.v1_answer not in ("video", "json"):
             raise ValueError("v1_answer is video or json")
+        if self.history_bodies not in HISTORY_BODIES:
+            raise ValueError(f"history_bodies is one of {', '.join(HISTORY_BODIES)}")
         if unknown := set(self.retired) - MODELS.keys():
             raise ValueError(f"no such model: {', '.join(sorted(unknown))}")
 

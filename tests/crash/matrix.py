@@ -1,7 +1,7 @@
 """The crash matrix: every call of every scenario, broken in every way. ``python tests/crash/matrix.py`` runs it all.
 
 The calls come from a clean run of the scenario. Then the scenario is played once for each of them and for each
-way to break it, driven to rest, and judged. Each point has a provider whose clock is up to 100 s off.
+way to break it, driven to rest, and judged. Each point has a provider whose clock is up to an hour off.
 """
 
 import random

@@ -48,7 +48,7 @@ told of one end only; each day's ledger is open by what its jobs have reserved, 
 they settled; the provider's key and the signatures of our links are in no record and in no message. The random
 histories hold all but "at rest" after every single step.
 
-**The provider's clock** is its own: at each point of the crash matrix it is up to 100 s ahead of ours or
+**The provider's clock** is its own: at each point of the crash matrix it is up to an hour ahead of ours or
 behind it, and in the random histories it also drifts. Half of the histories run with `ResubmitLost=yes`.
 
 **How a call is broken**: the process is *killed before* it; *killed after* it; it *takes effect and times out*,

@@ -50,9 +50,8 @@ ROUNDS = 16
 
 _QUEUE = template()["IntakeQueue"]["Properties"]
 VISIBILITY_SECONDS = float(_QUEUE["VisibilityTimeout"])
-SKEWS = (-100.0, 0.0, 100.0)
-"""By how many seconds the provider's clock may be ahead of ours; below 0 it is behind. Above two minutes reconcile
-does not find a lost submit yet."""
+SKEWS = (-3600.0, -121.0, 0.0, 121.0, 3600.0)
+"""By how many seconds the provider's clock may be ahead of ours; below 0 it is behind."""
 
 RECEIVES = int(_QUEUE["RedrivePolicy"]["maxReceiveCount"])
 

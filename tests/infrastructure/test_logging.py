@@ -12,7 +12,7 @@ import pytest
 
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR"]
 LAMBDAS_OWN = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "WARN": 30, "ERROR": 40, "FATAL": 50}
-METRICS = {"JobsUncertain", "JobsHeld", "SubmitsPaused", "BatchesPlanned"}
+METRICS = {"JobsUncertain", "JobsHeld", "JobsStuck", "SubmitsPaused", "BatchesPlanned"}
 SPEAK = """
 from seedance.observability import ALARMING, count, flush, logger
 for name in sorted(ALARMING):

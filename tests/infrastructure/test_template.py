@@ -370,6 +370,7 @@ def test_the_intake_reports_failures_one_by_one(functions: dict[str, Any]) -> No
         ("SeedancePipeline", "JobsUncertain", 1, {60}),
         ("SeedancePipeline", "JobsHeld", 1, {300}),
         ("SeedancePipeline", "SubmitsPaused", 1, {60}),
+        ("SeedancePipeline", "JobsStuck", 1, {300}),
     ],
 )
 def test_what_a_person_must_know_of_raises_an_alarm_at_once(
@@ -391,7 +392,7 @@ def test_what_a_person_must_know_of_raises_an_alarm_at_once(
 
 
 def test_every_alarm_is_one_of_these(resources: dict[str, Any]) -> None:
-    assert len(of_type(resources, "AWS::CloudWatch::Alarm")) == 9
+    assert len(of_type(resources, "AWS::CloudWatch::Alarm")) == 10
 
 
 def test_metrics_of_alarms_are_counted_somewhere(resources: dict[str, Any], root: Path) -> None:

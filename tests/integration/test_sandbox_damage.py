@@ -84,6 +84,7 @@ def test_a_reading_call_is_cut_and_works_again(
 def test_a_cut_submit_looks_the_same_whether_or_not_it_is_billed(
     sandbox: Sandbox, api: httpx.Client, call: Callable[[str], httpx.Response], stage: str, kind: str
 ) -> None:
+    sandbox.configure(history_bodies="object")
     accepted = int("after" in kind)
     sandbox.fault(stage, kind, **({"seconds": HANG} if "timeout" in kind else {}))
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):

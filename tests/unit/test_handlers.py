@@ -16,6 +16,7 @@ from seedance.job import Job, State
 Make = Callable[..., Job]
 Event = Callable[[str], dict[str, Any]]
 JOB = "up-0123456789abcdef0123456789abcdef"
+LINK = f"https://s3/uploads/a.png?response-content-disposition=inline%3B%20filename%3D%22{JOB}%22"
 URL = "https://images.segmind.com/v.mp4"
 LONG = "é" * 9000
 CONTEXT = SimpleNamespace(
@@ -125,7 +126,7 @@ def test_reconcile_runs_a_round(*, world: Any, run: Any, put: Any) -> None:
 
 def test_reconcile_answers_questions_about_the_history(*, world: Any, run: Any, put: Any) -> None:
     put(State.UNCERTAIN, submitted_at=1_763_599_000.0)
-    row = {"request_id": "req-9", "model_status": "PENDING", "request_body": {"image_url": f"https://s3/%22{JOB}%22"}}
+    row = {"request_id": "req-9", "model_status": "PENDING", "request_body": {"image_url": LINK}}
     for _ in range(2):
         world.wire.will(httpx.Response(200, json={"data": [row]}))
     ask = {"ask": "history", "model": "seedance-1.0-pro-fast", "since": 1_763_599_000.0, "until": 1_763_600_000.0}

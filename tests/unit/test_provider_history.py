@@ -88,9 +88,9 @@ def test_rows_are_found_in_every_likely_place(provider: Provider, wire: Any, sha
 
 
 @pytest.mark.parametrize("odd", [None, "x", 5, [], {}, {"request_id": None}, {"request_id": 5}, {"model_status": "X"}])
-def test_a_row_without_an_id_is_passed_over(provider: Provider, wire: Any, odd: Any) -> None:
+def test_a_row_without_an_id_is_a_request_all_the_same(provider: Provider, wire: Any, odd: Any) -> None:
     wire.will(httpx.Response(200, json={"data": [odd, row()]}))
-    assert [one.request_id for one in rows(provider)] == ["req-1"]
+    assert [one.request_id for one in rows(provider)] == ["", "req-1"]
 
 
 @pytest.mark.parametrize(
@@ -99,10 +99,23 @@ def test_a_row_without_an_id_is_passed_over(provider: Provider, wire: Any, odd: 
         ({"model_status": "completed"}, "status", "COMPLETED"),
         ({"model_status": "Pending"}, "status", "PENDING"),
         ({"request_body": json.dumps({"seed": 7})}, "body", {"seed": 7}),
-        ({"request_body": "{"}, "body", {}),
-        ({"request_body": "[1]"}, "body", {}),
-        ({"request_body": None}, "body", {}),
-        ({"request_body": 5}, "body", {}),
+        ({"request_body": "{"}, "body", None),
+        ({"request_body": "[1]"}, "body", None),
+        ({"request_body": None}, "body", None),
+        ({"request_body": 5}, "body", None),
+        ({"request_body": {}}, "body", None),
+        (
+            {"request_body": "{'seed': 7, 'audio': True, 'image': None}"},
+            "body",
+            {"seed": 7, "audio": True, "image": None},
+        ),
+        ({"request_body": json.dumps(json.dumps({"seed": 7}))}, "body", {"seed": 7}),
+        ({"request_body": json.dumps("{'seed': 7}")}, "body", {"seed": 7}),
+        ({"request_body": "{'seed': 7, 'prompt': 'cut"}, "body", None),
+        ({"request_body": "{'a':" + "-" * 90_000 + "1}"}, "body", None),
+        ({"request_body": "__import__('os')"}, "body", None),
+        ({"model_name": "seedance-pro"}, "model", "seedance-pro"),
+        ({"model_name": 5}, "model", None),
         ({"generation_url": None}, "url", None),
         ({"generation_url": ""}, "url", None),
         ({"generation_url": [LINK]}, "url", LINK),
@@ -255,4 +268,4 @@ def test_a_page_beyond_a_limit_is_not_taken_for_none(provider: Provider, wire: A
 
 def test_a_deep_body_in_a_row_costs_that_body(provider: Provider, wire: Any) -> None:
     wire.will(httpx.Response(200, json=[row(request_body="[" * 200_000), row(2, request_body='{"seed": 7}')]))
-    assert [one.body for one in rows(provider)] == [{}, {"seed": 7}]
+    assert [one.body for one in rows(provider)] == [None, {"seed": 7}]

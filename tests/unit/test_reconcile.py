@@ -2,22 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-from seedance import catalogue
+from past import ID, IMAGE, LINK, LOST, OTHER, history, row
 from seedance.errors import Conflict, InvalidRequest, ProviderError
 from seedance.job import Job, State
 from seedance.reconcile import GENERATING_SECONDS, LOST_SECONDS, Reconcile
 
 Make = Callable[..., Job]
-ID = "up-0123456789abcdef0123456789abcdef"
-OTHER = "up-fedcba9876543210fedcba9876543210"
-LINK = "https://images.segmind.com/v.mp4"
-IMAGE = {"bucket": "example-uploads", "key": "uploads/a.png", "version_id": "v", "content_type": "image/png"}
-LOST = {"code": "SUBMIT_UNCERTAIN", "message": "the line broke"}
 
 
 @pytest.fixture
@@ -46,21 +40,6 @@ def uncertain(world: Any, put: Any) -> Callable[..., Job]:
         return put(State.UNCERTAIN, idle, **{**values, **changes})
 
     return make
-
-
-def iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat()
-
-
-def row(world: Any, request_id: str = "req-9", names: str | None = ID, **fields: Any) -> dict[str, Any]:
-    """A row of the history; its image link names a job, or there is none."""
-    body = {"image_url": f"https://s3/a.png?disposition=inline%3B%20filename%3D%22{names}%22"} if names else {}
-    made = {"request_id": request_id, "model_status": "PENDING", "request_body": body}
-    return {**made, "created_at": iso(world.clock.now - 55), **fields}
-
-
-def history(*rows: dict[str, Any]) -> httpx.Response:
-    return httpx.Response(200, json={"data": list(rows)})
 
 
 def test_a_quiet_table_asks_nobody(world: Any, reconcile: Reconcile) -> None:
@@ -158,130 +137,6 @@ def test_an_end_that_nobody_was_told_of_is_told_once(
     assert [message["status"] for message in world.notified()] == ([state.value] if again else [])
 
 
-# adoption -----------------------------------------------------------------------------------------------------
-
-
-def test_a_request_that_runs_is_adopted_and_followed(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
-    uncertain()
-    world.wire.will(history(row(world)))
-    assert reconcile() == {"resolved": 1}
-    job = world.job(ID)
-    assert (job.state, job.request_id, job.error, job.executions) == (State.QUEUED, "req-9", None, 1)
-    assert [call["name"] for call in world.called("StartExecution")] == [f"{ID}-2"]
-
-
-@pytest.mark.parametrize("transport", ["v1", "v2"])
-def test_a_request_that_is_done_is_copied(*, world: Any, reconcile: Reconcile, uncertain: Any, transport: str) -> None:
-    uncertain(transport=transport)
-    world.wire.will(history(row(world, model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)))
-    assert reconcile() == {"resolved": 1}
-    job = world.job(ID)
-    assert (job.state, job.result_url, job.cost_usd, job.request_id) == (State.COPYING, LINK, 0.3, "req-9")
-
-
-def test_a_v1_request_that_runs_is_waited_for(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
-    before = uncertain(transport="v1")
-    world.wire.will(history(row(world)))
-    assert reconcile() == {}
-    assert world.job(ID) == before
-
-
-def test_a_request_that_failed_ends_the_job(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
-    uncertain(reserved_usd=0.2, reserved_day="d")
-    world.wire.will(history(row(world, model_status="FAILED", error="out of steam")))
-    assert reconcile() == {"resolved": 1}
-    assert world.job(ID).state is State.FAILED
-    assert "out of steam" in world.job(ID).error["message"]
-    assert [message["status"] for message in world.notified()] == ["FAILED"]
-    assert world.store.day("d").released == 0.2
-
-
-def test_a_seed_and_a_prompt_recognise_a_job_without_a_link(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
-    job = uncertain(image=None)
-    body = catalogue.payload(catalogue.find(job.model), job.parameters, job_id=ID, image_link=None)
-    world.wire.will(history(row(world, names=None, request_body={**body, "fps": 24})))
-    assert reconcile() == {"resolved": 1}
-    assert world.job(ID).request_id == "req-9"
-
-
-def foreign(world: Any) -> dict[str, dict[str, Any]]:
-    """Rows that are not the job's, though much of them is."""
-    job = world.job(ID)
-    body = catalogue.payload(catalogue.find(job.model), job.parameters, job_id=ID, image_link=None)
-    link = row(world, names=OTHER)["request_body"]
-    return {
-        "another seed": row(world, names=None, request_body={**body, "seed": body["seed"] + 1}),
-        "another prompt": row(world, names=None, request_body={**body, "prompt": "a boot turns"}),
-        "no seed": row(world, names=None, request_body={k: v for k, v in body.items() if k != "seed"}),
-        "no body": row(world, names=None, request_body=None),
-        "a body that is no JSON": row(world, names=None, request_body="{"),
-        "another job's link": row(world, names=None, request_body={**body, **link}),
-        "too early": row(world, created_at=iso(world.clock.now - 60 - 121)),
-        "owned": row(world, "req-owned"),
-        "without an id": row(world, None),
-    }
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *("another seed", "another prompt", "no seed", "no body", "a body that is no JSON", "another job's link"),
-        *("too early", "owned", "without an id"),
-    ],
-)
-def test_a_request_that_is_not_the_jobs_is_not_adopted(
-    *, world: Any, reconcile: Reconcile, uncertain: Any, put: Any, kind: str
-) -> None:
-    put(State.COMPLETED, job_id=OTHER, request_id="req-owned", notified_at=1.0)
-    before = uncertain()
-    world.wire.will(history(foreign(world)[kind]))
-    assert reconcile() == {}
-    assert world.job(ID) == before
-
-
-def test_a_request_within_the_skew_of_clocks_or_without_a_time_counts(
-    world: Any, reconcile: Reconcile, uncertain: Any
-) -> None:
-    for created_at in (iso(world.clock.now - 60 - 119), None):
-        uncertain()
-        world.wire.will(history(row(world, created_at=created_at)))
-        assert reconcile() == {"resolved": 1}
-
-
-def test_several_requests_are_a_persons(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
-    uncertain()
-    world.wire.will(history(row(world, "req-8"), row(world, "req-9")))
-    assert reconcile() == {"resolved": 1}
-    job = world.job(ID)
-    assert (job.state, job.error["code"], job.request_id) == (State.HELD, "SUBMIT_LOST", None)
-    assert "req-8, req-9" in job.error["message"]
-    assert f"seedance resolve {ID}" in job.error["message"]
-    assert [message["status"] for message in world.notified()] == ["HELD"]
-    assert world.counted() == {"JobsHeld": 1}
-
-
-@pytest.mark.parametrize(
-    ("idle", "allowed", "resubmitted", "state"),
-    [
-        (LOST_SECONDS - 1, True, False, State.UNCERTAIN),
-        (LOST_SECONDS + 1, False, False, State.HELD),
-        (LOST_SECONDS + 1, True, False, State.RECEIVED),
-        (LOST_SECONDS + 1, True, True, State.HELD),  # once
-    ],
-)
-def test_what_the_history_does_not_show_is_held_or_sent_once_more(
-    *, world: Any, reconcile: Reconcile, uncertain: Any, idle: float, allowed: bool, resubmitted: bool, state: State
-) -> None:
-    uncertain(idle, resubmitted=resubmitted)
-    world.wire.will(history())
-    replace(reconcile, resubmit_lost=allowed)()
-    job = world.job(ID)
-    assert job.state is state
-    assert job.resubmitted is (resubmitted or state is State.RECEIVED)
-    assert world.postponed() == ([(ID, 0)] if state is State.RECEIVED else [])
-    assert len(world.notified()) == int(state is State.HELD)
-
-
 def test_a_shorter_clock_shortens_the_patience(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
     uncertain(LOST_SECONDS / 10 + 1)
     world.wire.will(history())
@@ -315,52 +170,6 @@ def test_who_moved_the_job_on_meanwhile_is_not_overruled(
     assert reconcile() == {}
     monkeypatch.undo()
     assert world.job(ID).state is State.QUEUED
-
-
-# a request id that is known --------------------------------------------------------------------------------
-
-
-def test_a_known_request_id_decides_alone(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
-    # A v1 call whose transfer broke. Another request names the job too, and its own is a while older by their clock.
-    uncertain(transport="v1", request_id="req-1", cost_usd=0.3)
-    own = row(world, "req-1", names=None, model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)
-    world.wire.will(history({**own, "created_at": iso(world.clock.now - 500)}, row(world, "req-9")))
-    assert reconcile() == {"resolved": 1}
-    job = world.job(ID)
-    assert (job.state, job.request_id, job.earlier_request_ids) == (State.COPYING, "req-1", [])
-
-
-def test_only_the_jobs_own_request_is_adopted_where_it_is_known(
-    world: Any, reconcile: Reconcile, uncertain: Any
-) -> None:
-    before = uncertain(request_id="req-1")
-    world.wire.will(history(row(world, "req-9")))
-    assert reconcile() == {}
-    assert world.job(ID) == before
-
-
-@pytest.mark.parametrize("known", [{"request_id": "req-1"}, {"cost_usd": 0.3}])
-def test_what_the_provider_took_is_never_bought_again_by_itself(
-    *, world: Any, reconcile: Reconcile, uncertain: Any, known: dict[str, Any]
-) -> None:
-    uncertain(LOST_SECONDS + 1, transport="v1", **known)
-    world.wire.will(history())
-    replace(reconcile, resubmit_lost=True)()
-    job = world.job(ID)
-    assert (job.state, job.error["code"]) == (State.HELD, "SUBMIT_LOST")
-    assert ("took request req-1" in job.error["message"]) is ("request_id" in known)
-
-
-def test_a_request_that_was_given_up_is_not_adopted_again_by_itself(
-    world: Any, reconcile: Reconcile, uncertain: Any
-) -> None:
-    before = uncertain(earlier_request_ids=["req-1"])
-    world.wire.will(history(row(world, "req-1"), row(world, "req-2", names=OTHER)))
-    assert reconcile() == {}
-    assert world.job(ID) == before
-    world.wire.will(history(row(world, "req-1"), row(world, "req-2")))
-    assert reconcile() == {"resolved": 1}
-    assert (world.job(ID).request_id, world.job(ID).earlier_request_ids) == ("req-2", ["req-1"])
 
 
 # what a person's commands ask -----------------------------------------------------------------------------------

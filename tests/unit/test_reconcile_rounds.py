@@ -207,6 +207,62 @@ def test_a_place_in_the_first_step_is_given_up_too(world: Any, reconcile: Reconc
     assert reconcile() == {"uncertain": 1}
 
 
+def test_a_job_that_kills_its_round_does_not_kill_the_next(
+    world: Any, reconcile: Reconcile, put: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(State.QUEUED, 6000)
+    put(State.QUEUED, 5000, job_id=OTHER)
+    running = world.workflow.is_running
+
+    def killed(job: Job) -> bool:
+        if job.job_id == ID:
+            raise SystemExit  # as when the function is out of time or of memory
+        return bool(running(job))
+
+    monkeypatch.setattr(world.workflow, "is_running", killed, raising=False)
+    with pytest.raises(SystemExit):
+        reconcile()
+    assert reconcile() == {"restarted": 1}
+    assert world.job(OTHER).executions == 1
+    with pytest.raises(SystemExit):  # and its own turn comes again
+        reconcile()
+
+
+@pytest.mark.parametrize("error", [AttributeError("x"), RuntimeError("x"), KeyError("x"), RecursionError()], ids=repr)
+def test_a_job_that_raises_keeps_nobody_waiting_and_rings(
+    *, world: Any, reconcile: Reconcile, put: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    put(State.QUEUED, 6000)
+    put(State.QUEUED, 5000, job_id=OTHER)
+    world.store._client.put_item(
+        TableName="jobs-of-tests", Item={"job_id": {"S": "count#in_flight"}, "held": {"N": "9"}}
+    )
+    running = world.workflow.is_running
+
+    def raising(job: Job) -> bool:
+        if job.job_id == ID:
+            raise error
+        return bool(running(job))
+
+    monkeypatch.setattr(world.workflow, "is_running", raising, raising=False)
+    assert reconcile() == {"restarted": 1}
+    assert world.counted() == {"JobsStuck": 1}
+    assert world.store.in_flight() == 2  # what comes after all jobs is done too
+    assert world.store.place() == (0, 0.0)
+
+
+def test_a_round_writes_down_its_place_once_a_second(
+    world: Any, reconcile: Reconcile, put: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        put(State.HELD, 5000, job_id=f"up-{number}", notified_at=1.0, error={"code": "SUBMIT_LOST", "message": "m"})
+    slow(world, reconcile, monkeypatch, 0.25)
+    places: list[float] = []
+    monkeypatch.setattr(world.store, "keep_place", lambda _, since: places.append(since))
+    reconcile()
+    assert 5 <= len(places) <= 6
+
+
 def test_a_place_of_another_release_is_no_reason_to_stop(world: Any, reconcile: Reconcile, put: Any) -> None:
     world.store.keep_place(99, 0.0)
     put(State.QUEUED, 5000)

@@ -1,5 +1,6 @@
 """What the provider's answers say, whatever shape they come in. Pure."""
 
+import ast
 import math
 import re
 from collections.abc import Collection, Mapping
@@ -20,6 +21,9 @@ _ID = re.compile(r"(?=[_.:-]*[A-Za-z0-9])[A-Za-z0-9_.:-]{1,128}")
 
 DEAREST_USD = 1000.0
 """A price above this is a mistake: the most expensive video of our models costs a few dollars."""
+
+LONGEST_BODY = 100_000
+"""Characters of a body in Python's notation that are read. A prompt of 5000 letters and 18 addresses have 40 000."""
 
 EXCERPT_CHARACTERS = 500
 
@@ -102,16 +106,19 @@ class HistoryRow:
     """One request as the provider's history shows it, days after its record is gone."""
 
     request_id: str
+    """"" where the row has none, or none that can be read: it is somebody's request all the same."""
     status: str
     """COMPLETED, FAILED, or a word for "not over yet"."""
-    body: dict[str, Any]
-    """What was sent. For comparing only: it is not masked."""
+    body: dict[str, Any] | None
+    """What was sent; None where that can't be read. For comparing only: it is not masked."""
     url: str | None
     """The video's address, on whatever host. None where the row is a last frame's."""
     error: str | None
     cost_usd: float | None
     created_at: float | None
     """When the provider took it, as a Unix time."""
+    model: str | None = None
+    """The model's name; None where the row does not say."""
 
 
 def moment(text: object) -> float | None:
@@ -181,26 +188,46 @@ def pages(answer: object) -> int | None:
     return count if isinstance(count, int) and not isinstance(count, bool) else None
 
 
-def history_row(row: object, hosts: Collection[str] = ()) -> HistoryRow | None:
-    """One row of the history; None when it names no request. ``hosts``: see links.check."""
-    if not isinstance(row, dict) or not isinstance(row.get("request_id"), str):
-        return None
-    body = row.get("request_body")
-    if isinstance(body, str):
-        try:
-            body = bodies.parsed(body.encode(errors="replace"))
-        except bodies.Unreadable:
-            body = None
+def history_row(row: object, hosts: Collection[str] = ()) -> HistoryRow:
+    """One row of the history, whatever it looks like. ``hosts``: see links.check."""
+    if not isinstance(row, dict):
+        return HistoryRow("", "", None, None, None, None, None)
+    body = request_body(row.get("request_body"))
     result = links.read(row.get("generation_url"), hosts, Sent.of([row.get("request_body"), body]))
     return HistoryRow(
-        row["request_id"],
+        row["request_id"] if isinstance(row.get("request_id"), str) else "",
         str(row.get("model_status", "")).upper(),
-        body if isinstance(body, dict) else {},
+        body,
         result.video or result.elsewhere,
         sentence(row.get("error")),
         price(row.get("credits_deduction")),
         moment(row.get("created_at") or row.get("model_created")),
+        row["model_name"] if isinstance(row.get("model_name"), str) else None,
     )
+
+
+def request_body(said: object) -> dict[str, Any] | None:
+    """What was sent, as a row of the history repeats it: an object, JSON text, or a string in Python's notation.
+
+    None where it is none of them, or empty.
+    """
+    for _ in range(3):  # JSON may be in a string of JSON
+        if isinstance(said, str):
+            said = _read(said)
+    return said if isinstance(said, dict) and said else None
+
+
+def _read(text: str) -> Any:
+    try:
+        return bodies.parsed(text.encode(errors="replace"))
+    except bodies.Unreadable:
+        pass
+    try:
+        if len(text) <= LONGEST_BODY:
+            return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that it documents
+        pass
+    return None
 
 
 def price(value: object) -> float | None:

@@ -102,7 +102,8 @@ class Job:
     parameters: dict[str, Any] = field(default_factory=dict)
     """Validated, under the provider's names; an image in a bucket is not among them but in ``image``."""
     image: dict[str, Any] | None = None
-    """``bucket``, ``key``, ``version_id`` (or None) and ``content_type`` of the image in our bucket."""
+    """``bucket``, ``key``, ``version_id`` (or None) and ``content_type`` of the image in our bucket; ``uploaded``, its
+    address in the provider's asset store, where that was sent."""
     fingerprint: str | None = None
     """Digest of the API body, to tell a repeated Idempotency-Key from a reused one."""
     batch: str | None = None

@@ -9,7 +9,7 @@ from functools import cache
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-ALARMING = frozenset({"JobsUncertain", "JobsHeld", "SubmitsPaused"})
+ALARMING = frozenset({"JobsUncertain", "JobsHeld", "JobsStuck", "SubmitsPaused"})
 """The metrics that an alarm of the template watches."""
 
 

@@ -157,7 +157,8 @@ class Poll:
     def _outputs(self, job: Job) -> list[HistoryRow]:
         """The history's rows of the job's request, one for each of its outputs. Raises as Provider.history."""
         found: list[HistoryRow] = []
-        since, until = job.submitted_at or job.created_at, self.clock()
+        since = (job.submitted_at or job.created_at) - schedule.CLOCKS_APART_SECONDS
+        until = self.clock() + schedule.CLOCKS_APART_SECONDS
         for row in self.provider.history(job.model, since, until, seconds=HISTORY_SECONDS):
             if row.request_id == job.request_id:
                 found.append(row)

@@ -198,7 +198,8 @@ class Provider:
     ) -> Iterator[HistoryRow]:
         """The account's requests of a model on the UTC days from one Unix time to another, newest first.
 
-        Ends after the last page and nowhere else: whoever has gone through it knows that a request is not there.
+        A request has a row for each of its outputs. Ends after the last page and nowhere else: whoever has gone
+        through it knows that a request is not there. At most 31 days may be asked for.
         Raises Refused, Unavailable or UnexpectedAnswer, also when it can't be read to its end in ``seconds``.
         """
         return itertools.chain.from_iterable(self.history_pages(model, since, until, seconds=seconds))
@@ -228,14 +229,14 @@ class Provider:
             _raise_for_status(answer)
             rows = answers.history_rows(answer.said)
             read = [answers.history_row(row, self._media_hosts) for row in rows or ()]
-            if rows is None or (rows and not any(read)):  # nothing legible is not "nothing"
+            if rows is None or (rows and not any(row.request_id for row in read)):  # nothing legible is not "nothing"
                 raise UnexpectedAnswer(f"The history's answer has no rows{_because(answer)}.", excerpt=answer.excerpt)
             more = page < (answers.pages(answer.said) or 0)
             if rows == before and rows:
                 raise UnexpectedAnswer(f"The history was not read to its end: page {page} is page {page - 1} again.")
             if more and not rows:
                 raise UnexpectedAnswer(f"The history was not read to its end: page {page} is empty, and not the last.")
-            yield [row for row in read if row]
+            yield read
             if len(rows) < HISTORY_PAGE and not more:
                 return
             before = rows

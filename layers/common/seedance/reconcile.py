@@ -5,20 +5,19 @@ left to a person, or, where the stack says so, sent again once after it was cert
 """
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from seedance import catalogue, money, schedule
-from seedance.answers import HistoryRow, ProviderStatus
+from seedance import money, schedule
+from seedance.answers import HistoryRow, ProviderStatus, usable_id
 from seedance.config import reconcile_settings
 from seedance.errors import Conflict, InvalidRequest, SeedanceError
 from seedance.job import TERMINAL, Hold, Job, State
+from seedance.lost import LostSubmits
+from seedance.matching import named_job
 from seedance.notification import Notifier, notifier
 from seedance.observability import count, logger
 from seedance.provider import Provider, provider
@@ -34,7 +33,9 @@ GENERATING_SECONDS = 930.0
 LOST_SECONDS = 900.0
 """How long an uncertain submit is looked for in the history before it counts as never arrived."""
 
-CLOCK_SKEW_SECONDS = 120.0
+PRICE_WINDOW_SECONDS = 2 * 3600.0
+"""Around a submit, where its price is looked for. A price that is not found there stays an estimate."""
+
 DAY_SECONDS = 24 * 3600.0
 IDLE_SECONDS = 600.0
 """A job at the provider that nothing has happened to for so long is checked for its execution."""
@@ -54,6 +55,9 @@ NOTIFY_WINDOW_SECONDS = DAY_SECONDS
 ROUND_SECONDS = 150.0
 """After this a round begins nothing new; what is left of the function's 240 s is for what it is at."""
 
+PLACE_SECONDS = 1.0
+"""How often a round writes down its place. Before each job would be a write for every job that waits for a person."""
+
 SHOWN_BYTES = 1024 * 1024
 """An answer ends with the page of the history that reaches this size. Lambda's limit for an answer is 6 MB."""
 
@@ -65,8 +69,6 @@ SHOWN_CHARACTERS = 1000
 
 Action = Callable[[Job], bool]
 Prices = dict[tuple[str, str, str], dict[str, float | None]]
-
-_JOB_ID = re.compile(r"(?:%22|\b)((?:up|api|ba)-[0-9a-f]{32})\b")
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,17 @@ class Reconcile:
     scale: float = 1.0
     clock: Callable[[], float] = time.time
 
+    @property
+    def _lost(self) -> LostSubmits:
+        return LostSubmits(self.store, self.provider, self.clock)
+
     def __call__(self) -> dict[str, int]:
         """One round; how many jobs were moved on, by what was done.
 
-        One job's trouble does not keep the others waiting. What nobody expected is raised when all had their
-        turn, so that it reaches the alarm. A round that runs out of time leaves the rest to the next one.
+        One job's trouble does not keep the others waiting: what nobody expected is logged and counted as JobsStuck,
+        which has an alarm. A round that runs out of time, or dies, leaves the rest to the next one.
         """
         done: dict[str, int] = {}
-        unexpected: list[Exception] = []
         for what, job, action in self._work():
             try:
                 if action(job):
@@ -100,11 +105,9 @@ class Reconcile:
                 facts = {"job_id": job.job_id, "what": what, "reason": str(error)}
                 logger().error("reconcile", extra={**facts, "excerpt": getattr(error, "excerpt", "")})
                 count("ReconcileFailures")
-            except (BotoCoreError, ClientError, LookupError, TypeError, ValueError) as error:
+            except Exception:  # noqa: BLE001 - whatever it is, it reaches an alarm, and the others get their turn
                 logger().exception("reconcile", extra={"job_id": job.job_id, "what": what})
-                unexpected.append(error)
-        if unexpected:
-            raise ExceptionGroup("reconcile", unexpected)
+                count("JobsStuck")
         if self.store.recount_in_flight():
             logger().warning("the count of videos under way was wrong and is set right")
         return done
@@ -146,11 +149,13 @@ class Reconcile:
         ended = job is not None and job.state in (State.FAILED, State.EXPIRED) and job.request_id == request_id
         if job is None or not (ended or job.state in (State.UNCERTAIN, State.HELD)):
             raise InvalidRequest("job", f"{job_id} is not UNCERTAIN or HELD")
-        if others := set(self.store.jobs_of_request(request_id)) - {job_id}:
-            raise Conflict(f"request {request_id} belongs to job {', '.join(sorted(others))}")
-        since = (job.submitted_at or job.created_at) - DAY_SECONDS
-        rows = self.provider.history(job.model, since, self.clock())
-        row = next((row for row in rows if row.request_id == request_id), None)
+        if not usable_id(request_id):
+            raise InvalidRequest("adopt", f"{request_id!r} can't be a request id")
+        if (owner := self.store.owner_of(request_id)) not in (None, job_id):
+            raise Conflict(f"request {request_id} belongs to job {owner}")
+        # One of its earlier requests may be meant, too.
+        requests = self._lost.requests(job, since=job.created_at)
+        row = next((row for row in requests if row.request_id == request_id), None)
         if row is None:
             raise InvalidRequest("adopt", f"the provider's history has no request {request_id} of {job.model}")
         if (ended and not row.url) or not adopt(self.store, self.workflow, self.notifier, job, row):
@@ -163,9 +168,9 @@ class Reconcile:
         Held or uncertain jobs stay where they are in the order, however many: without a place of its own each
         round would spend its time on the same ones.
         """
-        until = self.clock() + ROUND_SECONDS
+        until, place_due = self.clock() + ROUND_SECONDS, 0.0
         steps = self._steps()
-        begin, since = place = self.store.place()
+        begin, since = self.store.place()
         for number in ((begin + turn) % len(steps) for turn in range(len(steps))):
             what, state, idle, window, action = steps[number]
             for listed in self.store.each(state, max(since, window)):
@@ -176,9 +181,13 @@ class Reconcile:
                 if self._idle(listed) < idle:
                     break  # and those after it even less
                 if self._calls_for(what, listed) and (job := self._fresh(listed)):
+                    if self.clock() >= place_due:
+                        # The next round goes on behind a job that kills this one: it must not kill every round.
+                        self.store.keep_place(number, listed.updated_at)
+                        place_due = self.clock() + PLACE_SECONDS
                     yield what, job, action
             since = 0.0
-        if place != (0, 0.0):
+        if self.store.place() != (0, 0.0):
             self.store.keep_place(0, 0.0)
 
     def _steps(self) -> list[tuple[str, State, float, float, Action]]:
@@ -221,40 +230,36 @@ class Reconcile:
         return True
 
     def _resolve(self, job: Job) -> bool:
-        rows = self._candidates(job)
-        if len(rows) == 1:
-            return self._adopt(job, rows[0])
-        if len(rows) > 1:
-            ids = ", ".join(row.request_id for row in rows)
-            self._hold(job, f"The provider's history shows several requests that may be this job's: {ids}.")
-            return True
-        if (self.clock() - job.entered[State.UNCERTAIN]) / self.scale < LOST_SECONDS:
+        found = self._lost.find(job)
+        if found.request:
+            logger().info("found", extra={"job_id": job.job_id, "request_id": found.request.request_id})
+            return self._adopt(job, found.request)
+        if not found.certain and (self.clock() - job.entered[State.UNCERTAIN]) / self.scale < LOST_SECONDS:
             return False
         # With an id or a price the provider did take it: that is never bought again but by a person's word.
         taken = job.request_id is not None or job.cost_usd is not None
-        if self.resubmit_lost and not job.resubmitted and not taken:
+        if found.nothing and self.resubmit_lost and not job.resubmitted and not taken:
             executions = job.executions + (1 if job.transport == "v1" else 0)  # as in release
             job = self.store.move(job, State.RECEIVED, resubmitted=True, error=None, executions=executions)
             self.queue.send(job)
             return True
-        if job.request_id:
+        if found.possible:
+            ids = ", ".join(found.possible)
+            self._hold(job, f"The provider's history has requests that may be this job's: {ids}.")
+        elif job.request_id:
             self._hold(job, f"The provider took request {job.request_id}, but its history does not show it.")
         else:
             self._hold(job, "The provider's history shows no request of this job; it seems never to have arrived.")
         return True
 
-    def _candidates(self, job: Job) -> list[HistoryRow]:
-        """The requests in the provider's history that are this job's and no other's."""
-        began = job.submitted_at or job.created_at
-        return [
-            row
-            for row in self.provider.history(job.model, began - CLOCK_SKEW_SECONDS, self.clock())
-            if _is_of(job, row) and set(self.store.jobs_of_request(row.request_id)) <= {job.job_id}
-        ]
-
-    def _adopt(self, job: Job, row: HistoryRow) -> bool:
-        logger().info("adopted", extra={"job_id": job.job_id, "request_id": row.request_id})
-        return adopt(self.store, self.workflow, self.notifier, job, row)
+    def _adopt(self, job: Job, request: HistoryRow) -> bool:
+        if adopt(self.store, self.workflow, self.notifier, job, request):
+            return True
+        # Nobody can be asked for it but the history: once it can't get a link any more, a person decides.
+        if job.age(self.clock(), self.scale) < schedule.DEADLINE_SECONDS + schedule.HISTORY_PATIENCE_SECONDS:
+            return False
+        self._hold(job, f"Request {request.request_id} is this job's, and the history has no link to its video.")
+        return True
 
     def _hold(self, job: Job, why: str) -> None:
         message = f"{why} `seedance resolve {job.job_id}` decides."
@@ -317,7 +322,7 @@ class Reconcile:
     def _price(self, seen: Prices, job: Job) -> bool:
         """Settle a video by the history's price that was settled by its estimate. ``seen``: asked in this round."""
         began = job.submitted_at or job.created_at
-        since, until = began - CLOCK_SKEW_SECONDS, began + CLOCK_SKEW_SECONDS
+        since, until = began - PRICE_WINDOW_SECONDS, began + PRICE_WINDOW_SECONDS
         asked = (job.model, money.day_of(since), money.day_of(until))
         if asked not in seen:
             seen[asked] = {}  # also if there is no answer: the next round asks again
@@ -367,37 +372,11 @@ def release(store: JobStore, queue: IntakeQueue, job: Job) -> None:
     queue.send(store.move(job, State.RECEIVED, error=None, notified_at=None, executions=executions))
 
 
-def _is_of(job: Job, row: HistoryRow) -> bool:
-    """Whether a request is this job's: by its id where that is known, which then decides alone.
-
-    Else by its body: the image link names the job, or seed and prompt are the job's.
-    """
-    if job.request_id:
-        return row.request_id == job.request_id
-    began = (job.submitted_at or job.created_at) - CLOCK_SKEW_SECONDS
-    if row.request_id in job.earlier_request_ids or (row.created_at is not None and row.created_at <= began):
-        return False
-    model = catalogue.find(job.model)
-    if any(isinstance(value, str) and job.job_id in value for value in row.body.values()):
-        return True
-    if _named_job(row):
-        return False
-    wanted = catalogue.payload(model, job.parameters, job_id=job.job_id, image_link=None)
-    images = {model.parameters.first_image} if job.image else set()
-    return all(row.body.get(name) == value for name, value in wanted.items() if name not in images)
-
-
 def _shown(row: HistoryRow) -> dict[str, Any]:
     """A row for a person's eyes: without what was sent, but with the job that it names."""
     facts = {name: value for name, value in asdict(row).items() if name != "body"}
     cut = {name: value[:SHOWN_CHARACTERS] if isinstance(value, str) else value for name, value in facts.items()}
-    return {"job_id": _named_job(row), **cut}
-
-
-def _named_job(row: HistoryRow) -> str | None:
-    """The job that a request's image link names, if it has one."""
-    found = (_JOB_ID.search(value) for value in row.body.values() if isinstance(value, str))
-    return next((match[1] for match in found if match), None)
+    return {"job_id": named_job(row), **cut}
 
 
 @cache

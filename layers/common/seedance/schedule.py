@@ -20,6 +20,10 @@ from functools import lru_cache
 DEADLINE_SECONDS = 3600.0
 """The provider keeps a request's record for an hour after submission (its model pages); then it is gone."""
 
+CLOCKS_APART_SECONDS = 24 * 3600.0
+"""How far the provider's clock and ours may be apart, a time without its zone included. The history is read from so
+much before a submit to so much after now."""
+
 RESULT_KEPT_SECONDS = 7 * 24 * 3600.0
 """How long the provider keeps a result's file (provider's contract)."""
 

@@ -104,7 +104,7 @@ class Sending:
         if (turn := self.pacer.submit_turn(job.turn_at, job.expected_seconds)) is not None:
             return self._wait(turn, "It waits for its turn at the provider.")
         try:
-            link = self._image_address(job)
+            link, image = self._image_address(job)
             self.provider.authenticate()
         except InvalidRequest as refusal:
             return Verdict(Next.END, refusal.code, str(refusal), state=_unsent(job))
@@ -114,6 +114,8 @@ class Sending:
         body = catalogue.payload(model, job.parameters, job_id=job.job_id, image_link=link)
         now = round(self.clock(), 3)
         values: dict[str, Any] = {"submitted_at": now, "attempts": job.attempts + 1, "error": None}
+        if image != job.image:
+            values["image"] = image
         entry, reserved = reservation(job, now, limit=self.budget, max_in_flight=self.pacer.max_in_flight)
         values |= reserved
         try:
@@ -184,13 +186,19 @@ class Sending:
             "Ask for a shorter one, a lower resolution or a cheaper model, or raise the stack's DailyBudgetUsd."
         )
 
-    def _image_address(self, job: Job) -> str | None:
-        """Where the provider finds the job's image: a signed link, or its own asset store. None without one."""
+    def _image_address(self, job: Job) -> tuple[str | None, dict[str, Any] | None]:
+        """Where the provider finds the job's image, and what the job keeps of it; None without one.
+
+        A signed link names the job. An address in the provider's asset store does not, so it is kept: it is what
+        a lost submit is recognised by.
+        """
         if not job.image:
-            return None
+            return None, None
+        image = {name: value for name, value in job.image.items() if name != "uploaded"}
         if self.image_delivery == "upload":
-            return self.provider.upload_asset(job.image["content_type"], self.media.image_base64(job.image))
-        return self.media.image_link(job.image, job.job_id)
+            address = self.provider.upload_asset(image["content_type"], self.media.image_base64(image))
+            return address, {**image, "uploaded": address}
+        return self.media.image_link(image, job.job_id), image
 
 
 def _unsent(job: Job) -> State:

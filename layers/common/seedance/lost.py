@@ -1,0 +1,103 @@
+"""Looks for a lost submit in the provider's history: what was found of it, and what can't be told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from seedance.answers import HistoryRow, usable_id
+from seedance.job import Hold, Job, State
+from seedance.matching import Fit, fit, merged
+from seedance.provider import Provider
+from seedance.schedule import CLOCKS_APART_SECONDS
+from seedance.store import JobStore
+
+SHOWN = 5
+"""Requests that a message names at most, and so the most that are looked for."""
+
+
+HISTORY_SPAN_SECONDS = 29 * 24 * 3600.0
+"""From one moment to another that is asked for at once. The history gives 31 days, and days are asked for whole."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the history has of a job's request. Only with ``nothing`` is it certain that it never arrived."""
+
+    request: HistoryRow | None = None
+    """The job's request; None where there is none, or more than one that may be."""
+    possible: list[str] = field(default_factory=list)
+    """Requests that may be the job's, by their ids, where it can't be told which one, or whether any."""
+    certain: bool = False
+    """Whether ``possible`` will not become clearer by waiting."""
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the history, read to its end, has nothing that may be the job's."""
+        return self.request is None and not self.possible
+
+
+@dataclass(frozen=True)
+class LostSubmits:
+    """Looks for submits whose outcome is unknown."""
+
+    store: JobStore
+    provider: Provider
+    clock: Callable[[], float]
+
+    def find(self, job: Job) -> Found:
+        """What the history of the whole window has of the job's request.
+
+        Raises ProviderError when it can't be read to its last page: then nothing is known.
+        """
+        fits: dict[Fit, list[HistoryRow]] = {one: [] for one in Fit}
+        for request in self.requests(job):
+            found = fit(job, request)
+            usable = found is Fit.NO or usable_id(request.request_id)
+            fits[found if usable else Fit.PERHAPS].append(request)
+        if ours := self._free(job, fits[Fit.OURS]):
+            return _one_of(ours)
+        alike = self._free(job, fits[Fit.ALIKE])
+        if len(alike) > 1:
+            return _one_of(alike)
+        perhaps = self._free(job, fits[Fit.PERHAPS])
+        if alike and not perhaps and not self._has_rival(job, alike[0]):
+            return _one_of(alike)
+        return Found(possible=[request.request_id or "(one without an id)" for request in alike + perhaps])
+
+    def requests(self, job: Job, since: float | None = None) -> list[HistoryRow]:
+        """The requests of the days in which the job's may be, whatever the clocks say; from ``since`` on where given.
+
+        Raises ProviderError.
+        """
+        began = job.submitted_at or job.created_at
+        until = min(self.clock(), began + CLOCKS_APART_SECONDS) + CLOCKS_APART_SECONDS
+        since = max((began if since is None else since) - CLOCKS_APART_SECONDS, until - HISTORY_SPAN_SECONDS)
+        return merged(self.provider.history(job.model, since, until))
+
+    def _free(self, job: Job, requests: list[HistoryRow]) -> list[HistoryRow]:
+        """Those that no other job owns, as many as a message names."""
+        free: list[HistoryRow] = []
+        for request in requests:
+            if len(free) == SHOWN:
+                break
+            owner = self.store.owner_of(request.request_id) if usable_id(request.request_id) else None
+            if owner in (None, job.job_id):
+                free.append(request)
+        return free
+
+    def _has_rival(self, job: Job, request: HistoryRow) -> bool:
+        """Whether the request may be that of another job whose submit is under way or lost."""
+        for state in (State.SUBMITTING, State.UNCERTAIN, State.HELD):
+            for listed in self.store.each(state):
+                if listed.job_id == job.job_id or listed.model != job.model:
+                    continue
+                other = self.store.get(listed.job_id)
+                held_for_others = other and other.state is State.HELD and (other.error or {}).get("code") != Hold.LOST
+                if other and not held_for_others and not other.request_id and fit(other, request) is not Fit.NO:
+                    return True
+        return False
+
+
+def _one_of(requests: list[HistoryRow]) -> Found:
+    if len(requests) == 1:
+        return Found(requests[0])
+    return Found(possible=[request.request_id for request in requests], certain=True)
