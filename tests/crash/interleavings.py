@@ -81,11 +81,15 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
             budget=st.sampled_from(["0", "0", "0.3"]),
             resubmit=st.sampled_from(["no", "yes"]),
             skew=st.sampled_from(SKEWS),
+            bodies=st.sampled_from(["mixed", "mixed", "mixed", "hidden", "cut", "none"]),
             data=st.data(),
         )
-        def deploy(self, transport: str, budget: str, resubmit: str, skew: float, data: st.DataObject) -> None:
+        def deploy(
+            self, *, transport: str, budget: str, resubmit: str, skew: float, bodies: str, data: st.DataObject
+        ) -> None:
             self.world = stage.world(DAILY_BUDGET_USD=budget, RESUBMIT_LOST=resubmit)
             self.world.drift(skew)
+            self.world.sandbox.configure(history_bodies=bodies)
             self.transport, self.events, self.days = transport, [], 0
             if transport == "v1":
                 # The blocking call waits for its video, so the stand-in has to be fast by itself.

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from seedance.job import Job, State
+from seedance.job import Hold, Job, State
 from world import VIDEOS, World, http, template
 
 from local.sandbox.inprocess import KEY
@@ -54,6 +54,11 @@ def _secrets(world: World, told: list[dict[str, Any]]) -> Iterator[str]:
                 yield f"{where} has {secret!r} in it"
 
 
+def tells(world: World) -> bool:
+    """Whether the provider's history shows what was sent, in whatever notation. Where it does not, people decide."""
+    return world.sandbox.state.config.history_bodies not in ("hidden", "cut", "none")
+
+
 def in_the_end(world: World, *, faithful: bool = True, asked: int = 1) -> Iterator[str]:
     """What must hold once nothing changes any more, of ``asked`` jobs.
 
@@ -75,7 +80,8 @@ def in_the_end(world: World, *, faithful: bool = True, asked: int = 1) -> Iterat
             yield f"{job.state} ({(job.error or {}).get('code')}) without an alarm"
         if faithful and job.state is State.UNCERTAIN:
             yield "left UNCERTAIN although the provider's history is there to tell"
-        if faithful and made and job.state is not State.COMPLETED:
+        persons = not tells(world) and (job.state, (job.error or {}).get("code")) == (State.HELD, Hold.LOST)
+        if faithful and made and job.state is not State.COMPLETED and not persons:
             yield f"paid for and made, but {job.state} ({(job.error or {}).get('code')})"
         if faithful and job.state is State.COMPLETED and made and job.cost_usd != made[0].cost:
             yield f"booked ${job.cost_usd} where the provider billed ${made[0].cost}"

@@ -5,7 +5,7 @@ import re
 import pytest
 from seedance.answers import history_row
 from seedance.job import api_job_id, batch_id, batch_job_id, upload_job_id
-from seedance.reconcile import _named_job
+from seedance.matching import named_job
 
 EXECUTION_NAME = re.compile(r"[A-Za-z0-9-]{1,80}")
 
@@ -34,5 +34,4 @@ def test_a_batch_and_a_job_can_name_an_execution() -> None:
 def test_a_job_of_any_kind_is_recognised_in_the_providers_history(job_id: str) -> None:
     link = f"https://s3.example/a.jpg?response-content-disposition=inline%3B%20filename%3D%22{job_id}%22&X-Amz-Date=1"
     row = history_row({"request_id": "r", "model_status": "COMPLETED", "request_body": {"image_url": link}})
-    assert row is not None
-    assert _named_job(row) == job_id
+    assert named_job(row) == job_id
