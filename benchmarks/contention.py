@@ -12,6 +12,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from seedance.pacer import TURNS, Pacer
 from seedance.slots import Calendar
@@ -31,7 +32,7 @@ class Counting(Pacer):
 
     lost = 0
 
-    def _write(self, calendar: Calendar, version: int) -> bool:
+    def _write(self, calendar: Calendar, version: dict[str, Any] | None) -> bool:
         written = super()._write(calendar, version)
         self.lost += not written
         return written

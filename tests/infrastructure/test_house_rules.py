@@ -27,6 +27,7 @@ PURE = [
     "matching",
     "messages",
     "money",
+    "records",
     "refusals",
     "schedule",
     "sentences",

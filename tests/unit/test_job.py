@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from seedance.errors import BadRecord
 from seedance.job import TRANSITIONS, Job, State, api_job_id, upload_job_id
 
 # The design's table, written down a second time: from each state, the states that may follow.
@@ -110,7 +111,7 @@ def test_attributes_of_a_newer_version_are_passed_over(make_job: Callable[..., J
 
 
 def test_an_unknown_state_is_not_taken_for_a_known_one(make_job: Callable[..., Job]) -> None:
-    with pytest.raises(ValueError, match="DREAMING"):
+    with pytest.raises(BadRecord, match="its state can't be 'DREAMING'"):
         Job.from_record({**make_job().to_record(), "state": "DREAMING"})
 
 

@@ -1,5 +1,6 @@
 """A batch's files: read and written in pieces, whole or not at all."""
 
+import json
 from typing import Any
 
 import pytest
@@ -81,11 +82,12 @@ def test_a_manifest_that_is_gone_is_the_uploaders_doing_and_other_trouble_is_not
 
 
 def test_rows_are_those_between_two_bytes(world: Any) -> None:
-    lines = [b'{"row": 1}\n', '{"row": 2, "sku": "größe"}\n'.encode(), b'{"row": 3}\n']
+    rows = [{"row": row, "columns": {"sku": "größe"}, "error": "x"} for row in (1, 2, 3)]
+    lines = [json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows]
     write(world, lines, "plans/x.jsonl")
     first, second = len(lines[0]), len(lines[0] + lines[1])
     assert [row["row"] for row in world.sheets.rows("plans/x.jsonl", 0, second)] == [1, 2]
-    assert list(world.sheets.rows("plans/x.jsonl", first, second)) == [{"row": 2, "sku": "größe"}]
+    assert list(world.sheets.rows("plans/x.jsonl", first, second)) == [rows[1]]
     assert list(world.sheets.rows("plans/x.jsonl", first, first)) == []
 
 

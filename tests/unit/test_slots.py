@@ -139,8 +139,8 @@ def test_nobody_asks_before_the_providers_reset(plans: bool) -> None:
 
 def test_a_record_gives_the_same_calendar_back() -> None:
     calendar = Calendar().take(int(NOW), NOW).plan(int(NOW) + 9, NOW).arrived(NOW).queued(NOW + 5, 2.0).closed(NOW + 3)
-    assert Calendar.from_record(calendar.to_record()) == calendar
-    assert Calendar.from_record({}) == Calendar()
+    assert Calendar.from_record(calendar.to_record(), NOW) == (calendar, [])
+    assert Calendar.from_record({}, NOW) == (Calendar(), [])
 
 
 def test_the_queue_gives_turns_one_after_the_other() -> None:

@@ -1,12 +1,17 @@
 """What is booked in a day's budget, what a job's end books there, and the writes that do it. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
+from seedance import records
 from seedance.items import written_item
 from seedance.job import Job
 
 IN_FLIGHT = "count#in_flight"
+
+MOST_A_DAY_USD = 1e9
+"""More than a day can cost."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,20 @@ class Day:
     settled: float = 0.0
     released: float = 0.0
     committed: float = 0.0
+
+
+def read_day(day: str, record: Mapping[str, Any]) -> tuple[Day, list[str]]:
+    """A day's budget from its item, and the names of the amounts in it that can not be; they count as 0."""
+    names = [of.name for of in fields(Day) if of.name in record and of.name != "day"]
+    amounts = {name: records.number(record[name], -MOST_A_DAY_USD, MOST_A_DAY_USD) for name in names}
+    return Day(day, **{name: value for name, value in amounts.items() if value is not None}), [
+        name for name, value in amounts.items() if value is None
+    ]
+
+
+def read_in_flight(held: object) -> int:
+    """The count of videos under way from its item; 0 where it can not be."""
+    return records.whole(held, 0, 1_000_000) or 0
 
 
 def settlement(job: Job, cost: float | None) -> tuple[Entry | None, dict[str, Any]]:
@@ -73,8 +92,12 @@ def booking(table: str, entry: Entry) -> dict[str, Any]:
         "ExpressionAttributeValues": written_item(values),
     }
     if entry.limit is not None:
-        update["ConditionExpression"] = "attribute_not_exists(committed) OR committed <= :room"
-        update["ExpressionAttributeValues"] |= written_item({":room": round(entry.limit - entry.reserved, 6)})
+        # A day that can't be right has no room: `committed` is there as soon as anything is booked, and is never
+        # below 0 but for rounding. Without this an amount of -1000 would be leave to spend.
+        right = [*(f"attribute_type({name}, :number)" for name in amounts), "committed BETWEEN :least AND :room"]
+        room = {":number": "N", ":least": -0.01, ":room": round(entry.limit - entry.reserved, 6)}
+        update["ConditionExpression"] = f"attribute_not_exists(job_id) OR ({' AND '.join(right)})"
+        update["ExpressionAttributeValues"] |= written_item(room)
     return update
 
 
@@ -87,8 +110,9 @@ def lease(table: str, entry: Entry) -> dict[str, Any]:
         "ExpressionAttributeValues": written_item({":one": entry.lease}),
     }
     if entry.lease > 0 and entry.max_in_flight is not None:
-        update["ConditionExpression"] = "attribute_not_exists(held) OR held < :most"
-        update["ExpressionAttributeValues"] |= written_item({":most": entry.max_in_flight})
+        # What is no number counts as full until reconcile has counted anew.
+        update["ConditionExpression"] = "attribute_not_exists(held) OR (attribute_type(held, :number) AND held < :most)"
+        update["ExpressionAttributeValues"] |= written_item({":number": "N", ":most": entry.max_in_flight})
     return update
 
 

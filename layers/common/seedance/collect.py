@@ -12,7 +12,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from seedance import intake, manifest, summary
+from seedance import intake, manifest, records, summary
 from seedance.config import settings
 from seedance.job import State, batch_job_id
 from seedance.notification import Notifier, notifier
@@ -48,6 +48,9 @@ class Collect:
         now = self.clock()
         left, waiting = [], Counter[State]()
         for chunk in event["chunks"]:
+            if records.chunk(chunk) is None:
+                logger().error("a chunk is left out", extra={"batch": event["batch_id"], "chunk": str(chunk)[:100]})
+                continue
             states = self._unfinished(event["batch_id"], chunk)
             if states:
                 left.append(chunk)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance import catalogue, intake
+from seedance import catalogue, intake, records
 from seedance.config import enqueue_settings
+from seedance.errors import InvalidRequest
 from seedance.job import Job, State, batch_job_id
-from seedance.observability import count
+from seedance.observability import count, logger
 from seedance.sheets import Sheets, sheets
 from seedance.store import JobStore, jobs
 from seedance.workflow import IntakeQueue, intake_queue
@@ -27,9 +28,11 @@ class Enqueue:
 
     def __call__(self, event: dict[str, Any]) -> dict[str, int]:
         """Take in ``{"batch_id", "key", "plan_key", "chunk"}``; how many jobs, and how many of them are new."""
-        begins, ends, _, _ = event["chunk"]
-        rows = self.sheets.rows(event["plan_key"], begins, ends)
-        taken = [_job(event["batch_id"], event["key"], row) for row in rows if "error" not in row]
+        chunk = records.chunk(event["chunk"])
+        if chunk is None:
+            raise ValueError(f"{str(event['chunk'])[:100]} is no chunk of a plan")
+        rows = self.sheets.rows(event["plan_key"], *chunk[:2])
+        taken = [job for row in rows if "error" not in row and (job := _job(event["batch_id"], event["key"], row))]
         created = sum(self.store.create(job) for job in taken)
         # After the records: a message must find its job.
         self.queue.send_all(job.job_id for job in taken)
@@ -37,7 +40,18 @@ class Enqueue:
         return {"jobs": len(taken), "created": created}
 
 
-def _job(batch: str, key: str, row: dict[str, Any]) -> Job:
+def _job(batch: str, key: str, row: dict[str, Any]) -> Job | None:
+    """A row's job; None where plan can't have written the row: what nobody checked is not bought."""
+    try:
+        model = catalogue.find(row["model"])
+        checked = catalogue.validate(model, row["parameters"], has_image=row["image"] is not None)
+        changed = (name for name, value in row["parameters"].items() if checked.get(name, value) != value)
+        flaw = next(changed, None if row["transport"] in model.transports else "transport")
+    except InvalidRequest as refusal:
+        flaw = refusal.field
+    if flaw:
+        logger().error("a plan's row is left out", extra={"batch": batch, "row": row["row"], "field": flaw})
+        return None
     folder, name = intake.upload_name(key.removeprefix(intake.BATCH_PREFIX))
     return Job(
         job_id=batch_job_id(batch, row["row"]),
@@ -49,7 +63,7 @@ def _job(batch: str, key: str, row: dict[str, Any]) -> Job:
         transport=row["transport"],
         parameters=row["parameters"],
         image=row["image"],
-        expected_seconds=catalogue.find(row["model"]).average_seconds,
+        expected_seconds=model.average_seconds,
         batch=batch,
         row=row["row"],
     )

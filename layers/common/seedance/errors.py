@@ -5,6 +5,7 @@ SeedanceError
 ├── InvalidRequest                the asker must change something; never sent, never billed
 ├── Conflict                      the job moved on meanwhile; somebody else is at it
 │   └── RequestTaken              the provider's request belongs to another job
+├── BadRecord                     a job's record has a value that can not be; a person must mend it
 ├── InProgress                    another invocation is submitting this job right now
 ├── OverBudget                    the day's budget has no room for this job
 │   └── DearerThanBudget          no day's has: this job alone costs more
@@ -70,6 +71,18 @@ class RequestTaken(Conflict):
     """A request of the provider belongs to another job. One request is one video of one job."""
 
     code = "REQUEST_TAKEN"
+
+
+class BadRecord(SeedanceError):
+    """A job's record can't be read, because ``field`` has a value that no job can have, or is not there."""
+
+    code = "RECORD_UNREADABLE"
+
+    def __init__(self, job_id: str, field: str, value: object = None) -> None:
+        said = "is missing" if value is None else f"can't be {str(value)[:60]!r}"
+        super().__init__(f"the record of job {job_id[:60]} can't be read: its {field} {said}")
+        self.job_id = job_id
+        self.field = field
 
 
 class InProgress(SeedanceError):

@@ -47,6 +47,4 @@ def _read(value: Mapping[str, Any]) -> Any:
             return {name: _read(inner) for name, inner in content.items()}
         case "L":
             return [_read(inner) for inner in content]
-        case "S" | "BOOL":
-            return content
-    raise TypeError(f"an item has a value of type {kind}, which no record of ours holds")
+    return content  # text and booleans; bytes and sets too, which we never write: whoever uses the value checks it

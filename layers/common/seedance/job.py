@@ -1,11 +1,13 @@
 """The job: its fields, its states, the transitions between them, and how its id comes about. Pure."""
 
 import hashlib
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
-from seedance import schedule
+from seedance import records, schedule
+from seedance.errors import BadRecord
 
 RECORD_KEPT_SECONDS = 400 * 24 * 3600
 """How long a record is kept: past a year's accounts, and far past any redelivery of its event."""
@@ -157,11 +159,27 @@ class Job:
     """When DynamoDB may delete the record."""
 
     @classmethod
-    def from_record(cls, record: dict[str, Any]) -> Self:
-        """A job from its item. Attributes that a newer version wrote are passed over."""
-        known = {f.name for f in fields(cls)}
-        values = {name: value for name, value in record.items() if name in known}
-        return cls(**{**values, "state": State(record["state"])})
+    def from_record(cls, record: dict[str, Any], drop: Callable[[str], None] | None = None) -> Self:
+        """A job from its item. Attributes that a newer version wrote are passed over.
+
+        A value that can not be and that nothing hangs on is left out, and ``drop`` is told its name. Raises BadRecord
+        for one that a video or money hangs on, and for what is missing.
+        """
+        values, dropped = records.job(record)
+        job_id = str(record.get("job_id"))
+        if values.get("state") not in set(State):
+            raise BadRecord(job_id, "state", values.get("state"))
+        for of in fields(cls):
+            if of.name not in values and of.default is MISSING and of.default_factory is MISSING:
+                raise BadRecord(job_id, of.name)
+        for name in dropped:
+            if drop:
+                drop(name)
+        if "submitted_at" in dropped:  # without any the job's hour would never end
+            values["submitted_at"] = values.get("created_at")
+        known = {of.name for of in fields(cls)}
+        values = {name: value for name, value in values.items() if name in known}
+        return cls(**{**values, "state": State(values["state"])})
 
     def to_record(self) -> dict[str, Any]:
         """The item: every field that has a value."""
@@ -181,7 +199,8 @@ class Job:
     @property
     def spread(self) -> schedule.Spread:
         """How long the job may take."""
-        return schedule.Spread(max(1.0, self.expected_seconds), self.sigma)
+        mean = self.expected_seconds or schedule.USUAL_SECONDS
+        return schedule.Spread(max(1.0, mean), self.sigma)
 
     def left_behind(self, request_id: str | None) -> list[str]:
         """The job's earlier requests once its own is ``request_id``."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance import aws, slots, writes
+from seedance import aws, bookings, records, slots, writes
 from seedance.bookings import IN_FLIGHT
 from seedance.config import settings
 from seedance.errors import LONGEST_WAIT_SECONDS
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 CALENDAR = "calendar#requests"
 
+MOST_VERSIONS = 10**15
+"""A version beyond this was not counted up to; the next one is 1."""
+
 TURNS = 8
 """Tries of a change that meets another one; with the waits between, 1 to 2 seconds."""
 
@@ -38,7 +41,8 @@ class Traffic:
     """What is booked and how many videos are under way, as read at one moment."""
 
     calendar: Calendar
-    version: int
+    version: dict[str, Any] | None
+    """The item's version as it is stored, whatever that is; None when it has none."""
     in_flight: int
 
 
@@ -203,22 +207,30 @@ class Pacer:
         found: dict[str, dict[str, Any]] = {}
         while keys:
             answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
-            found |= {item["job_id"]["S"]: read_item(item) for item in answer["Responses"].get(self._table, [])}
+            found |= {item["job_id"]["S"]: item for item in answer["Responses"].get(self._table, [])}
             left = answer.get("UnprocessedKeys", {})  # a throttled table gives what it can
             keys = list(left[self._table]["Keys"]) if self._table in left else []
-        record = found.get(CALENDAR, {})
-        return Traffic(
-            Calendar.from_record(record), int(record.get("version", 0)), int(found.get(IN_FLIGHT, {}).get("held", 0))
-        )
+        stored = found.get(CALENDAR, {})
+        calendar, bad = Calendar.from_record(read_item(stored), self._now())
+        for name in bad:
+            logger().warning("a stored value is dropped", extra={"item": CALENDAR, "field": name})
+        held = read_item(found.get(IN_FLIGHT, {})).get("held", 0)
+        in_flight = bookings.read_in_flight(held)
+        if in_flight != held:
+            logger().warning("a stored value is dropped", extra={"item": IN_FLIGHT, "field": "held"})
+        return Traffic(calendar, stored.get("version"), in_flight)
 
-    def _write(self, calendar: Calendar, version: int) -> bool:
+    def _write(self, calendar: Calendar, version: dict[str, Any] | None) -> bool:
         """Write the calendar, unless somebody else has since it was read: False, also while somebody else is at it."""
+        number = records.whole(read_item({"version": version or {"N": "0"}})["version"], 0, MOST_VERSIONS) or 0
+        unchanged: Any = {"ConditionExpression": "attribute_not_exists(version)"}
+        if version:
+            unchanged = {"ConditionExpression": "version = :read", "ExpressionAttributeValues": {":read": version}}
         try:
             self._client.put_item(
                 TableName=self._table,
-                Item=written_item({"job_id": CALENDAR, "version": version + 1, **calendar.to_record()}),
-                ConditionExpression="version = :read OR attribute_not_exists(job_id)",
-                ExpressionAttributeValues={":read": {"N": str(version)}},
+                Item=written_item({"job_id": CALENDAR, "version": number + 1, **calendar.to_record()}),
+                **unchanged,
             )
         except ClientError as error:
             if writes.failed_condition(error) or writes.met_a_transaction(error):

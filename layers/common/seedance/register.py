@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from seedance import aws
+from seedance import aws, records
 from seedance.config import settings
 from seedance.items import read_item
+from seedance.job import State
+from seedance.observability import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -30,6 +32,7 @@ class Register:
     def read(self, job_ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Those fields of up to JOBS_A_READ jobs, by id; a job that is not there is left out.
 
+        A value that can not be is left out as well; in place of such a state the job is HELD, since a person must look.
         Raises TimeoutError when the table is too busy to answer.
         """
         names = ("job_id", *fields)
@@ -44,13 +47,23 @@ class Register:
         found: dict[str, dict[str, Any]] = {}
         for turn in range(1, TURNS + 1):
             answer = self._client.batch_get_item(RequestItems=wanted)
-            records = [read_item(item) for item in answer["Responses"].get(self._table, [])]
-            found |= {record["job_id"]: record for record in records}
+            stored = [read_item(item) for item in answer["Responses"].get(self._table, [])]
+            found |= {record["job_id"]: _usable(record) for record in stored}
             wanted = answer.get("UnprocessedKeys")
             if not wanted:
                 return found
             time.sleep(random.uniform(0, 0.04 * 2**turn))  # noqa: S311 - what is left comes when the table has room
         raise TimeoutError(f"the table did not give {len(wanted[self._table]['Keys'])} jobs in {TURNS} tries")
+
+
+def _usable(record: dict[str, Any]) -> dict[str, Any]:
+    values = {name: value for name, value in record.items() if records.is_usable(name, value)}
+    if values.get("state") not in set(State):
+        values["state"] = State.HELD.value
+    for name in sorted({*record, "state"}):
+        if values.get(name) != record.get(name):
+            logger().warning("a stored value is dropped", extra={"item": record["job_id"], "field": name})
+    return values
 
 
 @cache

@@ -27,6 +27,9 @@ much before a submit to so much after now."""
 RESULT_KEPT_SECONDS = 7 * 24 * 3600.0
 """How long the provider keeps a result's file (provider's contract)."""
 
+USUAL_SECONDS = 80.0
+"""The mean of a job that does not say how long its model's videos take; the published means are around it."""
+
 POLLS_PER_VIDEO = 6.0
 """The mean number of polls that the schedule was measured at; the stack's own is its PollsPerVideo."""
 

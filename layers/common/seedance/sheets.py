@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
 
-from seedance import aws
+from seedance import aws, records
 from seedance.config import settings
 from seedance.errors import InvalidRequest
 from seedance.media import PART_BYTES
+from seedance.observability import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,7 +45,7 @@ class Sheets:
             yield from body.iter_chunks(READ_BYTES)
 
     def rows(self, key: str, first: int, end: int) -> Iterator[dict[str, Any]]:
-        """The rows of a plan whose lines begin at byte ``first`` and end before ``end``."""
+        """The rows of a plan whose lines begin at byte ``first`` and end before ``end``, where they can be."""
         if first == end:
             return
         body = self._client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={first}-{end - 1}")["Body"]
@@ -52,7 +53,7 @@ class Sheets:
             rest = b""
             for chunk in body.iter_chunks(READ_BYTES):
                 *lines, rest = (rest + chunk).split(b"\n")
-                yield from map(json.loads, lines)
+                yield from filter(None, (_row(key, line) for line in lines))
 
     def write(self, key: str) -> "Sheet":
         """A file to be written, as a context; nothing is there when the context ends in an exception."""
@@ -121,6 +122,18 @@ class Sheet:
         # Parts of an upload that nobody finishes are billed until somebody aborts it.
         if self._upload_id:
             self._client.abort_multipart_upload(**self._where)
+
+
+def _row(key: str, line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if (bad := records.planned_row(row)) is None:
+        return dict(row)
+    number = row.get("row") if isinstance(row, dict) else None
+    logger().error("a plan's row is left out", extra={"plan": key, "row": str(number)[:20], "field": bad})
+    return None
 
 
 @cache

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, Self
 
+from seedance import records
+
 WINDOW_SECONDS = 60
 
 SLACK_SECONDS = 3
@@ -32,6 +34,15 @@ PATIENCE_SECONDS = 3.0
 
 LONGEST_CLOSURE = 2.0 * WINDOW_SECONDS
 """The longest that one 429 keeps everybody from asking."""
+
+LONGEST_QUEUE_SECONDS = 30 * 24 * 3600.0
+"""A turn that is further off was given to nobody: a hundred thousand submits take three days at 25 a minute."""
+
+LONGEST_LIST = 20_000
+"""Slots of a calendar. Polls are planned hours ahead at most, and the item has 400 KB at most."""
+
+MOST_A_SLOT = 100_000
+"""More requests than any second has."""
 
 ARRIVALS_SECONDS = 150.0
 """Time constant of the submits' moving average: long enough that a burst does not look like a stream.
@@ -63,11 +74,25 @@ class Calendar:
     arrivals_at: float = 0.0
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """The calendar from its item; an empty one from none."""
-        values = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
-        lists = {name: tuple(int(number) for number in values.get(name, ())) for name in ("taken", "planned")}
-        return cls(**{**values, **lists})
+    def from_record(cls, record: Mapping[str, Any], now: float) -> tuple[Self, list[str]]:
+        """The calendar from its item, an empty one from none, and the names of values in it that can not be.
+
+        They are dropped: what is forgotten costs a 429 at worst, and what is far ahead would keep everybody waiting.
+        """
+        soon = now + WINDOW_SECONDS  # others' clocks may be ahead of ours
+        checked: dict[str, Any] = {
+            "first": records.whole(record.get("first", 0), 0, math.floor(soon)),
+            "taken": _usable_counts(record.get("taken", [])),
+            "planned": _usable_counts(record.get("planned", [])),
+            "closed_until": records.number(record.get("closed_until", 0.0), 0, soon + LONGEST_CLOSURE),
+            "last_turn": records.number(record.get("last_turn", 0.0), 0, now + LONGEST_QUEUE_SECONDS),
+            "arrivals": records.number(record.get("arrivals", 0.0), 0, MOST_A_SLOT),
+            "arrivals_at": records.number(record.get("arrivals_at", 0.0), 0, soon),
+        }
+        bad = [name for name, value in checked.items() if value is None]
+        if "first" in bad:  # the lists don't say when
+            checked |= {"taken": (), "planned": ()}
+        return cls(**{name: value for name, value in checked.items() if value is not None}), bad
 
     def to_record(self) -> dict[str, Any]:
         """The item's attributes."""
@@ -155,6 +180,14 @@ def polls_affordable(calendar: Calendar, now: float, *, limit: int, in_flight: i
         return CROWDED_POLLS
     left = limit - calendar.arrivals_now(now)
     return min(most, max(CROWDED_POLLS, left * mean / (60.0 * max(1, in_flight))))
+
+
+def _usable_counts(stored: object) -> tuple[int, ...] | None:
+    """Requests by slot, if that is what they are."""
+    if not isinstance(stored, list) or len(stored) > LONGEST_LIST:
+        return None
+    counts = [records.whole(value, 0, MOST_A_SLOT) for value in stored]
+    return None if None in counts else tuple(value for value in counts if value is not None)
 
 
 def _added(some: Sequence[int], others: Sequence[int]) -> tuple[int, ...]:

@@ -2,18 +2,18 @@
 
 import math
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance import aws, bookings, fields, schedule, writes
+from seedance import aws, bookings, fields, records, schedule, writes
 from seedance.bookings import IN_FLIGHT, Day, Entry, day_key, settlement
 from seedance.config import settings
 from seedance.errors import (
     AllUnderWay,
+    BadRecord,
     Conflict,
     DearerThanBudget,
     OverBudget,
@@ -63,7 +63,9 @@ class JobStore:
     def get(self, job_id: str) -> Job | None:
         """The job, or None."""
         record = self._get(job_id)
-        return Job.from_record(record) if record and "state" in record else None
+        if record is None or ("state" not in record and "#" in job_id):
+            return None  # an item of another kind
+        return _job(record)
 
     def create(self, job: Job) -> bool:
         """Write a new job. False when its id is taken: the same event came twice."""
@@ -156,14 +158,14 @@ class JobStore:
 
     def day(self, day: str) -> Day:
         """A day's budget as booked so far; zeros when nothing was."""
-        record = self._get(day_key(day)) or {}
-        return Day(
-            day, **{name: record[name] for name in ("reserved", "settled", "released", "committed") if name in record}
-        )
+        found, bad = bookings.read_day(day, self._get(day_key(day)) or {})
+        for name in bad:
+            _dropped(day_key(day), name)
+        return found
 
     def in_flight(self) -> int:
-        """How many jobs are counted as under way."""
-        return int((self._get(IN_FLIGHT) or {}).get("held", 0))
+        """How many jobs are counted as under way; 0 where the count is no number."""
+        return bookings.read_in_flight((self._get(IN_FLIGHT) or {}).get("held"))
 
     def recount_in_flight(self) -> bool:
         """Set that count to what the jobs' states say, unless it is right or moves meanwhile; whether it was wrong.
@@ -171,17 +173,21 @@ class JobStore:
         It goes up and down with the jobs' own changes, in their transactions, so only a hand that changed a
         record, or a stack from before the count, makes it wrong.
         """
-        held = self.in_flight()
+        key: Any = {"job_id": {"S": IN_FLIGHT}}
+        # As it is stored: it may be no number, and must be the same when it is replaced.
+        held = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {}).get("held")
         counted = sum(self._count(state) for state in UNDER_WAY)
-        if counted == held:
+        if read_item({"held": held or {"N": "0"}})["held"] == counted:
             return False
+        unchanged: Any = {"ConditionExpression": "attribute_not_exists(held)"}
+        if held:
+            unchanged = {"ConditionExpression": "held = :held", "ExpressionAttributeValues": {":held": held}}
         try:
             self._insist(
                 lambda: self._client.put_item(
                     TableName=self._table,
                     Item=written_item({"job_id": IN_FLIGHT, "held": counted}),
-                    ConditionExpression="attribute_not_exists(job_id) OR held = :held",
-                    ExpressionAttributeValues=written_item({":held": held}),
+                    **unchanged,
                 )
             )
         except Conflict:
@@ -203,7 +209,12 @@ class JobStore:
     def paused(self) -> str | None:
         """Why submits are stopped, or None."""
         record = self._get(_SWITCH)
-        return str(record["reason"]) if record else None
+        if record is None:
+            return None
+        reason = records.text(record.get("reason"))  # whoever set the switch by hand meant it, whatever is in it
+        if reason is None:
+            _dropped(_SWITCH, "reason")
+        return reason or "no reason was given"
 
     def durations(self, model: str) -> list[float]:
         """What the model's last videos took, in the provider's seconds, oldest first; read once a minute.
@@ -248,8 +259,15 @@ class JobStore:
 
     def place(self) -> tuple[int, float]:
         """Where the last round of reconcile ran out of time: its step, and after which change; zeros if it did not."""
-        record = self._get(_PLACE) or {}
-        return int(record.get("step", 0)), float(record.get("since", 0.0))
+        record = self._get(_PLACE)
+        if record is None:
+            return 0, 0.0
+        step = records.whole(record.get("step"), 0, 1000)
+        since = records.number(record.get("since"), 0, self._now())
+        if step is None or since is None:  # from the beginning: a round may be repeated at will
+            _dropped(_PLACE, "step" if step is None else "since")
+            return 0, 0.0
+        return step, float(since)
 
     def keep_place(self, step: int, since: float) -> None:
         """Write down where the next round of reconcile goes on."""
@@ -281,7 +299,13 @@ class JobStore:
             PaginationConfig=limits,
         )
         blank = {"transport": "", "folder": ""}
-        return (Job.from_record({**blank, **read_item(item)}) for page in pages for item in page["Items"])
+        for page in pages:
+            for item in page["Items"]:
+                try:
+                    yield _job({**blank, **read_item(item)})
+                except BadRecord as error:  # the others are to be seen all the same
+                    facts = {"job_id": error.job_id, "field": error.field, "reason": str(error)}
+                    logger().error("a record is skipped", extra=facts)
 
     def _count(self, state: State) -> int:
         pages = self._client.get_paginator("query").paginate(
@@ -295,26 +319,8 @@ class JobStore:
         return sum(page["Count"] for page in pages)
 
     def _update(self, job_id: str, values: dict[str, Any], condition: str, extra: dict[str, Any]) -> dict[str, Any]:
-        """The parameters of a conditional update; None removes an attribute, a dot steps into a map."""
-        names: dict[str, str] = {"#state": "state"} if "#state" in condition else {}
-        written: dict[str, Any] = written_item({**extra, ":write_id": _write_id()})
-        sets, removes = ["write_id = :write_id"], []
-        for number, (path, value) in enumerate({**values, "updated_at": self._now()}.items()):
-            names |= {f"#{step}": step for step in path.split(".")}
-            target = ".".join(f"#{step}" for step in path.split("."))
-            if value is None:
-                removes.append(target)
-            else:
-                sets.append(f"{target} = :v{number}")
-                written |= written_item({f":v{number}": value})
-        return {
-            "TableName": self._table,
-            "Key": {"job_id": {"S": job_id}},
-            "UpdateExpression": "SET " + ", ".join(sets) + (" REMOVE " + ", ".join(removes) if removes else ""),
-            "ConditionExpression": condition,
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": written,
-        }
+        changes = {**values, "updated_at": self._now()}
+        return {"TableName": self._table, **writes.update(job_id, changes, condition, extra)}
 
     def _written(
         self, job: Job, update: dict[str, Any], entry: Entry | None = None, request_id: str | None = None
@@ -325,15 +331,25 @@ class JobStore:
         if entry is None and not claim:
             return self._updated(update, moved_on)
         parts: list[tuple[Any, SeedanceError]] = [({"Update": update}, moved_on)]
+        counts: list[Any] = []
         if entry:
-            parts.append(({"Update": bookings.booking(self._table, entry)}, OverBudget("the day's budget is used up")))
+            counts.append({"Update": bookings.booking(self._table, entry)})
+            parts.append((counts[0], OverBudget("the day's budget is used up")))
             if entry.lease:
-                full = AllUnderWay(f"{entry.max_in_flight} videos are under way")
-                parts.append(({"Update": bookings.lease(self._table, entry)}, full))
+                counts.append({"Update": bookings.lease(self._table, entry)})
+                parts.append((counts[1], AllUnderWay(f"{entry.max_in_flight} videos are under way")))
         if claim:
             taken = RequestTaken(f"request {claim} belongs to another job than {job.job_id}")
             parts.append(({"Put": self._claim(job, claim)}, taken))
-        self._transact(parts)
+        # A day's item or a count to which nothing can be added is left out: what is paid waits for neither.
+        for left_out in ([], counts[:1], counts[1:], counts):
+            try:
+                self._transact([part for part in parts if part[0] not in left_out])
+                break
+            except ClientError as error:
+                if not writes.is_invalid(error) or left_out == counts or (entry and entry.limit is not None):
+                    raise
+                logger().error("not booked", extra={"job_id": job.job_id, "entry": repr(entry), "reason": str(error)})
         written = self.get(job.job_id)
         if written is None:
             raise Conflict(f"job {job.job_id} is gone")
@@ -362,12 +378,12 @@ class JobStore:
             found = writes.record_found(error)
             if found.get("write_id") != read_item(update["ExpressionAttributeValues"])[":write_id"]:
                 raise moved_on from error
-            return Job.from_record(found)  # written by this call: its first answer was lost, and botocore asked again
-        return Job.from_record(read_item(answer["Attributes"]))
+            return _job(found)  # written by this call: its first answer was lost, and botocore asked again
+        return _job(read_item(answer["Attributes"]))
 
     def _put_new(self, record: dict[str, Any]) -> bool:
         """Write a record whose key is free; False when it is taken."""
-        write_id = _write_id()
+        write_id = writes.write_id()
         try:
             self._insist(
                 lambda: self._client.put_item(
@@ -408,14 +424,17 @@ def jobs() -> JobStore:
     return JobStore(settings().job_table, aws.dynamodb())
 
 
+def _job(record: dict[str, Any]) -> Job:
+    return Job.from_record(record, lambda name: _dropped(record["job_id"], name))
+
+
+def _dropped(item: str, name: str) -> None:
+    logger().warning("a stored value is dropped", extra={"item": item, "field": name})
+
+
 def _durations_of(model: str) -> str:
     return f"durations#{model}"
 
 
 def _request_key(request_id: str) -> str:
     return f"request#{request_id}"
-
-
-def _write_id() -> str:
-    """What tells a write from every other, so that who repeats it after a lost answer knows it for its own."""
-    return uuid.uuid4().hex[:16]

@@ -5,13 +5,14 @@ throttled for, but not a transaction that is cancelled for it, and neither of th
 """
 
 import random
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from seedance.errors import Conflict
-from seedance.items import read_item
+from seedance.items import read_item, written_item
 
 TURNS = 8
 """Tries of a write that meets others; with the waits between, up to 5 seconds."""
@@ -51,9 +52,41 @@ def reasons(error: ClientError) -> list[str]:
     return [str(reason.get("Code")) for reason in error.response.get("CancellationReasons", [])]
 
 
+def update(key: str, values: Mapping[str, Any], condition: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a conditional update; None removes an attribute, a dot steps into a map."""
+    names: dict[str, str] = {"#state": "state"} if "#state" in condition else {}
+    written: dict[str, Any] = written_item({**extra, ":write_id": write_id()})
+    sets, removes = ["write_id = :write_id"], []
+    for number, (path, value) in enumerate(values.items()):
+        names |= {f"#{step}": step for step in path.split(".")}
+        target = ".".join(f"#{step}" for step in path.split("."))
+        if value is None:
+            removes.append(target)
+        else:
+            sets.append(f"{target} = :v{number}")
+            written |= written_item({f":v{number}": value})
+    return {
+        "Key": {"job_id": {"S": key}},
+        "UpdateExpression": "SET " + ", ".join(sets) + (" REMOVE " + ", ".join(removes) if removes else ""),
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": written,
+    }
+
+
+def write_id() -> str:
+    """What tells a write from every other, so that who repeats it after a lost answer knows it for its own."""
+    return uuid.uuid4().hex[:16]
+
+
 def failed_condition(error: ClientError) -> bool:
     """Whether a plain write was refused because its condition does not hold."""
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+
+
+def is_invalid(error: ClientError) -> bool:
+    """Whether a write can't be done to an item as it is: nothing is added to a text."""
+    return error.response["Error"]["Code"] == "ValidationException" or "ValidationError" in reasons(error)
 
 
 def record_found(error: ClientError) -> dict[str, Any]:
