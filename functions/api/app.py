@@ -7,7 +7,8 @@ from typing import Any
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
 from seedance import catalogue, entry
 from seedance.api import api, describe
-from seedance.errors import Conflict, InvalidRequest
+from seedance.errors import BadRecord, Conflict, InvalidRequest
+from seedance.observability import logger
 
 app = APIGatewayRestResolver()
 
@@ -30,6 +31,12 @@ def _invalid(error: InvalidRequest) -> Response[str]:
 @app.exception_handler(Conflict)  # type: ignore[untyped-decorator]
 def _conflict(error: Conflict) -> Response[str]:
     return _error(HTTPStatus.CONFLICT, str(error), code=error.code)
+
+
+@app.exception_handler(BadRecord)  # type: ignore[untyped-decorator]
+def _unreadable(error: BadRecord) -> Response[str]:
+    logger().error("a record can't be read", extra={"job_id": error.job_id, "field": error.field})
+    return _error(HTTPStatus.INTERNAL_SERVER_ERROR, str(error), field=error.field, code=error.code)
 
 
 @app.not_found

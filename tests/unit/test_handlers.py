@@ -319,6 +319,19 @@ def test_the_api_tells_how_a_job_stands(run: Any, event: Event, put: Any) -> Non
     assert (status, body["job_id"], body["state"]) == (200, JOB, "PROCESSING")
 
 
+def test_the_api_names_what_makes_a_record_unreadable(world: Any, run: Any, event: Event, put: Any) -> None:
+    put(State.PROCESSING)
+    item = world.aws["dynamodb"].get_item(TableName="jobs-of-tests", Key={"job_id": {"S": JOB}})["Item"]
+    world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item=item | {"created_at": {"S": "yesterday"}})
+    status, body = call(run, event("api-get-video"))
+    assert (status, body["error"]["code"], body["error"]["field"]) == (500, "RECORD_UNREADABLE", "created_at")
+
+
+def test_an_id_that_no_job_can_have_is_not_there(run: Any, event: Event) -> None:
+    path = f"/videos/{'a' * 2049}"
+    assert call(run, event("api-get-video"), path=path, resource=path)[0] == 404
+
+
 def test_the_api_lists_the_models(run: Any, event: Event) -> None:
     status, body = call(run, event("api-list-models"))
     assert (status, [model["model"] for model in body["models"]]) == (200, list(catalogue.MODELS))
