@@ -211,7 +211,7 @@ class Pacer:
             left = answer.get("UnprocessedKeys", {})  # a throttled table gives what it can
             keys = list(left[self._table]["Keys"]) if self._table in left else []
         stored = found.get(CALENDAR, {})
-        calendar, bad = Calendar.from_record(read_item(stored), self._now())
+        calendar, bad = Calendar.from_record(read_item(stored), self._now(), self._scale)
         for name in bad:
             logger().warning("a stored value is dropped", extra={"item": CALENDAR, "field": name})
         held = read_item(found.get(IN_FLIGHT, {})).get("held", 0)

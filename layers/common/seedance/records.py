@@ -78,6 +78,8 @@ def _list_of(check: Check) -> Check:
 _moment = _between(0, LATEST)
 _amount = _between(0, MOST_USD)
 
+_stored = _map_of(_is_text, "bucket", "key", "sha256")
+
 _NEEDED: dict[str, Check] = {
     "job_id": _is_text,
     "state": _is_text,  # whether it is one of ours, the job says
@@ -99,7 +101,7 @@ _NEEDED: dict[str, Check] = {
     "earlier_request_ids": _list_of(_is_text),
     "resubmitted": _any_of(bool),
     "result_url": _is_text,
-    "video": _map_of(_is_text, "bucket", "key", "sha256"),
+    "video": lambda value: _stored(value) and number(value.get("bytes"), 0, 1e15) is not None,
 }
 """What a job's record must have right, if it has it: for these there is no safe default."""
 

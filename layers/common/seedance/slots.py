@@ -36,7 +36,7 @@ LONGEST_CLOSURE = 2.0 * WINDOW_SECONDS
 """The longest that one 429 keeps everybody from asking."""
 
 LONGEST_QUEUE_SECONDS = 30 * 24 * 3600.0
-"""A turn that is further off was given to nobody: a hundred thousand submits take three days at 25 a minute."""
+"""By the clock on the wall. A turn that is further off was given to nobody: a hundred thousand submits take three days at 25 a minute."""
 
 LONGEST_LIST = 20_000
 """Slots of a calendar. Polls are planned hours ahead at most, and the item has 400 KB at most."""
@@ -74,7 +74,7 @@ class Calendar:
     arrivals_at: float = 0.0
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], now: float) -> tuple[Self, list[str]]:
+    def from_record(cls, record: Mapping[str, Any], now: float, scale: float = 1.0) -> tuple[Self, list[str]]:
         """The calendar from its item, an empty one from none, and the names of values in it that can not be.
 
         They are dropped: what is forgotten costs a 429 at worst, and what is far ahead would keep everybody waiting.
@@ -85,7 +85,7 @@ class Calendar:
             "taken": _usable_counts(record.get("taken", [])),
             "planned": _usable_counts(record.get("planned", [])),
             "closed_until": records.number(record.get("closed_until", 0.0), 0, soon + LONGEST_CLOSURE),
-            "last_turn": records.number(record.get("last_turn", 0.0), 0, now + LONGEST_QUEUE_SECONDS),
+            "last_turn": records.number(record.get("last_turn", 0.0), 0, now + LONGEST_QUEUE_SECONDS / scale),
             "arrivals": records.number(record.get("arrivals", 0.0), 0, MOST_A_SLOT),
             "arrivals_at": records.number(record.get("arrivals_at", 0.0), 0, soon),
         }
