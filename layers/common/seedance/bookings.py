@@ -94,7 +94,9 @@ def booking(table: str, entry: Entry) -> dict[str, Any]:
     if entry.limit is not None:
         # A day that can't be right has no room: `committed` is there as soon as anything is booked, and is never
         # below 0 but for rounding. Without this an amount of -1000 would be leave to spend.
-        right = [*(f"attribute_type({name}, :number)" for name in amounts), "committed >= :least", "committed <= :room"]
+        right = ["attribute_type(committed, :number)", "committed >= :least", "committed <= :room"]
+        for name in ("reserved", "settled", "released"):  # or else nothing could be added to them
+            right.append(f"(attribute_not_exists({name}) OR attribute_type({name}, :number))")
         room = {":number": "N", ":least": -0.01, ":room": round(entry.limit - entry.reserved, 6)}
         update["ConditionExpression"] = f"attribute_not_exists(job_id) OR ({' AND '.join(right)})"
         update["ExpressionAttributeValues"] |= written_item(room)

@@ -36,7 +36,8 @@ LONGEST_CLOSURE = 2.0 * WINDOW_SECONDS
 """The longest that one 429 keeps everybody from asking."""
 
 LONGEST_QUEUE_SECONDS = 30 * 24 * 3600.0
-"""By the clock on the wall. A turn that is further off was given to nobody: a hundred thousand submits take three days at 25 a minute."""
+"""By the clock on the wall. A turn that is further off was given to nobody: a hundred thousand submits take three days
+at 25 a minute."""
 
 LONGEST_LIST = 20_000
 """Slots of a calendar. Polls are planned hours ahead at most, and the item has 400 KB at most."""
