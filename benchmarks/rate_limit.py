@@ -115,6 +115,7 @@ class Traffic:
             sending,
             None,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
+            "uploads",
             clock=self.time,
         )
         self.poll = Poll(self.store, self.provider, self.pacer, clock=self.time)  # type: ignore[arg-type]

@@ -141,6 +141,51 @@ def test_a_missing_bucket_is_trouble_of_ours(world: Any) -> None:
         world.media.look_at("no-such-bucket-here", "x", None)
 
 
+def test_an_archived_image_is_for_the_uploader_to_restore(world: Any, png: bytes) -> None:
+    put(world, "uploads/a.png", png, StorageClass="GLACIER")
+    assert "uploads/a.png is archived" in refusal(world, "uploads/a.png")
+
+
+KMS = "User: arn:aws:sts::1:assumed-role/x is not authorized to perform: kms:Decrypt on the resource associated with it"
+SSE_C = "The object was stored using a form of Server Side Encryption. The correct parameters must be provided."
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "words"),
+    [
+        ("AccessDenied", KMS, "KMS key that the pipeline may not use"),
+        ("AccessDenied", "The ciphertext refers to a customer master key that does not exist", "KMS key"),
+        ("KMS.DisabledException", "x is disabled", "KMS key"),
+        ("KMS.NotFoundException", "no such key", "KMS key"),
+        ("KMS.KMSInvalidStateException", "x is pending deletion", "KMS key"),
+        ("InvalidRequest", SSE_C, "SSE-C"),
+        ("InvalidObjectState", "The operation is not valid for the object's storage class", "archived"),
+        ("NoSuchVersion", "x", "not in the bucket"),
+    ],
+)
+def test_an_object_that_s3_will_not_hand_out_is_refused_in_words(code: str, message: str, words: str) -> None:
+    error = ClientError({"Error": {"Code": code, "Message": message}}, "GetObject")
+    refused = media_module.refusal(error, "image", "uploads/a.png")
+    assert isinstance(refused, InvalidRequest)
+    assert words in refused.message
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("AccessDenied", "Access Denied"),
+        ("AccessDenied", "User: x is not authorized to perform: s3:GetObject on resource: y"),
+        ("InvalidRequest", "Missing required header"),
+        ("SlowDown", "x"),
+        ("NoSuchBucket", "x"),
+        ("InternalError", "x"),
+    ],
+)
+def test_what_may_be_our_own_fault_rejects_nobodys_image(code: str, message: str) -> None:
+    error = ClientError({"Error": {"Code": code, "Message": message}}, "GetObject")
+    assert media_module.refusal(error, "image", "uploads/a.png") is error
+
+
 def test_an_image_as_base64_is_its_own_version(world: Any, png: bytes) -> None:
     version = put(world, "uploads/x", png)
     put(world, "uploads/x", b"another")

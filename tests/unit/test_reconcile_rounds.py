@@ -69,6 +69,15 @@ def test_only_yesterdays_budget_lets_go_by_itself(
     assert world.wire.requests == []
 
 
+@pytest.mark.parametrize(("full", "released"), [("2025-11-20", False), ("2025-11-19", True)])
+def test_the_day_that_had_no_room_decides_not_the_one_on_which_that_was_written(
+    *, world: Any, reconcile: Reconcile, put: Any, full: str, released: bool
+) -> None:
+    world.clock.now = NOON
+    put(State.HELD, error={"code": "OVER_BUDGET", "message": "m"}, notified_at=NOON, held_day=full)
+    assert reconcile() == ({"released": 1} if released else {})
+
+
 def test_a_job_that_a_pause_held_after_its_end_is_let_go(world: Any, reconcile: Reconcile, put: Any) -> None:
     put(State.HELD, error={"code": "SUBMITS_PAUSED", "message": "m"}, notified_at=1.0)
     assert reconcile() == {"released": 1}

@@ -32,6 +32,7 @@ def submit(world: Any) -> Submit:
         world.sending,
         world.batches,
         Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2"),
+        "example-uploads",
         clock=world.clock,
     )
 

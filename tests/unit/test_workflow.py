@@ -78,7 +78,7 @@ def test_many_jobs_go_ten_a_request(world: Any, count: int, requests: list[int])
     assert [len(call["Entries"]) for call in calls] == requests
     assert all(len({entry["Id"] for entry in call["Entries"]}) == len(call["Entries"]) for call in calls)
     bodies = [json.loads(entry["MessageBody"]) for call in calls for entry in call["Entries"]]
-    assert bodies == [{"job_id": f"ba-{number}"} for number in range(count)]
+    assert bodies == [{"job_id": f"ba-{number}", "turn": None} for number in range(count)]
 
 
 def test_messages_that_the_queue_did_not_take_are_not_lost_in_silence(

@@ -63,7 +63,8 @@ class Api:
             if first.fingerprint != job.fingerprint:
                 raise Conflict("this Idempotency-Key was used for another body; use a new key for a new video")
             job = first
-        if job.state is State.RECEIVED:
+        # A job that was put off has a message that will come. Reconcile replaces one that got lost.
+        if job.state is State.RECEIVED and job.turn_at is None:
             self.queue.send(job)
         return job
 

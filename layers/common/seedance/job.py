@@ -131,6 +131,9 @@ class Job:
     """What the day's budget holds for this job; None before the first submit and after the end."""
     reserved_day: str | None = None
     """The UTC day whose budget that is, or was."""
+    held_day: str | None = None
+    """The UTC day whose budget had no room for it, where that is why it is HELD: midnight may pass before that is
+    written."""
     settled_usd: float | None = None
     """What is booked as spent for the request: its cost, or the estimate where the provider gave none."""
     settled_days: dict[str, float] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,9 @@ up an hour after its submission."""
 
 VIDEO_LINK_SECONDS = 12 * 3600
 """A link signed by a function works no longer than the function's credentials, some hours, whatever it says."""
+
+_ARCHIVES = "S3 Glacier or an archive tier of Intelligent-Tiering"
+_PLAIN = "upload it with the bucket's default encryption"
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Media:
         try:
             found = self._client.get_object(**_object(bucket, key, version_id))
         except ClientError as error:
-            raise _missing(error, key) from error
+            raise refusal(error, "image", key) from error
         size = found["ContentLength"]
         # Not by its own `with`, which hands out the bare stream: to that a broken line looks like the end.
         with closing(found["Body"]) as body:
@@ -112,7 +116,7 @@ class Media:
             with closing(self._client.get_object(**where)["Body"]) as body:
                 return base64.b64encode(body.read()).decode()
         except ClientError as error:
-            raise _missing(error, image["key"]) from error
+            raise refusal(error, "image", image["key"]) from error
 
     def video_link(self, key: str) -> str:
         """A signed link to a video."""
@@ -265,10 +269,23 @@ def _object(bucket: str, key: str, version_id: str | None) -> Any:
     return {**where, "VersionId": version_id} if version_id else where
 
 
-def _missing(error: ClientError, key: str) -> Exception:
-    """A vanished object is the uploader's doing and will not come back; anything else is trouble of ours."""
-    if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "405"):
-        return InvalidRequest("image", f"{key} is not in the bucket (any more)")
+def refusal(error: ClientError, field: str, key: str) -> Exception:
+    """InvalidRequest for an object that S3 will not hand out as it lies there, which is for the uploader to mend.
+
+    Everything else is trouble of ours and comes back as it is: a role or bucket policy that denies access would
+    reject every upload.
+    """
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    if code in ("NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "405"):
+        return InvalidRequest(field, f"{key} is not in the bucket (any more)")
+    if code == "InvalidObjectState":
+        return InvalidRequest(field, f"{key} is archived ({_ARCHIVES}); restore it or upload it again")
+    if code == "InvalidRequest" and "encryption" in message.lower():
+        return InvalidRequest(
+            field, f"{key} is encrypted with a key of your own (SSE-C), which nobody else can read; {_PLAIN}"
+        )
+    if code.upper().startswith("KMS") or (code == "AccessDenied" and re.search(r"kms:|ciphertext", message, re.I)):
+        return InvalidRequest(field, f"{key} is encrypted with a KMS key that the pipeline may not use; {_PLAIN}")
     return error
 
 

@@ -58,6 +58,10 @@ class Plan:
 
     def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
         """Plan the batch of ``{"batch_id", "bucket", "key", "version_id"}``; the execution's state from here on."""
+        if event["bucket"] != self.sheets.bucket:
+            raise ValueError(
+                f"the batch names bucket {event['bucket']}, and manifests are read from {self.sheets.bucket}"
+            )
         batch_id, key = event["batch_id"], event["key"]
         tally = Tally()
         plan = {**event, "plan_key": manifest.plan_key(batch_id), "began_at": round(self.clock(), 3)}

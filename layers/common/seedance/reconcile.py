@@ -14,7 +14,7 @@ from typing import Any
 from seedance import money, schedule
 from seedance.answers import HistoryRow, ProviderStatus, usable_id
 from seedance.config import reconcile_settings
-from seedance.errors import Conflict, InvalidRequest, SeedanceError
+from seedance.errors import BadRecord, Conflict, InvalidRequest, SeedanceError
 from seedance.job import TERMINAL, Hold, Job, State
 from seedance.lost import LostSubmits
 from seedance.matching import named_job
@@ -217,7 +217,12 @@ class Reconcile:
 
     def _fresh(self, listed: Job) -> Job | None:
         """The whole job, if the index, which may lag, still tells the truth."""
-        job = self.store.get(listed.job_id)
+        try:
+            job = self.store.get(listed.job_id)
+        except BadRecord as error:  # a person's hand was in it; nothing is done to a job that can't be read
+            logger().error("reconcile", extra={"job_id": listed.job_id, "reason": str(error)})
+            count("JobsStuck")
+            return None
         return job if job and job.state is listed.state else None
 
     def _give_up_waiting(self, job: Job) -> bool:
@@ -311,7 +316,8 @@ class Reconcile:
 
     def _release(self, job: Job) -> bool:
         code = (job.error or {}).get("code")
-        new_day = code == Hold.BUDGET and money.day_of(job.entered[State.HELD]) != money.day_of(self.clock())
+        full = job.held_day or money.day_of(job.entered[State.HELD])
+        new_day = code == Hold.BUDGET and full != money.day_of(self.clock())
         # It saw the switch just before `seedance resume` did, and was written just after.
         left_behind = code == Hold.PAUSED and self.store.paused() is None
         if not new_day and not left_behind:

@@ -121,6 +121,7 @@ _OPTIONAL: dict[str, Check] = {
     "gone_polls": _counts,
     "last_frame_url": _is_text,
     "answer": _is_text,
+    "held_day": _is_text,
     "metrics": _map_of(_between(0, LATEST)),
     "cost_usd": _between(0, 1000),  # as answers.price
     "error": _map_of(_any_of(str), "code", "message"),

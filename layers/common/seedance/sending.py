@@ -74,6 +74,8 @@ class Verdict:
     """Whether it uses up one of MAX_ATTEMPTS. To wait for one's turn, or a rate limit, says nothing about the job."""
     state: State = State.FAILED
     """The end, for END."""
+    day: str | None = None
+    """The UTC day that has no room, for HELD."""
 
     @property
     def error(self) -> dict[str, str]:
@@ -123,7 +125,8 @@ class Sending:
         except DearerThanBudget as error:  # holding it would only put it off from day to day
             return Verdict(Next.END, error.code, self._too_dear(values["reserved_usd"]), state=_unsent(job))
         except OverBudget as error:
-            return Verdict(Next.HELD, Hold.BUDGET, f"{str(error)[0].upper()}{str(error)[1:]}.")
+            words = f"{str(error)[0].upper()}{str(error)[1:]}."
+            return Verdict(Next.HELD, Hold.BUDGET, words, day=values["reserved_day"])
         except AllUnderWay as error:  # as many were begun since the pacer looked
             return self._wait(self.pacer.soon(), f"It waits: {error}.")
 
@@ -152,11 +155,14 @@ class Sending:
             return Verdict(Next.END, error.code, str(error))
         return Verdict(Next.LATER, error.code, str(error), wait=again)
 
-    def settle(self, job: Job, verdict: Verdict) -> Job:
-        """Write a verdict into the record of a job that is RECEIVED or SUBMITTING; the job as it is now."""
+    def settle(self, job: Job, verdict: Verdict, turn: float | None = None) -> Job:
+        """Write a verdict into the record of a job that is RECEIVED or SUBMITTING; the job as it is now.
+
+        ``turn``: when the job's turn comes, for LATER, where it has been told to somebody already.
+        """
         match verdict.next:
             case Next.LATER:
-                turn = self.pacer.turn_in(verdict.wait)
+                turn = self.pacer.turn_in(verdict.wait) if turn is None else turn
                 if job.state is State.RECEIVED:
                     attempts = job.attempts + verdict.counts
                     return self.store.note(job, attempts=attempts, turn_at=turn, error=verdict.error)
@@ -170,7 +176,7 @@ class Sending:
                 return self.store.move(job, State.UNCERTAIN, error=verdict.error)
             case Next.HELD:
                 count("JobsHeld")
-                return self.store.close(job, State.HELD, error=verdict.error)
+                return self.store.close(job, State.HELD, error=verdict.error, held_day=verdict.day)
             case Next.END:
                 count("JobsRejected" if verdict.state is State.REJECTED else "JobsFailed")
                 return self.store.close(job, verdict.state, error=verdict.error)

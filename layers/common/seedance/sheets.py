@@ -13,8 +13,7 @@ from botocore.exceptions import ClientError
 
 from seedance import aws, records
 from seedance.config import settings
-from seedance.errors import InvalidRequest
-from seedance.media import PART_BYTES
+from seedance.media import PART_BYTES, refusal
 from seedance.observability import logger
 
 if TYPE_CHECKING:
@@ -38,9 +37,7 @@ class Sheets:
         try:
             body = self._client.get_object(Bucket=self.bucket, Key=key, **where)["Body"]  # type: ignore[arg-type]
         except ClientError as error:
-            if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "MethodNotAllowed"):
-                raise InvalidRequest("manifest", f"{key} is not in the bucket (any more)") from error
-            raise
+            raise refusal(error, "manifest", key) from error
         with body:
             yield from body.iter_chunks(READ_BYTES)
 

@@ -5,9 +5,10 @@ between, the record says how far it got, and the queue's next delivery goes on f
 """
 
 import json
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -41,10 +42,11 @@ class Submit:
     sending: Sending
     batches: Batches
     defaults: intake.Defaults
+    upload_bucket: str
     clock: Callable[[], float] = time.time
 
     def message(self, body: str) -> None:
-        """Take in one message of the queue: an S3 notification, or ``{"job_id"}`` of a job that is waiting.
+        """Take in one message of the queue: an S3 notification, or ``{"job_id", "turn"}`` of a job that is waiting.
 
         Returning means that the message is done with. Raises InProgress, or whatever nobody expected, and
         then the message must come again; repeating any part of this is safe.
@@ -54,10 +56,15 @@ class Submit:
             job = self.store.get(content["job_id"])
             if job is None:
                 raise LookupError(f"the queue names job {content['job_id']}, which has no record")
-            self.advance(job)
+            # A message of an earlier release names no turn.
+            self.advance(job, content.get("turn", job.turn_at))
             return
         for upload in intake.uploads_in(content):
-            if upload.key.startswith(intake.BATCH_PREFIX):
+            if upload.bucket != self.upload_bucket:
+                # Somebody put it into the queue by hand, or made another bucket notify us. It would be a second batch.
+                logger().error("a record of another bucket is left alone", extra={"bucket": upload.bucket})
+                count("RecordsIgnored")
+            elif upload.key.startswith(intake.BATCH_PREFIX):
                 self._take_manifest(upload)
             elif not upload.is_folder_marker:
                 self.advance(self._job_of(upload))
@@ -67,11 +74,18 @@ class Submit:
         batch = self.batches.start(upload) if intake.is_manifest(upload.key) else None
         logger().info("a file under batches/", extra={"key": upload.key, "batch": batch})
 
-    def advance(self, job: Job) -> None:
-        """Bring a job on by whatever its state calls for."""
+    def advance(self, job: Job, turn: float | None = None) -> None:
+        """Bring a job on by whatever its state calls for. ``turn``: which turn the message is for, None for the first.
+
+        A job that waits has one message, which is for the turn that is on its record. What repeats an earlier one (a
+        client that asks again, an event that came twice) is dropped, or each would come back as long as the job waits.
+        """
         if job.transport == "v1" and job.state in (State.RECEIVED, State.SUBMITTING):
             self.workflow.start(job)  # v1's one call is a state of the workflow, which outlasts this function
         elif job.state is State.RECEIVED:
+            if not _is_same(turn, job.turn_at):
+                logger().info("another message brings the job its turn", extra={"job_id": job.job_id})
+                return
             self._submit(job)
         elif job.state is State.SUBMITTING:
             if self.clock() - job.entered[State.SUBMITTING] < SUBMITTING_SECONDS:
@@ -159,15 +173,25 @@ class Submit:
         return schedule.estimate(published, self.store.durations(job.model))
 
     def _follow(self, job: Job, verdict: Verdict) -> None:
-        job = self.sending.settle(job, verdict)
+        turn = None
         if verdict.next is Next.LATER:
-            self.queue.send(job, max(1.0, verdict.wait))  # a reset that is over by our clock must not make a tight loop
+            turn = self.sending.pacer.turn_in(verdict.wait)
+            # Before the record: should this end in between, the message at hand comes again and is the job's own still.
+            # A reset that is over by our clock must not make a tight loop.
+            self.queue.send(replace(job, turn_at=turn), max(1.0, verdict.wait))
             count("SubmitsPostponed")
-        elif verdict.next in (Next.END, Next.HELD):
+        job = self.sending.settle(job, verdict, turn)
+        if verdict.next in (Next.END, Next.HELD):
             self.notifier.tell(job)
 
     def _uncertain(self, job: Job, why: str) -> None:
         self.sending.settle(job, Verdict(Next.UNCERTAIN, SubmitUncertain.code, why))
+
+
+def _is_same(turn: float | None, other: float | None) -> bool:
+    if turn is None or other is None:
+        return turn is other
+    return math.isclose(turn, other, rel_tol=0, abs_tol=0.01)  # they went through JSON and DynamoDB
 
 
 def apply(job: Job, request: intake.Request) -> None:
@@ -205,4 +229,5 @@ def submit() -> Submit:
         Sending(jobs(), provider(), media(), pacer(), stack.image_delivery, stack.budget, stack.scale),
         batches(stack.batch_state_machine),
         intake.Defaults(stack.default_model, stack.default_prompt, stack.default_transport),
+        stack.upload_bucket,
     )

@@ -94,23 +94,28 @@ class IntakeQueue:
     def send(self, job: Job, delay_seconds: float = 0) -> None:
         """Put the job into the queue, to be taken up after a delay.
 
+        The message says for which turn of the job it is: repetitions of an earlier one are done with (see submit).
+
         For a job that waits this is a message of its own, not a failure of the one at hand: waiting for the
         provider must not use up the tries after which a message is set aside as a dead letter.
         """
         self._client.send_message(
             QueueUrl=self._url,
-            MessageBody=json.dumps({"job_id": job.job_id}),
+            MessageBody=json.dumps({"job_id": job.job_id, "turn": job.turn_at}),
             DelaySeconds=min(LONGEST_DELAY_SECONDS, max(0, math.ceil(delay_seconds))),
         )
 
     def send_all(self, job_ids: Iterable[str]) -> None:
-        """Put many jobs into the queue, ten a request. Raises RuntimeError when some were not taken."""
+        """Put many jobs, for their first turn, into the queue, ten a request.
+
+        Raises RuntimeError when some were not taken.
+        """
         waiting = iter(job_ids)
         while ten := list(islice(waiting, MESSAGES_A_REQUEST)):
             answer = self._client.send_message_batch(
                 QueueUrl=self._url,
                 Entries=[
-                    {"Id": str(number), "MessageBody": json.dumps({"job_id": job_id})}
+                    {"Id": str(number), "MessageBody": json.dumps({"job_id": job_id, "turn": None})}
                     for number, job_id in enumerate(ten)
                 ],
             )
