@@ -153,7 +153,11 @@ def test_a_day_that_ends_while_a_job_is_held_lets_it_go_the_next_day(
 ) -> None:
     world.clock.now = 1_763_683_199.9  # 2025-11-20T23:59:59.9Z
     sending = replace(world.sending, budget=0.3)
-    world.store.move(world.put(make_job(job_id="up-2")), State.SUBMITTING, entry=Entry("2025-11-20", reserved=0.3, limit=0.3, lease=1))
+    world.store.move(
+        world.put(make_job(job_id="up-2")),
+        State.SUBMITTING,
+        entry=Entry("2025-11-20", reserved=0.3, limit=0.3, lease=1),
+    )
     move = world.store.move
 
     def slow(*args: Any, **values: Any) -> Any:
