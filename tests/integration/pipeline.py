@@ -12,6 +12,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -301,7 +302,15 @@ class Pipeline:
             moments = [item[name] for name in ("created_at", "updated_at", "submitted_at", "turn_at") if name in item]
             for moment in (*moments, *item["entered"]["M"].values()):
                 moment["N"] = str(round(float(moment["N"]) - seconds, 3))
+            if "held_day" in item:
+                day = date.fromisoformat(item["held_day"]["S"]) - timedelta(days=seconds // (24 * 3600))
+                item["held_day"] = {"S": day.isoformat()}
             table.put_item(TableName="jobs", Item=item)
+        for message in sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues["intake"]._messages:
+            content = json.loads(message.body)
+            if content.get("turn"):
+                content["turn"] -= seconds
+                message.body = json.dumps(content)
         # The requests that were booked are as long ago as everything else.
         table.delete_item(TableName="jobs", Key={"job_id": {"S": CALENDAR}})
         clock = self.sandbox.state.clock

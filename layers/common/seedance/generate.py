@@ -132,7 +132,7 @@ class Generate:
             return job
 
     def _follow(self, job: Job, verdict: Verdict) -> dict[str, Any]:
-        job = self.sending.settle(job, verdict)
+        job = self.sending.settle(job, verdict, self.sending.pacer.turn_in(verdict.wait))
         match verdict.next:
             case Next.LATER:
                 # Waits of the workflow are in the provider's seconds.

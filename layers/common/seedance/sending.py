@@ -158,11 +158,10 @@ class Sending:
     def settle(self, job: Job, verdict: Verdict, turn: float | None = None) -> Job:
         """Write a verdict into the record of a job that is RECEIVED or SUBMITTING; the job as it is now.
 
-        ``turn``: when the job's turn comes, for LATER, where it has been told to somebody already.
+        ``turn``: for LATER, the turn that is to bring the job back (None: its first message).
         """
         match verdict.next:
             case Next.LATER:
-                turn = self.pacer.turn_in(verdict.wait) if turn is None else turn
                 if job.state is State.RECEIVED:
                     attempts = job.attempts + verdict.counts
                     return self.store.note(job, attempts=attempts, turn_at=turn, error=verdict.error)

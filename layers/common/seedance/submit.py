@@ -173,16 +173,23 @@ class Submit:
         return schedule.estimate(published, self.store.durations(job.model))
 
     def _follow(self, job: Job, verdict: Verdict) -> None:
-        turn = None
         if verdict.next is Next.LATER:
-            turn = self.sending.pacer.turn_in(verdict.wait)
+            self._put_off(job, verdict)
+            return
+        job = self.sending.settle(job, verdict)
+        if verdict.next in (Next.END, Next.HELD):
+            self.notifier.tell(job)
+
+    def _put_off(self, job: Job, verdict: Verdict) -> None:
+        turn, sent = self.sending.pacer.turn_in(verdict.wait), False
+        try:
             # Before the record: should this end in between, the message at hand comes again and is the job's own still.
             # A reset that is over by our clock must not make a tight loop.
             self.queue.send(replace(job, turn_at=turn), max(1.0, verdict.wait))
+            sent = True
             count("SubmitsPostponed")
-        job = self.sending.settle(job, verdict, turn)
-        if verdict.next in (Next.END, Next.HELD):
-            self.notifier.tell(job)
+        finally:  # if nothing was sent, the message at hand comes again, and its turn has to be the record's still
+            self.sending.settle(job, verdict, turn if sent else job.turn_at)
 
     def _uncertain(self, job: Job, why: str) -> None:
         self.sending.settle(job, Verdict(Next.UNCERTAIN, SubmitUncertain.code, why))
