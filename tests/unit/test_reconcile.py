@@ -6,8 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from past import ID, IMAGE, LINK, LOST, OTHER, history, row
-from seedance.errors import Conflict, InvalidRequest, ProviderError
+from past import ID, IMAGE, LOST, OTHER, history
 from seedance.job import Job, State
 from seedance.reconcile import GENERATING_SECONDS, LOST_SECONDS, Reconcile
 
@@ -170,87 +169,3 @@ def test_who_moved_the_job_on_meanwhile_is_not_overruled(
     assert reconcile() == {}
     monkeypatch.undo()
     assert world.job(ID).state is State.QUEUED
-
-
-# what a person's commands ask -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("state", [State.UNCERTAIN, State.HELD])
-def test_a_person_adopts_a_request(world: Any, reconcile: Reconcile, uncertain: Any, state: State) -> None:
-    world.put(replace(uncertain(), state=state, notified_at=1.0))
-    world.wire.will(history(row(world, "req-1", names=None), row(world, "req-9", names=None)))
-    assert reconcile.adopt_request(ID, "req-9") == "QUEUED"
-    assert (world.job(ID).request_id, world.job(ID).notified_at) == ("req-9", None)
-
-
-def test_a_request_that_failed_is_told_even_when_the_hold_was(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
-    world.put(replace(uncertain(), state=State.HELD, notified_at=1.0))
-    world.wire.will(history(row(world, model_status="FAILED", error="out of steam")))
-    assert reconcile.adopt_request(ID, "req-9") == "FAILED"
-    assert [message["status"] for message in world.notified()] == ["FAILED"]
-
-
-def test_a_held_result_adopts_its_link_and_is_not_polled_again(
-    world: Any, reconcile: Reconcile, uncertain: Any
-) -> None:
-    error = {"code": "RESULT_UNCLEAR", "message": "m"}
-    before = world.put(replace(uncertain(), state=State.HELD, error=error, request_id="req-9", settled_usd=0.2))
-    done = {"model_status": "COMPLETED", "credits_deduction": 0.3}
-    world.wire.will(history(row(world, **done)), history(row(world, **done, generation_url=LINK)))
-    with pytest.raises(InvalidRequest, match="no end yet"):
-        reconcile.adopt_request(ID, "req-9")
-    assert world.job(ID) == before
-    assert reconcile.adopt_request(ID, "req-9") == "COPYING"
-    assert (world.job(ID).result_url, world.job(ID).cost_usd) == (LINK, 0.3)
-
-
-@pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
-def test_an_ended_job_adopts_its_own_request_that_was_made_after_all(
-    world: Any, reconcile: Reconcile, put: Any, state: State
-) -> None:
-    before = put(state, request_id="req-1", reserved_day="d", notified_at=1.0, submitted_at=world.clock.now - 60)
-    world.wire.will(history(row(world, "req-1")))
-    with pytest.raises(InvalidRequest, match="no end yet"):
-        reconcile.adopt_request(ID, "req-1")
-    assert world.job(ID) == before
-    world.wire.will(history(row(world, "req-1", model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)))
-    assert reconcile.adopt_request(ID, "req-1") == "COPYING"
-    job = world.store.close(world.job(ID), State.COMPLETED)
-    # Its first reservation was released, so it got another one.
-    assert list(job.settled_days.values()) == [0.3]
-    (day,) = job.settled_days
-    assert (world.store.day(day).settled, world.store.day(day).committed) == (0.3, 0.3)
-
-
-@pytest.mark.parametrize("state", [s for s in State if s not in (State.UNCERTAIN, State.HELD)])
-def test_only_a_job_in_doubt_adopts(world: Any, reconcile: Reconcile, put: Any, state: State) -> None:
-    put(state)
-    with pytest.raises(InvalidRequest, match="not UNCERTAIN or HELD"):
-        reconcile.adopt_request(ID, "req-9")
-
-
-def test_a_request_that_is_not_there_or_has_no_end_or_another_owner_is_refused(
-    world: Any, reconcile: Reconcile, uncertain: Any, put: Any
-) -> None:
-    with pytest.raises(InvalidRequest, match="not UNCERTAIN or HELD"):
-        reconcile.adopt_request("up-nobody", "req-9")
-    before = uncertain(transport="v1")
-    world.wire.will(history(), history(row(world)))
-    with pytest.raises(InvalidRequest, match="has no request req-9"):
-        reconcile.adopt_request(ID, "req-9")
-    with pytest.raises(InvalidRequest, match="no end yet"):
-        reconcile.adopt_request(ID, "req-9")
-    put(State.COMPLETED, job_id=OTHER, request_id="req-9")
-    with pytest.raises(Conflict, match=OTHER):
-        reconcile.adopt_request(ID, "req-9")
-    assert world.job(ID) == before
-
-
-def test_the_history_for_eyes_names_jobs_and_hides_what_was_sent(world: Any, reconcile: Reconcile) -> None:
-    world.wire.will(history(row(world), row(world, "req-1", names=None)))
-    rows = reconcile.history("seedance-pro", world.clock.now - 10, world.clock.now)
-    assert [(one["job_id"], one["request_id"]) for one in rows] == [(ID, "req-9"), (None, "req-1")]
-    assert all("body" not in one for one in rows)
-    world.wire.will(httpx.Response(500))
-    with pytest.raises(ProviderError):
-        reconcile.history("seedance-pro", 0, 1)

@@ -94,7 +94,7 @@ class Job:
     job_id: str
     state: State
     source: str
-    """``upload``, ``api`` or ``batch``."""
+    """``upload``, ``api`` or ``batch``; ``adopted`` where a person made a job of a request that none owned."""
     name: str
     """What the video is called when it is downloaded, without extension."""
     folder: str
@@ -252,6 +252,11 @@ def batch_id(bucket: str, key: str, version: str) -> str:
 def batch_job_id(batch: str, row: int) -> str:
     """The id of the job of a batch's row, whoever works it out."""
     return "ba-" + _digest(batch, str(row))
+
+
+def adopted_job_id(request_id: str) -> str:
+    """The id of the job that a request gets which had none: adopted twice, it is the same job."""
+    return "ad-" + _digest(request_id)
 
 
 def _digest(*parts: str) -> str:

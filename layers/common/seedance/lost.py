@@ -1,18 +1,22 @@
-"""Looks for a lost submit in the provider's history: what was found of it, and what can't be told."""
+"""Looks for a lost submit in the provider's history, and makes what is found there the job's own."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from seedance.answers import HistoryRow, usable_id
+from seedance.answers import HistoryRow, ProviderStatus, usable_id
 from seedance.job import Hold, Job, State
 from seedance.matching import Fit, fit, merged
+from seedance.notification import Notifier
 from seedance.provider import Provider
 from seedance.schedule import CLOCKS_APART_SECONDS
+from seedance.sending import reservation
 from seedance.store import JobStore
+from seedance.workflow import Workflow
 
 SHOWN = 5
 """Requests that a message names at most, and so the most that are looked for."""
-
 
 HISTORY_SPAN_SECONDS = 29 * 24 * 3600.0
 """From one moment to another that is asked for at once. The history gives 31 days, and days are asked for whole."""
@@ -101,3 +105,29 @@ def _one_of(requests: list[HistoryRow]) -> Found:
     if len(requests) == 1:
         return Found(requests[0])
     return Found(possible=[request.request_id for request in requests], certain=True)
+
+
+def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row: HistoryRow) -> bool:
+    """Make a request of the history the job's own and go on from where it stands; False when it is too early."""
+    if row.status == ProviderStatus.FAILED:
+        error = {"code": "PROVIDER_JOB_FAILED", "message": f"The provider could not make the video: {row.error}"}
+        notifier.notify(store.close(job, State.FAILED, request_id=row.request_id, error=error, notified_at=None))
+        return True
+    facts: dict[str, Any] = {
+        "request_id": row.request_id,
+        "earlier_request_ids": job.left_behind(row.request_id),
+        "error": None,
+        "notified_at": None,
+        "executions": job.executions + 1,
+    }
+    # A job that was HELD has let go of its reservation; what was bought belongs on the books, over budget or not.
+    entry, reserved = reservation(job, time.time())
+    facts |= reserved
+    if row.url:
+        job = store.move(job, State.COPYING, entry=entry, result_url=row.url, cost_usd=row.cost_usd, **facts)
+    elif job.transport == "v1" or (job.error or {}).get("code") == Hold.RESULT:
+        return False  # there is no record to poll, or it has been polled to its end; the history may still show a link
+    else:
+        job = store.move(job, State.QUEUED, entry=entry, **facts)
+    workflow.start(job)
+    return True

@@ -4,25 +4,21 @@ It never buys a video by itself: an uncertain submit is looked for in the provid
 left to a person, or, where the stack says so, sent again once after it was certainly not found.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
 
 from seedance import money, schedule
-from seedance.answers import HistoryRow, ProviderStatus, usable_id
+from seedance.answers import HistoryRow
 from seedance.config import reconcile_settings
-from seedance.errors import BadRecord, Conflict, InvalidRequest, SeedanceError
+from seedance.errors import BadRecord, Conflict, SeedanceError
 from seedance.job import TERMINAL, Hold, Job, State
-from seedance.lost import LostSubmits
-from seedance.matching import named_job
+from seedance.lost import LostSubmits, adopt
 from seedance.notification import Notifier, notifier
 from seedance.observability import count, logger
 from seedance.provider import Provider, provider
 from seedance.schedule import RESULT_KEPT_SECONDS
-from seedance.sending import reservation
 from seedance.store import JobStore, jobs
 from seedance.submit import SUBMITTING_SECONDS
 from seedance.workflow import IntakeQueue, Workflow, intake_queue, workflow
@@ -57,15 +53,6 @@ ROUND_SECONDS = 150.0
 
 PLACE_SECONDS = 1.0
 """How often a round writes down its place. Before each job would be a write for every job that waits for a person."""
-
-SHOWN_BYTES = 1024 * 1024
-"""An answer ends with the page of the history that reaches this size. Lambda's limit for an answer is 6 MB."""
-
-SHOWN_PAGES = 10
-"""Or with the last of so many pages: all pages of an answer have to come within provider.HISTORY_SECONDS."""
-
-SHOWN_CHARACTERS = 1000
-"""The longest text of a row in an answer, so that 100 rows can't take the answer over Lambda's limit."""
 
 Action = Callable[[Job], bool]
 Prices = dict[tuple[str, str, str], dict[str, float | None]]
@@ -111,56 +98,6 @@ class Reconcile:
         if self.store.recount_in_flight():
             logger().warning("the count of videos under way was wrong and is set right")
         return done
-
-    def history(self, model: str, since: float, until: float) -> list[dict[str, Any]]:
-        """The provider's history for a person's eyes: without what was sent, but with the job that it names.
-
-        Raises ProviderError.
-        """
-        return [_shown(row) for row in self.provider.history(model, since, until)]
-
-    def history_part(self, model: str, since: float, until: float, first: int | None) -> dict[str, Any]:
-        """As much of the same as fits into one answer, from the provider's page ``first`` on; all of it without one.
-
-        The answer is ``{"rows", "next"}``; ``next`` is the page to ask for next, None after the last. A request that is
-        made meanwhile moves the others down the pages, so that a row may be in two answers; none is left out.
-        Raises ProviderError.
-        """
-        if first is None:  # as commands of earlier releases ask
-            return {"rows": self.history(model, since, until), "next": None}
-        rows: list[dict[str, Any]] = []
-        size = 0
-        for page, some in enumerate(self.provider.history_pages(model, since, until, first), start=first):
-            shown = [_shown(row) for row in some]
-            rows += shown
-            size += len(json.dumps(shown))
-            if size >= SHOWN_BYTES or page + 1 == first + SHOWN_PAGES:
-                return {"rows": rows, "next": page + 1}
-        return {"rows": rows, "next": None}
-
-    def adopt_request(self, job_id: str, request_id: str) -> str:
-        """Make a request of the history a job's own, because a person says so; the job's new state.
-
-        Raises InvalidRequest when there is no such request or it has no end yet, Conflict when it belongs to
-        another job.
-        """
-        job = self.store.get(job_id)
-        # An end is only undone for the job's own request, which was made after all.
-        ended = job is not None and job.state in (State.FAILED, State.EXPIRED) and job.request_id == request_id
-        if job is None or not (ended or job.state in (State.UNCERTAIN, State.HELD)):
-            raise InvalidRequest("job", f"{job_id} is not UNCERTAIN or HELD")
-        if not usable_id(request_id):
-            raise InvalidRequest("adopt", f"{request_id!r} can't be a request id")
-        if (owner := self.store.owner_of(request_id)) not in (None, job_id):
-            raise Conflict(f"request {request_id} belongs to job {owner}")
-        # One of its earlier requests may be meant, too.
-        requests = self._lost.requests(job, since=job.created_at)
-        row = next((row for row in requests if row.request_id == request_id), None)
-        if row is None:
-            raise InvalidRequest("adopt", f"the provider's history has no request {request_id} of {job.model}")
-        if (ended and not row.url) or not adopt(self.store, self.workflow, self.notifier, job, row):
-            raise InvalidRequest("adopt", f"request {request_id} has no end yet; try again when it has")
-        return str((self.store.get(job_id) or job).state)
 
     def _work(self) -> Iterator[tuple[str, Job, Action]]:
         """What there is to do, each step's oldest first, going round from where the last round ran out of time.
@@ -345,44 +282,11 @@ class Reconcile:
         return True
 
 
-def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row: HistoryRow) -> bool:
-    """Make a request of the history the job's own and go on from where it stands; False when it is too early."""
-    if row.status == ProviderStatus.FAILED:
-        error = {"code": "PROVIDER_JOB_FAILED", "message": f"The provider could not make the video: {row.error}"}
-        notifier.notify(store.close(job, State.FAILED, request_id=row.request_id, error=error, notified_at=None))
-        return True
-    facts: dict[str, Any] = {
-        "request_id": row.request_id,
-        "earlier_request_ids": job.left_behind(row.request_id),
-        "error": None,
-        "notified_at": None,
-        "executions": job.executions + 1,
-    }
-    # A job that was HELD has let go of its reservation; what was bought belongs on the books, over budget or not.
-    entry, reserved = reservation(job, time.time())
-    facts |= reserved
-    if row.url:
-        job = store.move(job, State.COPYING, entry=entry, result_url=row.url, cost_usd=row.cost_usd, **facts)
-    elif job.transport == "v1" or (job.error or {}).get("code") == Hold.RESULT:
-        return False  # there is no record to poll, or it has been polled to its end; the history may still show a link
-    else:
-        job = store.move(job, State.QUEUED, entry=entry, **facts)
-    workflow.start(job)
-    return True
-
-
 def release(store: JobStore, queue: IntakeQueue, job: Job) -> None:
     """Let a HELD job go on: back to RECEIVED and into the queue."""
     # A v1 job's execution has ended; its next one needs a name of its own.
     executions = job.executions + (1 if job.transport == "v1" else 0)
     queue.send(store.move(job, State.RECEIVED, error=None, notified_at=None, executions=executions))
-
-
-def _shown(row: HistoryRow) -> dict[str, Any]:
-    """A row for a person's eyes: without what was sent, but with the job that it names."""
-    facts = {name: value for name, value in asdict(row).items() if name != "body"}
-    cut = {name: value[:SHOWN_CHARACTERS] if isinstance(value, str) else value for name, value in facts.items()}
-    return {"job_id": named_job(row), **cut}
 
 
 @cache

@@ -1,0 +1,177 @@
+"""Repair: what a person's commands ask, and that none of it buys anything or takes another job's request."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from past import ID, IMAGE, LINK, LOST, OTHER, history, row
+from seedance.errors import Conflict, InvalidRequest, ProviderError
+from seedance.job import Job, State, adopted_job_id
+from seedance.repair import Repair
+
+Make = Callable[..., Job]
+
+
+@pytest.fixture
+def repair(world: Any) -> Repair:
+    return Repair(world.store, world.provider, world.notifier, world.workflow, world.clock)
+
+
+@pytest.fixture
+def put(world: Any, make_job: Make) -> Callable[..., Job]:
+    def make(state: State, idle: float = 0, **changes: Any) -> Job:
+        then = world.clock.now - idle
+        values = {"job_id": ID, "updated_at": then, "entered": {state.value: then}, "created_at": then - 10}
+        return world.put(make_job(state, **{**values, **changes}))
+
+    return make
+
+
+@pytest.fixture
+def uncertain(world: Any, put: Any) -> Callable[..., Job]:
+    def make(idle: float = 60, **changes: Any) -> Job:
+        values = {"submitted_at": world.clock.now - idle, "error": LOST, "image": IMAGE, "request_id": None}
+        return put(State.UNCERTAIN, idle, **{**values, **changes})
+
+    return make
+
+
+# adopting a request for a job ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [State.UNCERTAIN, State.HELD])
+def test_a_person_adopts_a_request(world: Any, repair: Repair, uncertain: Any, state: State) -> None:
+    world.put(replace(uncertain(), state=state, notified_at=1.0))
+    world.wire.will(history(row(world, "req-1", names=None), row(world, "req-9", names=None)))
+    assert repair.adopt_request(ID, "req-9") == "QUEUED"
+    assert (world.job(ID).request_id, world.job(ID).notified_at) == ("req-9", None)
+
+
+def test_a_request_that_failed_is_told_even_when_the_hold_was(world: Any, repair: Repair, uncertain: Any) -> None:
+    world.put(replace(uncertain(), state=State.HELD, notified_at=1.0))
+    world.wire.will(history(row(world, model_status="FAILED", error="out of steam")))
+    assert repair.adopt_request(ID, "req-9") == "FAILED"
+    assert [message["status"] for message in world.notified()] == ["FAILED"]
+
+
+def test_a_held_result_adopts_its_link_and_is_not_polled_again(world: Any, repair: Repair, uncertain: Any) -> None:
+    error = {"code": "RESULT_UNCLEAR", "message": "m"}
+    before = world.put(replace(uncertain(), state=State.HELD, error=error, request_id="req-9", settled_usd=0.2))
+    done = {"model_status": "COMPLETED", "credits_deduction": 0.3}
+    world.wire.will(history(row(world, **done)), history(row(world, **done, generation_url=LINK)))
+    with pytest.raises(InvalidRequest, match="no end yet"):
+        repair.adopt_request(ID, "req-9")
+    assert world.job(ID) == before
+    assert repair.adopt_request(ID, "req-9") == "COPYING"
+    assert (world.job(ID).result_url, world.job(ID).cost_usd) == (LINK, 0.3)
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
+def test_an_ended_job_adopts_its_own_request_that_was_made_after_all(
+    world: Any, repair: Repair, put: Any, state: State
+) -> None:
+    before = put(state, request_id="req-1", reserved_day="d", notified_at=1.0, submitted_at=world.clock.now - 60)
+    world.wire.will(history(row(world, "req-1")))
+    with pytest.raises(InvalidRequest, match="no end yet"):
+        repair.adopt_request(ID, "req-1")
+    assert world.job(ID) == before
+    world.wire.will(history(row(world, "req-1", model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)))
+    assert repair.adopt_request(ID, "req-1") == "COPYING"
+    job = world.store.close(world.job(ID), State.COMPLETED)
+    # Its first reservation was released, so it got another one.
+    assert list(job.settled_days.values()) == [0.3]
+    (day,) = job.settled_days
+    assert (world.store.day(day).settled, world.store.day(day).committed) == (0.3, 0.3)
+
+
+@pytest.mark.parametrize("state", [s for s in State if s not in (State.UNCERTAIN, State.HELD)])
+def test_only_a_job_in_doubt_adopts(world: Any, repair: Repair, put: Any, state: State) -> None:
+    put(state)
+    with pytest.raises(InvalidRequest, match="not UNCERTAIN or HELD"):
+        repair.adopt_request(ID, "req-9")
+
+
+def test_a_request_that_is_not_there_or_has_no_end_or_another_owner_is_refused(
+    world: Any, repair: Repair, uncertain: Any, put: Any
+) -> None:
+    with pytest.raises(InvalidRequest, match="not UNCERTAIN or HELD"):
+        repair.adopt_request("up-nobody", "req-9")
+    before = uncertain(transport="v1")
+    world.wire.will(history(), history(row(world)))
+    with pytest.raises(InvalidRequest, match="has no request req-9"):
+        repair.adopt_request(ID, "req-9")
+    with pytest.raises(InvalidRequest, match="no end yet"):
+        repair.adopt_request(ID, "req-9")
+    put(State.COMPLETED, job_id=OTHER, request_id="req-9")
+    with pytest.raises(Conflict, match=OTHER):
+        repair.adopt_request(ID, "req-9")
+    assert world.job(ID) == before
+
+
+def test_the_history_for_eyes_names_jobs_and_hides_what_was_sent(world: Any, repair: Repair) -> None:
+    world.wire.will(history(row(world), row(world, "req-1", names=None)))
+    rows = repair.history("seedance-pro", world.clock.now - 10, world.clock.now)
+    assert [(one["job_id"], one["request_id"]) for one in rows] == [(ID, "req-9"), (None, "req-1")]
+    assert all("body" not in one for one in rows)
+    world.wire.will(httpx.Response(500))
+    with pytest.raises(ProviderError):
+        repair.history("seedance-pro", 0, 1)
+
+
+# requests that have no job ---------------------------------------------------------------------------------------
+
+DONE = {"model_status": "COMPLETED", "generation_url": LINK, "credits_deduction": 0.3}
+
+
+def test_requests_that_no_job_owns_are_listed_and_each_says_whose_it_is(world: Any, repair: Repair, put: Any) -> None:
+    put(State.UNCERTAIN)
+    put(State.COMPLETED, job_id=OTHER, request_id="req-3")
+    rows = [
+        row(world, "req-1"),
+        row(world, "req-2", names="up-00000000000000000000000000000000"),  # a job whose record is gone
+        row(world, "req-3"),
+        row(world, "req-4", names=None, model_status="FAILED"),
+    ]
+    world.wire.will(history(*rows))
+    found = repair.answer({"ask": "unowned", "model": "seedance-pro", "since": world.clock.now - 100})["requests"]
+    assert [(one["request_id"], one["job_id"]) for one in found] == [("req-1", ID), ("req-2", None)]
+
+
+@pytest.mark.parametrize(("changes", "state"), [({}, "QUEUED"), (DONE, "COPYING")])
+def test_a_request_without_a_job_becomes_one_once(
+    world: Any, repair: Repair, changes: dict[str, Any], state: str
+) -> None:
+    world.wire.will(*[history(row(world, names=None, **changes))] * 2)
+    question = {"ask": "take over", "model": "seedance-pro", "request_id": "req-9"}
+    job_id = adopted_job_id("req-9")
+    assert repair.answer(question) == {"job_id": job_id, "state": state}
+    assert world.job(job_id).source == "adopted"
+    assert [call["name"] for call in world.called("StartExecution")] == [f"{job_id}-2"]
+    assert repair.answer(question) == {"error": f"request req-9 belongs to job {job_id}"}
+
+
+def test_a_request_that_is_a_jobs_or_nobodys_is_not_taken_over(world: Any, repair: Repair, uncertain: Any) -> None:
+    uncertain()
+    world.wire.will(history(row(world)), history())
+    question = {"ask": "take over", "model": "seedance-pro", "request_id": "req-9"}
+    assert f"`seedance resolve {ID} --adopt req-9`" in repair.answer(question)["error"]
+    assert "has no request req-9" in repair.answer(question)["error"]
+    assert world.called("StartExecution") == []
+
+
+# after the state machine service forgot what it did -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_what_is_at_the_provider_gets_an_execution_at_once(world: Any, repair: Repair, put: Any, state: State) -> None:
+    put(state, request_id="req-1")
+    at_provider = state in (State.QUEUED, State.PROCESSING, State.COPYING)
+    assert repair.answer({"ask": "go on"}) == {"restarted": int(at_provider)}
+    assert repair.answer({"ask": "go on"}) == {"restarted": 0}
+    assert len(world.called("StartExecution")) == int(at_provider)
+
+
+def test_a_question_of_a_later_release_is_refused_in_words(repair: Repair) -> None:
+    assert repair.answer({"ask": "sing"}) == {"error": "this release does not know the question 'sing'"}
