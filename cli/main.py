@@ -17,13 +17,15 @@ from seedance.errors import SeedanceError
 from seedance.job import State
 from typer.core import TyperCommand
 
-from cli import actions, operate, show, watch
+from cli import actions, operate, show, unowned, watch
 from cli.batch import batch, look
 from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
 from cli.options import JobId, OutputsFile, StackName, err, out
 from cli.requests import Wish, image_type, read_settings
-from cli.target import CommandError, find, home, on_this_machine
+from cli.target import CommandError, Target, find, home, on_this_machine
+from local import keeping
 from local import stack as local_stack
+from local.keeping import Kept
 from local.launch import declared_parameters
 from local.options import StackError, read_parameters
 
@@ -88,19 +90,34 @@ def up(
     options = local_stack.Options(
         port=port, provider=provider, time_scale=time_scale, home=home(), parameters=parameters
     )
+    kept = Kept.read(home())
     with err.status("") as status:
         stack, started = local_stack.up(options, status.update)
     out.print(f"[green]{'up' if started else 'already up'}[/green] at {stack.endpoint_url}\n")
     _print(show.stack(stack))
     _print('\nPoint this shell at it (AWS CLI, $API_URL, $API_KEY):\n  eval "$(seedance env)"')
+    if kept and started:
+        unowned.report(Target(stack.outputs, stack), None if kept.clean else kept.since)
     _print(f"\nTry next:\n  seedance drop {_short(SAMPLE)} --wait")
 
 
 @command()
-def down() -> None:
-    """Stop what `up` started."""
+def down(
+    purge: Annotated[bool, typer.Option("--purge", help="Delete what is kept, too: paid videos.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask before deleting.")] = False,
+) -> None:
+    """Stop what `up` started. A real provider's jobs and videos are kept, and the next `up` goes on with them."""
+    kept = keeping.is_kept(home())
+    if purge and kept and not yes:
+        videos = sum(1 for _ in keeping.videos(home()))
+        typer.confirm(f"Delete the kept stack, with {show.number(videos, 'video')} that were paid for?", abort=True)
     stopped = local_stack.down(home())
     out.print(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")
+    if purge:
+        keeping.purge(home())
+        out.print("deleted what was kept" if kept else "nothing was kept")
+    elif kept:
+        _print(f"jobs and videos are kept in {home() / keeping.FOLDER}; `seedance up` goes on with them")
     if "AWS_ENDPOINT_URL" in os.environ:
         _print(
             "this shell still points the AWS CLI at the local stack: "
@@ -235,6 +252,7 @@ for one in (
     operate.resume,
     operate.release,
     operate.ledger,
+    operate.adopt,
 ):
     command()(one)
 

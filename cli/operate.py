@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 from rich.text import Text
+from seedance import catalogue
 from seedance.job import Hold
 
 from cli import money, show
@@ -25,17 +26,17 @@ def pause(
 
 def resume(stack: StackName = None, outputs: OutputsFile = None) -> None:
     """Let submits go on, and the jobs that were held meanwhile."""
-    out.print(f"submits go on; {_number(money.resume(find(stack, outputs)), 'held job')} let go")
+    out.print(f"submits go on; {show.number(money.resume(find(stack, outputs)), 'held job')} let go")
 
 
 def release(stack: StackName = None, outputs: OutputsFile = None) -> None:
     """Let go of the jobs that are held for the day's budget, today already."""
-    out.print(f"{_number(money.release(find(stack, outputs), Hold.BUDGET), 'held job')} let go")
+    out.print(f"{show.number(money.release(find(stack, outputs), Hold.BUDGET), 'held job')} let go")
 
 
 def redrive(stack: StackName = None, outputs: OutputsFile = None) -> None:
     """Put dead letters back into their queue. No job is submitted twice by that."""
-    out.print(f"{_number(money.redrive(find(stack, outputs)), 'message')} put back")
+    out.print(f"{show.number(money.redrive(find(stack, outputs)), 'message')} put back")
 
 
 def retry(
@@ -62,6 +63,19 @@ def resolve(
     """Decide about a job whose submit may or may not have arrived, or whose paid video can't be found."""
     target = find(stack, outputs)
     out.print(money.resolve(target, target.job(job_id), adopt, resubmit=resubmit, give_up=give_up, link=link))
+
+
+def adopt(
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST", help="A request of the provider that has no job.")],
+    *,
+    model: Annotated[str, typer.Option(help="The model that it was made with.")],
+    stack: StackName = None,
+    outputs: OutputsFile = None,
+) -> None:
+    """Make a job of a request that was paid for and has none, and bring its video home."""
+    slug = catalogue.find(model).slug
+    made = money.ask_reconcile(find(stack, outputs), ask="take over", model=slug, request_id=request_id)
+    out.print(f"job {made['job_id']} is {made['state']}; `seedance status {made['job_id']}` shows how it goes on")
 
 
 def explain(job_id: JobId, stack: StackName = None, outputs: OutputsFile = None) -> None:
@@ -96,7 +110,7 @@ def ledger(
         "Settled": f"${booked.settled:.2f}",
         "Released": f"${booked.released:.2f}",
         "Still open": f"${booked.committed - booked.settled:.2f}",
-        "Provider": f"${balance.charged_usd:.2f} for {_number(balance.requests, 'request')}",
+        "Provider": f"${balance.charged_usd:.2f} for {show.number(balance.requests, 'request')}",
         "Paid again": f"${balance.paid_again_usd:.2f} of it, after `retry` or `resolve`"
         if balance.paid_again
         else None,
@@ -114,7 +128,3 @@ def ledger(
             out.print(f"    {line}", markup=False, soft_wrap=True)
     if not balance.balanced:
         raise typer.Exit(1)
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

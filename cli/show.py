@@ -101,3 +101,8 @@ def exports(up: Stack, environ: Iterable[str]) -> list[str]:
     foreign = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"]
     foreign += sorted(name for name in environ if name.startswith("AWS_ENDPOINT_URL_"))
     return [*(f"export {name}={shlex.quote(value)}" for name, value in ours.items()), f"unset {' '.join(foreign)}"]
+
+
+def number(count: int, thing: str) -> str:
+    """A count with its noun, such as "3 videos"."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -95,7 +95,7 @@ def home() -> Path:
     if named := os.environ.get("SEEDANCE_HOME"):
         return Path(named).absolute()
     for folder in (Path.cwd(), *Path.cwd().parents):
-        if any((folder / ".seedance" / name).exists() for name in ("outputs.json", "pids.json")):
+        if any((folder / ".seedance" / name).exists() for name in ("outputs.json", "pids.json", "kept/stack.json")):
             return folder / ".seedance"
     return HOME
 

@@ -15,6 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials as BotoCredentials
 
+from local.gate import SAVE
 from local.sigv4 import Credentials
 
 REGION = "us-east-1"
@@ -89,11 +90,20 @@ def _without_ambient_settings() -> Iterator[None]:
 
 def scale_waits(at: Access, scale: float) -> None:
     """Make the workflow's waits that much shorter."""
-    url, body = f"{at.endpoint_url}/_ministack/config", json.dumps({"stepfunctions._SFN_WAIT_SCALE": scale})
+    _post(at, "/_ministack/config", json.dumps({"stepfunctions._SFN_WAIT_SCALE": scale}))
+
+
+def save(at: Access) -> None:
+    """Have everything that it knows written to disk."""
+    _post(at, SAVE, "{}")
+
+
+def _post(at: Access, path: str, body: str) -> None:
+    url = f"{at.endpoint_url}{path}"
     wish = AWSRequest("POST", url, {"Content-Type": "application/json"}, body)
     credentials = BotoCredentials(at.credentials.access_key_id, at.credentials.secret_access_key)
     SigV4Auth(credentials, "ministack", REGION).add_auth(wish)
-    answer = httpx.post(url, content=body, headers=dict(wish.headers), trust_env=False)
+    answer = httpx.post(url, content=body, headers=dict(wish.headers), trust_env=False, timeout=30)
     answer.raise_for_status()
 
 
@@ -102,9 +112,29 @@ def create_secret(at: Access, name: str, value: str) -> str:
     return str(client(at, "secretsmanager").create_secret(Name=name, SecretString=value)["ARN"])
 
 
+def change_secret(at: Access, name: str, value: str) -> None:
+    """Put another key there."""
+    client(at, "secretsmanager").put_secret_value(SecretId=name, SecretString=value)
+
+
+def secret_arn(at: Access, name: str) -> str:
+    """The ARN of a secret that is there."""
+    return str(client(at, "secretsmanager").describe_secret(SecretId=name)["ARN"])
+
+
 def create_bucket(at: Access, name: str) -> None:
     """A bucket for what a deployment uploads."""
     client(at, "s3").create_bucket(Bucket=name)
+
+
+def is_deployed(at: Access, stack: str) -> bool:
+    """Whether the stack is there, whole."""
+    cloudformation = client(at, "cloudformation")
+    try:
+        answer = cloudformation.describe_stacks(StackName=stack)
+    except cloudformation.exceptions.ClientError:  # so it says that there is none
+        return False
+    return bool(answer["Stacks"][0]["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"))
 
 
 def stack_outputs(at: Access, stack: str) -> dict[str, str]:

@@ -22,6 +22,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
+SAVE = "/_seedance/save"
+"""Asked for, with PERSIST_STATE, the emulator writes everything down."""
+
 HEALTH = "/_ministack/health"
 """Open to any program on this machine: it says what there is, and changes nothing."""
 

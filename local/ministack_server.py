@@ -1,19 +1,28 @@
 """The emulator's process: MiniStack's ASGI application behind the gate, on one port of this machine alone.
 
 It reads its environment: ``GATEWAY_PORT``, and ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``, with which
-requests must be signed. The emulator hands the secret on to the functions.
+requests must be signed. The emulator hands the secret on to the functions. With ``PERSIST_STATE=1`` its state is
+written into ``STATE_DIR`` while it runs, and not only at its end.
 """
 
 import asyncio
 import contextlib
+import logging
 import os
 import resource
+from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local.gate import Gate
+from local.gate import SAVE, App, Gate
 from local.sigv4 import Credentials
+
+_SAVE_SECONDS = 5.0
+_RECORDS = ("s3", "sns", "sqs", "secretsmanager")
+"""Services whose state jobs change, beside the table. A crash may lose that much of it: messages come again."""
+
+_TABLE_READS = (b"Get", b"BatchGet", b"Query", b"Scan", b"Describe", b"List", b"TransactGet")
 
 _KEEP_ALIVE_SECONDS = 75.0
 """As in MiniStack's own server: longer than clients keep an idle connection, so that none is closed in use."""
@@ -31,7 +40,62 @@ def main() -> None:
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     config.loglevel = os.environ.get("LOG_LEVEL", "INFO")
-    asyncio.run(serve(Gate(app, port, credentials), config, mode="asgi"))  # type: ignore[arg-type]
+    kept = os.environ.get("PERSIST_STATE") == "1"
+    asyncio.run(_serve(Gate(_kept(app) if kept else app, port, credentials), config, kept))
+
+
+async def _serve(gate: Gate, config: Config, kept: bool) -> None:
+    saving = asyncio.create_task(_save_records()) if kept else None
+    try:
+        await serve(gate, config, mode="asgi")  # type: ignore[arg-type]
+    finally:
+        if saving:
+            saving.cancel()
+
+
+def _kept(app: App) -> App:
+    """The emulator, which answers a write to a table only once that is on disk, and saves everything at SAVE.
+
+    Else a crash would take a job back to before its submit, and the next start would buy its video again. What a file
+    has survives the death of this process, not a power cut.
+    """
+    from ministack.core.persistence import save_all  # type: ignore[import-untyped]  # noqa: PLC0415 - as in main
+    from ministack.services import dynamodb  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    logging.getLogger("persistence").setLevel(logging.WARNING)  # it would say so with every file
+
+    async def durable(scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") == SAVE:
+            save_all(_states())
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+            return
+        target = dict(scope.get("headers", ())).get(b"x-amz-target", b"")
+        service, _, operation = target.partition(b".")
+        reads = not service.startswith(b"DynamoDB") or operation.startswith(_TABLE_READS)
+
+        async def answer(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                save_all({"dynamodb": dynamodb.get_state})
+            await send(message)
+
+        await app(scope, receive, send if reads else answer)
+
+    return durable
+
+
+async def _save_records() -> None:
+    from ministack.core.persistence import save_all  # noqa: PLC0415 - as in main
+
+    while True:
+        await asyncio.sleep(_SAVE_SECONDS)
+        save_all({name: state for name, state in _states().items() if name in _RECORDS})
+
+
+def _states() -> dict[str, Any]:
+    from ministack import app as emulator  # type: ignore[import-untyped]  # noqa: PLC0415 - as in main
+
+    return dict(emulator._build_persistence_save_dict())  # as it does at its end
 
 
 def _allow_many_connections() -> None:

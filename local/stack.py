@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Self
 
 import httpx
 
-from local import aws, launch, processes
+from local import aws, keeping, launch, processes
 from local.gate import HEALTH
+from local.keeping import Kept
 from local.launch import HOME, STACK_NAME, TITLES
 from local.options import (
     DEFAULT_PORT,
@@ -30,7 +32,6 @@ from local.sigv4 import Credentials
 
 Say = Callable[[str], None]
 
-_KEPT = "kept"
 _KEEP_SECONDS = 30.0
 """How long a server gets to write down what it keeps."""
 
@@ -104,30 +105,46 @@ class Options:
 def up(options: Options, say: Say) -> tuple[Stack, bool]:
     """The stack, ready, and whether it had to be started.
 
-    Raises StackError when it can't be had. Whatever ends it early, it leaves nothing running.
+    One that was kept goes on where it stood. Raises StackError when it can't be had. Whatever ends it early, it
+    leaves nothing running.
     """
-    scale = 1.0 if options.time_scale is None else options.time_scale
     with _alone(options.home):
         if already := _already_up(options):
             return already, False
+        kept = Kept.read(options.home)
+        if kept:
+            options = _as_kept(options, Stack(**kept.stack))
+        scale = 1.0 if options.time_scale is None else options.time_scale
         provider = choose_provider(options.provider or "sandbox", os.environ, scale)
-        port = _port(options.port)
+        options = replace(options, time_scale=scale, port=_port(options.port))
         try:
-            return _start(options, provider, port, scale, say), True
+            if kept and (stack := _go_on(options, kept, provider, say)):
+                return stack, True
+            # Of a kept stack nothing could be used, but not what it bought: whoever asks the history has to know.
+            since = kept.since if kept else time.time()
+            return _start(options, provider, say, since), True
         except BaseException:
             down(options.home)
+            if kept and keeping.is_kept(options.home):
+                kept.write(options.home)  # whether it was stopped well the next try has to know, too
             raise
 
 
 def down(home: Path) -> list[str]:
-    """Stop what ``up`` started; the titles of what still ran. Logs, builds and videos stay."""
+    """Stop what ``up`` started; the titles of what still ran. Logs and builds stay, and what is kept.
+
+    With the provider's stand-in nothing is kept: the next stack is a new one.
+    """
+    kept = keeping.is_kept(home)
     with processes.uninterrupted():
         still = launch.running(launch.recorded(home))
-        for pid in still.values():
-            processes.stop(pid)
+        for name, pid in still.items():
+            processes.stop(pid, _KEEP_SECONDS if kept and name == "emulator" else processes.STOP_SECONDS)
+        if kept and "emulator" in still and (record := Kept.read(home)):
+            record.marked(clean=True).write(home)
         for leftover in ("outputs.json", "pids.json"):
             (home / leftover).unlink(missing_ok=True)
-        for folder in ("tmp", _KEPT):  # the next stack is a new one
+        for folder in ("tmp", *([] if kept else [keeping.FOLDER])):
             shutil.rmtree(home / folder, ignore_errors=True)
     return [TITLES.get(name, name) for name in still]
 
@@ -141,18 +158,61 @@ def restart(home: Path) -> None:
         processes.stop(stack.pids[name], _KEEP_SECONDS)
     started = launch.Launch(home)
     provider = Provider("sandbox", key=secret, base_url=stack.sandbox_url)
-    emulator_ready = launch.start_emulator(started, stack.access, provider, keep=home / _KEPT)
-    launch.start_sandbox(started, stack.time_scale, provider, keep=home / _KEPT)
+    emulator_ready = launch.start_emulator(started, stack.access, provider, keep=home / keeping.FOLDER)
+    launch.start_sandbox(started, stack.time_scale, provider, keep=home / keeping.FOLDER)
     emulator_ready()
     aws.scale_waits(stack.access, stack.time_scale)
     launch.write_json(home / "outputs.json", asdict(replace(stack, pids=started.pids)))
 
 
-def _start(options: Options, provider: Provider, port: int, scale: float, say: Say) -> Stack:
-    home = options.home
-    kept = home / _KEPT if options.keep else None
-    endpoint = f"http://127.0.0.1:{port}"
-    at = aws.Access(endpoint, launch.credentials(home / _KEPT))
+def _as_kept(options: Options, stack: Stack) -> Options:
+    """The options that a kept stack goes on with. Raises StackError for wishes that are another stack's."""
+    wanted = (options.provider or stack.provider).rstrip("/")
+    if wanted != stack.provider:
+        raise StackError(
+            f"a stack with provider {stack.provider} is kept in {options.home}, with the videos that it paid for: "
+            f"`seedance up --provider {stack.provider}` goes on with it, `seedance down --purge` deletes it, and "
+            "SEEDANCE_HOME=FOLDER begins another one beside it"
+        )
+    port = httpx.URL(stack.endpoint_url).port
+    if options.port not in (None, 0, port):
+        raise StackError(f"the kept stack's addresses have port {port}; leave out --port {options.port}")
+    scale = stack.time_scale if options.time_scale is None else options.time_scale
+    parameters = {**stack.parameters, **options.parameters}
+    return replace(options, provider=stack.provider, port=port, time_scale=scale, parameters=parameters)
+
+
+def _go_on(options: Options, kept: Kept, provider: Provider, say: Say) -> Stack | None:
+    """The kept stack, running again; None when its deployment is lost, and what is left of it is set aside."""
+    home, before = options.home, Stack(**kept.stack)
+    at, scale = before.access, options.time_scale or 1.0
+    kept.marked(clean=False).write(home)
+    started = launch.Launch(home)
+    with launch.building(started) as template:
+        say("starting the local AWS with what it kept")
+        launch.start_emulator(started, at, provider, keep=home / keeping.FOLDER)()
+        if not aws.is_deployed(at, STACK_NAME):
+            processes.stop(started.pids["emulator"])
+            say(f"the kept stack can't be used; it is set aside in {keeping.set_aside(home)}")
+            return None
+        aws.scale_waits(at, scale)
+        aws.change_secret(at, SECRET_NAME, provider.key or "")
+        built = template()
+    build = launch.build_digest(launch.ROOT)
+    parameters = dict(options.parameters)
+    if (build, parameters, scale) != (kept.build, before.parameters, before.time_scale):
+        say("deploying template.yaml")
+        secret = aws.secret_arn(at, SECRET_NAME)
+        launch.deploy(started, at, built, {**template_parameters(provider, scale, secret), **parameters})
+    stack = replace(before, outputs=_outputs(at), pids=started.pids, time_scale=scale, parameters=parameters)
+    _write(home, stack, Kept(since=kept.since, build=build, stack=asdict(stack)))
+    return stack
+
+
+def _start(options: Options, provider: Provider, say: Say, since: float) -> Stack:
+    home, scale = options.home, options.time_scale or 1.0
+    kept = home / keeping.FOLDER if options.keep or not provider.is_sandbox else None
+    at = aws.Access(f"http://127.0.0.1:{options.port}", launch.credentials(home / keeping.FOLDER))
     started = launch.Launch(home)
     # The build needs neither server and takes longest: it runs while they start.
     with launch.building(started) as template:
@@ -168,13 +228,9 @@ def _start(options: Options, provider: Provider, port: int, scale: float, say: S
     say("deploying template.yaml")
     parameters = {**template_parameters(makes_videos, scale, secret), **options.parameters}
     launch.deploy(started, at, built, parameters)
-    outputs = aws.stack_outputs(at, STACK_NAME)
-    # The output is the address that AWS would give it; the emulator serves the same API here.
-    api_id = httpx.URL(outputs["ApiUrl"]).host.partition(".")[0]
-    outputs["ApiUrl"] = f"{endpoint}/_aws/execute-api/{api_id}/v1"
-    notifications = aws.subscribe_queue(at, outputs["NotificationTopicArn"], f"{STACK_NAME}-notifications")
+    outputs = _outputs(at)
     stack = Stack(
-        endpoint_url=endpoint,
+        endpoint_url=at.endpoint_url,
         **asdict(at.credentials),
         outputs=outputs,
         api_key=aws.api_key(at, outputs["ApiKeyId"]),
@@ -183,10 +239,26 @@ def _start(options: Options, provider: Provider, port: int, scale: float, say: S
         provider=provider.text,
         time_scale=scale,
         parameters=dict(options.parameters),
-        notification_queue_url=notifications,
+        notification_queue_url=aws.subscribe_queue(at, outputs["NotificationTopicArn"], f"{STACK_NAME}-notifications"),
     )
-    launch.write_json(home / "outputs.json", asdict(stack))
+    build = launch.build_digest(launch.ROOT)
+    _write(home, stack, None if provider.is_sandbox else Kept(since=since, build=build, stack=asdict(stack)))
     return stack
+
+
+def _outputs(at: aws.Access) -> dict[str, str]:
+    outputs = aws.stack_outputs(at, STACK_NAME)
+    # The output is the address that AWS would give it; the emulator serves the same API here.
+    api_id = httpx.URL(outputs["ApiUrl"]).host.partition(".")[0]
+    outputs["ApiUrl"] = f"{at.endpoint_url}/_aws/execute-api/{api_id}/v1"
+    return outputs
+
+
+def _write(home: Path, stack: Stack, kept: Kept | None) -> None:
+    if kept:
+        aws.save(stack.access)
+        kept.write(home)
+    launch.write_json(home / "outputs.json", asdict(stack))
 
 
 def _already_up(options: Options) -> Stack | None:

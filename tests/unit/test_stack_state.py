@@ -30,7 +30,7 @@ class Machine:
         self.silent: set[str] = set()
         self.stopped: list[int] = []
 
-    def stop(self, pid: int) -> None:
+    def stop(self, pid: int, _patience: float) -> None:
         self.stopped.append(pid)
         del self.commands[pid]
 

@@ -48,7 +48,7 @@ class Repair:
         ``adopt``: ``job_id``, ``request_id`` -> ``state``
         ``unowned``: ``model``, ``since`` -> ``requests``
         ``take over``: ``model``, ``request_id`` -> ``job_id``, ``state``
-        ``go on``: -> ``restarted``
+        ``go on``: -> ``under_way``
         """
         try:
             match question["ask"]:
@@ -63,7 +63,7 @@ class Repair:
                     job = self.take_over(question["model"], question["request_id"])
                     return {"job_id": job.job_id, "state": str(job.state)}
                 case "go on":
-                    return {"restarted": self.go_on()}
+                    return {"under_way": self.go_on()}
         except SeedanceError as error:
             return {"error": str(error)}
         return {"error": f"this release does not know the question {question['ask']!r}"}
@@ -167,19 +167,21 @@ class Repair:
         return self.store.get(job.job_id) or job
 
     def go_on(self) -> int:
-        """Start anew the execution of each job at the provider that has none running; how many.
+        """Start an execution for each job at the provider that has none running; how many jobs are there.
 
         For a state machine service that forgot its executions: the emulator, started again from what it kept. Elsewhere
         reconcile does the same, job by job, once they have stood still for long enough.
         """
-        restarted = 0
+        under_way = 0
         for state in sorted(AT_PROVIDER):
             for listed in list(self.store.each(state)):
                 job = self.store.get(listed.job_id)
-                if job and job.state in AT_PROVIDER and not self.workflow.is_running(job):
+                if job is None or job.state not in AT_PROVIDER:
+                    continue
+                under_way += 1
+                if not self.workflow.is_running(job):
                     self.workflow.start(self.store.note(job, executions=job.executions + 1))
-                    restarted += 1
-        return restarted
+        return under_way
 
     def _requests(self, model: str, since: float) -> list[HistoryRow]:
         now = self.clock()

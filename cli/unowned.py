@@ -1,0 +1,43 @@
+"""What `up` says of a stack that it went on with: jobs under way, and requests that a crash left without a job."""
+
+from typing import Any
+
+from seedance import catalogue
+
+from cli import money, show
+from cli.options import err, out
+from cli.target import CommandError, Target
+
+
+def report(target: Target, crashed_since: float | None) -> None:
+    """Have what is under way go on, and say so; after a crash, list each request that has no job, too.
+
+    ``crashed_since``: the Unix time from which on jobs may be lost; None after a clean stop.
+    """
+    under_way = money.ask_reconcile(target, ask="go on")["under_way"]
+    if under_way:
+        out.print(f"\n{show.number(under_way, 'job')} at the provider: followed on")
+    if crashed_since is None:
+        return
+    out.print("\nthe stack was not stopped by `seedance down`; asking the provider for requests without a job")
+    found = 0
+    for slug in catalogue.MODELS:
+        try:
+            requests = money.ask_reconcile(target, ask="unowned", model=slug, since=crashed_since)["requests"]
+        except CommandError as error:
+            err.print(f"{slug}: its history could not be read: {error}", markup=False, soft_wrap=True)
+            err.print("`seedance ledger` compares a day with it later", markup=False)
+            continue
+        found += len(requests)
+        for request in requests:
+            out.print(_line(slug, request), markup=False, soft_wrap=True)
+    if not found:
+        out.print("every request has its job")
+
+
+def _line(model: str, request: dict[str, Any]) -> str:
+    """One request and the command that adopts it."""
+    request_id, job_id = request["request_id"], request["job_id"]
+    command = f"resolve {job_id} --adopt {request_id}" if job_id else f"adopt {request_id} --model {model}"
+    when = show.moment(request["created_at"]) if request["created_at"] else "at an unknown time"
+    return f"  {request['status']}, {when}, {show.money(request['cost_usd'])}: seedance {command}"
