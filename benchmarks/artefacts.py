@@ -18,11 +18,11 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def build_layer(folder: Path) -> Path:
-    """The layer for this machine's Python, by its own makefile; where its packages are."""
+def build_layer(folder: Path, root: Path = ROOT) -> Path:
+    """A checkout's layer for this machine's Python, by its own makefile; where its packages are."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     env |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}", "LAYER_TARGET": "host"}
-    command = ["make", "-s", "-C", str(ROOT / "layers/common"), "build-CommonLayer", f"ARTIFACTS_DIR={folder}"]
+    command = ["make", "-s", "-C", str(root / "layers/common"), "build-CommonLayer", f"ARTIFACTS_DIR={folder}"]
     built = subprocess.run(
         [*command, f"PYTHON={Path(sys.executable).name}"], env=env, capture_output=True, text=True, check=False
     )

@@ -4,9 +4,13 @@ Every sample is a new process with nothing but its artefact. AWS and the provide
 (benchmarks/cloud.py), the same for all; its certificate is added to the authorities that each artefact brings, so
 that loading those costs what it costs on Lambda.
 
-    python -m benchmarks.cold_start [ROUNDS]
+    python -m benchmarks.cold_start [ROUNDS] [--against CHECKOUT]
+
+With another checkout, such as a worktree of an earlier release, its handlers take part too, and each row of ours says
+how it compares with its own earlier self, round by round.
 """
 
+import argparse
 import contextlib
 import json
 import shutil
@@ -32,11 +36,13 @@ NAIVE, PLAIN_NAIVE = "naive, all-in", "naive, as `sam build` leaves it"
 _FIRST_CALL = """\
 Medians of {rounds} rounds. A first call does what it does in truth: submit looks at the image, signs a link, writes
 the record, books its turn, reads the key, sends the POST and starts the workflow; poll reads the record and the key and
-sends one GET; finalize copies a video of 64 KB, completes the record and notifies."""
+sends one GET; finalize copies a video of 64 KB, completes the record and notifies; api takes a prompt, writes the
+record and puts a message into the queue."""
 _WHO_THEY_ARE = """\
 The naive handler (benchmarks/handlers/naive.py) has boto3 with a DynamoDB resource and, of Powertools, Logger, Metrics,
 Tracer, idempotency, event handler, parser and batch. `sam build` puts no bytecode into an artefact and Lambda can't
 write any, hence its two rows; ours ships it."""
+_OURS, _EARLIER = "**ours, {}**", "before, {}"
 _TAKEN: dict[str, Any] = {"batchItemFailures": []}
 _REGION = "eu-central-1"
 _ARN = f"arn:aws:{{}}:{_REGION}:123456789012:{{}}"
@@ -124,11 +130,15 @@ class Cloud:
 
 def main() -> None:
     """Measure all contenders; print and publish the table."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else ROUNDS
+    options = argparse.ArgumentParser()
+    options.add_argument("rounds", type=int, nargs="?", default=ROUNDS)
+    options.add_argument("--against", type=Path, help="another checkout of this project")
+    asked = options.parse_args()
+    rounds = int(asked.rounds)
     with tempfile.TemporaryDirectory(prefix="cold-start-") as scratch:
         work = Path(scratch)
         certificate, key = artefacts.make_certificate(work)
-        contenders = _contenders(work, certificate)
+        contenders = _contenders(work, certificate, asked.against)
         with _cloud(certificate, key) as cloud:
             measures = {name: partial(_start, contender, cloud, work) for name, contender in contenders.items()}
             for measure in measures.values():  # the first of each reads its files from the disk
@@ -137,35 +147,44 @@ def main() -> None:
     report.publish(_table(starts, rounds))
 
 
-def _contenders(work: Path, certificate: Path) -> dict[str, Contender]:
+def _contenders(work: Path, certificate: Path, against: Path | None) -> dict[str, Contender]:
     runtime = artefacts.install(work / "runtime", "boto3")
     naive = artefacts.install(
         work / "naive", "aws-lambda-powertools", "aws-xray-sdk", "pydantic", "httpx", without=runtime
     )
     plain = Path(shutil.copytree(naive, work / "plain", ignore=shutil.ignore_patterns("__pycache__")))
     package = artefacts.install(work / "package", "segmind", without=runtime)
-    layer = artefacts.build_layer(work / "layer")
-    for folder in (runtime, naive, plain, package, layer):
+    for folder in (runtime, naive, plain, package):
         artefacts.trust(folder, certificate)
     for name, folder in (("naive", naive), ("naive", plain), ("segmind_package", package)):
         shutil.copy(ROOT / "benchmarks/handlers" / f"{name}.py", folder)
     artefacts.compile_all(naive)
     artefacts.compile_all(package)
-    ours = {}
-    for name, event, answer in (
-        ("submit", _upload, _TAKEN),
-        ("poll", _queued, {"status": "RUNNING"}),
-        ("finalize", _finished, {"status": "COMPLETED"}),
-    ):
-        function = Path(shutil.copytree(ROOT / "functions" / name, work / name))
-        artefacts.compile_all(function)
-        ours[f"**ours, {name}**"] = Contender((function, layer, runtime), "app", event, answer)
+    before = _handlers(work / "before", against, certificate, runtime) if against else {}
     return {
         NAIVE: Contender((naive, runtime), "naive", _message, _TAKEN),
         PLAIN_NAIVE: Contender((plain, runtime), "naive", _message, _TAKEN),
         "`segmind` package + boto3": Contender((package, runtime), "segmind_package", _message, None),
-        **ours,
+        **{_EARLIER.format(name): one for name, one in before.items()},
+        **{_OURS.format(name): one for name, one in _handlers(work / "ours", ROOT, certificate, runtime).items()},
     }
+
+
+def _handlers(work: Path, root: Path, certificate: Path, runtime: Path) -> dict[str, Contender]:
+    """The handlers of a checkout, with the layer that it builds."""
+    layer = artefacts.build_layer(work / "layer", root)
+    artefacts.trust(layer, certificate)
+    found = {}
+    for name, event, answer in (
+        ("submit", _upload, _TAKEN),
+        ("poll", _queued, {"status": "RUNNING"}),
+        ("finalize", _finished, {"status": "COMPLETED"}),
+        ("api", _call, {"statusCode": 202}),
+    ):
+        function = Path(shutil.copytree(root / "functions" / name, work / name))
+        artefacts.compile_all(function)
+        found[name] = Contender((function, layer, runtime), "app", event, answer)
+    return found
 
 
 def _start(contender: Contender, cloud: Cloud, work: Path) -> Start:
@@ -187,6 +206,7 @@ def _start(contender: Contender, cloud: Cloud, work: Path) -> Start:
 def _table(starts: dict[str, list[Start]], rounds: int) -> report.Table:
     seconds = {name: [start.seconds for start in some] for name, some in starts.items()}
     cpu = {name: [start.cpu for start in some] for name, some in starts.items()}
+    compared = any(name.startswith("before") for name in starts)
     rows = [
         (
             name,
@@ -196,19 +216,32 @@ def _table(starts: dict[str, list[Start]], rounds: int) -> report.Table:
             f"{statistics.median(cpu[name]) * 1000:.0f} ms",
             f"{report.median_ratio(cpu[name], cpu[NAIVE]):.2f}",
             f"{statistics.median(start.memory for start in some) / 1e6:.0f} MB",
+            *([_of_before(name, seconds)] if compared else []),
         )
         for name, some in starts.items()
     ]
     return report.Table(
         "cold_start",
         "Cold start",
-        ("handler", "import + first call", "of naive", "of naive as deployed", "CPU", "of naive", "peak memory"),
+        (
+            *("handler", "import + first call", "of naive", "of naive as deployed", "CPU", "of naive", "peak memory"),
+            *(["of itself before"] if compared else []),
+        ),
         rows,
         [
             _FIRST_CALL.format(rounds=rounds),
             _WHO_THEY_ARE,
         ],
     )
+
+
+def _of_before(name: str, seconds: dict[str, list[float]]) -> str:
+    """How a handler of ours compares with its earlier self."""
+    handlers = [key.removeprefix("before, ") for key in seconds if key.startswith("before")]
+    handler = next((one for one in handlers if name == _OURS.format(one)), None)
+    if handler is None:
+        return ""
+    return f"{report.median_ratio(seconds[name], seconds[_EARLIER.format(handler)]):.2f}"
 
 
 def _message(_: Cloud) -> dict[str, Any]:
@@ -223,6 +256,21 @@ def _upload(_: Cloud) -> dict[str, Any]:
     body["Records"][0]["s3"]["object"]["versionId"] = uuid.uuid4().hex  # each is another upload, and so another job
     event["Records"][0]["body"] = json.dumps(body)
     return event
+
+
+def _call(_: Cloud) -> dict[str, Any]:
+    return {
+        "resource": "/videos",
+        "path": "/videos",
+        "httpMethod": "POST",
+        "headers": {"Idempotency-Key": uuid.uuid4().hex, "Content-Type": "application/json"},
+        "multiValueHeaders": {},
+        "queryStringParameters": None,
+        "pathParameters": None,
+        "requestContext": {"identity": {"apiKeyId": "k"}, "requestId": uuid.uuid4().hex, "stage": "v1"},
+        "body": json.dumps({"prompt": "A red shoe turns"}),
+        "isBase64Encoded": False,
+    }
 
 
 def _queued(cloud: Cloud) -> dict[str, str]:
