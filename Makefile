@@ -48,10 +48,10 @@ check: $(READY) ## style, types, templates, generated pages
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 	$(TOOL) $(BIN)/sam validate --lint
-	$(BIN)/cog --check --check-fail-msg="run: make reference" -I docs docs/reference.md
+	$(BIN)/cog --check --check-fail-msg="run: make reference" -I docs docs/reference.md docs/architecture.md
 
-reference: $(READY) ## write docs/reference.md's tables from the code
-	$(BIN)/cog -r -I docs docs/reference.md
+reference: $(READY) ## write the tables of docs/reference.md and docs/architecture.md from the code
+	$(BIN)/cog -r -I docs docs/reference.md docs/architecture.md
 
 reliability: $(READY) ## the whole crash matrix, into docs/reliability.md
 	$(BIN)/python tests/crash/matrix.py

@@ -20,17 +20,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from seedance import intake, manifest
+from seedance.batches import manifest
+from seedance.batches.files import Sheets
+from seedance.batches.manifest import BadRow, Tally
 from seedance.errors import InvalidRequest
-from seedance.manifest import BadRow, Tally
-from seedance.media import Media
-from seedance.notification import Notifier
+from seedance.jobs import requests
+from seedance.media.buckets import Media
+from seedance.notices.notifier import Notifier
 from seedance.plan import Plan
-from seedance.sheets import Sheets
 
 SIZES = (1_000, 10_000, 100_000)
 RUNS = 5
-DEFAULTS = intake.Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
+DEFAULTS = requests.Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
 PROMPT = "Studio product shot, number {0}. The camera makes a slow, smooth push-in while soft light moves across."
 OPTIONS = ("model", "duration", "resolution", "aspect_ratio")
 OWN = ("sku", "shop", "title", "price")
@@ -73,7 +74,7 @@ def naive(path: Path) -> Tally:
         body["model"] = cells.pop("model") or None
         body["parameters"] = {name: value for name, value in cells.items() if value}
         try:
-            request = intake.api_request(json.dumps(body), DEFAULTS)
+            request = requests.api_request(json.dumps(body), DEFAULTS)
             checked.append(manifest.Row(number, number + 1, request, columns))
         except InvalidRequest as refusal:
             checked.append(BadRow(number, number + 1, refusal.field, refusal.message, columns))

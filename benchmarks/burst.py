@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from seedance.job import TERMINAL, State
+from seedance.jobs.job import TERMINAL, State
 
 from benchmarks.report import Table, publish
 from local import aws

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from seedance.pacer import TURNS, Pacer
-from seedance.slots import Calendar
+from seedance.pacing.calendar import Calendar
+from seedance.pacing.pacer import TURNS, Pacer
 
 from benchmarks.report import Table, publish
 from local import aws

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from seedance import catalogue
+from seedance.jobs import catalogue
 
 from benchmarks.burst import IMAGE, LIMIT, records
 from benchmarks.report import Table, publish

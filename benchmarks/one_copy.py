@@ -26,8 +26,8 @@ _TIMEOUT = 60
 
 def ours(source: str, s3: Any) -> None:
     """The pipeline's own, as finalize does it: checked as an MP4, its digest taken."""
-    from seedance.download import Downloads  # noqa: PLC0415 - each way loads what it needs
-    from seedance.media import Media  # noqa: PLC0415
+    from seedance.media.buckets import Media  # noqa: PLC0415
+    from seedance.provider.download import Downloads  # noqa: PLC0415 - each way loads what it needs
 
     with Downloads(frozenset({httpx.URL(source).netloc.decode()})).open(source) as opened:
         Media(BUCKET, s3).store_video(opened.chunks, KEY, name="video", metadata={})
@@ -55,9 +55,9 @@ def temporary_file(source: str, s3: Any) -> None:
 
 def command_line(source: str, s3: Any) -> None:
     """curl, piped into the AWS CLI."""
-    aws = [str(Path(sys.executable).parent / "aws"), "s3", "cp", "-", f"s3://{BUCKET}/{KEY}"]
+    command = [str(Path(sys.executable).parent / "aws"), "s3", "cp", "-", f"s3://{BUCKET}/{KEY}"]
     with subprocess.Popen(["curl", "-s", source], stdout=subprocess.PIPE) as curl:
-        subprocess.run([*aws, "--endpoint-url", s3.meta.endpoint_url], stdin=curl.stdout, check=True)
+        subprocess.run([*command, "--endpoint-url", s3.meta.endpoint_url], stdin=curl.stdout, check=True)
 
 
 class _Reader:
@@ -89,9 +89,9 @@ WAYS: dict[str, Callable[[str, Any], None]] = {
 def main() -> None:
     way, source, sink = sys.argv[1:]
     if way == "ours":
-        from seedance import aws  # noqa: PLC0415
+        from seedance.aws import clients  # noqa: PLC0415
 
-        s3: Any = aws.s3()
+        s3: Any = clients.s3()
     else:
         import boto3  # noqa: PLC0415
 

@@ -18,8 +18,8 @@ from functools import cache, partial
 from itertools import accumulate, count, repeat
 from statistics import median
 
-from seedance import catalogue
-from seedance.schedule import DEADLINE_SECONDS, POLLS_PER_VIDEO, Spread, estimate, first_wait, next_wait
+from seedance.jobs import catalogue
+from seedance.pacing.poll_schedule import DEADLINE_SECONDS, POLLS_PER_VIDEO, Spread, estimate, first_wait, next_wait
 
 CVS = (0.3, 0.45, 0.6)
 FACTORS = (0.6, 1.0, 1.6)

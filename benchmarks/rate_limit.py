@@ -23,13 +23,14 @@ from typing import Any
 import boto3
 from moto import mock_aws
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
-from seedance import catalogue, schedule
-from seedance.job import Job, State
-from seedance.pacer import Pacer, Plan
+from seedance.jobs import catalogue
+from seedance.jobs.job import Job, State
+from seedance.jobs.store import JobStore
+from seedance.pacing import poll_schedule
+from seedance.pacing.pacer import Pacer, Plan
+from seedance.paid_call import Sending
 from seedance.poll import Poll
-from seedance.provider import Provider
-from seedance.sending import Sending
-from seedance.store import JobStore
+from seedance.provider.client import Provider
 from seedance.submit import Submit
 
 from benchmarks.report import Table
@@ -268,7 +269,7 @@ class Blind:
 
 def ideal_lag(load: float) -> float:
     """The mean lag that would be had if every request that submits leave went to polls at the best moments."""
-    sigma, step = schedule.PUBLISHED_SIGMA, 0.02
+    sigma, step = poll_schedule.PUBLISHED_SIGMA, 0.02
     log_median = math.log(AVERAGE) - sigma**2 / 2
     integral = 0.0  # of sqrt(f S) over the time, by z
     for number in range(-300, 300):

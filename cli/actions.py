@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from seedance.intake import UPLOAD_PREFIX, check_idempotency_key
-from seedance.job import Job, State, upload_job_id
+from seedance.jobs.job import Job, State, upload_job_id
+from seedance.jobs.requests import UPLOAD_PREFIX, check_idempotency_key
 
 from cli.requests import Wish, image_type
 from cli.target import CommandError, Target

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 from rich.text import Text
-from seedance import catalogue, intake, manifest
+from seedance.batches import manifest
+from seedance.batches.manifest import BadRow, Tally
 from seedance.errors import InvalidRequest
-from seedance.intake import Defaults
-from seedance.job import State, batch_id
-from seedance.manifest import BadRow, Tally
+from seedance.jobs import catalogue, requests
+from seedance.jobs.job import State, batch_id
+from seedance.jobs.requests import Defaults
 
 from cli import show
 from cli.options import OutputsFile, StackName, err, out
@@ -52,7 +53,7 @@ def batch(
         return
     target = find(stack, outputs)
     name = send(target, file)
-    key = manifest.beside(intake.BATCH_PREFIX + file.name, name, intake.RESULTS_ENDING)
+    key = manifest.beside(requests.BATCH_PREFIX + file.name, name, requests.RESULTS_ENDING)
     where = f"s3://{target.output('UploadBucketName')}/{key}"
     out.print(f"batch {name}\nits results will be at {where}", markup=False, soft_wrap=True)
     if not wait:
@@ -66,7 +67,7 @@ def batch(
 
 def _check(file: Path, report: Path | None, default_model: str, tolerate: float) -> None:
     """Check the manifest as the stack will, and show what it comes to. Raises CommandError when it is refused."""
-    if not intake.is_manifest(intake.BATCH_PREFIX + file.name):
+    if not requests.is_manifest(requests.BATCH_PREFIX + file.name):
         raise InvalidRequest("file", f"{file.name} must end in .csv or .jsonl, and not as results or rejected rows do")
     defaults = Defaults(catalogue.find(default_model).slug, "the stack's default", "v2")
     tally, bad = Tally(), _BadRows(report)
@@ -137,7 +138,7 @@ def _estimate(tally: Tally) -> Table:
 
 def send(target: Target, file: Path) -> str:
     """Put a manifest under ``batches/``; its batch's id."""
-    bucket, key = target.output("UploadBucketName"), intake.BATCH_PREFIX + file.name
+    bucket, key = target.output("UploadBucketName"), requests.BATCH_PREFIX + file.name
     with file.open("rb") as body:
         answer = target.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
     if not answer.get("VersionId"):

@@ -11,8 +11,8 @@ from av.error import FFmpegError
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
-from seedance import messages
-from seedance.job import State
+from seedance.jobs.job import State
+from seedance.notices import job_message
 
 from cli import actions, watch
 from cli.requests import Wish
@@ -127,7 +127,7 @@ def _show_notification(stack: Stack, job_id: str, console: Console) -> None:
         message = aws.notification(stack.access, stack.notification_queue_url)
         if message and message["job_id"] == job_id:
             # The emulator delivers no mails: this is the text that one would have, of the message that came.
-            subject, text = messages.mail(message)
+            subject, text = job_message.mail(message)
             console.print()
             mail = Text(text.strip(), overflow="fold")
             width = min(console.width, _MAIL_WIDTH)

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import httpx
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
-from seedance import catalogue
 from seedance.errors import SeedanceError
-from seedance.job import State
+from seedance.jobs import catalogue
+from seedance.jobs.job import State
 from typer.core import TyperCommand
 
 from cli import actions, operate, show, unowned, watch

@@ -12,15 +12,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
-from seedance import catalogue
-from seedance.bookings import Day
 from seedance.errors import Conflict
-from seedance.job import Hold, Job, State
-from seedance.money import estimate_usd
+from seedance.jobs import catalogue
+from seedance.jobs.bookings import Day
+from seedance.jobs.handoff import IntakeQueue, Workflow
+from seedance.jobs.job import Hold, Job, State
+from seedance.jobs.prices import estimate_usd
+from seedance.pacing.poll_schedule import CLOCKS_APART_SECONDS
+from seedance.paid_call import reservation
 from seedance.reconcile import release as release_job
-from seedance.schedule import CLOCKS_APART_SECONDS
-from seedance.sending import reservation
-from seedance.workflow import IntakeQueue, Workflow
 
 from cli.target import CommandError, Target
 

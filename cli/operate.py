@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 from rich.text import Text
-from seedance import catalogue
-from seedance.job import Hold
+from seedance.jobs import catalogue
+from seedance.jobs.job import Hold
 
 from cli import money, show
 from cli.options import JobId, OutputsFile, StackName, out

@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from seedance import catalogue, formats
 from seedance.errors import InvalidRequest
+from seedance.jobs import catalogue
+from seedance.media import formats
 
 METADATA_LIMIT = 2048
 """Bytes of an object's user metadata, names and values together (Amazon S3 User Guide)."""

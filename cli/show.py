@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from rich.table import Table
 from rich.text import Text
-from seedance.job import Job, State
-from seedance.messages import iso
+from seedance.jobs.job import Job, State
+from seedance.notices.job_message import iso
 
 from local import aws
 from local.stack import Stack

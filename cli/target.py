@@ -9,8 +9,8 @@ from typing import Any
 from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from seedance.job import Job
-from seedance.store import JobStore
+from seedance.jobs.job import Job
+from seedance.jobs.store import JobStore
 
 from local import aws
 from local.launch import HOME

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from seedance import catalogue
+from seedance.jobs import catalogue
 
 from cli import money, show
 from cli.options import err, out

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-from seedance.job import Job, State
-from seedance.sending import MAX_ATTEMPTS
+from seedance.jobs.job import Job, State
+from seedance.paid_call import MAX_ATTEMPTS
 
 from cli.target import Target
 

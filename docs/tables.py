@@ -1,4 +1,4 @@
-"""What the code knows, as tables in Markdown. docs/reference.md has them from here, through cog (`make reference`)."""
+"""What the code knows, as tables in Markdown. The pages in docs/ have them through cog (`make reference`)."""
 
 import ast
 import inspect
@@ -9,12 +9,14 @@ from typing import Any
 
 import typer.main
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
-from seedance import catalogue
-from seedance.job import State
+from seedance.jobs import catalogue
+from seedance.jobs.job import State
 
 from cli.main import app
 
-_TEMPLATE = yaml_parse((Path(__file__).parents[1] / "template.yaml").read_text())
+_ROOT = Path(__file__).parents[1]
+_LAYER = _ROOT / "layers/common/seedance"
+_TEMPLATE = yaml_parse((_ROOT / "template.yaml").read_text())
 
 _EVERYWHERE = frozenset({"help", "stack", "outputs"})
 """Options of nearly every command: the page names them once."""
@@ -55,6 +57,45 @@ def _parameter(row: tuple[catalogue.Model, str, Any]) -> tuple[str, str, str]:
     written = json.dumps(default).strip('"')
     shown = "required" if "default" not in schema else "" if default in (None, []) else f"`{written}`"
     return f"`{name}`", catalogue.allowed(model, name) + about, shown
+
+
+def rooms() -> str:
+    """The folders of the layer: what each is about, its modules, and which others it imports."""
+    found = _modules()
+    folders = sorted({name.partition(".")[0] for name in found if "." in name})
+    rows = []
+    for folder in folders:
+        about = (_LAYER / folder / "__init__.py").read_text().strip().strip('"')
+        modules = [name.partition(".")[2] for name in found if name.startswith(f"{folder}.")]
+        others = {module.partition(".")[0] for name in found if name.startswith(f"{folder}.") for module in found[name]}
+        rows.append((f"`{folder}/`", about, _names(modules), _names(sorted(others - {folder}))))
+    return _table(("folder", "about", "modules", "imports"), rows)
+
+
+def modules_at_the_top() -> str:
+    """The modules that lie in no folder: the use cases, and what several of them share."""
+    rows = []
+    for name, imports in _modules().items():
+        if "." not in name:
+            about = ast.get_docstring(ast.parse((_LAYER / f"{name}.py").read_text())) or ""
+            first = about.partition("\n\n")[0].replace("\n", " ").removesuffix(" Pure.")
+            rows.append((f"`{name}`", first, _names(sorted({module.partition(".")[0] for module in imports}))))
+    return _table(("module", "about", "imports"), rows)
+
+
+def _modules() -> dict[str, set[str]]:
+    """The layer's modules (``submit``, ``jobs.store``), each with those that it imports."""
+    paths = [path for path in sorted(_LAYER.rglob("*.py")) if path.name != "__init__.py"]
+    names = {".".join(path.relative_to(_LAYER).with_suffix("").parts): path for path in paths}
+    return {name: _imports(ast.parse(path.read_text())) & set(names) for name, path in names.items()}
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("seedance"):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return {name.removeprefix("seedance.") for name in found}
 
 
 def states() -> str:

@@ -5,9 +5,10 @@ from http import HTTPStatus
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response, content_types
-from seedance import catalogue, entry
 from seedance.api import api, describe
+from seedance.aws import lambda_entry
 from seedance.errors import BadRecord, Conflict, InvalidRequest
+from seedance.jobs import catalogue
 from seedance.observability import logger
 
 app = APIGatewayRestResolver()
@@ -77,7 +78,7 @@ def list_models() -> Response[str]:
     return _answer(HTTPStatus.OK, {"models": catalogue.describe()})
 
 
-@entry.observed
+@lambda_entry.observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Routes a REST API event; see seedance.api."""
     return app.resolve(event, context)

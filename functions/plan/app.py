@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from seedance import entry
+from seedance.aws import lambda_entry
 from seedance.plan import plan
 
 
-@entry.observed
+@lambda_entry.observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """See seedance.plan."""
     return plan()(event)

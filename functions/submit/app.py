@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from seedance import entry
+from seedance.aws import lambda_entry
 from seedance.observability import logger
 from seedance.submit import submit
 
 
-@entry.observed
+@lambda_entry.observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """See seedance.submit. A message that raised stays in the queue and comes again."""
     failed = []

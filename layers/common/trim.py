@@ -1,8 +1,8 @@
 """Takes out of a built layer what no function runs: most of botocore's data, and what libraries bring for others.
 
 botocore describes four hundred services, with their documentation. Finding and reading all that costs a cold
-start more than anything else, so the layer keeps the services that seedance/aws.py names, of these the operations
-whose names occur in the package's source, and no prose.
+start more than anything else, so the layer keeps the services that seedance/aws/clients.py names, of these the
+operations whose names occur in the package's source, and no prose.
 
     python trim.py FOLDER          (the folder that Lambda puts on Python's path)
 """
@@ -37,8 +37,8 @@ def main() -> None:
     for pattern in UNUSED:
         for path in site.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    services = set(re.findall(r'_later\("(\w+)"\)', (site / "seedance/aws.py").read_text()))
-    words = {word for file in (site / "seedance").glob("*.py") for word in re.findall(r"\w+", file.read_text())}
+    services = set(re.findall(r'_later\("(\w+)"\)', (site / "seedance/aws/clients.py").read_text()))
+    words = {word for file in (site / "seedance").rglob("*.py") for word in re.findall(r"\w+", file.read_text())}
     _trim_data(site / "botocore" / "data", services, words | BOTOCORES_OWN)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from scenarios import BEFORE_THE_HOUR, Scenario, blocking, held_up, meets, uploaded
-from seedance.job import State
+from seedance.jobs.job import State
 from stage import Stage
 from verdict import in_the_end
 from world import World

@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from seedance.store import jobs
+from seedance.jobs.store import jobs
 from stage import Stage
 from verdict import always, in_the_end
 from wire import How

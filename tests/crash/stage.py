@@ -16,7 +16,9 @@ import pytest
 import shortcut
 import wire
 from moto.server import ThreadedMotoServer
-from seedance import aws, observability, provider
+from seedance import observability
+from seedance.aws import clients
+from seedance.provider import client
 from world import REGION, VERBS, Calendar, World, app, forget, http
 
 from local.sandbox import Sandbox, running
@@ -45,7 +47,7 @@ class Stage:
     def patience(self, patch: pytest.MonkeyPatch, seconds: float) -> None:
         """Let the functions wait for the provider no longer than this."""
         for name in ("SUBMIT_SECONDS", "STATUS_SECONDS", "GENERATE_SECONDS", "UPLOAD_SECONDS"):
-            patch.setattr(provider, name, seconds)
+            patch.setattr(client, name, seconds)
 
     def world(self, **environment: str) -> World:
         """An empty stack, deployed with these parameters."""
@@ -134,5 +136,5 @@ def _replaced(value: Any, instead: dict[Any, Any]) -> Any:
 
 def _forget_clients() -> None:
     forget()
-    for thing in (aws._session, aws._client):
+    for thing in (clients._session, clients._client):
         thing.cache_clear()

@@ -8,13 +8,14 @@ from typing import Any
 import matrix
 import pytest
 from scenarios import SCENARIOS, Scenario
-from seedance import observability, store
+from seedance import observability
 from seedance.errors import SubmitUncertain
-from seedance.job import Job, State
-from seedance.notification import Notifier
+from seedance.jobs import store
+from seedance.jobs.job import Job, State
+from seedance.jobs.store import JobStore
+from seedance.notices.notifier import Notifier
+from seedance.paid_call import Next, Sending, Verdict
 from seedance.poll import Poll
-from seedance.sending import Next, Sending, Verdict
-from seedance.store import JobStore
 from stage import Stage
 from wire import Call, How
 

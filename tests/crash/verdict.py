@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from seedance.job import Hold, Job, State
+from seedance.jobs.job import Hold, Job, State
 from world import VIDEOS, World, http, template
 
 from local.sandbox.inprocess import KEY

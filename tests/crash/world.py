@@ -15,10 +15,10 @@ from typing import Any
 import shortcut
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.stepfunctions.models import stepfunctions_backends
-from seedance.job import Hold, Job, State, api_job_id
+from seedance.jobs.handoff import intake_queue
+from seedance.jobs.job import Hold, Job, State, api_job_id
+from seedance.jobs.store import jobs, read_item
 from seedance.reconcile import release
-from seedance.store import jobs, read_item
-from seedance.workflow import intake_queue
 from wire import Killed, Wire
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
@@ -344,7 +344,7 @@ class World(Pipeline):
 def forget() -> None:
     """Empty the functions' caches, as a fresh Lambda environment would have them; the AWS clients stay."""
     for name, module in list(sys.modules.items()):
-        if name.startswith(("seedance.", "app_of_")) and name != "seedance.aws":
+        if name.startswith(("seedance.", "app_of_")) and name != "seedance.aws.clients":
             for thing in list(vars(module).values()):
                 if hasattr(thing, "cache_clear"):
                     thing.cache_clear()

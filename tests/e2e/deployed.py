@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote_plus
 
 import httpx
-from seedance.job import State, upload_job_id
+from seedance.jobs.job import State, upload_job_id
 
 from local import aws
 from local.stack import Stack

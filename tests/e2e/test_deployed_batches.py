@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from deployed import SAMPLE, Deployed, until
-from seedance.job import batch_id, batch_job_id
+from seedance.jobs.job import batch_id, batch_job_id
 
 pytestmark = pytest.mark.e2e
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from deployed import SAMPLE, Deployed, until
-from seedance.job import State
+from seedance.jobs.job import State
 from typer.testing import CliRunner
 
 from cli import money

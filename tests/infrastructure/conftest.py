@@ -41,8 +41,10 @@ def workflows(root: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def layer(root: Path) -> dict[str, ast.Module]:
-    """The modules of the layer, parsed, by name."""
-    return {path.stem: ast.parse(path.read_text()) for path in (root / "layers/common/seedance").glob("*.py")}
+    """The modules of the layer, parsed, by name: ``submit``, ``jobs.store``."""
+    package = root / "layers/common/seedance"
+    modules = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
+    return {".".join(path.relative_to(package).with_suffix("").parts): ast.parse(path.read_text()) for path in modules}
 
 
 @pytest.fixture(scope="session")

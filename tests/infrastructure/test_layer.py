@@ -21,7 +21,7 @@ DESCRIBE = """
 import json, os, sys
 sys.path[:0] = sys.argv[1:]
 from botocore.session import Session
-from seedance import aws
+from seedance.aws import clients as aws
 session, found = Session(), {}
 regions = ("us-east-1", "eu-central-1", "eu-south-1", "il-central-1", "us-gov-west-1", "cn-north-1")
 session.set_credentials("a", "b")
@@ -107,8 +107,10 @@ def test_the_layer_has_the_package_and_its_libraries_under_python(layer_folder: 
 
 
 def test_the_package_is_the_one_in_the_repository(root: Path, layer_folder: Path) -> None:
-    source = {path.name: path.read_bytes() for path in (root / "layers/common/seedance").glob("*.py")}
-    assert {path.name: path.read_bytes() for path in (layer_folder / "python/seedance").glob("*.py")} == source
+    def files(package: Path) -> dict[Path, bytes]:
+        return {path.relative_to(package): path.read_bytes() for path in package.rglob("*.py")}
+
+    assert files(layer_folder / "python/seedance") == files(root / "layers/common/seedance")
 
 
 def test_compiled_libraries_are_for_the_functions_processor_and_python(layer_folder: Path) -> None:
@@ -146,10 +148,11 @@ def test_a_function_is_its_source_and_its_bytecode(root: Path, function_folders:
 
 
 def test_bytecode_belongs_to_the_source_beside_it(layer_folder: Path) -> None:
-    for path in of_kind(layer_folder / "python/seedance", ".py"):
+    package = layer_folder / "python/seedance"
+    for path in of_kind(package, ".py"):
         compiled = path.parent / "__pycache__" / f"{path.stem}.cpython-313.pyc"
         # The digest depends on 3.13's magic number, so this Python can't repeat it; two files differ in theirs.
-        assert str(Path("seedance") / path.name).encode() in compiled.read_bytes(), path
+        assert str(Path("seedance") / path.relative_to(package)).encode() in compiled.read_bytes(), path
         assert str(layer_folder).encode() not in compiled.read_bytes(), path
 
 
@@ -172,7 +175,7 @@ def test_botocore_knows_the_services_that_are_called_and_no_other(root: Path, la
     assert {path.name for path in data.iterdir() if path.is_dir()} == SERVICES
     partition = json.loads((data / "endpoints.json").read_text())["partitions"][0]
     assert set(partition["services"]) == (SERVICES - {"stepfunctions"}) | {"states"}
-    called = set(re.findall(r'_later\("(\w+)"\)', (root / "layers/common/seedance/aws.py").read_text()))
+    called = set(re.findall(r'_later\("(\w+)"\)', (root / "layers/common/seedance/aws/clients.py").read_text()))
     assert called == SERVICES
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seedance.media import Media
-from seedance.notification import Notifier
+from seedance.media.buckets import Media
+from seedance.notices.notifier import Notifier
 
 READ_VIDEOS = ("s3:GetObject", "${VideoBucket.Arn}/videos/*")
 WRITE_VIDEOS = ("s3:PutObject", "${VideoBucket.Arn}/videos/*")
@@ -31,8 +31,8 @@ CALLS = {
 }
 """What the methods of Notifier and Media need, as (action, resource)."""
 
-ADAPTERS = {"media", "notification"}
-SHARED = {"sending": ["submit", "generate"], "lost": ["reconcile"]}
+ADAPTERS = {"buckets", "notifier"}
+SHARED = {"paid_call": ["submit", "generate"], "lost": ["reconcile"], "repair": ["reconcile"]}
 """Modules that several use cases, or one, are made of."""
 
 
@@ -47,7 +47,7 @@ def calls(module: Path) -> set[str]:
 def callers(root: Path) -> dict[str, set[str]]:
     """What each function calls, by its name."""
     found: dict[str, set[str]] = {}
-    for module in (root / "layers/common/seedance").glob("*.py"):
+    for module in (root / "layers/common/seedance").rglob("*.py"):
         if module.stem not in ADAPTERS and (called := calls(module)):
             for function in SHARED.get(module.stem, [module.stem]):
                 found.setdefault(function, set()).update(called)

@@ -8,7 +8,7 @@ import pytest
 from seedance import errors
 from seedance.fail import ENDS
 from seedance.generate import Outcome as GenerateOutcome
-from seedance.job import TERMINAL
+from seedance.jobs.job import TERMINAL
 from seedance.poll import Outcome as PollOutcome
 
 TASKS = ["Fail", "Finalize", "Generate", "Poll"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
-from seedance.catalogue import MODELS
 from seedance.collect import FOLLOWED_SECONDS
 from seedance.config import ApiSettings, EnqueueSettings, IntakeSettings, PlanSettings, ReconcileSettings, Settings
-from seedance.intake import BATCH_PREFIX, UPLOAD_PREFIX
-from seedance.store import REQUEST_INDEX, STATE_INDEX
+from seedance.jobs.catalogue import MODELS
+from seedance.jobs.requests import BATCH_PREFIX, UPLOAD_PREFIX
+from seedance.jobs.store import REQUEST_INDEX, STATE_INDEX
 
 FUNCTIONS = ["api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "submit"]
 SETTINGS = {
@@ -396,7 +396,7 @@ def test_every_alarm_is_one_of_these(resources: dict[str, Any]) -> None:
 
 
 def test_metrics_of_alarms_are_counted_somewhere(resources: dict[str, Any], root: Path) -> None:
-    source = "".join(path.read_text() for path in (root / "layers/common/seedance").glob("*.py"))
+    source = "".join(path.read_text() for path in (root / "layers/common/seedance").rglob("*.py"))
     for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values():
         if alarm["Namespace"] == "SeedancePipeline":
             assert f'count("{alarm["MetricName"]}")' in source

@@ -21,7 +21,7 @@ from local.sandbox.inprocess import KEY
 def forget(*, clients: bool) -> None:
     """Empty the functions' caches, as a fresh Lambda environment would have them; AWS clients only if asked."""
     for name, module in list(sys.modules.items()):
-        if name.startswith(("seedance.", "app_of_")) and (clients or name != "seedance.aws"):
+        if name.startswith(("seedance.", "app_of_")) and (clients or name != "seedance.aws.clients"):
             for thing in list(vars(module).values()):
                 if hasattr(thing, "cache_clear"):
                     thing.cache_clear()

@@ -24,9 +24,9 @@ from boto3.session import Session
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sqs.models import sqs_backends
 from samcli.yamlhelper import yaml_parse
-from seedance.job import Job, State, upload_job_id
-from seedance.pacer import CALENDAR
-from seedance.store import jobs
+from seedance.aws.table import CALENDAR
+from seedance.jobs.job import Job, State, upload_job_id
+from seedance.jobs.store import jobs
 
 from local.sandbox import Sandbox
 from local.sandbox.state import RECORD_SECONDS

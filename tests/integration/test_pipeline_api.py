@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pipeline import Pipeline, app, http, png
-from seedance.job import State
+from seedance.jobs.job import State
 
 BODY = {"prompt": "a lake", "parameters": {"resolution": "480p"}}
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from moto.s3 import models as moto_s3
 from pipeline import VIDEOS, Change, Pipeline
-from seedance import download, media, provider
-from seedance.job import State
+from seedance.jobs.job import State
+from seedance.media import buckets
+from seedance.provider import client, download
 
 from local.sandbox.kinds import KINDS
 
@@ -231,7 +232,7 @@ def test_every_fault_of_the_stand_in_is_met_at_every_stage_of_a_job() -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider's hour must not be waited for."""
     for name in ("SUBMIT_SECONDS", "STATUS_SECONDS", "GENERATE_SECONDS", "UPLOAD_SECONDS"):
-        monkeypatch.setattr(provider, name, 1.0)
+        monkeypatch.setattr(client, name, 1.0)
     monkeypatch.setattr(download, "DOWNLOAD_SECONDS", 1.0)
     monkeypatch.setattr(download, "RESUME_SECONDS", 0.01)
 
@@ -266,7 +267,7 @@ def test_a_fault_that_strikes_for_ever(pipeline: Pipeline, set_up: Change, stage
 @pytest.mark.parametrize("kind", ["chunked", "truncated", "short", "reset-midway", "html"])
 def test_a_video_of_many_parts(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     # The stand-in's videos here are of 15 KB; S3's own parts begin at 5 MiB.
-    monkeypatch.setattr(media, "PART_BYTES", 2048)
+    monkeypatch.setattr(buckets, "PART_BYTES", 2048)
     monkeypatch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
     pipeline.sandbox.fault("media", kind)
     job_id = pipeline.upload()
@@ -289,7 +290,7 @@ def test_a_video_of_many_parts(pipeline: Pipeline, monkeypatch: pytest.MonkeyPat
 def test_a_copy_goes_on_where_its_line_broke(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, faults: list[str], statuses: list[int | str]
 ) -> None:
-    monkeypatch.setattr(media, "PART_BYTES", 2048)
+    monkeypatch.setattr(buckets, "PART_BYTES", 2048)
     monkeypatch.setattr(download, "CHUNK_BYTES", 1024)
     monkeypatch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
     for kind in faults:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pipeline import UPLOADS, VIDEOS, Change, Pipeline, http, png, s3_event
-from seedance.job import State, upload_job_id
+from seedance.jobs.job import State, upload_job_id
 
 ODD_KEYS = {
     "uploads/red shoe+1.JPG": "videos/red shoe+1/",

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from pipeline import UPLOADS, Pipeline, http, png
-from seedance import catalogue
-from seedance.job import State
+from seedance.jobs import catalogue
+from seedance.jobs.job import State
 
 from local.sandbox import models as stand_in
 

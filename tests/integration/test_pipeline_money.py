@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 from pipeline import UPLOADS, Change, Pipeline, app, http, png, s3_event
-from seedance.job import Hold, State, upload_job_id
-from seedance.notification import Notifier
-from seedance.provider import Provider
+from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue
+from seedance.jobs.job import Hold, State, upload_job_id
+from seedance.jobs.store import JobStore, jobs
+from seedance.notices.notifier import Notifier
+from seedance.provider.client import Provider
 from seedance.reconcile import release
-from seedance.store import JobStore, jobs
-from seedance.workflow import IntakeQueue, Workflow, intake_queue
 
 from local.sandbox.inprocess import KEY
 

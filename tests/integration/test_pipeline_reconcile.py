@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 from pipeline import Change, Pipeline, app
-from seedance.job import Hold, State
-from seedance.notification import Notifier
-from seedance.provider import Provider
-from seedance.store import JobStore, jobs
-from seedance.workflow import IntakeQueue, Workflow
+from seedance.jobs.handoff import IntakeQueue, Workflow
+from seedance.jobs.job import Hold, State
+from seedance.jobs.store import JobStore, jobs
+from seedance.notices.notifier import Notifier
+from seedance.provider.client import Provider
 
 from cli import money
 from cli.target import Target

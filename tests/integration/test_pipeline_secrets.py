@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pipeline import Change, Pipeline, app
 from seedance import masking
-from seedance.job import Hold, State
+from seedance.jobs.job import Hold, State
 from seedance.observability import logger
 
 from local.sandbox.inprocess import KEY

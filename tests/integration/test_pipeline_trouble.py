@@ -8,9 +8,9 @@ from pipeline import Pipeline
 from seedance.fail import Fail
 from seedance.finalize import Finalize
 from seedance.generate import Generate
-from seedance.job import State
+from seedance.jobs.job import State
+from seedance.paid_call import Sending
 from seedance.poll import Poll
-from seedance.sending import Sending
 
 DOWN = ClientError({"Error": {"Code": "InternalServerError"}}, "GetItem")
 DIES = {

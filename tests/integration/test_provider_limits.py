@@ -16,9 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from seedance import provider as provider_module
-from seedance import tls
-from seedance.download import Downloads
+from seedance.aws import tls
 from seedance.errors import (
     OutOfCredits,
     ProviderError,
@@ -28,7 +26,9 @@ from seedance.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from seedance.provider import Provider
+from seedance.provider import client as provider_module
+from seedance.provider.client import Provider
+from seedance.provider.download import Downloads
 
 SECONDS = 0.25
 """The limit in these tests: far above what an answer takes here, far below what pytest has patience for."""

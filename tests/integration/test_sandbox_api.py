@@ -305,6 +305,7 @@ def test_a_v1_call_cut_off_leaves_a_billed_job_in_the_history(sandbox: Sandbox, 
 
 
 def test_a_history_row_tells_what_was_asked_and_what_became_of_it(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.configure(history_bodies="object")
     good, bad = submitted(api)["request_id"], submitted(api, prompt="[blocked]")["request_id"]
     sandbox.finished(good)
     sandbox.finished(bad)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from seedance.job import Hold, Job, State
+from seedance.jobs.job import Hold, Job, State
 from seedance.reconcile import GENERATING_SECONDS
 
 from cli import money

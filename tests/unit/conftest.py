@@ -9,34 +9,35 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote_plus
 
-import av
 import httpx
 import pytest
 import strict_sns
 from aws_lambda_powertools import Metrics
+from footage import movie, small_png
 from hypothesis import settings as hypothesis_settings
 from moto import mock_aws
 from pool import Pool
 from pytest_socket import disable_socket, enable_socket
-from seedance import aws, lines, observability
-from seedance.download import Downloads
-from seedance.items import written_item
-from seedance.job import Job, State
-from seedance.media import Media
-from seedance.notification import Notifier
-from seedance.pacer import Pacer
-from seedance.provider import Provider
-from seedance.register import Register
-from seedance.sending import Sending
-from seedance.sheets import Sheets
-from seedance.store import JobStore
-from seedance.workflow import Batches, IntakeQueue, Workflow
+from seedance import observability
+from seedance.aws import clients as aws_clients
+from seedance.aws.attributes import written_item
+from seedance.batches.files import Sheets
+from seedance.batches.job_states import Register
+from seedance.jobs.handoff import Batches, IntakeQueue, Workflow
+from seedance.jobs.job import Job, State
+from seedance.jobs.store import JobStore
+from seedance.media.buckets import Media
+from seedance.notices.notifier import Notifier
+from seedance.pacing.pacer import Pacer
+from seedance.paid_call import Sending
+from seedance.provider import http
+from seedance.provider.client import Provider
+from seedance.provider.download import Downloads
 
 REGION = "eu-central-1"
 KEY = "SG_0123456789abcdef"
@@ -96,7 +97,10 @@ def clients() -> Iterator[dict[str, Any]]:
         for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_CONFIG_FILE"):
             patch.delenv(name, raising=False)
         _forget()
-        made = {name: aws._client(name) for name in ("s3", "dynamodb", "sns", "sqs", "stepfunctions", "secretsmanager")}
+        made = {
+            name: aws_clients._client(name)
+            for name in ("s3", "dynamodb", "sns", "sqs", "stepfunctions", "secretsmanager")
+        }
         _forget()
     return made
 
@@ -138,7 +142,7 @@ class Wire:
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     line = Wire()
-    monkeypatch.setattr(lines, "_pool", lambda _: Pool(line))
+    monkeypatch.setattr(http, "_pool", lambda _: Pool(line))
     yield line
     assert not line._answers, f"{len(line._answers)} answers were not fetched"
 
@@ -149,6 +153,9 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
 
 
 @dataclass
@@ -235,10 +242,7 @@ class World:
 def _pacer(clients: dict[str, Any], clock: Clock, **changes: Any) -> Pacer:
     values = {"requests_per_minute": 50, "max_in_flight": 500, "most_polls": 5, **changes}
 
-    def sleep(seconds: float) -> None:
-        clock.now += seconds
-
-    return Pacer(TABLE, clients["dynamodb"], clock=clock, sleep=sleep, **values)
+    return Pacer(TABLE, clients["dynamodb"], clock=clock, sleep=clock.pass_by, **values)
 
 
 @pytest.fixture
@@ -358,7 +362,7 @@ def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     }.items():
         monkeypatch.setenv(name, value)
     _forget()
-    monkeypatch.setattr(aws, "_client", world.aws.__getitem__)
+    monkeypatch.setattr(aws_clients, "_client", world.aws.__getitem__)
     line = httpx.MockTransport(world.wire)
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: line.handle_request(request))
     yield world
@@ -415,24 +419,14 @@ def event(root: Path) -> Callable[[str], dict[str, Any]]:
     return read
 
 
-def _movie(file: Path, **options: str) -> bytes:
-    with av.open(str(file), "w", format="mp4", options=options) as movie:
-        stream = movie.add_stream("mpeg4", rate=4)
-        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
-        for _ in range(4):
-            movie.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
-        movie.mux(stream.encode())
-    return file.read_bytes()
-
-
 @pytest.fixture(scope="session")
 def movies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Real MP4s, one second long, with their boxes in the orders that occur."""
     file = tmp_path_factory.mktemp("movies") / "movie.mp4"
     return {
-        "index last": _movie(file),
-        "index first": _movie(file, movflags="faststart"),
-        "fragments": _movie(file, movflags="frag_keyframe+empty_moov"),
+        "index last": movie(file),
+        "index first": movie(file, movflags="faststart"),
+        "fragments": movie(file, movflags="frag_keyframe+empty_moov"),
     }
 
 
@@ -444,6 +438,4 @@ def mp4(movies: dict[str, bytes]) -> bytes:
 @pytest.fixture(scope="session")
 def png() -> bytes:
     """A real PNG."""
-    encoder = av.CodecContext.create("png", "w")
-    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 4, 4, "rgb24", Fraction(1, 1)
-    return b"".join(bytes(packet) for packet in encoder.encode(av.VideoFrame(4, 4, "rgb24")))
+    return small_png()

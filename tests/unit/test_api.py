@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from seedance.api import Api, describe
 from seedance.errors import Conflict, InvalidRequest
-from seedance.intake import Defaults
-from seedance.job import Job, State, api_job_id
+from seedance.jobs.job import Job, State, api_job_id
+from seedance.jobs.requests import Defaults
 
 Make = Callable[..., Job]
 BODY = '{"prompt": "a shoe turns"}'

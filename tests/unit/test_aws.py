@@ -9,26 +9,26 @@ from typing import Any
 import botocore.endpoint
 import pytest
 from botocore.httpsession import URLLib3Session
-from seedance import aws
-from seedance.tls import trust
+from seedance.aws import clients
+from seedance.aws.tls import trust
 
 SERVICES: list[tuple[Callable[[], Any], str]] = [
-    (aws.dynamodb, "dynamodb"),
-    (aws.s3, "s3"),
-    (aws.sns, "sns"),
-    (aws.sqs, "sqs"),
-    (aws.secrets, "secretsmanager"),
-    (aws.step_functions, "stepfunctions"),
+    (clients.dynamodb, "dynamodb"),
+    (clients.s3, "s3"),
+    (clients.sns, "sns"),
+    (clients.sqs, "sqs"),
+    (clients.secrets, "secretsmanager"),
+    (clients.step_functions, "stepfunctions"),
 ]
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    aws._session.cache_clear()
-    aws._client.cache_clear()
+    clients._session.cache_clear()
+    clients._client.cache_clear()
     yield
-    aws._session.cache_clear()
-    aws._client.cache_clear()
+    clients._session.cache_clear()
+    clients._client.cache_clear()
 
 
 @pytest.mark.parametrize(("get", "service"), SERVICES, ids=[service for _, service in SERVICES])
@@ -44,26 +44,28 @@ def test_each_service_has_one_client_with_short_time_outs(get: Callable[[], Any]
 
 def test_all_clients_come_from_one_session(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    session = aws.Session
-    monkeypatch.setattr(aws, "Session", lambda: made.append(session()) or made[-1])
+    session = clients.Session
+    monkeypatch.setattr(clients, "Session", lambda: made.append(session()) or made[-1])
     for get, _ in SERVICES:
         assert get().meta.events
     assert len(made) == 1
 
 
 def test_a_client_is_built_when_it_is_first_used() -> None:
-    topic = aws.sns()
-    assert aws._client.cache_info().currsize == 0
+    topic = clients.sns()
+    assert clients._client.cache_info().currsize == 0
     assert topic.meta.region_name == "eu-central-1"
-    assert aws._client.cache_info().currsize == 1
+    assert clients._client.cache_info().currsize == 1
 
 
 def test_links_are_signed_by_version_four() -> None:
-    assert aws.s3().meta.config.signature_version == "s3v4"
+    assert clients.s3().meta.config.signature_version == "s3v4"
 
 
 def link(bucket: str = "bucket") -> str:
-    return aws.s3().generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a b.png"}).partition("?")[0]
+    return (
+        clients.s3().generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a b.png"}).partition("?")[0]
+    )
 
 
 REGIONAL = {
@@ -81,7 +83,7 @@ REGIONAL = {
 @pytest.mark.parametrize(("region", "host"), REGIONAL.items(), ids=list(REGIONAL))
 def test_links_name_the_regions_own_host(monkeypatch: pytest.MonkeyPatch, region: str, host: str) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)
-    assert aws.s3().meta.endpoint_url == f"https://{host}"
+    assert clients.s3().meta.endpoint_url == f"https://{host}"
     assert link() == f"https://bucket.{host}/a%20b.png"
     assert link("name.with.dots") == f"https://{host}/name.with.dots/a%20b.png"
 
@@ -122,6 +124,6 @@ def test_what_the_line_overrides_is_what_botocore_calls() -> None:
 
 def test_authorities_of_ones_own_stay_botocores_business(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", "somebodys.pem")
-    line = aws.dynamodb()._endpoint.http_session  # type: ignore[attr-defined]
+    line = clients.dynamodb()._endpoint.http_session  # type: ignore[attr-defined]
     assert type(line) is URLLib3Session
     assert line._verify == "somebodys.pem"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from seedance.collect import Collect
 from seedance.enqueue import Enqueue
-from seedance.intake import Defaults
-from seedance.job import State, batch_id, batch_job_id
+from seedance.jobs.job import State, batch_id, batch_job_id
+from seedance.jobs.requests import Defaults
 from seedance.plan import Plan
 
 UPLOADS, KEY = "example-uploads", "batches/spring.csv"

@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from seedance.answers import history_row
-from seedance.job import api_job_id, batch_id, batch_job_id, upload_job_id
-from seedance.matching import named_job
+from seedance.jobs.job import api_job_id, batch_id, batch_job_id, upload_job_id
+from seedance.provider.matching import named_job
+from seedance.provider.payloads import history_row
 
 EXECUTION_NAME = re.compile(r"[A-Za-z0-9-]{1,80}")
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seedance import bodies
-from seedance.bodies import DEEPEST, LONGEST_NUMBER, MOST_VALUES, Unreadable
+from seedance.provider import bodies
+from seedance.provider.bodies import DEEPEST, LONGEST_NUMBER, MOST_VALUES, Unreadable
 
 MANY = 200_000
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from seedance import catalogue
 from seedance.errors import InvalidRequest
+from seedance.jobs import catalogue
 
 A, B = "https://example.com/a.png", "https://example.com/b.png"
 RATIOS = ["16:9", "4:3", "1:1", "3:4", "9:16"]

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from seedance.errors import InvalidRequest
-from seedance.job import Job, State, upload_job_id
+from seedance.jobs.job import Job, State, upload_job_id
 
 from cli import actions
 from cli.requests import Wish

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance.job import batch_id
+from seedance.jobs.job import batch_id
 from typer.testing import CliRunner, Result
 
 from cli import batch, main

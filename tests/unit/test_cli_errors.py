@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
-from seedance.job import Job, State
+from seedance.jobs.job import Job, State
 from typer.testing import CliRunner, Result
 
 from cli import actions, main, watch

@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from seedance.bookings import Day, Entry
-from seedance.catalogue import MODELS
-from seedance.job import Hold, Job, State
+from seedance.jobs.bookings import Day, Entry
+from seedance.jobs.catalogue import MODELS
+from seedance.jobs.job import Hold, Job, State
 
 from cli import money
 from cli.target import CommandError, Target

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance.bookings import Entry
-from seedance.job import Hold, Job, State
+from seedance.jobs.bookings import Entry
+from seedance.jobs.job import Hold, Job, State
 from typer.testing import CliRunner
 
 from cli import money, operate

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seedance import formats, intake
 from seedance.errors import InvalidRequest
+from seedance.jobs import requests
+from seedance.media import formats
 
 from cli.requests import METADATA_LIMIT, Wish, header_text, image_type, read_settings
 
-DEFAULTS = intake.Defaults("seedance-1.0-pro-fast", "a default", "v2")
+DEFAULTS = requests.Defaults("seedance-1.0-pro-fast", "a default", "v2")
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from("\t\n"), min_size=1, max_size=200)
 
 
@@ -19,7 +20,7 @@ def test_a_prompt_arrives_as_it_was_typed(prompt: str) -> None:
     sent = header_text(prompt)
     assert sent.isascii()
     assert sent.isprintable()
-    arrived = intake.upload_request({"prompt": sent}, DEFAULTS).parameters["prompt"]
+    arrived = requests.upload_request({"prompt": sent}, DEFAULTS).parameters["prompt"]
     assert arrived == prompt.strip()
 
 
@@ -46,7 +47,7 @@ def test_metadata_has_what_was_asked_and_nothing_else() -> None:
 
 def test_metadata_means_to_the_stack_what_it_meant_here() -> None:
     wish = Wish(prompt="größer", model="seedance-1.5-pro", transport="v2", parameters={"duration": "7", "audio": "no"})
-    request = intake.upload_request(wish.metadata(), DEFAULTS)
+    request = requests.upload_request(wish.metadata(), DEFAULTS)
     assert request.model.slug == "seedance-1.5-pro"
     assert request.parameters["prompt"] == "größer"
     assert request.parameters["duration"] == 7

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from seedance.job import Hold, Job, State
+from seedance.jobs.job import Hold, Job, State
 
 from cli import money, show
 from cli.target import CommandError, Target

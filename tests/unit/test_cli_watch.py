@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from seedance.job import Job, State
+from seedance.jobs.job import Job, State
 
 from cli import watch
 from cli.target import Target

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from seedance.collect import FOLLOWED_SECONDS, HELD_SECONDS, Collect, next_wait
-from seedance.job import Job, State, batch_job_id
+from seedance.jobs.job import Job, State, batch_job_id
 
 BATCH = "batch-0123456789abcdef0123456789abcdef"
 PLAN = f"plans/{BATCH}.jsonl"

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from seedance import download as download_module
-from seedance.download import Downloads, announced_length
 from seedance.errors import ForbiddenSource, MediaError, SourceUnavailable
+from seedance.provider import download as download_module
+from seedance.provider.download import Downloads, announced_length
 from urllib3.exceptions import (
     ConnectTimeoutError,
     NameResolutionError,

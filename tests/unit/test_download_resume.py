@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from seedance.download import RESUME_SECONDS, RESUMES, Downloads
 from seedance.errors import SourceUnavailable
+from seedance.provider.download import RESUME_SECONDS, RESUMES, Downloads
 from urllib3.exceptions import NewConnectionError
 
 CHUNK_BYTES = 64 * 1024

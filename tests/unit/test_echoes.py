@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import pytest
 from seedance import masking
-from seedance import reconcile as reconcile_module
+from seedance import repair as repair_module
 from seedance.errors import ConfigurationError, ProviderError, SubmitUncertain
 from seedance.generate import Generate
-from seedance.job import Job, State
+from seedance.jobs.job import Job, State
 from seedance.observability import logger
+from seedance.paid_call import Verdict
 from seedance.poll import Poll
-from seedance.provider import Provider
-from seedance.sending import Verdict
+from seedance.provider.client import Provider
 
 Make = Callable[..., Job]
 KEY = "SG_0123456789abcdef"
@@ -155,7 +155,7 @@ def _generate(world: Any) -> object:
 
 
 def _history(_: Any) -> object:
-    return reconcile_module.reconcile().history("seedance-pro", 0.0, 1.0)
+    return repair_module.repair().history("seedance-pro", 0.0, 1.0)
 
 
 CALLS: dict[str, Callable[[Any], object]] = {
@@ -176,7 +176,7 @@ def test_a_history_for_a_persons_eyes_is_masked(world: Any, wired: Any, link: st
     }
     cut = {**row, "request_id": KEY, "request_body": f"{{'image_url': '{link}'"}
     wired.wire.will(httpx.Response(200, json={"data": [row, cut]}))
-    rows = reconcile_module.reconcile().history("seedance-pro", 0.0, 1.0)
+    rows = repair_module.repair().history("seedance-pro", 0.0, 1.0)
     assert_clean(link, rows)
     assert "/uploads/shoe.png?" in rows[0]["error"]
     assert [one["url"] for one in rows] == [None, None]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from seedance.enqueue import Enqueue
-from seedance.job import State, batch_job_id
+from seedance.jobs.job import State, batch_job_id
 
 BATCH = "batch-0123456789abcdef0123456789abcdef"
 PARAMETERS = {"prompt": "It turns", "duration": 5, "resolution": "720p", "aspect_ratio": "16:9"}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from seedance.fail import Fail
-from seedance.job import Job, State
+from seedance.jobs.job import Job, State
 
 Make = Callable[..., Job]
 WHY = {"code": "PROVIDER_JOB_FAILED", "message": "It was blocked."}

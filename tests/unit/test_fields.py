@@ -8,7 +8,7 @@ import pytest
 import strict_sns
 from hypothesis import given
 from hypothesis import strategies as st
-from seedance import fields
+from seedance.aws import fields
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()), max_size=400)
 NASTY = [

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 from botocore.exceptions import ClientError
-from seedance.download import Downloads
 from seedance.errors import SourceUnavailable
 from seedance.finalize import FRAME_SECONDS, TRIES, Finalize
-from seedance.job import Hold, Job, State
-from seedance.lines import Limit
+from seedance.jobs.job import Hold, Job, State
+from seedance.provider.download import Downloads
+from seedance.provider.http import Limit
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, ProtocolError
 
 Make = Callable[..., Job]

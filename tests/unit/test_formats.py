@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seedance.formats import HEAD_BYTES, Mp4Check, image_type
+from seedance.media.formats import HEAD_BYTES, Mp4Check, image_type
 
 
 @pytest.mark.parametrize(

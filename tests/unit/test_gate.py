@@ -135,7 +135,7 @@ def test_a_large_body_arrives_whole(emulator: Emulator, client: Client) -> None:
 
 
 def test_waits_are_scaled_by_a_signed_call(emulator: Emulator, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    def post(url: str, *, content: str, headers: dict[str, str], trust_env: bool) -> httpx.Response:
+    def post(url: str, *, content: str, headers: dict[str, str], trust_env: bool, timeout: float) -> httpx.Response:
         return ask("POST", url, content=content, headers=headers)
 
     monkeypatch.setattr(aws.httpx, "post", post)

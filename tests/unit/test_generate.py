@@ -10,9 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 from seedance.errors import ConfigurationError
 from seedance.generate import Generate
-from seedance.job import Hold, Job, State
-from seedance.provider import Provider
-from seedance.sending import MAX_ATTEMPTS
+from seedance.jobs.job import Hold, Job, State
+from seedance.paid_call import MAX_ATTEMPTS
+from seedance.provider.client import Provider
 
 Make = Callable[..., Job]
 MONEY = 406

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from seedance import catalogue
-from seedance.job import Job, State
+from seedance.jobs import catalogue
+from seedance.jobs.job import Job, State
 
 Make = Callable[..., Job]
 Event = Callable[[str], dict[str, Any]]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 import pytest
-from seedance.images import MAX_PIXELS, look_through
+from seedance.media.images import MAX_PIXELS, look_through
 
 WIDTH, HEIGHT = 333, 222
 ENCODERS = {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seedance.errors import InvalidRequest
-from seedance.intake import Defaults, api_request, check_idempotency_key, fingerprint
+from seedance.jobs.requests import Defaults, api_request, check_idempotency_key, fingerprint
 
 DEFAULTS = Defaults(model="seedance-1.0-pro-fast", prompt="The camera moves slowly.", transport="v2")
 IMAGE = "https://example.com/shoe.png"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seedance.errors import InvalidRequest
-from seedance.intake import Defaults, Upload, asked_model, check_key, upload_name, upload_request, uploads_in
+from seedance.jobs.requests import Defaults, Upload, asked_model, check_key, upload_name, upload_request, uploads_in
 
 DEFAULTS = Defaults(model="seedance-1.0-pro-fast", prompt="The camera moves slowly.", transport="v2")
 

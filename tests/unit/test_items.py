@@ -7,8 +7,8 @@ import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from hypothesis import given
 from hypothesis import strategies as st
-from seedance.items import read_item, written_item
-from seedance.job import State
+from seedance.aws.attributes import read_item, written_item
+from seedance.jobs.job import State
 
 NUMBERS = st.integers(-(10**18), 10**18) | st.floats(-1e15, 1e15).filter(lambda x: x == 0 or abs(x) > 1e-15)
 VALUES = st.recursive(

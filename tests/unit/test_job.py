@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seedance.errors import BadRecord
-from seedance.job import TRANSITIONS, Job, State, api_job_id, upload_job_id
+from seedance.jobs.job import TRANSITIONS, Job, State, api_job_id, upload_job_id
 
 # The design's table, written down a second time: from each state, the states that may follow.
 FOLLOWING = {

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from seedance import lines
+from seedance.provider import http
 from urllib3 import ProxyManager
 
 LINK = "https://images.segmind.com/video.mp4"
@@ -12,7 +12,7 @@ LINK = "https://images.segmind.com/video.mp4"
 
 def test_an_answer_comes_as_it_is_and_its_line_is_closed(wire: Any) -> None:
     wire.will(httpx.Response(302, headers={"location": "https://example.com"}, content=b"elsewhere"))
-    with lines.get(LINK, {"x-api-key": "k"}, 1.0) as response:
+    with http.get(LINK, {"x-api-key": "k"}, 1.0) as response:
         assert (response.status, response.headers["location"]) == (302, "https://example.com")
         assert response.read() == b"elsewhere"
     assert response.closed
@@ -23,9 +23,9 @@ def test_an_answer_comes_as_it_is_and_its_line_is_closed(wire: Any) -> None:
 def test_the_environments_proxy_is_asked_unless_it_excepts_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    assert lines._proxy(LINK) is None
+    assert http._proxy(LINK) is None
     monkeypatch.setenv("https_proxy", "http://proxy.example.com:3128")
-    assert lines._proxy(LINK) == "http://proxy.example.com:3128"
-    assert isinstance(lines._pool(lines._proxy(LINK)), ProxyManager)
+    assert http._proxy(LINK) == "http://proxy.example.com:3128"
+    assert isinstance(http._pool(http._proxy(LINK)), ProxyManager)
     monkeypatch.setenv("no_proxy", "segmind.com")
-    assert lines._proxy(LINK) is None
+    assert http._proxy(LINK) is None

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from seedance import links
 from seedance.errors import ForbiddenSource
-from seedance.job import Job, State
-from seedance.links import DEEPEST, Result, Sent
+from seedance.jobs.job import Job, State
+from seedance.provider import links
+from seedance.provider.links import DEEPEST, Result, Sent
 
 HOSTS = frozenset({"images.segmind.com", "127.0.0.1:9000"})
 LINK = "https://images.segmind.com/v.mp4"

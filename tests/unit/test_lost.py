@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 from past import ID, IMAGE, LINK, LOST, OTHER, history, iso, row
-from seedance import catalogue
-from seedance.job import Job, State
+from seedance.jobs import catalogue
+from seedance.jobs.job import Job, State
 from seedance.reconcile import LOST_SECONDS, Reconcile
 
 Make = Callable[..., Job]

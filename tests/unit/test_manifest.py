@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seedance import intake, manifest
+from seedance.batches import manifest
+from seedance.batches.manifest import BadRow, Row, Tally, beside, csv_line, read
 from seedance.errors import InvalidRequest
-from seedance.intake import Defaults, is_manifest
-from seedance.manifest import BadRow, Row, Tally, beside, csv_line, read
+from seedance.jobs import requests
+from seedance.jobs.requests import Defaults, is_manifest
 
 DEFAULTS = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
 HEADER = "image,prompt,model,duration,sku\n"
@@ -228,14 +229,16 @@ def test_what_a_manifest_is(key: str, is_one: bool) -> None:
 @pytest.mark.parametrize("letter", ["x", "é"])
 def test_a_file_of_ours_beside_the_longest_key_has_a_key_too(letter: str) -> None:
     key = "batches/" + letter * (1012 // len(letter.encode())) + ".csv"
-    found = {beside(key, "batch-0123abcd4567", ending) for ending in (intake.RESULTS_ENDING, intake.REJECTED_ENDING)}
+    found = {
+        beside(key, "batch-0123abcd4567", ending) for ending in (requests.RESULTS_ENDING, requests.REJECTED_ENDING)
+    }
     assert all(len(name.encode()) <= 1024 for name in found)
     assert len(found) == 2
     assert not any(map(is_manifest, found))
 
 
 def test_our_own_files_lie_beside_and_are_no_manifests() -> None:
-    for ending in (intake.RESULTS_ENDING, intake.REJECTED_ENDING):
+    for ending in (requests.RESULTS_ENDING, requests.REJECTED_ENDING):
         key = beside("batches/shop/spring.csv", "batch-0123abcd4567", ending)
         assert key == f"batches/shop/spring-0123abcd{ending}"
         assert not is_manifest(key)

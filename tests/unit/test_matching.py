@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from seedance import answers, catalogue, matching
-from seedance.answers import HistoryRow
-from seedance.job import Job, State
-from seedance.matching import Fit
+from seedance.jobs import catalogue
+from seedance.jobs.job import Job, State
+from seedance.provider import matching, payloads
+from seedance.provider.matching import Fit
+from seedance.provider.payloads import HistoryRow
 
 Make = Callable[..., Job]
 ID = "up-0123456789abcdef0123456789abcdef"
@@ -51,7 +52,7 @@ def sent(job: Job, **changes: Any) -> dict[str, Any]:
 def row(body: Any, **fields: Any) -> HistoryRow:
     """A row of the history as the adapter reads it."""
     said = {"request_id": "req-1", "model_status": "PENDING", "model_name": "seedance-pro", "request_body": body}
-    return answers.history_row({**said, "created_at": "2025-11-20T00:53:20Z", **fields})
+    return payloads.history_row({**said, "created_at": "2025-11-20T00:53:20Z", **fields})
 
 
 # our own link -------------------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from botocore.exceptions import ClientError, IncompleteReadError
 from botocore.response import StreamingBody
-from seedance import media as media_module
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
-from seedance.formats import MAX_IMAGE_BYTES
-from seedance.media import IMAGE_LINK_SECONDS, PART_BYTES, VIDEO_LINK_SECONDS, Media
+from seedance.media import buckets as media_module
+from seedance.media.buckets import IMAGE_LINK_SECONDS, PART_BYTES, VIDEO_LINK_SECONDS, Media
+from seedance.media.formats import MAX_IMAGE_BYTES
 
 UPLOADS, VIDEOS, KEY = "example-uploads", "example-videos", "videos/shoe/up-1.mp4"
 MIB = 1024 * 1024

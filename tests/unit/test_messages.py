@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seedance.catalogue import PROMPT_LIMIT
-from seedance.fields import SUBJECT_CHARACTERS
-from seedance.job import Job, State
-from seedance.messages import iso, machine_message, mail, sns_body
+from seedance.aws.fields import SUBJECT_CHARACTERS
+from seedance.jobs.catalogue import PROMPT_LIMIT
+from seedance.jobs.job import Job, State
+from seedance.notices.job_message import iso, machine_message, mail, sns_body
 
 SNS_LIMIT = 256 * 1024
 LINK = "https://example-videos.s3.amazonaws.com/videos/shoe/up-1.mp4?X-Amz-Signature=abc"

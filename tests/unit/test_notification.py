@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from seedance.errors import Conflict
-from seedance.job import Job, State
-from seedance.notification import Notifier
+from seedance.jobs.job import Job, State
+from seedance.notices.notifier import Notifier
 
 Make = Callable[..., Job]
 VIDEO = {"bucket": "example-videos", "key": "videos/shoe/up-1.mp4", "bytes": 7, "sha256": "ab" * 32}

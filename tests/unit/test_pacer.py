@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance import slots
-from seedance.bookings import Entry
-from seedance.job import Job, State
-from seedance.pacer import TURNS, Pacer, Plan
+from seedance.jobs.bookings import Entry
+from seedance.jobs.job import Job, State
+from seedance.pacing import calendar
+from seedance.pacing.pacer import TURNS, Pacer, Plan
 
 Make = Callable[..., Job]
 MEAN = 100.0
@@ -42,7 +42,7 @@ def test_a_whole_minutes_requests_may_go_at_once_and_the_next_comes_back(world: 
     shared = pacer(requests_per_minute=5)
     assert [shared.submit_turn(None, MEAN) for _ in range(5)] == [None] * 5
     turn = shared.submit_turn(None, MEAN)
-    assert turn == int(world.clock.now) + slots.SPAN
+    assert turn == int(world.clock.now) + calendar.SPAN
     assert shared.submit_turn(None, MEAN) == turn + 24, "each in the queue stands for a submit and a poll"
 
 
@@ -66,7 +66,7 @@ def test_a_turn_that_nobody_gave_is_dropped(world: Any, pacer: Any, scale: float
     assert shared.submit_turn(shared.turn_in(YEAR), MEAN) is None
     full = pacer(scale=scale, requests_per_minute=1)
     turn = full.submit_turn(full.turn_in(YEAR), MEAN)
-    assert full.seconds_until(turn) <= 2 * slots.SPAN * scale
+    assert full.seconds_until(turn) <= 2 * calendar.SPAN * scale
 
 
 def test_whoever_has_waited_is_not_sent_to_the_end_of_the_queue(world: Any, pacer: Any) -> None:
@@ -75,7 +75,7 @@ def test_whoever_has_waited_is_not_sent_to_the_end_of_the_queue(world: Any, pace
     turns = [shared.submit_turn(None, MEAN) for _ in range(3)]
     world.clock.now += 10
     again = shared.submit_turn(world.clock.now - 1, MEAN)
-    assert turns[0] <= again <= turns[0] + slots.turn_gap(2, 500, MEAN)
+    assert turns[0] <= again <= turns[0] + calendar.turn_gap(2, 500, MEAN)
     assert again < turns[2]
 
 
@@ -83,7 +83,7 @@ def test_a_slot_that_is_near_is_waited_for(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=2)
     for _ in range(2):
         shared.submit_turn(None, MEAN)
-    world.clock.now += slots.SPAN - 2
+    world.clock.now += calendar.SPAN - 2
     before = world.clock.now
     assert shared.submit_turn(None, MEAN) is None
     assert world.clock.now == before + 2
@@ -92,7 +92,7 @@ def test_a_slot_that_is_near_is_waited_for(world: Any, pacer: Any) -> None:
 def test_with_as_many_under_way_as_allowed_a_submit_comes_back(world: Any, pacer: Any, make_job: Make) -> None:
     full = pacer(max_in_flight=2)
     jobs = [begun(world, make_job, number) for number in range(2)]
-    assert full.submit_turn(None, MEAN) == world.clock.now + slots.PATIENCE_SECONDS
+    assert full.submit_turn(None, MEAN) == world.clock.now + calendar.PATIENCE_SECONDS
     world.store.close(jobs[0], State.FAILED)
     assert full.submit_turn(None, MEAN) is None
 
@@ -102,7 +102,7 @@ def test_turns_are_told_in_the_providers_seconds_and_waited_for_in_ours(world: A
     for _ in range(2):
         fast.submit_turn(None, MEAN)
     turn = fast.submit_turn(None, MEAN)
-    assert fast.seconds_until(turn) == pytest.approx(slots.SPAN * 0.1, abs=0.1)
+    assert fast.seconds_until(turn) == pytest.approx(calendar.SPAN * 0.1, abs=0.1)
     assert fast.seconds_until(fast.turn_in(7)) == pytest.approx(7)
     assert fast.seconds_until(0) == 0
 
@@ -129,7 +129,7 @@ def test_polls_do_not_all_come_at_once(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=10)
     now = int(world.clock.now)
     planned = [shared.plan_poll(lambda polls: 5.0, MEAN).slot for _ in range(12)]
-    assert planned == [now + 5] * 10 + [now + 5 + slots.SPAN] * 2
+    assert planned == [now + 5] * 10 + [now + 5 + calendar.SPAN] * 2
 
 
 def test_a_burst_of_submits_passes_over_plans_and_a_queue_does_not(world: Any, pacer: Any) -> None:
@@ -138,7 +138,7 @@ def test_a_burst_of_submits_passes_over_plans_and_a_queue_does_not(world: Any, p
         shared.plan_poll(lambda polls: 5.0, MEAN)
     assert [shared.submit_turn(None, MEAN) for _ in range(10)] == [None] * 10
     assert None not in [shared.submit_turn(None, MEAN) for _ in range(2)]
-    world.clock.now += slots.SPAN
+    world.clock.now += calendar.SPAN
     for _ in range(10):
         shared.plan_poll(lambda polls: 5.0, MEAN)
     assert shared.submit_turn(world.clock.now, MEAN) is None, "a tenth is left to whoever waits"
@@ -158,7 +158,7 @@ def test_a_poll_takes_a_slot_when_it_comes_whenever_that_is(world: Any, pacer: A
 def test_a_poll_without_a_plan_takes_a_slot_too(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=2)
     assert [shared.poll_turn(None) for _ in range(2)] == [None, None]
-    assert shared.poll_turn(None) == Plan(slots.SPAN, int(world.clock.now) + slots.SPAN)
+    assert shared.poll_turn(None) == Plan(calendar.SPAN, int(world.clock.now) + calendar.SPAN)
 
 
 def test_a_poll_that_submits_pushed_away_plans_anew(world: Any, pacer: Any) -> None:
@@ -168,7 +168,7 @@ def test_a_poll_that_submits_pushed_away_plans_anew(world: Any, pacer: Any) -> N
         shared.submit_turn(None, MEAN)
     world.clock.now += 30
     plan = shared.poll_turn(slot)
-    assert plan == Plan(slots.SPAN - 30, slot - 30 + slots.SPAN)
+    assert plan == Plan(calendar.SPAN - 30, slot - 30 + calendar.SPAN)
     world.clock.now += plan.wait
     assert shared.poll_turn(plan.slot) is None
 
@@ -177,7 +177,7 @@ def test_a_poll_waits_a_moment_in_place(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=2)
     for _ in range(2):
         shared.submit_turn(None, MEAN)
-    world.clock.now += slots.SPAN - 2
+    world.clock.now += calendar.SPAN - 2
     before = world.clock.now
     assert shared.poll_turn(None) is None
     assert world.clock.now == before + 2
@@ -187,7 +187,7 @@ def test_a_poll_waits_a_moment_in_place(world: Any, pacer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reset_in", "closed"), [(None, slots.PATIENCE_SECONDS), (20, 21), (0, 1), (86_400, slots.LONGEST_CLOSURE)]
+    ("reset_in", "closed"), [(None, calendar.PATIENCE_SECONDS), (20, 21), (0, 1), (86_400, calendar.LONGEST_CLOSURE)]
 )
 def test_after_a_429_nobody_asks_before_the_reset(
     world: Any, pacer: Any, reset_in: float | None, closed: float

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance import intake
 from seedance import plan as module
-from seedance.intake import Defaults
-from seedance.job import batch_id
+from seedance.jobs import requests
+from seedance.jobs.job import batch_id
+from seedance.jobs.requests import Defaults
 from seedance.plan import Plan
 from seedance.submit import image_facts
 
@@ -228,4 +228,4 @@ def test_plans_and_reports_are_where_no_event_takes_them_for_an_upload(world: An
     run(HEADER + ",x,,\n" * 9 + ",,,S\n")
     written = [key for key in keys(world) if key != "batches/spring.csv"]
     assert len(written) == 2
-    assert not [key for key in written if key.startswith("uploads/") or intake.is_manifest(key)]
+    assert not [key for key in written if key.startswith("uploads/") or requests.is_manifest(key)]

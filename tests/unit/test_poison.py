@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
-from seedance import answers, catalogue, schedule
-from seedance.answers import history_row, price
+from seedance.jobs import catalogue
+from seedance.pacing import poll_schedule
+from seedance.provider import payloads
+from seedance.provider.payloads import history_row, price
 
 MODEL = "seedance-1.0-pro-fast"
 POISON = [0, 0.0, -5, 1e20, True, "soon", None, [60.0], {"a": 1}]
@@ -17,12 +19,12 @@ def write(world: Any, value: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("value", POISON)
 def test_a_duration_that_can_not_be_is_not_used(value: object) -> None:
-    assert schedule.usable([60.0, value, 61]) == [60.0, 61.0]
-    schedule.estimate(catalogue.find(MODEL).average_seconds, schedule.usable([value]))
+    assert poll_schedule.usable([60.0, value, 61]) == [60.0, 61.0]
+    poll_schedule.estimate(catalogue.find(MODEL).average_seconds, poll_schedule.usable([value]))
 
 
 def test_durations_that_are_no_list_are_none() -> None:
-    assert schedule.usable("60") == schedule.usable(None) == []
+    assert poll_schedule.usable("60") == poll_schedule.usable(None) == []
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_a_poisoned_record_of_durations_stops_no_submit(world: Any, stored: dict
 @pytest.mark.parametrize("cost", [-5, -0.01, 1e20, "NaN", float("nan"), "inf", 1000.01, True, None, "free", {}])
 def test_a_price_that_can_not_be_is_not_reported(cost: object) -> None:
     assert price(cost) is None
-    assert answers.standing({"status": "QUEUED", "metrics": {"cost": cost}}).cost_usd is None
+    assert payloads.standing({"status": "QUEUED", "metrics": {"cost": cost}}).cost_usd is None
     row = history_row({"request_id": "r", "credits_deduction": cost})
     assert row is not None
     assert row.cost_usd is None

@@ -7,17 +7,21 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from seedance import messages, money, records, schedule, slots
-from seedance.bookings import IN_FLIGHT, Entry, day_key
+from seedance.aws import checks
+from seedance.aws.attributes import read_item, written_item
+from seedance.aws.table import CALENDAR, IN_FLIGHT, day_key
+from seedance.batches import plan_lines
 from seedance.collect import Collect
 from seedance.enqueue import Enqueue
 from seedance.errors import AllUnderWay, BadRecord, OverBudget
-from seedance.items import read_item, written_item
-from seedance.job import Hold, Job, State, batch_job_id
+from seedance.jobs import prices
+from seedance.jobs.bookings import Entry
+from seedance.jobs.job import Hold, Job, State, batch_job_id
+from seedance.notices import job_message
 from seedance.observability import logger
-from seedance.pacer import CALENDAR
-from seedance.sending import Next, Verdict
-from seedance.slots import Calendar
+from seedance.pacing import poll_schedule
+from seedance.pacing.calendar import LONGEST_QUEUE_SECONDS, SPAN, Calendar
+from seedance.paid_call import Next, Verdict
 
 Make = Callable[..., Job]
 TABLE = "jobs-of-tests"
@@ -50,10 +54,10 @@ def put(world: Any, key: str, **attributes: Any) -> None:
 
 @EACH_VALUE
 def test_a_number_is_a_number_in_its_bounds(value: Any) -> None:
-    assert (records.number(value, 0, 1000) is not None) is (value == 0 and not isinstance(value, bool))
-    assert (records.whole(value, 0, 1000) is not None) is (value == 0 and not isinstance(value, bool))
-    assert records.whole(0.5, 0, 1) is None
-    assert (records.text(value) is not None) is (value == "abc")
+    assert (checks.number(value, 0, 1000) is not None) is (value == 0 and not isinstance(value, bool))
+    assert (checks.whole(value, 0, 1000) is not None) is (value == 0 and not isinstance(value, bool))
+    assert checks.whole(0.5, 0, 1) is None
+    assert (checks.text(value) is not None) is (value == "abc")
 
 
 # the calendar of requests ------------------------------------------------------------------------------------------
@@ -69,7 +73,7 @@ def test_a_poisoned_calendar_keeps_nobody_waiting(world: Any, name: str) -> None
         assert turns == [None, None, None]
         plan = world.pacer.plan_poll(lambda _: 20.0, 49.0)
         assert plan.slot is not None
-        assert plan.wait <= 20 + slots.SPAN
+        assert plan.wait <= 20 + SPAN
         written = world.aws["dynamodb"].get_item(TableName=TABLE, Key={"job_id": {"S": CALENDAR}})["Item"]
         assert sum(int(count["N"]) for count in written["taken"]["L"]) >= 3  # what is booked is written, and counts
 
@@ -82,7 +86,7 @@ def test_any_value_gives_a_calendar_that_can_be_worked_with(name: str, value: An
         calendar, bad = Calendar.from_record({**Calendar(first=int(now)).to_record(), name: stored}, now)
         assert set(bad) <= {name}
         assert calendar.take(int(now), now).plan(int(now) + 5, now).free(now, 50, plans=True) <= now + 200
-        assert calendar.queued(now, 1.0).last_turn <= now + slots.LONGEST_QUEUE_SECONDS + 1
+        assert calendar.queued(now, 1.0).last_turn <= now + LONGEST_QUEUE_SECONDS + 1
 
 
 # how many are under way ----------------------------------------------------------------------------------------------
@@ -116,7 +120,7 @@ AMOUNTS = ("reserved", "settled", "released", "committed")
 @pytest.mark.parametrize("name", AMOUNTS)
 def test_a_poisoned_budget_is_no_leave_to_spend(world: Any, make_job: Make, name: str, poison: str) -> None:
     sending = replace(world.sending, budget=1.0, clock=world.clock)
-    today = money.day_of(world.clock.now)
+    today = prices.day_of(world.clock.now)
     put(world, day_key(today), **{**{of: {"N": "0"} for of in AMOUNTS}, name: STORED[poison]})
     world.store.day(today)
     begun = sending.begin(world.put(make_job()))
@@ -224,9 +228,9 @@ def test_a_changed_record_is_read_or_named_and_hides_no_other(world: Any, make_j
         assert set(dropped) <= {name}
         assert dropped or poison == "null" or read.to_record()[name] == read_item({name: stored})[name]
         assert read.spread.mean >= 1
-        schedule.next_wait(read.age(world.clock.now, 1.0) + 1, read.spread)
+        poll_schedule.next_wait(read.age(world.clock.now, 1.0) + 1, read.spread)
         assert isinstance(read.execution_name, str)
-        json.dumps(messages.machine_message(read, "https://x/"), allow_nan=False)
+        json.dumps(job_message.machine_message(read, "https://x/"), allow_nan=False)
 
 
 def test_an_unknown_state_is_named(world: Any, make_job: Make) -> None:
@@ -260,10 +264,10 @@ def test_a_value_that_nothing_hangs_on_is_dropped(make_job: Make, name: str, val
     job = Job.from_record({**record, name: value}, dropped.append)
     if dropped:
         assert dropped == [name]
-        default = {"sigma": schedule.PUBLISHED_SIGMA, "expected_seconds": 0.0, "attempts": 0}.get(name)
+        default = {"sigma": poll_schedule.PUBLISHED_SIGMA, "expected_seconds": 0.0, "attempts": 0}.get(name)
         assert getattr(job, name) == (record["created_at"] if name == "submitted_at" else default)
-    assert schedule.first_wait(job.spread) <= schedule.DEADLINE_SECONDS
-    assert 1 <= schedule.next_wait(100.0, job.spread) <= schedule.DEADLINE_SECONDS
+    assert poll_schedule.first_wait(job.spread) <= poll_schedule.DEADLINE_SECONDS
+    assert 1 <= poll_schedule.next_wait(100.0, job.spread) <= poll_schedule.DEADLINE_SECONDS
     assert math.isfinite(job.age(record["created_at"] + 5000, 1.0))
 
 
@@ -325,7 +329,7 @@ def test_a_line_that_is_none_is_left_out(world: Any, line: bytes) -> None:
     "value", [*JSON_VALUES, [], [0, 1, 1], [0, 1, 1, "1"], [5, 1, 1, 2], [0, 1, 5, 4], [0, 1, 1, 10**9], [0, 1, 0, 1]]
 )
 def test_a_chunk_that_is_none_is_left_out(world: Any, make_job: Make, value: Any) -> None:
-    assert records.chunk(value) is None
+    assert plan_lines.chunk(value) is None
     chunk_of(world, GOOD, {**GOOD, "row": 2})
     world.put(make_job(State.QUEUED, job_id=batch_job_id(BATCH, 1)))
     collect = Collect(world.register, world.sheets, world.notifier, clock=world.clock)

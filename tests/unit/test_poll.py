@@ -7,11 +7,11 @@ from unittest.mock import ANY
 import httpx
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from seedance import schedule
 from seedance.errors import ConfigurationError
-from seedance.job import Job, State
+from seedance.jobs.job import Job, State
+from seedance.pacing import poll_schedule
 from seedance.poll import PATIENCE, Outcome, Poll
-from seedance.provider import Provider
+from seedance.provider.client import Provider
 
 Make = Callable[..., Job]
 LINK = "https://images.segmind.com/v.mp4"
@@ -61,7 +61,7 @@ def test_a_running_job_is_asked_after_again(
 ) -> None:
     running(state=before)
     world.wire.will(answer(said))
-    wait = schedule.next_wait(50, world.job().spread, 5)
+    wait = poll_schedule.next_wait(50, world.job().spread, 5)
     assert_runs(poll("up-1"), wait)
     assert world.job().state is after
     assert world.wire.asked == ["GET https://api.segmind.com/v2/requests/req-1"]

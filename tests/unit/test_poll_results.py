@@ -6,8 +6,8 @@ from unittest.mock import ANY
 
 import httpx
 import pytest
-from seedance.bookings import Entry
-from seedance.job import Hold, Job, State
+from seedance.jobs.bookings import Entry
+from seedance.jobs.job import Hold, Job, State
 from seedance.poll import PATIENCE, Poll
 
 Make = Callable[..., Job]

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from seedance.job import Job, State
+from seedance.jobs.job import Job, State
 from seedance.poll import Poll
 
 Make = Callable[..., Job]

@@ -8,9 +8,6 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from pool import Pool
-from seedance import lines
-from seedance import provider as provider_module
-from seedance.answers import HistoryRow
 from seedance.errors import (
     KeyRejected,
     OutOfCredits,
@@ -20,7 +17,10 @@ from seedance.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from seedance.provider import HISTORY_PAGE, HISTORY_PAGES, Provider
+from seedance.provider import client as provider_module
+from seedance.provider import http
+from seedance.provider.client import HISTORY_PAGE, HISTORY_PAGES, Provider
+from seedance.provider.payloads import HistoryRow
 
 LINK = "https://images.segmind.com/v.mp4"
 SINCE, UNTIL = 1_763_596_799.0, 1_763_600_000.0  # 2025-11-19T23:59:59Z to the 20th
@@ -200,7 +200,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(page)
         return httpx.Response(200, json={"data": full(page * HISTORY_PAGE)})
 
-    monkeypatch.setattr(lines, "_pool", lambda _: Pool(answer))
+    monkeypatch.setattr(http, "_pool", lambda _: Pool(answer))
     return asked
 
 

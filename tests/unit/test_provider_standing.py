@@ -8,8 +8,6 @@ from typing import Any
 import httpx
 import pytest
 from botocore.exceptions import ClientError
-from seedance import provider as provider_module
-from seedance.answers import ProviderStatus, Standing
 from seedance.errors import (
     ConfigurationError,
     KeyRejected,
@@ -20,8 +18,10 @@ from seedance.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from seedance.links import Result, Sent
-from seedance.provider import Provider
+from seedance.provider import client as provider_module
+from seedance.provider.client import Provider
+from seedance.provider.links import Result, Sent
+from seedance.provider.payloads import ProviderStatus, Standing
 
 KEY = "SG_0123456789abcdef"
 LINK = "https://images.segmind.com/video.mp4"

@@ -20,7 +20,7 @@ from seedance.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from seedance.provider import Provider
+from seedance.provider.client import Provider
 
 KEY = "SG_0123456789abcdef"
 BODY = {"prompt": "a shoe", "duration": 5}

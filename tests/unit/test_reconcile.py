@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from past import ID, IMAGE, LOST, OTHER, history
-from seedance.job import Job, State
+from seedance.jobs.job import Job, State
 from seedance.reconcile import GENERATING_SECONDS, LOST_SECONDS, Reconcile
 
 Make = Callable[..., Job]

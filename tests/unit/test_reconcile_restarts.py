@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from seedance.job import Job, State
+from seedance.jobs.job import Job, State
 from seedance.reconcile import Reconcile
 
 Make = Callable[..., Job]

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 from seedance import reconcile as module
-from seedance import store
-from seedance.job import Job, State
+from seedance.jobs import store
+from seedance.jobs.job import Job, State
 from seedance.reconcile import ROUND_SECONDS, Reconcile
 
 Make = Callable[..., Job]

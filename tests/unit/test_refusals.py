@@ -4,8 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from seedance import refusals
-from seedance.answers import Answer
 from seedance.errors import (
     LONGEST_WAIT_SECONDS,
     AtCapacity,
@@ -14,6 +12,8 @@ from seedance.errors import (
     RateLimited,
     Refused,
 )
+from seedance.provider import refusals
+from seedance.provider.payloads import Answer
 
 NOW = 1_763_600_000.0  # 2025-11-20T00:53:20Z
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from past import ID, IMAGE, LINK, LOST, OTHER, history, row
 from seedance.errors import Conflict, InvalidRequest, ProviderError
-from seedance.job import Job, State, adopted_job_id
+from seedance.jobs.job import Job, State, adopted_job_id
 from seedance.repair import Repair
 
 Make = Callable[..., Job]

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 from seedance.api import Api
-from seedance.bookings import Entry
-from seedance.intake import Defaults
-from seedance.job import Job, State
+from seedance.jobs.bookings import Entry
+from seedance.jobs.job import Job, State
+from seedance.jobs.requests import Defaults
 from seedance.plan import Plan
 from seedance.submit import Submit
 

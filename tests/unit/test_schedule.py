@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from seedance.schedule import (
+from seedance.pacing.poll_schedule import (
     DEADLINE_SECONDS,
     DURATIONS_KEPT,
     LONGEST_STEP_SECONDS,

@@ -5,7 +5,7 @@ from itertools import zip_longest
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seedance.slots import (
+from seedance.pacing.calendar import (
     ARRIVALS_SECONDS,
     CROWDED_POLLS,
     SLACK_SECONDS,

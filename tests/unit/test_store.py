@@ -7,11 +7,11 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
-from seedance import store as store_module
 from seedance.errors import Conflict
-from seedance.job import RECORD_KEPT_SECONDS, TRANSITIONS, Job, State
-from seedance.schedule import DURATIONS_KEPT
-from seedance.store import JobStore, read_item, written_item
+from seedance.jobs import store as store_module
+from seedance.jobs.job import RECORD_KEPT_SECONDS, TRANSITIONS, Job, State
+from seedance.jobs.store import JobStore, read_item, written_item
+from seedance.pacing.poll_schedule import DURATIONS_KEPT
 
 Make = Callable[..., Job]
 

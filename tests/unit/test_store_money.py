@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance.bookings import Day, Entry
 from seedance.errors import AllUnderWay, Conflict, OverBudget
-from seedance.job import UNDER_WAY, Job, State
-from seedance.store import JobStore
+from seedance.jobs.bookings import Day, Entry
+from seedance.jobs.job import UNDER_WAY, Job, State
+from seedance.jobs.store import JobStore
 
 Make = Callable[..., Job]
 DAY = "2026-11-20"
@@ -322,7 +322,7 @@ def test_a_request_is_found_with_all_the_jobs_that_have_it(world: Any, make_job:
 
 
 def test_each_job_of_a_state_is_read_page_by_page(world: Any, make_job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seedance.store.PAGE", 10)
+    monkeypatch.setattr("seedance.jobs.store.PAGE", 10)
     for number in range(25):
         world.put(make_job(State.HELD, job_id=f"up-{number}", updated_at=world.clock.now - number))
     each = world.store.each(State.HELD)

@@ -7,12 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
-from seedance import media as media_module
 from seedance.errors import ConfigurationError, InProgress
-from seedance.intake import Defaults
-from seedance.job import Job, State, upload_job_id
-from seedance.provider import Provider
-from seedance.sending import MAX_ATTEMPTS
+from seedance.jobs.job import Job, State, upload_job_id
+from seedance.jobs.requests import Defaults
+from seedance.media import buckets as media_module
+from seedance.paid_call import MAX_ATTEMPTS
+from seedance.provider.client import Provider
 from seedance.submit import SUBMITTING_SECONDS, Submit
 
 Make = Callable[..., Job]

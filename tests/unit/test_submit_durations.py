@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 from botocore.exceptions import ClientError
-from seedance import schedule
-from seedance.intake import Defaults
-from seedance.job import Job, State
+from seedance.jobs.job import Job, State
+from seedance.jobs.requests import Defaults
+from seedance.pacing import poll_schedule
 from seedance.submit import Submit
 
 Make = Callable[..., Job]
@@ -42,8 +42,8 @@ def test_a_job_is_followed_by_what_its_model_took_lately(world: Any, submit: Sub
     submit.advance(world.put(make_job(model="seedance-2.0-mini")))
     job = world.job()
     assert job.expected_seconds < 40
-    assert job.sigma < schedule.PUBLISHED_SIGMA
-    assert world.executions()[0]["wait_seconds"] == schedule.first_wait(job.spread, 5)
+    assert job.sigma < poll_schedule.PUBLISHED_SIGMA
+    assert world.executions()[0]["wait_seconds"] == poll_schedule.first_wait(job.spread, 5)
 
 
 def test_a_table_that_does_not_tell_durations_holds_no_job_up(

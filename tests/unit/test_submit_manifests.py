@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from seedance.job import batch_id
+from seedance.jobs.job import batch_id
 from seedance.submit import submit
 
 

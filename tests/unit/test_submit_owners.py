@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from seedance.intake import Defaults
-from seedance.job import Job, State
-from seedance.provider import Provider
+from seedance.jobs.job import Job, State
+from seedance.jobs.requests import Defaults
+from seedance.provider.client import Provider
 from seedance.submit import Submit
 
 Make = Callable[..., Job]

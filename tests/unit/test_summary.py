@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from seedance.fields import SUBJECT_CHARACTERS
-from seedance.job import State
-from seedance.summary import BatchStatus, machine_message, mail, sns_body
+from seedance.aws.fields import SUBJECT_CHARACTERS
+from seedance.jobs.job import State
+from seedance.notices.batch_message import BatchStatus, machine_message, mail, sns_body
 
 RESULTS = {"bucket": "b", "key": "batches/spring-01234567.results.csv", "url": "https://b.example/results?sig"}
 REPORT = {"bucket": "b", "key": "batches/spring-01234567.rejected.csv", "url": "https://b.example/rejected?sig"}

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import urllib3.exceptions
-from seedance.wording import reason
+from seedance.provider.reasons import reason
 
 
 def caused(error: Exception, by: Exception, *, raised: bool) -> Exception:

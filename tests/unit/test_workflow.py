@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance.intake import Upload
-from seedance.job import Job, State
-from seedance.workflow import Batches, Workflow
+from seedance.jobs.handoff import Batches, Workflow
+from seedance.jobs.job import Job, State
+from seedance.jobs.requests import Upload
 
 Make = Callable[..., Job]
 

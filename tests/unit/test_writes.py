@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance import writes
-from seedance.bookings import Entry
+from seedance.aws import writes
+from seedance.aws.writes import TURNS
 from seedance.errors import Conflict, OverBudget, RequestTaken
-from seedance.job import Job, State
-from seedance.writes import TURNS
+from seedance.jobs.bookings import Entry
+from seedance.jobs.job import Job, State
 
 Make = Callable[..., Job]
 

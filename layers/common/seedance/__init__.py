@@ -1,6 +1,6 @@
 """Product images and prompts in, videos out: what every function of the pipeline shares.
 
-Pure modules (job, schedule, intake, catalogue, messages, formats, errors) know nothing of AWS or HTTP.
-Adapters (store, provider, download, media, notification, workflow) each speak to one outside thing; entry is Lambda's.
-Use cases (submit, poll, generate, finalize, fail) carry the name of the function that runs them.
+The modules here are the use cases, named like the functions that run them, and what several of them share. Each
+folder is a subject. docs/architecture.md has the picture; tests/infrastructure/test_house_rules.py says which folder
+may import which.
 """

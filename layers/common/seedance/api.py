@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance import intake, messages
 from seedance.config import api_settings
 from seedance.errors import Conflict, InvalidRequest
-from seedance.job import Job, State, api_job_id
-from seedance.media import Media, media
-from seedance.store import JobStore, jobs
+from seedance.jobs import requests
+from seedance.jobs.handoff import IntakeQueue, intake_queue
+from seedance.jobs.job import Job, State, api_job_id
+from seedance.jobs.store import JobStore, jobs
+from seedance.media.buckets import Media, media
+from seedance.notices import job_message
 from seedance.submit import apply, image_facts
-from seedance.workflow import IntakeQueue, intake_queue
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Api:
     media: Media
     queue: IntakeQueue
     upload_bucket: str
-    defaults: intake.Defaults
+    defaults: requests.Defaults
     image_prefixes: tuple[str, ...]
 
     def create_video(self, body: str | None, *, caller: str, idempotency_key: str | None) -> Job:
@@ -32,11 +33,11 @@ class Api:
         The record is written before the message, and a repetition of a call whose message got lost sends it
         again. Raises InvalidRequest, or Conflict when the Idempotency-Key was used for another body.
         """
-        request = intake.api_request(body, self.defaults)
+        request = requests.api_request(body, self.defaults)
         if idempotency_key is None:
             job_id = api_job_id(caller, str(uuid.uuid4()))
         else:
-            job_id = api_job_id(caller, intake.check_idempotency_key(idempotency_key))
+            job_id = api_job_id(caller, requests.check_idempotency_key(idempotency_key))
         job = Job(
             job_id=job_id,
             state=State.RECEIVED,
@@ -45,14 +46,14 @@ class Api:
             name=job_id,
             model=request.model.slug,
             transport=request.transport,
-            fingerprint=intake.fingerprint(body),
+            fingerprint=requests.fingerprint(body),
         )
         apply(job, request)
         first = self.store.get(job_id) if idempotency_key else None
         if first is None:
             if request.image_key:
                 # Before anybody looks: a refusal must not tell what else is in the bucket.
-                intake.check_image_key(request.image_key, self.image_prefixes)
+                requests.check_image_key(request.image_key, self.image_prefixes)
                 try:
                     job.image = image_facts(self.media.look_at(self.upload_bucket, request.image_key, None))
                 except InvalidRequest as refusal:
@@ -79,7 +80,7 @@ class Api:
 
 def describe(job: Job, video_url: str | None) -> dict[str, Any]:
     """A job for the outside: the notification's facts, and what only a job under way has."""
-    message = messages.machine_message(job, video_url)
+    message = job_message.machine_message(job, video_url)
     if job.state is not State.COMPLETED:
         message["video"] = None
     return {
@@ -88,9 +89,9 @@ def describe(job: Job, video_url: str | None) -> dict[str, Any]:
         "transport": job.transport,
         "parameters": job.parameters,
         "request_id": job.request_id,
-        "created_at": messages.iso(job.created_at),
-        "submitted_at": messages.iso(job.submitted_at),
-        "updated_at": messages.iso(job.updated_at),
+        "created_at": job_message.iso(job.created_at),
+        "submitted_at": job_message.iso(job.submitted_at),
+        "updated_at": job_message.iso(job.updated_at),
         "expected_seconds": job.expected_seconds,
         **message,
     }
@@ -100,6 +101,6 @@ def describe(job: Job, video_url: str | None) -> dict[str, Any]:
 def api() -> Api:
     """The use cases as the stack has them."""
     stack = api_settings()
-    defaults = intake.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
+    defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
     queue = intake_queue(stack.intake_queue)
     return Api(jobs(), media(), queue, stack.upload_bucket, defaults, stack.image_prefixes)

@@ -12,14 +12,16 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from seedance import intake, manifest, records, summary
+from seedance.batches import manifest, plan_lines
+from seedance.batches.files import Sheets, sheets
+from seedance.batches.job_states import JOBS_A_READ, Register, register
 from seedance.config import settings
-from seedance.job import State, batch_job_id
-from seedance.notification import Notifier, notifier
+from seedance.jobs import requests
+from seedance.jobs.job import State, batch_job_id
+from seedance.notices import batch_message
+from seedance.notices.batch_message import NOT_STARTED, BatchStatus
+from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
-from seedance.register import JOBS_A_READ, Register, register
-from seedance.sheets import Sheets, sheets
-from seedance.summary import NOT_STARTED, BatchStatus
 
 HELD_SECONDS = 25 * 3600.0
 """How long a batch waits for jobs that are all HELD: a new UTC day, with a budget of its own, has come by then."""
@@ -48,7 +50,7 @@ class Collect:
         now = self.clock()
         left, waiting = [], Counter[State]()
         for chunk in event["chunks"]:
-            if records.chunk(chunk) is None:
+            if plan_lines.chunk(chunk) is None:
                 logger().error("a chunk is left out", extra={"batch": event["batch_id"], "chunk": str(chunk)[:100]})
                 continue
             states = self._unfinished(event["batch_id"], chunk)
@@ -75,7 +77,7 @@ class Collect:
         return [state for record in found.values() if not (state := State(record["state"])).terminal]
 
     def _finished(self, event: dict[str, Any], status: BatchStatus) -> dict[str, Any]:
-        key = manifest.beside(event["key"], event["batch_id"], intake.RESULTS_ENDING)
+        key = manifest.beside(event["key"], event["batch_id"], requests.RESULTS_ENDING)
         states: Counter[str] = Counter()
         cost = 0.0
         with self.sheets.write(key) as results:
@@ -87,7 +89,7 @@ class Collect:
         error = None
         if "exception" in event:
             error = {"code": "INTERNAL", "message": "Some rows were not taken in; their state is NOT_STARTED."}
-        message = summary.machine_message(
+        message = batch_message.machine_message(
             batch_id=event["batch_id"],
             status=status,
             bucket=event["bucket"],
@@ -106,7 +108,7 @@ class Collect:
 
     def _failed(self, event: dict[str, Any]) -> dict[str, Any]:
         """The batch of which there is no plan, because making it crashed."""
-        message = summary.machine_message(
+        message = batch_message.machine_message(
             batch_id=event["batch_id"],
             status=BatchStatus.FAILED,
             bucket=event["bucket"],

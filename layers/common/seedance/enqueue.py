@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance import catalogue, intake, records
+from seedance.batches import plan_lines
+from seedance.batches.files import Sheets, sheets
 from seedance.config import enqueue_settings
 from seedance.errors import InvalidRequest
-from seedance.job import Job, State, batch_job_id
+from seedance.jobs import catalogue, requests
+from seedance.jobs.handoff import IntakeQueue, intake_queue
+from seedance.jobs.job import Job, State, batch_job_id
+from seedance.jobs.store import JobStore, jobs
 from seedance.observability import count, logger
-from seedance.sheets import Sheets, sheets
-from seedance.store import JobStore, jobs
-from seedance.workflow import IntakeQueue, intake_queue
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Enqueue:
 
     def __call__(self, event: dict[str, Any]) -> dict[str, int]:
         """Take in ``{"batch_id", "key", "plan_key", "chunk"}``; how many jobs, and how many of them are new."""
-        chunk = records.chunk(event["chunk"])
+        chunk = plan_lines.chunk(event["chunk"])
         if chunk is None:
             raise ValueError(f"{str(event['chunk'])[:100]} is no chunk of a plan")
         rows = self.sheets.rows(event["plan_key"], *chunk[:2])
@@ -52,7 +53,7 @@ def _job(batch: str, key: str, row: dict[str, Any]) -> Job | None:
     if flaw:
         logger().error("a plan's row is left out", extra={"batch": batch, "row": row["row"], "field": flaw})
         return None
-    folder, name = intake.upload_name(key.removeprefix(intake.BATCH_PREFIX))
+    folder, name = requests.upload_name(key.removeprefix(requests.BATCH_PREFIX))
     return Job(
         job_id=batch_job_id(batch, row["row"]),
         state=State.RECEIVED,

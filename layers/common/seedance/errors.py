@@ -113,7 +113,7 @@ class ProviderError(SeedanceError):
     """The provider's API said no, or nothing that helps.
 
     ``status_code`` is the HTTP status (None when there was no answer), ``excerpt`` the start of the body. Both texts
-    are free of what signs our links; seedance.provider takes the key out.
+    are free of what signs our links; provider.client takes the key out.
     """
 
     code = "PROVIDER"

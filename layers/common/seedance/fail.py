@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance.job import AT_PROVIDER, Job, State
-from seedance.notification import Notifier, notifier
+from seedance.jobs.job import AT_PROVIDER, Job, State
+from seedance.jobs.store import JobStore, jobs
+from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
-from seedance.store import JobStore, jobs
 
 ENDS = {"FAILED": State.FAILED, "EXPIRED": State.EXPIRED}
 """The words of a task that end a job. Any other word, from an older or newer release, ends nothing."""

@@ -11,15 +11,15 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from seedance import links
-from seedance.download import Downloads, downloads
 from seedance.errors import ForbiddenSource, MediaError, NotAVideo
-from seedance.job import Job, State
-from seedance.links import Result
-from seedance.media import Media, Stored, media
-from seedance.notification import Notifier, notifier
+from seedance.jobs.job import Job, State
+from seedance.jobs.store import JobStore, jobs
+from seedance.media.buckets import Media, Stored, media
+from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
-from seedance.store import JobStore, jobs
+from seedance.provider import links
+from seedance.provider.download import Downloads, downloads
+from seedance.provider.links import Result
 
 TRIES = 2
 """How often a result that is no video is fetched before we believe it: it is paid for."""

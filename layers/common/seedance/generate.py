@@ -14,20 +14,21 @@ from typing import Any
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance import answers, download, links, posts, schedule
-from seedance.bodies import ANSWER_BYTES
 from seedance.config import settings
 from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, RequestTaken, SubmitUncertain
 from seedance.finalize import video_facts
-from seedance.job import Job, State
-from seedance.links import Result, Sent
-from seedance.media import Media, media
+from seedance.jobs.job import Job, State
+from seedance.jobs.store import JobStore, jobs
+from seedance.media.buckets import Media, media
 from seedance.observability import count, logger
-from seedance.pacer import pacer
-from seedance.provider import Provider, provider
-from seedance.sending import Next, Sending, Verdict
-from seedance.store import JobStore, jobs
-from seedance.wording import reason
+from seedance.pacing import poll_schedule
+from seedance.pacing.pacer import pacer
+from seedance.paid_call import Next, Sending, Verdict
+from seedance.provider import download, links, payloads, posts
+from seedance.provider.bodies import ANSWER_BYTES
+from seedance.provider.client import Provider, provider
+from seedance.provider.links import Result, Sent
+from seedance.provider.reasons import reason
 
 LONGEST_STEP_WAIT = 99_999_999
 """What a Wait state of Step Functions takes, in whole seconds."""
@@ -67,7 +68,7 @@ class Generate:
         try:
             begun = self.sending.begin(job)
         except Conflict:
-            return _answer(job, Outcome.POSTPONED, wait=schedule.STEP_SECONDS)
+            return _answer(job, Outcome.POSTPONED, wait=poll_schedule.STEP_SECONDS)
         if isinstance(begun, Verdict):
             return self._follow(job, begun)
         job, body = begun
@@ -87,8 +88,8 @@ class Generate:
     def _take(self, job: Job, response: httpx.Response) -> dict[str, Any]:
         """What the answer brings: the video's bytes, or a link to it that Finalize will follow."""
         facts: dict[str, Any] = {
-            "request_id": answers.usable_id(response.headers.get("x-request-id")),
-            "cost_usd": answers.price(response.headers.get("x-cost")),
+            "request_id": payloads.usable_id(response.headers.get("x-request-id")),
+            "cost_usd": payloads.price(response.headers.get("x-cost")),
             "metrics": {
                 name: value
                 for name, value in {"total": _number(response.headers.get("x-generation-time"))}.items()

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedance.answers import HistoryRow, ProviderStatus, usable_id
-from seedance.job import Hold, Job, State
-from seedance.matching import Fit, fit, merged
-from seedance.notification import Notifier
-from seedance.provider import Provider
-from seedance.schedule import CLOCKS_APART_SECONDS
-from seedance.sending import reservation
-from seedance.store import JobStore
-from seedance.workflow import Workflow
+from seedance.jobs.handoff import Workflow
+from seedance.jobs.job import Hold, Job, State
+from seedance.jobs.store import JobStore
+from seedance.notices.notifier import Notifier
+from seedance.pacing.poll_schedule import CLOCKS_APART_SECONDS
+from seedance.paid_call import reservation
+from seedance.provider.client import Provider
+from seedance.provider.matching import Fit, fit, merged
+from seedance.provider.payloads import HistoryRow, ProviderStatus, usable_id
 
 SHOWN = 5
 """Requests that a message names at most, and so the most that are looked for."""

@@ -13,14 +13,16 @@ from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any
 
-from seedance import intake, manifest, summary
+from seedance.batches import manifest
+from seedance.batches.files import Sheet, Sheets, sheets
+from seedance.batches.manifest import BadRow, Row, Tally
 from seedance.config import plan_settings
 from seedance.errors import InvalidRequest
-from seedance.manifest import BadRow, Row, Tally
-from seedance.media import Media, media
-from seedance.notification import Notifier, notifier
+from seedance.jobs import requests
+from seedance.media.buckets import Media, media
+from seedance.notices import batch_message
+from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
-from seedance.sheets import Sheet, Sheets, sheets
 from seedance.submit import image_facts
 
 CHUNK_ROWS = 100
@@ -52,7 +54,7 @@ class Plan:
     sheets: Sheets
     media: Media
     notifier: Notifier
-    defaults: intake.Defaults
+    defaults: requests.Defaults
     tolerated_percent: float
     clock: Callable[[], float] = time.time
 
@@ -65,7 +67,7 @@ class Plan:
         batch_id, key = event["batch_id"], event["key"]
         tally = Tally()
         plan = {**event, "plan_key": manifest.plan_key(batch_id), "began_at": round(self.clock(), 3)}
-        report_key = manifest.beside(key, batch_id, intake.REJECTED_ENDING)
+        report_key = manifest.beside(key, batch_id, requests.REJECTED_ENDING)
         chunks: list[list[int]] = []
         with self.sheets.write(report_key) as report:
             try:
@@ -159,9 +161,9 @@ class Plan:
 
     def _tell(self, event: dict[str, Any], tally: Tally, report_key: str | None, why: str) -> None:
         count("BatchesRefused")
-        message = summary.machine_message(
+        message = batch_message.machine_message(
             batch_id=event["batch_id"],
-            status=summary.BatchStatus.REFUSED,
+            status=batch_message.BatchStatus.REFUSED,
             bucket=event["bucket"],
             key=event["key"],
             rows=tally.rows,
@@ -190,5 +192,5 @@ def _planned(row: Row | BadRow, image: dict[str, Any] | None) -> dict[str, Any]:
 def plan() -> Plan:
     """The use case as the stack has it."""
     stack = plan_settings()
-    defaults = intake.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
+    defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
     return Plan(sheets(), media(), notifier(), defaults, stack.tolerated_percent)

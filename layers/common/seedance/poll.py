@@ -11,8 +11,6 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from seedance import links, schedule
-from seedance.answers import HistoryRow, ProviderStatus, Standing
 from seedance.config import settings
 from seedance.errors import (
     AtCapacity,
@@ -23,12 +21,15 @@ from seedance.errors import (
     RateLimited,
     Refused,
 )
-from seedance.job import Job, State
-from seedance.links import Result, Sent
+from seedance.jobs.job import Job, State
+from seedance.jobs.store import JobStore, jobs
 from seedance.observability import count, logger
-from seedance.pacer import Pacer, Plan, pacer
-from seedance.provider import Provider, provider
-from seedance.store import JobStore, jobs
+from seedance.pacing import poll_schedule
+from seedance.pacing.pacer import Pacer, Plan, pacer
+from seedance.provider import links
+from seedance.provider.client import Provider, provider
+from seedance.provider.links import Result, Sent
+from seedance.provider.payloads import HistoryRow, ProviderStatus, Standing
 
 PATIENCE = 3
 """Polls in a row that may find no record, or no link, before we believe it: the provider's stores may lag."""
@@ -85,7 +86,7 @@ class Poll:
             return self._ask(job, job.request_id)
         except Conflict:
             # A person or another execution moved the job on; look again, do not overrule.
-            return self._running(job, wait=schedule.STEP_SECONDS)
+            return self._running(job, wait=poll_schedule.STEP_SECONDS)
 
     def _ask(self, job: Job, request_id: str) -> dict[str, Any]:
         try:
@@ -94,10 +95,10 @@ class Poll:
             count("PollsRateLimited")
             if not isinstance(error, AtCapacity):
                 self.pacer.rate_limited(error.retry_after)
-            return self._learned_nothing(job, error, schedule.STEP_SECONDS)
+            return self._learned_nothing(job, error, poll_schedule.STEP_SECONDS)
         except (ProviderError, ConfigurationError) as error:  # the key may be unreadable for a while
             count("PollsFailed")
-            return self._learned_nothing(job, error, schedule.UNREACHABLE_STEP_SECONDS)
+            return self._learned_nothing(job, error, poll_schedule.UNREACHABLE_STEP_SECONDS)
         if standing is None:
             return self._gone(job)
         if standing.status is ProviderStatus.FAILED:
@@ -123,7 +124,9 @@ class Poll:
         }
         if standing.output is None:
             if job.gone_polls + 1 < PATIENCE:
-                return self._running(self.store.note(job, gone_polls=job.gone_polls + 1), wait=schedule.STEP_SECONDS)
+                return self._running(
+                    self.store.note(job, gone_polls=job.gone_polls + 1), wait=poll_schedule.STEP_SECONDS
+                )
             return self._without_link(job, standing.result, facts)
         # The link is written the moment it is seen: the provider forgets it within the hour.
         job = self.store.move(job, State.COPYING, result_url=standing.output, **facts)
@@ -157,8 +160,8 @@ class Poll:
     def _outputs(self, job: Job) -> list[HistoryRow]:
         """The history's rows of the job's request, one for each of its outputs. Raises as Provider.history."""
         found: list[HistoryRow] = []
-        since = (job.submitted_at or job.created_at) - schedule.CLOCKS_APART_SECONDS
-        until = self.clock() + schedule.CLOCKS_APART_SECONDS
+        since = (job.submitted_at or job.created_at) - poll_schedule.CLOCKS_APART_SECONDS
+        until = self.clock() + poll_schedule.CLOCKS_APART_SECONDS
         for row in self.provider.history(job.model, since, until, seconds=HISTORY_SECONDS):
             if row.request_id == job.request_id:
                 found.append(row)
@@ -168,8 +171,8 @@ class Poll:
 
     def _gone(self, job: Job) -> dict[str, Any]:
         age = job.age(self.clock(), self.scale)
-        if age < schedule.DEADLINE_SECONDS and job.gone_polls + 1 < PATIENCE:
-            return self._running(self.store.note(job, gone_polls=job.gone_polls + 1), wait=schedule.STEP_SECONDS)
+        if age < poll_schedule.DEADLINE_SECONDS and job.gone_polls + 1 < PATIENCE:
+            return self._running(self.store.note(job, gone_polls=job.gone_polls + 1), wait=poll_schedule.STEP_SECONDS)
         return self._last_look(
             job,
             {
@@ -181,7 +184,9 @@ class Poll:
 
     def _last_look(self, job: Job, error: dict[str, str]) -> dict[str, Any]:
         """Before a job expires: the history outlives the record, and may know of a video that was paid for."""
-        patient = job.age(self.clock(), self.scale) < schedule.DEADLINE_SECONDS + schedule.HISTORY_PATIENCE_SECONDS
+        patient = (
+            job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS + poll_schedule.HISTORY_PATIENCE_SECONDS
+        )
         try:
             rows = self._outputs(job)
         except (ProviderError, ConfigurationError) as trouble:
@@ -189,7 +194,7 @@ class Poll:
             if patient or job.gone_polls < 2 * PATIENCE:
                 job = self.store.note(job, gone_polls=job.gone_polls + 1)
                 logger().warning("the history is out of reach", extra={"job_id": job.job_id, "reason": str(trouble)})
-                return _running(job, Plan(schedule.UNREACHABLE_STEP_SECONDS * 10, None))
+                return _running(job, Plan(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
             rows = []
         row = next(iter(rows), None)
         if row and (video := links.only_video(row.url for row in rows)):
@@ -199,11 +204,11 @@ class Poll:
             why = row.error or "The provider gave no reason."
             error = {"code": "PROVIDER_JOB_FAILED", "message": f"The provider could not make the video: {why}"}
             return _answer(job, Outcome.FAILED, error)
-        if row is None and job.age(self.clock(), self.scale) < schedule.DEADLINE_SECONDS:
+        if row is None and job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS:
             # The hour is not over: the record may come back, or the history may lag.
-            return _running(job, Plan(schedule.LONGEST_STEP_SECONDS, None))
+            return _running(job, Plan(poll_schedule.LONGEST_STEP_SECONDS, None))
         if row and patient:  # not over yet by the history: it may still be made, and billed
-            return _running(job, Plan(schedule.UNREACHABLE_STEP_SECONDS * 10, None))
+            return _running(job, Plan(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
         if row and row.status == ProviderStatus.COMPLETED:
             count_of = "several different links" if any(row.url for row in rows) else "no link"
             unclear = f"The provider's history has {count_of} to the video"
@@ -233,7 +238,7 @@ class Poll:
         age = job.age(self.clock(), self.scale)
 
         def scheduled(polls: float) -> float:
-            return schedule.next_wait(age, job.spread, polls) if wait is None else wait
+            return poll_schedule.next_wait(age, job.spread, polls) if wait is None else wait
 
         plan = self.pacer.plan_poll(scheduled, job.expected_seconds)
         remaining = max(1.0, self._remaining(job))
@@ -241,7 +246,7 @@ class Poll:
 
     def _remaining(self, job: Job) -> float:
         """Seconds until the provider forgets the request."""
-        return schedule.DEADLINE_SECONDS - job.age(self.clock(), self.scale)
+        return poll_schedule.DEADLINE_SECONDS - job.age(self.clock(), self.scale)
 
 
 def _running(job: Job, plan: Plan) -> dict[str, Any]:

@@ -9,19 +9,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 
-from seedance import money, schedule
-from seedance.answers import HistoryRow
 from seedance.config import reconcile_settings
 from seedance.errors import BadRecord, Conflict, SeedanceError
-from seedance.job import TERMINAL, Hold, Job, State
+from seedance.jobs import prices
+from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
+from seedance.jobs.job import TERMINAL, Hold, Job, State
+from seedance.jobs.store import JobStore, jobs
 from seedance.lost import LostSubmits, adopt
-from seedance.notification import Notifier, notifier
+from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
-from seedance.provider import Provider, provider
-from seedance.schedule import RESULT_KEPT_SECONDS
-from seedance.store import JobStore, jobs
+from seedance.pacing import poll_schedule
+from seedance.pacing.poll_schedule import RESULT_KEPT_SECONDS
+from seedance.provider.client import Provider, provider
+from seedance.provider.payloads import HistoryRow
 from seedance.submit import SUBMITTING_SECONDS
-from seedance.workflow import IntakeQueue, Workflow, intake_queue, workflow
 
 GENERATING_SECONDS = 930.0
 """After this a v1 call that has not been heard of is dead: its function's time-out and a margin."""
@@ -198,7 +199,7 @@ class Reconcile:
         if adopt(self.store, self.workflow, self.notifier, job, request):
             return True
         # Nobody can be asked for it but the history: once it can't get a link any more, a person decides.
-        if job.age(self.clock(), self.scale) < schedule.DEADLINE_SECONDS + schedule.HISTORY_PATIENCE_SECONDS:
+        if job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS + poll_schedule.HISTORY_PATIENCE_SECONDS:
             return False
         self._hold(job, f"Request {request.request_id} is this job's, and the history has no link to its video.")
         return True
@@ -210,7 +211,7 @@ class Reconcile:
 
     def _restart(self, job: Job) -> bool:
         # Within its hour the record that the provider keeps of a request is at stake, so no time is lost.
-        hurried = job.state is not State.COPYING and job.age(self.clock(), self.scale) < schedule.DEADLINE_SECONDS
+        hurried = job.state is not State.COPYING and job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS
         if job.executions and not hurried and self._idle(job) < AGAIN_SECONDS:
             return False
         if self.workflow.is_running(job):
@@ -253,8 +254,8 @@ class Reconcile:
 
     def _release(self, job: Job) -> bool:
         code = (job.error or {}).get("code")
-        full = job.held_day or money.day_of(job.entered[State.HELD])
-        new_day = code == Hold.BUDGET and full != money.day_of(self.clock())
+        full = job.held_day or prices.day_of(job.entered[State.HELD])
+        new_day = code == Hold.BUDGET and full != prices.day_of(self.clock())
         # It saw the switch just before `seedance resume` did, and was written just after.
         left_behind = code == Hold.PAUSED and self.store.paused() is None
         if not new_day and not left_behind:
@@ -266,7 +267,7 @@ class Reconcile:
         """Settle a video by the history's price that was settled by its estimate. ``seen``: asked in this round."""
         began = job.submitted_at or job.created_at
         since, until = began - PRICE_WINDOW_SECONDS, began + PRICE_WINDOW_SECONDS
-        asked = (job.model, money.day_of(since), money.day_of(until))
+        asked = (job.model, prices.day_of(since), prices.day_of(until))
         if asked not in seen:
             seen[asked] = {}  # also if there is no answer: the next round asks again
             seen[asked] = {row.request_id: row.cost_usd for row in self.provider.history(job.model, since, until)}

@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from seedance.answers import HistoryRow, ProviderStatus, usable_id
 from seedance.config import reconcile_settings
 from seedance.errors import Conflict, InvalidRequest, SeedanceError
-from seedance.job import AT_PROVIDER, Job, State, adopted_job_id
+from seedance.jobs.handoff import Workflow, workflow
+from seedance.jobs.job import AT_PROVIDER, Job, State, adopted_job_id
+from seedance.jobs.store import JobStore, jobs
 from seedance.lost import HISTORY_SPAN_SECONDS, LostSubmits, adopt
-from seedance.matching import merged, named_job
-from seedance.notification import Notifier, notifier
-from seedance.provider import Provider, provider
-from seedance.store import JobStore, jobs
-from seedance.workflow import Workflow, workflow
+from seedance.notices.notifier import Notifier, notifier
+from seedance.provider.client import Provider, provider
+from seedance.provider.matching import merged, named_job
+from seedance.provider.payloads import HistoryRow, ProviderStatus, usable_id
 
 SHOWN_BYTES = 1024 * 1024
 """An answer ends with the page of the history that reaches this size. Lambda's limit for an answer is 6 MB."""

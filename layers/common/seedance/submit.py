@@ -12,18 +12,19 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from seedance import catalogue, intake, schedule
 from seedance.config import submit_settings
 from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, RequestTaken, SubmitUncertain
-from seedance.job import Job, State, upload_job_id
-from seedance.media import Image, Media, media
-from seedance.notification import Notifier, notifier
+from seedance.jobs import catalogue, requests
+from seedance.jobs.handoff import Batches, IntakeQueue, Workflow, batches, intake_queue, workflow
+from seedance.jobs.job import Job, State, upload_job_id
+from seedance.jobs.store import JobStore, jobs
+from seedance.media.buckets import Image, Media, media
+from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
-from seedance.pacer import pacer
-from seedance.provider import Provider, provider
-from seedance.sending import Next, Sending, Verdict
-from seedance.store import JobStore, jobs
-from seedance.workflow import Batches, IntakeQueue, Workflow, batches, intake_queue, workflow
+from seedance.pacing import poll_schedule
+from seedance.pacing.pacer import pacer
+from seedance.paid_call import Next, Sending, Verdict
+from seedance.provider.client import Provider, provider
 
 SUBMITTING_SECONDS = 75.0
 """After this a submit that has not been heard of is dead: the function's time-out and a margin."""
@@ -41,7 +42,7 @@ class Submit:
     queue: IntakeQueue
     sending: Sending
     batches: Batches
-    defaults: intake.Defaults
+    defaults: requests.Defaults
     upload_bucket: str
     clock: Callable[[], float] = time.time
 
@@ -59,19 +60,19 @@ class Submit:
             # A message of an earlier release names no turn.
             self.advance(job, content.get("turn", job.turn_at))
             return
-        for upload in intake.uploads_in(content):
+        for upload in requests.uploads_in(content):
             if upload.bucket != self.upload_bucket:
                 # Somebody put it into the queue by hand, or made another bucket notify us. It would be a second batch.
                 logger().error("a record of another bucket is left alone", extra={"bucket": upload.bucket})
                 count("RecordsIgnored")
-            elif upload.key.startswith(intake.BATCH_PREFIX):
+            elif upload.key.startswith(requests.BATCH_PREFIX):
                 self._take_manifest(upload)
             elif not upload.is_folder_marker:
                 self.advance(self._job_of(upload))
 
-    def _take_manifest(self, upload: intake.Upload) -> None:
+    def _take_manifest(self, upload: requests.Upload) -> None:
         """Start a manifest's batch. Whatever else lies beside manifests, our own results too, is left alone."""
-        batch = self.batches.start(upload) if intake.is_manifest(upload.key) else None
+        batch = self.batches.start(upload) if requests.is_manifest(upload.key) else None
         logger().info("a file under batches/", extra={"key": upload.key, "batch": batch})
 
     def advance(self, job: Job, turn: float | None = None) -> None:
@@ -96,12 +97,12 @@ class Submit:
         elif job.state.terminal:
             self.notifier.tell(job)
 
-    def _job_of(self, upload: intake.Upload) -> Job:
+    def _job_of(self, upload: requests.Upload) -> Job:
         """The job of an upload, new or known. A refused upload becomes a job too: REJECTED, with a reason."""
         job_id = upload_job_id(upload.bucket, upload.key, upload.version)
         if known := self.store.get(job_id):
             return known
-        folder, name = intake.upload_name(upload.key)
+        folder, name = requests.upload_name(upload.key)
         job = Job(
             job_id=job_id,
             state=State.RECEIVED,
@@ -116,9 +117,9 @@ class Submit:
         try:
             image = self.media.look_at(upload.bucket, upload.key, upload.version_id)
             metadata = image.metadata
-            request = intake.upload_request(metadata, self.defaults)
+            request = requests.upload_request(metadata, self.defaults)
         except InvalidRequest as refusal:
-            job.model = intake.asked_model(metadata) or job.model  # people look for what they asked, were it nonsense
+            job.model = requests.asked_model(metadata) or job.model  # people look for what they asked, were it nonsense
             job.state, job.error = State.REJECTED, {"code": refusal.code, "message": str(refusal)}
             count("JobsRejected")
         else:
@@ -152,7 +153,7 @@ class Submit:
             self._uncertain(job, f"The provider answered with another job's request: {error}.")
             return
         count("JobsSubmitted")
-        first = self.sending.pacer.plan_poll(lambda polls: schedule.first_wait(spread, polls), spread.mean)
+        first = self.sending.pacer.plan_poll(lambda polls: poll_schedule.first_wait(spread, polls), spread.mean)
         self.workflow.start(job, first.wait, first.slot)
 
     def _queued(self, job: Job, **facts: Any) -> Job:
@@ -167,10 +168,10 @@ class Submit:
                 raise
             return self.store.move(found, State.QUEUED, error=None, **facts)
 
-    def _spread(self, job: Job) -> schedule.Spread:
+    def _spread(self, job: Job) -> poll_schedule.Spread:
         """How long the model's videos take, as learnt so far. Read before the POST: nothing may fail after it."""
         published = catalogue.find(job.model).average_seconds
-        return schedule.estimate(published, self.store.durations(job.model))
+        return poll_schedule.estimate(published, self.store.durations(job.model))
 
     def _follow(self, job: Job, verdict: Verdict) -> None:
         if verdict.next is Next.LATER:
@@ -201,7 +202,7 @@ def _is_same(turn: float | None, other: float | None) -> bool:
     return math.isclose(turn, other, rel_tol=0, abs_tol=0.01)  # they went through JSON and DynamoDB
 
 
-def apply(job: Job, request: intake.Request) -> None:
+def apply(job: Job, request: requests.Request) -> None:
     """Write a validated request into a new job."""
     job.model = request.model.slug
     job.transport = request.transport
@@ -235,6 +236,6 @@ def submit() -> Submit:
         intake_queue(stack.intake_queue),
         Sending(jobs(), provider(), media(), pacer(), stack.image_delivery, stack.budget, stack.scale),
         batches(stack.batch_state_machine),
-        intake.Defaults(stack.default_model, stack.default_prompt, stack.default_transport),
+        requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport),
         stack.upload_bucket,
     )

@@ -1,0 +1,71 @@
+"""What a stored value may be: checked when it is read, whoever wrote it. Pure.
+
+A value that can not be is dropped, and the reader's safe default takes its place.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+LATEST = 1e11
+"""A moment beyond this is no Unix time in seconds (it is in the year 5138)."""
+
+Check = Callable[[Any], bool]
+
+
+def number(value: object, least: float, most: float) -> float | None:
+    """The value if it is a number in these bounds, else None. True is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if least <= value <= most else None  # NaN is in no bounds
+
+
+def whole(value: object, least: int, most: int) -> int | None:
+    """The value if it is a whole number in these bounds, else None."""
+    found = number(value, least, most)
+    return int(found) if found is not None and float(found).is_integer() else None
+
+
+def text(value: object) -> str | None:
+    """The value if it is text with something in it, else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def count_or_zero(value: object) -> int:
+    """The value if it is a count, else 0."""
+    return whole(value, 0, 1_000_000) or 0
+
+
+def any_of(*kinds: type) -> Check:
+    """A check: a value of one of these types."""
+    return lambda value: isinstance(value, kinds)
+
+
+def between(least: float, most: float) -> Check:
+    """A check: a number in these bounds."""
+    return lambda value: number(value, least, most) is not None
+
+
+def is_count(value: object) -> bool:
+    """Whether the value is a count."""
+    return whole(value, 0, 1_000_000) is not None
+
+
+def is_text(value: object) -> bool:
+    """Whether the value is text with something in it."""
+    return text(value) is not None
+
+
+def map_of(check: Check, *needed: str) -> Check:
+    """A check: a map whose values pass ``check``; with ``needed``, these are there, and the others do not matter."""
+
+    def holds(value: Any) -> bool:
+        if not isinstance(value, dict) or not set(needed) <= set(value):
+            return False
+        return all(check(value[name]) for name in needed or value)
+
+    return holds
+
+
+def list_of(check: Check) -> Check:
+    """A check: a list of values that pass ``check``."""
+    return lambda value: isinstance(value, list) and all(map(check, value))

@@ -1,0 +1,1 @@
+"""A manifest's rows, from the file to the results."""

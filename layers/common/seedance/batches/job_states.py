@@ -1,0 +1,73 @@
+"""Many jobs' records at once, as a batch reads them: only what is asked for, whether or not a job is there."""
+
+import random
+import time
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from seedance.aws import clients
+from seedance.aws.attributes import read_item
+from seedance.config import settings
+from seedance.jobs import records
+from seedance.jobs.job import State
+from seedance.observability import logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+JOBS_A_READ = 100
+"""Of DynamoDB's BatchGetItem, at most."""
+
+TURNS = 8
+"""Tries to get what a busy table left out; with the waits between, up to 10 seconds."""
+
+
+class Register:
+    """The job table, read by the hundred. Strongly consistent, as all reads by id are."""
+
+    def __init__(self, table: str, client: "DynamoDBClient") -> None:
+        self._table = table
+        self._client = client
+
+    def read(self, job_ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Those fields of up to JOBS_A_READ jobs, by id; a job that is not there is left out.
+
+        A value that can not be is left out as well; in place of such a state the job is HELD, since a person must look.
+        Raises TimeoutError when the table is too busy to answer.
+        """
+        names = ("job_id", *fields)
+        wanted: Any = {
+            self._table: {
+                "Keys": [{"job_id": {"S": job_id}} for job_id in job_ids],
+                "ConsistentRead": True,
+                "ProjectionExpression": ", ".join(f"#{name}" for name in names),
+                "ExpressionAttributeNames": {f"#{name}": name for name in names},
+            }
+        }
+        found: dict[str, dict[str, Any]] = {}
+        for turn in range(1, TURNS + 1):
+            answer = self._client.batch_get_item(RequestItems=wanted)
+            stored = [read_item(item) for item in answer["Responses"].get(self._table, [])]
+            found |= {record["job_id"]: _usable(record) for record in stored}
+            wanted = answer.get("UnprocessedKeys")
+            if not wanted:
+                return found
+            time.sleep(random.uniform(0, 0.04 * 2**turn))  # noqa: S311 - what is left comes when the table has room
+        raise TimeoutError(f"the table did not give {len(wanted[self._table]['Keys'])} jobs in {TURNS} tries")
+
+
+def _usable(record: dict[str, Any]) -> dict[str, Any]:
+    values = {name: value for name, value in record.items() if records.is_usable(name, value)}
+    if values.get("state") not in set(State):
+        values["state"] = State.HELD.value
+    for name in sorted({*record, "state"}):
+        if values.get(name) != record.get(name):
+            logger().warning("a stored value is dropped", extra={"item": record["job_id"], "field": name})
+    return values
+
+
+@cache
+def register() -> Register:
+    """The stack's job table."""
+    return Register(settings().job_table, clients.dynamodb())

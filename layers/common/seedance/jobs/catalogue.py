@@ -1,0 +1,367 @@
+"""The models: parameters, defaults, limits, transports, published averages. Pure.
+
+Source of every parameter, default, range and exclusion: the provider's five model pages. Published
+averages (price and duration per video): the provider's model list. What a page calls required, a user of
+the pipeline may leave out: the page's own default is then sent.
+"""
+
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from seedance.errors import InvalidRequest
+
+PROMPT_LIMIT = 5000
+"""Characters of a prompt that we accept. No page states a limit; the longest example prompt has 1,900."""
+
+URL_LIMIT = 2048
+
+COMMON_NAMES = {
+    "image": "first_image",
+    "image_url": "first_image",
+    "first_frame": "first_image",
+    "first_frame_url": "first_image",
+    "first_image": "first_image",
+    "last_image": "last_image",
+    "last_frame": "last_image",
+    "last_frame_url": "last_image",
+    "last_image_url": "last_image",
+    "audio": "generate_audio",
+    "ratio": "aspect_ratio",
+}
+"""Names that are understood for every model, whatever the model's page calls the parameter."""
+
+_PLACEHOLDER_IMAGE = "https://image.invalid/to-be-signed-at-submit"
+
+
+def _whole_number(value: object) -> object:
+    """Metadata and command lines bring text; Literal compares without converting. True is not the number 1."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        try:
+            return int(value.strip())
+        except ValueError:
+            return value
+    return value
+
+
+def _list_from_text(value: object) -> object:
+    """A list in metadata is JSON, or addresses with commas between."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return value
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+_UNSEEN = r"\s\u0000-\u001f\u007f-\u009f"  # no address has white space or control characters in it
+_ADDRESS = rf"^https?://[^/{_UNSEEN}][^{_UNSEEN}]*$"
+Url = Annotated[str, Field(pattern=_ADDRESS, max_length=URL_LIMIT, json_schema_extra={"format": "uri"})]
+Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_LIMIT, description="What happens in the video.")]
+FiveRatios = Literal["16:9", "4:3", "1:1", "3:4", "9:16"]
+SevenRatios = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "adaptive"]
+SmallSeed = Annotated[
+    int | None,
+    Field(ge=1, le=999999, description="Fixes the outcome; left out, derived from the job."),
+    BeforeValidator(_whole_number),
+]
+WideSeed = Annotated[
+    int | None,
+    Field(ge=-1, le=2147483647, description="Fixes the outcome; -1 is random; left out, derived from the job."),
+    BeforeValidator(_whole_number),
+]
+Moderation = Annotated[bool, Field(description="Skips the content pre-filter; the baseline policies still apply.")]
+FixedCamera = Annotated[bool, Field(description="Keeps the camera where it is.")]
+UpToThree = Annotated[list[Url], BeforeValidator(_list_from_text), Field(max_length=3)]
+UpToNine = Annotated[list[Url], BeforeValidator(_list_from_text), Field(max_length=9)]
+
+
+class Parameters(BaseModel):
+    """What every model takes. Subclasses name the parameter of the first and of the last image."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, validate_default=True, defer_build=True)
+
+    first_image: ClassVar[str]
+    last_image: ClassVar[str | None] = "last_frame_url"
+    last_needs_first: ClassVar[bool] = True
+
+    prompt: Prompt
+
+    @model_validator(mode="after")
+    def _images_go_together(self) -> Self:
+        first = getattr(self, self.first_image)
+        if self.last_needs_first and self.last_image and getattr(self, self.last_image) and not first:
+            raise ValueError(f"{self.last_image}: needs {self.first_image} as well")
+        if first and getattr(self, "reference_images", None):
+            raise ValueError(f"reference_images: can't be combined with {self.first_image}; give one of the two")
+        return self
+
+
+class SeedancePro(Parameters):
+    """Seedance 1.0 Pro."""
+
+    first_image: ClassVar[str] = "image_url"
+
+    aspect_ratio: FiveRatios = "16:9"
+    duration: Annotated[Literal[5, 10], BeforeValidator(_whole_number)] = 5
+    resolution: Literal["480p", "720p", "1080p"] = "720p"
+    image_url: Url | None = None
+    last_frame_url: Url | None = None
+    camera_fixed: FixedCamera = False
+    seed: SmallSeed = None
+
+
+class Seedance10ProFast(Parameters):
+    """Seedance 1.0 Pro Fast."""
+
+    first_image: ClassVar[str] = "image_url"
+    last_image: ClassVar[str | None] = None
+
+    aspect_ratio: FiveRatios = "16:9"
+    duration: Annotated[Literal[5, 10], BeforeValidator(_whole_number)] = 5
+    resolution: Literal["480p", "720p", "1080p"] = "720p"
+    image_url: Url | None = None
+    camera_fixed: FixedCamera = False
+    seed: SmallSeed = None
+    skip_moderation: Moderation = False
+
+
+class Seedance15Pro(Parameters):
+    """Seedance 1.5 Pro."""
+
+    first_image: ClassVar[str] = "first_frame_url"
+    last_needs_first: ClassVar[bool] = False  # the only page that does not ask for it
+
+    aspect_ratio: Literal["adaptive", "16:9", "4:3", "1:1", "3:4", "9:16"] = "16:9"
+    duration: Annotated[int, Field(ge=4, le=10)] = 5
+    resolution: Literal["480p", "720p", "1080p"] = "720p"
+    first_frame_url: Url | None = None
+    last_frame_url: Url | None = None
+    camera_fixed: FixedCamera = False
+    generate_audio: bool = True
+    seed: SmallSeed = None
+    skip_moderation: Moderation = False
+
+
+class Seedance20Fast(Parameters):
+    """Seedance 2.0 Fast."""
+
+    first_image: ClassVar[str] = "first_frame_url"
+
+    aspect_ratio: SevenRatios = "16:9"
+    duration: Annotated[
+        Literal[4, 5, 6, 8, 10, 12, 15, -1],
+        BeforeValidator(_whole_number),
+        Field(description="Seconds; -1 is auto."),
+    ] = 5
+    resolution: Literal["480p", "720p"] = "720p"
+    first_frame_url: Url | None = None
+    last_frame_url: Url | None = None
+    reference_images: UpToNine = []
+    reference_videos: Annotated[UpToThree, Field(description="2 to 15 s and at most 50 MB each.")] = []
+    reference_audios: Annotated[UpToThree, Field(description="MP3, at most 15 MB each.")] = []
+    generate_audio: bool = False
+    return_last_frame: bool = False
+    seed: WideSeed = None
+
+
+class Seedance20Mini(Parameters):
+    """Seedance 2.0 Mini."""
+
+    first_image: ClassVar[str] = "first_frame_url"
+
+    aspect_ratio: SevenRatios = "16:9"
+    duration: Annotated[Literal[4, 5, 6, 8, 10, 12, 15], BeforeValidator(_whole_number)] = 5
+    resolution: Literal["480p", "720p", "1080p"] = "720p"
+    first_frame_url: Url | None = None
+    last_frame_url: Url | None = None
+    reference_images: UpToNine = []
+    reference_videos: UpToThree = []
+    reference_audios: UpToThree = []
+    generate_audio: bool = True
+    return_last_frame: bool = False
+    seed: WideSeed = None
+    skip_moderation: Moderation = False
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model: its slug, its parameters, and the averages that the provider publishes for it."""
+
+    slug: str
+    title: str
+    parameters: type[Parameters]
+    average_seconds: float
+    average_usd: float
+    transports: tuple[str, ...] = ("v2",)
+
+    @property
+    def names(self) -> list[str]:
+        """The parameters' names, as the provider spells them."""
+        return list(self.parameters.model_fields)
+
+
+MODELS: dict[str, Model] = {
+    model.slug: model
+    for model in (
+        Model("seedance-pro", "Seedance 1.0 Pro", SeedancePro, 62, 0.35, ("v2", "v1")),
+        Model("seedance-1.0-pro-fast", "Seedance 1.0 Pro Fast", Seedance10ProFast, 49, 0.25),
+        Model("seedance-1.5-pro", "Seedance 1.5 Pro", Seedance15Pro, 99, 0.41),
+        Model("seedance-2.0-fast", "Seedance 2.0 Fast", Seedance20Fast, 117, 0.77, ("v2", "v1")),
+        Model("seedance-2.0-mini", "Seedance 2.0 Mini", Seedance20Mini, 159, 0.40),
+    )
+}
+
+
+def find(slug: str) -> Model:
+    """The model of that name. Raises InvalidRequest naming the nearest and all."""
+    if model := MODELS.get(slug):
+        return model
+    raise InvalidRequest("model", f"there is no {slug!r}{_nearest(slug, MODELS)}; there are {', '.join(MODELS)}")
+
+
+def validate(model: Model, given: dict[str, Any], *, has_image: bool) -> dict[str, Any]:
+    """What will be sent for ``given``, defaults filled in, under the provider's names.
+
+    ``has_image`` says that a first image comes along in our bucket; its link is put in at submit, by
+    ``payload``. Raises InvalidRequest naming the field and what is allowed.
+    """
+    values: dict[str, Any] = {}
+    spelt: dict[str, str] = {}
+    for name, value in given.items():
+        known = _spell(model, name)
+        if value is None or (value == "" and known != "prompt"):
+            continue  # the pages' own default for "no image" is an empty string
+        if known in values:
+            raise InvalidRequest(known, f"is given twice, once as {name}")
+        values[known] = value
+        spelt[known] = name
+    image_field = model.parameters.first_image
+    if has_image:
+        if image_field in values:
+            raise InvalidRequest(spelt[image_field], "the image in the bucket is the first image; give one of the two")
+        values[image_field] = _PLACEHOLDER_IMAGE
+    try:
+        checked = model.parameters.model_validate(values)
+    except ValidationError as error:
+        refusal = _invalid(model, error)
+        # Under the name that was sent, not under the one that it stands for.
+        raise InvalidRequest(spelt.get(refusal.field, refusal.field), refusal.message) from None
+    sent = checked.model_dump(exclude_none=True)
+    if has_image:
+        del sent[image_field]
+    return {name: value for name, value in sent.items() if value != []}
+
+
+def payload(model: Model, parameters: dict[str, Any], *, job_id: str, image_link: str | None) -> dict[str, Any]:
+    """The body of the submit: validated parameters, the image's link, and a seed (a job of 0.1.0 has none yet)."""
+    body = seeded(parameters, job_id)
+    if image_link:
+        body[model.parameters.first_image] = image_link
+    return body
+
+
+def seeded(parameters: dict[str, Any], job_id: str) -> dict[str, Any]:
+    """The parameters with a seed. One that nobody fixed follows from the job's id, in the range of every model.
+
+    The same job asks for the same video whenever it is sent, can be recognised in the provider's history, and
+    people can have its video again.
+    """
+    return {"seed": 1 + int(hashlib.sha256(job_id.encode()).hexdigest(), 16) % 999999, **parameters}
+
+
+def describe() -> list[dict[str, Any]]:
+    """All models for people's programs: parameters as JSON Schema, transports, published averages."""
+    return [
+        {
+            "model": model.slug,
+            "title": model.title,
+            "transports": list(model.transports),
+            "average_seconds": model.average_seconds,
+            "average_usd": model.average_usd,
+            "first_image": model.parameters.first_image,
+            "last_image": model.parameters.last_image,
+            "parameters": model.parameters.model_json_schema(),
+        }
+        for model in MODELS.values()
+    ]
+
+
+def known_names() -> frozenset[str]:
+    """Every name that means something for at least one model."""
+    return frozenset(COMMON_NAMES).union(*(model.names for model in MODELS.values()))
+
+
+def _spell(model: Model, name: str) -> str:
+    """The provider's name for a parameter, whatever of its names was used."""
+    if name in model.names:
+        return name
+    common = COMMON_NAMES.get(name)
+    if common == "first_image":
+        return model.parameters.first_image
+    if common == "last_image" and model.parameters.last_image:
+        return model.parameters.last_image
+    if common in model.names:
+        return str(common)
+    if name in known_names():
+        raise InvalidRequest(name, f"{model.slug} has no such parameter; it has {', '.join(model.names)}")
+    raise InvalidRequest(
+        name,
+        f"is not a parameter of {model.slug}{_nearest(name, [*model.names, *COMMON_NAMES])}; "
+        f"it has {', '.join(model.names)}",
+    )
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def allowed(model: Model, name: str) -> str:
+    """What a parameter takes, in words, from its schema: ``a whole number from 4 to 10``."""
+    schema = model.parameters.model_json_schema()["properties"][name]
+    return _words(next((s for s in schema.get("anyOf", []) if s["type"] != "null"), schema))
+
+
+def _words(schema: dict[str, Any]) -> str:
+    if choices := schema.get("enum"):
+        return f"{', '.join(map(str, choices[:-1]))} or {choices[-1]}"
+    match schema["type"]:
+        case "integer":
+            return f"a whole number from {schema['minimum']} to {schema['maximum']}"
+        case "boolean":
+            return "true or false"
+        case "array":
+            return f"a list of at most {schema['maxItems']}, each {_words(schema['items'])}"
+        case _ if schema.get("format") == "uri":
+            return f"an http or https address of at most {schema['maxLength']} characters, without spaces"
+        case _:
+            return f"text of {schema['minLength']} to {schema['maxLength']} characters"
+
+
+def _invalid(model: Model, error: ValidationError) -> InvalidRequest:
+    """Pydantic's first complaint in the form that all our complaints have."""
+    first = error.errors(include_url=False)[0]
+    if not first["loc"]:
+        field, _, text = first["msg"].removeprefix("Value error, ").partition(": ")
+        return InvalidRequest(field, text)  # our own rule about two fields, which names one itself
+    field = str(first["loc"][0])
+    if first["type"] == "missing":
+        return InvalidRequest(field, f"is missing; it must be {allowed(model, field)}")
+    return InvalidRequest(field, f"must be {allowed(model, field)}, not {_short(first['input'])}")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, str) and len(value) > 60:
+        return f"text of {len(value)} characters"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

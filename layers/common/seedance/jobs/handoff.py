@@ -1,0 +1,143 @@
+"""What a job is handed on to: the wait loop in Step Functions, or the queue in front of submit."""
+
+import json
+import math
+from collections.abc import Iterable
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from seedance.aws import clients
+from seedance.jobs.job import Job, batch_id
+from seedance.jobs.requests import Upload
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+LONGEST_DELAY_SECONDS = 900
+"""SQS delays a message by 15 minutes at most."""
+
+MESSAGES_A_REQUEST = 10
+"""Of SQS's SendMessageBatch, at most."""
+
+
+class Workflow:
+    """The state machine."""
+
+    def __init__(self, state_machine: str, client: "SFNClient") -> None:
+        self._state_machine = state_machine
+        self._client = client
+
+    def start(self, job: Job, wait: float = 1.0, slot: int | None = None) -> None:
+        """Start the job's latest execution, named after it; nothing happens when it has been started before.
+
+        Its first poll comes after ``wait`` of the provider's seconds, in a ``slot`` if one is booked for it.
+        """
+        try:
+            self._client.start_execution(
+                stateMachineArn=self._state_machine,
+                name=job.execution_name,
+                input=json.dumps(
+                    {
+                        "job_id": job.job_id,
+                        "transport": job.transport,
+                        "wait_seconds": max(1, round(wait)),
+                        "slot": slot,
+                    }
+                ),
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
+                raise
+
+    def is_running(self, job: Job) -> bool:
+        """Whether the job's latest execution is there and under way."""
+        machine = self._state_machine.replace(":stateMachine:", ":execution:", 1)
+        try:
+            answer = self._client.describe_execution(executionArn=f"{machine}:{job.execution_name}")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
+                return False
+            raise
+        return answer["status"] == "RUNNING"
+
+
+class Batches:
+    """The state machine that a manifest's batch goes through."""
+
+    def __init__(self, state_machine: str, client: "SFNClient") -> None:
+        self._state_machine = state_machine
+        self._client = client
+
+    def start(self, manifest: Upload) -> str:
+        """Start the manifest's batch, unless that has been done before; its id, which names the execution."""
+        batch = batch_id(manifest.bucket, manifest.key, manifest.version)
+        facts = {"batch_id": batch, "bucket": manifest.bucket, "key": manifest.key, "version_id": manifest.version_id}
+        try:
+            self._client.start_execution(stateMachineArn=self._state_machine, name=batch, input=json.dumps(facts))
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
+                raise
+        return batch
+
+
+class IntakeQueue:
+    """The queue in front of submit."""
+
+    def __init__(self, url: str, client: "SQSClient") -> None:
+        self._url = url
+        self._client = client
+
+    def send(self, job: Job, delay_seconds: float = 0) -> None:
+        """Put the job into the queue, to be taken up after a delay.
+
+        The message says for which turn of the job it is: repetitions of an earlier one are done with (see submit).
+
+        For a job that waits this is a message of its own, not a failure of the one at hand: waiting for the
+        provider must not use up the tries after which a message is set aside as a dead letter.
+        """
+        self._client.send_message(
+            QueueUrl=self._url,
+            MessageBody=json.dumps({"job_id": job.job_id, "turn": job.turn_at}),
+            DelaySeconds=min(LONGEST_DELAY_SECONDS, max(0, math.ceil(delay_seconds))),
+        )
+
+    def send_all(self, job_ids: Iterable[str]) -> None:
+        """Put many jobs, for their first turn, into the queue, ten a request.
+
+        Raises RuntimeError when some were not taken.
+        """
+        waiting = iter(job_ids)
+        while ten := list(islice(waiting, MESSAGES_A_REQUEST)):
+            answer = self._client.send_message_batch(
+                QueueUrl=self._url,
+                Entries=[
+                    {"Id": str(number), "MessageBody": json.dumps({"job_id": job_id, "turn": None})}
+                    for number, job_id in enumerate(ten)
+                ],
+            )
+            if failed := answer.get("Failed"):
+                raise RuntimeError(
+                    f"the queue did not take {len(failed)} of {len(ten)} jobs: {failed[0].get('Message')}"
+                )
+
+
+@cache
+def batches(state_machine: str) -> Batches:
+    """The stack's state machine for batches."""
+    return Batches(state_machine, clients.step_functions())
+
+
+@cache
+def workflow(state_machine: str) -> Workflow:
+    """The stack's state machine."""
+    return Workflow(state_machine, clients.step_functions())
+
+
+@cache
+def intake_queue(url: str) -> IntakeQueue:
+    """The stack's queue in front of submit."""
+    return IntakeQueue(url, clients.sqs())

@@ -1,0 +1,260 @@
+"""An S3 event record or an API body becomes a validated request for a video. Pure."""
+
+import hashlib
+import json
+import posixpath
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from typing import Any
+from urllib.parse import unquote_plus
+
+from seedance.aws.fields import OBJECT_KEY_BYTES, cut
+from seedance.errors import InvalidRequest
+from seedance.jobs import catalogue
+
+UPLOAD_PREFIX = "uploads/"
+BATCH_PREFIX = "batches/"
+RESULTS_ENDING = ".results.csv"
+REJECTED_ENDING = ".rejected.csv"
+
+_OPTION_METADATA = frozenset({"model", "transport"})
+_FOREIGN_METADATA = frozenset(
+    {"mode"}  # a file's permissions, as rclone and s3fs keep them; not a misspelt "model"
+    | {"xresolution", "yresolution", "resolutionunit", "pixelaspectratio"}  # EXIF's; no misspelt "resolution"
+)
+_BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can name them, UTF-8 can't
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the stack says for whoever does not say."""
+
+    model: str
+    prompt: str
+    transport: str
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An object that arrived: what the S3 event says of it."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    sequencer: str
+    size: int
+
+    @property
+    def version(self) -> str:
+        """What tells this upload from the one before it under the same key."""
+        return self.version_id or self.sequencer
+
+    @property
+    def is_folder_marker(self) -> bool:
+        """Whether it is what consoles create to show a folder: nobody asked for a video."""
+        return self.key.endswith("/") and self.size == 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """A validated request: everything a submit needs to know but the image's link."""
+
+    model: catalogue.Model
+    transport: str
+    parameters: dict[str, Any]
+    image_key: str | None = None
+
+
+def uploads_in(message: dict[str, Any]) -> list[Upload]:
+    """The uploads that an S3 notification names; none for the ``s3:TestEvent`` of a new configuration.
+
+    Keys arrive form-encoded: ``red+shoe%2B1.jpg`` is "red shoe+1.jpg". Raises KeyError, ValueError or
+    TypeError when it is no S3 notification.
+    """
+    if message.get("Event") == "s3:TestEvent":
+        return []
+    if any(record["eventSource"] != "aws:s3" for record in message["Records"]):
+        raise ValueError("the message has records that are not S3's")
+    return [
+        Upload(
+            bucket=record["s3"]["bucket"]["name"],
+            key=unquote_plus(record["s3"]["object"]["key"]),
+            version_id=_version(record["s3"]["object"].get("versionId")),
+            sequencer=record["s3"]["object"].get("sequencer", ""),
+            size=int(record["s3"]["object"].get("size", 0)),
+        )
+        for record in message["Records"]
+        if record["eventName"].startswith("ObjectCreated:")
+    ]
+
+
+def _version(version_id: str | None) -> str | None:
+    # "null" is S3's word for an object from before versioning was switched on.
+    return None if version_id in (None, "", "null") else version_id
+
+
+def is_manifest(key: str) -> bool:
+    """Whether an object is a manifest: below ``batches/``, by its ending, and not a file that we put there."""
+    name = key.lower()
+    ours = name.endswith((RESULTS_ENDING, REJECTED_ENDING))
+    return name.startswith(BATCH_PREFIX) and name.endswith((".csv", ".jsonl")) and not ours
+
+
+def check_key(key: str) -> str:
+    """The key, if a link to it can be followed. Raises InvalidRequest.
+
+    S3 allows ``.`` and ``..`` between slashes; every HTTP client resolves them before it asks, so the provider
+    would ask for another object.
+    """
+    if {".", ".."} & set(key.split("/")):
+        raise InvalidRequest("image", f"{key} has '.' or '..' between slashes, which no link can name; rename it")
+    return key
+
+
+def check_image_key(key: str, prefixes: tuple[str, ...]) -> str:
+    """The key, if a caller of the API may name it: if it begins with one of ``prefixes``. Raises InvalidRequest."""
+    if not key.startswith(prefixes):
+        of = "one of " if len(prefixes) > 1 else ""
+        raise InvalidRequest("image_key", f"must begin with {of}{', '.join(prefixes)}")
+    return key
+
+
+def upload_name(key: str) -> tuple[str, str]:
+    """Folder and download name for an upload's video: its path below ``uploads/`` without the extension."""
+    path = key.removeprefix(UPLOAD_PREFIX)
+    # A key is text, not a path: "a/../b" and "//" are legal in S3 and confuse everything that follows.
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+    folder, _ = posixpath.splitext("/".join(parts))
+    # The video's key is longer than the upload's by "videos/", the job's id and an ending.
+    folder = cut(_CONTROL.sub("_", folder), OBJECT_KEY_BYTES - 100).rstrip("/") or "image"
+    return folder, posixpath.basename(folder)
+
+
+def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
+    """A request from an upload's user metadata (names as S3 returns them, without ``x-amz-meta-``).
+
+    A name that is far from every option belongs to somebody else (``mtime`` of a sync tool, ``sku`` of a
+    shop) and is left alone; one that is a misspelt option is refused, since ignoring it would make the
+    wrong video for real money. Raises InvalidRequest.
+    """
+    metadata = _without_camera(metadata)
+    given: dict[str, Any] = {}
+    options: dict[str, str] = {}
+    known = catalogue.known_names() | _OPTION_METADATA
+    for raw_name, raw_value in metadata.items():
+        name = raw_name.lower().replace("-", "_")
+        if name in known:
+            target = options if name in _OPTION_METADATA else given
+            target[name] = _metadata_text(name, raw_value)
+        elif name.replace("_", "") in _FOREIGN_METADATA:
+            continue
+        elif close := get_close_matches(name, sorted(known), n=1, cutoff=0.8):
+            raise InvalidRequest(raw_name, f"is not an option (did you mean {close[0]}?)")
+    given.setdefault("prompt", defaults.prompt)
+    return _request(options.get("model"), options.get("transport"), given, defaults, has_image=True)
+
+
+def asked_model(metadata: dict[str, str]) -> str | None:
+    """The model that an upload's metadata names, were it nonsense; None when it names none."""
+    named = (value.strip() for name, value in _without_camera(metadata).items() if name.lower() == "model")
+    return next(filter(None, named), None)
+
+
+def _without_camera(metadata: dict[str, str]) -> dict[str, str]:
+    """The metadata without the camera's ``model``, which EXIF tools write beside its ``make``."""
+    names = {name.lower(): name for name in metadata}
+    model = metadata[names["model"]].strip().lower() if {"make", "model"} <= set(names) else ""
+    if not model or get_close_matches(model, catalogue.MODELS, n=1):
+        return metadata
+    return {name: value for name, value in metadata.items() if name != names["model"]}
+
+
+def _metadata_text(name: str, value: str) -> str:
+    """A metadata value as its author typed it: S3 hands back RFC 2047 words for what is not ASCII."""
+    try:
+        text = str(make_header(decode_header(value))) if "=?" in value else value
+    except (HeaderParseError, LookupError, UnicodeDecodeError, ValueError):
+        raise InvalidRequest(name, "could not be decoded; encode it as UTF-8 (RFC 2047)") from None
+    if _CONTROL.search(text):
+        raise InvalidRequest(name, "has control characters in it; plain text is allowed")
+    return text
+
+
+def api_request(body: str | None, defaults: Defaults) -> Request:
+    """A request from the body of ``POST /videos``. Raises InvalidRequest."""
+    fields = _json_object(body)
+    for name in fields:
+        if name not in _BODY_FIELDS:
+            raise InvalidRequest(name, _unknown_field(name))
+    given = fields.get("parameters")
+    if given is None:
+        given = {}
+    if not isinstance(given, dict):
+        raise InvalidRequest("parameters", "must be an object of names and values")
+    given = dict(given)
+    for name in ("prompt", "image"):
+        if fields.get(name) is not None:
+            if name in given:
+                raise InvalidRequest(name, "is given twice, at the top and under parameters")
+            given[name] = fields[name]
+    for name in ("model", "transport", "image_key"):
+        if fields.get(name) is not None and not isinstance(fields[name], str):
+            raise InvalidRequest(name, f"must be text, not {type(fields[name]).__name__}")
+    if isinstance(given.get("prompt"), str) and _CONTROL.search(given["prompt"]):
+        raise InvalidRequest("prompt", "has control characters in it; plain text is allowed")
+    image_key = fields.get("image_key") or None
+    if image_key is not None and (_LONE_SURROGATE.search(image_key) or len(image_key.encode()) > OBJECT_KEY_BYTES):
+        raise InvalidRequest("image_key", "must be UTF-8 of at most 1024 bytes, the longest key that S3 knows")
+    request = _request(fields.get("model"), fields.get("transport"), given, defaults, has_image=image_key is not None)
+    return Request(request.model, request.transport, request.parameters, image_key)
+
+
+def _json_object(body: str | None) -> dict[str, Any]:
+    try:
+        fields = json.loads(body or "")
+    except (ValueError, RecursionError):
+        raise InvalidRequest("body", 'must be a JSON object, such as {"prompt": "a red shoe turns"}') from None
+    if not isinstance(fields, dict):
+        raise InvalidRequest("body", 'must be a JSON object, such as {"prompt": "a red shoe turns"}')
+    return fields
+
+
+def _unknown_field(name: str) -> str:
+    if name in catalogue.known_names():
+        return "is a parameter of a model; put it under parameters"
+    close = get_close_matches(name, _BODY_FIELDS, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"is not a field of this call{hint}; it has {', '.join(_BODY_FIELDS)}"
+
+
+def _request(
+    slug: str | None, transport: str | None, given: dict[str, Any], defaults: Defaults, *, has_image: bool
+) -> Request:
+    model = catalogue.find(slug or defaults.model)
+    if transport is None:
+        # The stack's default is a preference; a model that does not offer it keeps the one it has.
+        transport = defaults.transport if defaults.transport in model.transports else model.transports[0]
+    if transport not in model.transports:
+        raise InvalidRequest(
+            "transport", f"must be {' or '.join(model.transports)} for {model.slug}, not {transport!r}"
+        )
+    return Request(model, transport, catalogue.validate(model, given, has_image=has_image))
+
+
+def fingerprint(body: str | None) -> str:
+    """A digest by which two API bodies are the same request: field order and white space don't count."""
+    canonical = json.dumps(_json_object(body), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def check_idempotency_key(key: str) -> str:
+    """The key, if it is one. Raises InvalidRequest."""
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidRequest("Idempotency-Key", "must be 1 to 255 visible ASCII characters without spaces")
+    return key

@@ -1,0 +1,433 @@
+"""The jobs' table in DynamoDB. Every write is conditional, so that two who meet can't both win."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from seedance.aws import checks, clients, fields, writes
+from seedance.aws.attributes import read_item, written_item
+from seedance.aws.table import IN_FLIGHT, PLACE, SWITCH, day_key, durations_key, request_key
+from seedance.config import settings
+from seedance.errors import (
+    AllUnderWay,
+    BadRecord,
+    Conflict,
+    DearerThanBudget,
+    OverBudget,
+    RequestTaken,
+    SeedanceError,
+)
+from seedance.jobs import bookings
+from seedance.jobs.bookings import Day, Entry, settlement
+from seedance.jobs.job import RECORD_KEPT_SECONDS, TRANSITIONS, UNDER_WAY, Job, State
+from seedance.observability import logger
+from seedance.pacing import poll_schedule
+from seedance.pacing.poll_schedule import DURATIONS_KEPT
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+STATE_INDEX = "by_state"
+REQUEST_INDEX = "by_request"
+
+PAGE = 200
+"""Jobs read at a time where all of a state are gone through."""
+_DURATIONS_FRESH_SECONDS = 60.0
+"""For how long a process goes by the durations it has read."""
+
+T = TypeVar("T")
+
+
+class JobStore:
+    """Jobs by id, and by state through the index ``by_state``; the days' budgets; the switch for submits.
+
+    Reads by id are strongly consistent: what a decision about money rests on must not be a second old.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        client: "DynamoDBClient",
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._table = table
+        self._client = client
+        self._clock = clock
+        self._sleep = sleep
+        self._durations: dict[str, tuple[float, list[float]]] = {}
+
+    def get(self, job_id: str) -> Job | None:
+        """The job, or None."""
+        record = self._get(job_id)
+        if record is None or ("state" not in record and "#" in job_id):
+            return None  # an item of another kind
+        return _job(record)
+
+    def create(self, job: Job) -> bool:
+        """Write a new job. False when its id is taken: the same event came twice."""
+        now = self._now()
+        job.created_at = job.created_at or now
+        job.updated_at = now
+        job.entered = {job.state.value: now}
+        job.expires_at = int(now) + RECORD_KEPT_SECONDS
+        return self._put_new(job.to_record())
+
+    def move(self, job: Job, target: State, *, entry: Entry | None = None, **values: Any) -> Job:
+        """Bring the job from the state it was read in into another, and write ``values`` with it.
+
+        With an ``entry`` the day's budget is booked in the same transaction, and a ``request_id`` that is new to
+        the job is made its own. Returns the job as it is now.
+        Raises Conflict when it is no longer in that state: somebody else was faster; RequestTaken when the
+        request belongs to another job; OverBudget when the day has no room for the entry, DearerThanBudget when
+        no day has; AllUnderWay when as many videos are under way; ValueError for a transition that the table in
+        job.py does not have.
+        """
+        if target not in TRANSITIONS[job.state]:
+            raise ValueError(f"a job does not go from {job.state} to {target}")
+        if entry and entry.limit is not None and entry.reserved > entry.limit:
+            raise DearerThanBudget(f"{entry.reserved} is more than a whole day's {entry.limit}")
+        # A map's single entry: two writers of different states don't overwrite each other's times.
+        changes = {"state": target.value, f"entered.{target.value}": self._now(), **values}
+        update = self._update(job.job_id, changes, "#state = :from", {":from": job.state.value})
+        return self._written(job, update, entry, values.get("request_id"))
+
+    def close(self, job: Job, target: State, *, made: bool = False, **values: Any) -> Job:
+        """``move`` to a state in which nothing is reserved any more, and book that.
+
+        A reported cost (in ``values`` or on the job) is settled, else the reservation is released: the
+        provider bills what it delivered and nothing else. ``made``: it made the video, in whatever state that is.
+        """
+        cost = values.get("cost_usd", job.cost_usd)
+        if cost is None and (made or target is State.COMPLETED):
+            cost = job.reserved_usd  # delivered, and no price given: what was reserved is the best guess
+        entry, facts = settlement(job, cost)
+        return self.move(job, target, entry=entry, **facts, **values)
+
+    def price(self, job: Job, cost_usd: float) -> Job:
+        """Write what a job cost that ended without a price, and book what that differs from its settlement.
+
+        Both in one transaction, and once. Raises Conflict when the job has a price, or moved on.
+        """
+        entry, facts = settlement(job, cost_usd)
+        condition = "#state = :from AND attribute_not_exists(cost_usd)"
+        update = self._update(job.job_id, {"cost_usd": cost_usd, **facts}, condition, {":from": job.state.value})
+        return self._written(job, update, entry)
+
+    def note(self, job: Job, **values: Any) -> Job:
+        """Write facts about the job without moving it; None removes one. Raises as ``move`` does."""
+        update = self._update(job.job_id, values, "attribute_exists(job_id)", {})
+        return self._written(job, update, request_id=values.get("request_id"))
+
+    def owner_of(self, request_id: str) -> str | None:
+        """The id of the job that owns a request of the provider; None when no job does. Strongly consistent.
+
+        A job owns a request from the write that named it on its record, also after the job gave the request up.
+        Records of releases that kept no owners are found through the index, which may lag by a second.
+        """
+        if record := self._get(request_key(request_id)):
+            return str(record["owner"])
+        return next(iter(self.jobs_of_request(request_id)), None)
+
+    def jobs_of_request(self, request_id: str) -> list[str]:
+        """The ids of the jobs whose records name a request, by the index, which may lag by a second."""
+        if not fields.is_table_key(request_id):
+            return []
+        answer = self._client.query(
+            TableName=self._table,
+            IndexName=REQUEST_INDEX,
+            KeyConditionExpression="request_id = :id",
+            ExpressionAttributeValues={":id": {"S": request_id}},
+        )
+        return [item["job_id"]["S"] for item in answer["Items"]]
+
+    def newest(self, state: State, limit: int = 50) -> list[Job]:
+        """Up to ``limit`` jobs of a state, latest change first, with the index's attributes only."""
+        return self._by_state(state, newest_first=True, limit=limit)
+
+    def oldest(self, state: State, limit: int = 1000, since: float = 0.0) -> list[Job]:
+        """Up to ``limit`` jobs of a state that changed after ``since``, earliest change first."""
+        return self._by_state(state, newest_first=False, limit=limit, since=since)
+
+    def each(self, state: State, since: float = 0.0) -> Iterator[Job]:
+        """Every job of a state that changed after ``since``, earliest change first, read as they are asked for."""
+        return self._pages(state, newest_first=False, since=since, limits={"PageSize": PAGE})
+
+    def day(self, day: str) -> Day:
+        """A day's budget as booked so far; zeros when nothing was."""
+        found, bad = bookings.read_day(day, self._get(day_key(day)) or {})
+        for name in bad:
+            _dropped(day_key(day), name)
+        return found
+
+    def in_flight(self) -> int:
+        """How many jobs are counted as under way; 0 where the count is no number."""
+        return checks.count_or_zero((self._get(IN_FLIGHT) or {}).get("held"))
+
+    def recount_in_flight(self) -> bool:
+        """Set that count to what the jobs' states say, unless it is right or moves meanwhile; whether it was wrong.
+
+        It goes up and down with the jobs' own changes, in their transactions, so only a hand that changed a
+        record, or a stack from before the count, makes it wrong.
+        """
+        key: Any = {"job_id": {"S": IN_FLIGHT}}
+        # As it is stored: it may be no number, and must be the same when it is replaced.
+        held = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {}).get("held")
+        counted = sum(self._count(state) for state in UNDER_WAY)
+        if read_item({"held": held or {"N": "0"}})["held"] == counted:
+            return False
+        unchanged: Any = {"ConditionExpression": "attribute_not_exists(held)"}
+        if held:
+            unchanged = {"ConditionExpression": "held = :held", "ExpressionAttributeValues": {":held": held}}
+        try:
+            self._insist(
+                lambda: self._client.put_item(
+                    TableName=self._table,
+                    Item=written_item({"job_id": IN_FLIGHT, "held": counted}),
+                    **unchanged,
+                )
+            )
+        except Conflict:
+            return False
+        except ClientError as error:
+            if writes.failed_condition(error):
+                return False
+            raise
+        return True
+
+    def pause(self, reason: str) -> bool:
+        """Stop new submits. False when they were stopped already: whoever raises the alarm does it once."""
+        return self._put_new({"job_id": SWITCH, "reason": reason, "paused_at": self._now()})
+
+    def resume(self) -> None:
+        """Let submits go on."""
+        self._client.delete_item(TableName=self._table, Key={"job_id": {"S": SWITCH}})
+
+    def paused(self) -> str | None:
+        """Why submits are stopped, or None."""
+        record = self._get(SWITCH)
+        if record is None:
+            return None
+        reason = checks.text(record.get("reason"))  # whoever set the switch by hand meant it, whatever is in it
+        if reason is None:
+            _dropped(SWITCH, "reason")
+        return reason or "no reason was given"
+
+    def durations(self, model: str) -> list[float]:
+        """What the model's last videos took, in the provider's seconds, oldest first; read once a minute.
+
+        What can not be read is not known: a table in trouble costs a better wait, not the job.
+        """
+        read_at, known = self._durations.get(model, (-math.inf, []))
+        if not 0 <= self._clock() - read_at < _DURATIONS_FRESH_SECONDS:
+            try:
+                answer = self._client.get_item(TableName=self._table, Key={"job_id": {"S": durations_key(model)}})
+            except (BotoCoreError, ClientError) as error:
+                logger().warning("the durations are out of reach", extra={"model": model, "reason": str(error)})
+                return known
+            stored = read_item(answer.get("Item", {})).get("seconds", [])
+            known = poll_schedule.usable(stored)[-DURATIONS_KEPT:]
+            if not isinstance(stored, list) or len(poll_schedule.usable(stored)) < len(stored):
+                logger().warning("a stored duration is dropped", extra={"model": model})
+            self._durations[model] = (self._clock(), known)
+        return known
+
+    def learned(self, model: str, seconds: float) -> None:
+        """Keep what a video of the model took. It may get lost, and nothing else with it."""
+        item: Any = {"TableName": self._table, "Key": {"job_id": {"S": durations_key(model)}}}
+        try:
+            # One call that needs no reading before and loses nothing to another writer ...
+            answer = self._client.update_item(
+                **item,
+                UpdateExpression="SET seconds = list_append(if_not_exists(seconds, :none), :one)",
+                ExpressionAttributeValues=written_item({":none": [], ":one": [round(float(seconds), 3)]}),
+                ReturnValues="UPDATED_NEW",
+            )
+            kept = len(answer["Attributes"]["seconds"]["L"])
+            if kept >= 2 * DURATIONS_KEPT:  # ... and, once in a while, one that cuts off what nobody reads.
+                self._client.update_item(
+                    **item,
+                    UpdateExpression="REMOVE " + ", ".join(f"seconds[{n}]" for n in range(kept - DURATIONS_KEPT)),
+                    ConditionExpression="size(seconds) = :kept",
+                    ExpressionAttributeValues=written_item({":kept": kept}),
+                )
+        except (BotoCoreError, ClientError) as error:
+            logger().warning("a duration may be lost", extra={"model": model, "reason": str(error)})
+
+    def place(self) -> tuple[int, float]:
+        """Where the last round of reconcile ran out of time: its step, and after which change; zeros if it did not."""
+        record = self._get(PLACE)
+        if record is None:
+            return 0, 0.0
+        step = checks.whole(record.get("step"), 0, 1000)
+        since = checks.number(record.get("since"), 0, self._now() + 60)  # whoever wrote it may have a fast clock
+        if step is None or since is None:  # from the beginning: a round may be repeated at will
+            _dropped(PLACE, "step" if step is None else "since")
+            return 0, 0.0
+        return step, float(since)
+
+    def keep_place(self, step: int, since: float) -> None:
+        """Write down where the next round of reconcile goes on."""
+        self._client.update_item(
+            TableName=self._table,
+            Key={"job_id": {"S": PLACE}},
+            UpdateExpression="SET step = :step, since = :since",
+            ExpressionAttributeValues=written_item({":step": step, ":since": since}),
+        )
+
+    def _get(self, key: str) -> dict[str, Any] | None:
+        if not fields.is_table_key(key):
+            return None  # nothing can be there, and DynamoDB refuses the question
+        answer = self._client.get_item(TableName=self._table, Key={"job_id": {"S": key}}, ConsistentRead=True)
+        return read_item(answer["Item"]) if "Item" in answer else None
+
+    def _by_state(self, state: State, *, newest_first: bool, limit: int, since: float = 0.0) -> list[Job]:
+        limits = {"MaxItems": limit, "PageSize": min(limit, 1000)}
+        return list(self._pages(state, newest_first=newest_first, since=since, limits=limits))
+
+    def _pages(self, state: State, *, newest_first: bool, since: float, limits: Any) -> Iterator[Job]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName=STATE_INDEX,
+            KeyConditionExpression="#state = :state AND updated_at > :since",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues=written_item({":state": state.value, ":since": since}),
+            ScanIndexForward=not newest_first,
+            PaginationConfig=limits,
+        )
+        blank = {"transport": "", "folder": ""}
+        for page in pages:
+            for item in page["Items"]:
+                try:
+                    yield _job({**blank, **read_item(item)})
+                except BadRecord as error:  # the others are to be seen all the same
+                    facts = {"job_id": error.job_id, "field": error.field, "reason": str(error)}
+                    logger().error("a record is skipped", extra=facts)
+
+    def _count(self, state: State) -> int:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName=STATE_INDEX,
+            Select="COUNT",
+            KeyConditionExpression="#state = :state",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues=written_item({":state": state.value}),
+        )
+        return sum(page["Count"] for page in pages)
+
+    def _update(self, job_id: str, values: dict[str, Any], condition: str, extra: dict[str, Any]) -> dict[str, Any]:
+        changes = {**values, "updated_at": self._now()}
+        return {"TableName": self._table, **writes.update(job_id, changes, condition, extra)}
+
+    def _written(
+        self, job: Job, update: dict[str, Any], entry: Entry | None = None, request_id: str | None = None
+    ) -> Job:
+        """Write a job's change, with its booking and the request it takes, or none of them; the job as it is now."""
+        claim = request_id if request_id != job.request_id else None
+        moved_on = Conflict(f"job {job.job_id} is no longer {job.state}")
+        if entry is None and not claim:
+            return self._updated(update, moved_on)
+        parts: list[tuple[Any, SeedanceError]] = [({"Update": update}, moved_on)]
+        counts: list[Any] = []
+        if entry:
+            counts.append({"Update": bookings.booking(self._table, entry)})
+            parts.append((counts[0], OverBudget("the day's budget is used up")))
+            if entry.lease:
+                counts.append({"Update": bookings.lease(self._table, entry)})
+                parts.append((counts[1], AllUnderWay(f"{entry.max_in_flight} videos are under way")))
+        if claim:
+            taken = RequestTaken(f"request {claim} belongs to another job than {job.job_id}")
+            parts.append(({"Put": self._claim(job, claim)}, taken))
+        # A day's item or a count to which nothing can be added is left out: what is paid waits for neither.
+        for left_out in ([], counts[:1], counts[1:], counts):
+            try:
+                self._transact([part for part in parts if part[0] not in left_out])
+                break
+            except ClientError as error:
+                if not writes.is_invalid(error) or left_out == counts or (entry and entry.limit is not None):
+                    raise
+                logger().error("not booked", extra={"job_id": job.job_id, "entry": repr(entry), "reason": str(error)})
+        written = self.get(job.job_id)
+        if written is None:
+            raise Conflict(f"job {job.job_id} is gone")
+        return written
+
+    def _transact(self, parts: list[tuple[Any, SeedanceError]]) -> None:
+        """Write all parts or none; raises the error of the first part whose condition does not hold."""
+        try:
+            self._insist(lambda: self._client.transact_write_items(TransactItems=[part for part, _ in parts]))
+        except ClientError as error:
+            for reason, (_, refusal) in zip(writes.reasons(error), parts, strict=False):
+                if reason == writes.FAILED_CONDITION:
+                    raise refusal from error
+            raise
+
+    def _updated(self, update: dict[str, Any], moved_on: Conflict) -> Job:
+        try:
+            answer = self._insist(
+                lambda: self._client.update_item(
+                    **update, ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
+                )
+            )
+        except ClientError as error:
+            if not writes.failed_condition(error):
+                raise
+            found = writes.record_found(error)
+            if found.get("write_id") != read_item(update["ExpressionAttributeValues"])[":write_id"]:
+                raise moved_on from error
+            return _job(found)  # written by this call: its first answer was lost, and botocore asked again
+        return _job(read_item(answer["Attributes"]))
+
+    def _put_new(self, record: dict[str, Any]) -> bool:
+        """Write a record whose key is free; False when it is taken."""
+        write_id = writes.write_id()
+        try:
+            self._insist(
+                lambda: self._client.put_item(
+                    TableName=self._table,
+                    Item=written_item({**record, "write_id": write_id}),
+                    ConditionExpression="attribute_not_exists(job_id)",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            )
+        except ClientError as error:
+            if not writes.failed_condition(error):
+                raise
+            return writes.record_found(error).get("write_id") == write_id  # as in _updated
+        return True
+
+    def _insist(self, write: Callable[[], T]) -> T:
+        return writes.insist(write, sleep=self._sleep)
+
+    def _claim(self, job: Job, request_id: str) -> dict[str, Any]:
+        """The item by which a job owns a request. It lives as long as the job's record."""
+        expires_at = job.expires_at or int(self._clock()) + RECORD_KEPT_SECONDS
+        item = {"job_id": request_key(request_id), "owner": job.job_id, "expires_at": expires_at}
+        return {
+            "TableName": self._table,
+            "Item": written_item(item),
+            "ConditionExpression": "attribute_not_exists(job_id) OR #owner = :me",
+            "ExpressionAttributeNames": {"#owner": "owner"},
+            "ExpressionAttributeValues": written_item({":me": job.job_id}),
+        }
+
+    def _now(self) -> float:
+        return round(self._clock(), 3)
+
+
+@cache
+def jobs() -> JobStore:
+    """The stack's job table."""
+    return JobStore(settings().job_table, clients.dynamodb())
+
+
+def _job(record: dict[str, Any]) -> Job:
+    return Job.from_record(record, lambda name: _dropped(record["job_id"], name))
+
+
+def _dropped(item: str, name: str) -> None:
+    logger().warning("a stored value is dropped", extra={"item": item, "field": name})

@@ -1,0 +1,296 @@
+"""S3: look at an upload, sign a link, stream a video in."""
+
+import base64
+import hashlib
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from seedance.aws import clients, fields
+from seedance.config import settings
+from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
+from seedance.media import formats, images
+from seedance.media.formats import MAX_IMAGE_BYTES
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+PART_BYTES = 6 * 1024 * 1024
+"""Size of an upload part; S3 wants at least 5 MiB of all but the last. Two are in memory at a time."""
+
+IMAGE_LINK_SECONDS = 2 * 3600
+"""The provider fetches an image when it starts on the job, which its queue may put off; a job is given
+up an hour after its submission."""
+
+VIDEO_LINK_SECONDS = 12 * 3600
+"""A link signed by a function works no longer than the function's credentials, some hours, whatever it says."""
+
+_ARCHIVES = "S3 Glacier or an archive tier of Intelligent-Tiering"
+_PLAIN = "upload it with the bucket's default encryption"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image in a bucket: what it is, its sides in pixels, its bytes, and the metadata that came with it."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    media_type: str
+    width: int
+    height: int
+    size: int
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file that was written: its length in bytes and its SHA-256, in hex."""
+
+    size: int
+    sha256: str
+
+
+class Media:
+    """The two buckets, as the pipeline uses them."""
+
+    def __init__(self, video_bucket: str, client: "S3Client") -> None:
+        self.video_bucket = video_bucket
+        self._client = client
+
+    def look_at(self, bucket: str, key: str, version_id: str | None) -> Image:
+        """An uploaded image, read as far as it takes to know that it is one, whole; nothing of it is kept.
+
+        Raises InvalidRequest when it is gone, empty, too large, cut off, or not an image.
+        """
+        from seedance.jobs.requests import check_key  # noqa: PLC0415 - loads the catalogue, which finalize can do without
+
+        check_key(key)
+        try:
+            found = self._client.get_object(**_object(bucket, key, version_id))
+        except ClientError as error:
+            raise refusal(error, "image", key) from error
+        size = found["ContentLength"]
+        # Not by its own `with`, which hands out the bare stream: to that a broken line looks like the end.
+        with closing(found["Body"]) as body:
+            if size == 0:
+                raise InvalidRequest("image", f"{key} is empty")
+            if size > MAX_IMAGE_BYTES:
+                limit = MAX_IMAGE_BYTES // 1024 // 1024
+                raise InvalidRequest("image", f"{key} has {size:,} bytes; at most {limit} MB are allowed")
+            try:
+                picture = images.look_through(body, size)
+            except ValueError as error:
+                raise InvalidRequest("image", f"{key} {error}") from error
+        # The version that was looked at is the one that will be sent, whatever is uploaded over it meanwhile.
+        version_id = version_id or found.get("VersionId")
+        sides = (picture.width, picture.height)
+        return Image(bucket, key, version_id, picture.media_type, *sides, size, found.get("Metadata", {}))
+
+    def image_link(self, image: dict[str, Any], job_id: str) -> str:
+        """A signed link to a job's image that works for IMAGE_LINK_SECONDS.
+
+        The job's id is part of what is signed, so that the link in the provider's history names the job.
+        """
+        return self._client.generate_presigned_url(
+            "get_object",
+            Params={
+                **_object(image["bucket"], image["key"], image.get("version_id")),
+                "ResponseContentType": image["content_type"],
+                "ResponseContentDisposition": f'inline; filename="{job_id}"',
+            },
+            ExpiresIn=IMAGE_LINK_SECONDS,
+        )
+
+    def image_base64(self, image: dict[str, Any]) -> str:
+        """A job's image, whole, as base64. Raises InvalidRequest when it is gone."""
+        where = _object(image["bucket"], image["key"], image.get("version_id"))
+        try:
+            with closing(self._client.get_object(**where)["Body"]) as body:
+                return base64.b64encode(body.read()).decode()
+        except ClientError as error:
+            raise refusal(error, "image", image["key"]) from error
+
+    def video_link(self, key: str) -> str:
+        """A signed link to a video."""
+        return self._client.generate_presigned_url(
+            "get_object", Params={"Bucket": self.video_bucket, "Key": key}, ExpiresIn=VIDEO_LINK_SECONDS
+        )
+
+    def store_video(
+        self, chunks: Iterable[bytes], key: str, *, name: str, metadata: Mapping[str, str | None]
+    ) -> Stored:
+        """Stream a video into the bucket as ``key``; nothing appears there unless it is a whole MP4.
+
+        ``name`` is what a browser calls the file when it is downloaded. Memory stays at two parts however
+        long the video is. Raises NotAVideo, or whatever reading ``chunks`` raises.
+        """
+        check = formats.Mp4Check()
+
+        def checked() -> Iterator[bytes]:
+            try:
+                for chunk in chunks:
+                    check.feed(chunk)
+                    yield chunk
+                check.finish()
+            except ValueError as error:
+                raise NotAVideo(f"the result is not a whole MP4: {error}") from error
+
+        return self._store(checked(), key, content_type="video/mp4", name=(name, ".mp4"), metadata=metadata)
+
+    def store_frame(self, chunks: Iterable[bytes], stem: str, *, name: str) -> str | None:
+        """Store the last frame that a model returned beside its video; its key, or None if it is no image."""
+        body = b"".join(_at_most(chunks, MAX_IMAGE_BYTES))
+        media_type = formats.image_type(body)
+        if media_type is None:
+            return None
+        extension = media_type.removeprefix("image/").replace("jpeg", "jpg")
+        key = f"{stem}-last-frame.{extension}"
+        self._store(iter([body]), key, content_type=media_type, name=(name, key.removeprefix(stem)), metadata={})
+        return key
+
+    def _store(
+        self,
+        chunks: Iterator[bytes],
+        key: str,
+        *,
+        content_type: str,
+        name: tuple[str, str],
+        metadata: Mapping[str, str | None],
+    ) -> Stored:
+        digest, size = hashlib.sha256(), 0
+        about: dict[str, Any] = {
+            "Bucket": self.video_bucket,
+            "Key": key,
+            "ContentType": content_type,
+            "ContentDisposition": fields.disposition("attachment", *name),
+            "Metadata": fields.metadata(metadata),
+        }
+        parts = _parts(chunks)
+        first = next(parts, b"")
+        digest.update(first)
+        size += len(first)
+        if len(first) < PART_BYTES:
+            # A short part is the last one: everything has been read and checked. One request, not three.
+            self._client.put_object(**about, Body=bytes(first), ChecksumCRC32=_crc32(first))
+            return Stored(size, digest.hexdigest())
+        upload_id = self._client.create_multipart_upload(**about, ChecksumAlgorithm="CRC32")["UploadId"]
+        try:
+            done = self._upload_parts(key, upload_id, first, parts, digest)
+            self._client.complete_multipart_upload(
+                Bucket=self.video_bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": done.parts}
+            )
+        except BaseException:
+            # Parts of an upload that nobody finishes are billed until somebody aborts it.
+            self._client.abort_multipart_upload(Bucket=self.video_bucket, Key=key, UploadId=upload_id)
+            raise
+        return Stored(done.size, digest.hexdigest())
+
+    def _upload_parts(
+        self, key: str, upload_id: str, first: bytearray | bytes, rest: Iterator[bytearray], digest: Any
+    ) -> "_Uploaded":
+        """Upload one part while the next is being read: the two lines are busy at the same time."""
+        done: list[CompletedPartTypeDef] = []
+        size = len(first)
+
+        def send(number: int, body: bytes | bytearray) -> "CompletedPartTypeDef":
+            checksum = _crc32(body)
+            answer = self._client.upload_part(
+                Bucket=self.video_bucket,
+                Key=key,
+                UploadId=upload_id,
+                PartNumber=number,
+                Body=bytes(body),
+                ChecksumCRC32=checksum,
+            )
+            # S3 wants the checksums again at the end, or refuses to put the parts together.
+            return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": checksum}
+
+        with ThreadPoolExecutor(max_workers=1) as lane:
+            under_way: Future[CompletedPartTypeDef] = lane.submit(send, 1, first)
+            for number, part in enumerate(rest, start=2):
+                digest.update(part)
+                size += len(part)
+                done.append(under_way.result())
+                under_way = lane.submit(send, number, part)
+            done.append(under_way.result())
+        return _Uploaded(done, size)
+
+
+@dataclass(frozen=True)
+class _Uploaded:
+    parts: "list[CompletedPartTypeDef]"
+    size: int
+
+
+def _parts(chunks: Iterator[bytes]) -> Iterator[bytearray]:
+    """Chunks gathered into parts of PART_BYTES; only the last may be shorter.
+
+    A full part is handed on only when more follows or all has been read, so that an error at the very end
+    of ``chunks`` still comes before the last part.
+    """
+    part = bytearray()
+    for chunk in chunks:
+        view = memoryview(chunk)
+        while view:
+            if len(part) == PART_BYTES:
+                yield part
+                part = bytearray()
+            step = min(PART_BYTES - len(part), len(view))
+            part += view[:step]
+            view = view[step:]
+    if part:
+        yield part
+
+
+def _crc32(body: bytes | bytearray) -> str:
+    """A body's checksum, as S3 takes it. Left to botocore it comes behind the body, which then goes out in crumbs."""
+    return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+
+
+def _at_most(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    count = 0
+    for chunk in chunks:
+        count += len(chunk)
+        if count > limit:
+            raise SourceUnavailable(f"the last frame has more than {limit} bytes")
+        yield chunk
+
+
+def _object(bucket: str, key: str, version_id: str | None) -> Any:
+    where = {"Bucket": bucket, "Key": key}
+    return {**where, "VersionId": version_id} if version_id else where
+
+
+def refusal(error: ClientError, field: str, key: str) -> Exception:
+    """InvalidRequest for an object that S3 will not hand out as it lies there, which is for the uploader to mend.
+
+    Everything else is trouble of ours and comes back as it is: a role or bucket policy that denies access would
+    reject every upload.
+    """
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    if code in ("NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "405"):
+        return InvalidRequest(field, f"{key} is not in the bucket (any more)")
+    if code == "InvalidObjectState":
+        return InvalidRequest(field, f"{key} is archived ({_ARCHIVES}); restore it or upload it again")
+    if code == "InvalidRequest" and "encryption" in message.lower():
+        return InvalidRequest(
+            field, f"{key} is encrypted with a key of your own (SSE-C), which nobody else can read; {_PLAIN}"
+        )
+    if code.upper().startswith("KMS") or (code == "AccessDenied" and re.search(r"kms:|ciphertext", message, re.I)):
+        return InvalidRequest(field, f"{key} is encrypted with a KMS key that the pipeline may not use; {_PLAIN}")
+    return error
+
+
+@cache
+def media() -> Media:
+    """The stack's buckets."""
+    return Media(settings().video_bucket, clients.s3())

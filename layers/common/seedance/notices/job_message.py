@@ -1,0 +1,124 @@
+"""What a notification says, to a machine and to a person. Pure."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from seedance.aws import fields
+from seedance.jobs.job import Hold, Job, State
+
+_HEADLINES = {
+    State.COMPLETED: "Your video is ready",
+    State.FAILED: "No video: the job failed",
+    State.EXPIRED: "No video: the job ran out of time",
+    State.REJECTED: "No video: the request was refused",
+    State.HELD: "Not made yet: the job is held",
+}
+
+_MADE = "Made, but not fetched yet: the job is held"
+"""The headline of a job that is HELD with a paid result."""
+
+_UNPRICED = {
+    State.COMPLETED: "not reported",
+    State.FAILED: "not reported by the provider; a failed job is not billed",
+    State.EXPIRED: "not known; the provider may have billed a video that nobody saw",
+    State.REJECTED: "nothing; it was never sent",
+    State.HELD: "nothing that is known of so far",
+}
+"""What is said of a price that nobody has named."""
+
+
+def machine_message(job: Job, video_url: str | None) -> dict[str, Any]:
+    """The notification as machines get it. Its shape is a contract; a test keeps it from drifting.
+
+    ``video_url`` is a signed link to the video and works for hours, not for ever; bucket and key stay.
+    """
+    video = None
+    if job.video:
+        video = {
+            "bucket": job.video["bucket"],
+            "key": job.video["key"],
+            "url": video_url,
+            "bytes": job.video["bytes"],
+            "sha256": job.video["sha256"],
+            "last_frame_key": job.video.get("last_frame_key"),
+        }
+    image = None
+    if job.image:
+        image = {name: job.image.get(name) for name in ("bucket", "key", "version_id")}
+    return {
+        "job_id": job.job_id,
+        "status": job.state.value,
+        "model": job.model,
+        "source": job.source,
+        "batch": {"batch_id": job.batch, "row": job.row} if job.batch else None,
+        "name": job.name,
+        "image": image,
+        "prompt": job.parameters.get("prompt"),
+        "video": video,
+        "cost_usd": job.cost_usd,
+        "timings": job.timings(),
+        "error": job.error,
+    }
+
+
+def mail(message: dict[str, Any]) -> tuple[str, str]:
+    """Subject and text of the mail for people, from the machine's message."""
+    headline = _MADE if _is_made(message) else _HEADLINES[State(message["status"])]
+    title = f"{headline}: {message['name']}"
+    lines = [title, ""]
+    if message["error"]:
+        lines += ["Why", f"  {message['error']['message']}", ""]
+    if video := message["video"]:
+        lines += [
+            "Watch it",
+            f"  {video['url']}",
+            "  (the link works for a few hours; the file stays in your bucket)",
+            "",
+        ]
+        lines += [
+            "Where it is",
+            f"  s3://{video['bucket']}/{video['key']}",
+            f"  {_size(video['bytes'])}",
+            "",
+        ]
+    lines += ["What was asked", f"  Model   {message['model']}"]
+    if message["image"]:
+        lines.append(f"  Image   s3://{message['image']['bucket']}/{message['image']['key']}")
+    if message["prompt"]:
+        lines.append(f"  Prompt  {message['prompt']}")
+    lines += ["", "What it took", f"  Cost    {_cost(message)}"]
+    if (total := message["timings"].get("total_seconds")) is not None:
+        lines.append(f"  Time    {duration(total)}")
+    lines += ["", f"Job {message['job_id']}"]
+    return fields.subject(title), "\n".join(map(fields.one_line, lines)) + "\n"
+
+
+def sns_body(message: dict[str, Any]) -> str:
+    """The ``Message`` of a publish with ``MessageStructure=json``: JSON for machines, text for mails."""
+    return fields.message(message, lambda told: mail(told)[1])
+
+
+def _is_made(message: dict[str, Any]) -> bool:
+    held = message["status"] == State.HELD
+    return held and (message["error"] or {}).get("code") == Hold.RESULT
+
+
+def _cost(message: dict[str, Any]) -> str:
+    if message["cost_usd"] is None and _is_made(message):
+        return "not reported by the provider; a video that is made is billed"
+    return _UNPRICED[State(message["status"])] if message["cost_usd"] is None else f"${message['cost_usd']:.2f}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1_000_000:.1f} MB" if count >= 100_000 else f"{count:,} bytes"
+
+
+def duration(seconds: float) -> str:
+    """A time span for people, in minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def iso(moment: float | None) -> str | None:
+    """A Unix time as people and machines both read it: ISO 8601, UTC, to the second."""
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

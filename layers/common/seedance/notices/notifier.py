@@ -1,0 +1,79 @@
+"""Telling people and machines how a job ended, through SNS."""
+
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from seedance.aws import clients, fields
+from seedance.config import settings
+from seedance.errors import Conflict
+from seedance.jobs.job import Job
+from seedance.jobs.store import JobStore, jobs
+from seedance.media.buckets import Media, media
+from seedance.notices import batch_message, job_message
+from seedance.observability import count, logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+
+class Notifier:
+    """Publishes a job's end and marks the record.
+
+    Published first, marked second: a crash in between repeats a message but never loses one.
+    """
+
+    def __init__(self, topic: str, client: "SNSClient", store: JobStore, bucket: Media) -> None:
+        self._topic = topic
+        self._client = client
+        self._store = store
+        self._bucket = bucket
+
+    def notify(self, job: Job) -> Job:
+        """Publish a terminal job, unless its record says that it has been; the job as it is now."""
+        if job.notified_at is not None:
+            return job
+        message = job_message.machine_message(job, self._bucket.video_link(job.video["key"]) if job.video else None)
+        values = {name: message[name] for name in ("status", "model", "source")}
+        values["batch"] = job.batch  # by which mails for people leave a batch's single jobs out
+        self._client.publish(
+            TopicArn=self._topic,
+            MessageStructure="json",
+            Message=job_message.sns_body(message),
+            Subject=job_message.mail(message)[0],
+            MessageAttributes=fields.attributes(values),
+        )
+        return self._store.note(job, notified_at=round(time.time(), 3))
+
+    def tell(self, job: Job) -> Job:
+        """``notify``; where that fails, reconcile tells people in its next rounds.
+
+        For tasks that have closed a job: what is written must not be tried again only because SNS is out of reach.
+        """
+        try:
+            return self.notify(job)
+        except (BotoCoreError, ClientError, Conflict):
+            logger().exception("could not be told now", extra={"job_id": job.job_id})
+            count("NotificationsPutOff")
+            return job
+
+    def summarise(self, message: dict[str, Any]) -> None:
+        """Publish a batch's summary (see summary.machine_message); for people, the one mail of the batch.
+
+        It has no attribute ``batch``: that is what single jobs are told by.
+        """
+        self._client.publish(
+            TopicArn=self._topic,
+            MessageStructure="json",
+            Message=batch_message.sns_body(message),
+            Subject=batch_message.mail(message)[0],
+            MessageAttributes=fields.attributes({name: message[name] for name in ("status", "source")}),
+        )
+
+
+@cache
+def notifier() -> Notifier:
+    """The stack's notification topic."""
+    return Notifier(settings().notification_topic, clients.sns(), jobs(), media())

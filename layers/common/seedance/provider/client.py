@@ -1,0 +1,356 @@
+"""The provider's HTTP API, and the only place that speaks it.
+
+A POST that starts a video is never repeated here: it has no idempotency key, and every accepted one is
+billed. ``posts.submit_outcome`` draws the line between "certainly nothing queued" and "perhaps", by httpx's errors.
+GETs may be repeated freely, and need no httpx (provider.http). Every answer has a limit of bytes and of seconds.
+"""
+
+import itertools
+import json
+import re
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
+from seedance import masking
+from seedance.aws import clients
+from seedance.config import settings
+from seedance.errors import ConfigurationError, SubmitUncertain, Unavailable, UnexpectedAnswer
+from seedance.provider import http, links, payloads, refusals
+from seedance.provider.bodies import ANSWER_BYTES, PAGE_BYTES
+from seedance.provider.http import Limit
+from seedance.provider.links import Result, Sent
+from seedance.provider.payloads import Answer, HistoryRow, ProviderStatus, Standing
+from seedance.provider.reasons import reason
+
+if TYPE_CHECKING:
+    import httpx
+
+# Seconds for a whole answer, with a second try of the key: no answer outlasts the function that waits for it.
+
+SUBMIT_SECONDS = 30.0
+"""A submit only queues; half a minute without an answer means that none will come. Its function has 60 s."""
+
+STATUS_SECONDS = 10.0
+"""A status is a look-up; if it is slow, the next poll asks again. Its function has 30 s."""
+
+GENERATE_SECONDS = 840.0
+"""The v1 call answers when the video is done, and then with it; a minute of the function's 15 is left to say what
+happened."""
+
+UPLOAD_SECONDS = 20.0
+"""An asset upload carries up to 40 MB of base64, and what follows in submit's 60 s is the submit."""
+
+HISTORY_SECONDS = 60.0
+"""For all pages. reconcile begins nothing new when it has 90 s left."""
+
+HISTORY_PAGES = 200
+"""20 000 requests of one model: more than anybody makes in the days that are asked for."""
+
+NOTHING_QUEUED = frozenset({500, 502, 503})
+"""Server errors that answer a submit before anything is queued; a 504 comes from a gateway that waited."""
+
+HISTORY_PAGE = 100
+"""Rows a page of the history; the most that it gives."""
+
+
+class Provider:
+    """A client of the v1 and v2 API and of the request history.
+
+    ``key`` returns the API key; ``forget_key`` is called when it was rejected, so that the next call
+    reads a rotated one. ``media_hosts``: where results may lie, see links.check. Nothing that leaves this class has the
+    key in it, answers and exceptions included.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        upload_url: str,
+        history_url: str,
+        *,
+        key: Callable[[], str],
+        forget_key: Callable[[], None] = lambda: None,
+        transport: "httpx.BaseTransport | None" = None,
+        media_hosts: Collection[str] = (),
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._upload_url = upload_url.rstrip("/")
+        self._history_url = history_url.rstrip("/")
+        self._key = key
+        self._forget_key = forget_key
+        self._transport = transport
+        self._media_hosts = media_hosts
+        self._sent_keys: set[str] = set()
+
+    @cached_property
+    def _http(self) -> "httpx.Client":
+        """For POSTs. Loaded with the first: a poll has none."""
+        from seedance.provider import posts  # noqa: PLC0415
+
+        return posts.client(self._transport)
+
+    def authenticate(self) -> None:
+        """Read the key now, so that a missing secret shows before anybody writes that a submit began."""
+        self._key()
+
+    def submit(self, model: str, body: dict[str, Any]) -> str:
+        """Start a video; the request id of the job that is now queued and will be billed.
+
+        Raises Refused, Unavailable (both: nothing was queued) or SubmitUncertain.
+        """
+        from seedance.provider import posts  # noqa: PLC0415
+
+        with posts.submit_outcome():
+            with self._post(f"{self._base_url}/v2/{model}", SUBMIT_SECONDS, body) as response:
+                answer = self._heard(posts.whole(response, ANSWER_BYTES))
+            _raise_for_submit(answer)
+            request_id = payloads.request_id(answer.said)
+            if request_id is None:
+                raise SubmitUncertain(
+                    f"The provider said yes but gave no request id that can be used{_because(answer)}.",
+                    status_code=answer.status,
+                    excerpt=answer.excerpt,
+                )
+            return request_id
+
+    def standing(self, request_id: str, sent: Sent | None = None) -> Standing | None:
+        """How a request stands, by one GET of its result; None when the provider does not know it (any more).
+
+        ``sent`` is what the request carried, which is never its result.
+        Raises KeyRejected, RateLimited, Unavailable or UnexpectedAnswer.
+        """
+        try:
+            answer = self._get(
+                f"{self._base_url}/v2/requests/{quote(request_id, safe='')}", ANSWER_BYTES, STATUS_SECONDS
+            )
+        except HTTPError as error:
+            raise Unavailable(f"The provider could not be reached: {reason(error)}.", excerpt=str(error)) from error
+        if answer.status == 404:
+            return None
+        facts: dict[str, Any] = {"status_code": answer.status, "excerpt": answer.excerpt}
+        # A failed job is served as 422, with the same shape as a running one.
+        if answer.status in (200, 422) and isinstance(answer.said, dict) and "status" in answer.said:
+            if others := payloads.others(answer.said, request_id):
+                named = ", ".join(sorted(others))
+                raise UnexpectedAnswer(f"Asked for request {request_id}, the provider answers for {named}.", **facts)
+            standing = payloads.standing(answer.said)
+            done = standing.status is ProviderStatus.COMPLETED
+            return replace(standing, result=self.result(answer, sent)) if done else standing
+        _raise_for_status(answer)
+        raise UnexpectedAnswer(f"The provider answered {answer.status} without a status{_because(answer)}.", **facts)
+
+    @contextmanager
+    def generate(self, model: str, body: dict[str, Any]) -> "Iterator[httpx.Response]":
+        """Make a video by the one blocking call of v1; yields the answer with its body still to be read.
+
+        Raises like ``submit``. What goes wrong while the caller reads the body is the caller's to judge.
+        """
+        from seedance.provider import posts  # noqa: PLC0415
+
+        with ExitStack() as stack:
+            with posts.submit_outcome():
+                response = stack.enter_context(self._post(f"{self._base_url}/v1/{model}", GENERATE_SECONDS, body))
+                if response.status_code != 200:
+                    _raise_for_submit(self._heard(posts.whole(response, ANSWER_BYTES)))
+            response.headers = response.headers.__class__(self._headers(response.headers))
+            yield response
+
+    def result(self, answer: Answer, sent: Sent | None = None) -> Result:
+        """Where an answer says that the video is; where none can be told, with the answer, masked."""
+        answer = self._heard(answer)
+        result = links.read(answer.said, self._media_hosts, sent)
+        if result.video:
+            return result
+        hosts = self._media_hosts
+        return replace(result, answer=masking.kept(answer.said, answer.body, lambda url: links.is_allowed(url, hosts)))
+
+    def upload_asset(self, media_type: str, encoded: str) -> str:
+        """Put an image (``encoded``: base64) into the provider's asset store; its address there.
+
+        It costs nothing and may be repeated. Raises Refused or Unavailable.
+        """
+        import httpx  # noqa: PLC0415
+
+        from seedance.provider import posts  # noqa: PLC0415
+
+        body = {"data_urls": [f"data:{media_type};base64,{encoded}"]}
+        try:
+            with self._post(f"{self._upload_url}/upload-asset", UPLOAD_SECONDS, body) as response:
+                answer = self._heard(posts.whole(response, ANSWER_BYTES))
+        except httpx.RequestError as error:
+            raise Unavailable(f"The image could not be uploaded: {reason(error)}.", excerpt=str(error)) from error
+        _raise_for_status(answer)
+        match answer.said:
+            case {"file_urls": [str() as url, *_]}:
+                return url
+        raise Unavailable(
+            "The asset upload's answer has no file address.", status_code=answer.status, excerpt=answer.excerpt
+        )
+
+    def history(
+        self, model: str, since: float, until: float, *, seconds: float = HISTORY_SECONDS
+    ) -> Iterator[HistoryRow]:
+        """The account's requests of a model on the UTC days from one Unix time to another, newest first.
+
+        A request has a row for each of its outputs. Ends after the last page and nowhere else: whoever has gone
+        through it knows that a request is not there. At most 31 days may be asked for.
+        Raises Refused, Unavailable or UnexpectedAnswer, also when it can't be read to its end in ``seconds``.
+        """
+        return itertools.chain.from_iterable(self.history_pages(model, since, until, seconds=seconds))
+
+    def history_pages(
+        self, model: str, since: float, until: float, first: int = 1, *, seconds: float = HISTORY_SECONDS
+    ) -> Iterator[list[HistoryRow]]:
+        """The same, page by page, from page ``first`` on; the last page may be empty."""
+        until_then = time.monotonic() + seconds
+        before: list[Any] = []
+        for page in itertools.count(first):
+            left = until_then - time.monotonic()
+            if left <= 0 or page >= first + HISTORY_PAGES:
+                raise Unavailable(f"The history was not read to its end: it goes on after page {page - 1}.")
+            query = {
+                "page": page,
+                "per_page": HISTORY_PAGE,
+                "from_date": _utc_day(since),
+                "to_date": _utc_day(until),
+                "model_name": model,
+            }
+            address = f"{self._history_url}/inference-request/request-history?{urlencode(query)}"
+            try:
+                answer = self._get(address, PAGE_BYTES, min(STATUS_SECONDS, left))
+            except HTTPError as error:
+                raise Unavailable(f"The history could not be reached: {reason(error)}.", excerpt=str(error)) from error
+            _raise_for_status(answer)
+            rows = payloads.history_rows(answer.said)
+            read = [payloads.history_row(row, self._media_hosts) for row in rows or ()]
+            if rows is None or (rows and not any(row.request_id for row in read)):  # nothing legible is not "nothing"
+                raise UnexpectedAnswer(f"The history's answer has no rows{_because(answer)}.", excerpt=answer.excerpt)
+            more = page < (payloads.pages(answer.said) or 0)
+            if rows == before and rows:
+                raise UnexpectedAnswer(f"The history was not read to its end: page {page} is page {page - 1} again.")
+            if more and not rows:
+                raise UnexpectedAnswer(f"The history was not read to its end: page {page} is empty, and not the last.")
+            yield read
+            if len(rows) < HISTORY_PAGE and not more:
+                return
+            before = rows
+
+    def _get(self, url: str, most: int, seconds: float) -> Answer:
+        with self._unquoted(), Limit(seconds) as limit:
+            for key in self._keys():
+                answer = http.answer(url, {"x-api-key": key}, seconds, limit, most)
+                if answer.status != 401:
+                    break
+        return self._heard(answer)
+
+    @contextmanager
+    def _post(self, url: str, seconds: float, body: dict[str, Any]) -> "Iterator[httpx.Response]":
+        """Its answer, with the body still to be read."""
+        from seedance.provider import posts  # noqa: PLC0415
+
+        with self._unquoted(), ExitStack() as stack:
+            limit = stack.enter_context(Limit(seconds))
+            for key in self._keys():
+                headers = {"x-api-key": key}
+                post = posts.posted(self._http, url, body, headers, silence=seconds, limit=limit)
+                response = stack.enter_context(post)
+                if response.status_code != 401:
+                    break
+            yield response
+
+    def _heard(self, answer: Answer) -> Answer:
+        """The answer without any key that was sent, should it repeat one. A header that does is left out."""
+        body = answer.body
+        if b"\0" in body:  # JSON may come in UTF-16, where no key would be found
+            body = body.decode(json.detect_encoding(body), errors="replace").encode()
+        body = masking.keys(body, self._sent_keys)
+        about = self._headers(answer.headers)
+        return replace(answer, reason=masking.keys(answer.reason, self._sent_keys), headers=about, body=body)
+
+    def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in headers.items() if masking.keys(value, self._sent_keys) == value}
+
+    @contextmanager
+    def _unquoted(self) -> Iterator[None]:
+        """What is raised in here may quote the head of a request or an answer: not with a key in it."""
+        try:
+            yield
+        except BaseException as error:
+            masking.scrub(error, self._sent_keys)
+            raise
+
+    def _keys(self) -> Iterator[str]:
+        """The key; and once more, after a 401, if the secret holds another one by now.
+
+        A 401 turns a request away at the door, so even a POST may be sent again.
+        """
+        key = self._key()
+        self._sent_keys.add(key)
+        yield key
+        self._forget_key()
+        if (fresh := self._key()) != key:
+            self._sent_keys.add(fresh)
+            yield fresh
+
+
+def _raise_for_submit(answer: Answer) -> None:
+    """For a submit, a status that does not document "nothing was queued" leaves the outcome open."""
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    if not (400 <= status < 500 or status in NOTHING_QUEUED):
+        raise SubmitUncertain(
+            f"The provider's gateway answered {status}: the job may run all the same.",
+            status_code=status,
+            excerpt=answer.excerpt,
+        )
+    _raise_for_status(answer)
+
+
+def _raise_for_status(answer: Answer) -> None:
+    """The provider's documented errors as ours; nothing for a 2xx."""
+    if error := refusals.error(answer, time.time()):
+        raise error
+
+
+def _because(answer: Answer) -> str:
+    """Why an answer can't be used, where its body is to blame."""
+    return f": {answer.unreadable}" if answer.unreadable else ""
+
+
+def _utc_day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).date().isoformat()
+
+
+@cache
+def provider() -> Provider:
+    """The stack's provider; the key is read from Secrets Manager on the first call that needs it."""
+    stack = settings()
+    return Provider(
+        stack.segmind_base_url,
+        stack.segmind_upload_url,
+        stack.segmind_history_url,
+        key=_api_key,
+        forget_key=_api_key.cache_clear,
+        media_hosts=stack.media_hosts,
+    )
+
+
+@cache
+def _api_key() -> str:
+    name = settings().segmind_api_key_secret
+    try:
+        key = clients.secrets().get_secret_value(SecretId=name).get("SecretString", "").strip()
+    except (ClientError, BotoCoreError) as error:
+        raise ConfigurationError(f"the secret {name} can't be read: {error}") from error
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise ConfigurationError(f"the secret {name} must hold the provider's key and nothing else")
+    return key

@@ -1,0 +1,296 @@
+"""Which address in an answer is the video's, and which addresses may be followed. Pure.
+
+The provider documents ``output`` as the place, and its answers have put the link elsewhere. So the documented places
+are looked at first and the rest of the answer after them. What the answer repeats of the request is never taken for a
+result. Where more than one video is left, none is chosen: a wrong video would be delivered and the right one lost.
+"""
+
+import ipaddress
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Self
+from urllib.parse import parse_qsl, unquote
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
+
+from seedance.errors import ForbiddenSource
+from seedance.jobs.job import Hold, Job
+from seedance.provider import bodies
+
+DEEPEST = 40
+"""Levels of an answer that are looked through, JSON in strings included; real ones have five."""
+
+SHOWN = 5
+"""Addresses, or hosts, that a message lists at most."""
+
+_PLACES = frozenset({"output", "outputs", "video", "videos", "videourl", "videourls"})
+"""Where a result is documented, or was seen; names without case, ``_`` and ``-``."""
+
+_REPEATED = frozenset(
+    {
+        *("input", "inputs", "request", "requestbody", "parameters", "params", "body", "payload", "arguments", "args"),
+        *("options", "config", "prompt", "originalrequest", "imageurl", "firstframeurl", "firstframe"),
+        *("referenceimages", "referencevideos", "referenceaudios"),
+    }
+)
+"""Below these an answer repeats what was sent."""
+
+_BESIDE = ("preview", "thumb", "poster", "lastframe", "watermark")
+"""Parts of names of what comes beside a video and is not the video, whatever kind of file it is."""
+
+_VIDEOS = frozenset({"mp4", "mov", "m4v", "webm", "mkv", "avi"})
+_OTHERS = frozenset(
+    {
+        *("png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif", "svg"),
+        *("mp3", "wav", "m4a", "aac", "ogg", "flac", "json", "txt", "srt", "vtt", "html", "pdf", "zip"),
+    }
+)
+_OWN_PORTS = {"https": 443, "http": 80}
+_ADDRESS = re.compile(r"(https?:)?//[^\s/]+(/.*)?", re.IGNORECASE)
+_WRITTEN = re.compile(r"[a-z]+://[!-?A-\[\]-~]*?([/?#][^\x00-\x1f\x7f]*)?", re.IGNORECASE)
+"""How an address may be written: no control characters; the host in ASCII, with neither a user nor a backslash."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an answer says of where the video is. Without ``video``, ``unclear`` says why."""
+
+    video: str | None = None
+    """The one video's address, on an allowed host."""
+    last_frame: str | None = None
+    unclear: str | None = None
+    """Why no video can be told, as a sentence for people."""
+    elsewhere: str | None = None
+    """The one video's address where its host is not allowed."""
+    videos: int = 0
+    """How many different videos it gives, on whatever hosts."""
+    answer: str | None = None
+    """The masked answer, where no video can be told."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a job sent: an answer that repeats one of these has not given its result by that."""
+
+    job_id: str | None = None
+    """Part of the signed link to the job's own image."""
+    addresses: frozenset[object] = frozenset()
+
+    @classmethod
+    def by(cls, job: Job) -> Self:
+        """What a job sends."""
+        return cls(job.job_id, cls.of(job.parameters).addresses)
+
+    @classmethod
+    def of(cls, body: object) -> Self:
+        """The addresses anywhere in a request's body."""
+        return cls(None, frozenset(_identity(url) for url in _written_in(body)))
+
+    def __contains__(self, url: str) -> bool:
+        return _identity(url) in self.addresses or bool(self.job_id and self.job_id in unquote(unquote(url)))
+
+
+class _Kind(Enum):
+    VIDEO = auto()
+    UNKNOWN = auto()
+    OTHER = auto()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An address and the names that lead to it."""
+
+    url: str
+    names: tuple[str, ...]
+
+    @property
+    def kind(self) -> _Kind:
+        if any(part in name for name in self.names for part in _BESIDE):
+            return _Kind.OTHER
+        extension = _extension(self.url)
+        if extension in _VIDEOS:
+            return _Kind.VIDEO
+        pictured = any(name.startswith(("image", "picture", "frame", "audio", "cover")) for name in self.names)
+        return _Kind.OTHER if pictured or extension in _OTHERS else _Kind.UNKNOWN
+
+
+def read(answer: object, hosts: Collection[str], sent: Sent | None = None) -> Result:
+    """Where an answer says that the video is. ``hosts``: see ``check``. Never raises, whatever the answer is."""
+    found = [one for one in _addresses(answer) if sent is None or one.url not in sent]
+    refusals = {one.url: _refusal(one.url, hosts) for one in found}
+    allowed = [one for one in found if refusals[one.url] is None]
+    last_frame = next((one.url for one in allowed if one.names and "lastframe" in "".join(one.names)), None)
+    videos = _videos(allowed)
+    if len(videos) == 1:
+        return Result(videos[0], last_frame, videos=1)
+    if videos:
+        several = f"It gives {len(videos)} different videos, and nothing tells which one is meant: {_listed(videos)}"
+        return Result(None, last_frame, several, videos=len(videos))
+    foreign = _videos([one for one in found if refusals[one.url]])
+    if len(foreign) == 1:
+        why = refusals[foreign[0]] or ""
+        return Result(None, last_frame, f"{why[0].upper()}{why[1:]}", elsewhere=foreign[0], videos=1)
+    if foreign:
+        hosts_of_them = f"Its links lead to hosts that are not allowed: {_listed(map(_host, foreign))}"
+        return Result(None, last_frame, hosts_of_them, videos=len(foreign))
+    return Result(None, last_frame, "It gives no link to a video")
+
+
+def held(result: Result, job: Job, request_id: str | None) -> dict[str, str]:
+    """The error of a job that is HELD because of a result: what is known, and what a person can do about it."""
+    if result.elsewhere:
+        then = (
+            f"If that host is the provider's, add it to SegmindMediaHosts, then `seedance retry {job.job_id}`. "
+            f"For seven days the video is at {result.elsewhere}"
+        )
+    else:
+        request = f"request {request_id}" if request_id else f"its last request of {job.model}"
+        then = f"Ask the provider for the video of {request}, then `seedance resolve {job.job_id} --link ADDRESS`."
+    message = f"The video is made and paid for, but its link can't be used. {result.unclear}. {then}"
+    return {"code": Hold.RESULT.value, "message": message}
+
+
+def only_video(urls: Iterable[str | None]) -> str | None:
+    """The one video among the addresses of one request's outputs; None where there is none, or more than one."""
+    videos = _distinct(url for url in urls if url and not is_picture(url))
+    return videos[0] if len(videos) == 1 else None
+
+
+def is_picture(url: str) -> bool:
+    """Whether an address names a file that is certainly no video, such as a last frame."""
+    return _extension(url) in _OTHERS
+
+
+def check(url: str, hosts: Collection[str]) -> Url:
+    """The address, as it will be asked for.
+
+    ``hosts`` are in lower case, with a port where it is not the scheme's own. Raises ForbiddenSource unless the
+    address is https on one of them; loopback may be http.
+    """
+    try:
+        parts = parse_url(url)  # by who connects: two readings of one address are how such checks are passed
+    except LocationParseError:
+        raise ForbiddenSource("the result's address is not a valid one", url=url) from None
+    host, port = (parts.host or "").strip("[]"), parts.port
+    named = host if port in (None, _OWN_PORTS.get(parts.scheme or "")) else f"{host}:{port}"
+    if not host or named not in hosts or not _WRITTEN.fullmatch(url):
+        allowed = ", ".join(sorted(hosts))
+        raise ForbiddenSource(f"the result lies on {named or 'no host'}; allowed is only {allowed}", url=url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise ForbiddenSource(f"the result's address is {parts.scheme}, not https", url=url)
+    return parts
+
+
+def is_allowed(url: str, hosts: Collection[str]) -> bool:
+    """Whether ``check`` passes an address."""
+    return _refusal(url, hosts) is None
+
+
+def _refusal(url: str, hosts: Collection[str]) -> str | None:
+    try:
+        check(url, hosts)
+    except ForbiddenSource as error:
+        return str(error)
+    return None
+
+
+def _addresses(value: object, names: tuple[str, ...] = (), depth: int = 0) -> Iterator[_Found]:
+    """Every address in an answer but those below a repetition of the request, in the answer's order."""
+    if depth > DEEPEST:
+        return
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            plain = re.sub(r"[\s_-]", "", str(name)).lower()
+            if plain not in _REPEATED:
+                yield from _addresses(inner, (*names, plain), depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _addresses(inner, names, depth + 1)
+    elif isinstance(value, str):
+        text = value.strip().strip("\ufeff\u200b")
+        if _ADDRESS.fullmatch(text):
+            scheme, _, rest = text.partition("//")
+            yield _Found(f"{scheme.lower() or 'https:'}//{rest}", names)
+        elif text[:1] in ("{", "[", '"'):
+            try:
+                inner = bodies.parsed(text.encode(errors="replace"))
+            except bodies.Unreadable:
+                return
+            yield from _addresses(inner, names, depth + 1)
+
+
+def _videos(found: list[_Found]) -> list[str]:
+    """The videos in the first of the places that has any: at the top, below a place's name, anywhere."""
+    places = (
+        [one for one in found if not one.names or one.names[0] in _PLACES or one.names == ("url",)],
+        [one for one in found if _PLACES & set(one.names)],
+    )
+    for place in places:
+        for kind in (_Kind.VIDEO, _Kind.UNKNOWN):
+            if videos := _distinct(one.url for one in place if one.kind is kind):
+                return videos
+    return _distinct(one.url for one in found if one.kind is _Kind.VIDEO)
+
+
+def _distinct(urls: Iterable[str]) -> list[str]:
+    """The addresses of different files; of one file's the longest, which is the one with a signature."""
+    best: dict[object, str] = {}
+    for url in urls:
+        same = _identity(url)
+        best[same] = max(best.get(same, ""), url, key=len)
+    return list(best.values())
+
+
+def _identity(url: str) -> object:
+    """What tells an address from that of another file, however it is escaped and signed."""
+    try:
+        parts = parse_url(url.strip())
+    except LocationParseError:
+        return url
+    port = None if parts.port == _OWN_PORTS.get(parts.scheme or "") else parts.port
+    query = frozenset(
+        (name, value)
+        for name, value in parse_qsl(parts.query or "", keep_blank_values=True)
+        if not name.lower().startswith("x-amz-") and name.lower() not in ("signature", "expires", "awsaccesskeyid")
+    )
+    return parts.host, port, unquote(parts.path or "/"), query
+
+
+def _extension(url: str) -> str:
+    try:
+        path = unquote(parse_url(url).path or "")
+    except LocationParseError:
+        return ""
+    return path.rpartition("/")[2].rpartition(".")[2].lower() if "." in path.rpartition("/")[2] else ""
+
+
+def _written_in(value: Any) -> Iterator[str]:
+    """Every address in the texts of a request's body."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _written_in(inner)
+    elif isinstance(value, str):
+        for url in re.findall(r"https?://[^\s\"'<>]+", value, re.IGNORECASE):
+            yield from {url, url.rstrip(".,;:!?)]}")}  # in a prompt, a sentence may end behind it
+
+
+def _host(url: str) -> str:
+    return url.partition("//")[2].partition("/")[0]
+
+
+def _listed(texts: Iterable[str]) -> str:
+    distinct = list(dict.fromkeys(texts))
+    more = f" and {len(distinct) - SHOWN} more" if len(distinct) > SHOWN else ""
+    return ", ".join(distinct[:SHOWN]) + more
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

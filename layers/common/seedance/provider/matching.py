@@ -1,0 +1,212 @@
+"""Which requests of the provider's history may be a job's whose submit was lost. Pure.
+
+Wrong either way costs money: a request taken for nobody's is bought again, and one taken for the wrong job's delivers
+another video. So what can't be told is not guessed: it is PERHAPS, and a person decides.
+"""
+
+import html
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from enum import IntEnum
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
+
+from seedance.jobs import catalogue
+from seedance.jobs.job import Job
+from seedance.pacing.poll_schedule import CLOCKS_APART_SECONDS
+from seedance.provider import links
+from seedance.provider.payloads import HistoryRow, ProviderStatus
+
+_JOB_ID = r"(?:up|api|ba)-[0-9a-f]{32}"
+_MARK = re.compile(rf'inline; filename="({_JOB_ID})"')
+"""What Media.image_link has S3 say of an image, and so the part of a signed link that names the job."""
+
+_HIDDEN = re.compile(r"\W*|x+|.*(\*{3}|•{3}|redacted|hidden|masked|removed|omitted|truncated).*", re.I | re.DOTALL)
+_CUT = re.compile(r"\s*(\.{3}|…|\[\.{3}\])\s*\Z")
+SHORTEST_CUT = 20
+"""Letters from which on a text that begins another one may be what is left of it."""
+
+_PROVIDERS = re.compile(r"(.+\.)?segmind\.(com|ai)")
+"""Hosts on which the provider keeps copies of what was sent to it."""
+
+
+class Fit(IntEnum):
+    """How well a request fits a job."""
+
+    NO = 0
+    """It is certainly not the job's."""
+    PERHAPS = 1
+    """What the history shows of it does not tell."""
+    ALIKE = 2
+    """Everything that was sent is the same, and nothing of it is the job's alone."""
+    OURS = 3
+    """Certainly the job's: by its id, or by our own signed link."""
+
+
+def merged(rows: Iterable[HistoryRow]) -> list[HistoryRow]:
+    """The requests of a history that has a row for each output of a request, the picture's before or after the video's.
+
+    A request with two different videos has no address: none is chosen. A row without an id stays by itself.
+    """
+    requests: dict[str | int, list[HistoryRow]] = {}
+    for number, row in enumerate(rows):
+        requests.setdefault(row.request_id or number, []).append(row)
+    return [_merged(some) if len(some) > 1 else some[0] for some in requests.values()]
+
+
+def fit(job: Job, row: HistoryRow) -> Fit:
+    """How well a request fits a job. A job with a known request id is fitted by that alone."""
+    if job.request_id:
+        return Fit.OURS if row.request_id == job.request_id else Fit.NO
+    if (row.request_id and row.request_id in job.earlier_request_ids) or row.model not in (None, job.model):
+        return Fit.NO
+    linked = bool(job.image and not job.image.get("uploaded"))
+    shown = _image(job, row)
+    if linked and (mark := _mark(shown)):
+        if mark != job.job_id:
+            return Fit.NO
+        if _is_object(shown, job.image or {}):  # anybody may write an address that has our words in it
+            return Fit.OURS
+    if row.created_at is not None and row.created_at < (job.submitted_at or job.created_at) - CLOCKS_APART_SECONDS:
+        return Fit.NO
+    if not row.body:
+        return Fit.PERHAPS
+    same = _same_as_sent(job, row.body, linked=linked)
+    if same:
+        return Fit.PERHAPS if linked else Fit.ALIKE
+    # A seed that follows from the job's id is nobody else's, whatever became of the other values.
+    own_seed = "seed" not in job.parameters or job.parameters["seed"] == catalogue.seeded({}, job.job_id)["seed"]
+    if same is False and not (own_seed and _same(_sent(job)["seed"], row.body.get("seed"))):
+        return Fit.NO
+    return Fit.PERHAPS
+
+
+def named_job(row: HistoryRow) -> str | None:
+    """The job that a request's first image names, if that is a link of ours."""
+    fields = {model.parameters.first_image for model in catalogue.MODELS.values()}
+    marks = (_mark((row.body or {}).get(name)) for name in sorted(fields))
+    return next((mark for mark in marks if mark), None)
+
+
+def _merged(rows: list[HistoryRow]) -> HistoryRow:
+    over = [row for row in rows if row.status in (ProviderStatus.COMPLETED, ProviderStatus.FAILED)]
+    first = next((row for row in over if row.url), (over or rows)[0])
+    prices = [row.cost_usd for row in rows if row.cost_usd is not None]
+    return replace(
+        first,
+        body=next((row.body for row in rows if row.body), None),
+        url=links.only_video(row.url for row in rows),
+        cost_usd=max(prices, default=None),  # each row has the request's whole price
+    )
+
+
+def _sent(job: Job) -> dict[str, Any]:
+    """What the job's submit carries, but for a link of ours."""
+    uploaded = (job.image or {}).get("uploaded")
+    return catalogue.payload(catalogue.find(job.model), job.parameters, job_id=job.job_id, image_link=uploaded)
+
+
+def _image(job: Job, row: HistoryRow) -> object:
+    return (row.body or {}).get(catalogue.find(job.model).parameters.first_image)
+
+
+def _same_as_sent(job: Job, body: dict[str, Any], *, linked: bool) -> bool | None:
+    """Whether a body is what the job sent, its own link aside; None where that can't be told."""
+    sent, model = _sent(job), catalogue.find(job.model)
+    verdicts = [_same(value, body.get(name)) for name, value in sent.items()]
+    for name in set(model.names) - sent.keys() - ({model.parameters.first_image} if linked else set()):
+        shown = body.get(name)
+        verdicts.append(True if shown in (None, "", [], {}) else None if _is_hidden(shown) else False)
+    if False in verdicts:
+        return False
+    return None if None in verdicts else True
+
+
+def _same(sent: object, shown: object) -> bool | None:
+    """Whether a value is the one that was sent, in whatever notation; None where that can't be told."""
+    if isinstance(sent, list):
+        if not isinstance(shown, list) or len(sent) != len(shown):
+            return None if not isinstance(shown, list) or any(map(_is_hidden, shown)) else False
+        verdicts = [_same(one, other) for one, other in zip(sent, shown, strict=True)]
+        return False if False in verdicts else None if None in verdicts else True
+    one, other = _plain(sent), _plain(shown)
+    if one == other:
+        return True
+    if _is_hidden(shown) or isinstance(shown, list | dict) or _kind(one) != _kind(other):
+        return None
+    if isinstance(sent, str) and _address(sent):
+        return _same_address(sent, other)
+    cut = _CUT.sub("", other)
+    if cut != other or (len(cut) >= SHORTEST_CUT and one.startswith(cut)) or _letters(one) == _letters(other):
+        return None
+    return False
+
+
+def _same_address(sent: str, shown: str) -> bool | None:
+    """A copy at the provider, or an address that lost its query, may be the one that was sent."""
+    one, other = _address(sent), _address(shown)
+    if one is None or other is None:
+        return None
+    if _PROVIDERS.fullmatch(other.host or "") and not _PROVIDERS.fullmatch(one.host or ""):
+        return None
+    if (one.host, unquote(one.path or "/")) != (other.host, unquote(other.path or "/")):
+        return False
+    return None if one.query and not other.query else False
+
+
+def _plain(value: object) -> str:
+    """A value as text: ``5``, ``5.0`` and ``"5"`` are the same, and so are ``True`` and ``"true"``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    text = re.sub(r"\s+", " ", str(value)).strip()
+    return text.lower() if text.lower() in ("true", "false") else text
+
+
+def _kind(text: str) -> str:
+    if text in ("true", "false"):
+        return "truth"
+    return "number" if re.fullmatch(r"-?\d+(\.\d+)?", text) else "text"
+
+
+def _letters(text: str) -> str:
+    """What is left of a text however it was escaped and cleaned on its way."""
+    return re.sub(r"[^a-z0-9]+", "", html.unescape(text).casefold())
+
+
+def _is_hidden(value: object) -> bool:
+    """Whether a value was taken out of what was sent: nothing, stars, ``[hidden]``."""
+    return value is None or (isinstance(value, str) and bool(_HIDDEN.fullmatch(value)))
+
+
+def _mark(address: object) -> str | None:
+    """The job that an address names by what we sign into our links; None where it names none."""
+    url = _address(address)
+    for name, value in parse_qsl(url.query or "") if url else ():
+        if name.lower() == "response-content-disposition" and (found := _MARK.fullmatch(value)):
+            return found[1]
+    return None
+
+
+def _is_object(address: object, image: dict[str, Any]) -> bool:
+    """Whether an address is that of an image in our bucket."""
+    url = _address(address)
+    if url is None:
+        return False
+    path = unquote(url.path or "").lstrip("/")
+    bucket, key = image.get("bucket", ""), image.get("key", "")
+    return path == f"{bucket}/{key}" or (path == key and (url.host or "").startswith(f"{bucket}.".lower()))
+
+
+def _address(value: object) -> Url | None:
+    if not isinstance(value, str) or not re.match(r"https?://", value, re.IGNORECASE):
+        return None
+    try:
+        return parse_url(value)
+    except LocationParseError:
+        return None

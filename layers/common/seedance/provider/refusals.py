@@ -1,0 +1,175 @@
+"""Which error of ours an answer is, by its status and by its words. Pure.
+
+Four troubles share a few statuses, and only words tell them apart: no money (everything stops until somebody tops
+up), too many videos at once (wait until one ends), too many requests (wait until the limit resets), and a request
+that is wrong (only this job fails). A word too loose for money stops the whole stack; one too strict fails every job.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from seedance.errors import (
+    AtCapacity,
+    KeyRejected,
+    OutOfCredits,
+    ProviderError,
+    RateLimited,
+    Refused,
+    Unavailable,
+    UnexpectedAnswer,
+)
+from seedance.provider import sentences
+from seedance.provider.payloads import Answer, moment
+
+
+class Cause(StrEnum):
+    """What a refusal is about."""
+
+    CREDITS = "credits"
+    CAPACITY = "capacity"
+    RATE = "rate"
+    REQUEST = "request"
+
+
+_NO_MONEY_MEANT = (
+    r"\b(?:white|colou?r|ton(?:e|al)|audio|stereo|sound|light|exposure|load|visual) balanc\w*"
+    r"|\b(?:film|movie|closing|opening|end|title|rolling) credits?\b|\bcredit lines?\b"
+    r"|\b(?:token|thinking|time|latency|memory|frame|pixel) budget\b"
+)
+"""Taken out before the words are looked at."""
+
+_PURSE = r"(?:credits?|balance|funds|money|wallet)"
+_EMPTY = (
+    r"\b(?:insufficient|inadequate|not enough|(?:do not|don t|doesn t|does not) have (?:enough|sufficient|any)"
+    r"|lack(?:s|ing)?(?: of)?|too few|too little|exhausted|depleted|zero|negative|exceed(?:s|ed|ing)?)"
+    rf"(?: \w+){{0,3}}? {_PURSE}\b"
+    r"|\b(?:out of|r[ua]n out of|running out of)(?: \w+){0,2}? (?:credits?|funds|money)\b"
+    r"|\b(?:have|has|with|there are) no (?:\w+ ){0,2}?(?:credits?|funds|money)\b"
+    r"|\bno (?:\w+ ){0,2}?(?:credits?|funds|money|balance) (?:left|remaining|available)\b|^no (?:credits?|funds)\b"
+    rf"|\b{_PURSE} (?:\w+ ){{0,3}}?(?:insufficient|exhausted|depleted|exceed(?:s|ed)|used up|r[ua]n out|too low|low"
+    r"|empty|expired|negative|below|zero|0|not sufficient|not enough|needed|required|reached)\b"
+    r"|\b0(?: \w+)? credits\b"
+    r"|\b(?:spend|spending|spent|credit|budget|billing|payment|dollar|usd)(?: \w+)? (?:limit|cap|quota|ceiling)\b"
+    r"|\b(?:budget|spend|spending) (?:\w+ ){0,3}?(?:exceeded|reached|exhausted|used up)\b"
+    r"|\b(?:exceed(?:s|ed|ing)?|reached|over) (?:\w+ ){0,3}?(?:budget|spend|spending)\b"
+)
+"""The account has no money, or may not spend it."""
+
+_PAY = (
+    r"\btop(?:ping)? ?up\b|\brecharge\b|\b(?:add|buy|purchase)(?: \w+){0,2}? (?:credits?|funds|money|balance)\b"
+    r"|\bpayment (?:\w+ )?(?:required|method|failed|due|needed|overdue)\b|\bbilling\b|\bpast due\b|\bunpaid\b"
+    r"|\bsubscription (?:\w+ ){0,2}?(?:expired|ended|inactive|cancell?ed)\b|\binsufficient quota\b"
+)
+"""Somebody should pay. On a rate limit it may be an offer: "add a payment method for a higher limit"."""
+
+_CAPACITY = (
+    r"\bconcurren\w*|\bparallel\b|\bsimultaneous\w*|\bin flight\b|\bqueue (?:is )?full\b"
+    r"|\b(?:jobs?|videos?|generations?|tasks?|predictions?|runs?) (?:\w+ ){0,2}?"
+    r"(?:in progress|running|queued|pending|processing|at once|at a time|at the same time)\b"
+    r"|\b(?:active|running|pending|queued) (?:jobs?|videos?|generations?|tasks?|predictions?|runs?)\b"
+)
+_RATE = r"\brate limit|\btoo many requests\b|\bper (?:second|minute|hour|day)\b|\bthrottl|\bslow down\b|\bretry after\b"
+_REQUEST = (
+    r"\b(?:content type|media type|header|prompt|parameter|field|json|body|image|resolution|duration|aspect|length"
+    r"|format|moderat\w*|polic(?:y|ies)|violat\w*|nsfw|safety)\b"
+)
+"""The request or what it shows."""
+
+
+def cause(status: int, words: str) -> Cause:
+    """What a refusal with this status is about. ``words``: all that the answer says (sentences.words_of).
+
+    402 means "pay" by itself, so only words about the request and none about money make it anything else. 406 is for
+    a wrong Content-Type as well, and 429 for a rate. No other status is for money: 400, 403 and 422 may quote a prompt.
+    """
+    plain = re.sub(_NO_MONEY_MEANT, " ", _simple(words))
+
+    def about(pattern: str) -> bool:
+        return re.search(pattern, plain, re.MULTILINE) is not None
+
+    match status:
+        case 402:
+            no_money = about(_EMPTY) or about(_PAY) or not about(_REQUEST)
+        case 406:
+            no_money = about(_EMPTY) or about(_PAY)
+        case 429:
+            no_money = about(_EMPTY) or (about(_PAY) and not about(_RATE))
+        case _:
+            return Cause.REQUEST
+    if no_money:
+        return Cause.CREDITS
+    if status == 429:
+        return Cause.CAPACITY if about(_CAPACITY) else Cause.RATE
+    return Cause.REQUEST
+
+
+def error(answer: Answer, now: float) -> ProviderError | None:
+    """An answer's documented error as ours; None for a 2xx. ``now``: a Unix time, for the time of a reset."""
+    status = answer.status
+    if 200 <= status < 300:
+        return None
+    said = sentences.sentence_of(answer.said, answer.text) or f"HTTP {status} {answer.reason}".strip()
+    facts: dict[str, Any] = {"status_code": status, "excerpt": answer.excerpt}
+    why = cause(status, sentences.words_of(answer.said, answer.text))
+    if why is Cause.CREDITS:
+        return OutOfCredits(
+            f"The provider's account is out of credits or at its spend limit ({said}). Top it up.", **facts
+        )
+    if why is Cause.CAPACITY:
+        return AtCapacity(
+            f"The provider makes no more videos at once for this account ({said}). "
+            "If that lasts, lower the stack's MaxInFlight.",
+            retry_after=None,
+            excerpt=answer.excerpt,
+        )
+    match status:
+        case 401:
+            return KeyRejected(
+                f"The provider does not accept the API key ({said}). Put a valid key into the stack's secret.", **facts
+            )
+        case 403:
+            return Refused(f"This account may not use this model or service ({said}).", **facts)
+        case 404:
+            return Refused(f"The provider knows no such model or address ({said}).", **facts)
+        case 410:
+            return Refused(f"The provider has retired this model ({said}). Choose another.", **facts)
+        case 429:
+            return RateLimited(
+                f"The provider's rate limit is reached ({said}).",
+                retry_after=retry_after(answer.headers, now),
+                excerpt=answer.excerpt,
+            )
+        case 500 | 502 | 503 | 504:
+            return Unavailable(f"The provider is in trouble: it answered {status} ({said}).", **facts)
+        case _ if 400 <= status < 500:
+            return Refused(f"The provider refused the request with {status}: {said}", **facts)
+    return UnexpectedAnswer(f"The provider answered {status}, which it does not document ({said}).", **facts)
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until a limit resets, from its documented header, or from Retry-After; None where neither makes sense.
+
+    RateLimited caps it.
+    """
+    reset = moment(headers.get("x-rate-limit-reset-at-utc"))
+    if reset is not None:
+        return reset - now
+    text = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,12}(\.\d{1,12})?", text, re.ASCII):
+        return float(text)
+    if not text:
+        return None
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - for a form that few servers use
+
+    try:
+        return parsedate_to_datetime(text).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
+
+
+def _simple(words: str) -> str:
+    """In lower case, with single spaces between words: ``InsufficientCredits`` and ``insufficient_credits`` are two."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words)
+    return "\n".join(" ".join(re.findall(r"\w+", line.replace("_", " ").lower())) for line in apart.splitlines())

@@ -1,0 +1,22 @@
+"""Real files to test with: a film of one second, and a picture."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+
+def movie(file: Path, **options: str) -> bytes:
+    with av.open(str(file), "w", format="mp4", options=options) as film:
+        stream = film.add_stream("mpeg4", rate=4)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
+        for _ in range(4):
+            film.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
+        film.mux(stream.encode())
+    return file.read_bytes()
+
+
+def small_png() -> bytes:
+    encoder = av.CodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 4, 4, "rgb24", Fraction(1, 1)
+    return b"".join(bytes(packet) for packet in encoder.encode(av.VideoFrame(4, 4, "rgb24")))
