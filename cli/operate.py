@@ -7,9 +7,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 from seedance.jobs import catalogue
-from seedance.jobs.job import Hold
 
-from cli import money, show
+from cli import asking, balance, show, story
 from cli.options import JobId, OutputsFile, StackName, out
 from cli.target import CommandError, find
 
@@ -20,23 +19,26 @@ def pause(
     outputs: OutputsFile = None,
 ) -> None:
     """Stop new submits. What is at the provider is followed and copied as ever."""
-    fresh = find(stack, outputs).jobs.pause(reason)
+    fresh = asking.ask_repair(find(stack, outputs), ask="pause", reason=reason)["fresh"]
     out.print("submits are paused; new jobs are HELD until `seedance resume`" if fresh else "they were paused already")
 
 
 def resume(stack: StackName = None, outputs: OutputsFile = None) -> None:
-    """Let submits go on, and the jobs that were held meanwhile."""
-    out.print(f"submits go on; {show.number(money.resume(find(stack, outputs)), 'held job')} let go")
+    """Resume submissions, and release the jobs that were held meanwhile."""
+    number = asking.to_its_end(find(stack, outputs), ask="resume")
+    out.print(f"Submissions resumed; {show.number(number, 'held job')} released")
 
 
 def release(stack: StackName = None, outputs: OutputsFile = None) -> None:
-    """Let go of the jobs that are held for the day's budget, today already."""
-    out.print(f"{show.number(money.release(find(stack, outputs), Hold.BUDGET), 'held job')} let go")
+    """Release the jobs that are held for the day's budget now, without waiting for tomorrow."""
+    out.print(f"{show.number(asking.to_its_end(find(stack, outputs), ask='release'), 'held job')} released")
 
 
 def redrive(stack: StackName = None, outputs: OutputsFile = None) -> None:
     """Put dead letters back into their queue. No job is submitted twice by that."""
-    out.print(f"{show.number(money.redrive(find(stack, outputs)), 'message')} put back")
+    out.print(
+        f"{show.number(asking.to_its_end(find(stack, outputs), ask='redrive'), 'message')} put back into the queue"
+    )
 
 
 def retry(
@@ -46,8 +48,7 @@ def retry(
     outputs: OutputsFile = None,
 ) -> None:
     """Try a FAILED, EXPIRED or HELD job again: copy its result if one is known, else submit it with --pay."""
-    target = find(stack, outputs)
-    out.print(money.retry(target, target.job(job_id), pay))
+    out.print(asking.ask_repair(find(stack, outputs), ask="retry", job_id=job_id, pay=pay)["said"])
 
 
 def resolve(
@@ -61,8 +62,8 @@ def resolve(
     outputs: OutputsFile = None,
 ) -> None:
     """Decide about a job whose submit may or may not have arrived, or whose paid video can't be found."""
-    target = find(stack, outputs)
-    out.print(money.resolve(target, target.job(job_id), adopt, resubmit=resubmit, give_up=give_up, link=link))
+    decision = {"adopt": adopt, "link": link, "resubmit": resubmit, "give_up": give_up}
+    out.print(asking.ask_repair(find(stack, outputs), ask="resolve", job_id=job_id, **decision)["said"])
 
 
 def adopt(
@@ -74,7 +75,7 @@ def adopt(
 ) -> None:
     """Make a job of a request that was paid for and has none, and bring its video home."""
     slug = catalogue.find(model).slug
-    made = money.ask_reconcile(find(stack, outputs), ask="take over", model=slug, request_id=request_id)
+    made = asking.ask_repair(find(stack, outputs), ask="take over", model=slug, request_id=request_id)
     out.print(f"job {made['job_id']} is {made['state']}; `seedance status {made['job_id']}` shows how it goes on")
 
 
@@ -86,7 +87,7 @@ def explain(job_id: JobId, stack: StackName = None, outputs: OutputsFile = None)
     table = Table(box=None, pad_edge=False)
     for column in ("When (UTC)", "From", "What"):
         table.add_column(column, no_wrap=True)
-    for moment, source, what in money.timeline(target, job):
+    for moment, source, what in story.timeline(target, job):
         table.add_row(show.moment(moment), source, Text(what))
     out.print()
     out.print(table)
@@ -102,29 +103,27 @@ def ledger(
         wanted = date.fromisoformat(day) if day else datetime.now(UTC).date()
     except ValueError:
         raise CommandError(f"--date must be a day such as 2026-11-20, not {day}") from None
-    balance = money.ledger(find(stack, outputs), wanted)
-    booked = balance.day
+    found = balance.ledger(find(stack, outputs), wanted)
+    booked = found.day
     facts = {
         "Day": f"{booked.day} (UTC)",
         "Reserved": f"${booked.reserved:.2f}",
         "Settled": f"${booked.settled:.2f}",
         "Released": f"${booked.released:.2f}",
         "Still open": f"${booked.committed - booked.settled:.2f}",
-        "Provider": f"${balance.charged_usd:.2f} for {show.number(balance.requests, 'request')}",
-        "Paid again": f"${balance.paid_again_usd:.2f} of it, after `retry` or `resolve`"
-        if balance.paid_again
-        else None,
+        "Provider": f"${found.charged_usd:.2f} for {show.number(found.requests, 'request')}",
+        "Paid again": f"${found.paid_again_usd:.2f} of it, after `retry` or `resolve`" if found.paid_again else None,
     }
     out.print(show.lines(facts), markup=False)
-    for line in balance.paid_again:
+    for line in found.paid_again:
         out.print(f"    {line}", markup=False, soft_wrap=True)
-    for name, found in (
-        ("duplicates", balance.duplicates),
-        ("orphans", balance.orphans),
-        ("unreconciled", balance.unreconciled),
+    for name, entries in (
+        ("duplicates", found.duplicates),
+        ("orphans", found.orphans),
+        ("unreconciled", found.unreconciled),
     ):
-        out.print(f"{name:<13} {len(found)}")
-        for line in found:
+        out.print(f"{name:<13} {len(entries)}")
+        for line in entries:
             out.print(f"    {line}", markup=False, soft_wrap=True)
-    if not balance.balanced:
+    if not found.balanced:
         raise typer.Exit(1)

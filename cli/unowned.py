@@ -4,7 +4,7 @@ from typing import Any
 
 from seedance.jobs import catalogue
 
-from cli import money, show
+from cli import asking, show
 from cli.options import err, out
 from cli.target import CommandError, Target
 
@@ -14,7 +14,7 @@ def report(target: Target, crashed_since: float | None) -> None:
 
     ``crashed_since``: the Unix time from which on jobs may be lost; None after a clean stop.
     """
-    under_way = money.ask_reconcile(target, ask="go on")["under_way"]
+    under_way = asking.ask_repair(target, ask="go on")["under_way"]
     if under_way:
         out.print(f"\n{show.number(under_way, 'job')} at the provider: followed on")
     if crashed_since is None:
@@ -23,7 +23,7 @@ def report(target: Target, crashed_since: float | None) -> None:
     found = 0
     for slug in catalogue.MODELS:
         try:
-            requests = money.ask_reconcile(target, ask="unowned", model=slug, since=crashed_since)["requests"]
+            requests = asking.ask_repair(target, ask="unowned", model=slug, since=crashed_since)["requests"]
         except CommandError as error:
             err.print(f"{slug}: its history could not be read: {error}", markup=False, soft_wrap=True)
             err.print("`seedance ledger` compares a day with it later", markup=False)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from moto.s3 import models as moto_s3
+from seedance.jobs.budget import day_of
 from seedance.jobs.job import State
-from seedance.jobs.prices import day_of
 from seedance.jobs.store import jobs
 from seedance.media import buckets
 from stage import Stage

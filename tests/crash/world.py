@@ -15,10 +15,10 @@ from typing import Any
 import shortcut
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.stepfunctions.models import stepfunctions_backends
+from seedance.holding import release
 from seedance.jobs.handoff import intake_queue
 from seedance.jobs.job import Hold, Job, State, api_job_id
 from seedance.jobs.store import jobs, read_item
-from seedance.reconcile import release
 from wire import Killed, Wire
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
@@ -326,7 +326,9 @@ class World(Pipeline):
     # what a person does -----------------------------------------------------------------------------------------
 
     def next_day(self) -> None:
-        self.pass_time(DAY_SECONDS)
+        self.pass_time(ROUND_SECONDS)
+        self.reconcile()  # the schedule goes on by night: what ended just now gets its price
+        self.pass_time(DAY_SECONDS - ROUND_SECONDS)
         self.reconcile()
 
     def top_up_and_resume(self) -> None:

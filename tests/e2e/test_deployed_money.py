@@ -13,7 +13,7 @@ from deployed import SAMPLE, Deployed, until
 from seedance.jobs.job import State
 from typer.testing import CliRunner
 
-from cli import money
+from cli import asking, balance
 from cli.main import app
 from cli.target import Target
 
@@ -40,7 +40,7 @@ class Operator:
 
     def reconcile(self) -> None:
         """A round of reconcile, now instead of in five minutes."""
-        money.ask_reconcile(self.target)
+        asking.reconcile(self.target)
 
     def reaches(self, job_id: str, *states: State) -> dict[str, Any]:
         """The job once it is in one of these states, as the API tells of it."""
@@ -268,7 +268,7 @@ def test_the_day_balances(deployed: Deployed, operator: Operator) -> None:
             ["orphans", "0"],
             ["unreconciled", "0"],
         ]
-    booked = [money.ledger(operator.target, day) for day in _days()]
+    booked = [balance.ledger(operator.target, day) for day in _days()]
     assert sum(day.day.settled for day in booked) == pytest.approx(deployed.sandbox("summary")["billed_usd"])
     assert sum(day.charged_usd for day in booked) == pytest.approx(deployed.sandbox("summary")["billed_usd"])
 

@@ -32,7 +32,7 @@ CALLS = {
 """What the methods of Notifier and Media need, as (action, resource)."""
 
 ADAPTERS = {"buckets", "notifier"}
-SHARED = {"paid_call": ["submit", "generate"], "lost": ["reconcile"], "repair": ["reconcile"]}
+SHARED = {"paid_call": ["submit", "generate"], "lost": ["reconcile", "repair"]}
 """Modules that several use cases, or one, are made of."""
 
 
@@ -77,7 +77,7 @@ def test_every_function_may_do_what_its_use_case_calls(functions: dict[str, Any]
 
 def test_these_functions_tell_people_of_videos(callers: dict[str, set[str]]) -> None:
     assert {name for name, called in callers.items() if called & {"notify", "tell"}} == {
-        *("submit", "finalize", "fail", "reconcile")
+        *("submit", "finalize", "fail", "reconcile", "repair")
     }
 
 

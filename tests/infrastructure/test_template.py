@@ -7,17 +7,25 @@ from typing import Any
 
 import pytest
 import yaml
-from seedance.collect import FOLLOWED_SECONDS
-from seedance.config import ApiSettings, EnqueueSettings, IntakeSettings, PlanSettings, ReconcileSettings, Settings
+from seedance.config import (
+    ApiSettings,
+    EnqueueSettings,
+    IntakeSettings,
+    PlanSettings,
+    ReconcileSettings,
+    RepairSettings,
+    Settings,
+)
 from seedance.jobs.catalogue import MODELS
-from seedance.jobs.requests import BATCH_PREFIX, UPLOAD_PREFIX
-from seedance.jobs.store import REQUEST_INDEX, STATE_INDEX
 
-FUNCTIONS = ["api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "submit"]
+FUNCTIONS = [
+    *("api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "repair", "submit"),
+]
 SETTINGS = {
     "submit": IntakeSettings,
     "api": ApiSettings,
     "reconcile": ReconcileSettings,
+    "repair": RepairSettings,
     "plan": PlanSettings,
     "enqueue": EnqueueSettings,
 }
@@ -28,9 +36,16 @@ PARAMETERS = [
 ]
 OUTPUTS = [
     *("UploadBucketName", "VideoBucketName", "JobTableName", "StateMachineArn", "NotificationTopicArn"),
-    *("SubmitQueueUrl", "DeadLetterQueueUrl", "ApiUrl", "ApiKeyId", "ReconcileFunctionName", "BatchStateMachineArn"),
+    *(
+        "SubmitQueueUrl",
+        "DeadLetterQueueUrl",
+        "ApiUrl",
+        "ApiKeyId",
+        "ReconcileFunctionName",
+        "RepairFunctionName",
+        "BatchStateMachineArn",
+    ),
 ]
-BUCKETS = ["UploadBucket", "VideoBucket"]
 MACHINES = ["VideoBatchStateMachine", "VideoJobStateMachine"]
 BANNERS = ["Parameters", "Storage", "Intake", "API", "Workflow", "Batches", "Notification", "Operations", "Outputs"]
 
@@ -157,6 +172,11 @@ NEEDED = {
         *("dynamodb:Query", "secretsmanager:GetSecretValue", *(KEEP - {"dynamodb:BatchGetItem"})),
         *("states:StartExecution", "states:DescribeExecution", "sqs:SendMessage", "sns:Publish", "s3:GetObject"),
     },
+    "repair": {
+        *("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query"),
+        *("states:StartExecution", "states:DescribeExecution", "sns:Publish", "s3:GetObject"),
+        *("secretsmanager:GetSecretValue", "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage"),
+    },
 }
 
 
@@ -224,50 +244,6 @@ def test_no_parameter_takes_a_secret(template: dict[str, Any]) -> None:
     assert not [
         name for name in template["Parameters"] if name.lower().endswith(("key", "password", "token", "secret"))
     ]
-
-
-@pytest.mark.parametrize("name", BUCKETS)
-def test_a_bucket_is_private_encrypted_kept_and_free_of_orphaned_parts(resources: dict[str, Any], name: str) -> None:
-    bucket = resources[name]
-    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
-    properties = bucket["Properties"]
-    blocked = properties["PublicAccessBlockConfiguration"]
-    assert blocked == dict.fromkeys(
-        ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True
-    )
-    assert properties["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
-    (encryption,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in ("AES256", "aws:kms")
-    rule, *others = properties["LifecycleConfiguration"]["Rules"]
-    assert (rule["Status"], rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]) == ("Enabled", 1)
-    assert "ExpirationInDays" not in rule
-    # Nothing that people brought or paid for is ever deleted; a batch's plan outlives the batch.
-    assert [other["Prefix"] for other in others] == (["plans/"] if name == "UploadBucket" else [])
-    assert all(other["ExpirationInDays"] * 24 * 3600 > FOLLOWED_SECONDS for other in others)
-
-
-def test_there_are_no_other_buckets(resources: dict[str, Any]) -> None:
-    assert sorted(of_type(resources, "AWS::S3::Bucket")) == BUCKETS
-
-
-def test_uploads_are_versioned_and_only_images_and_manifests_are_noticed(resources: dict[str, Any]) -> None:
-    bucket = resources["UploadBucket"]["Properties"]
-    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
-    notices = bucket["NotificationConfiguration"]["QueueConfigurations"]
-    assert [notice["Filter"]["S3Key"]["Rules"] for notice in notices] == [
-        [{"Name": "prefix", "Value": prefix}] for prefix in (UPLOAD_PREFIX, BATCH_PREFIX)
-    ]
-    for notice in notices:
-        assert notice["Event"] == "s3:ObjectCreated:*"
-        assert notice["Queue"] == {"Fn::GetAtt": ["IntakeQueue", "Arn"]}
-    assert resources["UploadBucket"]["DependsOn"] == "IntakeQueuePolicy"
-
-
-def test_the_table_is_kept_and_can_be_restored(resources: dict[str, Any]) -> None:
-    table = resources["JobTable"]
-    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
-    assert table["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert table["Properties"]["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 
 
 def test_a_queue_that_feeds_a_function_hides_messages_for_six_time_outs(
@@ -344,14 +320,6 @@ def test_by_default_nothing_is_limited_and_nothing_is_bought_again(template: dic
     assert template["Parameters"]["ResubmitLost"]["Default"] == "no"
     assert template["Parameters"]["ResubmitLost"]["AllowedValues"] == ["no", "yes"]
     assert template["Parameters"]["SegmindHistoryUrl"]["Default"].startswith("https://")
-
-
-def test_the_indexes_are_those_that_the_store_asks(resources: dict[str, Any]) -> None:
-    indexes = {i["IndexName"]: i for i in resources["JobTable"]["Properties"]["GlobalSecondaryIndexes"]}
-    assert set(indexes) == {STATE_INDEX, REQUEST_INDEX}
-    # Reconcile decides by these whether a job is worth a read of its own.
-    assert {"notified_at", "executions"} <= set(indexes[STATE_INDEX]["Projection"]["NonKeyAttributes"])
-    assert indexes[REQUEST_INDEX]["KeySchema"] == [{"AttributeName": "request_id", "KeyType": "HASH"}]
 
 
 def test_the_intake_reports_failures_one_by_one(functions: dict[str, Any]) -> None:

@@ -158,6 +158,7 @@ class Pipeline:
             "STATE_MACHINE": self.state_machine,
             "BATCH_STATE_MACHINE": self.state_machine,
             "INTAKE_QUEUE": self.queue,
+            "DEAD_LETTER_QUEUE": f"{self.queue}-dead",
             "IMAGE_KEY_PREFIXES": "images/,shop/",
         }
 

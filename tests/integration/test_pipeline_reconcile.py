@@ -10,7 +10,7 @@ from seedance.jobs.store import JobStore, jobs
 from seedance.notices.notifier import Notifier
 from seedance.provider.client import Provider
 
-from cli import money
+from cli import asking, balance, story
 from cli.target import Target
 from local.sandbox.inprocess import KEY
 
@@ -284,8 +284,8 @@ def test_a_crash_at_the_reservation_books_both_or_neither(pipeline: Pipeline, cr
 
 @pytest.fixture
 def operator(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """The stack as the `seedance` command sees it; its questions to reconcile need no Lambda here."""
-    monkeypatch.setattr(money, "ask_reconcile", lambda _, **event: app("reconcile").handler(event, None))
+    """The stack as the `seedance` command sees it; its questions to repair need no Lambda here."""
+    monkeypatch.setattr(asking, "ask_repair", lambda _, **event: app("repair").handler(event, None))
     outputs = {"JobTableName": "jobs", "SubmitQueueUrl": pipeline.queue, "StateMachineArn": pipeline.state_machine}
     return Target(outputs)
 
@@ -300,11 +300,11 @@ def expired(pipeline: Pipeline) -> str:
     return job_id
 
 
-def balance(pipeline: Pipeline, job_id: str) -> money.Ledger:
+def balanced(pipeline: Pipeline, job_id: str) -> balance.Ledger:
     job = pipeline.job(job_id)
     span = {"since": job.created_at - 2 * 24 * 3600, "until": job.created_at + 2 * 24 * 3600}
-    rows = app("reconcile").handler({"ask": "history", "model": job.model, **span}, None)["rows"]
-    return money.balance(jobs().day(_day(pipeline)), [job], rows)
+    rows = app("repair").handler({"ask": "history", "model": job.model, **span}, None)["rows"]
+    return balance.balance(jobs().day(_day(pipeline)), [job], rows)
 
 
 @pytest.mark.parametrize("pay", [False, True])
@@ -313,16 +313,16 @@ def test_an_expired_video_that_was_made_after_all_is_copied_and_not_bought_again
 ) -> None:
     job_id = expired(pipeline)
     pipeline.pass_time(2 * 3600)
-    assert [line.partition("; ")[0] for line in balance(pipeline, job_id).unreconciled] == [
+    assert [line.partition("; ")[0] for line in balanced(pipeline, job_id).unreconciled] == [
         f"job {job_id} settled $0.00"
     ]
-    assert "nothing is paid again" in money.retry(operator, pipeline.job(job_id), pay)
+    assert "nothing is paid again" in asking.ask_repair(operator, ask="retry", job_id=job_id, pay=pay)["said"]
     pipeline.drive(job_id)
     job = pipeline.job(job_id)
     summary = pipeline.sandbox.summary()
     assert (job.state, job.cost_usd, summary["accepted"]) == (State.COMPLETED, summary["billed_usd"], 1)
-    assert balance(pipeline, job_id).balanced
-    assert balance(pipeline, job_id).day.settled == summary["billed_usd"]
+    assert balanced(pipeline, job_id).balanced
+    assert balanced(pipeline, job_id).day.settled == summary["billed_usd"]
 
 
 def test_a_video_that_was_bought_again_and_made_twice_is_explained_and_a_third_is_not(
@@ -330,19 +330,19 @@ def test_a_video_that_was_bought_again_and_made_twice_is_explained_and_a_third_i
 ) -> None:
     job_id = expired(pipeline)
     first = pipeline.job(job_id).request_id
-    assert "will be billed" in money.retry(operator, pipeline.job(job_id), pay=True)
+    assert "will be billed" in asking.ask_repair(operator, ask="retry", job_id=job_id, pay=True)["said"]
     pipeline.run(job_id)
     pipeline.pass_time(2 * 3600)
     job = pipeline.job(job_id)
     assert (job.state, job.earlier_request_ids) == (State.COMPLETED, [first])
     assert pipeline.sandbox.summary()["billed_usd"] == pytest.approx(2 * (job.cost_usd or 0))
-    books = balance(pipeline, job_id)
+    books = balanced(pipeline, job_id)
     assert (books.duplicates, books.orphans, books.unreconciled) == ([], [], [])
     assert (books.paid_again, books.paid_again_usd) == ([f"request {first} of job {job_id}"], job.cost_usd)
-    told = [what for _, _, what in money._requests(operator, job)]
+    told = [what for _, _, what in story._requests(operator, job)]
     assert [what.split(",")[0] for what in told] == [f"took request {job.request_id}", f"took earlier request {first}"]
     jobs().note(job, earlier_request_ids=[])  # nobody's word for it
-    books = balance(pipeline, job_id)
+    books = balanced(pipeline, job_id)
     assert books.duplicates == [f"job {job_id} bought 2 videos"]
     assert books.orphans == [f"request {first} (COMPLETED)"]
 
@@ -354,7 +354,7 @@ def test_the_key_of_the_provider_is_never_in_an_answer(pipeline: Pipeline) -> No
     job_id = pipeline.upload(**FAST)
     job = pipeline.run(job_id)
     ask = {"ask": "history", "model": job.model, "since": job.created_at, "until": job.created_at + 60}
-    answer = app("reconcile").handler(ask, None)
+    answer = app("repair").handler(ask, None)
     (row,) = answer["rows"]
     assert (row["job_id"], row["request_id"], row["status"]) == (job_id, job.request_id, "COMPLETED")
     assert row["cost_usd"] == job.cost_usd

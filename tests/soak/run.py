@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from seedance.jobs.job import Hold, Job, State
 from seedance.reconcile import GENERATING_SECONDS
 
-from cli import money
+from cli import asking, balance
 from cli.target import CommandError, Target
 from local import processes
 from local import stack as local_stack
@@ -177,12 +177,12 @@ class Soak:
             count - 1 for told in heard.values() for count in Counter(told).values() if count > 1
         )
         for day in sorted({datetime.fromtimestamp(t, UTC).date() for t in (time.time(), time.time() - 900)}):
-            balance = money.ledger(self.target, day)
+            found = balance.ledger(self.target, day)
             for name in ("duplicates", "orphans", "unreconciled"):
-                self.tally.done[name] += len(getattr(balance, name))
-                wrong += [f"{name} {day}: {line}" for line in getattr(balance, name)]
-            self.tally.done["cents settled"] += round(100 * balance.day.settled)
-            self.tally.done["cents charged"] += round(100 * balance.charged_usd)
+                self.tally.done[name] += len(getattr(found, name))
+                wrong += [f"{name} {day}: {line}" for line in getattr(found, name)]
+            self.tally.done["cents settled"] += round(100 * found.day.settled)
+            self.tally.done["cents charged"] += round(100 * found.charged_usd)
         accepted = self.world.sandbox("summary")
         self.tally.done["requests accepted"] = accepted["accepted"]
         self.tally.done["videos billed"] = accepted["billed"]
@@ -208,19 +208,19 @@ class Soak:
     def _care(self) -> None:
         # A killed worker may be the one that was asked, and then the next round sees to it.
         with contextlib.suppress(CommandError, BotoCoreError, ClientError):
-            for what, count in money.ask_reconcile(self.target)["done"].items():
+            for what, count in asking.reconcile(self.target).items():
                 self.tally.done[f"reconcile {what}"] += count
-            self.tally.done["dead letters put back"] += money.redrive(self.target)
+            self.tally.done["dead letters put back"] += asking.to_its_end(self.target, ask="redrive")
         for job_id, state in self.world.states().items():
             if state not in (State.HELD, State.FAILED):
                 continue
             job = self.target.job(job_id)
             code = (job.error or {}).get("code")
             if job.state is State.HELD and code == Hold.LOST:
-                money.resolve(self.target, job, None, resubmit=True, give_up=False)
+                asking.ask_repair(self.target, ask="resolve", job_id=job_id, resubmit=True)
                 self.tally.done["a person resubmitted"] += 1
             elif job.state is State.FAILED and code == "RESULT_NOT_A_VIDEO":
-                money.retry(self.target, job, pay=False)
+                asking.ask_repair(self.target, ask="retry", job_id=job_id, pay=False)
                 self.tally.done["a person retried the copy"] += 1
 
     def _open(self) -> int:

@@ -358,6 +358,7 @@ def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         "BATCH_STATE_MACHINE": world.arns.batch_machine,
         "BATCH_TOLERATED_FAILURE_PERCENT": "20",
         "INTAKE_QUEUE": world.arns.queue,
+        "DEAD_LETTER_QUEUE": f"{world.arns.queue}-dead",
         "IMAGE_KEY_PREFIXES": "images/",
     }.items():
         monkeypatch.setenv(name, value)

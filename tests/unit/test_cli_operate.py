@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance.jobs.bookings import Entry
+from seedance.holding import Holding
+from seedance.jobs.budget import Entry
 from seedance.jobs.job import Hold, Job, State
+from seedance.repair import Repair
 from typer.testing import CliRunner
 
-from cli import money, operate
+from cli import asking, operate, story
 from cli.main import app
 from cli.target import CommandError, Target
 from local import aws
@@ -57,15 +59,22 @@ def rows() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def target(world: Any, executions: Executions, rows: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """A stack on AWS that is moto; its reconcile function answers with ``rows``."""
+    """A stack on AWS that is moto; its repair function has ``rows`` for the provider's history."""
     dead = world.aws["sqs"].create_queue(QueueName="dead")["QueueUrl"]
-    made = Target(
-        {"SubmitQueueUrl": world.arns.queue, "StateMachineArn": world.arns.machine, "DeadLetterQueueUrl": dead}
-    )
+    made = Target({"StateMachineArn": world.arns.machine, "DeadLetterQueueUrl": dead})
     clients = {**world.aws, "stepfunctions": executions}
     monkeypatch.setattr(Target, "client", lambda _, service: clients[service])
     made.__dict__["jobs"] = world.store
-    monkeypatch.setattr(money, "ask_reconcile", lambda *_, **__: {"rows": rows})
+    holding = Holding(world.store, world.queue, world.aws["sqs"], dead, world.clock)
+    repair = Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)
+
+    def ask(_: Target, **event: Any) -> dict[str, Any]:
+        answer = {"rows": rows} if event["ask"] == "history" else repair.answer(event)
+        if "error" in answer:
+            raise CommandError(answer["error"])
+        return answer
+
+    monkeypatch.setattr(asking, "ask_repair", ask)
     return made
 
 
@@ -118,7 +127,7 @@ def test_a_story_is_told_from_all_sides_in_the_order_of_time(
     ]
     executions.told["up-1-3"] = [event("ExecutionStarted", 55)]  # the second one was never started
     rows += [row("req-1"), row("req-other")]
-    told = [(moment - NOON, source, what) for moment, source, what in money.timeline(target, made)]
+    told = [(moment - NOON, source, what) for moment, source, what in story.timeline(target, made)]
     assert told[:-5] == [
         (0, "record", "RECEIVED"),
         (1, "record", "SUBMITTING"),
@@ -140,7 +149,7 @@ def test_a_story_is_told_from_all_sides_in_the_order_of_time(
 def test_what_the_provider_took_before_a_retry_is_told_too(target: Target, made: Job, rows: Any) -> None:
     made.earlier_request_ids = ["req-0"]
     rows += [row("req-0", cost_usd=None, status="PENDING", created_at=None), row("req-9", job_id="up-1")]
-    told = [what for _, source, what in money.timeline(target, made) if source == "provider"]
+    told = [what for _, source, what in story.timeline(target, made) if source == "provider"]
     assert told == ["took earlier request req-0, now PENDING", "took request req-9, now COMPLETED, $0.30"]
 
 
@@ -150,8 +159,8 @@ def test_a_job_that_was_never_submitted_is_no_question_to_the_provider(
     def nobody(*_: Any, **__: Any) -> Any:
         raise AssertionError("was asked")
 
-    monkeypatch.setattr(money, "ask_reconcile", nobody)
-    assert {source for _, source, _ in money.timeline(target, make_job(State.REJECTED))} == {"record"}
+    monkeypatch.setattr(asking, "ask_repair", nobody)
+    assert {source for _, source, _ in story.timeline(target, make_job(State.REJECTED))} == {"record"}
 
 
 def test_a_history_out_of_reach_does_not_hide_the_rest(
@@ -160,8 +169,8 @@ def test_a_history_out_of_reach_does_not_hide_the_rest(
     def refused(*_: Any, **__: Any) -> Any:
         raise CommandError("the provider answered 500")
 
-    monkeypatch.setattr(money, "ask_reconcile", refused)
-    told = money.timeline(target, made)
+    monkeypatch.setattr(asking, "ask_repair", refused)
+    told = story.timeline(target, made)
     assert told[-1][1:] == ("provider", "its history could not be asked: the provider answered 500")
     assert len(told) == 5
 
@@ -169,7 +178,7 @@ def test_a_history_out_of_reach_does_not_hide_the_rest(
 def test_trouble_with_the_executions_is_not_taken_for_none(target: Target, made: Job, executions: Executions) -> None:
     executions.trouble = "AccessDeniedException"
     with pytest.raises(ClientError, match="AccessDenied"):
-        money.timeline(target, made)
+        story.timeline(target, made)
 
 
 def test_explain_shows_the_job_and_its_story(world: Any, says: Any, made: Job, rows: Any) -> None:
@@ -190,25 +199,25 @@ def test_pause_says_whether_it_was_needed_and_resume_how_many_it_let_go(world: A
     assert "paused already" in says("pause")
     assert world.store.paused() == "the fair"
     world.put(make_job(State.HELD, error={"code": Hold.PAUSED.value, "message": "m"}))
-    assert says("resume") == "submits go on; 1 held job let go\n"
+    assert says("resume") == "Submissions resumed; 1 held job released\n"
     assert world.store.paused() is None
-    assert says("resume") == "submits go on; 0 held jobs let go\n"
+    assert says("resume") == "Submissions resumed; 0 held jobs released\n"
 
 
 def test_release_lets_go_of_the_budgets_jobs_alone(world: Any, says: Any, make_job: Make) -> None:
     for number, code in enumerate([Hold.BUDGET, Hold.BUDGET, Hold.PAUSED]):
         world.put(make_job(State.HELD, job_id=f"up-{number}", error={"code": code.value, "message": "m"}))
-    assert says("release") == "2 held jobs let go\n"
+    assert says("release") == "2 held jobs released\n"
     assert world.job("up-2").state is State.HELD
 
 
 def test_redrive_counts_messages(world: Any, says: Any, target: Target) -> None:
     world.aws["sqs"].send_message(QueueUrl=target.output("DeadLetterQueueUrl"), MessageBody="{}")
-    assert says("redrive") == "1 message put back\n"
+    assert says("redrive") == "1 message put back into the queue\n"
 
 
 def test_retry_and_resolve_say_what_they_do_or_why_not(world: Any, says: Any, make_job: Make) -> None:
-    world.put(make_job(State.FAILED))
+    world.put(make_job(State.FAILED, request_id=None))
     assert "say --pay" in says("retry", "up-1", code=1)
     assert "will be billed" in says("retry", "up-1", "--pay")
     assert "there is nothing to decide" in says("resolve", "up-1", "--give-up", code=1)
@@ -251,7 +260,7 @@ def test_a_day_is_a_date(says: Any) -> None:
     assert "--date must be a day such as" in says("ledger", "--date", "yesterday", code=1)
 
 
-# asking reconcile -------------------------------------------------------------------------------------------
+# asking repair    -------------------------------------------------------------------------------------------
 
 LOCAL = Stack(
     endpoint_url="http://127.0.0.1:9",
@@ -265,11 +274,11 @@ LOCAL = Stack(
 
 
 @pytest.mark.parametrize("local", [None, LOCAL], ids=["on AWS", "on this machine"])
-def test_reconcile_is_waited_for_longer_than_it_may_run_and_asked_once(
+def test_repair_is_waited_for_longer_than_it_may_run_and_asked_once(
     *, local: Stack | None, template: dict[str, Any]
 ) -> None:
-    config = Target({}, local).client("lambda", money.RECONCILE_SECONDS).meta.config
-    assert config.read_timeout > template["Resources"]["ReconcileFunction"]["Properties"]["Timeout"]
+    config = Target({}, local).client("lambda", asking.ANSWER_SECONDS).meta.config
+    assert config.read_timeout > template["Resources"]["RepairFunction"]["Properties"]["Timeout"]
     assert config.retries["total_max_attempts"] == 1
     others = Target({}, local).client("sqs").meta.config
     assert (others.retries or {}).get("total_max_attempts") != 1
@@ -285,7 +294,7 @@ def test_reconcile_is_waited_for_longer_than_it_may_run_and_asked_once(
         ({"Payload": {"rows": []}}, None),
     ],
 )
-def test_what_reconcile_answers_is_an_answer_or_a_sentence(
+def test_what_repair_answers_is_an_answer_or_a_sentence(
     *, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], says: str | None
 ) -> None:
     sent: list[dict[str, Any]] = []
@@ -295,14 +304,14 @@ def test_what_reconcile_answers_is_an_answer_or_a_sentence(
         return {**answer, "Payload": io.BytesIO(json.dumps(answer["Payload"]).encode())}
 
     def client(_: Target, service: str, patience: float) -> Any:
-        assert (service, patience) == ("lambda", money.RECONCILE_SECONDS)
+        assert (service, patience) == ("lambda", asking.ANSWER_SECONDS)
         return SimpleNamespace(invoke=invoke)
 
     monkeypatch.setattr(Target, "client", client)
-    target = Target({"ReconcileFunctionName": "reconcile"})
+    target = Target({"RepairFunctionName": "repair"})
     if says is None:
-        assert money.ask_reconcile(target, ask="history", model="m") == {"rows": []}
+        assert asking.ask_repair(target, ask="history", model="m") == {"rows": []}
     else:
         with pytest.raises(CommandError, match=says):
-            money.ask_reconcile(target, ask="history", model="m")
-    assert sent == [{"FunctionName": "reconcile", "Payload": b'{"ask": "history", "model": "m"}'}]
+            asking.ask_repair(target, ask="history", model="m")
+    assert sent == [{"FunctionName": "repair", "Payload": b'{"ask": "history", "model": "m"}'}]

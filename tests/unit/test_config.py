@@ -12,6 +12,7 @@ from seedance.config import (
     IntakeSettings,
     PlanSettings,
     ReconcileSettings,
+    RepairSettings,
     Settings,
     SubmitSettings,
     read,
@@ -20,7 +21,16 @@ from seedance.errors import ConfigurationError
 
 KINDS = pytest.mark.parametrize(
     "kind",
-    [Settings, SubmitSettings, ApiSettings, ReconcileSettings, IntakeSettings, PlanSettings, EnqueueSettings],
+    [
+        Settings,
+        SubmitSettings,
+        ApiSettings,
+        ReconcileSettings,
+        RepairSettings,
+        IntakeSettings,
+        PlanSettings,
+        EnqueueSettings,
+    ],
 )
 
 

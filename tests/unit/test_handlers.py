@@ -124,14 +124,14 @@ def test_reconcile_runs_a_round(*, world: Any, run: Any, put: Any) -> None:
     assert world.postponed() == [(JOB, 0)]
 
 
-def test_reconcile_answers_questions_about_the_history(*, world: Any, run: Any, put: Any) -> None:
+def test_repair_answers_questions_about_the_history(*, world: Any, run: Any, put: Any) -> None:
     put(State.UNCERTAIN, submitted_at=1_763_599_000.0)
     row = {"request_id": "req-9", "model_status": "PENDING", "request_body": {"image_url": LINK}}
     for _ in range(2):
         world.wire.will(httpx.Response(200, json={"data": [row]}))
     ask = {"ask": "history", "model": "seedance-1.0-pro-fast", "since": 1_763_599_000.0, "until": 1_763_600_000.0}
-    assert [(one["job_id"], one["request_id"]) for one in run("reconcile", ask)["rows"]] == [(JOB, "req-9")]
-    assert run("reconcile", {"ask": "adopt", "job_id": JOB, "request_id": "req-9"}) == {"state": "QUEUED"}
+    assert [(one["job_id"], one["request_id"]) for one in run("repair", ask)["rows"]] == [(JOB, "req-9")]
+    assert run("repair", {"ask": "adopt", "job_id": JOB, "request_id": "req-9"}) == {"state": "QUEUED"}
     assert world.job(JOB).request_id == "req-9"
 
 
@@ -151,7 +151,7 @@ def test_a_long_history_comes_in_answers_far_below_lambdas_limit(*, world: Any, 
     seen, page, answers = [], 1, 0
     while page is not None:
         world.wire.will(pages[page - 1])
-        answer = run("reconcile", {**ask, "page": page})
+        answer = run("repair", {**ask, "page": page})
         assert len(json.dumps(answer)) < 6_000_000 / 2
         seen += [row["request_id"] for row in answer["rows"]]
         page, answers = answer["next"], answers + 1
@@ -165,7 +165,7 @@ def test_an_answer_has_ten_pages_of_the_history_at_most(*, world: Any, run: Any)
     pages = [httpx.Response(200, json={"data": rows[start : start + 100]}) for start in range(0, 2150, 100)]
     for page, count, following in ((1, 10, 11), (11, 10, 21), (21, 2, None)):
         world.wire.will(*pages[page - 1 : page - 1 + count])
-        answer = run("reconcile", {**ask, "page": page})
+        answer = run("repair", {**ask, "page": page})
         assert answer["rows"][0]["request_id"] == f"req-{(page - 1) * 100}"
         assert answer["next"] == following
 
@@ -175,14 +175,14 @@ def test_an_ordinary_day_of_the_history_is_one_answer(*, world: Any, run: Any) -
         {"request_id": f"req-{number}", "model_status": "COMPLETED", "generation_url": URL} for number in range(250)
     ]
     world.wire.will(*(httpx.Response(200, json={"data": rows[start : start + 100]}) for start in (0, 100, 200)))
-    answer = run("reconcile", {"ask": "history", "model": "seedance-pro", "since": 1.0, "until": 2.0, "page": 1})
+    answer = run("repair", {"ask": "history", "model": "seedance-pro", "since": 1.0, "until": 2.0, "page": 1})
     assert (len(answer["rows"]), answer["next"]) == (250, None)
 
 
 @pytest.mark.parametrize("job_id", [JOB, "up-nobody"])
-def test_reconcile_refuses_in_words(*, world: Any, run: Any, put: Any, job_id: str) -> None:
+def test_repair_refuses_in_words(*, world: Any, run: Any, put: Any, job_id: str) -> None:
     before = put(State.COMPLETED)
-    answer = run("reconcile", {"ask": "adopt", "job_id": job_id, "request_id": "req-9"})
+    answer = run("repair", {"ask": "adopt", "job_id": job_id, "request_id": "req-9"})
     assert f"{job_id} is not UNCERTAIN or HELD" in answer["error"]
     assert world.job(JOB) == before
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from seedance.jobs.budget import PRICES_OF, day_of, estimate_usd
 from seedance.jobs.catalogue import MODELS
-from seedance.jobs.prices import PRICES_OF, day_of, estimate_usd
 
 
 @pytest.mark.parametrize(

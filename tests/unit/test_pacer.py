@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance.jobs.bookings import Entry
+from seedance.jobs.budget import Entry
 from seedance.jobs.job import Job, State
 from seedance.pacing import calendar
 from seedance.pacing.pacer import TURNS, Pacer, Plan

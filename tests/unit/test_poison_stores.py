@@ -14,8 +14,8 @@ from seedance.batches import plan_lines
 from seedance.collect import Collect
 from seedance.enqueue import Enqueue
 from seedance.errors import AllUnderWay, BadRecord, OverBudget
-from seedance.jobs import prices
-from seedance.jobs.bookings import Entry
+from seedance.jobs import budget
+from seedance.jobs.budget import Entry
 from seedance.jobs.job import Hold, Job, State, batch_job_id
 from seedance.notices import job_message
 from seedance.observability import logger
@@ -120,7 +120,7 @@ AMOUNTS = ("reserved", "settled", "released", "committed")
 @pytest.mark.parametrize("name", AMOUNTS)
 def test_a_poisoned_budget_is_no_leave_to_spend(world: Any, make_job: Make, name: str, poison: str) -> None:
     sending = replace(world.sending, budget=1.0, clock=world.clock)
-    today = prices.day_of(world.clock.now)
+    today = budget.day_of(world.clock.now)
     put(world, day_key(today), **{**{of: {"N": "0"} for of in AMOUNTS}, name: STORED[poison]})
     world.store.day(today)
     begun = sending.begin(world.put(make_job()))

@@ -6,7 +6,7 @@ from unittest.mock import ANY
 
 import httpx
 import pytest
-from seedance.jobs.bookings import Entry
+from seedance.jobs.budget import Entry
 from seedance.jobs.job import Hold, Job, State
 from seedance.poll import PATIENCE, Poll
 

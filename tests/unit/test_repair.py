@@ -8,6 +8,7 @@ import httpx
 import pytest
 from past import ID, IMAGE, LINK, LOST, OTHER, history, row
 from seedance.errors import Conflict, InvalidRequest, ProviderError
+from seedance.holding import Holding
 from seedance.jobs.job import Job, State, adopted_job_id
 from seedance.repair import Repair
 
@@ -16,7 +17,8 @@ Make = Callable[..., Job]
 
 @pytest.fixture
 def repair(world: Any) -> Repair:
-    return Repair(world.store, world.provider, world.notifier, world.workflow, world.clock)
+    holding = Holding(world.store, world.queue, world.aws["sqs"], "no-dead-letters")
+    return Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)
 
 
 @pytest.fixture

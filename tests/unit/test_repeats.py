@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from seedance.api import Api
-from seedance.jobs.bookings import Entry
+from seedance.jobs.budget import Entry
 from seedance.jobs.job import Job, State
 from seedance.jobs.requests import Defaults
 from seedance.plan import Plan

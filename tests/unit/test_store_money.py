@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from seedance.errors import AllUnderWay, Conflict, OverBudget
-from seedance.jobs.bookings import Day, Entry
+from seedance.jobs.budget import Day, Entry
 from seedance.jobs.job import UNDER_WAY, Job, State
 from seedance.jobs.store import JobStore
 

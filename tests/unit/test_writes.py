@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from seedance.aws import writes
 from seedance.aws.writes import TURNS
 from seedance.errors import Conflict, OverBudget, RequestTaken
-from seedance.jobs.bookings import Entry
+from seedance.jobs.budget import Entry
 from seedance.jobs.job import Job, State
 
 Make = Callable[..., Job]

@@ -96,6 +96,13 @@ class ReconcileSettings(SubmitSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepairSettings(SubmitSettings):
+    """What repair is told besides."""
+
+    dead_letter_queue: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ApiSettings(Settings):
     """What the API is told besides."""
 
@@ -176,6 +183,12 @@ def enqueue_settings() -> EnqueueSettings:
 def reconcile_settings() -> ReconcileSettings:
     """What reconcile is told, read on the first call."""
     return _read(ReconcileSettings)
+
+
+@cache
+def repair_settings() -> RepairSettings:
+    """What repair is told, read on the first call."""
+    return _read(RepairSettings)
 
 
 @cache

@@ -3,6 +3,7 @@
 SeedanceError
 ├── ConfigurationError            the stack is set up wrongly; a person must act
 ├── InvalidRequest                the asker must change something; never sent, never billed
+├── NotPossible                   what a person asked for can't be done to this job; nothing was changed
 ├── Conflict                      the job moved on meanwhile; somebody else is at it
 │   └── RequestTaken              the provider's request belongs to another job
 ├── BadRecord                     a job's record has a value that can not be; a person must mend it
@@ -59,6 +60,12 @@ class InvalidRequest(SeedanceError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+
+class NotPossible(SeedanceError):
+    """What a person asked for can't be done. The message says why, and what can be done instead."""
+
+    code = "NOT_POSSIBLE"
 
 
 class Conflict(SeedanceError):

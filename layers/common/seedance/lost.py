@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from seedance.jobs.budget import reservation
 from seedance.jobs.handoff import Workflow
 from seedance.jobs.job import Hold, Job, State
 from seedance.jobs.store import JobStore
 from seedance.notices.notifier import Notifier
 from seedance.pacing.poll_schedule import CLOCKS_APART_SECONDS
-from seedance.paid_call import reservation
 from seedance.provider.client import Provider
 from seedance.provider.matching import Fit, fit, merged
 from seedance.provider.payloads import HistoryRow, ProviderStatus, usable_id

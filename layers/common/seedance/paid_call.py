@@ -23,8 +23,8 @@ from seedance.errors import (
     SubmitUncertain,
     Unavailable,
 )
-from seedance.jobs import catalogue, prices
-from seedance.jobs.bookings import Entry
+from seedance.jobs import catalogue
+from seedance.jobs.budget import reservation
 from seedance.jobs.job import Hold, Job, State
 from seedance.jobs.store import JobStore
 from seedance.media.buckets import Media
@@ -36,21 +36,6 @@ from seedance.provider.client import Provider
 MAX_ATTEMPTS = 6
 """Submits of one job that the provider answered with trouble of its own, over about 8 minutes, before the
 job fails. A rate limit does not count: it is a matter of waiting."""
-
-
-def reservation(
-    job: Job, now: float, *, limit: float | None = None, max_in_flight: int | None = None
-) -> tuple[Entry | None, dict[str, Any]]:
-    """What books the job's probable cost on today's budget and counts it in, and what its record then says.
-
-    Nothing when the job has a reservation already, or its request is settled.
-    """
-    if job.reserved_usd is not None or job.settled_usd is not None:
-        return None, {}
-    estimate = prices.estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
-    day = prices.day_of(now)
-    entry = Entry(day, reserved=estimate, limit=limit, lease=1, max_in_flight=max_in_flight)
-    return entry, {"reserved_usd": estimate, "reserved_day": day}
 
 
 class Next(StrEnum):

@@ -11,7 +11,8 @@ from functools import cache, partial
 
 from seedance.config import reconcile_settings
 from seedance.errors import BadRecord, Conflict, SeedanceError
-from seedance.jobs import prices
+from seedance.holding import release
+from seedance.jobs.budget import day_of
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
 from seedance.jobs.job import TERMINAL, Hold, Job, State
 from seedance.jobs.store import JobStore, jobs
@@ -254,8 +255,8 @@ class Reconcile:
 
     def _release(self, job: Job) -> bool:
         code = (job.error or {}).get("code")
-        full = job.held_day or prices.day_of(job.entered[State.HELD])
-        new_day = code == Hold.BUDGET and full != prices.day_of(self.clock())
+        full = job.held_day or day_of(job.entered[State.HELD])
+        new_day = code == Hold.BUDGET and full != day_of(self.clock())
         # It saw the switch just before `seedance resume` did, and was written just after.
         left_behind = code == Hold.PAUSED and self.store.paused() is None
         if not new_day and not left_behind:
@@ -267,7 +268,7 @@ class Reconcile:
         """Settle a video by the history's price that was settled by its estimate. ``seen``: asked in this round."""
         began = job.submitted_at or job.created_at
         since, until = began - PRICE_WINDOW_SECONDS, began + PRICE_WINDOW_SECONDS
-        asked = (job.model, prices.day_of(since), prices.day_of(until))
+        asked = (job.model, day_of(since), day_of(until))
         if asked not in seen:
             seen[asked] = {}  # also if there is no answer: the next round asks again
             seen[asked] = {row.request_id: row.cost_usd for row in self.provider.history(job.model, since, until)}
@@ -281,13 +282,6 @@ class Reconcile:
     def _notify(self, job: Job) -> bool:
         self.notifier.notify(job)
         return True
-
-
-def release(store: JobStore, queue: IntakeQueue, job: Job) -> None:
-    """Let a HELD job go on: back to RECEIVED and into the queue."""
-    # A v1 job's execution has ended; its next one needs a name of its own.
-    executions = job.executions + (1 if job.transport == "v1" else 0)
-    queue.send(store.move(job, State.RECEIVED, error=None, notified_at=None, executions=executions))
 
 
 @cache

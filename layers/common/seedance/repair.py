@@ -1,19 +1,25 @@
-"""Repair: answers what a person's command asks of the function that has the provider's key, and does what it says.
+"""Repair: what people decide about jobs, done by the function that has the provider's key.
 
-Nothing of this happens by itself, and nothing of it buys a video.
+Commands only ask and print: every rule about money is here, in the version that the stack runs. A video is bought
+again only by a word that says so: ``retry`` with ``pay``, ``resolve`` with ``resubmit``.
 """
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from seedance.config import reconcile_settings
-from seedance.errors import Conflict, InvalidRequest, SeedanceError
-from seedance.jobs.handoff import Workflow, workflow
-from seedance.jobs.job import AT_PROVIDER, Job, State, adopted_job_id
+from seedance.aws import clients
+from seedance.config import repair_settings
+from seedance.errors import Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
+from seedance.holding import Holding
+from seedance.jobs import catalogue
+from seedance.jobs.budget import estimate_usd, reservation
+from seedance.jobs.handoff import Workflow, intake_queue, workflow
+from seedance.jobs.job import AT_PROVIDER, Hold, Job, State, adopted_job_id
 from seedance.jobs.store import JobStore, jobs
 from seedance.lost import HISTORY_SPAN_SECONDS, LostSubmits, adopt
 from seedance.notices.notifier import Notifier, notifier
@@ -39,6 +45,7 @@ class Repair:
     provider: Provider
     notifier: Notifier
     workflow: Workflow
+    holding: Holding
     clock: Callable[[], float] = time.time
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -46,27 +53,153 @@ class Repair:
 
         ``history``: ``model``, ``since``, ``until``, ``page`` -> ``rows``, ``next``
         ``adopt``: ``job_id``, ``request_id`` -> ``state``
+        ``retry``: ``job_id``, ``pay`` -> ``said``
+        ``resolve``: ``job_id`` and one of ``adopt``, ``link``, ``resubmit``, ``give_up`` -> ``said``
         ``unowned``: ``model``, ``since`` -> ``requests``
         ``take over``: ``model``, ``request_id`` -> ``job_id``, ``state``
         ``go on``: -> ``under_way``
+        ``pause``: ``reason`` -> ``fresh``
+        ``resume``, ``release``, ``redrive``: -> ``number``, ``more``
         """
         try:
-            match question["ask"]:
-                case "history":
-                    span = question["model"], question["since"], question["until"]
-                    return self.history_part(*span, question.get("page"))
-                case "adopt":
-                    return {"state": self.adopt_request(question["job_id"], question["request_id"])}
-                case "unowned":
-                    return {"requests": self.unowned(question["model"], question["since"])}
-                case "take over":
-                    job = self.take_over(question["model"], question["request_id"])
-                    return {"job_id": job.job_id, "state": str(job.state)}
-                case "go on":
-                    return {"under_way": self.go_on()}
+            return self._answer(**question)
         except SeedanceError as error:
             return {"error": str(error)}
-        return {"error": f"this release does not know the question {question['ask']!r}"}
+
+    def _answer(self, ask: str, **given: Any) -> dict[str, Any]:
+        match ask:
+            case "history":
+                return self.history_part(given["model"], given["since"], given["until"], given.get("page"))
+            case "adopt":
+                return {"state": self.adopt_request(given["job_id"], given["request_id"])}
+            case "retry":
+                return {"said": self.retry(given["job_id"], pay=given["pay"])}
+            case "resolve":
+                return {"said": self.resolve(**given)}
+            case "unowned":
+                return {"requests": self.unowned(given["model"], given["since"])}
+            case "take over":
+                job = self.take_over(given["model"], given["request_id"])
+                return {"job_id": job.job_id, "state": str(job.state)}
+            case "go on":
+                return {"under_way": self.go_on()}
+            case "pause":
+                return {"fresh": self.holding.pause(given["reason"])}
+            case "resume":
+                return asdict(self.holding.resume())
+            case "release":
+                return asdict(self.holding.release(Hold.BUDGET))
+            case "redrive":
+                return asdict(self.holding.redrive())
+        raise NotPossible(f"this release does not know the question {ask!r}")
+
+    def retry(self, job_id: str, *, pay: bool) -> str:
+        """Try an ended or stuck job again; what that does, in words. A new paid submission only with ``pay``.
+
+        Raises NotPossible, also when the history can't tell whether there is a video by now.
+        """
+        job = self._job(job_id)
+        unclear = job.state is State.HELD and (job.error or {}).get("code") == Hold.RESULT
+        ended = job.state in (State.FAILED, State.EXPIRED)
+        if job.state is State.COPYING or ((unclear or ended) and job.result_url):
+            self._copy(job)
+            return "copying the video again; nothing is paid"
+        failed_there = (job.error or {}).get("code") == "PROVIDER_JOB_FAILED"
+        if (unclear or (ended and not failed_there)) and job.request_id and self._made_after_all(job):
+            self.adopt_request(job_id, job.request_id)
+            return f"request {job.request_id} has a video by now: copying it; nothing is paid again"
+        if not ended:
+            undecided = "; `seedance resolve` decides about it" if _undecided(job) else ""
+            raise NotPossible(
+                f"job {job_id} is {job.state}{undecided}; only a FAILED or EXPIRED job can be tried again"
+            )
+        if not pay:
+            price = estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
+            raise NotPossible(
+                f"job {job_id} has no result to copy; a new submission costs about ${price:.2f}: say --pay"
+            )
+        self._resubmit(job)
+        return "submitting again, which will be billed"
+
+    def resolve(
+        self,
+        job_id: str,
+        *,
+        adopt: str | None = None,
+        link: str | None = None,
+        resubmit: bool = False,
+        give_up: bool = False,
+    ) -> str:
+        """A person's decision about a job in UNCERTAIN, or HELD for a lost submit or result; what that does, in words.
+
+        Raises NotPossible, InvalidRequest, Conflict and ProviderError.
+        """
+        job = self._job(job_id)
+        if [bool(adopt), bool(link), resubmit, give_up].count(True) != 1:
+            raise NotPossible("say one of --adopt REQUEST_ID, --link ADDRESS, --resubmit, --give-up")
+        if not _undecided(job):
+            raise NotPossible(f"job {job_id} is {job.state}; there is nothing to decide")
+        if adopt:
+            return f"adopted request {adopt}; the job is {self.adopt_request(job_id, adopt)}"
+        if link:
+            if not re.match(r"https?://", link, re.IGNORECASE):
+                raise NotPossible(f"--link must be an address such as https://images.segmind.com/video.mp4, not {link}")
+            self._copy(job, result_url=link)
+            return "copying the video from there, if its host is one of SegmindMediaHosts; nothing is paid"
+        if resubmit:
+            self._resubmit(job)
+            return "submitting again, which will be billed"
+        error = {"code": "GIVEN_UP", "message": "A person gave this job up; the provider's history may show a video."}
+        self.notifier.notify(self.store.close(job, State.FAILED, error=error, notified_at=None))
+        return "given up; the job is FAILED"
+
+    def _job(self, job_id: str) -> Job:
+        job = self.store.get(job_id)
+        if job is None:
+            raise NotPossible(f"there is no job {job_id}")
+        return job
+
+    def _copy(self, job: Job, **link: str) -> None:
+        """Have the job's result copied, from another ``result_url`` if there is one."""
+        if job.state is State.COPYING and self.workflow.is_running(job):
+            raise NotPossible(f"job {job.job_id} is being copied right now")
+        again: dict[str, Any] = {"executions": job.executions + 1, "error": None, "notified_at": None, **link}
+        if job.state is State.COPYING:
+            job = self.store.note(job, **again)
+        else:
+            # An end without a price has released its reservation; what is copied belongs on the books.
+            entry, reserved = reservation(job, self.clock())
+            job = self.store.move(job, State.COPYING, entry=entry, **again, **reserved)
+        self.workflow.start(job)
+
+    def _made_after_all(self, job: Job) -> bool:
+        """Whether the provider's history has a video of the request that the job was given up with."""
+        try:
+            rows = LostSubmits(self.store, self.provider, self.clock).requests(job)
+        except ProviderError as error:
+            words = f"request {job.request_id} may have a video by now, and nobody can tell: {error}"
+            raise NotPossible(words) from error
+        return any(row.request_id == job.request_id and row.url for row in rows)
+
+    def _resubmit(self, job: Job) -> None:
+        job = self.store.move(
+            job,
+            State.RECEIVED,
+            executions=job.executions + 1,  # its next execution needs a name of its own
+            request_id=None,
+            earlier_request_ids=job.left_behind(None),
+            submitted_at=None,
+            error=None,
+            notified_at=None,
+            cost_usd=None,  # settled; the new call has a price of its own
+            settled_usd=None,
+            result_url=None,  # of the request that is given up
+            last_frame_url=None,
+            answer=None,
+            gone_polls=0,
+            attempts=0,
+        )
+        self.holding.queue.send(job)
 
     def history(self, model: str, since: float, until: float) -> list[dict[str, Any]]:
         """The provider's history for a person's eyes: without what was sent, but with the job that it names.
@@ -198,7 +331,15 @@ def _shown(row: HistoryRow) -> dict[str, Any]:
     return {"job_id": named_job(row), **cut}
 
 
+def _undecided(job: Job) -> bool:
+    """Whether only a person can say if the job's submit arrived, or where its video is."""
+    held = job.state is State.HELD and (job.error or {}).get("code") in (Hold.LOST, Hold.RESULT)
+    return held or job.state is State.UNCERTAIN
+
+
 @cache
 def repair() -> Repair:
     """The use case as the stack has it."""
-    return Repair(jobs(), provider(), notifier(), workflow(reconcile_settings().state_machine))
+    stack = repair_settings()
+    holding = Holding(jobs(), intake_queue(stack.intake_queue), clients.sqs(), stack.dead_letter_queue)
+    return Repair(jobs(), provider(), notifier(), workflow(stack.state_machine), holding)

@@ -4,7 +4,7 @@ CALENDAR = "calendar#requests"
 """When requests to the provider are booked (pacing.pacer)."""
 
 IN_FLIGHT = "count#in_flight"
-"""How many videos are under way (jobs.bookings)."""
+"""How many videos are under way (jobs.budget)."""
 
 SWITCH = "switch#submits"
 """There while submits are paused (jobs.store)."""
@@ -14,7 +14,7 @@ PLACE = "place#reconcile"
 
 
 def day_key(day: str) -> str:
-    """A UTC day's budget (jobs.bookings)."""
+    """A UTC day's budget (jobs.budget)."""
     return f"day#{day}"
 
 

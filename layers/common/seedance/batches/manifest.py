@@ -16,7 +16,8 @@ from typing import Any
 
 from seedance.aws import fields
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue, prices, requests
+from seedance.jobs import catalogue, requests
+from seedance.jobs.budget import estimate_usd
 
 PLAN_PREFIX = "plans/"
 
@@ -95,7 +96,7 @@ class Tally:
             self.bad += 1
             return
         model = row.request.model
-        cost = prices.estimate_usd(model.average_usd, row.request.parameters)
+        cost = estimate_usd(model.average_usd, row.request.parameters)
         videos, total = self.models.get(model.slug, (0, 0.0))
         self.models[model.slug] = (videos + 1, total + cost)
         self.estimate_usd += cost

@@ -105,6 +105,10 @@ class IntakeQueue:
             DelaySeconds=min(LONGEST_DELAY_SECONDS, max(0, math.ceil(delay_seconds))),
         )
 
+    def put_back(self, body: str) -> None:
+        """Put a message into the queue as it is."""
+        self._client.send_message(QueueUrl=self._url, MessageBody=body)
+
     def send_all(self, job_ids: Iterable[str]) -> None:
         """Put many jobs, for their first turn, into the queue, ten a request.
 

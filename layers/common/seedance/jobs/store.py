@@ -21,8 +21,8 @@ from seedance.errors import (
     RequestTaken,
     SeedanceError,
 )
-from seedance.jobs import bookings
-from seedance.jobs.bookings import Day, Entry, settlement
+from seedance.jobs import budget
+from seedance.jobs.budget import Day, Entry, settlement
 from seedance.jobs.job import RECORD_KEPT_SECONDS, TRANSITIONS, UNDER_WAY, Job, State
 from seedance.observability import logger
 from seedance.pacing import poll_schedule
@@ -159,7 +159,7 @@ class JobStore:
 
     def day(self, day: str) -> Day:
         """A day's budget as booked so far; zeros when nothing was."""
-        found, bad = bookings.read_day(day, self._get(day_key(day)) or {})
+        found, bad = budget.read_day(day, self._get(day_key(day)) or {})
         for name in bad:
             _dropped(day_key(day), name)
         return found
@@ -334,10 +334,10 @@ class JobStore:
         parts: list[tuple[Any, SeedanceError]] = [({"Update": update}, moved_on)]
         counts: list[Any] = []
         if entry:
-            counts.append({"Update": bookings.booking(self._table, entry)})
+            counts.append({"Update": budget.booking(self._table, entry)})
             parts.append((counts[0], OverBudget("the day's budget is used up")))
             if entry.lease:
-                counts.append({"Update": bookings.lease(self._table, entry)})
+                counts.append({"Update": budget.lease(self._table, entry)})
                 parts.append((counts[1], AllUnderWay(f"{entry.max_in_flight} videos are under way")))
         if claim:
             taken = RequestTaken(f"request {claim} belongs to another job than {job.job_id}")

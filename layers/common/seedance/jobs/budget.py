@@ -1,13 +1,23 @@
-"""What is booked in a day's budget, what a job's end books there, and the writes that do it. Pure."""
+"""The day's budget: what a video will probably cost, what is booked for it, and the writes that book it. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from typing import Any
 
 from seedance.aws import checks
 from seedance.aws.attributes import written_item
 from seedance.aws.table import IN_FLIGHT, day_key
+from seedance.jobs import catalogue
 from seedance.jobs.job import Job
+
+PRICES_OF = "2026-11-20"
+"""When the published averages in the catalogue were read; a model that got dearer settles above its estimate."""
+
+_RESOLUTION_FACTOR = {"480p": 0.5, "720p": 1.0, "1080p": 2.25}
+"""Relative number of pixels, to 720p: what the provider's averages are taken to be for."""
+
+_AVERAGE_SECONDS_OF_VIDEO = 5
 
 MOST_A_DAY_USD = 1e9
 """More than a day can cost."""
@@ -43,6 +53,24 @@ class Day:
     committed: float = 0.0
 
 
+def estimate_usd(average_usd: float, parameters: dict[str, Any]) -> float:
+    """A reservation for one video, in USD: the published average, scaled by length and pixels.
+
+    The provider publishes one average a model and says that costs vary with duration and resolution. The
+    estimate only has to be of the right size: it is replaced by the provider's own ``cost`` at the end. A
+    duration of -1 (automatic) is taken for 5 s, the models' default.
+    """
+    duration = parameters.get("duration", _AVERAGE_SECONDS_OF_VIDEO)
+    length = max(1, duration) if duration != -1 else _AVERAGE_SECONDS_OF_VIDEO
+    pixels = _RESOLUTION_FACTOR.get(str(parameters.get("resolution", "720p")), 1.0)
+    return round(average_usd * length / _AVERAGE_SECONDS_OF_VIDEO * pixels, 4)
+
+
+def day_of(moment: float) -> str:
+    """The UTC day of a Unix time, as the ledger names it: ``2026-11-20``."""
+    return datetime.fromtimestamp(moment, UTC).date().isoformat()
+
+
 def read_day(day: str, record: Mapping[str, Any]) -> tuple[Day, list[str]]:
     """A day's budget from its item, and the names of the amounts in it that can not be; they count as 0."""
     names = [of.name for of in fields(Day) if of.name in record and of.name != "day"]
@@ -50,6 +78,21 @@ def read_day(day: str, record: Mapping[str, Any]) -> tuple[Day, list[str]]:
     return Day(day, **{name: value for name, value in amounts.items() if value is not None}), [
         name for name, value in amounts.items() if value is None
     ]
+
+
+def reservation(
+    job: Job, now: float, *, limit: float | None = None, max_in_flight: int | None = None
+) -> tuple[Entry | None, dict[str, Any]]:
+    """What books the job's probable cost on today's budget and counts it in, and what its record then says.
+
+    Nothing when the job has a reservation already, or its request is settled.
+    """
+    if job.reserved_usd is not None or job.settled_usd is not None:
+        return None, {}
+    estimate = estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
+    day = day_of(now)
+    entry = Entry(day, reserved=estimate, limit=limit, lease=1, max_in_flight=max_in_flight)
+    return entry, {"reserved_usd": estimate, "reserved_day": day}
 
 
 def settlement(job: Job, cost: float | None) -> tuple[Entry | None, dict[str, Any]]:

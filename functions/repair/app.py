@@ -1,0 +1,12 @@
+"""Lambda entry of repair: what `seedance` asks for people, see seedance.repair.Repair.answer."""
+
+from typing import Any
+
+from seedance.aws import lambda_entry
+from seedance.repair import repair
+
+
+@lambda_entry.observed
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """See seedance.repair."""
+    return repair().answer(event)

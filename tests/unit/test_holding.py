@@ -1,0 +1,67 @@
+"""Holding: submissions are stopped and resumed, and held jobs and dead letters go on."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from seedance.holding import WORK_SECONDS, Holding, Worked
+from seedance.jobs.job import Hold, Job, State
+
+Make = Callable[..., Job]
+
+
+@pytest.fixture
+def holding(world: Any) -> Holding:
+    dead = world.aws["sqs"].create_queue(QueueName="dead")["QueueUrl"]
+    return Holding(world.store, world.queue, world.aws["sqs"], dead, world.clock)
+
+
+# stop and go ------------------------------------------------------------------------------------------------
+
+
+def held(world: Any, make_job: Make) -> None:
+    for number, code in enumerate([Hold.BUDGET, Hold.PAUSED, Hold.PAUSED, Hold.LOST]):
+        world.put(
+            make_job(State.HELD, job_id=f"up-{number}", error={"code": code.value, "message": "m"}, notified_at=1)
+        )
+
+
+def test_resume_lets_go_of_what_the_pause_held_and_of_nothing_else(
+    world: Any, holding: Holding, make_job: Make
+) -> None:
+    held(world, make_job)
+    world.store.pause("x")
+    assert holding.resume() == Worked(2, more=False)
+    assert world.store.paused() is None
+    assert sorted(job for job, _ in world.postponed()) == ["up-1", "up-2"]
+    assert {job.job_id for job in world.store.oldest(State.HELD)} == {"up-0", "up-3"}
+    assert world.job("up-1").notified_at is None
+
+
+def test_release_lets_go_of_what_the_budget_held(world: Any, holding: Holding, make_job: Make) -> None:
+    held(world, make_job)
+    assert holding.release(Hold.BUDGET) == Worked(1, more=False)
+    assert world.job("up-0").state is State.RECEIVED
+
+
+def test_dead_letters_go_back_where_they_came_from(world: Any, holding: Holding) -> None:
+    sqs, dead = world.aws["sqs"], holding.dead_letters
+    bodies = [json.dumps({"job_id": f"up-{number}"}) for number in range(12)]
+    for body in bodies:
+        sqs.send_message(QueueUrl=dead, MessageBody=body)
+    world.calls.clear()
+    assert holding.redrive() == Worked(12, more=False)
+    assert sorted(call["MessageBody"] for call in world.called("SendMessage")) == sorted(bodies)
+    assert {call["QueueUrl"] for call in world.called("SendMessage")} == {world.arns.queue}
+    numbers = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["All"])["Attributes"]
+    assert (numbers["ApproximateNumberOfMessages"], numbers["ApproximateNumberOfMessagesNotVisible"]) == ("0", "0")
+    assert holding.redrive() == Worked(0, more=False)
+
+
+def test_one_call_works_for_a_while_and_says_that_there_is_more(world: Any, holding: Holding, make_job: Make) -> None:
+    held(world, make_job)
+    reads = iter([0.0, 1.0, 2.0, WORK_SECONDS + 1])
+    slow = Holding(holding.store, holding.queue, holding.sqs, holding.dead_letters, lambda: next(reads))
+    assert slow.release(Hold.PAUSED) == Worked(1, more=True)
+    assert holding.release(Hold.PAUSED) == Worked(1, more=False)
