@@ -11,6 +11,7 @@ import typer.main
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 from seedance.jobs import catalogue
 from seedance.jobs.job import State
+from seedance.jobs.reasons import Code
 
 from cli.main import app
 
@@ -101,6 +102,11 @@ def _imports(tree: ast.AST) -> set[str]:
 def states() -> str:
     """The states of a job."""
     return _table(("state", "meaning"), _members(State))
+
+
+def codes() -> str:
+    """The codes of a job's error."""
+    return _table(("code", "meaning"), _members(Code))
 
 
 def stack_parameters() -> str:

@@ -10,7 +10,7 @@ import pytest
 from scenarios import SCENARIOS, Scenario
 from seedance import observability
 from seedance.errors import SubmitUncertain
-from seedance.jobs import store
+from seedance.jobs import reasons, store
 from seedance.jobs.job import Job, State
 from seedance.jobs.store import JobStore
 from seedance.notices.notifier import Notifier
@@ -27,7 +27,7 @@ def resubmit_what_is_uncertain(patch: pytest.MonkeyPatch) -> None:
 
     def blind(self: Sending, job: Job, error: Any) -> Verdict:
         if isinstance(error, SubmitUncertain):
-            return Verdict(Next.LATER, error.code, str(error), wait=15.0)
+            return Verdict(Next.LATER, reasons.of(error), wait=15.0)
         return judge(self, job, error)
 
     patch.setattr(Sending, "judge", blind)

@@ -127,7 +127,7 @@ def test_a_poisoned_budget_is_no_leave_to_spend(world: Any, make_job: Make, name
     fits = poison == "zero" or (name != "committed" and "N" in STORED[poison])
     assert isinstance(begun, Verdict) is not fits
     if isinstance(begun, Verdict):
-        assert (begun.next, begun.code) == (Next.HELD, Hold.BUDGET)
+        assert (begun.next, begun.reason.code) == (Next.HELD, Hold.BUDGET)
         assert sending.settle(world.job(), begun).state is State.HELD
     world.clock.now += 24 * 3600  # the next day has an item of its own
     assert not isinstance(sending.begin(world.put(make_job(job_id="up-2"))), Verdict)
@@ -180,7 +180,7 @@ def test_a_switch_with_an_odd_reason_stops_submits_all_the_same(world: Any, make
     assert world.store.paused() == ("abc" if poison == "text" else "no reason was given")
     begun = world.sending.begin(world.put(make_job()))
     assert isinstance(begun, Verdict)
-    assert (begun.next, begun.code) == (Next.HELD, Hold.PAUSED)
+    assert (begun.next, begun.reason.code) == (Next.HELD, Hold.PAUSED)
 
 
 def test_a_switch_without_a_reason_stops_submits(world: Any) -> None:

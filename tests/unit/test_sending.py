@@ -21,6 +21,7 @@ from seedance.errors import (
 from seedance.jobs import budget, catalogue
 from seedance.jobs.budget import Entry
 from seedance.jobs.job import Hold, Job, State
+from seedance.jobs.reasons import Reason
 from seedance.paid_call import MAX_ATTEMPTS, Next, Sending, Verdict, reservation
 
 Make = Callable[..., Job]
@@ -69,8 +70,8 @@ def test_while_submits_are_paused_nothing_is_touched(world: Any, sending: Sendin
     world.store.pause("a person stopped them")
     verdict = replace(sending, image_delivery="upload").begin(before)
     assert isinstance(verdict, Verdict)
-    assert (verdict.next, verdict.code) == (Next.HELD, Hold.PAUSED)
-    assert "a person stopped them" in verdict.message
+    assert (verdict.next, verdict.reason.code) == (Next.HELD, Hold.PAUSED)
+    assert "a person stopped them" in verdict.reason.message
     assert world.job() == before
 
 
@@ -85,9 +86,9 @@ def test_the_budget_holds_what_does_not_fit(
     begun = limited.begin(before)
     assert isinstance(begun, Verdict) is held
     if isinstance(begun, Verdict):
-        assert (begun.next, begun.code) == (Next.HELD, Hold.BUDGET)
-        assert begun.message[0].isupper()
-        assert begun.message.endswith(".")
+        assert (begun.next, begun.reason.code) == (Next.HELD, Hold.BUDGET)
+        assert begun.reason.message[0].isupper()
+        assert begun.reason.message.endswith(".")
         assert world.job() == before
 
 
@@ -101,8 +102,8 @@ def test_a_job_that_is_dearer_than_a_whole_day_is_not_put_off(
     before = world.put(make_job(parameters={"prompt": "x", "resolution": resolution}))
     verdict = replace(sending, budget=budget).begin(before)
     assert isinstance(verdict, Verdict)
-    assert (verdict.next, verdict.code, verdict.state) == (Next.END, "DEARER_THAN_BUDGET", State.REJECTED)
-    assert says in verdict.message
+    assert (verdict.next, verdict.reason.code, verdict.state) == (Next.END, "DEARER_THAN_BUDGET", State.REJECTED)
+    assert says in verdict.reason.message
     assert world.job() == before
     # Also where the day has no room anyway: that one would be HELD, and nobody would be told the reason.
     world.store.move(
@@ -183,7 +184,7 @@ def test_what_follows_from_an_error(
 ) -> None:
     verdict = sending.judge(world.put(make_job(State.SUBMITTING, attempts=attempts)), error)
     assert (verdict.next, verdict.wait) == (following, wait)
-    assert verdict.code == (Hold.PAUSED if isinstance(error, OutOfCredits) else error.code)
+    assert verdict.reason.code == (Hold.PAUSED if isinstance(error, OutOfCredits) else error.code)
     assert (world.store.paused() is not None) is isinstance(error, OutOfCredits)
 
 
@@ -214,16 +215,16 @@ def test_our_own_waits_are_scaled_and_the_providers_are_not(world: Any, sending:
 # The state before, the verdict; the state after, the attempts, what is still reserved.
 LIMITED = RateLimited.code
 SETTLED = [
-    (State.RECEIVED, Verdict(Next.LATER, "X", "m"), State.RECEIVED, 3, 0.2),
-    (State.RECEIVED, Verdict(Next.LATER, LIMITED, "m", counts=False), State.RECEIVED, 2, 0.2),
-    (State.SUBMITTING, Verdict(Next.LATER, "X", "m"), State.RECEIVED, 2, None),
-    (State.SUBMITTING, Verdict(Next.LATER, LIMITED, "m", counts=False), State.RECEIVED, 1, None),
-    (State.SUBMITTING, Verdict(Next.UNCERTAIN, "X", "m"), State.UNCERTAIN, 2, 0.2),
-    (State.SUBMITTING, Verdict(Next.HELD, "X", "m"), State.HELD, 2, None),
-    (State.RECEIVED, Verdict(Next.HELD, "X", "m"), State.HELD, 2, None),
-    (State.SUBMITTING, Verdict(Next.END, "X", "m"), State.FAILED, 2, None),
-    (State.RECEIVED, Verdict(Next.END, "X", "m"), State.FAILED, 2, None),
-    (State.RECEIVED, Verdict(Next.END, "X", "m", state=State.REJECTED), State.REJECTED, 2, None),
+    (State.RECEIVED, Verdict(Next.LATER, Reason("X", "m")), State.RECEIVED, 3, 0.2),
+    (State.RECEIVED, Verdict(Next.LATER, Reason(LIMITED, "m"), counts=False), State.RECEIVED, 2, 0.2),
+    (State.SUBMITTING, Verdict(Next.LATER, Reason("X", "m")), State.RECEIVED, 2, None),
+    (State.SUBMITTING, Verdict(Next.LATER, Reason(LIMITED, "m"), counts=False), State.RECEIVED, 1, None),
+    (State.SUBMITTING, Verdict(Next.UNCERTAIN, Reason("X", "m")), State.UNCERTAIN, 2, 0.2),
+    (State.SUBMITTING, Verdict(Next.HELD, Reason("X", "m")), State.HELD, 2, None),
+    (State.RECEIVED, Verdict(Next.HELD, Reason("X", "m")), State.HELD, 2, None),
+    (State.SUBMITTING, Verdict(Next.END, Reason("X", "m")), State.FAILED, 2, None),
+    (State.RECEIVED, Verdict(Next.END, Reason("X", "m")), State.FAILED, 2, None),
+    (State.RECEIVED, Verdict(Next.END, Reason("X", "m"), state=State.REJECTED), State.REJECTED, 2, None),
 ]
 COUNTED = {
     State.UNCERTAIN: "JobsUncertain",
@@ -248,7 +249,7 @@ def test_a_verdict_is_written_with_its_money(
     job = sending.settle(world.put(make_job(before, attempts=2, reserved_usd=0.2, reserved_day="d")), verdict)
     assert job == world.job()
     assert (job.state, job.attempts, job.reserved_usd) == (after, attempts, reserved)
-    assert job.error == {"code": verdict.code, "message": "m"}  # for LATER too: people ask why it takes so long
+    assert job.error == {"code": verdict.reason.code, "message": "m"}  # for LATER too: people ask why it takes so long
     assert job.submitted_at is None
     assert world.store.day("d").released == (0 if reserved else 0.2)
     assert world.counted() == ({COUNTED[after]: 1} if after in COUNTED else {})

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import urllib3.exceptions
-from seedance.provider.reasons import reason
+from seedance.provider.trouble import reason
 
 
 def caused(error: Exception, by: Exception, *, raised: bool) -> Exception:

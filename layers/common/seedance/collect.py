@@ -16,7 +16,7 @@ from seedance.batches import manifest, plan_lines
 from seedance.batches.files import Sheets, sheets
 from seedance.batches.job_states import JOBS_A_READ, Register, register
 from seedance.config import settings
-from seedance.jobs import requests
+from seedance.jobs import reasons, requests
 from seedance.jobs.job import State, batch_job_id
 from seedance.notices import batch_message
 from seedance.notices.batch_message import NOT_STARTED, BatchStatus
@@ -88,7 +88,7 @@ class Collect:
                 results.write(_result_line(row, job, event["columns"]))
         error = None
         if "exception" in event:
-            error = {"code": "INTERNAL", "message": "Some rows were not taken in; their state is NOT_STARTED."}
+            error = reasons.batch_broken("Some rows were not taken in; their state is NOT_STARTED.").error
         message = batch_message.machine_message(
             batch_id=event["batch_id"],
             status=status,
@@ -113,10 +113,9 @@ class Collect:
             status=BatchStatus.FAILED,
             bucket=event["bucket"],
             key=event["key"],
-            error={
-                "code": "INTERNAL",
-                "message": "The manifest could not be worked through, by a fault of ours. Nothing was bought.",
-            },
+            error=reasons.batch_broken(
+                "The manifest could not be worked through, by a fault of ours. Nothing was bought."
+            ).error,
         )
         return self._told(event, message)
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from seedance.jobs import reasons
 from seedance.jobs.job import AT_PROVIDER, Job, State
+from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
@@ -42,7 +44,7 @@ class Fail:
             # A v2 job is being submitted by another function right now, which is not this execution's business.
             why = "The call to the provider was interrupted, and nobody knows whether the video was made."
             count("JobsUncertain")
-            job = self.store.move(job, State.UNCERTAIN, error={"code": "SUBMIT_UNCERTAIN", "message": why})
+            job = self.store.move(job, State.UNCERTAIN, error=reasons.uncertain(why).error)
         elif job.state in AT_PROVIDER and not crash and (end := _end(job, event)):
             job = self.store.close(job, end, error=_why(job, event))
             count("JobsExpired" if end is State.EXPIRED else "JobsFailed")
@@ -68,7 +70,7 @@ def _why(job: Job, event: dict[str, Any]) -> dict[str, str]:
     code, message = error.get("code", "UNKNOWN"), error.get("message", "No reason was given.")
     if job.result_url:
         message += f" The provider had finished the video; for seven days it is at {job.result_url}"
-    return {"code": code, "message": message}
+    return Reason(code, message).error
 
 
 @cache

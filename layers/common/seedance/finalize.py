@@ -12,7 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from seedance.errors import ForbiddenSource, MediaError, NotAVideo
+from seedance.jobs import reasons
 from seedance.jobs.job import Job, State
+from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
 from seedance.media.buckets import Media, Stored, media
 from seedance.notices.notifier import Notifier, notifier
@@ -53,19 +55,18 @@ class Finalize:
             except ForbiddenSource as error:
                 return self._hold(job, error)
             except NotAVideo as error:
-                message = f"{str(error)[0].upper()}{str(error)[1:]}."
                 return {
                     "job_id": job_id,
                     "status": "FAILED",
-                    "error": {"code": error.code, "message": message},
+                    "error": reasons.sentence(error).error,
                     "request_id": job.request_id,
                 }
             job = self.store.close(job, State.COMPLETED, video=video, error=None)
             count("JobsCompleted")
         if job.state is not State.COMPLETED:
             # No end of a job: it has one already, or somebody else is at it.
-            why = {"code": "NOT_READY", "message": f"The job is {job.state}; there is no video to copy."}
-            return {"job_id": job_id, "status": "NOT_READY", "error": job.error or why}
+            why = Reason("NOT_READY", f"The job is {job.state}; there is no video to copy.")
+            return {"job_id": job_id, "status": "NOT_READY", "error": job.error or why.error}
         self.notifier.tell(job)
         return {"job_id": job_id, "status": "COMPLETED", "error": None}
 

@@ -15,8 +15,9 @@ import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from seedance.config import settings
-from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, RequestTaken, SubmitUncertain
+from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, RequestTaken
 from seedance.finalize import video_facts
+from seedance.jobs import reasons
 from seedance.jobs.job import Job, State
 from seedance.jobs.store import JobStore, jobs
 from seedance.media.buckets import Media, media
@@ -28,7 +29,7 @@ from seedance.provider import download, links, payloads, posts
 from seedance.provider.bodies import ANSWER_BYTES
 from seedance.provider.client import Provider, provider
 from seedance.provider.links import Result, Sent
-from seedance.provider.reasons import reason
+from seedance.provider.trouble import reason
 
 LONGEST_STEP_WAIT = 99_999_999
 """What a Wait state of Step Functions takes, in whole seconds."""
@@ -145,7 +146,7 @@ class Generate:
                 return _answer(job, Outcome.FAILED, error=verdict.error)
 
     def _uncertain(self, job: Job, why: str) -> dict[str, Any]:
-        return self._follow(job, Verdict(Next.UNCERTAIN, SubmitUncertain.code, why))
+        return self._follow(job, Verdict(Next.UNCERTAIN, reasons.uncertain(why)))
 
 
 def _answer(

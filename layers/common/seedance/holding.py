@@ -52,7 +52,7 @@ class Holding:
             if self.clock() > until:
                 return Worked(number, more=True)
             job = self.store.get(listed.job_id)
-            if job and job.state is State.HELD and (job.error or {}).get("code") == hold:
+            if job and job.state is State.HELD and job.code == hold:
                 with contextlib.suppress(Conflict):  # somebody else released it at the same moment
                     release(self.store, self.queue, job)
                     number += 1

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from seedance.jobs import reasons
 from seedance.jobs.budget import reservation
 from seedance.jobs.handoff import Workflow
 from seedance.jobs.job import Hold, Job, State
@@ -95,7 +96,7 @@ class LostSubmits:
                 if listed.job_id == job.job_id or listed.model != job.model:
                     continue
                 other = self.store.get(listed.job_id)
-                held_for_others = other and other.state is State.HELD and (other.error or {}).get("code") != Hold.LOST
+                held_for_others = other and other.state is State.HELD and other.code != Hold.LOST
                 if other and not held_for_others and not other.request_id and fit(other, request) is not Fit.NO:
                     return True
         return False
@@ -110,7 +111,7 @@ def _one_of(requests: list[HistoryRow]) -> Found:
 def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row: HistoryRow) -> bool:
     """Make a request of the history the job's own and go on from where it stands; False when it is too early."""
     if row.status == ProviderStatus.FAILED:
-        error = {"code": "PROVIDER_JOB_FAILED", "message": f"The provider could not make the video: {row.error}"}
+        error = reasons.failed_at_the_provider(row.error).error
         notifier.notify(store.close(job, State.FAILED, request_id=row.request_id, error=error, notified_at=None))
         return True
     facts: dict[str, Any] = {
@@ -125,7 +126,7 @@ def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row
     facts |= reserved
     if row.url:
         job = store.move(job, State.COPYING, entry=entry, result_url=row.url, cost_usd=row.cost_usd, **facts)
-    elif job.transport == "v1" or (job.error or {}).get("code") == Hold.RESULT:
+    elif job.transport == "v1" or job.code == Hold.RESULT:
         return False  # there is no record to poll, or it has been polled to its end; the history may still show a link
     else:
         job = store.move(job, State.QUEUED, entry=entry, **facts)

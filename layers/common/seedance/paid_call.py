@@ -23,9 +23,10 @@ from seedance.errors import (
     SubmitUncertain,
     Unavailable,
 )
-from seedance.jobs import catalogue
+from seedance.jobs import catalogue, reasons
 from seedance.jobs.budget import reservation
-from seedance.jobs.job import Hold, Job, State
+from seedance.jobs.job import Job, State
+from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore
 from seedance.media.buckets import Media
 from seedance.observability import count, logger
@@ -52,8 +53,7 @@ class Verdict:
     """What is to become of a job, and the error its record will carry."""
 
     next: Next
-    code: str
-    message: str
+    reason: Reason
     wait: float = 0.0
     """Seconds, by the clock on the wall, for LATER."""
     counts: bool = True
@@ -66,7 +66,7 @@ class Verdict:
     @property
     def error(self) -> dict[str, str]:
         """As the job's record carries it."""
-        return {"code": self.code, "message": self.message}
+        return self.reason.error
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ class Sending:
         A Verdict instead when it must not be made now. Raises Conflict when another invocation was faster.
         """
         if reason := self.store.paused():
-            return Verdict(Next.HELD, Hold.PAUSED, f"Submits are paused: {reason}")
+            return Verdict(Next.HELD, reasons.paused(f"Submits are paused: {reason}"))
         if (turn := self.pacer.submit_turn(job.turn_at, job.expected_seconds)) is not None:
             return self._wait(turn, "It waits for its turn at the provider.")
         try:
             link, image = self._image_address(job)
             self.provider.authenticate()
         except InvalidRequest as refusal:
-            return Verdict(Next.END, refusal.code, str(refusal), state=_unsent(job))
+            return Verdict(Next.END, reasons.of(refusal), state=_unsent(job))
         except ProviderError as error:  # the asset upload; nothing of it costs anything
             return self.judge(job, error)
         model = catalogue.find(job.model)
@@ -109,10 +109,9 @@ class Sending:
         try:
             return self.store.move(job, State.SUBMITTING, entry=entry, **values), body
         except DearerThanBudget as error:  # holding it would only put it off from day to day
-            return Verdict(Next.END, error.code, self._too_dear(values["reserved_usd"]), state=_unsent(job))
+            return Verdict(Next.END, Reason(error.code, self._too_dear(values["reserved_usd"])), state=_unsent(job))
         except OverBudget as error:
-            words = f"{str(error)[0].upper()}{str(error)[1:]}."
-            return Verdict(Next.HELD, Hold.BUDGET, words, day=values["reserved_day"])
+            return Verdict(Next.HELD, reasons.sentence(error), day=values["reserved_day"])
         except AllUnderWay as error:  # as many were begun since the pacer looked
             return self._wait(self.pacer.soon(), f"It waits: {error}.")
 
@@ -123,23 +122,23 @@ class Sending:
             extra={"job_id": job.job_id, "reason": str(error), "excerpt": error.excerpt},
         )
         if isinstance(error, SubmitUncertain):
-            return Verdict(Next.UNCERTAIN, error.code, str(error))
+            return Verdict(Next.UNCERTAIN, reasons.of(error))
         if isinstance(error, OutOfCredits):
             if self.store.pause(str(error)):
                 count("SubmitsPaused")
-            return Verdict(Next.HELD, Hold.PAUSED, str(error))
+            return Verdict(Next.HELD, reasons.paused(str(error)))
         again = poll_schedule.submit_again_after(job.attempts) * self.scale
         if isinstance(error, AtCapacity):
             # Room comes when a video ends. Everybody else's requests, and the polls above all, go on.
             wait = min(max(again, job.expected_seconds * self.scale), LONGEST_WAIT_SECONDS)
-            return Verdict(Next.LATER, error.code, str(error), wait=wait, counts=False)
+            return Verdict(Next.LATER, reasons.of(error), wait=wait, counts=False)
         if isinstance(error, RateLimited):
             self.pacer.rate_limited(error.retry_after)
             wait = again if error.retry_after is None else error.retry_after
-            return Verdict(Next.LATER, error.code, str(error), wait=wait, counts=False)
+            return Verdict(Next.LATER, reasons.of(error), wait=wait, counts=False)
         if not isinstance(error, Unavailable) or job.attempts >= MAX_ATTEMPTS:
-            return Verdict(Next.END, error.code, str(error))
-        return Verdict(Next.LATER, error.code, str(error), wait=again)
+            return Verdict(Next.END, reasons.of(error))
+        return Verdict(Next.LATER, reasons.of(error), wait=again)
 
     def settle(self, job: Job, verdict: Verdict, turn: float | None = None) -> Job:
         """Write a verdict into the record of a job that is RECEIVED or SUBMITTING; the job as it is now.
@@ -157,7 +156,7 @@ class Sending:
                 return self.store.close(job, State.RECEIVED, submitted_at=None, **facts)
             case Next.UNCERTAIN:
                 count("JobsUncertain")
-                logger().error("uncertain", extra={"job_id": job.job_id, "why": verdict.message})
+                logger().error("uncertain", extra={"job_id": job.job_id, "why": verdict.reason.message})
                 return self.store.move(job, State.UNCERTAIN, error=verdict.error)
             case Next.HELD:
                 count("JobsHeld")
@@ -167,7 +166,7 @@ class Sending:
                 return self.store.close(job, verdict.state, error=verdict.error)
 
     def _wait(self, turn: float, why: str) -> Verdict:
-        return Verdict(Next.LATER, "WAITS", why, wait=self.pacer.seconds_until(turn), counts=False)
+        return Verdict(Next.LATER, reasons.waits(why), wait=self.pacer.seconds_until(turn), counts=False)
 
     def _too_dear(self, estimate: float) -> str:
         budget = self.budget or 0.0

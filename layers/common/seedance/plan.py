@@ -18,7 +18,7 @@ from seedance.batches.files import Sheet, Sheets, sheets
 from seedance.batches.manifest import BadRow, Row, Tally
 from seedance.config import plan_settings
 from seedance.errors import InvalidRequest
-from seedance.jobs import requests
+from seedance.jobs import reasons, requests
 from seedance.media.buckets import Media, media
 from seedance.notices import batch_message
 from seedance.notices.notifier import Notifier, notifier
@@ -169,7 +169,7 @@ class Plan:
             rows=tally.rows,
             rejected=tally.bad,
             report=self.sheets.link(report_key) if report_key else None,
-            error={"code": InvalidRequest.code, "message": f"{why} Nothing was bought."},
+            error=reasons.refused_rows(f"{why} Nothing was bought.").error,
         )
         self.notifier.summarise(message)
 

@@ -21,7 +21,9 @@ from seedance.errors import (
     RateLimited,
     Refused,
 )
+from seedance.jobs import reasons
 from seedance.jobs.job import Job, State
+from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
 from seedance.observability import count, logger
 from seedance.pacing import poll_schedule
@@ -76,7 +78,7 @@ class Poll:
             return _answer(
                 job,
                 Outcome.HELD if job.state is State.HELD else Outcome.FAILED,
-                job.error or {"code": "NOT_RUNNING", "message": f"The job is {job.state}."},
+                job.error or Reason("NOT_RUNNING", f"The job is {job.state}.").error,
             )
         if job.request_id is None:
             raise LookupError(f"job {job_id} is {job.state}, but its record has no request_id to ask for")
@@ -102,12 +104,7 @@ class Poll:
         if standing is None:
             return self._gone(job)
         if standing.status is ProviderStatus.FAILED:
-            why = standing.error or "The provider gave no reason."
-            return _answer(
-                job,
-                Outcome.FAILED,
-                {"code": "PROVIDER_JOB_FAILED", "message": f"The provider could not make the video: {why}"},
-            )
+            return _answer(job, Outcome.FAILED, reasons.failed_at_the_provider(standing.error).error)
         if standing.status is ProviderStatus.COMPLETED:
             return self._completed(job, standing)
         if standing.status is ProviderStatus.PROCESSING and job.state is State.QUEUED:
@@ -173,14 +170,7 @@ class Poll:
         age = job.age(self.clock(), self.scale)
         if age < poll_schedule.DEADLINE_SECONDS and job.gone_polls + 1 < PATIENCE:
             return self._running(self.store.note(job, gone_polls=job.gone_polls + 1), wait=poll_schedule.STEP_SECONDS)
-        return self._last_look(
-            job,
-            {
-                "code": "RECORD_GONE",
-                "message": f"The provider has no record of request {job.request_id} (it keeps one for an hour), "
-                "and its history shows no video for it.",
-            },
-        )
+        return self._last_look(job, reasons.record_gone(job.request_id).error)
 
     def _last_look(self, job: Job, error: dict[str, str]) -> dict[str, Any]:
         """Before a job expires: the history outlives the record, and may know of a video that was paid for."""
@@ -201,9 +191,7 @@ class Poll:
             job = self.store.move(job, State.COPYING, result_url=video, cost_usd=row.cost_usd)
             return _answer(job, Outcome.COMPLETED)
         if row and row.status == ProviderStatus.FAILED:
-            why = row.error or "The provider gave no reason."
-            error = {"code": "PROVIDER_JOB_FAILED", "message": f"The provider could not make the video: {why}"}
-            return _answer(job, Outcome.FAILED, error)
+            return _answer(job, Outcome.FAILED, reasons.failed_at_the_provider(row.error).error)
         if row is None and job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS:
             # The hour is not over: the record may come back, or the history may lag.
             return _running(job, Plan(poll_schedule.LONGEST_STEP_SECONDS, None))
@@ -224,13 +212,7 @@ class Poll:
 
     def _running_until_deadline(self, job: Job, wait: float | None = None) -> dict[str, Any]:
         if self._remaining(job) <= 0:
-            return self._last_look(
-                job,
-                {
-                    "code": "DEADLINE",
-                    "message": "The video was not ready within the hour for which the provider keeps a request.",
-                },
-            )
+            return self._last_look(job, reasons.deadline().error)
         return self._running(job, wait)
 
     def _running(self, job: Job, wait: float | None = None) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from functools import cache, partial
 from seedance.config import reconcile_settings
 from seedance.errors import BadRecord, Conflict, SeedanceError
 from seedance.holding import release
+from seedance.jobs import reasons
 from seedance.jobs.budget import day_of
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
 from seedance.jobs.job import TERMINAL, Hold, Job, State
+from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
 from seedance.lost import LostSubmits, adopt
 from seedance.notices.notifier import Notifier, notifier
@@ -170,7 +172,7 @@ class Reconcile:
             return False
         why = "The call was interrupted, and nobody knows whether the request arrived."
         count("JobsUncertain")
-        self.store.move(job, State.UNCERTAIN, error={"code": "SUBMIT_UNCERTAIN", "message": why})
+        self.store.move(job, State.UNCERTAIN, error=reasons.uncertain(why).error)
         return True
 
     def _resolve(self, job: Job) -> bool:
@@ -206,9 +208,8 @@ class Reconcile:
         return True
 
     def _hold(self, job: Job, why: str) -> None:
-        message = f"{why} `seedance resolve {job.job_id}` decides."
         count("JobsHeld")
-        self.notifier.notify(self.store.close(job, State.HELD, error={"code": Hold.LOST, "message": message}))
+        self.notifier.notify(self.store.close(job, State.HELD, error=reasons.lost(why, job.job_id).error))
 
     def _restart(self, job: Job) -> bool:
         # Within its hour the record that the provider keeps of a request is at stake, so no time is lost.
@@ -218,34 +219,28 @@ class Reconcile:
         if self.workflow.is_running(job):
             return False
         if end := self._given_up(job):
-            state, error = end
-            self.notifier.notify(self.store.close(job, state, error=error))
+            state, reason = end
+            self.notifier.notify(self.store.close(job, state, error=reason and reason.error))
             return True
         self.workflow.start(self.store.note(job, executions=job.executions + 1))
         return True
 
-    def _given_up(self, job: Job) -> tuple[State, dict[str, str] | None] | None:
+    def _given_up(self, job: Job) -> tuple[State, Reason | None] | None:
         """The end of a job for which no execution gets anywhere, once it can't be helped any more; None until then.
 
-        Each of those executions has raised an alarm. ``None`` as its error: the video is in the bucket.
+        Each of those executions has raised an alarm. ``None`` as its reason: the video is in the bucket.
         """
         if job.state is State.RECEIVED:
             if job.executions < MOST_EXECUTIONS:
                 return None
-            why = "Trouble on our side kept this request from being sent, so it costs nothing. Ask for it again."
-            return State.FAILED, {"code": "INTERNAL", "message": why}
+            return State.FAILED, reasons.never_sent()
         if self.clock() - job.entered.get(State.COPYING, job.submitted_at or job.created_at) <= RESULT_KEPT_SECONDS:
             return None
         if job.video:
             return State.COMPLETED, None
         if job.state is State.COPYING:
-            why = "The video could not be copied while the provider kept it."
-            return State.FAILED, {"code": "RESULT_GONE", "message": why}
-        why = (
-            "Trouble on our side kept the provider from being asked for this video in the seven days that it keeps "
-            f"one. It may have made and billed it: request {job.request_id}."
-        )
-        return State.EXPIRED, {"code": "RESULT_GONE", "message": why}
+            return State.FAILED, reasons.never_copied()
+        return State.EXPIRED, reasons.never_asked(job.request_id)
 
     def _enqueue(self, job: Job) -> bool:
         if job.transport == "v1":
@@ -254,7 +249,7 @@ class Reconcile:
         return True
 
     def _release(self, job: Job) -> bool:
-        code = (job.error or {}).get("code")
+        code = job.code
         full = job.held_day or day_of(job.entered[State.HELD])
         new_day = code == Hold.BUDGET and full != day_of(self.clock())
         # It saw the switch just before `seedance resume` did, and was written just after.

@@ -16,10 +16,11 @@ from seedance.aws import clients
 from seedance.config import repair_settings
 from seedance.errors import Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
 from seedance.holding import Holding
-from seedance.jobs import catalogue
+from seedance.jobs import catalogue, reasons
 from seedance.jobs.budget import estimate_usd, reservation
 from seedance.jobs.handoff import Workflow, intake_queue, workflow
 from seedance.jobs.job import AT_PROVIDER, Hold, Job, State, adopted_job_id
+from seedance.jobs.reasons import Code
 from seedance.jobs.store import JobStore, jobs
 from seedance.lost import HISTORY_SPAN_SECONDS, LostSubmits, adopt
 from seedance.notices.notifier import Notifier, notifier
@@ -99,12 +100,12 @@ class Repair:
         Raises NotPossible, also when the history can't tell whether there is a video by now.
         """
         job = self._job(job_id)
-        unclear = job.state is State.HELD and (job.error or {}).get("code") == Hold.RESULT
+        unclear = job.state is State.HELD and job.code == Hold.RESULT
         ended = job.state in (State.FAILED, State.EXPIRED)
         if job.state is State.COPYING or ((unclear or ended) and job.result_url):
             self._copy(job)
             return "copying the video again; nothing is paid"
-        failed_there = (job.error or {}).get("code") == "PROVIDER_JOB_FAILED"
+        failed_there = job.code == Code.PROVIDER_JOB_FAILED
         if (unclear or (ended and not failed_there)) and job.request_id and self._made_after_all(job):
             self.adopt_request(job_id, job.request_id)
             return f"request {job.request_id} has a video by now: copying it; nothing is paid again"
@@ -149,8 +150,7 @@ class Repair:
         if resubmit:
             self._resubmit(job)
             return "submitting again, which will be billed"
-        error = {"code": "GIVEN_UP", "message": "A person gave this job up; the provider's history may show a video."}
-        self.notifier.notify(self.store.close(job, State.FAILED, error=error, notified_at=None))
+        self.notifier.notify(self.store.close(job, State.FAILED, error=reasons.given_up().error, notified_at=None))
         return "given up; the job is FAILED"
 
     def _job(self, job_id: str) -> Job:
@@ -291,7 +291,7 @@ class Repair:
             model=model,
             transport="v2",
             submitted_at=began,
-            error={"code": "SUBMIT_UNCERTAIN", "message": "A person is adopting this request."},
+            error=reasons.uncertain("A person is adopting this request.").error,
         )
         if not self.store.create(job):
             job = self.store.get(job.job_id) or job
@@ -333,7 +333,7 @@ def _shown(row: HistoryRow) -> dict[str, Any]:
 
 def _undecided(job: Job) -> bool:
     """Whether only a person can say if the job's submit arrived, or where its video is."""
-    held = job.state is State.HELD and (job.error or {}).get("code") in (Hold.LOST, Hold.RESULT)
+    held = job.state is State.HELD and job.code in (Hold.LOST, Hold.RESULT)
     return held or job.state is State.UNCERTAIN
 
 

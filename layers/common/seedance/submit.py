@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any
 
 from seedance.config import submit_settings
-from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, RequestTaken, SubmitUncertain
-from seedance.jobs import catalogue, requests
+from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, RequestTaken
+from seedance.jobs import catalogue, reasons, requests
 from seedance.jobs.handoff import Batches, IntakeQueue, Workflow, batches, intake_queue, workflow
 from seedance.jobs.job import Job, State, upload_job_id
 from seedance.jobs.store import JobStore, jobs
@@ -120,7 +120,7 @@ class Submit:
             request = requests.upload_request(metadata, self.defaults)
         except InvalidRequest as refusal:
             job.model = requests.asked_model(metadata) or job.model  # people look for what they asked, were it nonsense
-            job.state, job.error = State.REJECTED, {"code": refusal.code, "message": str(refusal)}
+            job.state, job.error = State.REJECTED, reasons.of(refusal).error
             count("JobsRejected")
         else:
             apply(job, request)
@@ -193,7 +193,7 @@ class Submit:
             self.sending.settle(job, verdict, turn if sent else job.turn_at)
 
     def _uncertain(self, job: Job, why: str) -> None:
-        self.sending.settle(job, Verdict(Next.UNCERTAIN, SubmitUncertain.code, why))
+        self.sending.settle(job, Verdict(Next.UNCERTAIN, reasons.uncertain(why)))
 
 
 def _is_same(turn: float | None, other: float | None) -> bool:

@@ -191,6 +191,11 @@ class Job:
         return {name: value for name, value in record.items() if value is not None}
 
     @property
+    def code(self) -> str | None:
+        """The code of the job's error, if it has one."""
+        return (self.error or {}).get("code")
+
+    @property
     def execution_name(self) -> str:
         """The name of the job's latest execution: its id, with a number from the second one on."""
         return f"{self.job_id}-{self.executions + 1}" if self.executions else self.job_id

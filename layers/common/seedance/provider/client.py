@@ -29,7 +29,7 @@ from seedance.provider.bodies import ANSWER_BYTES, PAGE_BYTES
 from seedance.provider.http import Limit
 from seedance.provider.links import Result, Sent
 from seedance.provider.payloads import Answer, HistoryRow, ProviderStatus, Standing
-from seedance.provider.reasons import reason
+from seedance.provider.trouble import reason
 
 if TYPE_CHECKING:
     import httpx

@@ -20,7 +20,7 @@ from seedance.config import settings
 from seedance.errors import ForbiddenSource, SourceUnavailable
 from seedance.provider import http, links
 from seedance.provider.http import Limit
-from seedance.provider.reasons import reason
+from seedance.provider.trouble import reason
 
 DOWNLOAD_SECONDS = 30.0
 """Between two reads, not for the whole: a large video may take long, a silent line may not."""

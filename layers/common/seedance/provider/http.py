@@ -19,7 +19,7 @@ from urllib3.util import parse_url
 from seedance.aws.tls import trust
 from seedance.provider import bodies
 from seedance.provider.payloads import Answer
-from seedance.provider.reasons import reason
+from seedance.provider.trouble import reason
 
 CONNECT_SECONDS = 5.0
 """For a connection to come about."""

@@ -17,7 +17,8 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
 from seedance.errors import ForbiddenSource
-from seedance.jobs.job import Hold, Job
+from seedance.jobs import reasons
+from seedance.jobs.job import Job
 from seedance.provider import bodies
 
 DEEPEST = 40
@@ -150,7 +151,7 @@ def held(result: Result, job: Job, request_id: str | None) -> dict[str, str]:
         request = f"request {request_id}" if request_id else f"its last request of {job.model}"
         then = f"Ask the provider for the video of {request}, then `seedance resolve {job.job_id} --link ADDRESS`."
     message = f"The video is made and paid for, but its link can't be used. {result.unclear}. {then}"
-    return {"code": Hold.RESULT.value, "message": message}
+    return reasons.unclear(message).error
 
 
 def only_video(urls: Iterable[str | None]) -> str | None:

@@ -15,7 +15,7 @@ from seedance.errors import ConfigurationError, SubmitUncertain, Unavailable
 from seedance.provider import http
 from seedance.provider.http import TOO_LONG, Limit
 from seedance.provider.payloads import Answer
-from seedance.provider.reasons import reason
+from seedance.provider.trouble import reason
 
 
 def client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
