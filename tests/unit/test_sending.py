@@ -18,8 +18,8 @@ from seedance.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from seedance.jobs import budget, catalogue
-from seedance.jobs.budget import Entry
+from seedance.jobs import catalogue
+from seedance.jobs.budget import Entry, day_of, estimate_usd
 from seedance.jobs.job import Hold, Job, State
 from seedance.jobs.reasons import Reason
 from seedance.paid_call import MAX_ATTEMPTS, Next, Sending, Verdict, reservation
@@ -34,7 +34,7 @@ def sending(world: Any) -> Sending:
 
 
 def estimate(job: Job) -> float:
-    return budget.estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
+    return estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
 
 
 # before the call ------------------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ def test_intent_and_reservation_are_written_before_the_body_is_given(
     begun = sending.begin(world.put(make_job(error={"code": "OLD", "message": "m"})))
     assert isinstance(begun, tuple)
     job, body = begun
-    today = budget.day_of(world.clock.now)
+    today = day_of(world.clock.now)
     assert job == world.job()
     assert (job.state, job.attempts, job.submitted_at, job.error) == (State.SUBMITTING, 1, world.clock.now, None)
     assert (job.reserved_usd, job.reserved_day) == (estimate(job), today)
@@ -107,7 +107,7 @@ def test_a_job_that_is_dearer_than_a_whole_day_is_not_put_off(
     assert world.job() == before
     # Also where the day has no room anyway: that one would be HELD, and nobody would be told the reason.
     world.store.move(
-        world.put(make_job(job_id="up-2")), State.SUBMITTING, entry=Entry(budget.day_of(world.clock.now), reserved=9.0)
+        world.put(make_job(job_id="up-2")), State.SUBMITTING, entry=Entry(day_of(world.clock.now), reserved=9.0)
     )
     assert replace(sending, budget=budget).begin(before) == verdict
 
@@ -141,7 +141,7 @@ def test_an_image_that_is_gone_rejects_before_anything_is_reserved(
     verdict = replace(sending, image_delivery="upload").begin(world.put(make_job(image=IMAGE)))
     assert isinstance(verdict, Verdict)
     assert (verdict.next, verdict.state) == (Next.END, State.REJECTED)
-    assert world.store.day(budget.day_of(world.clock.now)).reserved == 0
+    assert world.store.day(day_of(world.clock.now)).reserved == 0
 
 
 def test_whoever_was_faster_has_the_job(world: Any, sending: Sending, make_job: Make) -> None:
@@ -149,7 +149,7 @@ def test_whoever_was_faster_has_the_job(world: Any, sending: Sending, make_job: 
     sending.begin(stale)
     with pytest.raises(Conflict):
         sending.begin(stale)
-    assert world.store.day(budget.day_of(world.clock.now)).reserved == estimate(stale)
+    assert world.store.day(day_of(world.clock.now)).reserved == estimate(stale)
 
 
 # after it -------------------------------------------------------------------------------------------------------
