@@ -109,14 +109,10 @@ class Traffic:
         self.submit = Submit(
             self.store,
             self.provider,
-            None,  # type: ignore[arg-type]  # no pictures and no ends here
-            None,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]  # no ends here
             self,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
             sending,
-            None,  # type: ignore[arg-type]
-            None,  # type: ignore[arg-type]
-            "uploads",
             clock=self.time,
         )
         self.poll = Poll(self.store, self.provider, self.pacer, clock=self.time)  # type: ignore[arg-type]

@@ -3,17 +3,17 @@
 from typing import Any
 
 from seedance.aws import lambda_entry
+from seedance.intake import intake
 from seedance.observability import logger
-from seedance.submit import submit
 
 
 @lambda_entry.observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """See seedance.submit. A message that raised stays in the queue and comes again."""
+    """See seedance.intake. A message that raised stays in the queue and comes again."""
     failed = []
     for record in event["Records"]:
         try:
-            submit().message(record["body"])
+            intake().message(record["body"])
         except Exception:  # noqa: BLE001 - whatever it was, this message comes again, and the others must not
             logger().exception("the message comes again", extra={"message_id": record["messageId"]})
             failed.append({"itemIdentifier": record["messageId"]})

@@ -10,7 +10,20 @@ import pytest
 from seedance.observability import ALARMING
 
 USE_CASES = frozenset(
-    {"api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "repair", "submit"}
+    {
+        "api",
+        "collect",
+        "enqueue",
+        "fail",
+        "finalize",
+        "generate",
+        "intake",
+        "plan",
+        "poll",
+        "reconcile",
+        "repair",
+        "submit",
+    }
 )
 MAY_IMPORT = {
     "masking": frozenset[str](),

@@ -32,7 +32,7 @@ CALLS = {
 """What the methods of Notifier and Media need, as (action, resource)."""
 
 ADAPTERS = {"buckets", "notifier"}
-SHARED = {"paid_call": ["submit", "generate"], "lost": ["reconcile", "repair"]}
+SHARED = {"intake": ["submit"], "paid_call": ["submit", "generate"], "lost": ["reconcile", "repair"]}
 """Modules that several use cases, or one, are made of."""
 
 

@@ -28,8 +28,10 @@ from seedance.aws import clients as aws_clients
 from seedance.aws.attributes import written_item
 from seedance.batches.files import Sheets
 from seedance.batches.job_states import Register
+from seedance.intake import Intake
 from seedance.jobs.handoff import Batches, IntakeQueue, Workflow
 from seedance.jobs.job import Job, State
+from seedance.jobs.requests import Defaults
 from seedance.jobs.store import JobStore
 from seedance.media.buckets import Media
 from seedance.notices.notifier import Notifier
@@ -38,6 +40,7 @@ from seedance.paid_call import Sending
 from seedance.provider import http
 from seedance.provider.client import Provider
 from seedance.provider.download import Downloads
+from seedance.submit import Submit
 
 REGION = "eu-central-1"
 KEY = "SG_0123456789abcdef"
@@ -234,6 +237,11 @@ class World:
 
     def stored(self, key: str) -> bytes:
         return bytes(self.aws["s3"].get_object(Bucket=VIDEOS, Key=key)["Body"].read())
+
+    def intake(self, submit: Submit) -> Intake:
+        """What hands the queue's messages to a submit of a test's own."""
+        defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
+        return Intake(self.store, self.media, self.batches, submit, defaults, UPLOADS)
 
     def video_keys(self) -> list[str]:
         return [item["Key"] for item in self.aws["s3"].list_objects_v2(Bucket=VIDEOS).get("Contents", [])]

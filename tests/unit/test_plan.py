@@ -14,7 +14,6 @@ from seedance.jobs import requests
 from seedance.jobs.job import batch_id
 from seedance.jobs.requests import Defaults
 from seedance.plan import Plan
-from seedance.submit import image_facts
 
 UPLOADS = "example-uploads"
 HEADER = "image,prompt,model,sku\n"
@@ -73,7 +72,7 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
                 "camera_fixed": False,
                 "skip_moderation": False,
             },
-            "image": image_facts(world.media.look_at(UPLOADS, "images/a.png", image["versionId"])),
+            "image": world.media.look_at(UPLOADS, "images/a.png", image["versionId"]).facts,
         },
         {
             "row": 2,

@@ -23,7 +23,6 @@ def submit(world: Any) -> Submit:
     return Submit(
         world.store,
         world.provider,
-        world.media,
         world.notifier,
         world.workflow,
         world.queue,
@@ -53,7 +52,7 @@ def test_thirty_repeats_of_a_call_during_a_rate_limit_leave_one_message(world: A
     for _ in range(5):  # as often as the job is put off
         sent = messages(world)
         for body in sent[delivered:]:
-            submit.message(body)
+            world.intake(submit).message(body)
         delivered = len(sent)
         world.clock.now += 1
     assert delivered == len(messages(world)) - 1
@@ -66,9 +65,9 @@ def test_thirty_repeats_of_a_call_during_a_rate_limit_leave_one_message(world: A
 def test_an_upload_that_is_announced_again_while_it_waits_sends_nothing(world: Any, submit: Submit, png: bytes) -> None:
     event = json.dumps(world.upload("uploads/a.png", png))
     world.wire.will(rate_limited())
-    submit.message(event)
+    world.intake(submit).message(event)
     for _ in range(5):
-        submit.message(event)
+        world.intake(submit).message(event)
     assert len(messages(world)) == 1
 
 
@@ -85,32 +84,32 @@ def test_a_death_between_the_message_and_the_record_leaves_a_message(
 
     monkeypatch.setattr(world.store, "close", dies)
     with pytest.raises(SystemExit):
-        submit.message(first)
+        world.intake(submit).message(first)
     monkeypatch.setattr(world.store, "close", close)
     (second,) = messages(world)
     world.put(replace(world.job(), state=State.RECEIVED))  # as when reconcile has found that nothing arrived
-    submit.message(second)  # for a turn that was never written
+    world.intake(submit).message(second)  # for a turn that was never written
     assert len(messages(world)) == 1
     world.wire.will(rate_limited())
     world.clock.now += 100
-    submit.message(first)  # which comes again, since nobody was done with it
+    world.intake(submit).message(first)  # which comes again, since nobody was done with it
     assert len(messages(world)) == 2
 
 
 def test_a_message_for_the_jobs_turn_submits(world: Any, submit: Submit, make_job: Make) -> None:
     turn = world.sending.pacer.turn_in(0)
     world.put(make_job(turn_at=turn))
-    submit.message(json.dumps({"job_id": "up-1", "turn": turn - 5}))
+    world.intake(submit).message(json.dumps({"job_id": "up-1", "turn": turn - 5}))
     assert world.job().state is State.RECEIVED
     world.wire.will(httpx.Response(200, json={"request_id": "req-1"}))
-    submit.message(json.dumps({"job_id": "up-1", "turn": turn}))
+    world.intake(submit).message(json.dumps({"job_id": "up-1", "turn": turn}))
     assert world.job().state is State.QUEUED
 
 
 def test_a_message_of_an_earlier_release_submits(world: Any, submit: Submit, make_job: Make) -> None:
     world.put(make_job(turn_at=world.sending.pacer.turn_in(0)))
     world.wire.will(httpx.Response(200, json={"request_id": "req-1"}))
-    submit.message('{"job_id": "up-1"}')
+    world.intake(submit).message('{"job_id": "up-1"}')
     assert world.job().state is State.QUEUED
 
 
@@ -121,7 +120,7 @@ def test_what_reconcile_and_people_send_is_for_the_turn_on_the_record(
     world.queue.send(world.put(make_job(turn_at=turn_at)))
     (body,) = messages(world)
     world.wire.will(httpx.Response(200, json={"request_id": "req-1"}))
-    submit.message(body)
+    world.intake(submit).message(body)
     assert world.job().state is State.QUEUED
 
 
@@ -132,7 +131,7 @@ def test_what_reconcile_and_people_send_is_for_the_turn_on_the_record(
 def test_a_record_of_another_bucket_is_left_alone(world: Any, submit: Submit, png: bytes, key: str) -> None:
     event = world.upload(key, png)
     event["Records"][0]["s3"]["bucket"]["name"] = "somebody-elses"
-    submit.message(json.dumps(event))
+    world.intake(submit).message(json.dumps(event))
     assert world.called("StartExecution") == []
     assert world.called("PutItem") == []
     assert world.counted() == {"RecordsIgnored": 1}

@@ -8,12 +8,11 @@ from typing import Any
 import httpx
 import pytest
 from seedance.errors import ConfigurationError, InProgress
-from seedance.jobs.job import Job, State, upload_job_id
-from seedance.jobs.requests import Defaults
+from seedance.jobs.job import SUBMITTING_SECONDS, Job, State, upload_job_id
 from seedance.media import buckets as media_module
 from seedance.paid_call import MAX_ATTEMPTS
 from seedance.provider.client import Provider
-from seedance.submit import SUBMITTING_SECONDS, Submit
+from seedance.submit import Submit
 
 Make = Callable[..., Job]
 SUBMITTED = "POST https://api.segmind.com/v2/seedance-1.0-pro-fast"
@@ -29,14 +28,10 @@ def submit(world: Any) -> Submit:
     return Submit(
         world.store,
         world.provider,
-        world.media,
         world.notifier,
         world.workflow,
         world.queue,
         world.sending,
-        world.batches,
-        Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2"),
-        "example-uploads",
         clock=world.clock,
     )
 
@@ -48,9 +43,9 @@ def sending_by(submit: Submit, **changes: Any) -> Submit:
 
 
 @pytest.fixture
-def take(submit: Submit) -> Callable[[dict[str, Any]], None]:
+def take(world: Any, submit: Submit) -> Callable[[dict[str, Any]], None]:
     """Take in one message."""
-    return lambda content: submit.message(json.dumps(content))
+    return lambda content: world.intake(submit).message(json.dumps(content))
 
 
 def the_job(world: Any) -> Job:
@@ -350,7 +345,7 @@ def test_a_missing_key_leaves_the_job_as_it_was_and_the_message_in_the_queue(
     before = world.put(make_job())
     at = Provider("https://api.segmind.com", "", "", key=no_key, transport=httpx.MockTransport(world.wire))
     with pytest.raises(ConfigurationError):
-        sending_by(submit, provider=at).message('{"job_id": "up-1"}')
+        world.intake(sending_by(submit, provider=at)).message('{"job_id": "up-1"}')
     assert world.job() == before
     assert world.wire.requests == []
 
@@ -421,9 +416,9 @@ def test_a_message_that_names_no_known_job_comes_again(take: Any) -> None:
 
 
 @pytest.mark.parametrize("body", ["", "{", "5", "{}", '{"Records": [{"eventSource": "aws:s3"}]}'])
-def test_a_message_that_makes_no_sense_comes_again_until_it_is_set_aside(submit: Submit, body: str) -> None:
+def test_a_message_that_makes_no_sense_comes_again_until_it_is_set_aside(world: Any, submit: Submit, body: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
-        submit.message(body)
+        world.intake(submit).message(body)
 
 
 def test_a_postponement_is_counted_in_our_seconds(world: Any, submit: Submit, make_job: Make) -> None:
@@ -440,11 +435,11 @@ def test_two_deliveries_at_once_make_one_job(
 
     def meanwhile(self: Any, *args: Any) -> Any:
         monkeypatch.setattr(media_module.Media, "look_at", look)
-        submit.message(json.dumps(notification))  # the other delivery is faster
+        world.intake(submit).message(json.dumps(notification))  # the other delivery is faster
         return look(self, *args)
 
     monkeypatch.setattr(media_module.Media, "look_at", meanwhile)
     world.wire.will(accepted())
-    submit.message(json.dumps(notification))
+    world.intake(submit).message(json.dumps(notification))
     assert the_job(world).state is State.QUEUED
     assert len(world.wire.requests) == 1

@@ -7,7 +7,6 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 from seedance.jobs.job import Job, State
-from seedance.jobs.requests import Defaults
 from seedance.pacing import poll_schedule
 from seedance.submit import Submit
 
@@ -23,14 +22,10 @@ def submit(world: Any) -> Submit:
     return Submit(
         world.store,
         world.provider,
-        world.media,
         world.notifier,
         world.workflow,
         world.queue,
         world.sending,
-        world.batches,
-        Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2"),
-        "example-uploads",
         clock=world.clock,
     )
 
@@ -64,6 +59,6 @@ def test_a_table_that_does_not_tell_durations_holds_no_job_up(
 
 def test_a_message_that_comes_before_the_jobs_turn_waits_for_it(world: Any, submit: Submit, make_job: Make) -> None:
     world.put(make_job(turn_at=world.clock.now + 40))
-    submit.message('{"job_id": "up-1"}')
+    world.intake(submit).message('{"job_id": "up-1"}')
     assert world.postponed() == [("up-1", 40)]
     assert (world.job().state, world.job().attempts) == (State.RECEIVED, 0)

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from seedance.intake import intake
 from seedance.jobs.job import batch_id
-from seedance.submit import submit
 
 
 @pytest.fixture
 def take(wired: Any) -> Callable[[dict[str, Any]], None]:
     """Take in one message."""
-    return lambda content: submit().message(json.dumps(content))
+    return lambda content: intake().message(json.dumps(content))
 
 
 def test_a_manifest_starts_a_batch_once(world: Any, take: Any) -> None:

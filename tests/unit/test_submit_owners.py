@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 from seedance.jobs.job import Job, State
-from seedance.jobs.requests import Defaults
 from seedance.provider.client import Provider
 from seedance.submit import Submit
 
@@ -25,14 +24,10 @@ def submit(world: Any) -> Submit:
     return Submit(
         world.store,
         world.provider,
-        world.media,
         world.notifier,
         world.workflow,
         world.queue,
         world.sending,
-        world.batches,
-        Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2"),
-        "example-uploads",
         clock=world.clock,
     )
 
@@ -43,13 +38,13 @@ def test_an_answer_with_another_jobs_request_is_uncertain_and_takes_nothing(
     world.store.move(world.put(make_job(State.SUBMITTING, job_id="up-2")), State.QUEUED, request_id="req-9")
     world.put(make_job())
     world.wire.will(accepted())
-    submit.message(json.dumps({"job_id": "up-1"}))
+    world.intake(submit).message(json.dumps({"job_id": "up-1"}))
     assert (world.job().state, world.job().request_id) == (State.UNCERTAIN, None)
     assert "req-9" in world.job().error["message"]
     assert world.job("up-2").request_id == "req-9"
     assert world.executions() == []
     assert world.counted() == {"JobsUncertain": 1}
-    submit.message(json.dumps({"job_id": "up-1"}))
+    world.intake(submit).message(json.dumps({"job_id": "up-1"}))
     assert world.wire.asked == [SUBMITTED]
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 from seedance.config import api_settings
 from seedance.errors import Conflict, InvalidRequest
-from seedance.jobs import requests
+from seedance.jobs import creation, requests
 from seedance.jobs.handoff import IntakeQueue, intake_queue
 from seedance.jobs.job import Job, State, api_job_id
 from seedance.jobs.store import JobStore, jobs
 from seedance.media.buckets import Media, media
 from seedance.notices import job_message
-from seedance.submit import apply, image_facts
 
 
 @dataclass(frozen=True)
@@ -38,24 +37,14 @@ class Api:
             job_id = api_job_id(caller, str(uuid.uuid4()))
         else:
             job_id = api_job_id(caller, requests.check_idempotency_key(idempotency_key))
-        job = Job(
-            job_id=job_id,
-            state=State.RECEIVED,
-            source="api",
-            folder="api",
-            name=job_id,
-            model=request.model.slug,
-            transport=request.transport,
-            fingerprint=requests.fingerprint(body),
-        )
-        apply(job, request)
+        job = creation.from_call(job_id, request, requests.fingerprint(body))
         first = self.store.get(job_id) if idempotency_key else None
         if first is None:
             if request.image_key:
                 # Before anybody looks: a refusal must not tell what else is in the bucket.
                 requests.check_image_key(request.image_key, self.image_prefixes)
                 try:
-                    job.image = image_facts(self.media.look_at(self.upload_bucket, request.image_key, None))
+                    job.image = self.media.look_at(self.upload_bucket, request.image_key, None).facts
                 except InvalidRequest as refusal:
                     raise InvalidRequest("image_key", refusal.message) from None
             if not self.store.create(job):

@@ -162,9 +162,15 @@ def settings() -> Settings:
 
 
 @cache
-def submit_settings() -> IntakeSettings:
-    """What submit is told, read on the first call."""
+def intake_settings() -> IntakeSettings:
+    """What intake is told, read on the first call."""
     return _read(IntakeSettings)
+
+
+@cache
+def submit_settings() -> SubmitSettings:
+    """What submit is told, read on the first call."""
+    return _read(SubmitSettings)
 
 
 @cache

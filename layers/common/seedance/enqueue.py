@@ -12,9 +12,9 @@ from seedance.batches import plan_lines
 from seedance.batches.files import Sheets, sheets
 from seedance.config import enqueue_settings
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue, requests
+from seedance.jobs import catalogue, creation
 from seedance.jobs.handoff import IntakeQueue, intake_queue
-from seedance.jobs.job import Job, State, batch_job_id
+from seedance.jobs.job import Job
 from seedance.jobs.store import JobStore, jobs
 from seedance.observability import count, logger
 
@@ -53,21 +53,7 @@ def _job(batch: str, key: str, row: dict[str, Any]) -> Job | None:
     if flaw:
         logger().error("a plan's row is left out", extra={"batch": batch, "row": row["row"], "field": flaw})
         return None
-    folder, name = requests.upload_name(key.removeprefix(requests.BATCH_PREFIX))
-    return Job(
-        job_id=batch_job_id(batch, row["row"]),
-        state=State.RECEIVED,
-        source="batch",
-        folder=folder,
-        name=f"{name}-{row['row']}",
-        model=row["model"],
-        transport=row["transport"],
-        parameters=row["parameters"],
-        image=row["image"],
-        expected_seconds=model.average_seconds,
-        batch=batch,
-        row=row["row"],
-    )
+    return creation.from_row(batch, key, row)
 
 
 @cache

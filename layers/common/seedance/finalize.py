@@ -16,7 +16,7 @@ from seedance.jobs import reasons
 from seedance.jobs.job import Job, State
 from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
-from seedance.media.buckets import Media, Stored, media
+from seedance.media.buckets import Media, media
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
 from seedance.provider import links
@@ -99,7 +99,7 @@ class Finalize:
             except NotAVideo:
                 if tries == TRIES:
                     raise
-        return video_facts(self.media.video_bucket, job.video_key, stored, last_frame_key=None)
+        return stored.facts(self.media.video_bucket, job.video_key)
 
     def _with_last_frame(self, job: Job, video: dict[str, Any]) -> dict[str, Any]:
         """The video's facts with those of its last frame, if the model gave one and it can be had.
@@ -123,12 +123,6 @@ class Finalize:
             logger().warning("no last frame", extra={"job_id": job.job_id, "reason": why})
             count("LastFramesLost")
         return key
-
-
-def video_facts(bucket: str, key: str, stored: Stored, *, last_frame_key: str | None) -> dict[str, Any]:
-    """What a job's record says of its video."""
-    facts: dict[str, Any] = {"bucket": bucket, "key": key, "bytes": stored.size, "sha256": stored.sha256}
-    return {**facts, "last_frame_key": last_frame_key} if last_frame_key else facts
 
 
 @cache

@@ -16,7 +16,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from seedance.config import settings
 from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, RequestTaken
-from seedance.finalize import video_facts
 from seedance.jobs import reasons
 from seedance.jobs.job import Job, State
 from seedance.jobs.store import JobStore, jobs
@@ -112,7 +111,7 @@ class Generate:
         stored = self.media.store_video(
             chunks, job.video_key, name=job.name, metadata={"job-id": job.job_id, "model": job.model}
         )
-        video = video_facts(self.media.video_bucket, job.video_key, stored, last_frame_key=None)
+        video = stored.facts(self.media.video_bucket, job.video_key)
         return _answer(self.store.move(job, State.COPYING, video=video, **facts), Outcome.COMPLETED)
 
     def _hold(self, job: Job, result: Result, facts: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from seedance.media.buckets import Media, media
 from seedance.notices import batch_message
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
-from seedance.submit import image_facts
 
 CHUNK_ROWS = 100
 CHUNK_BYTES = 1024 * 1024
@@ -127,7 +126,7 @@ class Plan:
         @lru_cache(maxsize=4096)  # a catalogue shot is often the picture of many rows
         def look(key: str) -> dict[str, Any] | InvalidRequest:
             try:
-                return image_facts(self.media.look_at(self.sheets.bucket, key, None))
+                return self.media.look_at(self.sheets.bucket, key, None).facts
             except InvalidRequest as refusal:
                 return refusal
 

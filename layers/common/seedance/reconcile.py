@@ -15,7 +15,7 @@ from seedance.holding import release
 from seedance.jobs import reasons
 from seedance.jobs.budget import day_of
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
-from seedance.jobs.job import TERMINAL, Hold, Job, State
+from seedance.jobs.job import SUBMITTING_SECONDS, TERMINAL, Hold, Job, State
 from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
 from seedance.lost import LostSubmits, adopt
@@ -25,7 +25,6 @@ from seedance.pacing import poll_schedule
 from seedance.pacing.poll_schedule import RESULT_KEPT_SECONDS
 from seedance.provider.client import Provider, provider
 from seedance.provider.payloads import HistoryRow
-from seedance.submit import SUBMITTING_SECONDS
 
 GENERATING_SECONDS = 930.0
 """After this a v1 call that has not been heard of is dead: its function's time-out and a margin."""

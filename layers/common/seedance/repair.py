@@ -16,10 +16,10 @@ from seedance.aws import clients
 from seedance.config import repair_settings
 from seedance.errors import Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
 from seedance.holding import Holding
-from seedance.jobs import catalogue, reasons
+from seedance.jobs import catalogue, creation, reasons
 from seedance.jobs.budget import estimate_usd, reservation
 from seedance.jobs.handoff import Workflow, intake_queue, workflow
-from seedance.jobs.job import AT_PROVIDER, Hold, Job, State, adopted_job_id
+from seedance.jobs.job import AT_PROVIDER, Hold, Job, State
 from seedance.jobs.reasons import Code
 from seedance.jobs.store import JobStore, jobs
 from seedance.lost import HISTORY_SPAN_SECONDS, LostSubmits, adopt
@@ -282,17 +282,7 @@ class Repair:
                 f"request {request_id} is that of job {named}: `seedance resolve {named} --adopt {request_id}`"
             )
         began = row.created_at or self.clock()
-        job = Job(
-            job_id=adopted_job_id(request_id),
-            state=State.UNCERTAIN,
-            source="adopted",
-            name=request_id,
-            folder="adopted",
-            model=model,
-            transport="v2",
-            submitted_at=began,
-            error=reasons.uncertain("A person is adopting this request.").error,
-        )
+        job = creation.from_request(request_id, model, began)
         if not self.store.create(job):
             job = self.store.get(job.job_id) or job
         if job.state is State.UNCERTAIN and not adopt(self.store, self.workflow, self.notifier, job, row):

@@ -1,10 +1,9 @@
-"""Submit: an upload or an API call from the queue becomes one request at the provider, never two.
+"""Submit: a job becomes one request at the provider, never two.
 
 Intent is written before the POST (SUBMITTING) and the request id right after it. Whatever happens in
 between, the record says how far it got, and the queue's next delivery goes on from there.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -13,21 +12,18 @@ from functools import cache
 from typing import Any
 
 from seedance.config import submit_settings
-from seedance.errors import Conflict, InProgress, InvalidRequest, ProviderError, RequestTaken
-from seedance.jobs import catalogue, reasons, requests
-from seedance.jobs.handoff import Batches, IntakeQueue, Workflow, batches, intake_queue, workflow
-from seedance.jobs.job import Job, State, upload_job_id
+from seedance.errors import Conflict, InProgress, ProviderError, RequestTaken
+from seedance.jobs import catalogue, reasons
+from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
+from seedance.jobs.job import SUBMITTING_SECONDS, Job, State
 from seedance.jobs.store import JobStore, jobs
-from seedance.media.buckets import Image, Media, media
+from seedance.media.buckets import media
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
 from seedance.pacing import poll_schedule
 from seedance.pacing.pacer import pacer
 from seedance.paid_call import Next, Sending, Verdict
 from seedance.provider.client import Provider, provider
-
-SUBMITTING_SECONDS = 75.0
-"""After this a submit that has not been heard of is dead: the function's time-out and a margin."""
 
 
 @dataclass(frozen=True)
@@ -36,44 +32,11 @@ class Submit:
 
     store: JobStore
     provider: Provider
-    media: Media
     notifier: Notifier
     workflow: Workflow
     queue: IntakeQueue
     sending: Sending
-    batches: Batches
-    defaults: requests.Defaults
-    upload_bucket: str
     clock: Callable[[], float] = time.time
-
-    def message(self, body: str) -> None:
-        """Take in one message of the queue: an S3 notification, or ``{"job_id", "turn"}`` of a job that is waiting.
-
-        Returning means that the message is done with. Raises InProgress, or whatever nobody expected, and
-        then the message must come again; repeating any part of this is safe.
-        """
-        content = json.loads(body)
-        if "job_id" in content:
-            job = self.store.get(content["job_id"])
-            if job is None:
-                raise LookupError(f"the queue names job {content['job_id']}, which has no record")
-            # A message of an earlier release names no turn.
-            self.advance(job, content.get("turn", job.turn_at))
-            return
-        for upload in requests.uploads_in(content):
-            if upload.bucket != self.upload_bucket:
-                # Somebody put it into the queue by hand, or made another bucket notify us. It would be a second batch.
-                logger().error("a record of another bucket is left alone", extra={"bucket": upload.bucket})
-                count("RecordsIgnored")
-            elif upload.key.startswith(requests.BATCH_PREFIX):
-                self._take_manifest(upload)
-            elif not upload.is_folder_marker:
-                self.advance(self._job_of(upload))
-
-    def _take_manifest(self, upload: requests.Upload) -> None:
-        """Start a manifest's batch. Whatever else lies beside manifests, our own results too, is left alone."""
-        batch = self.batches.start(upload) if requests.is_manifest(upload.key) else None
-        logger().info("a file under batches/", extra={"key": upload.key, "batch": batch})
 
     def advance(self, job: Job, turn: float | None = None) -> None:
         """Bring a job on by whatever its state calls for. ``turn``: which turn the message is for, None for the first.
@@ -96,39 +59,6 @@ class Submit:
             self.workflow.start(job)
         elif job.state.terminal:
             self.notifier.tell(job)
-
-    def _job_of(self, upload: requests.Upload) -> Job:
-        """The job of an upload, new or known. A refused upload becomes a job too: REJECTED, with a reason."""
-        job_id = upload_job_id(upload.bucket, upload.key, upload.version)
-        if known := self.store.get(job_id):
-            return known
-        folder, name = requests.upload_name(upload.key)
-        job = Job(
-            job_id=job_id,
-            state=State.RECEIVED,
-            source="upload",
-            folder=folder,
-            name=name,
-            model=self.defaults.model,
-            transport=self.defaults.transport,
-            image={"bucket": upload.bucket, "key": upload.key, "version_id": upload.version_id},
-        )
-        metadata: dict[str, str] = {}
-        try:
-            image = self.media.look_at(upload.bucket, upload.key, upload.version_id)
-            metadata = image.metadata
-            request = requests.upload_request(metadata, self.defaults)
-        except InvalidRequest as refusal:
-            job.model = requests.asked_model(metadata) or job.model  # people look for what they asked, were it nonsense
-            job.state, job.error = State.REJECTED, reasons.of(refusal).error
-            count("JobsRejected")
-        else:
-            apply(job, request)
-            job.image = image_facts(image)
-        if not self.store.create(job):
-            logger().info("the same upload was delivered twice at once", extra={"job_id": job_id})
-            return self.store.get(job_id) or job
-        return job
 
     def _submit(self, job: Job) -> None:
         spread = self._spread(job)
@@ -202,27 +132,6 @@ def _is_same(turn: float | None, other: float | None) -> bool:
     return math.isclose(turn, other, rel_tol=0, abs_tol=0.01)  # they went through JSON and DynamoDB
 
 
-def apply(job: Job, request: requests.Request) -> None:
-    """Write a validated request into a new job."""
-    job.model = request.model.slug
-    job.transport = request.transport
-    job.parameters = catalogue.seeded(request.parameters, job.job_id)
-    job.expected_seconds = request.model.average_seconds
-
-
-def image_facts(image: Image) -> dict[str, Any]:
-    """What a job keeps of its image."""
-    return {
-        "bucket": image.bucket,
-        "key": image.key,
-        "version_id": image.version_id,
-        "content_type": image.media_type,
-        "bytes": image.size,
-        "width": image.width,
-        "height": image.height,
-    }
-
-
 @cache
 def submit() -> Submit:
     """The use case as the stack has it."""
@@ -230,12 +139,8 @@ def submit() -> Submit:
     return Submit(
         jobs(),
         provider(),
-        media(),
         notifier(),
         workflow(stack.state_machine),
         intake_queue(stack.intake_queue),
         Sending(jobs(), provider(), media(), pacer(), stack.image_delivery, stack.budget, stack.scale),
-        batches(stack.batch_state_machine),
-        requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport),
-        stack.upload_bucket,
     )

@@ -14,6 +14,10 @@ RECORD_KEPT_SECONDS = 400 * 24 * 3600
 """How long a record is kept: past a year's accounts, and far past any redelivery of its event."""
 
 
+SUBMITTING_SECONDS = 75.0
+"""After this a v2 submit that has not been heard of is dead: its function's time-out and a margin."""
+
+
 class State(StrEnum):
     """Where a job stands. The order is the usual order of events."""
 

@@ -50,6 +50,19 @@ class Image:
     size: int
     metadata: dict[str, str]
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a job keeps of its image."""
+        return {
+            "bucket": self.bucket,
+            "key": self.key,
+            "version_id": self.version_id,
+            "content_type": self.media_type,
+            "bytes": self.size,
+            "width": self.width,
+            "height": self.height,
+        }
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -57,6 +70,10 @@ class Stored:
 
     size: int
     sha256: str
+
+    def facts(self, bucket: str, key: str) -> dict[str, Any]:
+        """What a job's record says of its video."""
+        return {"bucket": bucket, "key": key, "bytes": self.size, "sha256": self.sha256}
 
 
 class Media:

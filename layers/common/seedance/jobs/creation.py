@@ -1,0 +1,84 @@
+"""Where jobs are made: of an upload, of a call, of a batch's row, of a request that had none. Pure."""
+
+from typing import Any
+
+from seedance.jobs import catalogue, job, reasons, requests
+from seedance.jobs.job import Job, State
+
+
+def upload_job_id(upload: requests.Upload) -> str:
+    """The id of an upload's job."""
+    return job.upload_job_id(upload.bucket, upload.key, upload.version)
+
+
+def from_upload(upload: requests.Upload, defaults: requests.Defaults) -> Job:
+    """The job of an upload, before anybody looked at its image and its options (see ``apply``)."""
+    folder, name = requests.upload_name(upload.key)
+    return Job(
+        job_id=upload_job_id(upload),
+        state=State.RECEIVED,
+        source="upload",
+        folder=folder,
+        name=name,
+        model=defaults.model,
+        transport=defaults.transport,
+        image={"bucket": upload.bucket, "key": upload.key, "version_id": upload.version_id},
+    )
+
+
+def from_call(job_id: str, request: requests.Request, fingerprint: str) -> Job:
+    """The job of a call of the API. ``fingerprint`` tells a repeated call from another one under the same key."""
+    made = Job(
+        job_id=job_id,
+        state=State.RECEIVED,
+        source="api",
+        folder="api",
+        name=job_id,
+        model=request.model.slug,
+        transport=request.transport,
+        fingerprint=fingerprint,
+    )
+    apply(made, request)
+    return made
+
+
+def from_row(batch: str, key: str, row: dict[str, Any]) -> Job:
+    """The job of a row of a batch's plan, which plan has checked; ``key`` is the manifest's."""
+    folder, name = requests.upload_name(key.removeprefix(requests.BATCH_PREFIX))
+    return Job(
+        job_id=job.batch_job_id(batch, row["row"]),
+        state=State.RECEIVED,
+        source="batch",
+        folder=folder,
+        name=f"{name}-{row['row']}",
+        model=row["model"],
+        transport=row["transport"],
+        parameters=row["parameters"],
+        image=row["image"],
+        expected_seconds=catalogue.find(row["model"]).average_seconds,
+        batch=batch,
+        row=row["row"],
+    )
+
+
+def from_request(request_id: str, model: str, began: float) -> Job:
+    """The job of a request of the provider's that had none, taken there at the Unix time ``began``."""
+    return Job(
+        job_id=job.adopted_job_id(request_id),
+        state=State.UNCERTAIN,
+        source="adopted",
+        name=request_id,
+        folder="adopted",
+        model=model,
+        transport="v2",
+        submitted_at=began,
+        error=reasons.uncertain("A person is adopting this request.").error,
+    )
+
+
+def apply(made: Job, request: requests.Request) -> None:
+    """Write a validated request into a new job."""
+    made.model = request.model.slug
+    made.transport = request.transport
+    made.parameters = catalogue.seeded(request.parameters, made.job_id)
+    made.expected_seconds = request.model.average_seconds
