@@ -98,7 +98,7 @@ def test_what_is_no_video_is_fetched_twice_before_it_is_believed(
     world.wire.will(*(httpx.Response(200, content=mp4[:-1]) for _ in range(TRIES)))
     outcome = finalize("up-1")
     assert (outcome["status"], outcome["error"]["code"]) == ("FAILED", "RESULT_NOT_A_VIDEO")
-    assert outcome["error"]["message"].startswith("The result is not a whole MP4: it is cut off")
+    assert outcome["error"]["message"].startswith("The result is not a complete MP4: it is cut off")
     assert outcome["error"]["message"].endswith(".")
     assert world.job().state is State.COPYING  # Fail closes the record
     assert world.video_keys() == []
