@@ -139,7 +139,7 @@ def test_lines_of_json_are_a_manifest_too(deployed: Deployed) -> None:
 @pytest.mark.parametrize(
     ("name", "manifest", "why"),
     [
-        ("half.csv", HEADER + "images/none.jpg,x,,,,1\n,A lake,,480p,,2\n", "1 of 2 rows are bad"),
+        ("half.csv", HEADER + "images/none.jpg,x,,,,1\n,A lake,,480p,,2\n", "1 of 2 rows are invalid"),
         ("excel.csv", "image;prompt\na.jpg;x\n", "is separated by semicolons"),
     ],
 )

@@ -38,7 +38,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
     "json": (b'{"prompt": "The shoe turns."}', {}, "is not an image by its content"),
     "cut-off": (png()[:-12], {}, "is cut off: it ends in the middle of the image"),
     "cut-off-header": (png()[:20], {}, "is cut off"),
-    "bomb": (huge_png(), {}, "is 60,000 x 60,000 pixels large; at most 178,956,970 in all are allowed"),
+    "bomb": (huge_png(), {}, "is 60,000 x 60,000 pixels; at most 178,956,970 pixels in total are allowed"),
     "control-characters": (png(), {"prompt": "=?utf-8?q?turn=00_it?="}, "has control characters in it"),
     "unknown-model": (png(), {"model": "seedance-9"}, "there is no 'seedance-9'"),
     "misspelt-option": (png(), {"durration": "5"}, "did you mean duration?"),

@@ -296,7 +296,7 @@ def test_a_result_is_fetched_from_allowed_hosts_only(pipeline: Pipeline, set_up:
     set_up(segmind_media_hosts=hosts)
     job_id = pipeline.upload(resolution="480p")
     pipeline.run(job_id)
-    job = pipeline.check(job_id, State.HELD, says="The result lies on 127.0.0.1")
+    job = pipeline.check(job_id, State.HELD, says="The result is on 127.0.0.1")
     assert hosts in (job.error or {})["message"]
     assert pipeline.sandbox.calls("/media/") == []
 

@@ -9,7 +9,7 @@ ID = "up-0123456789abcdef0123456789abcdef"
 OTHER = "up-fedcba9876543210fedcba9876543210"
 LINK = "https://images.segmind.com/v.mp4"
 IMAGE = {"bucket": "example-uploads", "key": "uploads/a.png", "version_id": "v", "content_type": "image/png"}
-LOST = {"code": "SUBMIT_UNCERTAIN", "message": "the line broke"}
+LOST = {"code": "SUBMIT_UNCERTAIN", "message": "the connection dropped before a response"}
 
 
 def iso(moment: float) -> str:

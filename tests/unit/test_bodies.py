@@ -61,7 +61,7 @@ def test_a_body_without_end_is_left_at_the_limit() -> None:
             asked.append(1)
             yield b"x" * 100
 
-    with pytest.raises(Unreadable, match=r"longer than 0\.001 MB"):
+    with pytest.raises(Unreadable, match=r"larger than 0\.001 MB"):
         list(bodies.decoded(endless(), "", 1000))
     assert len(asked) == 11
 

@@ -124,9 +124,9 @@ def test_bad_rows_are_shown_and_all_of_them_reported(run: Run, manifest: Any, tm
 @pytest.mark.parametrize(
     ("rows", "options", "says"),
     [
-        (",x,,,\n" * 3 + ",x,,7,\n", [], "1 of 4 rows are bad (25.0 %), and 20 % are tolerated"),
-        (",x,,,\n" * 19 + ",x,,7,\n", ["--tolerate", "0"], "and 0 % are tolerated"),
-        (",x,,7,\n", [], "None of the 1 rows"),
+        (",x,,,\n" * 3 + ",x,,7,\n", [], "1 of 4 rows are invalid (25.0%); at most 20% are tolerated"),
+        (",x,,,\n" * 19 + ",x,,7,\n", ["--tolerate", "0"], "at most 0% are tolerated"),
+        (",x,,7,\n", [], "No row is valid"),
         ("", [], "manifest: has no rows"),
         (",x,,,\n", ["--default-model", "sora"], "there is no 'sora'"),
     ],

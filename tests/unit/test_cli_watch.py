@@ -31,7 +31,7 @@ def test_a_moment_of_a_job_is_in_this_machines_seconds(make_job: MakeJob) -> Non
     assert now.text().endswith("2.5 s of about 5 s")
 
 
-PUT_OFF = {"code": "PROVIDER_UNAVAILABLE", "message": "The provider is in trouble: it answered 500."}
+PUT_OFF = {"code": "PROVIDER_UNAVAILABLE", "message": "The provider is failing: it answered 500."}
 
 
 @pytest.mark.parametrize(

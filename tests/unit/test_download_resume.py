@@ -111,7 +111,9 @@ def test_trouble_on_the_way_back_counts_as_a_try(fetch: Any, wire: Any, pauses: 
 
 def test_it_gives_up_in_the_end(fetch: Any, wire: Any) -> None:
     wire.will(whole(part(0, 1, BROKEN)), *[rest(CHUNK_BYTES, part(CHUNK_BYTES, 0, BROKEN)) for _ in range(RESUMES)])
-    with pytest.raises(SourceUnavailable, match=f"the line broke after {CHUNK_BYTES} bytes: the connection was reset"):
+    with pytest.raises(
+        SourceUnavailable, match=f"the connection dropped after {CHUNK_BYTES} bytes: the connection was reset"
+    ):
         fetch()
     assert len(wire.requests) == 1 + RESUMES
 
@@ -132,7 +134,7 @@ def test_it_gives_up_in_the_end(fetch: Any, wire: Any) -> None:
 )
 def test_what_is_not_the_rest_of_this_file_is_not_taken(fetch: Any, wire: Any, answer: httpx.Response) -> None:
     wire.will(whole(part(0, 1, BROKEN)), answer)
-    with pytest.raises(SourceUnavailable, match=f"the line broke after {CHUNK_BYTES} bytes"):
+    with pytest.raises(SourceUnavailable, match=f"the connection dropped after {CHUNK_BYTES} bytes"):
         fetch()
     assert len(wire.requests) == 2
 

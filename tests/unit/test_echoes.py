@@ -218,7 +218,7 @@ def test_an_exception_that_quotes_a_secret_is_masked_with_its_causes(world: Any,
 
 def test_a_request_id_that_is_the_key_is_none(world: Any) -> None:
     world.wire.will(httpx.Response(200, json={"request_id": f"req-{KEY}"}))
-    with pytest.raises(SubmitUncertain, match="no request id"):
+    with pytest.raises(SubmitUncertain, match="no usable request id"):
         world.provider.submit("seedance-pro", {})
 
 

@@ -98,9 +98,9 @@ BROKEN = {
     "an index at the very beginning": (MOOV + FTYP + MDAT, "does not begin like an MP4"),
     "a box smaller than its header": (FTYP + box(b"free", size=7) + MOOV + MDAT, "smaller than its own header"),
     "a 64-bit box smaller than its header": (FTYP + long_box(b"free", size=15), "smaller than its own header"),
-    "no index": (FTYP + MDAT, "no pictures"),
-    "no pictures": (FTYP + MOOV, "no pictures"),
-    "only its type": (FTYP, "no pictures"),
+    "no index": (FTYP + MDAT, "no video data"),
+    "no pictures": (FTYP + MOOV, "no video data"),
+    "only its type": (FTYP, "no video data"),
     "a huge box that never comes": (FTYP + MOOV + long_box(b"mdat", b"x", size=2**63), "cut off"),
     "rubbish behind it": (FTYP + MOOV + MDAT + b"abc", "cut off"),
 }
@@ -146,7 +146,7 @@ def test_a_real_movie_that_is_cut_anywhere_is_refused(movies: dict[str, bytes], 
     assert ends[-1] == len(movie)
     places = {place + step for place in [0, *ends] for step in (-1, 0, 1)}
     for place in sorted(places & set(range(len(movie)))):
-        with pytest.raises(ValueError, match=r"empty|cut off|no pictures"):
+        with pytest.raises(ValueError, match=r"empty|cut off|no video data"):
             check(movie[:place])
     with pytest.raises(ValueError, match="cut off"):
         check(movie + movie[:1])
@@ -155,7 +155,7 @@ def test_a_real_movie_that_is_cut_anywhere_is_refused(movies: dict[str, bytes], 
 def test_a_cut_inside_any_box_of_a_fragmented_movie_is_found(movies: dict[str, bytes]) -> None:
     movie = movies["fragments"]
     for end in boundaries(movie):
-        with pytest.raises(ValueError, match=r"cut off|no pictures"):
+        with pytest.raises(ValueError, match=r"cut off|no video data"):
             check(movie[: end - 1])
 
 

@@ -136,7 +136,7 @@ def test_an_answer_without_a_link_is_uncertain_and_kept(*, world: Any, generate:
     ("output", "says", "link"),
     [
         ([LINK, "https://images.segmind.com/w.mp4"], "2 different videos", None),
-        ("https://new.example/v.mp4", "lies on new.example", "https://new.example/v.mp4"),
+        ("https://new.example/v.mp4", "is on new.example", "https://new.example/v.mp4"),
     ],
 )
 def test_a_link_that_is_not_clear_is_held_for_a_person(

@@ -133,27 +133,27 @@ VALID = {
     "a TIFF with its directory at the end": tiff(640, 480, directory_last=True),
 }
 BROKEN = {
-    "a JPEG of nothing": (b"\xff\xd8\xff\xd9", "has no picture"),
-    "a JPEG without a frame": (b"\xff\xd8" + segment(0xDA, bytes(4)) + b"x\xff\xd9", "not say how large"),
+    "a JPEG of nothing": (b"\xff\xd8\xff\xd9", "contains no image data"),
+    "a JPEG without a frame": (b"\xff\xd8" + segment(0xDA, bytes(4)) + b"x\xff\xd9", "not contain its size"),
     "a JPEG without height": (jpeg(640, 0), "640 x 0 pixels"),
     "a JPEG with a segment of no length": (b"\xff\xd8\xff\xe0\0\1", "shorter than its own length"),
     "a JPEG that ends in its thumbnail": ((b"\xff\xd8" + EXIF)[:20_000], "is cut off"),
     "a JPEG whose end is missing": (jpeg(640, 480)[:-2], "is cut off"),
     "a JPEG followed by nothing but its fill": (jpeg(640, 480)[:-1], "is cut off"),
-    "a PNG without data": (b"\x89PNG\r\n\x1a\n" + png(1, 1)[8:33] + chunk(b"IEND"), "has no picture"),
-    "a PNG without a header": (b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT") + chunk(b"IEND"), "has no picture"),
+    "a PNG without data": (b"\x89PNG\r\n\x1a\n" + png(1, 1)[8:33] + chunk(b"IEND"), "contains no image data"),
+    "a PNG without a header": (b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT") + chunk(b"IEND"), "contains no image data"),
     "a PNG without its end": (png(640, 480)[:-12], "is cut off"),
     "a PNG of no width": (png(0, 480), "0 x 480 pixels"),
     "a chunk that never ends": (png(640, 480, b"\x7f\xff\xff\xfftEXt"), "is cut off"),
     "a WebP of half its length": (webp(640, 480, length=60_000), "is cut off"),
-    "a WebP of an unknown kind": (riff(b"VP8?", bytes(20)), "has no picture"),
-    "a GIF without a frame": (gif(640, 480)[:19] + b";", "has no picture"),
+    "a WebP of an unknown kind": (riff(b"VP8?", bytes(20)), "contains no image data"),
+    "a GIF without a frame": (gif(640, 480)[:19] + b";", "contains no image data"),
     "a GIF that ends in its frame": (gif(640, 480)[:-3], "is cut off"),
     "a BMP without its last row": (bmp(640, 480)[:-80], "is cut off"),
     "a TIFF whose directory is not there": (tiff(640, 480, directory_last=True)[:100], "is cut off"),
     "a TIFF whose strip is not all there": (tiff(640, 480, strip=101), "is cut off"),
-    "a TIFF that does not say its size": (b"II*\0\x08\0\0\0\0\0\0\0\0\0", "not say how large"),
-    "a TIFF that points at itself": (b"II*\0\x02\0\0\0" + bytes(20), "inside its header"),
+    "a TIFF that does not say its size": (b"II*\0\x08\0\0\0\0\0\0\0\0\0", "not contain its size"),
+    "a TIFF that points at itself": (b"II*\0\x02\0\0\0" + bytes(20), "overlaps its header"),
     "a sidecar": (b'{"prompt": "The shoe turns."}', "is not an image by its content"),
     "a drawing": (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "is not an image"),
 }
@@ -208,7 +208,7 @@ def test_what_no_decoder_opens_is_refused_with_the_reason(name: str) -> None:
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_small_file_that_unpacks_to_a_huge_image_is_refused(name: str) -> None:
     assert len(BOMBS[name]) < 1000
-    assert "pixels large; at most 178,956,970 in all are allowed" in refusal(BOMBS[name])
+    assert "pixels; at most 178,956,970 pixels in total are allowed" in refusal(BOMBS[name])
 
 
 @pytest.mark.parametrize(("height", "taken"), [(MAX_PIXELS // 10_000, True), (MAX_PIXELS // 10_000 + 1, False)])
@@ -216,7 +216,7 @@ def test_the_limit_is_the_number_of_pixels(height: int, taken: bool) -> None:
     if taken:
         assert look(png(10_000, height)) == (10_000, height)
     else:
-        assert "10,000 x 17,896 pixels large" in refusal(png(10_000, height))
+        assert "10,000 x 17,896 pixels;" in refusal(png(10_000, height))
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (64, 48), (299, 299), (6_001, 4_000), (8_064, 6_048), (5_000, 100)])
@@ -258,6 +258,6 @@ def test_a_large_image_is_read_without_being_kept(kind: str) -> None:
 
 def test_no_more_is_read_than_it_takes(pictures: dict[str, bytes]) -> None:
     source = io.BytesIO(png(60_000, 60_000) + bytes(10_000_000))
-    with pytest.raises(ValueError, match="pixels large"):
+    with pytest.raises(ValueError, match="pixels in total"):
         look_through(source, 10_000_100)
     assert source.tell() <= 64 * 1024

@@ -111,7 +111,7 @@ def test_attributes_of_a_newer_version_are_passed_over(make_job: Callable[..., J
 
 
 def test_an_unknown_state_is_not_taken_for_a_known_one(make_job: Callable[..., Job]) -> None:
-    with pytest.raises(BadRecord, match="its state can't be 'DREAMING'"):
+    with pytest.raises(BadRecord, match="its state has the invalid value 'DREAMING'"):
         Job.from_record({**make_job().to_record(), "state": "DREAMING"})
 
 

@@ -144,7 +144,7 @@ NOT_TAKEN: list[object] = [
 def test_what_is_not_the_video_is_not_taken_for_it(answer: object, make_job: Callable[..., Job]) -> None:
     found = links.read(answer, HOSTS, Sent.by(make_job(State.QUEUED, parameters=PARAMETERS)))
     assert (found.video, found.elsewhere) == (None, None)
-    assert found.unclear == "It gives no link to a video"
+    assert found.unclear == "The response has no link to a video"
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_a_hundred_videos_make_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        (FOREIGN, "cdn.new-host.example; allowed is only 127.0.0.1:9000, images.segmind.com"),
+        (FOREIGN, "cdn.new-host.example; only 127.0.0.1:9000, images.segmind.com is allowed"),
         ("https://cdn.new-host.example/5d6e", "cdn.new-host.example"),
-        ("http://images.segmind.com/v.mp4", "is http, not https"),
+        ("http://images.segmind.com/v.mp4", "uses http, not https"),
         ("https://images.segmind.com:8443/v.mp4", "images.segmind.com:8443"),
         ("https://user@images.segmind.com/v.mp4", "images.segmind.com"),
         ("https://images.segmind.com.evil.example/v.mp4", "images.segmind.com.evil.example"),
@@ -195,7 +195,7 @@ def test_a_video_elsewhere_is_not_lost_and_its_host_is_named(url: str, says: str
 
 def test_hosts_of_several_videos_elsewhere_are_named() -> None:
     found = links.read({"output": [FOREIGN, "https://b.example/2.mp4"]}, HOSTS)
-    says = "Its links lead to hosts that are not allowed: cdn.new-host.example, b.example"
+    says = "The links in the response are on hosts that are not allowed: cdn.new-host.example, b.example"
     assert found == Result(unclear=says, videos=2)
 
 

@@ -94,24 +94,24 @@ def test_lines_of_json_are_the_apis_body_with_columns_of_ones_own() -> None:
         (HEADER + "\n,,,,\n", "manifest", "has no rows"),
         ("image;prompt\na;b\n", "line 1", "is separated by semicolons"),
         ("image\tprompt\na\tb\n", "line 1", "is separated by tabs"),
-        ("images/a.jpg,It turns,\n", "line 1", "gives column 3 no name"),
-        ("images/a.jpg,It turns\n", "line 1", "names neither prompt nor image"),
-        ("sku,duration\n1,5\n", "line 1", "names neither prompt nor image"),
+        ("images/a.jpg,It turns,\n", "line 1", "has no name for column 3"),
+        ("images/a.jpg,It turns\n", "line 1", "must be a header that names the columns"),
+        ("sku,duration\n1,5\n", "line 1", "must be a header that names the columns"),
         ("prompt,sku,sku\nx,1,2\n", "line 1", "has the column sku twice"),
         ("prompt,Prompt\nx,y\n", "line 1", "has the column prompt twice, as 'prompt' and 'Prompt'"),
         ("prompt,duraton\nx,5\n", "duraton", "did you mean duration?"),
         ("prompt,mode\nx,y\n", "mode", "did you mean model?"),
-        ("prompt,state\nx,y\n", "state", "is a column of the results"),
-        ("prompt,parameters\nx,{}\n", "parameters", "give each parameter a column of its own"),
-        ("prompt,a\x07\nx,y\n", "column", "is no name"),
-        ("prompt," + "a" * 101 + "\nx,y\n", "column", "is no name"),
+        ("prompt,state\nx,y\n", "state", "is the name of a column in the results"),
+        ("prompt,parameters\nx,{}\n", "parameters", "use one column per parameter"),
+        ("prompt,a\x07\nx,y\n", "column", "is not a valid column name"),
+        ("prompt," + "a" * 101 + "\nx,y\n", "column", "is not a valid column name"),
         ("prompt" + "".join(f",c{n}" for n in range(100)) + "\n", "line 1", "has 101 columns"),
         ("prompt\nx\n".encode("utf-16"), "line 1", "is UTF-16"),
         (b"prompt\nx\ncaf\xe9\n", "line 3", "is not UTF-8 (byte 0xe9)"),
-        ("prompt\rx\ry\r", "line 1", "line breaks of a kind that is no longer in use"),
+        ("prompt\rx\ry\r", "line 1", "has old Mac line breaks"),
         ('prompt,sku\nx,1\n"never closed,2\nx,3\n', "line 3", "opens a quote that is not closed"),
         ('prompt,sku\n"' + "x\n" * 80_000, "line 2", "opens a quote that is not closed"),
-        ('prompt,sku\n"a"b,2\n', "line 2", "is no CSV"),
+        ('prompt,sku\n"a"b,2\n', "line 2", "is not valid CSV"),
         ("prompt\n" + "x" * (1024 * 1024 + 1), "line 2", "is longer than 1024 KB"),
     ],
 )
@@ -128,10 +128,10 @@ def test_a_file_that_can_not_be_read_is_refused_whole_and_says_where(text: str |
         (",,,,1", "prompt", "is missing"),
         ("a.jpg,x,sora,,1", "model", "there is no 'sora'"),
         ("a.jpg,x,,7,1", "duration", "must be 5 or 10, not 7"),
-        ("a.jpg,x,,5", "row", "has 4 cells, and the header has 5"),
+        ("a.jpg,x,,5", "row", "has 4 cells but the header has 5"),
         ("a.jpg,x,,5,1,2", "row", "has 6 cells"),
-        ("a\x00.jpg,x,,5,1\x00", "sku", "has control characters"),
-        (",x\x00,,5,1", "prompt", "has control characters"),
+        ("a\x00.jpg,x,,5,1\x00", "sku", "contains control characters"),
+        (",x\x00,,5,1", "prompt", "control characters"),
         ("a/../b.jpg,x,,5,1", "image", "has '.' or '..' between slashes"),
         ("s3://bucket/a.jpg,x,,5,1", "image", "without s3://"),
         (f"{'a' * 1025},x,,5,1", "image_key", "at most 1024 bytes"),
@@ -148,17 +148,17 @@ def test_a_row_that_can_not_be_is_bad_and_says_why(cells: str, field: str, says:
     ("text", "field", "says"),
     [
         ("[1]", "row", "must be a JSON object"),
-        ("{", "row", "is no JSON"),
-        ("[" * 100_000, "row", "is no JSON"),
-        ('{"prompt": "x", "prompt": "y"}', "row", "a name is given twice"),
-        ('{"prompt": NaN}', "row", "NaN is no number"),
+        ("{", "row", "is not valid JSON"),
+        ("[" * 100_000, "row", "is not valid JSON"),
+        ('{"prompt": "x", "prompt": "y"}', "row", "a name appears twice"),
+        ('{"prompt": NaN}', "row", "NaN is not a valid number"),
         ('{"prompt": "x", "duration": 5, "Duration": 10}', "Duration", "is given twice"),
         ('{"prompt": "x", "duration": 5, "parameters": {"duration": 10}}', "duration", "is given twice"),
-        ('{"prompt": "x", "parameters": [1]}', "parameters", "must be an object"),
+        ('{"prompt": "x", "parameters": [1]}', "parameters", "must be a JSON object"),
         ('{"prompt": "x", "durration": 5}', "durration", "did you mean duration?"),
         ('{"image": "a.jpg", "image_key": "b.jpg"}', "image", "is given twice"),
         ('{"image": 5, "prompt": "x"}', "image", "must be an http or https address"),
-        ('{"prompt": "x", "sku": "\\ud800"}', "sku", "has control characters"),
+        ('{"prompt": "x", "sku": "\\ud800"}', "sku", "contains control characters"),
         ('{"prompt": "\\ud800"}', "prompt", "must be text"),
         ('{"prompt": 7}', "prompt", "must be text"),
     ],
@@ -175,10 +175,10 @@ def test_a_bad_row_keeps_its_columns_so_that_it_is_recognised() -> None:
 
 def test_too_many_rows_and_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "MAX_ROWS", 2)
-    with pytest.raises(InvalidRequest, match="line 4: is beyond 2 rows"):
+    with pytest.raises(InvalidRequest, match="line 4: exceeds the limit of 2 rows"):
         rows("prompt\nx\nx\nx\n")
     monkeypatch.setattr(manifest, "MAX_BYTES", 10)
-    with pytest.raises(InvalidRequest, match="manifest: has more than"):
+    with pytest.raises(InvalidRequest, match="manifest: is larger than"):
         rows("prompt\nx\nx\nx\n")
 
 
@@ -194,7 +194,7 @@ def test_a_tally_counts_costs_and_columns() -> None:
 
 def test_a_tally_refuses_more_columns_than_a_sheet_should_have() -> None:
     tally = Tally()
-    with pytest.raises(InvalidRequest, match="line 2: brings more than 100"):
+    with pytest.raises(InvalidRequest, match="line 2: has a new passthrough column"):
         for one in rows(lines(*({f"own{half}-{n}": 1 for n in range(60)} for half in range(2))), "m.jsonl"):
             tally.add(one)
 

@@ -84,7 +84,7 @@ def test_the_version_that_was_looked_at_is_the_one_that_is_kept(world: Any, png:
         (b"%PDF-1.7", "is not an image by its content"),
         (b'{"image": "a.png"}', "is not an image by its content"),
         (b"\x89PNG\r\n\x1a\n", "uploads/x is cut off: it ends in the middle of the image"),
-        (b"GIF89a\0\0\1\0\0\0\0;", "uploads/x is damaged: it has no picture in it"),
+        (b"GIF89a\0\0\1\0\0\0\0;", "uploads/x is damaged: it contains no image data"),
     ],
 )
 def test_what_is_no_image_is_refused_in_words(world: Any, body: bytes, words: str) -> None:
@@ -120,7 +120,7 @@ def test_a_connection_that_breaks_is_not_the_images_fault(png: bytes) -> None:
 def test_an_image_that_unpacks_to_a_huge_one_is_refused(world: Any, png: bytes) -> None:
     put(world, "uploads/x", png[:16] + b"\0\0\xea\x60" * 2 + png[24:])
     assert refusal(world, "uploads/x") == (
-        "uploads/x is 60,000 x 60,000 pixels large; at most 178,956,970 in all are allowed"
+        "uploads/x is 60,000 x 60,000 pixels; at most 178,956,970 pixels in total are allowed"
     )
 
 
@@ -351,7 +351,7 @@ def test_a_last_frame_lies_beside_its_video(world: Any, head: bytes, key: str) -
 def test_a_last_frame_that_is_no_image_is_not_stored(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert world.media.store_frame(chunks(b"<html>"), "videos/shoe/up-1", name="shoe") is None
     monkeypatch.setattr(media_module, "MAX_IMAGE_BYTES", 10)
-    with pytest.raises(SourceUnavailable, match="more than 10 bytes"):
+    with pytest.raises(SourceUnavailable, match="larger than 10 bytes"):
         world.media.store_frame(chunks(b"\xff\xd8\xff" + bytes(8)), "videos/shoe/up-1", name="shoe")
     assert world.video_keys() == []
 

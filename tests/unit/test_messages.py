@@ -127,9 +127,9 @@ def test_no_address_at_the_provider_gets_out(ended: Callable[..., Job]) -> None:
 @pytest.mark.parametrize(
     ("code", "cost", "headline", "price"),
     [
-        ("OVER_BUDGET", None, "Not made yet: the job is held", "nothing that is known of so far"),
-        ("RESULT_UNCLEAR", None, "Made, but not fetched yet: the job is held", "a video that is made is billed"),
-        ("RESULT_UNCLEAR", 0.25, "Made, but not fetched yet: the job is held", "$0.25"),
+        ("OVER_BUDGET", None, "No video yet: the job is held", "nothing reported so far"),
+        ("RESULT_UNCLEAR", None, "The video is made but not copied yet: the job is held", "a finished video is billed"),
+        ("RESULT_UNCLEAR", 0.25, "The video is made but not copied yet: the job is held", "$0.25"),
     ],
 )
 def test_a_held_jobs_mail_says_whether_it_is_paid(
@@ -172,13 +172,15 @@ def test_every_terminal_state_has_a_mail() -> None:
         (State.COMPLETED, {"cost_usd": 0.0}, "$0.00"),
         (State.FAILED, {}, "a failed job is not billed"),
         (State.FAILED, {"cost_usd": 0.4}, "$0.40"),
-        (State.EXPIRED, {}, "not known; the provider may have billed"),
-        (State.HELD, {}, "nothing that is known of so far"),
-        (State.REJECTED, {}, "nothing; it was never sent"),
+        (State.EXPIRED, {}, "unknown; the provider may have billed"),
+        (State.HELD, {}, "nothing reported so far"),
+        (State.REJECTED, {}, "nothing; the request was not sent to the provider"),
     ],
 )
 def test_a_mail_says_what_it_cost(ended: Callable[..., Job], state: State, changes: dict[str, Any], words: str) -> None:
-    (line,) = (line for line in mail(machine_message(ended(state, **changes), LINK))[1].splitlines() if "Cost" in line)
+    (line,) = (
+        line for line in mail(machine_message(ended(state, **changes), LINK))[1].splitlines() if "  Cost" in line
+    )
     assert words in line
 
 

@@ -172,7 +172,7 @@ def test_more_than_is_tolerated_buys_nothing_and_is_told(world: Any, run: Run, t
     assert "chunks" not in state
     (message,) = world.notified()
     assert (message["status"], message["rows"], message["rejected"]) == ("BATCH_REFUSED", 10, 2)
-    assert "2 of 10 rows are bad (20.0 %)" in message["error"]["message"]
+    assert "2 of 10 rows are invalid (20.0%)" in message["error"]["message"]
     assert "Nothing was bought" in message["error"]["message"]
     assert len(report(world, message["rejected_report"]["key"])) == 3
     assert world.counted() == {"BatchesRefused": 1}

@@ -236,7 +236,7 @@ def test_a_changed_record_is_read_or_named_and_hides_no_other(world: Any, make_j
 def test_an_unknown_state_is_named(world: Any, make_job: Make) -> None:
     item = written_item(make_job().to_record()) | {"state": {"S": "DREAMING"}}
     world.aws["dynamodb"].put_item(TableName=TABLE, Item=item)
-    with pytest.raises(BadRecord, match="its state can't be 'DREAMING'"):
+    with pytest.raises(BadRecord, match="its state has the invalid value 'DREAMING'"):
         world.store.get("up-1")
 
 

@@ -103,7 +103,7 @@ STATUSES: list[tuple[int, Any, type[SeedanceError], str]] = [
     (401, {"error": "Missing x-api-key", "error_description": "no key", "status_code": 401}, KeyRejected, "no key"),
     (401, {"error": "Invalid API key"}, KeyRejected, "Invalid API key"),
     (403, {"error": "Forbidden"}, Refused, "may not use this model"),
-    (404, {"error": "Model not found"}, Refused, "knows no such model"),
+    (404, {"error": "Model not found"}, Refused, "has no such model"),
     (405, HTML, Refused, "405"),
     (406, {"error": "Not enough credits"}, OutOfCredits, "out of credits"),
     (406, {"error": "Team spend limit reached"}, OutOfCredits, "spend limit"),
@@ -262,7 +262,8 @@ def test_each_way_for_a_line_to_break_says_whether_something_may_be_queued(
 
 @POSTS
 @pytest.mark.parametrize(
-    ("name", "says"), [("ReadTimeout", "no answer came in time"), ("ConnectError", "no connection")]
+    ("name", "says"),
+    [("ReadTimeout", "the response timed out"), ("ConnectError", "the connection could not be opened")],
 )
 def test_people_read_words_and_the_log_what_the_system_said(
     provider: Provider, wire: Any, post: Any, name: str, says: str

@@ -36,5 +36,5 @@ def test_what_a_busy_table_left_out_is_asked_for_again(
     assert set(world.register.read(["up-0", "up-1"], ["state"])) == {"up-0", "up-1"}
     nothing = {"Responses": {}, "UnprocessedKeys": {"jobs-of-tests": {"Keys": [{}, {}]}}}
     monkeypatch.setattr(world.aws["dynamodb"], "batch_get_item", lambda **_: nothing)
-    with pytest.raises(TimeoutError, match="did not give 2 jobs"):
+    with pytest.raises(TimeoutError, match="did not return 2 jobs"):
         world.register.read(["up-0", "up-1"], ["state"])

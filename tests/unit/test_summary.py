@@ -59,7 +59,7 @@ def test_a_mail_says_what_came_of_it_and_where_it_is() -> None:
 
 def test_a_refusals_mail_says_why_and_that_nothing_was_bought() -> None:
     subject, text = mail(summary(BatchStatus.REFUSED, report=REPORT))
-    assert subject == "Nothing made: the batch was refused: spring.csv"
+    assert subject == "No videos: the batch was refused: spring.csv"
     assert "Half of it is bad. Nothing was bought." in text
     assert "Cost      nothing" in text
     assert REPORT["url"] in text
@@ -67,7 +67,7 @@ def test_a_refusals_mail_says_why_and_that_nothing_was_bought() -> None:
 
 
 def test_a_failures_mail_knows_no_cost() -> None:
-    assert "Cost      not known" in mail(summary(BatchStatus.FAILED))[1]
+    assert "Cost      unknown" in mail(summary(BatchStatus.FAILED))[1]
 
 
 def test_any_name_gives_a_subject_that_sns_takes() -> None:

@@ -26,9 +26,9 @@ def caused(error: Exception, by: Exception, *, raised: bool) -> Exception:
         (ConnectionResetError(104, "Connection reset by peer"), "the connection was reset"),
         (ConnectionRefusedError(111, "Connection refused"), "the connection was refused"),
         (BrokenPipeError(32, "Broken pipe"), "the connection was closed"),
-        (socket.gaierror(-2, "Name or service not known"), "the host's name is not known"),
-        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"), "no secure connection (TLS) could be set up"),
-        (ssl.SSLCertVerificationError(1, "self-signed"), "the host's certificate is not a valid one"),
+        (socket.gaierror(-2, "Name or service not known"), "the host name could not be resolved"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"), "the TLS handshake failed"),
+        (ssl.SSLCertVerificationError(1, "self-signed"), "the host's certificate is not valid"),
     ],
 )
 def test_what_the_system_said_is_what_people_read(*, by: Exception, says: str, raised: bool) -> None:
@@ -69,4 +69,4 @@ def test_what_an_error_was_raised_apart_from_is_not_its_cause() -> None:
     error.__context__ = ConnectionResetError()
     assert reason(error) == "the connection was reset"
     error.__cause__ = None  # as "raise ... from None" does
-    assert reason(error) == "no answer came in time"
+    assert reason(error) == "the response timed out"

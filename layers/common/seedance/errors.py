@@ -1,31 +1,31 @@
-"""Everything that can go wrong, as one tree.
+"""All errors of the pipeline, as one tree.
 
 SeedanceError
-├── ConfigurationError            the stack is set up wrongly; a person must act
-├── InvalidRequest                the asker must change something; never sent, never billed
-├── NotPossible                   what a person asked for can't be done to this job; nothing was changed
-├── Conflict                      the job moved on meanwhile; somebody else is at it
+├── ConfigurationError            the stack is configured wrongly; a person must act
+├── InvalidRequest                the request must be changed; it is never sent and never billed
+├── NotPossible                   a person's request can't be applied to this job; nothing was changed
+├── Conflict                      the job changed in the meantime; another invocation works on it
 │   └── RequestTaken              the provider's request belongs to another job
-├── BadRecord                     a job's record has a value that can not be; a person must mend it
+├── BadRecord                     a job's record has an invalid value; a person must correct it
 ├── InProgress                    another invocation is submitting this job right now
-├── OverBudget                    the day's budget has no room for this job
-│   └── DearerThanBudget          no day's has: this job alone costs more
-├── AllUnderWay                   as many videos are under way as the stack allows
-├── ProviderError                 the provider's API answered, or failed to
-│   ├── Refused                   nothing was queued, and asking again is pointless
+├── OverBudget                    the job does not fit in the day's budget
+│   └── DearerThanBudget          the job alone exceeds a whole day's budget
+├── AllUnderWay                   the maximum number of videos is in progress
+├── ProviderError                 the provider's API returned an error or did not respond
+│   ├── Refused                   nothing was queued, and a retry is pointless
 │   │   ├── KeyRejected           401
-│   │   └── OutOfCredits          402 or 406 by its words: no credits, or a team spend limit
-│   ├── Unavailable               nothing was queued; asking again later may work
+│   │   └── OutOfCredits          402, 406 or 429, by its text: no credits, or a team spend limit
+│   ├── Unavailable               nothing was queued; a retry may succeed later
 │   │   └── RateLimited           429, with the time when the limit resets
-│   │       └── AtCapacity        429 by its words: too many videos at once
+│   │       └── AtCapacity        429, by its text: too many videos at once
 │   ├── SubmitUncertain           a submit was sent and its outcome is unknown: it may be billed
-│   └── UnexpectedAnswer          an answer that no document describes
-└── MediaError                    a result could not be taken over
-    ├── ForbiddenSource           its address is not on the allow-list
+│   └── UnexpectedAnswer          a response that is not documented
+└── MediaError                    a result could not be copied
+    ├── ForbiddenSource           its address is not on the allow list
     ├── NotAVideo                 its bytes are not a complete MP4
-    └── SourceUnavailable         it could not be fetched now; trying again may work
+    └── SourceUnavailable         it could not be downloaded now; a retry may succeed
 
-"The job failed" is not in here: that is an expected outcome, a status that a task returns.
+"The job failed" is not an error here: it is an expected outcome, a status that a task returns.
 """
 
 import math
@@ -33,26 +33,26 @@ import math
 from seedance import masking
 
 LONGEST_WAIT_SECONDS = 900.0
-"""The longest that one answer of the provider makes us wait; after that, asking again costs one request.
+"""The longest wait that one response of the provider can cause. After that, trying again costs only one request.
 
-It is what our own waits grow to (schedule.submit_again_after), and the longest delay that SQS has.
+It is also the maximum of our own waits (poll_schedule.submit_again_after) and the longest delay that SQS supports.
 """
 
 
 class SeedanceError(Exception):
-    """Base of all errors of the pipeline. ``code`` is stable and meant for machines."""
+    """Base class of all errors of the pipeline. ``code`` is stable and meant for machines."""
 
     code = "ERROR"
 
 
 class ConfigurationError(SeedanceError):
-    """The stack is set up wrongly. The message names the setting."""
+    """The stack is configured wrongly. The message names the setting."""
 
     code = "CONFIGURATION"
 
 
 class InvalidRequest(SeedanceError):
-    """The asker's fault: ``field`` names what is wrong and the message what is allowed."""
+    """The request is invalid: ``field`` names what is wrong, the message says what is allowed."""
 
     code = "INVALID_REQUEST"
 
@@ -75,52 +75,52 @@ class Conflict(SeedanceError):
 
 
 class RequestTaken(Conflict):
-    """A request of the provider belongs to another job. One request is one video of one job."""
+    """A provider request belongs to another job. One request makes one video for one job."""
 
     code = "REQUEST_TAKEN"
 
 
 class BadRecord(SeedanceError):
-    """A job's record can't be read, because ``field`` has a value that no job can have, or is not there."""
+    """A job's record can't be read, because ``field`` is missing or has an invalid value."""
 
     code = "RECORD_UNREADABLE"
 
     def __init__(self, job_id: str, field: str, value: object = None) -> None:
-        said = "is missing" if value is None else f"can't be {str(value)[:60]!r}"
+        said = "is missing" if value is None else f"has the invalid value {str(value)[:60]!r}"
         super().__init__(f"the record of job {job_id[:60]} can't be read: its {field} {said}")
         self.job_id = job_id
         self.field = field
 
 
 class InProgress(SeedanceError):
-    """Another invocation is submitting this job; the message must come again after it is done or dead."""
+    """Another invocation is submitting this job. The message must be delivered again once that has ended."""
 
     code = "IN_PROGRESS"
 
 
 class OverBudget(SeedanceError):
-    """The day's budget (``DailyBudgetUsd``) has no room for this job's reservation."""
+    """The job's reservation does not fit in the day's budget (``DailyBudgetUsd``)."""
 
     code = "OVER_BUDGET"
 
 
 class DearerThanBudget(OverBudget):
-    """The job's estimate alone is more than ``DailyBudgetUsd``: no day will have room for it."""
+    """The job's estimate alone exceeds ``DailyBudgetUsd``, so it does not fit in any day."""
 
     code = "DEARER_THAN_BUDGET"
 
 
 class AllUnderWay(SeedanceError):
-    """As many videos are under way as ``MaxInFlight`` allows; one that ends makes room."""
+    """The maximum number of videos (``MaxInFlight``) is in progress. When one ends, another may start."""
 
     code = "ALL_UNDER_WAY"
 
 
 class ProviderError(SeedanceError):
-    """The provider's API said no, or nothing that helps.
+    """The provider's API returned an error or no usable response.
 
-    ``status_code`` is the HTTP status (None when there was no answer), ``excerpt`` the start of the body. Both texts
-    are free of what signs our links; provider.client takes the key out.
+    ``status_code`` is the HTTP status (None if there was no response), ``excerpt`` the start of the body. The
+    signatures of our links are masked in both texts; provider.client masks the key.
     """
 
     code = "PROVIDER"
@@ -144,21 +144,21 @@ class KeyRejected(Refused):
 
 
 class OutOfCredits(Refused):
-    """402 or 406 by its words: not enough credits, or a team's spend limit is reached. No job can be submitted."""
+    """402, 406 or 429, by its text: too few credits, or a team's spend limit is reached. No job can be submitted."""
 
     code = "PROVIDER_OUT_OF_CREDITS"
 
 
 class Unavailable(ProviderError):
-    """Nothing was queued: the gateway answered with an error, or could not be reached at all."""
+    """Nothing was queued: the gateway returned an error or could not be reached."""
 
     code = "PROVIDER_UNAVAILABLE"
 
 
 class RateLimited(Unavailable):
-    """429. ``retry_after`` is in seconds from now, None when the answer does not say.
+    """429. ``retry_after`` is in seconds from now, None if the response does not give it.
 
-    It is from 0 to LONGEST_WAIT_SECONDS, whatever was said: a reset in a year must not park a job for a year.
+    It is limited to 0 to LONGEST_WAIT_SECONDS: a reset in a year must not delay a job for a year.
     """
 
     code = "PROVIDER_RATE_LIMITED"
@@ -171,25 +171,25 @@ class RateLimited(Unavailable):
 
 
 class AtCapacity(RateLimited):
-    """429: as many videos are being made as the account may have at once. Requests are not limited, so polls go on."""
+    """429: the account's maximum of videos at once is reached. Requests are not limited, so polls continue."""
 
     code = "PROVIDER_AT_CAPACITY"
 
 
 class SubmitUncertain(ProviderError):
-    """The request went out and no clear answer came back: a video may be in the making, and billed."""
+    """The request was sent but there was no clear response: the video may be in progress, and billed."""
 
     code = "SUBMIT_UNCERTAIN"
 
 
 class UnexpectedAnswer(ProviderError):
-    """An answer outside of what the provider documents."""
+    """A response that the provider does not document."""
 
     code = "PROVIDER_UNEXPECTED_ANSWER"
 
 
 class MediaError(SeedanceError):
-    """A result could not be taken over. ``url`` is without its query, which may carry a signature."""
+    """A result could not be copied. ``url`` is without its query, which may contain a signature."""
 
     code = "MEDIA"
 
@@ -205,12 +205,12 @@ class ForbiddenSource(MediaError):
 
 
 class NotAVideo(MediaError):
-    """The bytes that came, all of them, are not a complete MP4."""
+    """All bytes were received, but they are not a complete MP4."""
 
     code = "RESULT_NOT_A_VIDEO"
 
 
 class SourceUnavailable(MediaError):
-    """The host did not deliver the whole file; it may on another try."""
+    """The complete file could not be downloaded. A retry may succeed."""
 
     code = "RESULT_UNAVAILABLE"

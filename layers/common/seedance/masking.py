@@ -1,8 +1,8 @@
-"""What the provider repeats of our secrets, taken out again before anybody stores, tells or logs it. Pure.
+"""Masks our secrets in text from the provider before it is stored, sent or logged. Pure.
 
-Two kinds of secret go to the provider: the API key, in a header of every call, and signed links to the images. An
-answer, or an exception that quotes one, may contain either. Host and path of a link stay readable, and so does what
-its query says about the object: that is how a job's own link is recognised.
+Two kinds of secrets are sent to the provider: the API key, in a header of every call, and signed links to the images.
+A response, or an exception that quotes one, may contain either. The host and path of a link stay readable, and so do
+the parts of its query that describe the object: by these a job's own link is recognised.
 """
 
 import json
@@ -14,12 +14,12 @@ from typing import AnyStr
 MASK = "***"
 
 SHORTEST_KEY = 8
-"""A shorter text is no key; it would also be found in ordinary words. The provider's keys have 19 characters."""
+"""A shorter text is not a key and would also match parts of ordinary words. The provider's keys have 19 characters."""
 
 KEPT_BYTES = 16 * 1024
-"""What is kept of an answer on a job's record; an item of DynamoDB has 400 KB for everything."""
+"""How much of a response is kept on a job's record. A DynamoDB item is limited to 400 KB in total."""
 
-# Signature Version 4 and 2 of S3, CloudFront, Google Cloud Storage, and Azure's `sig`.
+# The query parameters of Signature Version 4 and 2 of S3, of CloudFront, Google Cloud Storage, and Azure (`sig`).
 _NAMES = "|".join(
     (
         "X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)",
@@ -34,14 +34,14 @@ _NAMES = "|".join(
 
 
 def signatures(said: str) -> str:
-    """The text with the parameters that make a link a signed one masked, name and value."""
+    """The text with the signature parameters of links masked, name and value."""
     for pattern in _signed():
         said = pattern.sub(rf"\1{MASK}", said)
     return said
 
 
 def keys(said: AnyStr, secret: Iterable[str]) -> AnyStr:
-    """The text, or the bytes, with every one of the API keys masked, however it is escaped."""
+    """The text or bytes with every API key masked, however it is escaped."""
     for key in secret:
         if len(key) >= SHORTEST_KEY:
             pattern = _pattern(key)
@@ -50,7 +50,7 @@ def keys(said: AnyStr, secret: Iterable[str]) -> AnyStr:
 
 
 def scrub(error: BaseException, secret: Iterable[str]) -> None:
-    """Mask, in place, what an exception says, and those that it came of: a log prints them all."""
+    """Mask the messages of an exception and of its causes, in place, because a log prints all of them."""
     secret = tuple(secret)
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
@@ -64,10 +64,10 @@ def scrub(error: BaseException, secret: Iterable[str]) -> None:
 
 
 def kept(said: object, body: bytes, allowed: Callable[[str], bool]) -> str:
-    """An answer as a job's record keeps it: masked, at most KEPT_BYTES long.
+    """A response for a job's record: masked, and at most KEPT_BYTES long.
 
-    ``said`` is the body as JSON, None if it is none. The links that are ``allowed`` keep their signatures: one of
-    them may be the video.
+    ``said`` is the body as JSON, None if it is not JSON. Links that are ``allowed`` keep their signatures, because
+    one of them may be the video.
     """
     if said is None:
         text = body[: 2 * KEPT_BYTES].decode(errors="replace")
@@ -76,7 +76,7 @@ def kept(said: object, body: bytes, allowed: Callable[[str], bool]) -> str:
     pieces, end = [], 0
     for link in re.finditer(r"https?://[^\s\"'<>\\]+", text, re.IGNORECASE):
         another = re.search(r"(?::|%(?:25)*3A)(?:/|%(?:25)*2F){2}", link[0][len("https://") :], re.IGNORECASE)
-        if allowed(link[0]) and not another:  # which may be ours
+        if allowed(link[0]) and not another:  # a link inside this one may be ours
             pieces += [signatures(text[end : link.start()]), link[0]]
             end = link.end()
     whole = "".join([*pieces, signatures(text[end:])])
@@ -85,8 +85,8 @@ def kept(said: object, body: bytes, allowed: Callable[[str], bool]) -> str:
 
 @cache
 def _signed() -> "tuple[re.Pattern[str], ...]":
-    """Made when first needed: to compile these takes longer than all the rest of a poll's own start."""
-    # In a query the name follows `?` or `&`, plain or escaped for HTML, JSON or another link's query.
+    """Compiled when first needed, because that takes longer than the rest of our code in a poll's cold start."""
+    # In a query the name follows `?` or `&`, plain or escaped for HTML, for JSON or for the query of another link.
     in_a_query = (
         rf"([?&;]|%(?:25)*(?:3F|26)|\\u0026|\\u003f)(?:{_NAMES})(?:=|%(?:25)*3D|\\u003d)"
         r"(?:%(?!(?:25)*26)|(?!\\u0026)[^%&;\s\"'<>])+"
@@ -97,7 +97,7 @@ def _signed() -> "tuple[re.Pattern[str], ...]":
 
 @cache
 def _pattern(key: str) -> "re.Pattern[str]":
-    # Every character as it is, or escaped for a link, for JSON by its number, or for JSON by a backslash.
+    # Every character as it is, or escaped for a link, for JSON by its code, or for JSON by a backslash.
     escaped = ((re.escape(letter), ord(letter)) for letter in key)
     return re.compile("".join(rf"(?:{one}|%(?i:{number:02x})|\\u(?i:{number:04x})|\\{one})" for one, number in escaped))
 

@@ -1,1 +1,1 @@
-"""What is AWS's in general: clients, TLS, items, and how Lambda calls us. Knows nothing of videos."""
+"""Code for AWS in general: clients, TLS, DynamoDB items, the Lambda entry point. Independent of videos."""

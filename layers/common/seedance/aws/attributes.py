@@ -1,6 +1,6 @@
-"""A record as DynamoDB writes it, and back: ``{"S": …}``, ``{"N": …}``. Pure.
+"""Converts records to DynamoDB's attribute values and back: ``{"S": …}``, ``{"N": …}``. Pure.
 
-boto3 has this too, but as part of its resources, which take longer to load than all of our own code.
+boto3 can do this too, but only with its resources, which take longer to import than all of our own code.
 Source: the DynamoDB API reference, AttributeValue.
 """
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def written_item(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The item of a record. Values are text, numbers, booleans, None, and lists and maps of these."""
+    """The item for a record. Values are text, numbers, booleans, None, and lists and maps of these."""
     return {name: _written(value) for name, value in record.items()}
 
 
 def read_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of an item; a number is an int where it is whole."""
+    """The record in an item. A whole number becomes an int."""
     return {name: _read(value) for name, value in item.items()}
 
 
@@ -27,12 +27,12 @@ def _written(value: Any) -> dict[str, Any]:
         case str():
             return {"S": str(value)}
         case int() | float():
-            return {"N": repr(value)}  # the shortest text that is exactly this float
+            return {"N": repr(value)}  # the shortest text that gives exactly this float
         case Mapping():
             return {"M": {name: _written(inner) for name, inner in value.items()}}
         case list() | tuple():
             return {"L": [_written(inner) for inner in value]}
-    raise TypeError(f"a record has a value of {type(value).__name__}, which no item can hold")
+    raise TypeError(f"a record has a value of type {type(value).__name__}, which can't be stored in an item")
 
 
 def _read(value: Mapping[str, Any]) -> Any:
@@ -47,4 +47,6 @@ def _read(value: Mapping[str, Any]) -> Any:
             return {name: _read(inner) for name, inner in content.items()}
         case "L":
             return [_read(inner) for inner in content]
-    return content  # text and booleans; bytes and sets too, which we never write: whoever uses the value checks it
+    return (
+        content  # text and booleans; also bytes and sets, which we never write: the code that uses the value checks it
+    )

@@ -1,32 +1,32 @@
-"""What a stored value may be: checked when it is read, whoever wrote it. Pure.
+"""Checks stored values when they are read, because anybody may have edited them. Pure.
 
-A value that can not be is dropped, and the reader's safe default takes its place.
+An invalid value is dropped, and the reader uses its safe default instead.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 LATEST = 1e11
-"""A moment beyond this is no Unix time in seconds (it is in the year 5138)."""
+"""A number above this is not a Unix time in seconds (it would be in the year 5138)."""
 
 Check = Callable[[Any], bool]
 
 
 def number(value: object, least: float, most: float) -> float | None:
-    """The value if it is a number in these bounds, else None. True is no number."""
+    """The value if it is a number within these bounds, else None. Booleans are not numbers."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value if least <= value <= most else None  # NaN is in no bounds
+    return value if least <= value <= most else None  # false for NaN
 
 
 def whole(value: object, least: int, most: int) -> int | None:
-    """The value if it is a whole number in these bounds, else None."""
+    """The value if it is a whole number within these bounds, else None."""
     found = number(value, least, most)
     return int(found) if found is not None and float(found).is_integer() else None
 
 
 def text(value: object) -> str | None:
-    """The value if it is text with something in it, else None."""
+    """The value if it is non-empty text, else None."""
     return value if isinstance(value, str) and value else None
 
 
@@ -36,12 +36,12 @@ def count_or_zero(value: object) -> int:
 
 
 def any_of(*kinds: type) -> Check:
-    """A check: a value of one of these types."""
+    """A check that a value has one of these types."""
     return lambda value: isinstance(value, kinds)
 
 
 def between(least: float, most: float) -> Check:
-    """A check: a number in these bounds."""
+    """A check that a value is a number within these bounds."""
     return lambda value: number(value, least, most) is not None
 
 
@@ -51,12 +51,12 @@ def is_count(value: object) -> bool:
 
 
 def is_text(value: object) -> bool:
-    """Whether the value is text with something in it."""
+    """Whether the value is non-empty text."""
     return text(value) is not None
 
 
 def map_of(check: Check, *needed: str) -> Check:
-    """A check: a map whose values pass ``check``; with ``needed``, these are there, and the others do not matter."""
+    """A check for a map whose values pass ``check``. With ``needed``, only those keys are required and checked."""
 
     def holds(value: Any) -> bool:
         if not isinstance(value, dict) or not set(needed) <= set(value):
@@ -67,5 +67,5 @@ def map_of(check: Check, *needed: str) -> Check:
 
 
 def list_of(check: Check) -> Check:
-    """A check: a list of values that pass ``check``."""
+    """A check for a list whose values pass ``check``."""
     return lambda value: isinstance(value, list) and all(map(check, value))

@@ -1,7 +1,7 @@
-"""AWS clients, built on first use from one session and kept for the life of the process.
+"""AWS clients, created on first use from one session and kept for the life of the process.
 
-One session matters: it loads botocore's data once, where a session per client costs 1.6 times the start.
-botocore's own session does: boto3's would only load its resources on top.
+A single session loads botocore's data only once; with one session per client, startup takes 1.6 times as long. It is
+botocore's session, because boto3's would also import its resources.
 """
 
 from functools import cache
@@ -27,38 +27,39 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 3
 READ_SECONDS = 10
-"""Inside AWS a healthy call takes milliseconds; the default of 60 s would outlast most functions."""
+"""Inside AWS a healthy call takes milliseconds. The default of 60 s is longer than the timeout of most functions."""
 
 _CONFIG = Config(
     connect_timeout=CONNECT_SECONDS,
     read_timeout=READ_SECONDS,
     retries={"mode": "standard", "total_max_attempts": 5},
-    # Links signed the old way are not checked by everyone; v4 is, and names region and expiry.
+    # Not all services accept links with the old signature. Version 4 works everywhere and includes region and expiry.
     signature_version="s3v4",
 )
 
 _S3: Any = {
-    # Over TLS no body is signed anyway, for its checksum goes with it. So it is where a laptop's S3 speaks plain HTTP.
+    # Over TLS, botocore does not sign bodies anyway, because a checksum is sent with them. This does the same for a
+    # local S3 over plain HTTP.
     "payload_signing_enabled": False,
-    # The region's own host in each link, us-east-1 included. Left to itself botocore signs links for the global host
-    # (bucket.s3.amazonaws.com), which regions launched after March 2019 refuse. Buckets with dots in their names keep
-    # the path style, which botocore sees to: no certificate covers them as a host.
+    # Use the region's own host in each link, also for us-east-1. By default botocore signs links for the global host
+    # (bucket.s3.amazonaws.com), which regions launched after March 2019 refuse. For buckets with dots in their names,
+    # botocore keeps the path style, because no certificate covers them as a host name.
     "addressing_style": "virtual",
     "us_east_1_regional_endpoint": "regional",
 }
 
 _S3_ELSEWHERE: Any = {**_S3, "addressing_style": "path"}
-"""At an endpoint that somebody names: bucket.localhost does not resolve everywhere, and bucket.127.0.0.1 nowhere."""
+"""For a custom endpoint: bucket.localhost does not resolve everywhere, and bucket.127.0.0.1 nowhere."""
 
 
 class _Line(URLLib3Session):
-    """How botocore sends a request, but with the process's one TLS context (see aws.tls)."""
+    """botocore's HTTP session, but with the TLS context that the whole process shares (see aws.tls)."""
 
     def _get_ssl_context(self) -> SSLContext:
         return trust()
 
     def _setup_ssl_cert(self, conn: Any, url: str, verify: Any) -> None:  # noqa: ARG002 - botocore calls it
-        conn.cert_reqs = "CERT_REQUIRED"  # by what the context has loaded; the original loads it again
+        conn.cert_reqs = "CERT_REQUIRED"  # the context has the certificates; the original would load them again
 
 
 @cache
@@ -73,21 +74,21 @@ def _client(service: Any) -> Any:
     else:
         config = _CONFIG.merge(Config(signature_version=None))
     client: Any = _session().create_client(service, config=config)
-    # Not public at botocore, which the layer therefore ships in the version that the tests ran with. Whoever
-    # names authorities of their own (AWS_CA_BUNDLE) gets what botocore does with them.
+    # This uses private API of botocore, so the layer pins the version that the tests ran with. If AWS_CA_BUNDLE names
+    # other certificate authorities, botocore's own behaviour is kept.
     if not _session().get_config_variable("ca_bundle"):
         endpoint = client._endpoint
         line: Any = _Line  # its stubs are narrower than it is
         endpoint.http_session = line(
             timeout=(CONNECT_SECONDS, READ_SECONDS),
             proxies=get_environ_proxies(endpoint.host),
-            socket_options=[(IPPROTO_TCP, TCP_NODELAY, 1)],  # head and body go out one by one: 40 ms else
+            socket_options=[(IPPROTO_TCP, TCP_NODELAY, 1)],  # headers and body are sent separately: saves 40 ms
         )
     return client
 
 
 class _Later:
-    """A client that is built when it is first used: a submit that goes well needs neither queue nor topic."""
+    """A client that is created when first used: a successful submit needs neither the queue nor the topic."""
 
     def __init__(self, service: str) -> None:
         self._service = service
@@ -107,7 +108,7 @@ def dynamodb() -> "DynamoDBClient":
 
 
 def s3() -> "S3Client":
-    """The S3 client; its links are signed with Signature Version 4."""
+    """The S3 client. Its links are signed with Signature Version 4."""
     return _later("s3")  # type: ignore[no-any-return]
 
 

@@ -1,28 +1,28 @@
-"""The table's items: the key of each kind. Jobs have their ids; everything else has a "#" in its key. Pure."""
+"""The keys of the table's items. A job's key is its id; all other keys contain a "#". Pure."""
 
 CALENDAR = "calendar#requests"
-"""When requests to the provider are booked (pacing.pacer)."""
+"""The calendar of requests to the provider (pacing.pacer)."""
 
 IN_FLIGHT = "count#in_flight"
-"""How many videos are under way (jobs.budget)."""
+"""The number of videos in progress (jobs.budget)."""
 
 SWITCH = "switch#submits"
-"""There while submits are paused (jobs.store)."""
+"""Exists while submits are paused (jobs.store)."""
 
 PLACE = "place#reconcile"
-"""Where the last round of reconcile ran out of time (jobs.store)."""
+"""The place at which the last round of reconcile ran out of time (jobs.store)."""
 
 
 def day_key(day: str) -> str:
-    """A UTC day's budget (jobs.budget)."""
+    """The budget of a UTC day (jobs.budget)."""
     return f"day#{day}"
 
 
 def request_key(request_id: str) -> str:
-    """Which job owns a request of the provider's (jobs.store)."""
+    """The job that owns a provider request (jobs.store)."""
     return f"request#{request_id}"
 
 
 def durations_key(model: str) -> str:
-    """How long a model's videos took lately (jobs.store)."""
+    """The latest durations of a model's videos (jobs.store)."""
     return f"durations#{model}"

@@ -1,7 +1,7 @@
-"""Whom we trust on a TLS line: one context for every client of a process.
+"""The TLS context, shared by all clients of a process.
 
-Reading the certificates of some 140 authorities takes as long as a call. botocore would read them again at
-each of its connections, and httpx at each of its clients.
+Loading the certificates of about 140 authorities takes as long as a call. botocore would load them again for each of
+its connections, and httpx for each of its clients.
 """
 
 import ssl
@@ -14,5 +14,5 @@ from seedance.config import authorities
 
 @cache
 def trust() -> ssl.SSLContext:
-    """The context: certifi's authorities, or those of ``SSL_CERT_FILE`` in the environment."""
+    """The context with certifi's authorities, or those in the environment variable ``SSL_CERT_FILE``."""
     return ssl.create_default_context(cafile=authorities() or certifi.where())

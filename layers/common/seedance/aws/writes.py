@@ -1,7 +1,7 @@
-"""Writes to items that others write at the same time: which refusals pass by themselves, and which are final.
+"""Writes to DynamoDB items that other functions write at the same time: which errors are temporary, which are final.
 
-Errors: the DynamoDB API reference, TransactWriteItems and UpdateItem. botocore repeats what a whole call is
-throttled for, but not a transaction that is cancelled for it, and neither of the two kinds of conflict.
+Errors: the DynamoDB API reference, TransactWriteItems and UpdateItem. botocore retries a throttled call, but neither a
+transaction that was cancelled by throttling nor the two kinds of conflict.
 """
 
 import random
@@ -15,20 +15,20 @@ from seedance.aws.attributes import read_item, written_item
 from seedance.errors import Conflict
 
 TURNS = 8
-"""Tries of a write that meets others; with the waits between, up to 5 seconds."""
+"""Attempts at a write that conflicts with others. With the waits between them, up to 5 seconds."""
 
 FAILED_CONDITION = "ConditionalCheckFailed"
 _CONFLICT = "TransactionConflict"
 _PASSING = frozenset({_CONFLICT, "ThrottlingError", "ProvisionedThroughputExceeded"})
-"""Reasons of a cancelled transaction for which it is worth another try."""
+"""Reasons for a cancelled transaction that are temporary, so that a retry may succeed."""
 
 T = TypeVar("T")
 
 
 def insist(write: Callable[[], T], *, sleep: Callable[[float], None]) -> T:
-    """The answer of a write, tried again while it meets a transaction on one of its items, or no room there.
+    """Do a write, with retries while it conflicts with a transaction on one of its items or is throttled there.
 
-    Raises Conflict when it met others every time, else what the last try raised.
+    Raises Conflict if every attempt conflicted with others, else the error of the last attempt.
     """
     turn = 1
     while True:
@@ -40,20 +40,20 @@ def insist(write: Callable[[], T], *, sleep: Callable[[float], None]) -> T:
             if turn == TURNS:
                 if met_a_transaction(error):
                     raise Conflict(
-                        f"others wrote to the same items at the same time, in each of {TURNS} tries"
+                        f"other writes to the same items conflicted with this one in {TURNS} attempts"
                     ) from error
                 raise
-        sleep(random.uniform(0, 0.02 * 2**turn))  # noqa: S311 - spreads writers, hides nothing
+        sleep(random.uniform(0, 0.02 * 2**turn))  # noqa: S311 - spreads writers, not for security
         turn += 1
 
 
 def reasons(error: ClientError) -> list[str]:
-    """Why a transaction was cancelled, a word for each of its parts ("None" for one that could have been written)."""
+    """Why a transaction was cancelled: a code for each of its parts ("None" for a part without a problem)."""
     return [str(reason.get("Code")) for reason in error.response.get("CancellationReasons", [])]
 
 
 def update(key: str, values: Mapping[str, Any], condition: str, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a conditional update; None removes an attribute, a dot steps into a map."""
+    """The parameters of a conditional update. None removes an attribute; a dot in a name addresses a map's entry."""
     names: dict[str, str] = {"#state": "state"} if "#state" in condition else {}
     written: dict[str, Any] = written_item({**extra, ":write_id": write_id()})
     sets, removes = ["write_id = :write_id"], []
@@ -75,28 +75,28 @@ def update(key: str, values: Mapping[str, Any], condition: str, extra: Mapping[s
 
 
 def write_id() -> str:
-    """What tells a write from every other, so that who repeats it after a lost answer knows it for its own."""
+    """A unique id for a write, so that a retry after a lost response recognises its own earlier write."""
     return uuid.uuid4().hex[:16]
 
 
 def failed_condition(error: ClientError) -> bool:
-    """Whether a plain write was refused because its condition does not hold."""
+    """Whether a single write was refused because its condition does not hold."""
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
 
 
 def is_invalid(error: ClientError) -> bool:
-    """Whether a write can't be done to an item as it is: nothing is added to a text."""
+    """Whether a write is invalid for the item's present values, such as adding a number to a text."""
     return error.response["Error"]["Code"] == "ValidationException" or "ValidationError" in reasons(error)
 
 
 def record_found(error: ClientError) -> dict[str, Any]:
-    """The record that a failed condition was held against, where the write asked for it; empty when there is none."""
+    """The record that failed a condition, if the write requested it. Empty if there is none."""
     answer: Any = error.response
     return read_item(answer.get("Item", {}))
 
 
 def met_a_transaction(error: ClientError) -> bool:
-    """Whether a write was refused only because a transaction was under way on one of its items."""
+    """Whether a write was refused only because of a concurrent transaction on one of its items."""
     if error.response["Error"]["Code"] == "TransactionConflictException":
         return True
     return _CONFLICT in reasons(error) and _passes(error)

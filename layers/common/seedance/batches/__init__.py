@@ -1,1 +1,1 @@
-"""A manifest's rows, from the file to the results."""
+"""Batches: the rows of a manifest, from the file to the results."""

@@ -1,6 +1,6 @@
 """A batch's files in the upload bucket: the manifest, the plan, the report and the results.
 
-All are read and written in pieces: memory does not grow with the number of rows.
+All are read and written in chunks, so memory does not grow with the number of rows.
 """
 
 import json
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 READ_BYTES = 64 * 1024
 LINK_SECONDS = 12 * 3600
-"""A link signed by a function works no longer than the function's credentials, some hours, whatever it says."""
+"""An upper bound: a link signed by a function stops working when the function's credentials expire, after hours."""
 
 
 class Sheets:
-    """The upload bucket's files, as batches use them."""
+    """Reads and writes the files of batches in the upload bucket."""
 
     def __init__(self, bucket: str, client: "S3Client") -> None:
         self.bucket = bucket
         self._client = client
 
     def manifest(self, key: str, version_id: str | None) -> Iterator[bytes]:
-        """The manifest's bytes, piece by piece. Raises InvalidRequest when it is gone."""
+        """The manifest's bytes, in chunks. Raises InvalidRequest if it no longer exists."""
         where = {"VersionId": version_id} if version_id else {}
         try:
             body = self._client.get_object(Bucket=self.bucket, Key=key, **where)["Body"]  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ class Sheets:
             yield from body.iter_chunks(READ_BYTES)
 
     def rows(self, key: str, first: int, end: int) -> Iterator[dict[str, Any]]:
-        """The rows of a plan whose lines begin at byte ``first`` and end before ``end``, where they can be."""
+        """The rows of a plan from byte ``first`` up to ``end``. Rows that can't be read are logged and skipped."""
         if first == end:
             return
         body = self._client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={first}-{end - 1}")["Body"]
@@ -54,22 +54,22 @@ class Sheets:
                 yield from filter(None, (_row(key, line) for line in lines))
 
     def write(self, key: str) -> "Sheet":
-        """A file to be written, as a context; nothing is there when the context ends in an exception."""
+        """A file to write, as a context manager. If the context ends with an exception, no file is created."""
         return Sheet(self._client, self.bucket, key)
 
     def link(self, key: str) -> dict[str, str]:
-        """Where a file is, with a signed link to it."""
+        """A file's bucket and key, with a signed link to it."""
         where = {"Bucket": self.bucket, "Key": key}
         url = self._client.generate_presigned_url("get_object", Params=where, ExpiresIn=LINK_SECONDS)
         return {"bucket": self.bucket, "key": key, "url": url}
 
 
 class Sheet:
-    """A file that is being written: in one request if it is short, in parts of PART_BYTES if not."""
+    """A file that is being written: in one request if it is short, otherwise in parts of PART_BYTES."""
 
     def __init__(self, client: "S3Client", bucket: str, key: str) -> None:
         self.size = 0
-        """Bytes so far. A file that nothing is written to does not come about."""
+        """Bytes written so far. If nothing is written, no file is created."""
         self._client = client
         kind = "application/x-ndjson" if key.endswith(".jsonl") else "text/csv; charset=utf-8"
         self._about: Any = {"Bucket": bucket, "Key": key, "ContentType": kind}
@@ -92,7 +92,7 @@ class Sheet:
             self._abort()
 
     def write(self, line: bytes) -> None:
-        """Add to the file."""
+        """Append to the file."""
         self._held += line
         self.size += len(line)
         if len(self._held) >= PART_BYTES:
@@ -117,7 +117,7 @@ class Sheet:
         self._client.complete_multipart_upload(**self._where, MultipartUpload={"Parts": self._parts})
 
     def _abort(self) -> None:
-        # Parts of an upload that nobody finishes are billed until somebody aborts it.
+        # The parts of an unfinished upload are billed until it is aborted.
         if self._upload_id:
             self._client.abort_multipart_upload(**self._where)
 

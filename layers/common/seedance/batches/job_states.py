@@ -1,4 +1,4 @@
-"""Many jobs' records at once, as a batch reads them: only what is asked for, whether or not a job is there."""
+"""Reads selected fields of many job records at once, for batches."""
 
 import random
 import time
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 JOBS_A_READ = 100
-"""Of DynamoDB's BatchGetItem, at most."""
+"""The limit of DynamoDB's BatchGetItem."""
 
 TURNS = 8
-"""Tries to get what a busy table left out; with the waits between, up to 10 seconds."""
+"""Attempts to read the keys that a busy table left unprocessed. With the waits between them, up to 10 seconds."""
 
 
 class Register:
-    """The job table, read by the hundred. Strongly consistent, as all reads by id are."""
+    """Reads the job table, up to JOBS_A_READ jobs at a time. Strongly consistent, like all reads by id."""
 
     def __init__(self, table: str, client: "DynamoDBClient") -> None:
         self._table = table
         self._client = client
 
     def read(self, job_ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Those fields of up to JOBS_A_READ jobs, by id; a job that is not there is left out.
+        """The given fields of up to JOBS_A_READ jobs, by id. A job that does not exist is left out.
 
-        A value that can not be is left out as well; in place of such a state the job is HELD, since a person must look.
-        Raises TimeoutError when the table is too busy to answer.
+        An invalid value is left out as well. An invalid state is read as HELD, because a person must look at the job.
+        Raises TimeoutError if the table is too busy to answer.
         """
         names = ("job_id", *fields)
         wanted: Any = {
@@ -53,8 +53,8 @@ class Register:
             wanted = answer.get("UnprocessedKeys")
             if not wanted:
                 return found
-            time.sleep(random.uniform(0, 0.04 * 2**turn))  # noqa: S311 - what is left comes when the table has room
-        raise TimeoutError(f"the table did not give {len(wanted[self._table]['Keys'])} jobs in {TURNS} tries")
+            time.sleep(random.uniform(0, 0.04 * 2**turn))  # noqa: S311 - the table needs time to recover
+        raise TimeoutError(f"the table did not return {len(wanted[self._table]['Keys'])} jobs in {TURNS} attempts")
 
 
 def _usable(record: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A batch's manifest, row by row: CSV or JSON lines in, validated requests and refused rows out. Pure.
+"""Reads a batch's manifest row by row: CSV or JSON lines in, validated requests and invalid rows out. Pure.
 
-Memory stays the same however long a manifest is. A row goes through the same checks as a call of the API; a
-column that means nothing to any model is the asker's own (``sku``) and is handed through to the results.
+Memory use does not depend on the length of the manifest. A row passes the same checks as an API call. A column
+that is not an option of any model, such as ``sku``, belongs to the user and is copied to the results.
 """
 
 import csv
@@ -22,7 +22,7 @@ from seedance.jobs.budget import estimate_usd
 PLAN_PREFIX = "plans/"
 
 MAX_ROWS = 100_000
-"""Of one manifest: its chunks' places must fit into a state's 256 KB."""
+"""Rows per manifest. The list of its chunks must fit into the 256 KB that Step Functions allows for a state's data."""
 
 MAX_BYTES = 500 * 1024 * 1024
 MAX_LINE_BYTES = 1024 * 1024
@@ -30,7 +30,7 @@ MAX_COLUMNS = 100
 LONGEST_COLUMN_NAME = 100
 
 RESULT_COLUMNS = ("row", "job", "state", "video_key", "cost_usd", "error")
-"""The results' own columns; the manifest's passthrough columns follow them."""
+"""The columns that the results always have. The manifest's passthrough columns follow them."""
 
 REPORT_COLUMNS = ("row", "line", "field", "error")
 
@@ -42,18 +42,18 @@ _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 @dataclass(frozen=True)
 class Row:
-    """A row that can be made a video of. ``number`` counts rows from 1, ``line`` the file's lines."""
+    """A valid row. ``number`` counts rows from 1; ``line`` is the line number in the file."""
 
     number: int
     line: int
     request: requests.Request
     columns: dict[str, str]
-    """What is handed through, by the column's name."""
+    """The passthrough values, by column name."""
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that can't, and why: which field, and what is allowed."""
+    """An invalid row, with the field that is wrong and what is allowed."""
 
     number: int
     line: int
@@ -64,7 +64,7 @@ class BadRow:
 
 @dataclass(frozen=True)
 class _Record:
-    """A row as it was read, before anybody looked at its values."""
+    """A row as it was read, before its values are checked."""
 
     line: int
     given: dict[str, Any]
@@ -74,24 +74,25 @@ class _Record:
 
 @dataclass
 class Tally:
-    """What a manifest comes to."""
+    """The totals of a manifest."""
 
     rows: int = 0
     bad: int = 0
     estimate_usd: float = 0.0
     expected_seconds: float = 0.0
-    """Of all videos together, by the published averages."""
+    """Sum over all videos, from the published averages."""
     models: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """Videos and their probable cost, by model."""
+    """Number of videos and their estimated cost, by model."""
     columns: dict[str, None] = field(default_factory=dict)
-    """The passthrough columns, in the order in which they came up."""
+    """The passthrough columns, in the order in which they first appear."""
 
     def add(self, row: Row | BadRow) -> None:
-        """Count a row. Raises InvalidRequest when there are too many different columns."""
+        """Count a row. Raises InvalidRequest if the rows have too many different passthrough columns."""
         self.rows += 1
         self.columns |= dict.fromkeys(row.columns)
         if len(self.columns) > MAX_COLUMNS:
-            raise InvalidRequest(f"line {row.line}", f"brings more than {MAX_COLUMNS} columns of its own together")
+            message = f"has a new passthrough column; at most {MAX_COLUMNS} are allowed in a manifest"
+            raise InvalidRequest(f"line {row.line}", message)
         if isinstance(row, BadRow):
             self.bad += 1
             return
@@ -104,50 +105,51 @@ class Tally:
 
     @property
     def good(self) -> int:
-        """Rows that a video will be made of."""
+        """Number of valid rows."""
         return self.rows - self.bad
 
     def refusal(self, tolerated_percent: float) -> str | None:
-        """Why nothing of this manifest is made, or None: more rows are bad than are tolerated."""
+        """Why this manifest is refused, or None if it is not. It is when more rows are invalid than are tolerated."""
         if self.good and self.bad * 100 <= tolerated_percent * self.rows:
             return None
         if not self.good:
-            return f"None of the {self.rows} rows can be made a video of."
+            return f"No row is valid ({_number(self.rows, 'row')} checked)."
         return (
-            f"{self.bad} of {self.rows} rows are bad ({self.bad * 100 / self.rows:.1f} %), "
-            f"and {tolerated_percent:g} % are tolerated."
+            f"{self.bad} of {self.rows} rows are invalid ({self.bad * 100 / self.rows:.1f}%); "
+            f"at most {tolerated_percent:g}% are tolerated."
         )
 
 
 def beside(key: str, batch_id: str, ending: str) -> str:
-    """Where a batch's results or report go: beside the manifest, and told apart from an earlier upload's."""
+    """The key of a batch's results or report: beside the manifest, and different for each upload of it."""
     return fields.object_key(posixpath.splitext(key)[0], f"-{batch_id.rpartition('-')[2][:8]}{ending}")
 
 
 def plan_key(batch_id: str) -> str:
-    """Where a batch's plan is."""
+    """The key of a batch's plan."""
     return f"{PLAN_PREFIX}{batch_id}.jsonl"
 
 
 def read(chunks: Iterable[bytes], key: str, defaults: requests.Defaults) -> Iterator[Row | BadRow]:
-    """The rows of a manifest, in order, each checked as far as that can be done without looking into a bucket.
+    """The rows of a manifest, in order, with all checks that do not need a bucket.
 
-    ``key`` tells the format by its ending. Raises InvalidRequest, whose field names the line, for what makes
-    the whole file unreadable: another encoding or separator, a header that is none, no rows, too many.
+    The file extension of ``key`` gives the format. Raises InvalidRequest, whose field names the line, if the whole
+    file can't be read: wrong encoding or separator, no valid header, no rows, or too many.
     """
     lines = _Lines(chunks)
     records = _json_records(lines) if key.lower().endswith(".jsonl") else _csv_records(lines)
     number = 0
     for number, record in enumerate(records, start=1):
         if number > MAX_ROWS:
-            raise InvalidRequest(f"line {record.line}", f"is beyond {MAX_ROWS:,} rows; split the manifest")
+            message = f"exceeds the limit of {MAX_ROWS:,} rows; split the manifest"
+            raise InvalidRequest(f"line {record.line}", message)
         yield _judged(number, record, defaults)
     if number == 0:
         raise InvalidRequest("manifest", "has no rows")
 
 
 class _Lines:
-    """The file's lines as text, with the number of the last one that was taken."""
+    """The file's lines as text. ``number`` is the line number of the last line returned."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self.number = 0
@@ -178,12 +180,12 @@ def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         size += len(chunk)
         if size > MAX_BYTES:
-            raise InvalidRequest("manifest", f"has more than {MAX_BYTES // 1024 // 1024} MB; split it")
+            raise InvalidRequest("manifest", f"is larger than {MAX_BYTES // 1024 // 1024} MB; split it")
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield line + b"\n"
         if len(rest) > MAX_LINE_BYTES:
-            break  # whoever takes it will refuse it; there is no need to read on
+            break  # the caller will refuse this line, so there is no need to read on
     if rest:
         yield rest
 
@@ -194,10 +196,10 @@ def _csv_records(lines: _Lines) -> Iterator[_Record]:
     options = _header(header)
     for line, cells in rows:
         if not any(cell.strip() for cell in cells):
-            continue  # an empty line, or what a spreadsheet leaves of one
+            continue  # an empty line, or only separators, as spreadsheets write one
         fault = None
         if len(cells) != len(header):
-            fault = InvalidRequest("row", f"has {_number(len(cells), 'cell')}, and the header has {len(header)}")
+            fault = InvalidRequest("row", f"has {_number(len(cells), 'cell')} but the header has {len(header)}")
         given: dict[str, Any] = {}
         columns: dict[str, str] = {}
         for name, option, cell in zip(header, options, cells, strict=False):
@@ -224,27 +226,27 @@ def _csv_rows(lines: _Lines) -> Iterator[tuple[int, list[str]]]:
 
 def _csv_trouble(said: str) -> str:
     if "new-line character" in said:
-        return "has line breaks of a kind that is no longer in use (CR alone); save the file with LF or CRLF"
+        return "has old Mac line breaks (CR alone); save the file with LF or CRLF"
     if "end of data" in said or "field larger" in said:
         return "opens a quote that is not closed"
-    return f"is no CSV: {said}"
+    return f"is not valid CSV: {said}"
 
 
 def _header(header: list[str]) -> list[str | None]:
-    """Which option each column stands for. Raises InvalidRequest."""
+    """The option that each column stands for, None for a passthrough column. Raises InvalidRequest."""
     if not header or not any(name.strip() for name in header):
         raise InvalidRequest("line 1", "is empty; it must name the columns, such as image,prompt,sku")
     if len(header) > MAX_COLUMNS:
         raise InvalidRequest("line 1", f"has {len(header)} columns; at most {MAX_COLUMNS} are allowed")
     for mark, marks in _OTHER_SEPARATORS.items():
         if len(header) == 1 and mark in header[0]:
-            raise InvalidRequest("line 1", f"is separated by {marks}; save the file with commas")
+            raise InvalidRequest("line 1", f"is separated by {marks}; save the file with commas as separators")
     for number, name in enumerate(header, start=1):
         if not name.strip():
-            raise InvalidRequest("line 1", f"gives column {number} no name")
+            raise InvalidRequest("line 1", f"has no name for column {number}")
     options = [_option(name) for name in header]
     if "parameters" in options:
-        raise InvalidRequest("parameters", "is no column; give each parameter a column of its own")
+        raise InvalidRequest("parameters", "is not allowed as a column; use one column per parameter")
     seen: dict[str, str] = {}
     for name, option in zip(header, options, strict=True):
         meant = option or name.strip()
@@ -253,7 +255,8 @@ def _header(header: list[str]) -> list[str | None]:
         seen[meant] = name
     if not {"prompt", *_first_image_names()} & set(seen):
         raise InvalidRequest(
-            "line 1", f"names neither prompt nor image; it must name the columns, and reads {_cut(','.join(header))}"
+            "line 1",
+            f"must be a header that names the columns, with at least prompt or image; it is {_cut(','.join(header))}",
         )
     return options
 
@@ -289,16 +292,16 @@ def _json_object(text: str) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            raise ValueError("a name is given twice")
+            raise ValueError("a name appears twice")
         return found
 
     def no_number(word: str) -> Any:
-        raise ValueError(f"{word} is no number")
+        raise ValueError(f"{word} is not a valid number")
 
     try:
         value = json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest("row", f"is no JSON: {getattr(error, 'msg', error)}") from None
+        raise InvalidRequest("row", f"is not valid JSON: {getattr(error, 'msg', error)}") from None
     if not isinstance(value, dict):
         raise InvalidRequest("row", 'must be a JSON object, such as {"image": "a.jpg", "prompt": "it turns"}')
     return value
@@ -312,18 +315,19 @@ def _text(value: Any) -> str:
 
 @lru_cache(maxsize=1024)
 def _option(name: str) -> str | None:
-    """The option that a column's name means; None for a column of the asker's own. Raises InvalidRequest.
+    """The option that a column name stands for, or None for a passthrough column. Raises InvalidRequest.
 
-    As with an upload's metadata, a misspelt option is refused: to hand it through would make the wrong video.
+    As in an upload's metadata, a misspelt option is refused: passing it through would make the wrong video.
     """
     option = name.strip().lower().replace("-", "_").replace(" ", "_")
     known = _known_names()
     if option in known:
         return option
     if _UNWRITABLE.search(name) or len(name) > LONGEST_COLUMN_NAME:
-        raise InvalidRequest("column", f"{_cut(name)!r} is no name: plain text of at most {LONGEST_COLUMN_NAME}")
+        limit = f"use plain text of at most {LONGEST_COLUMN_NAME} characters"
+        raise InvalidRequest("column", f"{_cut(name)!r} is not a valid column name; {limit}")
     if option in RESULT_COLUMNS:
-        raise InvalidRequest(name, "is a column of the results; give yours another name")
+        raise InvalidRequest(name, "is the name of a column in the results; rename your column")
     if close := get_close_matches(option, known, n=1, cutoff=0.8):
         raise InvalidRequest(name, f"is not an option (did you mean {close[0]}?)")
     return None
@@ -352,7 +356,7 @@ def _request(record: _Record, defaults: requests.Defaults) -> requests.Request:
         raise record.fault
     for name, value in record.columns.items():
         if _UNWRITABLE.search(value):
-            raise InvalidRequest(name, "has control characters in it; plain text is allowed")
+            raise InvalidRequest(name, "contains control characters; only plain text is allowed")
     request = requests.api_request(json.dumps(_body(record.given, defaults)), defaults)
     if request.image_key:
         requests.check_key(request.image_key)
@@ -360,37 +364,37 @@ def _request(record: _Record, defaults: requests.Defaults) -> requests.Request:
 
 
 def _body(given: dict[str, Any], defaults: requests.Defaults) -> dict[str, Any]:
-    """A row as the body of ``POST /videos``, so that it passes the API's own checks."""
+    """A row as the body of ``POST /videos``, so that the API's own checks apply to it."""
     parameters = given.get("parameters", {})
     if not isinstance(parameters, dict):
-        raise InvalidRequest("parameters", "must be an object of names and values")
+        raise InvalidRequest("parameters", "must be a JSON object of names and values")
     body: dict[str, Any] = {"parameters": dict(parameters)}
     for name, value in given.items():
         if name == "parameters":
             continue
         if name == "image" and isinstance(value, str) and not _ADDRESS.match(value.strip()):
-            # The column holds either: a key in the upload bucket, or an address.
+            # The column may contain a key in the upload bucket or an address.
             if value.strip().lower().startswith("s3://"):
-                raise InvalidRequest(name, "must be a key in the upload bucket or an https address, without s3://")
+                raise InvalidRequest(name, "must be a key in the upload bucket (without s3://) or an https address")
             if "image_key" in given:
                 raise InvalidRequest(name, "is given twice, once as image_key")
             body["image_key"] = value.strip()
         elif name in ("model", "prompt", "image", "image_key", "transport"):
             body[name] = value.strip() if isinstance(value, str) else value
         elif name in body["parameters"]:
-            raise InvalidRequest(name, "is given twice, in a column and under parameters")
+            raise InvalidRequest(name, "is given twice, as a column and under parameters")
         else:
             body["parameters"][name] = value
     if "prompt" not in {*body, *body["parameters"]} and _first_image_names() & {*body, *body["parameters"]}:
-        body["prompt"] = defaults.prompt  # as for an upload: a picture alone is enough
+        body["prompt"] = defaults.prompt  # as for an upload: an image alone is enough
     return body
 
 
 def csv_line(cells: Iterable[object]) -> bytes:
     """A line of a CSV file that we write.
 
-    What comes from a manifest may begin like a formula, which a spreadsheet would run on opening the file. An
-    apostrophe in front keeps it text (OWASP, "CSV Injection"); plain numbers such as -5 are left alone.
+    A value from a manifest may look like a formula, which a spreadsheet would run when it opens the file. A leading
+    apostrophe makes it text (OWASP, "CSV Injection"). Plain numbers such as -5 are not changed.
     """
     out = _Sink()
     csv.writer(out, lineterminator="\n").writerow(map(_harmless, cells))
@@ -410,7 +414,7 @@ class _Sink:
 
 
 def report_line(row: BadRow) -> bytes:
-    """A refused row's line in the report."""
+    """The line for an invalid row in the report."""
     return csv_line((row.number, row.line, row.field, row.message))
 
 

@@ -1,13 +1,13 @@
-"""What a line of a batch's plan and a chunk of it may be: checked when they are read, whoever wrote them. Pure."""
+"""Checks the lines and chunks of a batch's plan when they are read, because anybody may have edited them. Pure."""
 
 from seedance.aws.checks import Check, any_of, is_text, map_of, whole
 
 MOST_ROWS = 100
-"""Of a chunk of a plan: what is read from the table at once."""
+"""Rows in a chunk of a plan: as many jobs as one read of the table returns."""
 
 
 def planned_row(row: object) -> str | None:
-    """What is wrong with a line of a batch's plan, by its field; None when it can be worked with."""
+    """The name of the invalid field in a line of a batch's plan, or None if the line is valid."""
     if not isinstance(row, dict):
         return "line"
     checks: dict[str, Check] = {"row": lambda value: whole(value, 1, 1_000_000) is not None, "columns": any_of(dict)}
@@ -21,7 +21,7 @@ def planned_row(row: object) -> str | None:
 
 
 def chunk(value: object) -> tuple[int, int, int, int] | None:
-    """A plan's chunk, if it is one: the bytes where it begins and ends, and its first and last row."""
+    """A valid chunk of a plan: its first byte, the byte after its last, its first and last row. None if invalid."""
     if not isinstance(value, (list, tuple)) or len(value) != 4:
         return None
     begins, ends, first, last = (whole(part, 0, 10**12) for part in value)

@@ -1,1 +1,1 @@
-"""Pictures and videos: the two buckets, and what an image file is."""
+"""Images and videos: the two buckets and the file formats."""

@@ -1,4 +1,4 @@
-"""S3: look at an upload, sign a link, stream a video in."""
+"""S3: checks uploads, signs links, stores videos."""
 
 import base64
 import hashlib
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PART_BYTES = 6 * 1024 * 1024
-"""Size of an upload part; S3 wants at least 5 MiB of all but the last. Two are in memory at a time."""
+"""Size of an upload part. S3 requires at least 5 MiB for all but the last. Two parts are in memory at a time."""
 
 IMAGE_LINK_SECONDS = 2 * 3600
-"""The provider fetches an image when it starts on the job, which its queue may put off; a job is given
-up an hour after its submission."""
+"""The provider downloads an image when it starts the job, which may be delayed by its queue. A job expires an hour
+after its submission."""
 
 VIDEO_LINK_SECONDS = 12 * 3600
-"""A link signed by a function works no longer than the function's credentials, some hours, whatever it says."""
+"""An upper bound: a link signed by a function stops working when the function's credentials expire, after hours."""
 
 _ARCHIVES = "S3 Glacier or an archive tier of Intelligent-Tiering"
 _PLAIN = "upload it with the bucket's default encryption"
@@ -39,7 +39,7 @@ _PLAIN = "upload it with the bucket's default encryption"
 
 @dataclass(frozen=True)
 class Image:
-    """An image in a bucket: what it is, its sides in pixels, its bytes, and the metadata that came with it."""
+    """An image in a bucket: its media type, its width and height in pixels, its size in bytes, and its metadata."""
 
     bucket: str
     key: str
@@ -66,7 +66,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Stored:
-    """A file that was written: its length in bytes and its SHA-256, in hex."""
+    """A stored file: its length in bytes and its SHA-256 in hex."""
 
     size: int
     sha256: str
@@ -77,18 +77,18 @@ class Stored:
 
 
 class Media:
-    """The two buckets, as the pipeline uses them."""
+    """The upload bucket and the video bucket."""
 
     def __init__(self, video_bucket: str, client: "S3Client") -> None:
         self.video_bucket = video_bucket
         self._client = client
 
     def look_at(self, bucket: str, key: str, version_id: str | None) -> Image:
-        """An uploaded image, read as far as it takes to know that it is one, whole; nothing of it is kept.
+        """Check an uploaded image, reading only as much as needed to know that it is complete. Nothing of it is kept.
 
-        Raises InvalidRequest when it is gone, empty, too large, cut off, or not an image.
+        Raises InvalidRequest if it does not exist, is empty, too large or cut off, or is not an image.
         """
-        from seedance.jobs.requests import check_key  # noqa: PLC0415 - loads the catalogue, which finalize can do without
+        from seedance.jobs.requests import check_key  # noqa: PLC0415 - loads the catalogue, which finalize does not need
 
         check_key(key)
         try:
@@ -96,7 +96,7 @@ class Media:
         except ClientError as error:
             raise refusal(error, "image", key) from error
         size = found["ContentLength"]
-        # Not by its own `with`, which hands out the bare stream: to that a broken line looks like the end.
+        # closing(), because the body's own `with` gives the raw stream, which ends silently if the connection drops.
         with closing(found["Body"]) as body:
             if size == 0:
                 raise InvalidRequest("image", f"{key} is empty")
@@ -107,15 +107,15 @@ class Media:
                 picture = images.look_through(body, size)
             except ValueError as error:
                 raise InvalidRequest("image", f"{key} {error}") from error
-        # The version that was looked at is the one that will be sent, whatever is uploaded over it meanwhile.
+        # Send the version that was checked, even if the object is overwritten in the meantime.
         version_id = version_id or found.get("VersionId")
         sides = (picture.width, picture.height)
         return Image(bucket, key, version_id, picture.media_type, *sides, size, found.get("Metadata", {}))
 
     def image_link(self, image: dict[str, Any], job_id: str) -> str:
-        """A signed link to a job's image that works for IMAGE_LINK_SECONDS.
+        """A signed link to a job's image, valid for IMAGE_LINK_SECONDS.
 
-        The job's id is part of what is signed, so that the link in the provider's history names the job.
+        The job's id is part of the signed query, so that the link in the provider's history names the job.
         """
         return self._client.generate_presigned_url(
             "get_object",
@@ -128,7 +128,7 @@ class Media:
         )
 
     def image_base64(self, image: dict[str, Any]) -> str:
-        """A job's image, whole, as base64. Raises InvalidRequest when it is gone."""
+        """A job's complete image as base64. Raises InvalidRequest if it no longer exists."""
         where = _object(image["bucket"], image["key"], image.get("version_id"))
         try:
             with closing(self._client.get_object(**where)["Body"]) as body:
@@ -145,10 +145,10 @@ class Media:
     def store_video(
         self, chunks: Iterable[bytes], key: str, *, name: str, metadata: Mapping[str, str | None]
     ) -> Stored:
-        """Stream a video into the bucket as ``key``; nothing appears there unless it is a whole MP4.
+        """Stream a video into the bucket as ``key``. No object is created unless it is a complete MP4.
 
-        ``name`` is what a browser calls the file when it is downloaded. Memory stays at two parts however
-        long the video is. Raises NotAVideo, or whatever reading ``chunks`` raises.
+        ``name`` is the file name that a browser uses for a download. Memory use is limited to two parts for a video
+        of any length. Raises NotAVideo, or whatever reading ``chunks`` raises.
         """
         check = formats.Mp4Check()
 
@@ -159,12 +159,12 @@ class Media:
                     yield chunk
                 check.finish()
             except ValueError as error:
-                raise NotAVideo(f"the result is not a whole MP4: {error}") from error
+                raise NotAVideo(f"the result is not a complete MP4: {error}") from error
 
         return self._store(checked(), key, content_type="video/mp4", name=(name, ".mp4"), metadata=metadata)
 
     def store_frame(self, chunks: Iterable[bytes], stem: str, *, name: str) -> str | None:
-        """Store the last frame that a model returned beside its video; its key, or None if it is no image."""
+        """Store the last frame that a model returned with its video. Returns its key, or None if it is not an image."""
         body = b"".join(_at_most(chunks, MAX_IMAGE_BYTES))
         media_type = formats.image_type(body)
         if media_type is None:
@@ -196,7 +196,7 @@ class Media:
         digest.update(first)
         size += len(first)
         if len(first) < PART_BYTES:
-            # A short part is the last one: everything has been read and checked. One request, not three.
+            # A short first part is also the last, so everything is read and checked: one request instead of three.
             self._client.put_object(**about, Body=bytes(first), ChecksumCRC32=_crc32(first))
             return Stored(size, digest.hexdigest())
         upload_id = self._client.create_multipart_upload(**about, ChecksumAlgorithm="CRC32")["UploadId"]
@@ -206,7 +206,7 @@ class Media:
                 Bucket=self.video_bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": done.parts}
             )
         except BaseException:
-            # Parts of an upload that nobody finishes are billed until somebody aborts it.
+            # The parts of an unfinished upload are billed until it is aborted.
             self._client.abort_multipart_upload(Bucket=self.video_bucket, Key=key, UploadId=upload_id)
             raise
         return Stored(done.size, digest.hexdigest())
@@ -214,7 +214,7 @@ class Media:
     def _upload_parts(
         self, key: str, upload_id: str, first: bytearray | bytes, rest: Iterator[bytearray], digest: Any
     ) -> "_Uploaded":
-        """Upload one part while the next is being read: the two lines are busy at the same time."""
+        """Upload one part while the next is being downloaded, so that both connections are busy at the same time."""
         done: list[CompletedPartTypeDef] = []
         size = len(first)
 
@@ -228,7 +228,7 @@ class Media:
                 Body=bytes(body),
                 ChecksumCRC32=checksum,
             )
-            # S3 wants the checksums again at the end, or refuses to put the parts together.
+            # S3 requires the checksums again when the upload is completed.
             return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": checksum}
 
         with ThreadPoolExecutor(max_workers=1) as lane:
@@ -249,10 +249,10 @@ class _Uploaded:
 
 
 def _parts(chunks: Iterator[bytes]) -> Iterator[bytearray]:
-    """Chunks gathered into parts of PART_BYTES; only the last may be shorter.
+    """Chunks joined into parts of PART_BYTES. Only the last may be shorter.
 
-    A full part is handed on only when more follows or all has been read, so that an error at the very end
-    of ``chunks`` still comes before the last part.
+    A full part is yielded only once more data follows or ``chunks`` has ended, so that an error at the very end of
+    ``chunks`` is raised before the last part is yielded.
     """
     part = bytearray()
     for chunk in chunks:
@@ -269,7 +269,7 @@ def _parts(chunks: Iterator[bytes]) -> Iterator[bytearray]:
 
 
 def _crc32(body: bytes | bytearray) -> str:
-    """A body's checksum, as S3 takes it. Left to botocore it comes behind the body, which then goes out in crumbs."""
+    """A body's checksum in S3's format. botocore would send it after the body, which it then sends in small chunks."""
     return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
 
@@ -278,7 +278,7 @@ def _at_most(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
     for chunk in chunks:
         count += len(chunk)
         if count > limit:
-            raise SourceUnavailable(f"the last frame has more than {limit} bytes")
+            raise SourceUnavailable(f"the last frame is larger than {limit:,} bytes")
         yield chunk
 
 
@@ -288,10 +288,10 @@ def _object(bucket: str, key: str, version_id: str | None) -> Any:
 
 
 def refusal(error: ClientError, field: str, key: str) -> Exception:
-    """InvalidRequest for an object that S3 will not hand out as it lies there, which is for the uploader to mend.
+    """InvalidRequest if S3 can't return the object in its present state, which the uploader can correct.
 
-    Everything else is trouble of ours and comes back as it is: a role or bucket policy that denies access would
-    reject every upload.
+    Any other error is a problem on our side and is returned unchanged: a role or bucket policy that denies access
+    would otherwise reject every upload.
     """
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     if code in ("NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "405"):
@@ -300,7 +300,7 @@ def refusal(error: ClientError, field: str, key: str) -> Exception:
         return InvalidRequest(field, f"{key} is archived ({_ARCHIVES}); restore it or upload it again")
     if code == "InvalidRequest" and "encryption" in message.lower():
         return InvalidRequest(
-            field, f"{key} is encrypted with a key of your own (SSE-C), which nobody else can read; {_PLAIN}"
+            field, f"{key} is encrypted with your own key (SSE-C), so the pipeline can't read it; {_PLAIN}"
         )
     if code.upper().startswith("KMS") or (code == "AccessDenied" and re.search(r"kms:|ciphertext", message, re.I)):
         return InvalidRequest(field, f"{key} is encrypted with a KMS key that the pipeline may not use; {_PLAIN}")

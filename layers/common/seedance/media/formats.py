@@ -1,20 +1,20 @@
-"""What bytes are: images by their first bytes, an MP4 by its boxes. Pure."""
+"""Recognises file formats: images by their first bytes, an MP4 by its boxes. Pure."""
 
 import struct
 
 IMAGE_FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
 MAX_IMAGE_BYTES = 30 * 1024 * 1024
-"""Largest image we take, 30 MB: the limit that ByteDance's own Seedance API states for an input image."""
+"""The largest accepted image, 30 MB: the limit that ByteDance's own Seedance API states for an input image."""
 
 HEAD_BYTES = 64
-"""How many first bytes ``image_type`` wants to see."""
+"""The number of first bytes that ``image_type`` needs."""
 
 
 def image_type(head: bytes) -> str | None:
-    """The media type of an image by its signature, or None when it is none of IMAGE_FORMATS.
+    """The media type of an image by its signature, or None if it is not one of IMAGE_FORMATS.
 
-    Signatures as in the WHATWG MIME Sniffing standard, and TIFF 6.0 section 2 for TIFF. The name's
-    extension and the declared content type are not asked: both are whatever the uploader said.
+    The signatures are from the WHATWG MIME Sniffing standard, and for TIFF from TIFF 6.0, section 2. The file
+    extension and the declared content type are ignored, because the uploader may have set them to anything.
     """
     if head.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
@@ -26,28 +26,27 @@ def image_type(head: bytes) -> str | None:
         return "image/gif"
     if head.startswith((b"II*\x00", b"MM\x00*")):
         return "image/tiff"
-    # Two letters alone would match prose: the header's reserved words must be zero as well.
+    # The two letters alone would match ordinary text, so the header's reserved fields must be zero as well.
     if head.startswith(b"BM") and len(head) >= 14 and head[6:10] == b"\0\0\0\0":
         return "image/bmp"
     return None
 
 
 class Mp4Check:
-    """Walks an MP4's top-level boxes as its bytes go by, keeping nothing but a header.
+    """Checks an MP4's top-level boxes while its bytes are streamed, keeping only a box header in memory.
 
-    A file is whole when it begins with ``ftyp``, has ``moov`` and ``mdat`` (or fragments), and its last
-    box ends where the file does: that finds a cut-off file even where no length was announced
-    (ISO/IEC 14496-12, section 4.2).
+    A file is complete if it begins with ``ftyp``, has ``moov`` and ``mdat`` (or fragments), and its last box ends
+    where the file ends. This detects a cut-off file even without a Content-Length (ISO/IEC 14496-12, section 4.2).
     """
 
     def __init__(self) -> None:
         self._header = b""
-        self._skip = 0  # bytes of the current box still to come
-        self._to_the_end = False  # a box of size 0 reaches to the end of the file
+        self._skip = 0  # remaining bytes of the current box
+        self._to_the_end = False  # a box of size 0 extends to the end of the file
         self._seen: list[bytes] = []
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Take the next bytes. Raises ValueError as soon as they can't be an MP4."""
+        """Check the next bytes. Raises ValueError as soon as they can't be an MP4."""
         view = memoryview(data)
         while view and not self._to_the_end:
             if self._skip:
@@ -76,10 +75,10 @@ class Mp4Check:
         self._header = b""
 
     def finish(self) -> None:
-        """Say that that was all. Raises ValueError when it was not a whole MP4."""
+        """Call this after the last bytes. Raises ValueError if they were not a complete MP4."""
         if not self._seen:
             raise ValueError("it is empty")
         if self._skip or self._header:
             raise ValueError(f"it is cut off, {self._skip or 'some'} bytes before the end")
         if b"moov" not in self._seen or not {b"mdat", b"moof"} & set(self._seen):
-            raise ValueError("it has no pictures in it")
+            raise ValueError("it contains no video data")

@@ -1,7 +1,7 @@
-"""What an image's bytes say of it: its type, its size in pixels, and whether they are all there. Pure.
+"""Checks an image file: its type, its size in pixels, and whether it is complete. Pure.
 
-Only headers and the marks between the parts are read, never a pixel; a stream is taken as it comes and nothing
-of it is kept. What a decoder would still open passes: bytes behind the image's end, a GIF without its last byte.
+Only headers and the markers between parts are parsed, never pixels. The file is read as a stream and nothing of it is
+kept. A file that a decoder would still open passes: bytes after the image's end, a GIF without its last byte.
 """
 
 import struct
@@ -12,8 +12,8 @@ from typing import Protocol
 from seedance.media.formats import HEAD_BYTES, IMAGE_FORMATS, image_type
 
 MAX_PIXELS = 178_956_970
-"""Above this Pillow, the usual decoder of a service in Python, takes an image for a decompression bomb and
-refuses it (``Image.DecompressionBombError``). Five times what ByteDance's own API takes, 6000 x 6000."""
+"""Above this, Pillow, the usual decoder of services in Python, refuses an image as a decompression bomb
+(``Image.DecompressionBombError``). Five times the limit of ByteDance's own API, 6000 x 6000."""
 
 _CHUNK = 64 * 1024
 
@@ -28,16 +28,17 @@ class Picture:
 
 
 class Source(Protocol):
-    """Bytes to be read one after the other, such as a file or the body of an answer."""
+    """A stream of bytes, such as a file or a response body."""
 
     def read(self, amount: int, /) -> bytes:
-        """The next bytes, at most ``amount`` of them; none at the end."""
+        """The next bytes, at most ``amount`` of them. Empty at the end."""
 
 
 def look_through(source: Source, length: int) -> Picture:
-    """The image that a source of ``length`` bytes holds. Reads no further than needed to know.
+    """The image in a source of ``length`` bytes. Reads no further than needed.
 
-    Raises ValueError, worded to follow the image's name, when it is no image, cut off, damaged or too large.
+    Raises ValueError, with a message that follows the image's name, if it is not an image, cut off, damaged or too
+    large.
     """
     bytes_in = _Bytes(source, length)
     media_type = image_type(bytes_in.peek(HEAD_BYTES))
@@ -48,21 +49,21 @@ def look_through(source: Source, length: int) -> Picture:
 
 
 class _Bytes:
-    """A source, read by exact numbers of bytes."""
+    """Reads exact numbers of bytes from a source."""
 
     def __init__(self, source: Source, length: int) -> None:
         self.length = length
         self._source = source
         self._chunk, self._used = b"", 0
-        self._before = 0  # bytes of the chunks before this one
+        self._before = 0  # bytes in the earlier chunks
 
     @property
     def at(self) -> int:
-        """How many bytes were taken or skipped."""
+        """The position: how many bytes were taken or skipped."""
         return self._before + self._used
 
     def peek(self, amount: int) -> bytes:
-        """Up to ``amount`` of the next bytes, which are not used up."""
+        """Up to ``amount`` of the next bytes, without advancing the position."""
         if len(self._chunk) - self._used < amount:
             self._before, self._chunk, self._used = self.at, self._chunk[self._used :], 0
             while len(self._chunk) < amount and (more := self._source.read(_CHUNK)):
@@ -70,7 +71,7 @@ class _Bytes:
         return self._chunk[self._used : self._used + amount]
 
     def take(self, amount: int) -> bytes:
-        """The next bytes, all of them."""
+        """The next ``amount`` bytes. Raises ValueError if there are fewer."""
         found = self.peek(amount)
         if len(found) < amount:
             raise _cut_off()
@@ -84,9 +85,9 @@ class _Bytes:
             amount -= len(self.take(min(amount, _CHUNK)))
 
     def skip_past(self, mark: bytes) -> None:
-        """To behind the next ``mark``."""
+        """Skip to the byte after the next ``mark``."""
         while (found := self._chunk.find(mark, self._used)) < 0:
-            # Its first byte may be the chunk's last.
+            # The mark's first byte may be the last of this chunk.
             self._used = max(self._used, len(self._chunk) - len(mark) + 1)
             if len(self.peek(len(mark))) < len(mark):
                 raise _cut_off()
@@ -102,16 +103,16 @@ def _damaged(what: str) -> ValueError:
 
 
 def _sides(width: int, height: int) -> tuple[int, int]:
-    """Width and height, if anybody can be asked to open such an image."""
+    """Width and height. Raises ValueError if they are invalid or too large."""
     if width < 1 or height < 1:
-        raise _damaged(f"it says that it is {width} x {height} pixels large")
+        raise _damaged(f"its header gives a size of {width} x {height} pixels")
     if width * height > MAX_PIXELS:
-        raise ValueError(f"is {width:,} x {height:,} pixels large; at most {MAX_PIXELS:,} in all are allowed")
+        raise ValueError(f"is {width:,} x {height:,} pixels; at most {MAX_PIXELS:,} pixels in total are allowed")
     return width, height
 
 
 def _jpeg(image: _Bytes) -> tuple[int, int]:
-    """Segments up to the picture's data, then its end (ITU T.81, annex B)."""
+    """Reads the segments up to the image data, then looks for its end (ITU T.81, annex B)."""
     image.take(2)
     sides = None
     while True:
@@ -119,12 +120,12 @@ def _jpeg(image: _Bytes) -> tuple[int, int]:
         while (kind := image.take(1)[0]) == 0xFF:
             pass
         if kind == 0xD9:
-            raise _damaged("it has no picture in it")
+            raise _damaged("it contains no image data")
         if kind in (0x00, 0x01) or 0xD0 <= kind <= 0xD8:
             continue
         (length,) = struct.unpack(">H", image.take(2))
         if length < 2:
-            raise _damaged("it has a segment that is shorter than its own length")
+            raise _damaged("it has a segment that is shorter than its own length field")
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC) and length >= 7:
             _, height, width = struct.unpack(">BHH", image.take(5))
             sides, length = _sides(width, height), length - 5
@@ -132,14 +133,14 @@ def _jpeg(image: _Bytes) -> tuple[int, int]:
         if kind == 0xDA:
             break
     if sides is None:
-        raise _damaged("it does not say how large it is")
-    # In a picture's data 0xFF is always followed by something else, and a phone's video comes behind the end.
+        raise _damaged("it does not contain its size in pixels")
+    # In image data 0xFF is never followed by 0xD9. A motion photo's video follows after the end.
     image.skip_past(b"\xff\xd9")
     return sides
 
 
 def _png(image: _Bytes) -> tuple[int, int]:
-    """All chunks up to IEND (PNG, 3rd edition, section 5)."""
+    """Reads all chunks up to IEND (PNG, 3rd edition, section 5)."""
     image.take(8)
     sides, has_data = None, False
     while True:
@@ -151,12 +152,12 @@ def _png(image: _Bytes) -> tuple[int, int]:
         if kind == b"IEND":
             break
     if sides is None or not has_data:
-        raise _damaged("it has no picture in it")
+        raise _damaged("it contains no image data")
     return sides
 
 
 def _webp(image: _Bytes) -> tuple[int, int]:
-    """The first chunk says the size, the container the length (RFC 9649)."""
+    """Reads the size in pixels from the first chunk and the length from the container (RFC 9649)."""
     _, length, _, kind, _ = struct.unpack("<4sI4s4sI", image.take(20))
     if kind == b"VP8X":
         about = image.take(10)
@@ -166,22 +167,22 @@ def _webp(image: _Bytes) -> tuple[int, int]:
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     elif kind == b"VP8 ":
         _, width, height = struct.unpack("<6sHH", image.take(10))
-        width, height = width & 0x3FFF, height & 0x3FFF  # the upper two bits are a scale for showing it
+        width, height = width & 0x3FFF, height & 0x3FFF  # the upper two bits are a display scale
     else:
-        raise _damaged("it has no picture in it")
+        raise _damaged("it contains no image data")
     sides = _sides(width, height)
-    if 8 + length > image.length + 1:  # some encoders leave the last byte, which only fills up, away
+    if 8 + length > image.length + 1:  # some encoders omit the last byte, which is only padding
         raise _cut_off()
     return sides
 
 
 def _gif(image: _Bytes) -> tuple[int, int]:
-    """Blocks up to the end of the first frame, the one that is used (GIF89a, section 12)."""
+    """Reads the blocks up to the end of the first frame, the one that is used (GIF89a, section 12)."""
     _, width, height, flags, _ = struct.unpack("<6sHHBH", image.take(13))
     image.skip(_palette(flags))
     while (kind := image.take(1)) != b",":
         if kind == b";":
-            raise _damaged("it has no picture in it")
+            raise _damaged("it contains no image data")
         if kind == b"!":
             image.take(1)
             _skip_blocks(image)
@@ -202,7 +203,7 @@ def _skip_blocks(image: _Bytes) -> None:
 
 
 def _bmp(image: _Bytes) -> tuple[int, int]:
-    """Its header, and for plain pixels how many bytes they need (Microsoft's BITMAPINFOHEADER)."""
+    """Reads the header, and for uncompressed pixels checks that all are there (Microsoft's BITMAPINFOHEADER)."""
     (start,) = struct.unpack("<10xI", image.take(14))
     (header,) = struct.unpack("<I", image.take(4))
     if header == 12:
@@ -210,21 +211,21 @@ def _bmp(image: _Bytes) -> tuple[int, int]:
         packed = 0
     else:
         width, height, _, bits, packed = struct.unpack("<iiHHI", image.take(16))
-        packed = packed if header >= 40 else -1  # a shorter one does not have it
-    sides = _sides(width, abs(height))  # a negative height: the first row is the top one
+        packed = packed if header >= 40 else -1  # a shorter header does not have this field
+    sides = _sides(width, abs(height))  # negative if the first row is the top one
     row = (width * bits + 31) // 32 * 4
     needed = start + row * (abs(height) - 1) + (width * bits + 7) // 8
-    if packed in (0, 3) and needed > image.length:  # 0 and 3: pixels as they are
+    if packed in (0, 3) and needed > image.length:  # 0 and 3: uncompressed
         raise _cut_off()
     return sides
 
 
 def _tiff(image: _Bytes) -> tuple[int, int]:
-    """The first directory, wherever it stands, and a picture in one piece (TIFF 6.0, section 2)."""
+    """Reads the first directory, wherever it is, and checks image data that is in one strip (TIFF 6.0, section 2)."""
     order = "<" if image.take(4)[:2] == b"II" else ">"
     (start,) = struct.unpack(order + "I", image.take(4))
     if start < image.at:
-        raise _damaged("its directory stands inside its header")
+        raise _damaged("its directory overlaps its header")
     image.skip(start - image.at)
     (entries,) = struct.unpack(order + "H", image.take(2))
     found: dict[int, int] = {}
@@ -233,7 +234,7 @@ def _tiff(image: _Bytes) -> tuple[int, int]:
         if count == 1 and kind in (3, 4):
             found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), value)[0]
     if 256 not in found or 257 not in found:
-        raise _damaged("it does not say how large it is")
+        raise _damaged("it does not contain its size in pixels")
     sides = _sides(found[256], found[257])
     if found.get(273, 0) + found.get(279, 0) > image.length:
         raise _cut_off()

@@ -1,1 +1,1 @@
-"""What people and machines are told, and by which way."""
+"""Notifications for people and machines."""

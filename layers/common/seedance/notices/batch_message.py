@@ -1,4 +1,4 @@
-"""What is told about a batch as a whole, to a machine and to a person. Pure."""
+"""The summary of a batch, as a machine message and as an email. Pure."""
 
 from enum import StrEnum
 from typing import Any
@@ -8,26 +8,26 @@ from seedance.jobs.job import State
 from seedance.notices.job_message import duration
 
 NOT_STARTED = "NOT_STARTED"
-"""In the results: a row whose job was never taken in, through a fault of ours."""
+"""In the results: a row whose job was never enqueued because of an error on our side."""
 
 
 class BatchStatus(StrEnum):
-    """How a batch ended. Not a job's states: a filter for failed jobs must not catch batches."""
+    """How a batch ended. The values differ from job states so that a filter for failed jobs does not match batches."""
 
     DONE = "BATCH_DONE"
-    """Every job is over."""
+    """Every job has ended."""
     OPEN = "BATCH_OPEN"
-    """Some jobs are not over, and were no longer waited for; the results say where they stand."""
+    """Some jobs have not ended and the batch no longer waits for them. The results give their states."""
     REFUSED = "BATCH_REFUSED"
-    """Too many rows are bad, or the file can't be read; nothing was bought."""
+    """Too many rows are invalid, or the file can't be read. Nothing was bought."""
     FAILED = "BATCH_FAILED"
-    """Our fault; an alarm goes out with it."""
+    """An error on our side. It also raises an alarm."""
 
 
 _HEADLINES = {
     BatchStatus.DONE: "Your batch is done",
-    BatchStatus.OPEN: "Your batch is done but for some videos",
-    BatchStatus.REFUSED: "Nothing made: the batch was refused",
+    BatchStatus.OPEN: "Your batch is done except for some videos",
+    BatchStatus.REFUSED: "No videos: the batch was refused",
     BatchStatus.FAILED: "The batch failed",
 }
 
@@ -48,10 +48,10 @@ def machine_message(
     report: dict[str, str] | None = None,
     error: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The summary as machines get it; its shape is a contract, as a job's is.
+    """The summary for machines. Like a job's message, its shape is a contract.
 
-    ``states`` counts the rows by their job's state; refused rows count as REJECTED. ``results`` and ``report``
-    are ``bucket``, ``key`` and a signed ``url`` that works for hours.
+    ``states`` counts the rows by their job's state; invalid rows count as REJECTED. ``results`` and ``report``
+    have ``bucket``, ``key`` and a signed ``url`` that works for some hours.
     """
     return {
         "batch_id": batch_id,
@@ -71,28 +71,28 @@ def machine_message(
 
 
 def mail(message: dict[str, Any]) -> tuple[str, str]:
-    """Subject and text of the mail for people, from the machine's message."""
+    """Subject and text of the email, made from the machine message."""
     name = message["manifest"]["key"].rpartition("/")[2]
     headline = f"{_HEADLINES[BatchStatus(message['status'])]}: {name}"
     lines = [headline, ""]
     if message["error"]:
-        lines += ["Why", f"  {message['error']['message']}", ""]
+        lines += ["Reason", f"  {message['error']['message']}", ""]
     if message["states"]:
         made = message["states"].get(State.COMPLETED, 0)
-        lines += ["What came of it", f"  {made} of {message['rows']} videos are ready"]
+        lines += ["Results", f"  {made} of {message['rows']} videos are ready"]
         lines += [
             f"  {count} {state}" for state, count in sorted(message["states"].items()) if state != State.COMPLETED
         ]
         lines.append("")
-    for title, file in (("Results", message["results"]), ("Refused rows", message["rejected_report"])):
+    for title, file in (("Results file", message["results"]), ("Invalid rows", message["rejected_report"])):
         if file:
-            lines += [title, f"  {file['url']}", "  (the link works for a few hours; the file stays)"]
+            lines += [title, f"  {file['url']}", "  (the link works for a few hours; the file stays in your bucket)"]
             lines += [f"  s3://{file['bucket']}/{file['key']}", ""]
-    lines.append("What it took")
+    lines.append("Cost and time")
     if message["cost_usd"] is not None:
         lines.append(f"  Cost      ${message['cost_usd']:.2f}")
     else:
-        lines.append("  Cost      nothing" if message["status"] == BatchStatus.REFUSED else "  Cost      not known")
+        lines.append("  Cost      nothing" if message["status"] == BatchStatus.REFUSED else "  Cost      unknown")
     if message["estimate_usd"] is not None:
         lines.append(f"  Estimate  ${message['estimate_usd']:.2f}")
     if message["seconds"] is not None:
@@ -103,5 +103,5 @@ def mail(message: dict[str, Any]) -> tuple[str, str]:
 
 
 def sns_body(message: dict[str, Any]) -> str:
-    """The ``Message`` of a publish with ``MessageStructure=json``: JSON for machines, text for mails."""
+    """The ``Message`` for a publish with ``MessageStructure=json``: JSON for machines, text for emails."""
     return fields.message(message, lambda told: mail(told)[1])

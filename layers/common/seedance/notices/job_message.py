@@ -1,4 +1,4 @@
-"""What a notification says, to a machine and to a person. Pure."""
+"""The notification for a job, as a machine message and as an email. Pure."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,26 +11,26 @@ _HEADLINES = {
     State.FAILED: "No video: the job failed",
     State.EXPIRED: "No video: the job ran out of time",
     State.REJECTED: "No video: the request was refused",
-    State.HELD: "Not made yet: the job is held",
+    State.HELD: "No video yet: the job is held",
 }
 
-_MADE = "Made, but not fetched yet: the job is held"
-"""The headline of a job that is HELD with a paid result."""
+_MADE = "The video is made but not copied yet: the job is held"
+"""The headline for a job that is HELD with a paid result."""
 
 _UNPRICED = {
     State.COMPLETED: "not reported",
     State.FAILED: "not reported by the provider; a failed job is not billed",
-    State.EXPIRED: "not known; the provider may have billed a video that nobody saw",
-    State.REJECTED: "nothing; it was never sent",
-    State.HELD: "nothing that is known of so far",
+    State.EXPIRED: "unknown; the provider may have billed a video that we did not receive",
+    State.REJECTED: "nothing; the request was not sent to the provider",
+    State.HELD: "nothing reported so far",
 }
-"""What is said of a price that nobody has named."""
+"""The text for a price that was not reported."""
 
 
 def machine_message(job: Job, video_url: str | None) -> dict[str, Any]:
-    """The notification as machines get it. Its shape is a contract; a test keeps it from drifting.
+    """The notification for machines. Its shape is a contract, checked by a test.
 
-    ``video_url`` is a signed link to the video and works for hours, not for ever; bucket and key stay.
+    ``video_url`` is a signed link to the video and expires after some hours; bucket and key stay valid.
     """
     video = None
     if job.video:
@@ -62,31 +62,31 @@ def machine_message(job: Job, video_url: str | None) -> dict[str, Any]:
 
 
 def mail(message: dict[str, Any]) -> tuple[str, str]:
-    """Subject and text of the mail for people, from the machine's message."""
+    """Subject and text of the email, made from the machine message."""
     headline = _MADE if _is_made(message) else _HEADLINES[State(message["status"])]
     title = f"{headline}: {message['name']}"
     lines = [title, ""]
     if message["error"]:
-        lines += ["Why", f"  {message['error']['message']}", ""]
+        lines += ["Reason", f"  {message['error']['message']}", ""]
     if video := message["video"]:
         lines += [
-            "Watch it",
+            "Watch",
             f"  {video['url']}",
             "  (the link works for a few hours; the file stays in your bucket)",
             "",
         ]
         lines += [
-            "Where it is",
+            "Location",
             f"  s3://{video['bucket']}/{video['key']}",
             f"  {_size(video['bytes'])}",
             "",
         ]
-    lines += ["What was asked", f"  Model   {message['model']}"]
+    lines += ["Request", f"  Model   {message['model']}"]
     if message["image"]:
         lines.append(f"  Image   s3://{message['image']['bucket']}/{message['image']['key']}")
     if message["prompt"]:
         lines.append(f"  Prompt  {message['prompt']}")
-    lines += ["", "What it took", f"  Cost    {_cost(message)}"]
+    lines += ["", "Cost and time", f"  Cost    {_cost(message)}"]
     if (total := message["timings"].get("total_seconds")) is not None:
         lines.append(f"  Time    {duration(total)}")
     lines += ["", f"Job {message['job_id']}"]
@@ -94,7 +94,7 @@ def mail(message: dict[str, Any]) -> tuple[str, str]:
 
 
 def sns_body(message: dict[str, Any]) -> str:
-    """The ``Message`` of a publish with ``MessageStructure=json``: JSON for machines, text for mails."""
+    """The ``Message`` for a publish with ``MessageStructure=json``: JSON for machines, text for emails."""
     return fields.message(message, lambda told: mail(told)[1])
 
 
@@ -105,7 +105,7 @@ def _is_made(message: dict[str, Any]) -> bool:
 
 def _cost(message: dict[str, Any]) -> str:
     if message["cost_usd"] is None and _is_made(message):
-        return "not reported by the provider; a video that is made is billed"
+        return "not reported by the provider; a finished video is billed"
     return _UNPRICED[State(message["status"])] if message["cost_usd"] is None else f"${message['cost_usd']:.2f}"
 
 
@@ -114,11 +114,11 @@ def _size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time span for people, in minutes and seconds."""
+    """A duration as text for people, in minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def iso(moment: float | None) -> str | None:
-    """A Unix time as people and machines both read it: ISO 8601, UTC, to the second."""
+    """A Unix time in ISO 8601, UTC, to the second."""
     return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

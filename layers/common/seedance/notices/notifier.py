@@ -1,4 +1,4 @@
-"""Telling people and machines how a job ended, through SNS."""
+"""Publishes how jobs and batches ended, through SNS."""
 
 import time
 from functools import cache
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Notifier:
-    """Publishes a job's end and marks the record.
+    """Publishes a job's notification, then marks the job as notified.
 
-    Published first, marked second: a crash in between repeats a message but never loses one.
+    In this order, a crash in between repeats a notification but never loses one.
     """
 
     def __init__(self, topic: str, client: "SNSClient", store: JobStore, bucket: Media) -> None:
@@ -32,12 +32,12 @@ class Notifier:
         self._bucket = bucket
 
     def notify(self, job: Job) -> Job:
-        """Publish a terminal job, unless its record says that it has been; the job as it is now."""
+        """Publish the notification for a terminal job unless that was done before. Returns the current job."""
         if job.notified_at is not None:
             return job
         message = job_message.machine_message(job, self._bucket.video_link(job.video["key"]) if job.video else None)
         values = {name: message[name] for name in ("status", "model", "source")}
-        values["batch"] = job.batch  # by which mails for people leave a batch's single jobs out
+        values["batch"] = job.batch  # the email subscription filters out a batch's jobs by this attribute
         self._client.publish(
             TopicArn=self._topic,
             MessageStructure="json",
@@ -48,21 +48,21 @@ class Notifier:
         return self._store.note(job, notified_at=round(time.time(), 3))
 
     def tell(self, job: Job) -> Job:
-        """``notify``; where that fails, reconcile tells people in its next rounds.
+        """Like ``notify``, but if it fails, reconcile sends the notification in one of its next rounds.
 
-        For tasks that have closed a job: what is written must not be tried again only because SNS is out of reach.
+        For tasks that have closed a job: they must not be retried only because SNS is unavailable.
         """
         try:
             return self.notify(job)
         except (BotoCoreError, ClientError, Conflict):
-            logger().exception("could not be told now", extra={"job_id": job.job_id})
+            logger().exception("notification failed; reconcile will retry", extra={"job_id": job.job_id})
             count("NotificationsPutOff")
             return job
 
     def summarise(self, message: dict[str, Any]) -> None:
-        """Publish a batch's summary (see summary.machine_message); for people, the one mail of the batch.
+        """Publish a batch's summary (see batch_message.machine_message), the only email that a batch sends.
 
-        It has no attribute ``batch``: that is what single jobs are told by.
+        It has no attribute ``batch``, which marks the notifications of a batch's jobs.
         """
         self._client.publish(
             TopicArn=self._topic,

@@ -1,1 +1,1 @@
-"""When the provider is asked: the calendar of requests, and how long videos take."""
+"""When to call the provider: the calendar of requests and the expected duration of videos."""

@@ -1,7 +1,7 @@
-"""Who may ask the provider when: the calendar of requests and the count of videos under way, in DynamoDB.
+"""Schedules requests to the provider with the calendar of requests and the count of videos in progress, in DynamoDB.
 
-Seconds that go in and out are the provider's (Settings.scale), as everything in pacing.calendar. The calendar is one
-item that everybody changes: read, decide, write if nobody else has; whoever lost looks again.
+Arguments and results are in the provider's seconds (Settings.scale), as in pacing.calendar. The calendar is one item
+that all functions change: read, decide, then write unless the item has changed in between; in that case, start again.
 """
 
 import math
@@ -34,27 +34,27 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 MOST_VERSIONS = 10**15
-"""A version beyond this was not counted up to; the next one is 1."""
+"""A version above this is not genuine. The next version is then 1."""
 
 TURNS = 8
-"""Tries of a change that meets another one; with the waits between, 1 to 2 seconds."""
+"""Attempts at a change that conflicts with another one. With the waits between them, 1 to 2 seconds."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What is booked and how many videos are under way, as read at one moment."""
+    """The calendar and the number of videos in progress, as read at one moment."""
 
     calendar: Calendar
     version: dict[str, Any] | None
-    """The item's version as it is stored, whatever that is; None when it has none."""
+    """The item's version exactly as stored, valid or not. None if it has none."""
     in_flight: int
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A poll to come: seconds until then, and the slot that is booked for it (None: it must book when it comes)."""
+    """A planned poll: the seconds until then, and the slot that is booked for it, or None if it must book one then."""
 
     wait: float
     slot: int | None
@@ -85,29 +85,29 @@ class Pacer:
         self._sleep = sleep
 
     def submit_turn(self, waited_for: float | None, mean: float) -> float | None:
-        """The turn of a submit: None when it is now, with a slot booked, or else when to come back.
+        """Book a slot for a submit. Returns None if it may be sent now, or else its turn: when to come back.
 
-        A turn is a time by the provider's clock. ``waited_for`` is the turn that the job was given before,
-        ``mean`` how long such a video takes. A short wait for a slot is spent here.
+        A turn is a time in the provider's seconds. ``waited_for`` is the turn that the job was given before, ``mean``
+        the average duration of such a video. If the slot is only a short time ahead, this method waits for it.
         """
         now = self._now()
         if waited_for is not None and now + 1 < waited_for <= self.turn_in(LONGEST_WAIT_SECONDS):
-            return waited_for  # the queue can't delay for long enough
+            return waited_for  # the message came early, because SQS can't delay it for long enough
 
         def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, tuple[int | None, float]]:
             calendar, full = traffic.calendar, traffic.in_flight >= self.max_in_flight
             waited = waited_for is not None
             if waited_for is not None and waited_for > now + 1:
                 if waited_for <= calendar.last_turn + WINDOW_SECONDS:
-                    return None, (None, waited_for)  # the queue is that long, and this is its place there
-                waited = False  # nobody waits for so long but by a record that an older release wrote
+                    return None, (None, waited_for)  # the queue is that long, and the submit keeps its place in it
+                waited = False  # so long a wait can only come from a record of an older release
             slot = calendar.free(now, self._limit, plans=waited or calendar.last_turn > now)
             if slot <= now + PATIENCE_SECONDS and not full:
                 return calendar.take(slot, now).arrived(now), (slot, 0.0)
             gap = turn_gap(self._limit, self.max_in_flight, mean)
             earliest = max(slot, now + PATIENCE_SECONDS)
-            if waited:  # its turn has come, and others were faster: not to the end of the queue again
-                return None, (None, earliest + random.uniform(0, gap))  # noqa: S311 - spreads who comes back
+            if waited:  # its turn has come but others were faster: don't move it to the end of the queue again
+                return None, (None, earliest + random.uniform(0, gap))  # noqa: S311 - spreads the retries
             queue = calendar.queued(earliest, gap)
             return queue, (None, queue.last_turn)
 
@@ -118,22 +118,22 @@ class Pacer:
         return None
 
     def plan_poll(self, wait: Callable[[float], float], mean: float) -> Plan:
-        """Plan a job's next poll. ``wait`` gives the seconds until then for a number of polls a video."""
+        """Plan a job's next poll. ``wait`` returns the seconds until then for a number of polls per video."""
 
         def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, Plan]:
             calendar = traffic.calendar
             polls = polls_affordable(
                 calendar, now, limit=self._limit, in_flight=traffic.in_flight, mean=mean, most=self._most_polls
             )
-            # The workflow waits whole seconds, and at least one.
+            # The workflow waits whole seconds, at least one.
             return self._planned(calendar, now + max(1.0, wait(polls)), now)
 
         return self._change_or(None, decide) or Plan(max(1.0, wait(CROWDED_POLLS)), None)
 
     def poll_turn(self, slot: int | None) -> Plan | None:
-        """Whether a poll that was planned for ``slot`` may ask now: None when it may, else a new plan.
+        """Whether a poll that was planned for ``slot`` may be sent now: None if so, else a new plan.
 
-        It may where the calendar is out of reach: what is asked after is paid for, and a 429 would be no harm.
+        If the calendar can't be read or written, the poll is sent: its video is paid for, and a 429 does no harm.
         """
 
         def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, tuple[int, Plan | None]]:
@@ -156,10 +156,10 @@ class Pacer:
         return calendar.plan(slot, now), Plan(max(1, math.ceil(slot - now)), slot)
 
     def rate_limited(self, seconds: float | None) -> None:
-        """The provider answered 429: nobody asks until its reset, ``seconds`` by the clock on the wall from now.
+        """After a 429, close the calendar until the limit resets, in ``seconds`` real seconds.
 
-        Two minutes at most: a reset that is further off is for the next 429 to repeat, and videos must be found.
-        Without a reset a moment's pause; whoever is next will find out.
+        At most two minutes, so that finished videos are still found; if the reset is later, the next 429 repeats it.
+        Without a reset time, a short pause; the next request then shows whether the limit is still reached.
         """
         pause = PATIENCE_SECONDS if seconds is None else min(seconds / self._scale + 1, LONGEST_CLOSURE)
 
@@ -169,15 +169,15 @@ class Pacer:
         self._change_or(None, decide)
 
     def soon(self) -> float:
-        """A turn just ahead, for who was too late by a moment."""
+        """A turn a few seconds from now, for a submit that just missed its slot."""
         return self._now() + PATIENCE_SECONDS
 
     def turn_in(self, seconds: float) -> float:
-        """The turn that is so many seconds by the clock on the wall from now."""
+        """The turn that is ``seconds`` real seconds from now."""
         return self._now() + seconds / self._scale
 
     def seconds_until(self, turn: float) -> float:
-        """Seconds by the clock on the wall until a turn."""
+        """Real seconds until a turn."""
         return max(0.0, turn - self._now()) * self._scale
 
     def _now(self) -> float:
@@ -188,23 +188,23 @@ class Pacer:
             self._sleep(left * self._scale)
 
     def _change(self, decide: Callable[[Traffic, float], tuple[Calendar | None, T]]) -> T | None:
-        """Read, decide, write; the decision's answer, or None when others were faster every time."""
+        """Read, decide, write. Returns the decision's result, or None if every attempt lost to another change."""
         for turn in range(1, TURNS + 1):
             traffic = self._look()
             calendar, answer = decide(traffic, self._now())
             if calendar is None or calendar == traffic.calendar or self._write(calendar, traffic.version):
                 return answer
-            self._sleep(random.uniform(0, min(0.5, 0.01 * 2**turn)))  # noqa: S311 - spreads writers, hides nothing
+            self._sleep(random.uniform(0, min(0.5, 0.01 * 2**turn)))  # noqa: S311 - spreads writers, not for security
         return None
 
     def _change_or(
         self, otherwise: T | None, decide: Callable[[Traffic, float], tuple[Calendar | None, T]]
     ) -> T | None:
-        """``_change``, or else ``otherwise`` where the table is in trouble: no paid job waits for a calendar."""
+        """Like ``_change``, but returns ``otherwise`` if DynamoDB fails: no paid job must wait for the calendar."""
         try:
             return self._change(decide)
         except (BotoCoreError, ClientError) as trouble:
-            logger().warning("the calendar is out of reach", extra={"reason": str(trouble)})
+            logger().warning("the calendar can't be read or written", extra={"reason": str(trouble)})
             count("CalendarsMissed")
             return otherwise
 
@@ -214,7 +214,7 @@ class Pacer:
         while keys:
             answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
             found |= {item["job_id"]["S"]: item for item in answer["Responses"].get(self._table, [])}
-            left = answer.get("UnprocessedKeys", {})  # a throttled table gives what it can
+            left = answer.get("UnprocessedKeys", {})  # what a throttled table did not return
             keys = list(left[self._table]["Keys"]) if self._table in left else []
         stored = found.get(CALENDAR, {})
         calendar, bad = Calendar.from_record(read_item(stored), self._now(), self._scale)
@@ -227,7 +227,7 @@ class Pacer:
         return Traffic(calendar, stored.get("version"), in_flight)
 
     def _write(self, calendar: Calendar, version: dict[str, Any] | None) -> bool:
-        """Write the calendar, unless somebody else has since it was read: False, also while somebody else is at it."""
+        """Write the calendar. Returns False if it was changed since it was read, or is being changed now."""
         number = checks.whole(read_item({"version": version or {"N": "0"}})["version"], 0, MOST_VERSIONS) or 0
         unchanged: Any = {"ConditionExpression": "attribute_not_exists(version)"}
         if version:
@@ -247,7 +247,7 @@ class Pacer:
 
 @cache
 def pacer() -> Pacer:
-    """The stack's."""
+    """The pacer with the stack's settings."""
     stack = settings()
     return Pacer(
         stack.job_table,

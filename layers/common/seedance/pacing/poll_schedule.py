@@ -1,15 +1,14 @@
 """When to poll next. Pure. All times are in the provider's seconds.
 
-A video's duration spreads around its model's mean, about lognormally. A poll is worth most where the job is
-likely to end just before it, so the time between polls follows the hazard rate h, the chance per second
-that a job still running ends now: at a given mean number of polls, the mean lag between the end and the
-poll that sees it is least when the waits are r / sqrt(h). The first wait ends where the integral of sqrt(h)
-reaches 4/3 r: against the optimum found by dynamic programming, 1 r loses 2 % and 4/3 r 0.2 %. With f the
-density, S the share still running and K the integral of sqrt(f S), a job is then asked after K / r + 1/6
-times on average, and the mean lag is about K**2 / (2 (polls - 1/2)). docs/benchmarks.md holds this against
-the optimum and against fixed steps and backoff.
+The durations of a model's videos are distributed around their mean, approximately lognormally. A poll is most useful
+when the job has probably just ended, so the time between polls follows the hazard rate h, the probability per second
+that a job still running ends now. For a given mean number of polls, the mean lag between the end of a job and the poll
+that sees it is smallest if the waits are r / sqrt(h). The first wait ends where the integral of sqrt(h) reaches 4/3 r:
+compared with the optimum found by dynamic programming, 1 r loses 2% and 4/3 r 0.2%. With f the density, S the share
+still running and K the integral of sqrt(f S), a job then has K / r + 1/6 polls on average, and the mean lag is about
+K**2 / (2 (polls - 1/2)). docs/benchmarks.md compares this with the optimum, with fixed steps and with backoff.
 
-The mean and the spread are learnt: the published mean is where it starts, the last durations correct it.
+The mean and the spread are learned: they start from the published mean and are corrected by the latest durations.
 """
 
 import math
@@ -18,59 +17,59 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 DEADLINE_SECONDS = 3600.0
-"""The provider keeps a request's record for an hour after submission (its model pages); then it is gone."""
+"""The provider keeps a request's record for one hour after submission (its model pages), then deletes it."""
 
 CLOCKS_APART_SECONDS = 24 * 3600.0
-"""How far the provider's clock and ours may be apart, a time without its zone included. The history is read from so
-much before a submit to so much after now."""
+"""How much the provider's clock may differ from ours, including a time without a time zone. The history is read from
+this long before a submit to this long after now."""
 
 RESULT_KEPT_SECONDS = 7 * 24 * 3600.0
 """How long the provider keeps a result's file (provider's contract)."""
 
 USUAL_SECONDS = 80.0
-"""The mean of a job that does not say how long its model's videos take; the published means are around it."""
+"""The mean for a job whose model's mean is not known. The published means are around this value."""
 
 POLLS_PER_VIDEO = 6.0
-"""The mean number of polls that the schedule was measured at; the stack's own is its PollsPerVideo."""
+"""The mean number of polls with which the schedule was measured. A stack uses its PollsPerVideo."""
 
 STEP_SECONDS = 10.0
-"""Wait after an answer that says neither "running" nor "done" in a way that can be used."""
+"""The wait after a response that does not say usably whether the job is running or done."""
 LONGEST_STEP_SECONDS = 60.0
-"""What the waits for a job far beyond its time grow to."""
+"""The longest wait between polls of a job that takes much longer than expected."""
 UNREACHABLE_STEP_SECONDS = 30.0
-"""Wait after a poll that learned nothing: the provider is in trouble, or our key is."""
+"""The wait after a poll without a result, because the provider is failing or rejects our key."""
 
 HISTORY_PATIENCE_SECONDS = 3600.0
-"""How long beyond its deadline a job waits for a history that is out of reach, before it expires."""
+"""How long after its deadline a job waits for an unavailable history before it expires."""
 
 PUBLISHED_SIGMA = math.sqrt(math.log1p(0.45**2))
-"""Standard deviation of the duration's logarithm where nothing is known: a coefficient of variation of 0.45."""
+"""The assumed standard deviation of the duration's logarithm: a coefficient of variation of 0.45."""
 
 DURATIONS_KEPT = 20
-"""How many of a model's last durations are looked at."""
+"""How many of a model's latest durations are used."""
 
 _MEAN_WEIGHT = 1.0
 _SIGMA_WEIGHT = 3.0
-"""How many observations the published mean, and the assumed spread, count for."""
+"""How many observations the published mean and the assumed spread count as."""
 _ODD = math.log(8)
-"""A duration further than this factor from the published mean counts as one at that distance."""
+"""The logarithm of a factor. A duration further than that from the published mean counts as if at that distance."""
 
 _FIRST_REACH = 4 / 3
-"""How far the first wait reaches, where the later ones reach 1."""
+"""The reach of the first wait, relative to that of the later ones."""
 _STUCK = 3.0
-"""From this multiple of the mean on a job is not late but stuck, and is asked after less and less often."""
+"""From this multiple of the mean on, a job counts as stuck rather than late and is polled less and less often."""
 _Z_FROM, _Z_STEP, _Z_COUNT = -8.0, 0.1, 160
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How long a model's videos take: the mean in seconds, and the standard deviation of the logarithm."""
+    """The durations of a model's videos: the mean in seconds, and the standard deviation of the logarithm."""
 
     mean: float
     sigma: float = PUBLISHED_SIGMA
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what no duration can be spread like."""
+        """Raise ValueError if a value is not a number above 0."""
         for name, value in (("mean", self.mean), ("sigma", self.sigma)):
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be a number above 0, not {value}")
@@ -82,11 +81,11 @@ class Spread:
 
 
 def estimate(published_mean: float, samples: Sequence[float]) -> Spread:
-    """The spread of a model's durations from the published mean and the last durations, oldest first.
+    """The spread of a model's durations, from the published mean and the latest durations, oldest first.
 
-    Both are weighed in the logarithm, as a normal distribution's conjugate prior would be: the published
-    mean counts for one observation, the assumed coefficient of variation for three. Raises ValueError for a
-    duration that is not a number above 0.
+    Both are weighted in the logarithm, like the conjugate prior of a normal distribution: the published mean counts
+    as one observation, the assumed coefficient of variation as three. Raises ValueError for a duration that is not a
+    number above 0.
     """
     prior = Spread(published_mean)
     logs = []
@@ -106,7 +105,7 @@ def estimate(published_mean: float, samples: Sequence[float]) -> Spread:
 
 
 def usable(seconds: object) -> list[float]:
-    """Of what is stored as durations, those that can be: numbers of seconds above 0, up to the provider's hour."""
+    """The valid ones of the stored durations: seconds above 0, up to the provider's hour."""
     if not isinstance(seconds, list):
         return []
     numbers = [value for value in seconds if isinstance(value, (int, float)) and not isinstance(value, bool)]
@@ -114,19 +113,19 @@ def usable(seconds: object) -> list[float]:
 
 
 def first_wait(spread: Spread, polls: float = POLLS_PER_VIDEO) -> int:
-    """Seconds from submission to the first poll of a job that may be asked after ``polls`` times on average."""
+    """Seconds from submission to the first poll of a job that may be polled ``polls`` times on average."""
     return max(1, min(round(_first(spread, _reach(spread, polls))), math.floor(DEADLINE_SECONDS)))
 
 
 def next_wait(age: float, spread: Spread, polls: float = POLLS_PER_VIDEO) -> int:
     """Seconds to the next poll of a job that was still running at ``age``.
 
-    Far beyond the mean the waits grow to a minute; they never go past the deadline, so that the last poll
-    still finds the record.
+    Far beyond the mean, the waits grow to a minute. They never go past the deadline, so that the last poll still
+    finds the record.
     """
     reach = _reach(spread, polls)
     first = _first(spread, reach)
-    if age < first / 2:  # asked early, by whomever: the plan for the first poll still stands
+    if age < first / 2:  # this poll came early, so the plan for the first poll still applies
         wait = first - age
     else:
         wait = _later(age, spread, reach)
@@ -135,7 +134,7 @@ def next_wait(age: float, spread: Spread, polls: float = POLLS_PER_VIDEO) -> int
 
 
 def submit_again_after(attempts: int) -> float:
-    """Seconds until a submit that certainly queued nothing is tried again: 15, 30, 60, … up to 15 minutes."""
+    """Seconds until a submit that certainly queued nothing is retried: 15, 30, 60, … up to 15 minutes."""
     return float(min(900, 15 * 2 ** max(0, attempts - 1)))
 
 
@@ -151,7 +150,7 @@ def _scale(spread: Spread) -> float:
 
 
 def _first(spread: Spread, reach: float) -> float:
-    """The time at which the integral of sqrt(h) from submission on is 4/3 of ``reach``."""
+    """The time at which the integral of sqrt(h) since submission reaches 4/3 of ``reach``."""
     steps = _hazard_sums(spread.sigma)
     wanted = _FIRST_REACH * reach / _scale(spread)
     for number, total in enumerate(steps):
@@ -163,7 +162,7 @@ def _first(spread: Spread, reach: float) -> float:
 
 
 def _later(age: float, spread: Spread, reach: float) -> float:
-    """The wait w = reach / sqrt(h), with h halfway through the wait; the mean at most."""
+    """The wait w = reach / sqrt(h), with h taken halfway through the wait. At most the mean."""
     low, high = 0.0, spread.mean
     for _ in range(20):
         wait = (low + high) / 2
@@ -175,14 +174,14 @@ def _later(age: float, spread: Spread, reach: float) -> float:
 
 
 def _hazard(age: float, spread: Spread) -> float:
-    """The chance per second that a job still running at ``age`` ends now."""
+    """The probability per second that a job still running at ``age`` ends now."""
     z = (math.log(age) - spread.log_median) / spread.sigma
     return _mills(z) / (spread.sigma * age)
 
 
 def _mills(z: float) -> float:
-    """Density over upper tail of the standard normal distribution."""
-    if z > 25:  # the tail's own number is near the smallest a float can hold
+    """Density divided by upper tail probability of the standard normal distribution."""
+    if z > 25:  # the tail probability is near the smallest number that a float can hold
         return z + 1 / z
     return math.exp(-z * z / 2) / math.sqrt(2 * math.pi) / (math.erfc(z / math.sqrt(2)) / 2)
 

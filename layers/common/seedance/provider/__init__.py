@@ -1,1 +1,1 @@
-"""The provider: what it is sent, what it answers, and what that means."""
+"""The provider's API: requests, responses and what they mean."""

@@ -1,8 +1,8 @@
-"""An answer's body, before anything in it is believed: how long, how deep and how many values it may be. Pure.
+"""Limits on a response body before it is parsed: its length, nesting depth and number of values. Pure.
 
-A body is hostile until it is parsed. A few kilobytes can unpack to gigabytes, a hundred kilobytes of brackets
-exhaust the parser's stack, one number of 5000 digits makes a whole answer unreadable, and half an emoji is a string
-that nothing can store.
+A body is untrusted until it is parsed. A few kilobytes can unpack to gigabytes, a hundred kilobytes of brackets
+exhaust the parser's stack, one number of 5000 digits makes a whole response unreadable, and half of a surrogate pair
+is a string that can't be stored.
 """
 
 import json
@@ -13,19 +13,19 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 ANSWER_BYTES = 1_000_000
-"""For an answer about one request. A real one is under 4 KB; the longest part is a prompt of some thousand letters."""
+"""For a response about one request. A real one is under 4 KB, most of it the prompt, with up to 5000 characters."""
 
 PAGE_BYTES = 8_000_000
 """For a page of the history: 100 rows of 80 KB each. A row with its prompt is 2 to 10 KB. A function has 512 MB."""
 
 DEEPEST = 64
-"""Levels of brackets. Documented answers have 4; the parser and all recursive readers stay far from their limits."""
+"""Nesting levels. Documented responses have 4. This keeps the parser and recursive code far from their limits."""
 
 MOST_VALUES = 250_000
-"""Commas and brackets. A parsed value takes up to 100 times its text; a page of the history has about 5000."""
+"""Commas and brackets. Parsed values take up to 100 times the memory of their text. A history page has about 5000."""
 
 LONGEST_NUMBER = 40
-"""Digits. DynamoDB stores 38; Python refuses more than 4300."""
+"""Digits. DynamoDB stores 38; Python does not parse more than 4300."""
 
 _STEP_BYTES = 64 * 1024
 _STRING = r'"(?:[^"\\]+|\\.?)*+(?:"|\Z)'
@@ -33,31 +33,31 @@ _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate
 
 
 class Unreadable(ValueError):
-    """The body is more than we read, or not what it says that it is. The message says why, for people."""
+    """The body exceeds a limit or is not in the format that its headers say. The message says which, for people."""
 
 
 def decoded(chunks: Iterable[bytes], encoding: str, limit: int) -> Iterator[bytes]:
-    """A body as it was meant, from its ``chunks`` as they come and its Content-Encoding.
+    """The decoded body, from its raw ``chunks`` and its Content-Encoding.
 
-    Raises Unreadable once there are more than ``limit`` bytes, having held no more than that.
+    Raises Unreadable as soon as there are more than ``limit`` bytes; no more than that is held in memory.
     """
     count = 0
     for part in _unpacked(chunks, encoding.strip().lower()):
         count += len(part)
         if count > limit:
-            raise Unreadable(f"it is longer than {limit / 1e6:g} MB")
+            raise Unreadable(f"it is larger than {limit / 1e6:g} MB")
         yield part
 
 
 def parsed(body: bytes) -> Any:
-    """A body as JSON. What no record can hold is None: NaN, infinities, numbers of more digits than it makes sense.
+    """The body as JSON. Numbers that a record can't store become None: NaN, infinities, those with too many digits.
 
-    Raises Unreadable when it is not JSON, or too much of it.
+    Raises Unreadable if it is not JSON or exceeds a limit.
     """
     text = body.decode(json.detect_encoding(body), errors="replace")
     brackets = text.count("[") + text.count("{")
     if brackets + text.count(",") > MOST_VALUES:
-        raise Unreadable(f"it has more than {MOST_VALUES} values")
+        raise Unreadable(f"it has more than {MOST_VALUES:,} values")
     if brackets > DEEPEST and _depth(text) > DEEPEST:
         raise Unreadable(f"it is nested more than {DEEPEST} levels deep")
     try:
@@ -72,24 +72,24 @@ def _unpacked(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
         yield from chunks
         return
     if encoding not in _WINDOWS:
-        raise Unreadable(f"it is compressed with {encoding[:40]}, which was not asked for")
+        raise Unreadable(f"it is compressed with {encoding[:40]}, which was not requested")
     unpacker, begun = zlib.decompressobj(_WINDOWS[encoding]), False
     try:
         for chunk in chunks:
             rest, begun = chunk, begun or bool(chunk)
-            while rest and not unpacker.eof:  # what comes after the end is not part of the body
+            while rest and not unpacker.eof:  # bytes after the end are not part of the body
                 yield unpacker.decompress(rest, _STEP_BYTES)
                 rest = unpacker.unconsumed_tail
         while part := unpacker.decompress(unpacker.unconsumed_tail, _STEP_BYTES):
             yield part
     except zlib.error as error:
-        raise Unreadable(f"it is not the {encoding} that it says") from error
+        raise Unreadable(f"it is not valid {encoding}") from error
     if begun and not unpacker.eof:
-        raise Unreadable(f"its {encoding} breaks off")
+        raise Unreadable(f"its {encoding} data is cut off")
 
 
 def _depth(text: str) -> int:
-    """How deep the brackets outside of strings go. Linear in the text, whatever is in it."""
+    """The nesting depth of the brackets outside strings. Takes linear time for any text."""
     deepest = depth = 0
     for bracket in re.findall(r"[\[{\]}]", re.sub(_STRING, "", text, flags=re.DOTALL)):
         depth += 1 if bracket in "[{" else -1
@@ -107,7 +107,7 @@ def _number(digits: str) -> float | None:
 
 
 def _with_whole_letters(value: Any) -> Any:
-    """The value with a question mark for each half of a surrogate pair, which no encoding can write."""
+    """The value with each unpaired surrogate, which can't be encoded, replaced by a question mark."""
     match value:
         case str():
             return value.encode(errors="replace").decode()

@@ -1,8 +1,8 @@
-"""The provider's HTTP API, and the only place that speaks it.
+"""The client for the provider's HTTP API. No other module calls it.
 
-A POST that starts a video is never repeated here: it has no idempotency key, and every accepted one is
-billed. ``posts.submit_outcome`` draws the line between "certainly nothing queued" and "perhaps", by httpx's errors.
-GETs may be repeated freely, and need no httpx (provider.http). Every answer has a limit of bytes and of seconds.
+A POST that starts a video is never repeated here: there is no idempotency key, and every accepted POST is
+billed. From httpx's errors, ``posts.submit_outcome`` decides whether "certainly nothing was queued" or "perhaps".
+GETs can be repeated freely and do not need httpx (provider.http). Every response is limited in bytes and seconds.
 """
 
 import itertools
@@ -34,40 +34,41 @@ from seedance.provider.trouble import reason
 if TYPE_CHECKING:
     import httpx
 
-# Seconds for a whole answer, with a second try of the key: no answer outlasts the function that waits for it.
+# Timeouts for a complete response, in seconds, including a retry with a new key. Each is shorter than the timeout of
+# the function that makes the call.
 
 SUBMIT_SECONDS = 30.0
-"""A submit only queues; half a minute without an answer means that none will come. Its function has 60 s."""
+"""A submit only queues a job. After half a minute no response is to be expected. Its function has 60 s."""
 
 STATUS_SECONDS = 10.0
-"""A status is a look-up; if it is slow, the next poll asks again. Its function has 30 s."""
+"""Reading a status is a lookup. If it is slow, the next poll tries again. Its function has 30 s."""
 
 GENERATE_SECONDS = 840.0
-"""The v1 call answers when the video is done, and then with it; a minute of the function's 15 is left to say what
-happened."""
+"""The v1 call responds with the video once it is done. This leaves one of the function's 15 minutes to record the
+outcome."""
 
 UPLOAD_SECONDS = 20.0
-"""An asset upload carries up to 40 MB of base64, and what follows in submit's 60 s is the submit."""
+"""An asset upload sends up to 40 MB of base64. It must leave time for the submit that follows within the same 60 s."""
 
 HISTORY_SECONDS = 60.0
-"""For all pages. reconcile begins nothing new when it has 90 s left."""
+"""For all pages. reconcile starts nothing new when it has 90 s left."""
 
 HISTORY_PAGES = 200
-"""20 000 requests of one model: more than anybody makes in the days that are asked for."""
+"""20,000 requests of one model: more than anybody makes in the days that are read."""
 
 NOTHING_QUEUED = frozenset({500, 502, 503})
-"""Server errors that answer a submit before anything is queued; a 504 comes from a gateway that waited."""
+"""Server errors that the provider sends before it queues anything. Not 504: a gateway sends it after waiting."""
 
 HISTORY_PAGE = 100
-"""Rows a page of the history; the most that it gives."""
+"""Rows per page of the history: the maximum that the provider returns."""
 
 
 class Provider:
-    """A client of the v1 and v2 API and of the request history.
+    """A client for the v1 and v2 API and the request history.
 
-    ``key`` returns the API key; ``forget_key`` is called when it was rejected, so that the next call
-    reads a rotated one. ``media_hosts``: where results may lie, see links.check. Nothing that leaves this class has the
-    key in it, answers and exceptions included.
+    ``key`` returns the API key. ``forget_key`` is called when the key is rejected, so that the next call
+    reads a rotated one. ``media_hosts`` are the hosts that may serve results, see links.check. Nothing that this class
+    returns or raises contains the key.
     """
 
     def __init__(
@@ -92,19 +93,19 @@ class Provider:
 
     @cached_property
     def _http(self) -> "httpx.Client":
-        """For POSTs. Loaded with the first: a poll has none."""
+        """For POSTs. Imported when first used, because a poll makes no POST."""
         from seedance.provider import posts  # noqa: PLC0415
 
         return posts.client(self._transport)
 
     def authenticate(self) -> None:
-        """Read the key now, so that a missing secret shows before anybody writes that a submit began."""
+        """Read the key now, so that a missing secret is found before the record says that a submit started."""
         self._key()
 
     def submit(self, model: str, body: dict[str, Any]) -> str:
-        """Start a video; the request id of the job that is now queued and will be billed.
+        """Start a video. Returns the request id of the queued job, which will be billed.
 
-        Raises Refused, Unavailable (both: nothing was queued) or SubmitUncertain.
+        Raises Refused or Unavailable if nothing was queued, SubmitUncertain if that is not known.
         """
         from seedance.provider import posts  # noqa: PLC0415
 
@@ -115,16 +116,16 @@ class Provider:
             request_id = payloads.request_id(answer.said)
             if request_id is None:
                 raise SubmitUncertain(
-                    f"The provider said yes but gave no request id that can be used{_because(answer)}.",
+                    f"The provider accepted the request but returned no usable request id{_because(answer)}.",
                     status_code=answer.status,
                     excerpt=answer.excerpt,
                 )
             return request_id
 
     def standing(self, request_id: str, sent: Sent | None = None) -> Standing | None:
-        """How a request stands, by one GET of its result; None when the provider does not know it (any more).
+        """The status of a request, from one GET of its result. None if the provider has no record of it (any more).
 
-        ``sent`` is what the request carried, which is never its result.
+        ``sent`` is what the request contained; addresses in it are never taken for the result.
         Raises KeyRejected, RateLimited, Unavailable or UnexpectedAnswer.
         """
         try:
@@ -136,11 +137,11 @@ class Provider:
         if answer.status == 404:
             return None
         facts: dict[str, Any] = {"status_code": answer.status, "excerpt": answer.excerpt}
-        # A failed job is served as 422, with the same shape as a running one.
+        # A failed job is returned as 422, with the same structure as a running one.
         if answer.status in (200, 422) and isinstance(answer.said, dict) and "status" in answer.said:
             if others := payloads.others(answer.said, request_id):
                 named = ", ".join(sorted(others))
-                raise UnexpectedAnswer(f"Asked for request {request_id}, the provider answers for {named}.", **facts)
+                raise UnexpectedAnswer(f"Asked for request {request_id}, but the response is about {named}.", **facts)
             standing = payloads.standing(answer.said)
             done = standing.status is ProviderStatus.COMPLETED
             return replace(standing, result=self.result(answer, sent)) if done else standing
@@ -149,9 +150,9 @@ class Provider:
 
     @contextmanager
     def generate(self, model: str, body: dict[str, Any]) -> "Iterator[httpx.Response]":
-        """Make a video by the one blocking call of v1; yields the answer with its body still to be read.
+        """Make a video with the blocking call of v1. Yields the response before its body is read.
 
-        Raises like ``submit``. What goes wrong while the caller reads the body is the caller's to judge.
+        Raises the same errors as ``submit``. Errors while the body is read are left to the caller.
         """
         from seedance.provider import posts  # noqa: PLC0415
 
@@ -164,7 +165,7 @@ class Provider:
             yield response
 
     def result(self, answer: Answer, sent: Sent | None = None) -> Result:
-        """Where an answer says that the video is; where none can be told, with the answer, masked."""
+        """The video's address according to a response. If there is no single one, includes the masked response."""
         answer = self._heard(answer)
         result = links.read(answer.said, self._media_hosts, sent)
         if result.video:
@@ -173,9 +174,9 @@ class Provider:
         return replace(result, answer=masking.kept(answer.said, answer.body, lambda url: links.is_allowed(url, hosts)))
 
     def upload_asset(self, media_type: str, encoded: str) -> str:
-        """Put an image (``encoded``: base64) into the provider's asset store; its address there.
+        """Upload an image (``encoded``: base64) to the provider's asset store. Returns its address there.
 
-        It costs nothing and may be repeated. Raises Refused or Unavailable.
+        This costs nothing and can be repeated. Raises Refused or Unavailable.
         """
         import httpx  # noqa: PLC0415
 
@@ -192,7 +193,7 @@ class Provider:
             case {"file_urls": [str() as url, *_]}:
                 return url
         raise Unavailable(
-            "The asset upload's answer has no file address.", status_code=answer.status, excerpt=answer.excerpt
+            "The response to the asset upload has no file address.", status_code=answer.status, excerpt=answer.excerpt
         )
 
     def history(
@@ -200,22 +201,22 @@ class Provider:
     ) -> Iterator[HistoryRow]:
         """The account's requests of a model on the UTC days from one Unix time to another, newest first.
 
-        A request has a row for each of its outputs. Ends after the last page and nowhere else: whoever has gone
-        through it knows that a request is not there. At most 31 days may be asked for.
-        Raises Refused, Unavailable or UnexpectedAnswer, also when it can't be read to its end in ``seconds``.
+        A request has a row for each of its outputs. The iterator ends only after the last page: a request that it
+        has not returned is not in the history. The range is at most 31 days.
+        Raises Refused, Unavailable or UnexpectedAnswer, also if the history can't be read completely in ``seconds``.
         """
         return itertools.chain.from_iterable(self.history_pages(model, since, until, seconds=seconds))
 
     def history_pages(
         self, model: str, since: float, until: float, first: int = 1, *, seconds: float = HISTORY_SECONDS
     ) -> Iterator[list[HistoryRow]]:
-        """The same, page by page, from page ``first`` on; the last page may be empty."""
+        """Like ``history``, page by page, starting at page ``first``. The last page may be empty."""
         until_then = time.monotonic() + seconds
         before: list[Any] = []
         for page in itertools.count(first):
             left = until_then - time.monotonic()
             if left <= 0 or page >= first + HISTORY_PAGES:
-                raise Unavailable(f"The history was not read to its end: it goes on after page {page - 1}.")
+                raise Unavailable(f"The history could not be read completely: it continues after page {page - 1}.")
             query = {
                 "page": page,
                 "per_page": HISTORY_PAGE,
@@ -231,13 +232,16 @@ class Provider:
             _raise_for_status(answer)
             rows = payloads.history_rows(answer.said)
             read = [payloads.history_row(row, self._media_hosts) for row in rows or ()]
-            if rows is None or (rows and not any(row.request_id for row in read)):  # nothing legible is not "nothing"
-                raise UnexpectedAnswer(f"The history's answer has no rows{_because(answer)}.", excerpt=answer.excerpt)
+            if rows is None or (rows and not any(row.request_id for row in read)):  # unreadable rows are not "no rows"
+                raise UnexpectedAnswer(f"The history response has no rows{_because(answer)}.", excerpt=answer.excerpt)
             more = page < (payloads.pages(answer.said) or 0)
             if rows == before and rows:
-                raise UnexpectedAnswer(f"The history was not read to its end: page {page} is page {page - 1} again.")
+                raise UnexpectedAnswer(
+                    f"The history could not be read completely: page {page} repeats page {page - 1}."
+                )
             if more and not rows:
-                raise UnexpectedAnswer(f"The history was not read to its end: page {page} is empty, and not the last.")
+                message = f"The history could not be read completely: page {page} is empty but not the last."
+                raise UnexpectedAnswer(message)
             yield read
             if len(rows) < HISTORY_PAGE and not more:
                 return
@@ -253,7 +257,7 @@ class Provider:
 
     @contextmanager
     def _post(self, url: str, seconds: float, body: dict[str, Any]) -> "Iterator[httpx.Response]":
-        """Its answer, with the body still to be read."""
+        """The response, before its body is read."""
         from seedance.provider import posts  # noqa: PLC0415
 
         with self._unquoted(), ExitStack() as stack:
@@ -267,9 +271,9 @@ class Provider:
             yield response
 
     def _heard(self, answer: Answer) -> Answer:
-        """The answer without any key that was sent, should it repeat one. A header that does is left out."""
+        """The answer with every sent key masked, in case it repeats one. A header that repeats a key is left out."""
         body = answer.body
-        if b"\0" in body:  # JSON may come in UTF-16, where no key would be found
+        if b"\0" in body:  # JSON may be in UTF-16, in which a key would not be found
             body = body.decode(json.detect_encoding(body), errors="replace").encode()
         body = masking.keys(body, self._sent_keys)
         about = self._headers(answer.headers)
@@ -280,7 +284,7 @@ class Provider:
 
     @contextmanager
     def _unquoted(self) -> Iterator[None]:
-        """What is raised in here may quote the head of a request or an answer: not with a key in it."""
+        """Masks the keys in any exception raised inside, which may quote a request or response header."""
         try:
             yield
         except BaseException as error:
@@ -288,9 +292,9 @@ class Provider:
             raise
 
     def _keys(self) -> Iterator[str]:
-        """The key; and once more, after a 401, if the secret holds another one by now.
+        """The key, then after a 401 the new key, if the secret has changed.
 
-        A 401 turns a request away at the door, so even a POST may be sent again.
+        A request that gets a 401 is rejected before anything is queued, so even a POST can be sent again.
         """
         key = self._key()
         self._sent_keys.add(key)
@@ -302,13 +306,13 @@ class Provider:
 
 
 def _raise_for_submit(answer: Answer) -> None:
-    """For a submit, a status that does not document "nothing was queued" leaves the outcome open."""
+    """Like ``_raise_for_status``, but raises SubmitUncertain unless the status documents that nothing was queued."""
     status = answer.status
     if 200 <= status < 300:
         return
     if not (400 <= status < 500 or status in NOTHING_QUEUED):
         raise SubmitUncertain(
-            f"The provider's gateway answered {status}: the job may run all the same.",
+            f"The provider's gateway answered {status}; the job may be running anyway.",
             status_code=status,
             excerpt=answer.excerpt,
         )
@@ -316,13 +320,13 @@ def _raise_for_submit(answer: Answer) -> None:
 
 
 def _raise_for_status(answer: Answer) -> None:
-    """The provider's documented errors as ours; nothing for a 2xx."""
+    """Raise our error for an answer that is not a 2xx."""
     if error := refusals.error(answer, time.time()):
         raise error
 
 
 def _because(answer: Answer) -> str:
-    """Why an answer can't be used, where its body is to blame."""
+    """Why the answer's body can't be read, as the end of a message; "" if it can."""
     return f": {answer.unreadable}" if answer.unreadable else ""
 
 
@@ -332,7 +336,7 @@ def _utc_day(moment: float) -> str:
 
 @cache
 def provider() -> Provider:
-    """The stack's provider; the key is read from Secrets Manager on the first call that needs it."""
+    """The client with the stack's settings. The key is read from Secrets Manager when first needed."""
     stack = settings()
     return Provider(
         stack.segmind_base_url,
@@ -352,5 +356,5 @@ def _api_key() -> str:
     except (ClientError, BotoCoreError) as error:
         raise ConfigurationError(f"the secret {name} can't be read: {error}") from error
     if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise ConfigurationError(f"the secret {name} must hold the provider's key and nothing else")
+        raise ConfigurationError(f"the secret {name} must contain only the provider's API key")
     return key

@@ -1,7 +1,7 @@
-"""Fetching a result: only over https, only from allowed hosts, every redirect looked at again.
+"""Downloads results: only over https, only from allowed hosts, with a check of every redirect.
 
-The address comes out of an answer on the network. Followed blindly, it could point a function with access
-to the account at the instance's credentials or at a private service.
+The address comes from a response over the network. If it were followed unchecked, it could make a function with
+access to the account request the instance's credentials or a private service.
 """
 
 import re
@@ -23,35 +23,35 @@ from seedance.provider.http import Limit
 from seedance.provider.trouble import reason
 
 DOWNLOAD_SECONDS = 30.0
-"""Between two reads, not for the whole: a large video may take long, a silent line may not."""
+"""The timeout between two reads, not for the whole file: a large video may take long, a silent connection may not."""
 
 CHUNK_BYTES = 256 * 1024
-"""What is read at a time, and lost when the line breaks; with 64 KB a GB takes 3 % more of the processor."""
+"""Bytes per read, lost if the connection drops. With 64 KB, downloading 1 GB takes 3% more processor time."""
 
 MAX_REDIRECTS = 3
 RESUMES = 5
-"""How often a download is taken up again where its line broke."""
+"""How often a download is resumed after the connection drops."""
 RESUME_SECONDS = 0.2
-"""The pause before the first time; each further one is as much longer."""
+"""The pause before the first resume. Each further pause is longer by the same amount."""
 _CONTENT_RANGE = re.compile(r"bytes (?P<start>[0-9]{1,15})-[0-9]+/(?P<total>[0-9]+|\*)")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True)
 class Source:
-    """An opened result: its announced length in bytes, its media type, and its bytes as they come."""
+    """An opened result: its Content-Length, its media type, and its bytes as they arrive."""
 
     length: int | None
     media_type: str
     chunks: Iterator[bytes]
 
 
-# The length must count the file's own bytes, and a video does not compress anyway.
+# Content-Length must be the length of the file itself, and a video does not compress anyway.
 _AS_IT_IS = {"Accept-Encoding": "identity"}
 
 
 class Downloads:
-    """Opens results from ``hosts`` (lower case, with a port where it is not the scheme's own)."""
+    """Opens results from ``hosts`` (lower case, with the port unless it is the scheme's default)."""
 
     def __init__(
         self,
@@ -63,11 +63,11 @@ class Downloads:
 
     @contextmanager
     def open(self, url: str, seconds: float | None = None) -> Iterator[Source]:
-        """The file behind ``url``; ``seconds`` limits the time for the whole of it.
+        """The file at ``url``. ``seconds`` limits the time for the whole download.
 
-        A line that breaks while the chunks are read is taken up again where it broke, if the host still has
-        the same file. Raises ForbiddenSource, or SourceUnavailable when the host does not deliver; the latter
-        also while the chunks are read.
+        If the connection drops while the chunks are read, the download resumes from there, provided that the host
+        still has the same file. Raises ForbiddenSource, or SourceUnavailable if the file can't be downloaded; the
+        latter also while the chunks are read.
         """
         with ExitStack() as stack:
             limit = stack.enter_context(Limit(seconds)) if seconds is not None else None
@@ -76,36 +76,36 @@ class Downloads:
             yield Source(file.length, media_type(response.headers), self._chunks(file, response, stack))
 
     def check(self, url: str) -> Url:
-        """The address, as it will be asked for.
+        """The address as it will be requested.
 
-        Raises ForbiddenSource unless it is https on an allowed host; loopback may be http.
+        Raises ForbiddenSource unless it is https on an allowed host. Loopback may be http.
         """
         return links.check(url, self._hosts)
 
     def _follow(self, url: str, stack: ExitStack, limit: Limit | None) -> tuple[Url, BaseHTTPResponse]:
-        """The file's own address and answer, after redirects; its body is still to be read."""
+        """The file's own address and response, after redirects, before its body is read."""
         for _ in range(MAX_REDIRECTS + 1):
             where = self.check(url)
             _check_time(limit)
             try:
                 response = self._get(where, stack, limit)
             except HTTPError as error:
-                raise SourceUnavailable(f"the result could not be fetched: {reason(error)}", url=url) from error
+                raise SourceUnavailable(f"the result could not be downloaded: {reason(error)}", url=url) from error
             if response.status in _REDIRECTS:
                 response.close()
                 url = _redirected(url, response.headers.get("location", ""))
                 continue
             if response.status != 200:
-                raise SourceUnavailable(f"the host of the result answered {response.status}", url=url)
+                raise SourceUnavailable(f"the result's host answered {response.status}", url=url)
             return where, response
         raise SourceUnavailable(f"the result was redirected more than {MAX_REDIRECTS} times", url=url)
 
     def _get(self, where: Url, stack: ExitStack, limit: Limit | None, **headers: str) -> BaseHTTPResponse:
-        """The head of an answer; its line is the stack's to close."""
+        """The response, before its body is read. ``stack`` closes its connection."""
         return stack.enter_context(http.get(where.url, {**_AS_IT_IS, **headers}, DOWNLOAD_SECONDS, limit))
 
     def _chunks(self, file: "_File", first: BaseHTTPResponse, stack: ExitStack) -> Iterator[bytes]:
-        """The file's bytes, over as many lines as it takes, but no more than RESUMES besides the first."""
+        """The file's bytes, with at most RESUMES further connections after the first."""
         chunks, count, tries = _whole(file, first), 0, iter(range(1, RESUMES + 1))
         while True:
             try:
@@ -120,10 +120,10 @@ class Downloads:
     def _rest(
         self, file: "_File", count: int, broken: SourceUnavailable, tries: Iterator[int], stack: ExitStack
     ) -> Iterator[bytes]:
-        """The same file from byte ``count`` on. Raises ``broken`` where it can't be had."""
+        """The same file from byte ``count`` on. Raises ``broken`` if that is not possible."""
         if not file.mark:
-            raise broken  # nothing tells this file from another one at its address
-        # With If-Range the host sends the rest of this file, or all of a new one (RFC 9110, section 13.1.5).
+            raise broken  # nothing distinguishes this file from a later one at the same address
+        # With If-Range the host sends the rest of the same file, or all of a new one (RFC 9110, section 13.1.5).
         headers = {"Range": f"bytes={count}-", "If-Range": file.mark}
         for number in tries:
             self._pause(RESUME_SECONDS * number)
@@ -135,7 +135,7 @@ class Downloads:
             if response.status >= 500:
                 continue
             if response.status == 200 and _mark(response) == file.mark:
-                return _after(_whole(file, response), count)  # a host without ranges: once more from the start
+                return _after(_whole(file, response), count)  # the host does not support ranges: start again
             given = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
             same = given and int(given["start"]) == count and given["total"] in (str(file.length), "*")
             if response.status == 206 and same and _mark(response) in ("", file.mark):
@@ -145,28 +145,28 @@ class Downloads:
 
 
 def announced_length(headers: Mapping[str, str]) -> int | None:
-    """How many bytes an answer says that it has."""
+    """The Content-Length of a response, None if missing or invalid."""
     announced = headers.get("content-length", "")
     return int(announced) if re.fullmatch(r"[0-9]{1,15}", announced) else None
 
 
 def media_type(headers: Mapping[str, str]) -> str:
-    """What an answer says that it is, without parameters and in lower case; "" if it says nothing."""
+    """The Content-Type of a response without parameters, in lower case; "" if missing."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def counted(chunks: Iterable[bytes], length: int | None, count: int = 0) -> Iterator[bytes]:
-    """The chunks of a file of ``length`` bytes, from byte ``count`` on; raises SourceUnavailable if it has another."""
+    """The chunks of a file from byte ``count`` on. Raises SourceUnavailable if its length is not ``length``."""
     for chunk in chunks:
         count += len(chunk)
         yield chunk
     if length is not None and count != length:
-        raise SourceUnavailable(f"{count} bytes came where {length} were announced")
+        raise SourceUnavailable(f"expected {length} bytes, received {count}")
 
 
 @dataclass(frozen=True)
 class _File:
-    """What is fetched: from where, how many bytes, what tells it from every other file there, and in what time."""
+    """The file to download: its address, its length, a mark that identifies its version, and the time limit."""
 
     where: Url
     length: int | None
@@ -175,35 +175,35 @@ class _File:
 
 
 def _mark(response: BaseHTTPResponse) -> str:
-    """A strong ETag, or the time of the last change; "" if the host tells neither."""
+    """The strong ETag, or else Last-Modified; "" if the host sends neither."""
     etag = response.headers.get("etag", "")
     return etag if etag and not etag.startswith("W/") else response.headers.get("last-modified", "")
 
 
 def _whole(file: _File, response: BaseHTTPResponse, count: int = 0) -> Iterator[bytes]:
-    """An answer's chunks; it holds the file from byte ``count`` on."""
+    """The chunks of a response that contains the file from byte ``count`` on."""
     try:
         for chunk in counted(response.stream(CHUNK_BYTES, decode_content=False), file.length, count):
             count += len(chunk)
             yield chunk
-        _check_time(file.limit)  # the end of a body without a length looks like this, too
+        _check_time(file.limit)  # when the limit shuts the socket, a body without a length seems to end normally
     except HTTPError as error:
-        raise SourceUnavailable(f"the line broke after {count} bytes: {reason(error)}") from error
+        raise SourceUnavailable(f"the connection dropped after {count} bytes: {reason(error)}") from error
 
 
 def _check_time(limit: Limit | None) -> None:
     if limit and limit.over:
-        raise SourceUnavailable("the result took too long")
+        raise SourceUnavailable("the download of the result took too long")
 
 
 def _redirected(url: str, location: str) -> str:
-    """Where a redirect leads. It is still to be checked."""
+    """The target of a redirect, not checked yet."""
     if not location:
-        raise SourceUnavailable("the host of the result redirects to nowhere", url=url)
+        raise SourceUnavailable("the result's host sent a redirect without a Location", url=url)
     try:
         return urljoin(url, location)
     except ValueError:  # "http://[": the standard library does not read it
-        raise ForbiddenSource("the result is redirected to an address that is not a valid one", url=url) from None
+        raise ForbiddenSource("the result's host redirects to an invalid address", url=url) from None
 
 
 def _after(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
@@ -216,5 +216,5 @@ def _after(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
 
 @cache
 def downloads() -> Downloads:
-    """Downloads from the stack's allowed hosts."""
+    """Downloads from the hosts that the stack allows."""
     return Downloads(settings().media_hosts)

@@ -1,7 +1,7 @@
-"""GETs, to the provider and to the hosts of its results: what may be asked as often as one likes.
+"""GETs to the provider and to the hosts of its results. They can be repeated without harm.
 
-By urllib3, which botocore has loaded anyway: a poll's start takes a sixth less than with httpx, reading 1 GB
-half of its processor time (docs/decisions.md). What must be sent only once goes by httpx, in provider.posts.
+They use urllib3, which botocore loads anyway. Compared with httpx, a poll's cold start is a sixth shorter and reading
+1 GB takes half the processor time (docs/decisions.md). Requests that must be sent only once use httpx (provider.posts).
 """
 
 import socket
@@ -22,20 +22,20 @@ from seedance.provider.payloads import Answer
 from seedance.provider.trouble import reason
 
 CONNECT_SECONDS = 5.0
-"""For a connection to come about."""
+"""The timeout for opening a connection."""
 
-TOO_LONG = "the whole answer did not come in time"
+TOO_LONG = "the complete response did not arrive in time"
 
 _CHUNK_BYTES = 64 * 1024
 _HEADERS = {"User-Agent": "seedance-pipeline"}
 
 
 class Limit:
-    """The seconds that requests inside of ``with`` may take in all; then their connections are shut down.
+    """Limits the total time of the requests inside a ``with`` block, then shuts down their connections.
 
-    A client's own time-outs are for one read: a server that sends a byte a second, in the head of its answer, in the
-    framing of its chunks or in the body, never meets them. A thread that shuts the socket covers all of these. Whoever
-    reads then sees the connection end; ``over`` says that it did not end by itself.
+    The timeouts of HTTP clients apply to one read: a server that sends a byte a second, in its headers, its chunk
+    framing or its body, never exceeds them. A thread that shuts down the socket covers all of these cases. The reader
+    then sees the connection end; ``over`` tells that this was the limit.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -53,7 +53,7 @@ class Limit:
         self._timer.cancel()
 
     def watch(self, connected: socket.socket) -> None:
-        """Limit a connection that has just come about."""
+        """Apply the limit to a connection that was just opened."""
         with self._lock:
             self._sockets.append(connected)
             if self.over:
@@ -68,10 +68,10 @@ class Limit:
 
 @contextmanager
 def get(url: str, headers: Mapping[str, str], seconds: float, limit: Limit | None = None) -> Iterator[BaseHTTPResponse]:
-    """The answer to a GET, redirects too as they are, with its body still to be read.
+    """The response to a GET, before its body is read. Redirects are returned, not followed.
 
-    ``seconds`` is the longest silence between two reads, ``limit`` the time for the whole. The line is closed at the
-    end: a frozen Lambda would wake up to a dead one. Raises urllib3's HTTPError, also while the body is read.
+    ``seconds`` is the timeout between two reads, ``limit`` that of the whole exchange. The connection is closed at the
+    end, because it would be dead after a Lambda freeze. Raises urllib3's HTTPError, also while the body is read.
     """
     with _pool(_proxy(url)) as pool:
         if limit:
@@ -85,7 +85,7 @@ def get(url: str, headers: Mapping[str, str], seconds: float, limit: Limit | Non
             redirect=False,
             retries=False,
             preload_content=False,
-            enforce_content_length=False,  # seedance.download counts for itself
+            enforce_content_length=False,  # provider.download checks the length itself
         )
         try:
             yield response
@@ -94,7 +94,7 @@ def get(url: str, headers: Mapping[str, str], seconds: float, limit: Limit | Non
 
 
 def answer(url: str, headers: Mapping[str, str], silence: float, limit: Limit, most: int) -> Answer:
-    """The whole answer to a GET, its body up to ``most`` bytes. Raises urllib3's HTTPError, also when time is up."""
+    """The complete response to a GET, its body up to ``most`` bytes. Raises urllib3's HTTPError, also on timeout."""
     try:
         with get(url, headers, silence, limit) as response:
             about = {name.lower(): value for name, value in response.headers.items()}
@@ -103,17 +103,17 @@ def answer(url: str, headers: Mapping[str, str], silence: float, limit: Limit, m
             return Answer(response.status, response.reason or "", about, body, fault)
     except HTTPError:
         if limit.over:
-            raise _too_late(url) from None  # that the connection ended is our own doing
+            raise _too_late(url) from None  # we shut down the connection ourselves
         raise
 
 
 def gathered(
     status: int, chunks: Iterable[bytes], encoding: str, most: int, broken: type[Exception]
 ) -> tuple[bytes, str]:
-    """An answer's body, and what is wrong with it, in words ("" for nothing).
+    """The body of a response, and what is wrong with it, as text ("" if nothing).
 
-    ``broken`` is what a client raises when the connection breaks. It is passed on where the body decides; an error
-    status decides alone, and its body is only good for words.
+    ``broken`` is what the HTTP client raises if the connection drops. It is raised again for a 2xx, whose body matters.
+    For an error status the status is enough, and the body only adds a message.
     """
     body, fault = bytearray(), ""
     try:
@@ -130,7 +130,7 @@ def gathered(
 
 def _chunks(response: BaseHTTPResponse, url: str, limit: Limit) -> Iterator[bytes]:
     yield from response.stream(_CHUNK_BYTES, decode_content=False)
-    if limit.over:  # the end of a body without a length looks like this, too
+    if limit.over:  # when the limit shuts the socket, a body without a length seems to end normally
         raise _too_late(url)
 
 
@@ -140,7 +140,7 @@ def _too_late(url: str) -> ReadTimeoutError:
 
 
 def _watched(kind: Callable[..., Any], limit: Limit, **options: Any) -> Any:
-    """A connection of urllib3's that is limited from the moment it is there."""
+    """A urllib3 connection to which the limit applies as soon as it is open."""
     connection = kind(**options)
     connect = connection.connect
 
@@ -153,13 +153,13 @@ def _watched(kind: Callable[..., Any], limit: Limit, **options: Any) -> Any:
 
 
 def _shut(connected: socket.socket) -> None:
-    # Not by the method of SSLSocket, which takes the TLS session away from whoever is reading.
+    # Not with SSLSocket.shutdown, which removes the TLS session while another thread is reading.
     with suppress(OSError):
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for an address (HTTPS_PROXY, NO_PROXY), as for every other call."""
+    """The proxy for an address from the environment (HTTPS_PROXY, NO_PROXY), as for every other call."""
     proxies: dict[str, str] = get_environ_proxies(url)
     return proxies.get(parse_url(url).scheme or "")
 

@@ -1,8 +1,9 @@
-"""Which address in an answer is the video's, and which addresses may be followed. Pure.
+"""Finds the video's address in a response and checks which addresses may be requested. Pure.
 
-The provider documents ``output`` as the place, and its answers have put the link elsewhere. So the documented places
-are looked at first and the rest of the answer after them. What the answer repeats of the request is never taken for a
-result. Where more than one video is left, none is chosen: a wrong video would be delivered and the right one lost.
+The provider documents ``output`` as the place of the link, but has also put it elsewhere. So the documented places
+are searched first, then the rest of the response. Addresses that the response repeats from the request are never
+taken for a result. If more than one video remains, none is chosen: choosing the wrong one would deliver it and lose
+the right one.
 """
 
 import ipaddress
@@ -22,13 +23,13 @@ from seedance.jobs.job import Job
 from seedance.provider import bodies
 
 DEEPEST = 40
-"""Levels of an answer that are looked through, JSON in strings included; real ones have five."""
+"""Nesting levels of a response that are searched, including JSON in strings. Real responses have five."""
 
 SHOWN = 5
-"""Addresses, or hosts, that a message lists at most."""
+"""The most addresses or hosts that a message lists."""
 
 _PLACES = frozenset({"output", "outputs", "video", "videos", "videourl", "videourls"})
-"""Where a result is documented, or was seen; names without case, ``_`` and ``-``."""
+"""Fields in which a result is documented or was seen. Names in lower case, without ``_`` and ``-``."""
 
 _REPEATED = frozenset(
     {
@@ -37,10 +38,10 @@ _REPEATED = frozenset(
         *("referenceimages", "referencevideos", "referenceaudios"),
     }
 )
-"""Below these an answer repeats what was sent."""
+"""Fields in which a response repeats the request."""
 
 _BESIDE = ("preview", "thumb", "poster", "lastframe", "watermark")
-"""Parts of names of what comes beside a video and is not the video, whatever kind of file it is."""
+"""Parts of the names of fields with files that accompany a video, whatever the type of file."""
 
 _VIDEOS = frozenset({"mp4", "mov", "m4v", "webm", "mkv", "avi"})
 _OTHERS = frozenset(
@@ -52,37 +53,37 @@ _OTHERS = frozenset(
 _OWN_PORTS = {"https": 443, "http": 80}
 _ADDRESS = re.compile(r"(https?:)?//[^\s/]+(/.*)?", re.IGNORECASE)
 _WRITTEN = re.compile(r"[a-z]+://[!-?A-\[\]-~]*?([/?#][^\x00-\x1f\x7f]*)?", re.IGNORECASE)
-"""How an address may be written: no control characters; the host in ASCII, with neither a user nor a backslash."""
+"""The allowed form of an address: no control characters; the host in ASCII, without a user or a backslash."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What an answer says of where the video is. Without ``video``, ``unclear`` says why."""
+    """The addresses found in a response. If ``video`` is None, ``unclear`` says why."""
 
     video: str | None = None
-    """The one video's address, on an allowed host."""
+    """The address of the only video, on an allowed host."""
     last_frame: str | None = None
     unclear: str | None = None
-    """Why no video can be told, as a sentence for people."""
+    """Why there is no usable video, as a sentence for people."""
     elsewhere: str | None = None
-    """The one video's address where its host is not allowed."""
+    """The address of the only video, if its host is not allowed."""
     videos: int = 0
-    """How many different videos it gives, on whatever hosts."""
+    """The number of different videos in the response, on any host."""
     answer: str | None = None
-    """The masked answer, where no video can be told."""
+    """The masked response, if it has no usable video."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What a job sent: an answer that repeats one of these has not given its result by that."""
+    """The addresses that a job sent. A response that repeats one of them does not give a result by that."""
 
     job_id: str | None = None
-    """Part of the signed link to the job's own image."""
+    """The signed link to the job's own image contains it."""
     addresses: frozenset[object] = frozenset()
 
     @classmethod
     def by(cls, job: Job) -> Self:
-        """What a job sends."""
+        """The addresses that a job sends."""
         return cls(job.job_id, cls.of(job.parameters).addresses)
 
     @classmethod
@@ -102,7 +103,7 @@ class _Kind(Enum):
 
 @dataclass(frozen=True)
 class _Found:
-    """An address and the names that lead to it."""
+    """An address and the names of the fields that lead to it."""
 
     url: str
     names: tuple[str, ...]
@@ -119,7 +120,7 @@ class _Found:
 
 
 def read(answer: object, hosts: Collection[str], sent: Sent | None = None) -> Result:
-    """Where an answer says that the video is. ``hosts``: see ``check``. Never raises, whatever the answer is."""
+    """Find the video's address in a response. ``hosts``: see ``check``. Never raises, whatever the response is."""
     found = [one for one in _addresses(answer) if sent is None or one.url not in sent]
     refusals = {one.url: _refusal(one.url, hosts) for one in found}
     allowed = [one for one in found if refusals[one.url] is None]
@@ -128,65 +129,68 @@ def read(answer: object, hosts: Collection[str], sent: Sent | None = None) -> Re
     if len(videos) == 1:
         return Result(videos[0], last_frame, videos=1)
     if videos:
-        several = f"It gives {len(videos)} different videos, and nothing tells which one is meant: {_listed(videos)}"
+        several = (
+            f"The response has {len(videos)} different videos and does not say which is the result: {_listed(videos)}"
+        )
         return Result(None, last_frame, several, videos=len(videos))
     foreign = _videos([one for one in found if refusals[one.url]])
     if len(foreign) == 1:
         why = refusals[foreign[0]] or ""
         return Result(None, last_frame, f"{why[0].upper()}{why[1:]}", elsewhere=foreign[0], videos=1)
     if foreign:
-        hosts_of_them = f"Its links lead to hosts that are not allowed: {_listed(map(_host, foreign))}"
+        hosts_of_them = f"The links in the response are on hosts that are not allowed: {_listed(map(_host, foreign))}"
         return Result(None, last_frame, hosts_of_them, videos=len(foreign))
-    return Result(None, last_frame, "It gives no link to a video")
+    return Result(None, last_frame, "The response has no link to a video")
 
 
 def held(result: Result, job: Job, request_id: str | None) -> dict[str, str]:
-    """The error of a job that is HELD because of a result: what is known, and what a person can do about it."""
+    """The error for a job that is HELD because its result is unclear: what is known and what a person can do."""
     if result.elsewhere:
         then = (
             f"If that host is the provider's, add it to SegmindMediaHosts, then `seedance retry {job.job_id}`. "
-            f"For seven days the video is at {result.elsewhere}"
+            f"The video is available for seven days at {result.elsewhere}"
         )
     else:
         request = f"request {request_id}" if request_id else f"its last request of {job.model}"
         then = f"Ask the provider for the video of {request}, then `seedance resolve {job.job_id} --link ADDRESS`."
-    message = f"The video is made and paid for, but its link can't be used. {result.unclear}. {then}"
+    message = f"The video is made and paid for, but there is no usable link to it. {result.unclear}. {then}"
     return reasons.unclear(message).error
 
 
 def only_video(urls: Iterable[str | None]) -> str | None:
-    """The one video among the addresses of one request's outputs; None where there is none, or more than one."""
+    """The only video among the addresses of one request's outputs. None if there is none or more than one."""
     videos = _distinct(url for url in urls if url and not is_picture(url))
     return videos[0] if len(videos) == 1 else None
 
 
 def is_picture(url: str) -> bool:
-    """Whether an address names a file that is certainly no video, such as a last frame."""
+    """Whether an address is that of a file that is certainly not a video, such as a last frame."""
     return _extension(url) in _OTHERS
 
 
 def check(url: str, hosts: Collection[str]) -> Url:
-    """The address, as it will be asked for.
+    """The address as it will be requested.
 
-    ``hosts`` are in lower case, with a port where it is not the scheme's own. Raises ForbiddenSource unless the
-    address is https on one of them; loopback may be http.
+    ``hosts`` are in lower case, with the port unless it is the scheme's default. Raises ForbiddenSource unless the
+    address is https on one of them. Loopback may be http.
     """
     try:
-        parts = parse_url(url)  # by who connects: two readings of one address are how such checks are passed
+        # The parser of the library that connects: two parsers that read an address differently let a check be bypassed.
+        parts = parse_url(url)
     except LocationParseError:
-        raise ForbiddenSource("the result's address is not a valid one", url=url) from None
+        raise ForbiddenSource("the result's address is not valid", url=url) from None
     host, port = (parts.host or "").strip("[]"), parts.port
     named = host if port in (None, _OWN_PORTS.get(parts.scheme or "")) else f"{host}:{port}"
     if not host or named not in hosts or not _WRITTEN.fullmatch(url):
         allowed = ", ".join(sorted(hosts))
-        raise ForbiddenSource(f"the result lies on {named or 'no host'}; allowed is only {allowed}", url=url)
+        raise ForbiddenSource(f"the result is on {named or 'no host'}; only {allowed} is allowed", url=url)
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-        raise ForbiddenSource(f"the result's address is {parts.scheme}, not https", url=url)
+        raise ForbiddenSource(f"the result's address uses {parts.scheme}, not https", url=url)
     return parts
 
 
 def is_allowed(url: str, hosts: Collection[str]) -> bool:
-    """Whether ``check`` passes an address."""
+    """Whether an address passes ``check``."""
     return _refusal(url, hosts) is None
 
 
@@ -199,7 +203,7 @@ def _refusal(url: str, hosts: Collection[str]) -> str | None:
 
 
 def _addresses(value: object, names: tuple[str, ...] = (), depth: int = 0) -> Iterator[_Found]:
-    """Every address in an answer but those below a repetition of the request, in the answer's order."""
+    """Every address in a response, in order, except where the response repeats the request."""
     if depth > DEEPEST:
         return
     if isinstance(value, dict):
@@ -224,7 +228,7 @@ def _addresses(value: object, names: tuple[str, ...] = (), depth: int = 0) -> It
 
 
 def _videos(found: list[_Found]) -> list[str]:
-    """The videos in the first of the places that has any: at the top, below a place's name, anywhere."""
+    """The videos in the first place that has any: the top level, below a documented field, anywhere."""
     places = (
         [one for one in found if not one.names or one.names[0] in _PLACES or one.names == ("url",)],
         [one for one in found if _PLACES & set(one.names)],
@@ -237,7 +241,7 @@ def _videos(found: list[_Found]) -> list[str]:
 
 
 def _distinct(urls: Iterable[str]) -> list[str]:
-    """The addresses of different files; of one file's the longest, which is the one with a signature."""
+    """One address per file: the longest, because that one is signed."""
     best: dict[object, str] = {}
     for url in urls:
         same = _identity(url)
@@ -246,7 +250,7 @@ def _distinct(urls: Iterable[str]) -> list[str]:
 
 
 def _identity(url: str) -> object:
-    """What tells an address from that of another file, however it is escaped and signed."""
+    """A key that is the same for all addresses of one file, however they are escaped and signed."""
     try:
         parts = parse_url(url.strip())
     except LocationParseError:
@@ -269,7 +273,7 @@ def _extension(url: str) -> str:
 
 
 def _written_in(value: Any) -> Iterator[str]:
-    """Every address in the texts of a request's body."""
+    """Every address in the text values of a request's body."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
@@ -277,7 +281,7 @@ def _written_in(value: Any) -> Iterator[str]:
             yield from _written_in(inner)
     elif isinstance(value, str):
         for url in re.findall(r"https?://[^\s\"'<>]+", value, re.IGNORECASE):
-            yield from {url, url.rstrip(".,;:!?)]}")}  # in a prompt, a sentence may end behind it
+            yield from {url, url.rstrip(".,;:!?)]}")}  # in a prompt, punctuation may follow it
 
 
 def _host(url: str) -> str:

@@ -1,7 +1,7 @@
-"""Which requests of the provider's history may be a job's whose submit was lost. Pure.
+"""Matches requests in the provider's history to jobs whose submit was lost. Pure.
 
-Wrong either way costs money: a request taken for nobody's is bought again, and one taken for the wrong job's delivers
-another video. So what can't be told is not guessed: it is PERHAPS, and a person decides.
+An error either way costs money: a request that is not recognised is bought again, and a request matched to the wrong
+job delivers the wrong video. So an unclear match is not guessed: it is PERHAPS, and a person decides.
 """
 
 import html
@@ -23,34 +23,34 @@ from seedance.provider.payloads import HistoryRow, ProviderStatus
 
 _JOB_ID = r"(?:up|api|ba)-[0-9a-f]{32}"
 _MARK = re.compile(rf'inline; filename="({_JOB_ID})"')
-"""What Media.image_link has S3 say of an image, and so the part of a signed link that names the job."""
+"""The Content-Disposition that Media.image_link signs into an image link, and so the part that names the job."""
 
 _HIDDEN = re.compile(r"\W*|x+|.*(\*{3}|•{3}|redacted|hidden|masked|removed|omitted|truncated).*", re.I | re.DOTALL)
 _CUT = re.compile(r"\s*(\.{3}|…|\[\.{3}\])\s*\Z")
 SHORTEST_CUT = 20
-"""Letters from which on a text that begins another one may be what is left of it."""
+"""The length in characters from which a prefix of a text may be its truncated form."""
 
 _PROVIDERS = re.compile(r"(.+\.)?segmind\.(com|ai)")
-"""Hosts on which the provider keeps copies of what was sent to it."""
+"""Hosts on which the provider stores copies of the files it was sent."""
 
 
 class Fit(IntEnum):
-    """How well a request fits a job."""
+    """How well a request matches a job."""
 
     NO = 0
-    """It is certainly not the job's."""
+    """Certainly not the job's."""
     PERHAPS = 1
-    """What the history shows of it does not tell."""
+    """The history does not show enough to decide."""
     ALIKE = 2
-    """Everything that was sent is the same, and nothing of it is the job's alone."""
+    """All values are the same, but none is unique to the job."""
     OURS = 3
-    """Certainly the job's: by its id, or by our own signed link."""
+    """Certainly the job's: by its request id, or by our own signed link."""
 
 
 def merged(rows: Iterable[HistoryRow]) -> list[HistoryRow]:
-    """The requests of a history that has a row for each output of a request, the picture's before or after the video's.
+    """Merge the rows of each request: the history has one per output, with the image's before or after the video's.
 
-    A request with two different videos has no address: none is chosen. A row without an id stays by itself.
+    A request with two different videos gets no address, because none is chosen. A row without an id is not merged.
     """
     requests: dict[str | int, list[HistoryRow]] = {}
     for number, row in enumerate(rows):
@@ -59,7 +59,7 @@ def merged(rows: Iterable[HistoryRow]) -> list[HistoryRow]:
 
 
 def fit(job: Job, row: HistoryRow) -> Fit:
-    """How well a request fits a job. A job with a known request id is fitted by that alone."""
+    """How well a request matches a job. If the job's request id is known, only that counts."""
     if job.request_id:
         return Fit.OURS if row.request_id == job.request_id else Fit.NO
     if (row.request_id and row.request_id in job.earlier_request_ids) or row.model not in (None, job.model):
@@ -69,7 +69,7 @@ def fit(job: Job, row: HistoryRow) -> Fit:
     if linked and (mark := _mark(shown)):
         if mark != job.job_id:
             return Fit.NO
-        if _is_object(shown, job.image or {}):  # anybody may write an address that has our words in it
+        if _is_object(shown, job.image or {}):  # anybody can write an address that imitates our disposition
             return Fit.OURS
     if row.created_at is not None and row.created_at < (job.submitted_at or job.created_at) - CLOCKS_APART_SECONDS:
         return Fit.NO
@@ -78,7 +78,7 @@ def fit(job: Job, row: HistoryRow) -> Fit:
     same = _same_as_sent(job, row.body, linked=linked)
     if same:
         return Fit.PERHAPS if linked else Fit.ALIKE
-    # A seed that follows from the job's id is nobody else's, whatever became of the other values.
+    # A seed that is derived from the job's id is unique to the job, even if the other values were changed.
     own_seed = "seed" not in job.parameters or job.parameters["seed"] == catalogue.seeded({}, job.job_id)["seed"]
     if same is False and not (own_seed and _same(_sent(job)["seed"], row.body.get("seed"))):
         return Fit.NO
@@ -86,7 +86,7 @@ def fit(job: Job, row: HistoryRow) -> Fit:
 
 
 def named_job(row: HistoryRow) -> str | None:
-    """The job that a request's first image names, if that is a link of ours."""
+    """The job id in the link to a request's first image, if that is one of our links."""
     fields = {model.parameters.first_image for model in catalogue.MODELS.values()}
     marks = (_mark((row.body or {}).get(name)) for name in sorted(fields))
     return next((mark for mark in marks if mark), None)
@@ -100,12 +100,12 @@ def _merged(rows: list[HistoryRow]) -> HistoryRow:
         first,
         body=next((row.body for row in rows if row.body), None),
         url=links.only_video(row.url for row in rows),
-        cost_usd=max(prices, default=None),  # each row has the request's whole price
+        cost_usd=max(prices, default=None),  # each row has the price of the whole request
     )
 
 
 def _sent(job: Job) -> dict[str, Any]:
-    """What the job's submit carries, but for a link of ours."""
+    """The body of the job's submit, without our signed link."""
     uploaded = (job.image or {}).get("uploaded")
     return catalogue.payload(catalogue.find(job.model), job.parameters, job_id=job.job_id, image_link=uploaded)
 
@@ -115,7 +115,7 @@ def _image(job: Job, row: HistoryRow) -> object:
 
 
 def _same_as_sent(job: Job, body: dict[str, Any], *, linked: bool) -> bool | None:
-    """Whether a body is what the job sent, its own link aside; None where that can't be told."""
+    """Whether a body is what the job sent, apart from our signed link. None if that is unclear."""
     sent, model = _sent(job), catalogue.find(job.model)
     verdicts = [_same(value, body.get(name)) for name, value in sent.items()]
     for name in set(model.names) - sent.keys() - ({model.parameters.first_image} if linked else set()):
@@ -127,7 +127,7 @@ def _same_as_sent(job: Job, body: dict[str, Any], *, linked: bool) -> bool | Non
 
 
 def _same(sent: object, shown: object) -> bool | None:
-    """Whether a value is the one that was sent, in whatever notation; None where that can't be told."""
+    """Whether a value is the one that was sent, in any notation. None if that is unclear."""
     if isinstance(sent, list):
         if not isinstance(shown, list) or len(sent) != len(shown):
             return None if not isinstance(shown, list) or any(map(_is_hidden, shown)) else False
@@ -147,7 +147,7 @@ def _same(sent: object, shown: object) -> bool | None:
 
 
 def _same_address(sent: str, shown: str) -> bool | None:
-    """A copy at the provider, or an address that lost its query, may be the one that was sent."""
+    """Like ``_same``, for addresses. A copy at the provider or an address without its query is unclear."""
     one, other = _address(sent), _address(shown)
     if one is None or other is None:
         return None
@@ -175,17 +175,17 @@ def _kind(text: str) -> str:
 
 
 def _letters(text: str) -> str:
-    """What is left of a text however it was escaped and cleaned on its way."""
+    """The letters and digits of a text, which stay the same however it was escaped or cleaned."""
     return re.sub(r"[^a-z0-9]+", "", html.unescape(text).casefold())
 
 
 def _is_hidden(value: object) -> bool:
-    """Whether a value was taken out of what was sent: nothing, stars, ``[hidden]``."""
+    """Whether a value was removed or masked: empty, asterisks, ``[hidden]``."""
     return value is None or (isinstance(value, str) and bool(_HIDDEN.fullmatch(value)))
 
 
 def _mark(address: object) -> str | None:
-    """The job that an address names by what we sign into our links; None where it names none."""
+    """The job id in the Content-Disposition that we sign into our links. None if the address has none."""
     url = _address(address)
     for name, value in parse_qsl(url.query or "") if url else ():
         if name.lower() == "response-content-disposition" and (found := _MARK.fullmatch(value)):

@@ -1,4 +1,4 @@
-"""What the provider's answers say, whatever shape they come in. Pure."""
+"""Reads the provider's responses, in all of their variants. Pure."""
 
 import ast
 import math
@@ -18,19 +18,19 @@ from seedance.provider.links import Result, Sent
 from seedance.provider.sentences import sentence
 
 _ID = re.compile(r"(?=[_.:-]*[A-Za-z0-9])[A-Za-z0-9_.:-]{1,128}")
-"""A request id that may stand in an address, a log and a table's key. The provider's own are UUIDs of 36 letters."""
+"""A request id that is safe in an address, a log and a table key. The provider's are UUIDs with 36 characters."""
 
 DEAREST_USD = 1000.0
 """A price above this is a mistake: the most expensive video of our models costs a few dollars."""
 
 LONGEST_BODY = 100_000
-"""Characters of a body in Python's notation that are read. A prompt of 5000 letters and 18 addresses have 40 000."""
+"""The maximum length of a body in Python notation. With a prompt of 5000 characters and 18 addresses it has 40,000."""
 
 EXCERPT_CHARACTERS = 500
 
 
 class ProviderStatus(StrEnum):
-    """The closed set of a request's states; anything else raises UnexpectedAnswer."""
+    """All states of a request. Any other raises UnexpectedAnswer."""
 
     QUEUED = "QUEUED"
     PROCESSING = "PROCESSING"
@@ -40,33 +40,33 @@ class ProviderStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer on HTTP, all of it, whichever client brought it. The names of ``headers`` are in lower case."""
+    """A complete HTTP response, from either client. The names in ``headers`` are in lower case."""
 
     status: int
     reason: str
     headers: Mapping[str, str]
     body: bytes
     fault: str = ""
-    """Why ``body`` is not the whole of it: ``it is longer than 1 MB``."""
+    """Why ``body`` is incomplete, such as ``it is larger than 1 MB``."""
 
     @property
     def said(self) -> Any:
-        """The body as JSON; None if it is none, or too much of it."""
+        """The body parsed as JSON. None if it is not JSON or exceeds a limit."""
         return self._read[0]
 
     @property
     def unreadable(self) -> str:
-        """Why the body can't be read as JSON, in words; "" if it can."""
+        """Why the body can't be read as JSON, as text; "" if it can."""
         return self._read[1]
 
     @property
     def text(self) -> str:
-        """The body as text, in whatever state it is."""
+        """The body as text, whether or not it is valid UTF-8."""
         return self.body.decode(errors="replace")
 
     @property
     def excerpt(self) -> str:
-        """The beginning of the body, for the log."""
+        """The start of the body, for the log."""
         return masking.signatures(self.text[:EXCERPT_CHARACTERS])
 
     @cached_property
@@ -81,11 +81,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a request stands: the answer to one GET of its result."""
+    """The status of a request, from one GET of its result."""
 
     status: ProviderStatus
     result: Result = field(default_factory=Result)
-    """Where the video is, once COMPLETED."""
+    """The video's address, once COMPLETED."""
     error: str | None = None
     cost_usd: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
@@ -93,37 +93,37 @@ class Standing:
 
     @property
     def output(self) -> str | None:
-        """The video's address; None where the answer has none, or none that may be followed."""
+        """The video's address. None if the response has no usable one."""
         return self.result.video
 
     @property
     def last_frame(self) -> str | None:
-        """The address of the last frame, if the answer has one."""
+        """The address of the last frame, if the response has one."""
         return self.result.last_frame
 
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """One request as the provider's history shows it, days after its record is gone."""
+    """One row of the provider's history, which outlasts the request's record by days."""
 
     request_id: str
-    """"" where the row has none, or none that can be read: it is somebody's request all the same."""
+    """"" if the row has no readable id. It still stands for somebody's request."""
     status: str
-    """COMPLETED, FAILED, or a word for "not over yet"."""
+    """COMPLETED, FAILED, or another word if the request has not ended."""
     body: dict[str, Any] | None
-    """What was sent; None where that can't be read. For comparing only: it is not masked."""
+    """What was sent. None if it can't be read. Only for comparison, because it is not masked."""
     url: str | None
-    """The video's address, on whatever host. None where the row is a last frame's."""
+    """The video's address, on any host. None if the row is that of a last frame."""
     error: str | None
     cost_usd: float | None
     created_at: float | None
-    """When the provider took it, as a Unix time."""
+    """When the provider accepted the request, as a Unix time."""
     model: str | None = None
-    """The model's name; None where the row does not say."""
+    """The model's name, None if the row has none."""
 
 
 def moment(text: object) -> float | None:
-    """A time of the provider's, ISO 8601 and UTC where it does not say, as a Unix time."""
+    """A time from the provider (ISO 8601, UTC if it has no time zone) as a Unix time. None if invalid."""
     if not isinstance(text, str):
         return None
     try:
@@ -134,18 +134,18 @@ def moment(text: object) -> float | None:
 
 
 def request_id(answer: object) -> str | None:
-    """The id in a submit's answer; None when there is none that can be asked for and stored, or there are two."""
+    """The request id in the response to a submit. None if there is no usable id, or two different ones."""
     found = usable_id(answer.get("request_id")) if isinstance(answer, dict) else None
     return None if found is None or others(answer, found) else found
 
 
 def usable_id(found: object) -> str | None:
-    """A request id as it was given; None where it is none that can be asked for and stored."""
+    """The request id unchanged if it can be used in an address and stored, else None."""
     return found if isinstance(found, str) and _ID.fullmatch(found) else None
 
 
 def others(answer: object, request_id: str) -> set[str]:
-    """The requests that an answer is about, by its id and its addresses, other than the one that was asked for."""
+    """The other requests that a response names, in its id and its addresses, besides ``request_id``."""
     if not isinstance(answer, dict):
         return set()
     named = {str(answer["request_id"])} if answer.get("request_id") not in (None, "") else set()
@@ -156,12 +156,12 @@ def others(answer: object, request_id: str) -> set[str]:
 
 
 def standing(answer: dict[str, Any]) -> Standing:
-    """An answer to a GET of a result. Raises UnexpectedAnswer for a status that no document has."""
+    """The status in the response to a GET of a result. Raises UnexpectedAnswer if the status is not documented."""
     word = answer["status"]
     try:
         status = ProviderStatus(str(word).upper())
     except ValueError:
-        raise UnexpectedAnswer(f"The provider reports the status {word!r}, which it does not document.") from None
+        raise UnexpectedAnswer(f"The provider returned the undocumented status {word!r}.") from None
     metrics = answer.get("metrics")
     metrics = metrics if isinstance(metrics, dict) else {}
     return Standing(
@@ -184,13 +184,13 @@ def history_rows(answer: object) -> list[Any] | None:
 
 
 def pages(answer: object) -> int | None:
-    """How many pages the history says that it has; None when it does not say."""
+    """The number of pages that a history response gives. None if it gives none."""
     count = answer.get("total_pages") if isinstance(answer, dict) else None
     return count if isinstance(count, int) and not isinstance(count, bool) else None
 
 
 def history_row(row: object, hosts: Collection[str] = ()) -> HistoryRow:
-    """One row of the history, whatever it looks like. ``hosts``: see links.check."""
+    """One row of the history, whatever its form. ``hosts``: see links.check."""
     if not isinstance(row, dict):
         return HistoryRow("", "", None, None, None, None, None)
     body = request_body(row.get("request_body"))
@@ -208,11 +208,11 @@ def history_row(row: object, hosts: Collection[str] = ()) -> HistoryRow:
 
 
 def request_body(said: object) -> dict[str, Any] | None:
-    """What was sent, as a row of the history repeats it: an object, JSON text, or a string in Python's notation.
+    """What was sent, from a row of the history: an object, JSON text, or a string in Python notation.
 
-    None where it is none of them, or empty.
+    None if it is none of these, or empty.
     """
-    for _ in range(3):  # JSON may be in a string of JSON
+    for _ in range(3):  # JSON may be inside a JSON string
         if isinstance(said, str):
             said = _read(said)
     return said if isinstance(said, dict) and said else None
@@ -226,13 +226,13 @@ def _read(text: str) -> Any:
     try:
         if len(text) <= LONGEST_BODY:
             return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that it documents
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all documented errors
         pass
     return None
 
 
 def price(value: object) -> float | None:
-    """A price in USD that one video can have; None for anything else, which then counts as not reported."""
+    """A plausible price of one video in USD. None for anything else, which counts as not reported."""
     number = _number(value)
     return number if number is not None and 0 <= number <= DEAREST_USD else None
 

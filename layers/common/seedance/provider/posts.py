@@ -1,6 +1,6 @@
-"""POSTs to the provider, by httpx: each is sent once, for each may cost money.
+"""POSTs to the provider, with httpx. Each is sent only once, because each may cost money.
 
-Loaded with the first POST: a poll has none, and httpx takes longer to load than a poll takes.
+Imported with the first POST: a poll makes none, and importing httpx takes longer than a poll.
 """
 
 import socket
@@ -19,13 +19,13 @@ from seedance.provider.trouble import reason
 
 
 def client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
-    """A client that keeps no connection and follows no redirect."""
+    """A client that keeps no connections open and follows no redirects."""
     return httpx.Client(
         transport=transport,
         verify=trust(),
         headers={"User-Agent": "seedance-pipeline", "Accept-Encoding": "identity"},
-        # No connection is kept for the next call. A frozen Lambda wakes up to dead ones, and a POST
-        # on a dead connection fails in the one way that can't be told from "accepted, answer lost".
+        # No connection is kept for the next call. After a Lambda freeze it would be dead, and a POST on a dead
+        # connection fails in a way that can't be distinguished from "accepted, response lost".
         limits=httpx.Limits(max_keepalive_connections=0),
         follow_redirects=False,
     )
@@ -35,10 +35,10 @@ def client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
 def posted(
     client: httpx.Client, url: str, body: dict[str, Any], headers: Mapping[str, str], *, silence: float, limit: Limit
 ) -> Iterator[httpx.Response]:
-    """The answer to one POST, with its body still to be read.
+    """The response to one POST, before its body is read.
 
-    ``silence`` is the longest that nothing may come, ``limit`` the time for the whole. Raises httpx's errors, also
-    while the body is read: ReadTimeout when the time is up.
+    ``silence`` is the timeout between two reads, ``limit`` that of the whole exchange. Raises httpx's errors, also
+    while the body is read: ReadTimeout when the limit is reached.
     """
     request = client.build_request(
         "POST",
@@ -58,8 +58,8 @@ def posted(
 
 
 def whole(response: httpx.Response, most: int) -> Answer:
-    """The whole answer, its body up to ``most`` bytes, as lines.answer has it."""
-    chunks = cast(httpx.SyncByteStream, response.stream)  # as it was sent: httpx unpacks without a limit
+    """The complete response, with a body of up to ``most`` bytes, in the same form as from http.answer."""
+    chunks = cast(httpx.SyncByteStream, response.stream)  # the raw body, because httpx decompresses without a limit
     encoding = response.headers.get("content-encoding", "")
     body, fault = http.gathered(response.status_code, chunks, encoding, most, httpx.HTTPError)
     return Answer(response.status_code, response.reason_phrase, response.headers, body, fault)
@@ -67,10 +67,10 @@ def whole(response: httpx.Response, most: int) -> Answer:
 
 @contextmanager
 def submit_outcome() -> Iterator[None]:
-    """Turns what httpx raises around a submit into what is certain about it.
+    """Converts httpx's errors around a submit into ours, by whether the job may have been queued.
 
-    The request was never sent when no connection came about; then nothing can have been queued. Whatever
-    breaks later leaves the outcome open: the gateway may have taken the job before the line went dead.
+    If no connection could be opened, the request was not sent and nothing was queued. If the connection fails later,
+    the outcome is unknown: the gateway may have accepted the job before the connection dropped.
     """
     try:
         yield
@@ -80,12 +80,13 @@ def submit_outcome() -> Iterator[None]:
         raise ConfigurationError(f"SegmindBaseUrl or the key can't be used in a request: {reason(error)}") from error
     except httpx.HTTPError as error:
         raise SubmitUncertain(
-            f"The request was sent, then the line broke before an answer came: {reason(error)}.", excerpt=str(error)
+            f"The request was sent, but the connection dropped before a response: {reason(error)}.",
+            excerpt=str(error),
         ) from error
 
 
 class _Limited(httpx.SyncByteStream):
-    """A body that does not end well when its time is up."""
+    """A body that raises ReadTimeout when the time limit ends it."""
 
     def __init__(self, stream: httpx.SyncByteStream, limit: Limit) -> None:
         self._stream = stream
@@ -94,7 +95,7 @@ class _Limited(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         with _in_time(self._limit):
             yield from self._stream
-        if self._limit.over:  # the end of a body without a length looks like this, too
+        if self._limit.over:  # when the limit shuts the socket, a body without a length seems to end normally
             raise httpx.ReadTimeout(TOO_LONG)
 
     def close(self) -> None:
@@ -103,17 +104,17 @@ class _Limited(httpx.SyncByteStream):
 
 @contextmanager
 def _in_time(limit: Limit) -> Iterator[None]:
-    """Calls the end of a connection that was shut down by the limit what it is."""
+    """Raises ReadTimeout for the errors of a connection that the limit shut down."""
     try:
         yield
     except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
         if limit.over:
-            raise httpx.ReadTimeout(TOO_LONG) from None  # that the connection ended is our own doing
+            raise httpx.ReadTimeout(TOO_LONG) from None  # we shut down the connection ourselves
         raise
 
 
 def _watching(limit: Limit) -> Any:
-    """httpx's trace of a request, which is where a connection can be had as soon as it is there."""
+    """A trace extension for httpx, through which we get a connection's socket as soon as it is open."""
 
     def trace(event: str, info: Mapping[str, Any]) -> None:
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):

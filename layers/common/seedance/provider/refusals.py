@@ -1,8 +1,9 @@
-"""Which error of ours an answer is, by its status and by its words. Pure.
+"""Converts an error response of the provider to one of our errors, by its status and its text. Pure.
 
-Four troubles share a few statuses, and only words tell them apart: no money (everything stops until somebody tops
-up), too many videos at once (wait until one ends), too many requests (wait until the limit resets), and a request
-that is wrong (only this job fails). A word too loose for money stops the whole stack; one too strict fails every job.
+Four problems share a few statuses, and only the text distinguishes them: no credits (all submits stop until somebody
+tops up), too many videos at once (wait until one ends), too many requests (wait until the limit resets), and an
+invalid request (only this job fails). If the patterns for credits match too much, they stop the whole stack; if they
+match too little, every job fails.
 """
 
 import re
@@ -25,7 +26,7 @@ from seedance.provider.payloads import Answer, moment
 
 
 class Cause(StrEnum):
-    """What a refusal is about."""
+    """The reason for a refusal."""
 
     CREDITS = "credits"
     CAPACITY = "capacity"
@@ -38,7 +39,7 @@ _NO_MONEY_MEANT = (
     r"|\b(?:film|movie|closing|opening|end|title|rolling) credits?\b|\bcredit lines?\b"
     r"|\b(?:token|thinking|time|latency|memory|frame|pixel) budget\b"
 )
-"""Taken out before the words are looked at."""
+"""Phrases that look like money but are not about it. Removed before the text is searched."""
 
 _PURSE = r"(?:credits?|balance|funds|money|wallet)"
 _EMPTY = (
@@ -55,14 +56,14 @@ _EMPTY = (
     r"|\b(?:budget|spend|spending) (?:\w+ ){0,3}?(?:exceeded|reached|exhausted|used up)\b"
     r"|\b(?:exceed(?:s|ed|ing)?|reached|over) (?:\w+ ){0,3}?(?:budget|spend|spending)\b"
 )
-"""The account has no money, or may not spend it."""
+"""The account has no money, or is not allowed to spend it."""
 
 _PAY = (
     r"\btop(?:ping)? ?up\b|\brecharge\b|\b(?:add|buy|purchase)(?: \w+){0,2}? (?:credits?|funds|money|balance)\b"
     r"|\bpayment (?:\w+ )?(?:required|method|failed|due|needed|overdue)\b|\bbilling\b|\bpast due\b|\bunpaid\b"
     r"|\bsubscription (?:\w+ ){0,2}?(?:expired|ended|inactive|cancell?ed)\b|\binsufficient quota\b"
 )
-"""Somebody should pay. On a rate limit it may be an offer: "add a payment method for a higher limit"."""
+"""A request to pay. With a rate limit it may be an offer: "add a payment method for a higher limit"."""
 
 _CAPACITY = (
     r"\bconcurren\w*|\bparallel\b|\bsimultaneous\w*|\bin flight\b|\bqueue (?:is )?full\b"
@@ -75,14 +76,15 @@ _REQUEST = (
     r"\b(?:content type|media type|header|prompt|parameter|field|json|body|image|resolution|duration|aspect|length"
     r"|format|moderat\w*|polic(?:y|ies)|violat\w*|nsfw|safety)\b"
 )
-"""The request or what it shows."""
+"""The request or its content."""
 
 
 def cause(status: int, words: str) -> Cause:
-    """What a refusal with this status is about. ``words``: all that the answer says (sentences.words_of).
+    """The reason for a refusal with this status. ``words``: all text of the response (sentences.words_of).
 
-    402 means "pay" by itself, so only words about the request and none about money make it anything else. 406 is for
-    a wrong Content-Type as well, and 429 for a rate. No other status is for money: 400, 403 and 422 may quote a prompt.
+    402 itself means "pay", so it has another reason only if its text is about the request and not about money. 406 is
+    also used for a wrong Content-Type, and 429 for a rate limit. Other statuses are never about money, because 400,
+    403 and 422 may quote a prompt.
     """
     plain = re.sub(_NO_MONEY_MEANT, " ", _simple(words))
 
@@ -106,7 +108,7 @@ def cause(status: int, words: str) -> Cause:
 
 
 def error(answer: Answer, now: float) -> ProviderError | None:
-    """An answer's documented error as ours; None for a 2xx. ``now``: a Unix time, for the time of a reset."""
+    """Our error for a response. None for a 2xx. ``now`` is a Unix time, used for the time until a limit resets."""
     status = answer.status
     if 200 <= status < 300:
         return None
@@ -119,20 +121,20 @@ def error(answer: Answer, now: float) -> ProviderError | None:
         )
     if why is Cause.CAPACITY:
         return AtCapacity(
-            f"The provider makes no more videos at once for this account ({said}). "
-            "If that lasts, lower the stack's MaxInFlight.",
+            f"The account's limit of videos at once is reached ({said}). "
+            "If this persists, lower the stack's MaxInFlight.",
             retry_after=None,
             excerpt=answer.excerpt,
         )
     match status:
         case 401:
             return KeyRejected(
-                f"The provider does not accept the API key ({said}). Put a valid key into the stack's secret.", **facts
+                f"The provider rejected the API key ({said}). Put a valid key into the stack's secret.", **facts
             )
         case 403:
             return Refused(f"This account may not use this model or service ({said}).", **facts)
         case 404:
-            return Refused(f"The provider knows no such model or address ({said}).", **facts)
+            return Refused(f"The provider has no such model or address ({said}).", **facts)
         case 410:
             return Refused(f"The provider has retired this model ({said}). Choose another.", **facts)
         case 429:
@@ -142,16 +144,16 @@ def error(answer: Answer, now: float) -> ProviderError | None:
                 excerpt=answer.excerpt,
             )
         case 500 | 502 | 503 | 504:
-            return Unavailable(f"The provider is in trouble: it answered {status} ({said}).", **facts)
+            return Unavailable(f"The provider is failing: it answered {status} ({said}).", **facts)
         case _ if 400 <= status < 500:
             return Refused(f"The provider refused the request with {status}: {said}", **facts)
-    return UnexpectedAnswer(f"The provider answered {status}, which it does not document ({said}).", **facts)
+    return UnexpectedAnswer(f"The provider answered with the undocumented status {status} ({said}).", **facts)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until a limit resets, from its documented header, or from Retry-After; None where neither makes sense.
+    """Seconds until a limit resets, from the documented header or from Retry-After. None if neither is valid.
 
-    RateLimited caps it.
+    RateLimited limits the value.
     """
     reset = moment(headers.get("x-rate-limit-reset-at-utc"))
     if reset is not None:
@@ -161,7 +163,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         return float(text)
     if not text:
         return None
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - for a form that few servers use
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - for a format that few servers use
 
     try:
         return parsedate_to_datetime(text).timestamp() - now
@@ -170,6 +172,6 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _simple(words: str) -> str:
-    """In lower case, with single spaces between words: ``InsufficientCredits`` and ``insufficient_credits`` are two."""
+    """In lower case, with single spaces: ``InsufficientCredits`` and ``insufficient_credits`` become two words."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words)
     return "\n".join(" ".join(re.findall(r"\w+", line.replace("_", " ").lower())) for line in apart.splitlines())

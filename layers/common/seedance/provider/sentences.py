@@ -1,4 +1,4 @@
-"""What an answer says in words, in whatever shape: nested JSON, a list, JSON in a string, plain text, HTML. Pure."""
+"""Extracts the text of a response in any form: nested JSON, a list, JSON in a string, plain text, HTML. Pure."""
 
 import json
 import re
@@ -9,26 +9,26 @@ from seedance import masking
 from seedance.provider import bodies
 
 SENTENCE_CHARACTERS = 500
-"""A readable length."""
+"""The length to which a reason is cut, so that it stays readable."""
 
 _WORDS_CHARACTERS = 20_000
-"""How much of an answer's words is looked at."""
+"""How much of a response's text is searched."""
 
 _REASONS = (
     *("error_description", "error", "message", "msg", "detail", "details", "errors", "reason", "description"),
     "title",
 )
-"""Where a reason is given, the most telling first."""
+"""Fields that give a reason, the most specific first."""
 
 _ECHOES = frozenset({"input", "inputs", "request", "parameters", "params", "body", "payload", "prompt"})
-"""Where an answer repeats what was sent. A prompt may say anything; it is no reason."""
+"""Fields in which a response repeats the request. A prompt may say anything, so it is not a reason."""
 
 _JSON_IN_JSON = 3
-"""How often a string is taken for JSON in its turn."""
+"""How many levels of JSON inside JSON strings are read."""
 
 
 def sentence(value: object) -> str | None:
-    """The reason that a value gives, on one line and cut to a readable length; None when it gives none."""
+    """The reason in a value, on one line and cut to a readable length. None if it has none."""
     if not value or value is True:
         return None
     found = _reason(value, _JSON_IN_JSON)
@@ -40,15 +40,15 @@ def sentence(value: object) -> str | None:
 
 
 def sentence_of(said: object, text: str) -> str | None:
-    """The reason that a whole answer gives. ``said``: its JSON, or None; ``text``: its body otherwise."""
+    """The reason in a whole response. ``said`` is its JSON, or None; then ``text`` is its body."""
     if said is None and text.lstrip().startswith(("{", "[")):
-        return None  # JSON that breaks off is nothing to show to people
+        return None  # cut-off JSON is not readable for people
     found = _reason(text if said is None else said, _JSON_IN_JSON)
     return masking.signatures(found[:SENTENCE_CHARACTERS]) if found else None
 
 
 def words_of(said: object, text: str) -> str:
-    """All words of an answer but for those that it repeats from the request, one piece a line."""
+    """All text of a response except what it repeats from the request, one piece per line."""
     pieces = _pieces(text if said is None else said, _JSON_IN_JSON)
     return "\n".join(pieces)[:_WORDS_CHARACTERS]
 
@@ -94,7 +94,7 @@ def _pieces(value: object, unfold: int) -> Iterator[str]:
 
 
 def _json_in(text: str) -> Any:
-    """The JSON in a string; None when there is none."""
+    """The JSON in a string, or None if it has none."""
     if not text.lstrip().startswith(("{", "[", '"')):
         return None
     try:
@@ -104,12 +104,12 @@ def _json_in(text: str) -> Any:
 
 
 def _plain(text: str) -> str | None:
-    """A text on one line; of a web page its title."""
+    """A text on one line; for a web page, its title."""
     if re.match(r"\s*<(?:!--|(?:!doctype|\?xml|html|head|body|title|center|h1|div)\b)", text, re.IGNORECASE):
         title = re.search(r"<title[^>]*>([^<]*)</title", text[:_WORDS_CHARACTERS], re.IGNORECASE)
         if title is None:
             return None
-        from html import unescape  # noqa: PLC0415 - a table of two thousand names, for a rare page
+        from html import unescape  # noqa: PLC0415 - loads a table of two thousand names, rarely needed
 
         text = unescape(title[1])
     return " ".join(text.split()) or None

@@ -1,4 +1,4 @@
-"""What broke on the way to somebody else, in words for people; the log keeps the raw text. Pure."""
+"""Plain descriptions of network errors, for people; the log keeps the original text. Pure."""
 
 import socket
 import ssl
@@ -7,36 +7,36 @@ from collections.abc import Iterator
 from seedance import masking
 
 _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
-    (ssl.SSLCertVerificationError, "the host's certificate is not a valid one"),
-    (ssl.SSLError, "no secure connection (TLS) could be set up"),
-    (socket.gaierror, "the host's name is not known"),
+    (ssl.SSLCertVerificationError, "the host's certificate is not valid"),
+    (ssl.SSLError, "the TLS handshake failed"),
+    (socket.gaierror, "the host name could not be resolved"),
     (ConnectionRefusedError, "the connection was refused"),
     (ConnectionResetError, "the connection was reset"),
     (BrokenPipeError, "the connection was closed"),
 )
-"""What the operating system said, the most telling first."""
+"""Errors of the operating system, the most specific first."""
 
 _KINDS = {
-    "ConnectTimeout": "no connection came about in time",
-    "ReadTimeout": "no answer came in time",
+    "ConnectTimeout": "the connection timed out",
+    "ReadTimeout": "the response timed out",
     "WriteTimeout": "the request could not be sent in time",
     "PoolTimeout": "no connection was free in time",
-    "ConnectError": "no connection came about",
-    "ProxyError": "the proxy did not let the request through",
-    "RemoteProtocolError": "the connection ended without a whole answer",
+    "ConnectError": "the connection could not be opened",
+    "ProxyError": "the proxy refused the request",
+    "RemoteProtocolError": "the connection ended before the response was complete",
     "NetworkError": "the connection broke",
-    "DecodingError": "the answer could not be read",
-    "ConnectTimeoutError": "no connection came about in time",
-    "ReadTimeoutError": "no answer came in time",
-    "NewConnectionError": "no connection came about",
+    "DecodingError": "the response could not be decoded",
+    "ConnectTimeoutError": "the connection timed out",
+    "ReadTimeoutError": "the response timed out",
+    "NewConnectionError": "the connection could not be opened",
     "ProtocolError": "the connection broke",
-    "DecodeError": "the answer could not be read",
+    "DecodeError": "the response could not be decoded",
 }
-"""httpx's and urllib3's kinds of error, by the names of their classes: a name needs no import."""
+"""Errors of httpx and urllib3, by class name so that neither has to be imported."""
 
 
 def reason(error: BaseException) -> str:
-    """Why a request or its answer broke off: ``the connection was reset``. ``error`` is httpx's or urllib3's."""
+    """Why a request failed, such as ``the connection was reset``. ``error`` is from httpx or urllib3."""
     for one in _chain(error):
         for kind, words in _CAUSES:
             if isinstance(one, kind):
@@ -44,7 +44,7 @@ def reason(error: BaseException) -> str:
     for base in type(error).__mro__:
         if base.__name__ in _KINDS:
             return _KINDS[base.__name__]
-    # An address or a header that can't be: its own words say it best.
+    # For example an invalid address or header: the error's own message is the best description.
     return masking.signatures(str(error)) or type(error).__name__
 
 
