@@ -162,12 +162,17 @@ def start_sandbox(launch: Launch, scale: float, provider: Provider, *, keep: Pat
     return replace(provider, key=key, base_url=address())
 
 
+def built_template() -> Path:
+    """Where the template lies that `sam build` makes of this state of the code; it may not be there yet."""
+    return _BUILDS / build_digest(ROOT) / "template.yaml"
+
+
 @contextlib.contextmanager
 def building(launch: Launch) -> Iterator[Callable[[], Path]]:
     """Build while the block runs, unless this state of the code is built; the call waits for the template."""
-    result = _BUILDS / build_digest(ROOT)
-    if (result / "template.yaml").exists():
-        yield lambda: result / "template.yaml"
+    result = built_template().parent
+    if built_template().exists():
+        yield built_template
         return
     # Built beside its place and moved there whole: two stacks may build at the same time.
     beside = _BUILDS / f"new-{os.getpid()}"
