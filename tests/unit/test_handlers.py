@@ -1,15 +1,15 @@
 """The functions as Lambda runs them: app.py by its path, the sample events in, what they answer out."""
 
-import importlib.util
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from invoking import invoke
 from seedance.jobs import catalogue
 from seedance.jobs.job import Job, State
 
@@ -19,27 +19,12 @@ JOB = "up-0123456789abcdef0123456789abcdef"
 LINK = f"https://s3/uploads/a.png?response-content-disposition=inline%3B%20filename%3D%22{JOB}%22"
 URL = "https://images.segmind.com/v.mp4"
 LONG = "é" * 9000
-CONTEXT = SimpleNamespace(
-    function_name="tests",
-    aws_request_id="c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
-    memory_limit_in_mb=512,
-    invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:tests",
-)
 pytestmark = pytest.mark.usefixtures("wired")
 
 
 @pytest.fixture
 def run(root: Path) -> Callable[[str, dict[str, Any]], Any]:
-    def invoke(function: str, event: dict[str, Any]) -> Any:
-        path = root / "functions" / function / "app.py"
-        spec = importlib.util.spec_from_file_location(f"app_of_{function}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module: ModuleType = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return json.loads(json.dumps(module.handler(event, CONTEXT)))  # Lambda sends answers as JSON
-
-    return invoke
+    return partial(invoke, root)
 
 
 @pytest.fixture
