@@ -23,6 +23,7 @@ _KINDS = {
     "PoolTimeout": "no connection was free in time",
     "ConnectError": "the connection could not be opened",
     "ProxyError": "the proxy refused the request",
+    "LocalProtocolError": "the request is not valid HTTP",
     "RemoteProtocolError": "the connection ended before the response was complete",
     "NetworkError": "the connection broke",
     "DecodingError": "the response could not be decoded",
