@@ -1,0 +1,67 @@
+"""Poll: nothing makes a job miss the end of its hour, neither a full calendar nor a wait that goes beyond it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from seedance.jobs.job import Job, State
+from seedance.poll import LAST_CALL_SECONDS, Poll
+
+Make = Callable[..., Job]
+LINK = "https://images.segmind.com/v.mp4"
+
+
+@pytest.fixture
+def poll(world: Any) -> Poll:
+    return Poll(world.store, world.provider, world.pacer, clock=world.clock)
+
+
+@pytest.fixture
+def left(world: Any, make_job: Make) -> Callable[[float], Job]:
+    """A job whose request the provider forgets in so many seconds."""
+    return lambda seconds: world.put(make_job(State.QUEUED, submitted_at=world.clock.now - 3600 + seconds))
+
+
+def answer(status: str, **fields: Any) -> httpx.Response:
+    return httpx.Response(200, json={"status": status, "request_id": "req-1", **fields})
+
+
+def test_in_the_last_minute_a_job_is_asked_after_whatever_the_calendar_says(world: Any, poll: Poll, left: Any) -> None:
+    left(LAST_CALL_SECONDS)
+    world.pacer.rate_limited(90_000)
+    world.wire.will(answer("COMPLETED", output=LINK))
+    assert poll("up-1")["status"] == "COMPLETED"
+    assert world.job().result_url == LINK
+
+
+def test_before_its_last_minute_a_job_waits_for_the_calendar(world: Any, poll: Poll, left: Any) -> None:
+    left(LAST_CALL_SECONDS + 0.1)
+    world.pacer.rate_limited(20)
+    outcome = poll("up-1")
+    assert (outcome["status"], outcome["wait_seconds"]) == ("RUNNING", 21)
+    assert outcome["slot"] is not None
+    assert world.wire.requests == []
+
+
+@pytest.mark.parametrize("said", ["429", "429 for a minute", "500", "404", "done without a link"])
+def test_no_wait_goes_beyond_the_deadline(world: Any, poll: Poll, left: Any, rate_limited: Any, said: str) -> None:
+    left(7)
+    answers = {
+        "429": rate_limited(None),
+        "429 for a minute": rate_limited(60),
+        "500": httpx.Response(500),
+        "404": httpx.Response(404),
+        "done without a link": answer("COMPLETED"),
+    }
+    world.wire.will(answers[said])
+    outcome = poll("up-1")
+    assert (outcome["status"], outcome["wait_seconds"], outcome["slot"]) == ("RUNNING", 7, None)
+
+
+def test_a_wait_that_ends_with_the_hour_keeps_its_slot(world: Any, poll: Poll, left: Any) -> None:
+    left(30)
+    world.wire.will(httpx.Response(500))
+    outcome = poll("up-1")
+    assert outcome["wait_seconds"] == 30
+    assert outcome["slot"] == int(world.clock.now) + 30
