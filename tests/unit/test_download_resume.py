@@ -137,6 +137,12 @@ def test_what_is_not_the_rest_of_this_file_is_not_taken(fetch: Any, wire: Any, a
     assert len(wire.requests) == 2
 
 
+def test_the_rest_need_not_have_the_mark_again(fetch: Any, wire: Any) -> None:
+    unmarked = {"content-range": f"bytes {CHUNK_BYTES}-{len(FILE) - 1}/{len(FILE)}"}
+    wire.will(whole(part(0, 1, BROKEN)), httpx.Response(206, content=part(CHUNK_BYTES, 0), headers=unmarked))
+    assert fetch() == FILE
+
+
 @pytest.mark.parametrize("headers", [{}, {"etag": 'W/"v1"'}])
 def test_a_file_without_a_mark_is_not_taken_up(fetch: Any, wire: Any, headers: dict[str, str]) -> None:
     wire.will(httpx.Response(200, content=part(0, 1, BROKEN), headers=headers))

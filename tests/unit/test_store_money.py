@@ -264,6 +264,24 @@ def test_who_begins_is_counted_in_and_who_ends_is_counted_out(world: Any, make_j
     assert world.store.in_flight() == 0
 
 
+def test_a_price_that_comes_late_counts_nobody_out(world: Any, make_job: Make) -> None:
+    begin(world, world.put(make_job(job_id="up-other")))
+    job = world.store.close(begin(world, world.put(make_job())), State.RECEIVED)
+    job = world.put(replace(job, state=State.COMPLETED, settled_usd=0.25, settled_days={DAY: 0.25}))
+    assert world.store.in_flight() == 1
+    world.store.price(job, 0.4)
+    assert world.store.in_flight() == 1
+    assert world.store.day(DAY).settled == pytest.approx(0.15)
+
+
+def test_who_ends_a_second_time_is_not_counted_out_again(world: Any, make_job: Make) -> None:
+    begin(world, world.put(make_job(job_id="up-other")))
+    job = begin(world, world.put(make_job()))
+    job = world.store.close(world.put(replace(job, state=State.UNCERTAIN, cost_usd=0.3)), State.HELD)
+    world.store.close(world.store.move(job, State.COPYING, cost_usd=0.35), State.COMPLETED)
+    assert world.store.in_flight() == 1
+
+
 def test_no_more_are_under_way_than_allowed(world: Any, make_job: Make) -> None:
     jobs = [world.put(make_job(job_id=f"up-{number}")) for number in range(3)]
     begun = [begin(world, job, most=2) for job in jobs[:2]]
