@@ -65,3 +65,11 @@ def test_a_wait_that_ends_with_the_hour_keeps_its_slot(world: Any, poll: Poll, l
     outcome = poll("up-1")
     assert outcome["wait_seconds"] == 30
     assert outcome["slot"] == int(world.clock.now) + 30
+
+
+def test_a_full_calendar_puts_no_poll_off_beyond_the_deadline(world: Any, poll: Poll, left: Any) -> None:
+    left(LAST_CALL_SECONDS + 5)
+    world.pacer.rate_limited(90_000)
+    outcome = poll("up-1")
+    assert (outcome["status"], outcome["wait_seconds"], outcome["slot"]) == ("RUNNING", LAST_CALL_SECONDS + 5, None)
+    assert world.wire.requests == []
