@@ -1,0 +1,220 @@
+"""The mutation run: each small change to a module that handles money or videos must fail a unit test of it.
+
+``python -m tests.mutants`` runs all six modules, ``python -m tests.mutants pacer poll`` these two; mutmut is found on
+the PATH (`make mutants` makes it an environment of its own). Each module is mutated in a folder in a temporary
+directory, and only the unit tests that concern it are run. What was found is kept in docs/mutants.json, from which
+docs/mutants.md is written; ``--page`` writes the page alone. People write the judgements into the JSON file:
+a later run keeps them for the same change in the same function.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+FOUND = ROOT / "docs/mutants.json"
+PAGE = ROOT / "docs/mutants.md"
+WORKERS = 2
+
+# The module's file in the layer, and the unit tests that concern it.
+MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "budget": ("jobs/bookings.py", ("test_store_money", "test_poison_stores")),
+    "download": ("provider/download.py", ("test_download", "test_download_resume")),
+    "pacer": ("pacing/pacer.py", ("test_pacer", "test_poison_stores")),
+    "poll": ("poll.py", ("test_poll", "test_poll_deadline", "test_poll_results", "test_poll_trouble")),
+    "reconcile": ("reconcile.py", ("test_reconcile", "test_reconcile_restarts", "test_reconcile_rounds")),
+    "store": (
+        "jobs/store.py",
+        ("test_store", "test_store_money", "test_poison_stores", "test_submit_durations", "test_writes"),
+    ),
+}
+
+LOG_STATEMENTS = r"^\s*(logger\(\)\.\w+|log)\("
+"""What is only logged is left as it is: no test reads it, and a person does not stumble over a word."""
+
+SETTINGS = """\
+[tool.mutmut]
+source_paths = ["seedance"]
+only_mutate = ["seedance/{file}"]
+do_not_mutate_patterns = ['{logs}']
+also_copy = ["template.yaml", "events", "statemachine"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+pytest_add_cli_args_test_selection = {tests}
+timeout_multiplier = 5.0
+timeout_constant = 5.0
+
+[tool.pytest.ini_options]
+pythonpath = ["."]
+addopts = "--strict-markers"
+markers = ["e2e: none here"]
+"""
+
+# Run by mutmut's own Python in the folder where it ran: every mutant's status, and what a survivor changed.
+LOOK = """\
+import json, sys
+from pathlib import Path
+from mutmut.mutation.diff_apply import find_mutant, get_diff_for_mutant
+from mutmut.stats import status_by_exit_code
+codes = json.loads(Path(f"mutants/seedance/{sys.argv[1]}.meta").read_text())["exit_code_by_key"]
+found = {name: status_by_exit_code[code] for name, code in codes.items()}
+alive = [name for name, status in found.items() if status not in ("killed", "timeout")]
+diffs = {name: get_diff_for_mutant(name, path=find_mutant(name).path) for name in alive}
+print(json.dumps([found, diffs]))
+"""
+
+HEAD = """\
+# Mutants: what the unit tests would not notice
+
+A mutation run changes one thing in a module (a number, a comparison, an argument, a word) and runs the unit tests that
+concern it; a change that no test fails for is a survivor. Each survivor below is judged: either it makes no
+difference that anybody could see, or it is a gap. Written by `make mutants`
+(`make mutants ARGS="pacer poll"` for some of the modules), which takes up to an hour; a time-out counts as killed.
+The judgements are in docs/mutants.json.
+
+Not mutated: what is only logged, constants of a module, and functions with a decorator (`@cache`, `@property`,
+`@contextmanager`), which mutmut leaves alone.
+
+| module | file | run on | minutes | mutants | killed | survived | not judged |
+| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |
+"""
+NOT_JUDGED = "not judged"
+
+
+def scratch(folder: Path, file: str, tests: tuple[str, ...]) -> None:
+    """What mutmut needs in a folder: the layer's package at its root, and the unit tests beside it."""
+    skip = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "layers/common/seedance", folder / "seedance", ignore=skip)
+    for name in ("events", "statemachine"):
+        shutil.copytree(ROOT / name, folder / name, ignore=skip)
+    shutil.copy(ROOT / "template.yaml", folder)
+    (folder / "tests/unit").mkdir(parents=True)
+    for path in (ROOT / "tests").glob("*.py"):
+        if path.name != Path(__file__).name:
+            shutil.copy(path, folder / "tests")
+    for path in (ROOT / "tests/unit").glob("*.py"):
+        if not path.name.startswith("test_") or path.stem in tests:
+            shutil.copy(path, folder / "tests/unit")
+    chosen = [f"tests/unit/{name}.py" for name in tests]
+    settings = SETTINGS.format(file=file, logs=LOG_STATEMENTS, tests=json.dumps(chosen))
+    (folder / "pyproject.toml").write_text(settings)
+
+
+def run(module: str) -> dict[str, Any]:
+    """Mutate a module; the numbers, and the survivors with what each of them changed."""
+    file, tests = MODULES[module]
+    mutmut = shutil.which("mutmut")
+    if mutmut is None:
+        raise SystemExit("mutmut is not on the PATH; use `make mutants`")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        scratch(folder, file, tests)
+        # Without PYTHONPATH: the package that is mutated must be the one that is imported.
+        clean = ["env", "-u", "PYTHONPATH"]
+        log = folder / "log"
+        with log.open("w") as output:
+            command = [*clean, mutmut, "run", "--max-children", str(WORKERS)]
+            code = subprocess.run(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT).returncode  # noqa: S603
+        if code:
+            raise SystemExit(f"mutmut failed for {module}:\n{log.read_text()[-4000:]}")
+        look = [*clean, str(Path(mutmut).with_name("python")), "-c", LOOK, file]
+        said = subprocess.run(look, cwd=folder, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    found, diffs = json.loads(said.splitlines()[-1])
+    return {
+        "run": datetime.now(UTC).date().isoformat(),
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "mutants": len(found),
+        "killed": len(found) - len(diffs),
+        "survivors": [
+            {"function": function_of(name), "change": shortened(diff), "status": found[name]}
+            for name, diff in diffs.items()
+        ],
+    }
+
+
+def function_of(mutant: str) -> str:
+    """``seedance.poll.xǁPollǁ_ask__mutmut_3`` is of ``Poll._ask``."""
+    name = mutant.rpartition(".")[2].rpartition("__mutmut_")[0]
+    return name[2:].replace("ǁ", ".") if name.startswith("xǁ") else name.removeprefix("x_")
+
+
+def shortened(diff: str) -> str:
+    """A diff in one line: the line as it was, and which words of it became which."""
+    lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++", "@@"))]
+    old, new = (" ".join(line[1:].strip() for line in lines if line[:1] == sign) for sign in "-+")
+    words, others = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (old, new))
+    steps = SequenceMatcher(None, words, others, autojunk=False).get_opcodes()
+    changed = [step for step in steps if step[0] != "equal"]
+    if not changed:
+        return old
+    (_, start, _, other_start, _), (_, _, end, _, other_end) = changed[0], changed[-1]
+    before, after = "".join(words[start:end]).strip(), "".join(others[other_start:other_end]).strip()
+    return f"{old}  ⟶  {before or 'nothing'} becomes {after or 'nothing'}"
+
+
+def with_judgements(found: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """What was found, with what people said of the same changes."""
+    said = {(one["function"], one["change"]): one["judgement"] for one in before.get("survivors", [])}
+    for one in found["survivors"]:
+        one["judgement"] = said.get((one["function"], one["change"]), NOT_JUDGED)
+    return found
+
+
+def page(kept: dict[str, Any]) -> str:
+    """docs/mutants.md."""
+    text = HEAD
+    for module, (file, _) in MODULES.items():
+        if module not in kept:
+            text += f"| {module} | `{file}` | never | | | | | |\n"
+            continue
+        one = kept[module]
+        survivors = one["survivors"]
+        open_ones = sum(survivor["judgement"] == NOT_JUDGED for survivor in survivors)
+        cells = (module, f"`{file}`", one["run"], one["minutes"], one["mutants"], one["killed"], len(survivors), open_ones)
+        text += "| " + " | ".join(str(cell) for cell in cells) + " |\n"
+    for module in MODULES:
+        if survivors := kept.get(module, {}).get("survivors"):
+            text += f"\n## {module}\n\n| function | change | judgement |\n| --- | --- | --- |\n"
+            rows = Counter(
+                (one["function"], one["change"], one["judgement"], one["status"] == "no tests") for one in survivors
+            )
+            for (function, change, judgement, untested), times in rows.items():
+                old, _, new = change.partition("  ⟶  ")
+                cell = f"{_code(old)}: {new}" if new else _code(old)
+                cell = cell + (f" ({times} times)" if times > 1 else "") + (" (no test runs it)" if untested else "")
+                text += f"| `{function}` | {cell} | {judgement} |\n"
+    return text
+
+
+def _code(line: str) -> str:
+    return "`` " + line.replace("|", "\\|") + " ``" if "`" in line else "`" + line.replace("|", "\\|") + "`"
+
+
+def main() -> None:
+    """Run what is asked for, and write down what was found after each module."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("modules", nargs="*", choices=[*MODULES, []], metavar="MODULE", help=", ".join(MODULES))
+    parser.add_argument("--page", action="store_true", help="write docs/mutants.md from docs/mutants.json alone")
+    asked = parser.parse_args()
+    kept: dict[str, Any] = json.loads(FOUND.read_text()) if FOUND.exists() else {}
+    for module in () if asked.page else (asked.modules or MODULES):
+        found = kept[module] = with_judgements(run(module), kept.get(module, {}))
+        in_order = {name: kept[name] for name in MODULES if name in kept}
+        FOUND.write_text(json.dumps(in_order, indent=1, ensure_ascii=False) + "\n")
+        counts = f"{found['mutants']} mutants, {found['killed']} killed, {found['minutes']} min"
+        sys.stdout.write(f"{module}: {counts}\n")
+    PAGE.write_text(page(kept))
+
+
+if __name__ == "__main__":
+    main()
