@@ -36,9 +36,10 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
             f"{POISON}a_poisoned_budget_is_no_leave_to_spend",
             f"{POISON}a_poisoned_budget_keeps_no_paid_video_from_its_end",
             f"{POISON}a_day_that_has_lost_its_sum_is_no_leave_to_spend",
+            f"{POISON}what_is_dropped_or_skipped_is_logged",
         ),
     ),
-    "download": ("provider/download.py", ("test_download.py", "test_download_resume.py")),
+    "download": ("provider/download.py", ("test_download.py", "test_download_resume.py", "test_download_time.py")),
     "pacer": (
         "pacing/pacer.py",
         (

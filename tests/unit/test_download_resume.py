@@ -97,11 +97,19 @@ def test_that_host_may_break_off_again_before_the_byte_that_was_reached(fetch: A
     assert fetch() == FILE
 
 
+@pytest.mark.parametrize("chunks", [0, 1, 2, 3, 4])
+def test_what_comes_once_more_from_the_start_is_cut_at_the_byte_that_was_reached(
+    fetch: Any, wire: Any, chunks: int
+) -> None:
+    wire.will(whole(part(0, 2, BROKEN)), whole(part(0, chunks)))
+    assert fetch() == FILE
+
+
 def test_trouble_on_the_way_back_counts_as_a_try(fetch: Any, wire: Any, pauses: list[float]) -> None:
     wire.will(
         whole(part(0, 1, BROKEN)),
         NewConnectionError(NOBODY, "down"),
-        httpx.Response(503),
+        httpx.Response(500),
         rest(CHUNK_BYTES, part(CHUNK_BYTES, 1, BROKEN)),
         rest(2 * CHUNK_BYTES, part(2 * CHUNK_BYTES, 0)),
     )

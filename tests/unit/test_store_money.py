@@ -240,6 +240,24 @@ def test_after_a_release_there_is_room_again(world: Any, make_job: Make) -> None
     assert reserve(world, second, 0.25, limit=0.25).state is State.SUBMITTING
 
 
+@pytest.mark.parametrize(("committed", "fits"), [("0", True), ("-0.01", True), ("-0.011", False), ("-1", False)])
+def test_a_day_below_zero_is_no_leave_to_spend(world: Any, make_job: Make, committed: str, *, fits: bool) -> None:
+    key = {"job_id": {"S": f"day#{DAY}"}}
+    world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item={**key, "committed": {"N": committed}})
+    job = world.put(make_job())
+    if fits:
+        reserve(world, job, 0.25, limit=0.25)
+    else:
+        with pytest.raises(OverBudget):
+            reserve(world, job, 0.25, limit=0.25)
+
+
+def test_a_day_whose_item_names_a_day_is_read_all_the_same(world: Any) -> None:
+    item = {"job_id": {"S": f"day#{DAY}"}, "day": {"S": "x"}, "settled": {"N": "0.25"}}
+    world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item=item)
+    assert world.store.day(DAY) == Day(DAY, settled=0.25)
+
+
 def test_a_day_is_no_job(world: Any, make_job: Make) -> None:
     reserve(world, world.put(make_job()), 0.25)
     assert world.store.get(f"day#{DAY}") is None
