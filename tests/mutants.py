@@ -51,7 +51,13 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "poll": ("poll.py", ("test_poll.py", "test_poll_deadline.py", "test_poll_results.py", "test_poll_trouble.py")),
     "reconcile": (
         "reconcile.py",
-        ("test_lost.py", "test_reconcile.py", "test_reconcile_restarts.py", "test_reconcile_rounds.py"),
+        (
+            "test_lost.py",
+            "test_reconcile.py",
+            "test_reconcile_restarts.py",
+            "test_reconcile_rounds.py",
+            "test_reconcile_told.py",
+        ),
     ),
     "store": (
         "jobs/store.py",
