@@ -3,7 +3,8 @@
 ``python -m tests.mutants`` runs all six modules, ``python -m tests.mutants pacer poll`` these two; mutmut is found on
 the PATH (`make mutants` makes it an environment of its own). Each module is mutated in a folder in a temporary
 directory, and only the unit tests that concern it are run. What was found is kept in docs/mutants.json, from which
-docs/mutants.md is written; ``--page`` writes the page alone. People write the judgements into the JSON file:
+docs/mutants.md is written; ``--page`` writes the page alone. ``--again`` runs only the functions with survivors that
+nobody has judged, after tests were written for them. People write the judgements into the JSON file:
 a later run keeps them for the same change in the same function.
 """
 
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -119,6 +121,7 @@ from mutmut.mutation.diff_apply import find_mutant, get_diff_for_mutant
 from mutmut.stats import status_by_exit_code
 codes = json.loads(Path(f"mutants/seedance/{sys.argv[1]}.meta").read_text())["exit_code_by_key"]
 found = {name: status_by_exit_code[code] for name, code in codes.items()}
+found = {name: status for name, status in found.items() if status != "not checked"}
 alive = [name for name, status in found.items() if status not in ("killed", "timeout")]
 diffs = {name: get_diff_for_mutant(name, path=find_mutant(name).path) for name in alive}
 print(json.dumps([found, diffs]))
@@ -162,8 +165,8 @@ def scratch(folder: Path, file: str, tests: tuple[str, ...]) -> None:
     (folder / "pyproject.toml").write_text(settings)
 
 
-def run(module: str) -> dict[str, Any]:
-    """Mutate a module; the numbers, and the survivors with what each of them changed."""
+def run(module: str, functions: Collection[str] = ()) -> dict[str, Any]:
+    """Mutate a module, or some of its functions; the numbers, and the survivors with what each of them changed."""
     file, tests = MODULES[module]
     mutmut = shutil.which("mutmut")
     if mutmut is None:
@@ -177,6 +180,7 @@ def run(module: str) -> dict[str, Any]:
         log = folder / "log"
         with log.open("w") as output:
             command = [*clean, mutmut, "run", "--max-children", str(WORKERS)]
+            command += [mutants_of(file, function) for function in functions]
             code = subprocess.run(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, check=False).returncode  # noqa: S603
         if code:
             raise SystemExit(f"mutmut failed for {module}:\n{log.read_text()[-4000:]}")
@@ -199,6 +203,23 @@ def function_of(mutant: str) -> str:
     """``seedance.poll.xǁPollǁ_ask__mutmut_3`` is of ``Poll._ask``."""
     name = mutant.rpartition(".")[2].rpartition("__mutmut_")[0]
     return name[2:].replace("ǁ", ".") if name.startswith("xǁ") else name.removeprefix("x_")
+
+
+def mutants_of(file: str, function: str) -> str:
+    """The other way round: a pattern for the names of a function's mutants."""
+    inside, _, name = function.rpartition(".")
+    mangled = f"xǁ{inside}ǁ{name}" if inside else f"x_{name}"
+    return f"seedance.{file.removesuffix('.py').replace('/', '.')}.{mangled}__mutmut_*"
+
+
+def run_again(module: str, before: dict[str, Any]) -> dict[str, Any]:
+    """What was found before, with what is found now in the functions with survivors that nobody has judged."""
+    functions = {one["function"] for one in before["survivors"] if one["judgement"] == NOT_JUDGED}
+    if not functions:
+        return before
+    others = [one for one in before["survivors"] if one["function"] not in functions]
+    survivors = others + run(module, functions)["survivors"]
+    return {**before, "killed": before["mutants"] - len(survivors), "survivors": survivors}
 
 
 def shortened(diff: str) -> str:
@@ -272,9 +293,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("modules", nargs="*", choices=[*MODULES, []], metavar="MODULE", help=", ".join(MODULES))
     parser.add_argument("--page", action="store_true", help="write docs/mutants.md from docs/mutants.json alone")
+    parser.add_argument("--again", action="store_true", help="only functions with survivors that are not judged")
     asked = parser.parse_args()
     for module in () if asked.page else (asked.modules or MODULES):
-        found = run(module)
+        found = run_again(module, so_far()[module]) if asked.again else run(module)
         kept = so_far()  # only now: somebody may have judged meanwhile
         kept[module] = with_judgements(found, kept.get(module, {}))
         in_order = {name: kept[name] for name in MODULES if name in kept}
