@@ -27,6 +27,11 @@ def answer(status: str, **fields: Any) -> httpx.Response:
     return httpx.Response(200, json={"status": status, "request_id": "req-1", **fields})
 
 
+def history(*rows: dict[str, Any]) -> httpx.Response:
+    made = [{"request_id": "req-1", "model_status": "COMPLETED", **row} for row in rows]
+    return httpx.Response(200, json={"data": made})
+
+
 def test_in_the_last_minute_a_job_is_asked_after_whatever_the_calendar_says(world: Any, poll: Poll, left: Any) -> None:
     left(LAST_CALL_SECONDS)
     world.pacer.rate_limited(90_000)
@@ -73,3 +78,61 @@ def test_a_full_calendar_puts_no_poll_off_beyond_the_deadline(world: Any, poll: 
     outcome = poll("up-1")
     assert (outcome["status"], outcome["wait_seconds"], outcome["slot"]) == ("RUNNING", LAST_CALL_SECONDS + 5, None)
     assert world.wire.requests == []
+
+
+GONE = (
+    "The provider has no record of request req-1 (it keeps one for an hour), and its history shows no video for it.",
+    "The video was not ready within the hour for which the provider keeps a request.",
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "past", "status", "code", "words"),
+    [
+        (httpx.Response(404), history(), "EXPIRED", "RECORD_GONE", GONE[0]),
+        (answer("PROCESSING"), history(), "EXPIRED", "DEADLINE", GONE[1]),
+        (
+            httpx.Response(404),
+            history({"model_status": "FAILED"}),
+            "FAILED",
+            "PROVIDER_JOB_FAILED",
+            "The provider could not make the video: The provider gave no reason.",
+        ),
+    ],
+    ids=["gone", "late", "failed"],
+)
+def test_an_end_at_the_deadline_says_why(
+    *, world: Any, poll: Poll, left: Any, said: Any, past: Any, status: str, code: str, words: str
+) -> None:
+    left(-7200)
+    world.wire.will(said, past)
+    outcome = poll("up-1")
+    assert (outcome["status"], outcome["error"]) == (status, {"code": code, "message": words})
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{}], "The provider's history has no link to the video"),
+        (
+            [{"generation_url": LINK}, {"generation_url": LINK.replace("v.mp4", "w.mp4")}],
+            "The provider's history has several different links to the video",
+        ),
+    ],
+    ids=["none", "several"],
+)
+def test_a_held_result_says_what_the_history_has(world: Any, poll: Poll, left: Any, rows: Any, words: str) -> None:
+    left(-7200)
+    world.wire.will(httpx.Response(404), history(*rows))
+    outcome = poll("up-1")
+    assert outcome["status"] == "HELD"
+    assert outcome["error"]["message"].startswith(words)
+
+
+def test_a_history_that_stays_out_of_reach_keeps_no_job_for_ever(world: Any, poll: Poll, left: Any) -> None:
+    left(-200_000)
+    statuses = []
+    for _ in range(7):
+        world.wire.will(httpx.Response(404), httpx.Response(500))
+        statuses.append(poll("up-1")["status"])
+    assert statuses == ["RUNNING"] * 6 + ["EXPIRED"]

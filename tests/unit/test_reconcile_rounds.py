@@ -101,8 +101,9 @@ def test_a_job_that_a_pause_held_after_its_end_is_let_go(world: Any, reconcile: 
 def test_a_v1_job_that_is_let_go_gets_an_execution_of_its_own(
     *, world: Any, put: Any, transport: str, executions: int
 ) -> None:
-    module.release(world.store, world.queue, put(State.HELD, transport=transport))
+    module.release(world.store, world.queue, put(State.HELD, transport=transport, error={"code": "X", "message": "m"}))
     assert world.job(ID).executions == executions
+    assert world.job(ID).error is None
 
 
 # prices that come late --------------------------------------------------------------------------------------
