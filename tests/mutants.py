@@ -9,9 +9,12 @@ a later run keeps them for the same change in the same function.
 """
 
 import argparse
+import contextlib
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +30,8 @@ ROOT = Path(__file__).parents[1]
 FOUND = ROOT / "docs/mutants.json"
 PAGE = ROOT / "docs/mutants.md"
 WORKERS = 2
+LEAST_SECONDS = 60.0
+"""With less time left no module is begun."""
 
 # Of the tests with poisoned items, those that concern one module: all of them for each mutant would take hours.
 POISON = "test_poison_stores.py::test_"
@@ -121,8 +126,7 @@ from mutmut.mutation.diff_apply import find_mutant, get_diff_for_mutant
 from mutmut.stats import status_by_exit_code
 codes = json.loads(Path(f"mutants/seedance/{sys.argv[1]}.meta").read_text())["exit_code_by_key"]
 found = {name: status_by_exit_code[code] for name, code in codes.items()}
-found = {name: status for name, status in found.items() if status != "not checked"}
-alive = [name for name, status in found.items() if status not in ("killed", "timeout")]
+alive = [name for name, status in found.items() if status not in ("killed", "timeout", "not checked")]
 diffs = {name: get_diff_for_mutant(name, path=find_mutant(name).path) for name in alive}
 print(json.dumps([found, diffs]))
 """
@@ -139,8 +143,8 @@ The judgements are in docs/mutants.json.
 Not mutated: what is only logged, constants of a module, and functions with a decorator (`@cache`, `@property`,
 `@contextmanager`), which mutmut leaves alone.
 
-| module | file | run on | minutes | mutants | killed | survived | not judged |
-| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |
+| module | file | run on | minutes | mutants | killed | survived | not judged | not run |
+| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |
 """
 NOT_JUDGED = "not judged"
 
@@ -165,33 +169,58 @@ def scratch(folder: Path, file: str, tests: tuple[str, ...]) -> None:
     (folder / "pyproject.toml").write_text(settings)
 
 
-def run(module: str, functions: Collection[str] = ()) -> dict[str, Any]:
+def run(module: str, seconds: float, functions: Collection[str] = ()) -> dict[str, Any]:
     """Mutate a module, or some of its functions; the numbers, and the survivors with what each of them changed."""
     file, tests = MODULES[module]
     mutmut = shutil.which("mutmut")
     if mutmut is None:
         raise SystemExit("mutmut is not on the PATH; use `make mutants`")
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
         folder = Path(made)
         scratch(folder, file, tests)
+        command = [mutmut, "run", "--max-children", str(WORKERS)]
+        _run_for(seconds, [*command, *(mutants_of(file, function) for function in functions)], folder)
+        return {
+            "run": datetime.now(UTC).date().isoformat(),
+            "minutes": round((time.monotonic() - began) / 60, 1),
+            **look(folder, file, Path(mutmut).with_name("python")),
+        }
+
+
+def _run_for(seconds: float, command: list[str], folder: Path) -> None:
+    """Run mutmut in its folder, and end it and its workers when time is up: what it has decided by then is written."""
+    log = folder / "log"
+    with log.open("w") as output:
         # Without PYTHONPATH: the package that is mutated must be the one that is imported.
-        clean = ["env", "-u", "PYTHONPATH"]
-        log = folder / "log"
-        with log.open("w") as output:
-            command = [*clean, mutmut, "run", "--max-children", str(WORKERS)]
-            command += [mutants_of(file, function) for function in functions]
-            code = subprocess.run(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, check=False).returncode  # noqa: S603
-        if code:
-            raise SystemExit(f"mutmut failed for {module}:\n{log.read_text()[-4000:]}")
-        look = [*clean, str(Path(mutmut).with_name("python")), "-c", LOOK, file]
-        said = subprocess.run(look, cwd=folder, capture_output=True, text=True, check=True).stdout  # noqa: S603
+        child = subprocess.Popen(  # noqa: S603 - fixed arguments
+            ["env", "-u", "PYTHONPATH", *command],  # noqa: S607
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            if child.wait(max(0.0, seconds)):
+                raise SystemExit(f"mutmut failed:\n{log.read_text()[-4000:]}")
+        except subprocess.TimeoutExpired:
+            sys.stdout.write("time is up\n")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def look(folder: Path, file: str, python: Path) -> dict[str, Any]:
+    """What mutmut has found in its folder."""
+    command = ["env", "-u", "PYTHONPATH", str(python), "-c", LOOK, file]
+    said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout  # noqa: S603
     found, diffs = json.loads(said.splitlines()[-1])
+    left = sum(status == "not checked" for status in found.values())
     return {
-        "run": datetime.now(UTC).date().isoformat(),
-        "minutes": round((time.monotonic() - began) / 60, 1),
         "mutants": len(found),
-        "killed": len(found) - len(diffs),
+        "killed": len(found) - left - len(diffs),
+        "left": left,
         "survivors": [
             {"function": function_of(name), "change": shortened(diff), "status": found[name]}
             for name, diff in diffs.items()
@@ -212,14 +241,15 @@ def mutants_of(file: str, function: str) -> str:
     return f"seedance.{file.removesuffix('.py').replace('/', '.')}.{mangled}__mutmut_*"
 
 
-def run_again(module: str, before: dict[str, Any]) -> dict[str, Any]:
+def run_again(module: str, seconds: float, before: dict[str, Any]) -> dict[str, Any]:
     """What was found before, with what is found now in the functions with survivors that nobody has judged."""
     functions = {one["function"] for one in before["survivors"] if one["judgement"] == NOT_JUDGED}
     if not functions:
         return before
     others = [one for one in before["survivors"] if one["function"] not in functions]
-    survivors = others + run(module, functions)["survivors"]
-    return {**before, "killed": before["mutants"] - len(survivors), "survivors": survivors}
+    survivors = others + run(module, seconds, functions)["survivors"]
+    killed = before["mutants"] - before.get("left", 0) - len(survivors)
+    return {**before, "killed": killed, "survivors": survivors}
 
 
 def shortened(diff: str) -> str:
@@ -254,7 +284,7 @@ def page(kept: dict[str, Any]) -> str:
     text = HEAD
     for module, (file, _) in MODULES.items():
         if module not in kept:
-            text += f"| {module} | `{file}` | never | | | | | |\n"
+            text += f"| {module} | `{file}` | never | | | | | | all |\n"
             continue
         one = kept[module]
         survivors = one["survivors"]
@@ -268,6 +298,7 @@ def page(kept: dict[str, Any]) -> str:
             one["killed"],
             len(survivors),
             open_ones,
+            one.get("left", 0),
         )
         text += "| " + " | ".join(str(cell) for cell in cells) + " |\n"
     for module in MODULES:
@@ -294,9 +325,15 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", choices=[*MODULES, []], metavar="MODULE", help=", ".join(MODULES))
     parser.add_argument("--page", action="store_true", help="write docs/mutants.md from docs/mutants.json alone")
     parser.add_argument("--again", action="store_true", help="only functions with survivors that are not judged")
+    parser.add_argument("--minutes", type=float, default=60.0, help="after which it stops (60)")
     asked = parser.parse_args()
+    until = time.monotonic() + 60 * asked.minutes
     for module in () if asked.page else (asked.modules or MODULES):
-        found = run_again(module, so_far()[module]) if asked.again else run(module)
+        left = until - time.monotonic()
+        if left < LEAST_SECONDS:
+            sys.stdout.write(f"no time is left for {module}\n")
+            continue
+        found = run_again(module, left, so_far()[module]) if asked.again else run(module, left)
         kept = so_far()  # only now: somebody may have judged meanwhile
         kept[module] = with_judgements(found, kept.get(module, {}))
         in_order = {name: kept[name] for name in MODULES if name in kept}

@@ -126,7 +126,7 @@ def test_a_held_result_says_what_the_history_has(world: Any, poll: Poll, left: A
     world.wire.will(httpx.Response(404), history(*rows))
     outcome = poll("up-1")
     assert outcome["status"] == "HELD"
-    assert outcome["error"]["message"].startswith(words)
+    assert f" {words}. " in outcome["error"]["message"]
 
 
 def test_a_history_that_stays_out_of_reach_keeps_no_job_for_ever(world: Any, poll: Poll, left: Any) -> None:
