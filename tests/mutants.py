@@ -216,11 +216,11 @@ def look(folder: Path, file: str, python: Path) -> dict[str, Any]:
     command = ["env", "-u", "PYTHONPATH", str(python), "-c", LOOK, file]
     said = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout  # noqa: S603
     found, diffs = json.loads(said.splitlines()[-1])
-    left = sum(status == "not checked" for status in found.values())
+    unchecked = Counter(function_of(name) for name, status in found.items() if status == "not checked")
     return {
         "mutants": len(found),
-        "killed": len(found) - left - len(diffs),
-        "left": left,
+        "killed": len(found) - unchecked.total() - len(diffs),
+        "not run": dict(unchecked),
         "survivors": [
             {"function": function_of(name), "change": shortened(diff), "status": found[name]}
             for name, diff in diffs.items()
@@ -244,11 +244,14 @@ def mutants_of(file: str, function: str) -> str:
 def run_again(module: str, seconds: float, before: dict[str, Any]) -> dict[str, Any]:
     """What was found before, with what is found now in the functions with survivors that nobody has judged."""
     functions = {one["function"] for one in before["survivors"] if one["judgement"] == NOT_JUDGED}
+    functions -= set(before["not run"])
     if not functions:
         return before
-    others = [one for one in before["survivors"] if one["function"] not in functions]
-    survivors = others + run(module, seconds, functions)["survivors"]
-    killed = before["mutants"] - before.get("left", 0) - len(survivors)
+    found = run(module, seconds, functions)
+    if functions & set(found["not run"]):  # it ran out of time
+        return before
+    survivors = [one for one in before["survivors"] if one["function"] not in functions] + found["survivors"]
+    killed = before["mutants"] - sum(before["not run"].values()) - len(survivors)
     return {**before, "killed": killed, "survivors": survivors}
 
 
@@ -298,7 +301,7 @@ def page(kept: dict[str, Any]) -> str:
             one["killed"],
             len(survivors),
             open_ones,
-            one.get("left", 0),
+            sum(one["not run"].values()),
         )
         text += "| " + " | ".join(str(cell) for cell in cells) + " |\n"
     for module in MODULES:

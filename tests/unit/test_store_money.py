@@ -253,7 +253,7 @@ def test_a_day_below_zero_is_no_leave_to_spend(world: Any, make_job: Make, commi
 
 
 def test_a_day_whose_item_names_a_day_is_read_all_the_same(world: Any) -> None:
-    item = {"job_id": {"S": f"day#{DAY}"}, "day": {"S": "x"}, "settled": {"N": "0.25"}}
+    item = {"job_id": {"S": f"day#{DAY}"}, "day": {"N": "5"}, "settled": {"N": "0.25"}}
     world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item=item)
     assert world.store.day(DAY) == Day(DAY, settled=0.25)
 
