@@ -136,3 +136,16 @@ def test_a_history_that_stays_out_of_reach_keeps_no_job_for_ever(world: Any, pol
         world.wire.will(httpx.Response(404), httpx.Response(500))
         statuses.append(poll("up-1")["status"])
     assert statuses == ["RUNNING"] * 6 + ["EXPIRED"]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_the_history_is_asked_for_from_a_day_before_the_submit_on(
+    world: Any, poll: Poll, make_job: Make, *, sent: bool
+) -> None:
+    began = world.clock.now - 7200
+    times = {"submitted_at": began, "created_at": 5.0} if sent else {"submitted_at": None, "created_at": began}
+    world.put(make_job(State.QUEUED, **times))
+    world.wire.will(httpx.Response(404), history())
+    poll("up-1")
+    asked = httpx.URL(world.wire.asked[1].removeprefix("GET ")).params
+    assert (asked["from_date"], asked["to_date"]) == ("2025-11-18", "2025-11-21")
