@@ -144,7 +144,7 @@ def test_the_history_is_asked_for_from_a_day_before_the_submit_on(
 ) -> None:
     began = world.clock.now - 7200
     times = {"submitted_at": began, "created_at": 5.0} if sent else {"submitted_at": None, "created_at": began}
-    world.put(make_job(State.QUEUED, **times))
+    world.put(make_job(State.QUEUED, gone_polls=2, **times))
     world.wire.will(httpx.Response(404), history())
     poll("up-1")
     asked = httpx.URL(world.wire.asked[1].removeprefix("GET ")).params
