@@ -97,11 +97,19 @@ def test_that_host_may_break_off_again_before_the_byte_that_was_reached(fetch: A
     assert fetch() == FILE
 
 
+@pytest.mark.parametrize("chunks", [0, 1, 2, 3, 4])
+def test_what_comes_once_more_from_the_start_is_cut_at_the_byte_that_was_reached(
+    fetch: Any, wire: Any, chunks: int
+) -> None:
+    wire.will(whole(part(0, 2, BROKEN)), whole(part(0, chunks)))
+    assert fetch() == FILE
+
+
 def test_trouble_on_the_way_back_counts_as_a_try(fetch: Any, wire: Any, pauses: list[float]) -> None:
     wire.will(
         whole(part(0, 1, BROKEN)),
         NewConnectionError(NOBODY, "down"),
-        httpx.Response(503),
+        httpx.Response(500),
         rest(CHUNK_BYTES, part(CHUNK_BYTES, 1, BROKEN)),
         rest(2 * CHUNK_BYTES, part(2 * CHUNK_BYTES, 0)),
     )
@@ -137,6 +145,12 @@ def test_what_is_not_the_rest_of_this_file_is_not_taken(fetch: Any, wire: Any, a
     with pytest.raises(SourceUnavailable, match=f"the connection dropped after {CHUNK_BYTES} bytes"):
         fetch()
     assert len(wire.requests) == 2
+
+
+def test_the_rest_need_not_have_the_mark_again(fetch: Any, wire: Any) -> None:
+    unmarked = {"content-range": f"bytes {CHUNK_BYTES}-{len(FILE) - 1}/{len(FILE)}"}
+    wire.will(whole(part(0, 1, BROKEN)), httpx.Response(206, content=part(CHUNK_BYTES, 0), headers=unmarked))
+    assert fetch() == FILE
 
 
 @pytest.mark.parametrize("headers", [{}, {"etag": 'W/"v1"'}])

@@ -69,6 +69,7 @@ def test_done_without_a_link_is_believed_at_the_third_time_and_held(
     assert_held(world, poll("up-1"), "no link to a video", "request req-1", "seedance resolve up-1 --link")
     assert world.job().cost_usd == 0.25
     assert '"status":"COMPLETED"' in world.job().answer
+    assert world.job().gone_polls == 0  # should it be asked after again, it is with patience
 
 
 @pytest.mark.parametrize(("cost", "settled"), [(0.3, 0.3), (None, 0.2)])

@@ -78,6 +78,19 @@ def test_the_day_that_had_no_room_decides_not_the_one_on_which_that_was_written(
     assert reconcile() == ({"released": 1} if released else {})
 
 
+@pytest.mark.parametrize("full", [None, "2025-11-20"])
+def test_yesterdays_job_that_today_has_no_room_for_waits_for_tomorrow(
+    *, world: Any, reconcile: Reconcile, put: Any, full: str | None
+) -> None:
+    world.clock.now = NOON
+    error = {"code": "OVER_BUDGET", "message": "m"}
+    put(State.HELD, 3600, created_at=NOON - 86_400, error=error, notified_at=NOON, held_day=full)
+    for _ in range(2):
+        assert reconcile() == {}
+    world.clock.now += 86_400
+    assert reconcile() == {"released": 1}
+
+
 def test_a_job_that_a_pause_held_after_its_end_is_let_go(world: Any, reconcile: Reconcile, put: Any) -> None:
     put(State.HELD, error={"code": "SUBMITS_PAUSED", "message": "m"}, notified_at=1.0)
     assert reconcile() == {"released": 1}
@@ -88,8 +101,9 @@ def test_a_job_that_a_pause_held_after_its_end_is_let_go(world: Any, reconcile: 
 def test_a_v1_job_that_is_let_go_gets_an_execution_of_its_own(
     *, world: Any, put: Any, transport: str, executions: int
 ) -> None:
-    module.release(world.store, world.queue, put(State.HELD, transport=transport))
+    module.release(world.store, world.queue, put(State.HELD, transport=transport, error={"code": "X", "message": "m"}))
     assert world.job(ID).executions == executions
+    assert world.job(ID).error is None
 
 
 # prices that come late --------------------------------------------------------------------------------------

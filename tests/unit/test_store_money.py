@@ -240,6 +240,24 @@ def test_after_a_release_there_is_room_again(world: Any, make_job: Make) -> None
     assert reserve(world, second, 0.25, limit=0.25).state is State.SUBMITTING
 
 
+@pytest.mark.parametrize(("committed", "fits"), [("0", True), ("-0.01", True), ("-0.011", False), ("-1", False)])
+def test_a_day_below_zero_is_no_leave_to_spend(world: Any, make_job: Make, committed: str, *, fits: bool) -> None:
+    key = {"job_id": {"S": f"day#{DAY}"}}
+    world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item={**key, "committed": {"N": committed}})
+    job = world.put(make_job())
+    if fits:
+        reserve(world, job, 0.25, limit=0.25)
+    else:
+        with pytest.raises(OverBudget):
+            reserve(world, job, 0.25, limit=0.25)
+
+
+def test_a_day_whose_item_names_a_day_is_read_all_the_same(world: Any) -> None:
+    item = {"job_id": {"S": f"day#{DAY}"}, "day": {"N": "5"}, "settled": {"N": "0.25"}}
+    world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item=item)
+    assert world.store.day(DAY) == Day(DAY, settled=0.25)
+
+
 def test_a_day_is_no_job(world: Any, make_job: Make) -> None:
     reserve(world, world.put(make_job()), 0.25)
     assert world.store.get(f"day#{DAY}") is None
@@ -262,6 +280,24 @@ def test_who_begins_is_counted_in_and_who_ends_is_counted_out(world: Any, make_j
     assert world.store.in_flight() == 1
     world.store.close(job, end)
     assert world.store.in_flight() == 0
+
+
+def test_a_price_that_comes_late_counts_nobody_out(world: Any, make_job: Make) -> None:
+    begin(world, world.put(make_job(job_id="up-other")))
+    job = world.store.close(begin(world, world.put(make_job())), State.RECEIVED)
+    job = world.put(replace(job, state=State.COMPLETED, settled_usd=0.25, settled_days={DAY: 0.25}))
+    assert world.store.in_flight() == 1
+    world.store.price(job, 0.4)
+    assert world.store.in_flight() == 1
+    assert world.store.day(DAY).settled == pytest.approx(0.15)
+
+
+def test_who_ends_a_second_time_is_not_counted_out_again(world: Any, make_job: Make) -> None:
+    begin(world, world.put(make_job(job_id="up-other")))
+    job = begin(world, world.put(make_job()))
+    job = world.store.close(world.put(replace(job, state=State.UNCERTAIN, cost_usd=0.3)), State.HELD)
+    world.store.close(world.store.move(job, State.COPYING, cost_usd=0.35), State.COMPLETED)
+    assert world.store.in_flight() == 1
 
 
 def test_no_more_are_under_way_than_allowed(world: Any, make_job: Make) -> None:

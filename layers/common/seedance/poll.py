@@ -83,7 +83,7 @@ class Poll:
         if job.request_id is None:
             raise LookupError(f"job {job_id} is {job.state}, but its record has no request_id to ask for")
         if self._remaining(job) > LAST_CALL_SECONDS and (plan := self.pacer.poll_turn(slot)):
-            return _running(job, plan)
+            return self._planned(job, plan)
         try:
             return self._ask(job, job.request_id)
         except Conflict:
@@ -222,7 +222,10 @@ class Poll:
         def scheduled(polls: float) -> float:
             return poll_schedule.next_wait(age, job.spread, polls) if wait is None else wait
 
-        plan = self.pacer.plan_poll(scheduled, job.expected_seconds)
+        return self._planned(job, self.pacer.plan_poll(scheduled, job.expected_seconds))
+
+    def _planned(self, job: Job, plan: Plan) -> dict[str, Any]:
+        """To be asked again as planned, or when the provider is about to forget the request, if that is sooner."""
         remaining = max(1.0, self._remaining(job))
         return _running(job, plan if plan.wait <= remaining else Plan(remaining, None))
 
