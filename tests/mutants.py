@@ -37,7 +37,7 @@ LEAST_SECONDS = 60.0
 POISON = "test_poison_stores.py::test_"
 MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "budget": (
-        "jobs/bookings.py",
+        "jobs/budget.py",
         (
             "test_store_money.py",
             f"{POISON}a_poisoned_budget_is_no_leave_to_spend",
