@@ -72,7 +72,7 @@ def test_each_line_has_the_same_limits(fetch: Any, wire: Any, limits: Any, lines
 
 def test_a_file_that_ends_with_its_time_is_not_whole(fetch: Any, wire: Any, limits: Any) -> None:
     wire.will(httpx.Response(200, content=body(b"12", lambda: setattr(limits[0], "over", True))))
-    with pytest.raises(SourceUnavailable, match=r"^the result took too long$"):
+    with pytest.raises(SourceUnavailable, match=r"^the download of the result took too long$"):
         fetch(9.0)
 
 
