@@ -1,10 +1,10 @@
-"""Where `seedance` and `python -m cli` begin."""
+"""Entry point of `seedance` and `python -m cli`."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command. Ctrl-C is no error, not even in the half second in which libraries load."""
+    """Run the command. Ctrl-C prints no traceback, even while the libraries are still loading (half a second)."""
     try:
         from cli.main import app  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What the commands do to a stack: put an image in, call the API, fetch a video."""
+"""What the commands do with a stack: upload an image, call the API, download a video."""
 
 import hashlib
 import re
@@ -13,11 +13,11 @@ from cli.requests import Wish, image_type
 from cli.target import CommandError, Target
 
 API_IMAGES_PREFIX = "images/"
-"""Where `seedance submit` puts a local image: not under ``uploads/``, where it would start a job by itself."""
+"""Where `seedance submit` uploads a local image. Under ``uploads/``, the image would start a job of its own."""
 
 
 def drop(target: Target, image: Path, kind: str, wish: Wish) -> str:
-    """Put an image under ``uploads/`` with the wish as its metadata; the id of the job that will be."""
+    """Upload an image under ``uploads/``, with the wish as its metadata. Returns the id of its future job."""
     bucket = target.output("UploadBucketName")
     key = UPLOAD_PREFIX + image.name
     with image.open("rb") as body:
@@ -26,17 +26,17 @@ def drop(target: Target, image: Path, kind: str, wish: Wish) -> str:
         )
     if not answer.get("VersionId"):
         raise CommandError(
-            f"{image.name} is in the bucket, but the bucket keeps no versions, so its job's id is not known "
-            "here; `seedance list` shows it"
+            f"{image.name} was uploaded, but the bucket is not versioned, so the id of its job is not known here; "
+            "`seedance list` shows it"
         )
     return upload_job_id(bucket, key, answer["VersionId"])
 
 
 def submit(target: Target, wish: Wish, image: str | None, idempotency_key: str | None) -> str:
-    """Call ``POST /videos``; the job's id. The image is an address, or a file that is put into the bucket."""
+    """Call ``POST /videos`` and return the job's id. The image is an address, or a file that is uploaded first."""
     body = wish.body()
     if idempotency_key:
-        check_idempotency_key(idempotency_key)  # a header carries no other, and nothing is put into the bucket for it
+        check_idempotency_key(idempotency_key)  # before anything is uploaded: a header can't carry an invalid key
     if image is None or re.match(r"https?://", image):
         wish.check(has_image=False)
         body |= {"image": image} if image else {}
@@ -53,22 +53,22 @@ def submit(target: Target, wish: Wish, image: str | None, idempotency_key: str |
     headers = {"x-api-key": target.api_key}
     if idempotency_key:
         headers["Idempotency-Key"] = idempotency_key
-    # The person's proxy must not be asked for an address on this very machine.
+    # A proxy from the user's environment must not be used for an address on this machine.
     with httpx.Client(timeout=30, trust_env=target.local is None) as client:
         answer = client.post(f"{target.output('ApiUrl')}/videos", json=body, headers=headers)
     said = _json(answer)
     if answer.status_code != httpx.codes.ACCEPTED:
-        raise CommandError(f"the API refused ({answer.status_code}): {_complaint(said) or answer.text[:200]}")
+        raise CommandError(f"the API returned {answer.status_code}: {_complaint(said) or answer.text[:200]}")
     return str(said["job_id"])
 
 
 def fetch(target: Target, job: Job, output: Path) -> int:
-    """Write the job's video to a file, whole or not at all; its size in bytes."""
+    """Write the job's video to a file and return its size in bytes. On an error, no file is written."""
     if job.state is not State.COMPLETED or not job.video:
         why = f": {job.error['message']}" if job.error else ""
-        raise CommandError(f"job {job.job_id} has no video; it is {job.state.value}{why}")
+        raise CommandError(f"job {job.job_id} has no video: it is {job.state.value}{why}")
     if not output.parent.is_dir():
-        raise CommandError(f"there is no folder {output.parent} to write to")
+        raise CommandError(f"the folder {output.parent} does not exist")
     beside = output.with_name(f".{output.name}.part")
     digest = hashlib.sha256()
     size = 0
@@ -79,7 +79,7 @@ def fetch(target: Target, job: Job, output: Path) -> int:
                 digest.update(chunk)
                 size += file.write(chunk)
         if digest.hexdigest() != job.video["sha256"]:
-            raise CommandError(f"the video of job {job.job_id} is not what was stored; its SHA-256 differs")
+            raise CommandError(f"the video of job {job.job_id} has changed since it was stored: its SHA-256 differs")
         beside.replace(output)
     finally:
         beside.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Asks the repair function: what people decide about jobs, and what the provider's history has."""
+"""Invokes the repair function, for people's decisions about jobs and for the provider's history."""
 
 import json
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from typing import Any
 from cli.target import CommandError, Target
 
 ANSWER_SECONDS = 270.0
-"""How long an answer of the repair function is waited for: its time-out of 240 s, and a start."""
+"""How long to wait for the repair function: its timeout of 240 s plus a cold start."""
 
 
 def ask_repair(target: Target, **event: Any) -> dict[str, Any]:
-    """Ask the repair function, which has the provider's key and the rules about money.
+    """Invoke the repair function, which has the provider's key and the rules about money.
 
-    Raises CommandError with its refusal.
+    Raises CommandError if it refuses.
 
-    Asked once: a client that tires earlier and asks again would have it run twice at a time.
+    The call is never retried: after a client timeout, a retry would run the function twice at the same time.
     """
     said = _invoke(target, "RepairFunctionName", event)
     if "error" in said:
@@ -24,7 +24,7 @@ def ask_repair(target: Target, **event: Any) -> dict[str, Any]:
 
 
 def reconcile(target: Target) -> dict[str, int]:
-    """Run a round of reconcile now; what it did. Raises CommandError."""
+    """Run a round of reconcile now and return what it did. Raises CommandError."""
     return dict(_invoke(target, "ReconcileFunctionName", {})["done"])
 
 
@@ -39,24 +39,24 @@ def _invoke(target: Target, output: str, event: dict[str, Any]) -> dict[str, Any
 
 
 def history(target: Target, model: str, since: float, until: float) -> Iterator[dict[str, Any]]:
-    """The provider's history of a model between two Unix times, as repair shows it, in as many answers as it takes.
+    """The provider's history of a model between two Unix times, in the form that repair returns.
 
-    Raises CommandError.
+    Calls repair once for each part of the history. Raises CommandError.
     """
     page: int | None = 1
     seen: set[tuple[str, str | None]] = set()
     while page is not None:
         answer = ask_repair(target, ask="history", model=model, since=since, until=until, page=page)
         for row in answer["rows"]:
-            # A request that is made meanwhile moves the others down the pages: some come twice.
+            # A request that is made in the meantime shifts the pages, so some rows are returned twice.
             if (known := (row["request_id"], row["url"])) not in seen:
                 seen.add(known)
                 yield row
-        page = answer.get("next")  # a function of an earlier release answers everything at once
+        page = answer.get("next")  # a function of an earlier release returns all rows at once
 
 
 def to_its_end(target: Target, **event: Any) -> int:
-    """Ask for work that may take several calls, until it is done; how many it was done to. Raises CommandError."""
+    """Repeat a request until all its work is done. Returns the number of items processed. Raises CommandError."""
     number, more = 0, True
     while more:
         answer = ask_repair(target, **event)

@@ -1,4 +1,4 @@
-"""A day's balance: what the jobs booked, against what the provider's history says was deducted."""
+"""A day's balance: compares what the jobs booked with what the provider charged, according to its history."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -18,30 +18,30 @@ _CENT = 0.005
 
 @dataclass(frozen=True)
 class Ledger:
-    """A UTC day's balance. The three lists must be empty once the day's jobs are over."""
+    """A UTC day's balance. The first three lists must be empty once the day's jobs have ended."""
 
     day: Day
     charged_usd: float
-    """What the provider's history says was deducted for the day's requests of our models."""
+    """What the provider charged for the day's requests of our models, according to its history."""
     requests: int
     duplicates: list[str]
-    """Jobs that bought more than one video, and requests that several jobs own."""
+    """Jobs that bought several videos, and requests that several jobs own."""
     orphans: list[str]
-    """Requests of the provider's that no job owns; one that failed does not count."""
+    """Requests at the provider that no job owns. Failed requests do not count."""
     unreconciled: list[str]
-    """Jobs of the day that are not over, and sums that differ."""
+    """Jobs of the day that have not ended, and amounts that differ."""
     paid_again: list[str]
-    """Requests that were made although their jobs had been submitted again by then: spent, and explained."""
+    """Requests that were billed although a person had their job submitted again: paid, but with a known reason."""
     paid_again_usd: float
 
     @property
     def balanced(self) -> bool:
-        """Whether the first three are empty; what was paid again was a person's decision."""
+        """Whether the first three lists are empty. ``paid_again`` does not count: a person decided to pay again."""
         return not (self.duplicates or self.orphans or self.unreconciled)
 
 
 def ledger(target: Target, day: date) -> Ledger:
-    """Balance a day: what was reserved, settled and released, against the provider's own history."""
+    """Balance a day: what was reserved, settled and released, compared with the provider's history."""
     start = datetime.combine(day, datetime.min.time(), UTC)
     since, until = start.timestamp(), (start + timedelta(days=1)).timestamp()
     rows = [
@@ -52,12 +52,12 @@ def ledger(target: Target, day: date) -> Ledger:
     ]
     listed = [one for state in State for one in target.jobs.oldest(state, limit=_ALL, since=since)]
     jobs = [job for one in listed if (job := target.jobs.get(one.job_id))]
-    # A model's name is matched as a part: "seedance-pro" must not bring a row twice.
+    # The history matches a part of a model's name, so the same row may be returned for two models.
     return balance(target.jobs.day(day.isoformat()), jobs, list({row["request_id"]: row for row in rows}.values()))
 
 
 def balance(day: Day, jobs: list[Job], rows: list[dict[str, Any]]) -> Ledger:
-    """The balance of a day from its bookings, the jobs that changed since it began, and the provider's rows."""
+    """The balance of a day, from its bookings, the jobs that changed since it began, and the history's rows."""
     made = [row for row in rows if row["status"] != "FAILED"]  # a request that failed cost nothing
     earlier = {request: job.job_id for job in jobs for request in job.earlier_request_ids}
     again = [row for row in made if row["request_id"] in earlier]
@@ -76,7 +76,7 @@ def balance(day: Day, jobs: list[Job], rows: list[dict[str, Any]]) -> Ledger:
 
 
 def _duplicates(owners: Counter[str], made: list[dict[str, Any]]) -> list[str]:
-    """Requests that several jobs own, and jobs that bought several videos which nobody asked for again."""
+    """Requests that several jobs own, and jobs that bought several videos without a person's decision."""
     bought = Counter(row["job_id"] for row in made if row["job_id"])
     return [
         *(f"request {request} belongs to {number} jobs" for request, number in owners.items() if number > 1),
@@ -85,7 +85,7 @@ def _duplicates(owners: Counter[str], made: list[dict[str, Any]]) -> list[str]:
 
 
 def _still_open(day: Day, jobs: list[Job]) -> list[str]:
-    """The day's jobs that are not over."""
+    """The day's jobs that have not ended."""
     return [
         f"job {job.job_id} is {job.state.value}"
         for job in jobs
@@ -94,7 +94,7 @@ def _still_open(day: Day, jobs: list[Job]) -> list[str]:
 
 
 def _differing_sums(day: Day, jobs: list[Job]) -> list[str]:
-    """What the day's item has booked and its jobs have not."""
+    """Amounts that are booked in the day's item but not on its jobs."""
     reserved = sum(job.reserved_usd or 0.0 for job in jobs if job.reserved_day == day.day)
     settled = sum(job.settled_days.get(day.day, 0.0) for job in jobs)
     stray, strange = day.committed - day.settled - reserved, day.settled - settled
@@ -105,11 +105,11 @@ def _differing_sums(day: Day, jobs: list[Job]) -> list[str]:
 
 
 def _differing_prices(jobs: list[Job], costs: dict[str, float]) -> list[str]:
-    """Jobs that are over, and settled at another price than the provider's."""
+    """Jobs that have ended and settled a different price than the provider charged."""
     found = []
     for job in jobs:
         charged, settled = costs.get(job.request_id or ""), job.settled_usd or 0.0
         if job.state not in UNDER_WAY and charged is not None and abs(settled - charged) > _CENT:
-            guess = ", its estimate" if job.settled_usd is not None and job.cost_usd is None else ""
-            found.append(f"job {job.job_id} settled ${settled:.2f}{guess}; the provider took ${charged:.2f}")
+            guess = " (its estimate)" if job.settled_usd is not None and job.cost_usd is None else ""
+            found.append(f"job {job.job_id} settled ${settled:.2f}{guess}; the provider charged ${charged:.2f}")
     return found

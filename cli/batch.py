@@ -1,4 +1,4 @@
-"""`seedance batch`: check a manifest on this machine, send it to a stack, follow it."""
+"""`seedance batch`: check a manifest on this machine, upload it to a stack, and follow the batch."""
 
 import json
 import time
@@ -21,10 +21,10 @@ from cli.options import OutputsFile, StackName, err, out
 from cli.target import CommandError, Target, find
 
 TOLERATED_PERCENT = 20.0
-"""The stack parameter's default; a test holds the two together."""
+"""The default of the stack parameter. A test compares the two."""
 
 DEFAULT_MODEL = "seedance-1.0-pro-fast"
-"""As well."""
+"""The default of the stack parameter, like TOLERATED_PERCENT."""
 
 _SHOWN = 20
 _READ_BYTES = 64 * 1024
@@ -33,21 +33,25 @@ _LOOK_SECONDS = 5.0
 
 
 def batch(
-    file: Annotated[Path, typer.Argument(help="A .csv or .jsonl manifest, a row for each video.")],
+    file: Annotated[Path, typer.Argument(help="A .csv or .jsonl manifest with one row per video.")],
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check and estimate; needs no stack.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Write the bad rows here, as CSV.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check and estimate the cost; needs no stack.")
+    ] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the invalid rows to this CSV file.")] = None,
     default_model: Annotated[
-        str, typer.Option(help="What the stack's DefaultModel is, for rows that name none.")
+        str, typer.Option(help="The stack's DefaultModel, used for rows without a model.")
     ] = DEFAULT_MODEL,
     tolerate: Annotated[
-        float, typer.Option(min=0, max=99, help="What the stack's BatchToleratedFailurePercent is.")
+        float, typer.Option(min=0, max=99, help="The stack's BatchToleratedFailurePercent.")
     ] = TOLERATED_PERCENT,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it; exit 0 only when every video is there.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Show progress; exit 0 only if every row has its video.")
+    ] = False,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
-    """Make a video of every row of a manifest. Nothing is bought unless enough rows are good."""
+    """Make a video from every row of a manifest. If too many rows are invalid, nothing is bought."""
     _check(file, report, default_model, tolerate)
     if dry_run:
         return
@@ -55,20 +59,22 @@ def batch(
     name = send(target, file)
     key = manifest.beside(requests.BATCH_PREFIX + file.name, name, requests.RESULTS_ENDING)
     where = f"s3://{target.output('UploadBucketName')}/{key}"
-    out.print(f"batch {name}\nits results will be at {where}", markup=False, soft_wrap=True)
+    out.print(f"batch {name}\nthe results will be at {where}", markup=False, soft_wrap=True)
     if not wait:
         return
     try:
         _report(follow(target, name))
     except KeyboardInterrupt:
-        err.print(f"\nno longer watching; the batch goes on, and its results will be at {where}", soft_wrap=True)
+        err.print(f"\nstopped watching; the batch continues, and its results will be at {where}", soft_wrap=True)
         raise typer.Exit(130) from None
 
 
 def _check(file: Path, report: Path | None, default_model: str, tolerate: float) -> None:
-    """Check the manifest as the stack will, and show what it comes to. Raises CommandError when it is refused."""
+    """Check the manifest as the stack does, and show the estimate. Raises CommandError if it would be refused."""
     if not requests.is_manifest(requests.BATCH_PREFIX + file.name):
-        raise InvalidRequest("file", f"{file.name} must end in .csv or .jsonl, and not as results or rejected rows do")
+        raise InvalidRequest(
+            "file", f"{file.name} must end in .csv or .jsonl, and must not be a results or report file"
+        )
     defaults = Defaults(catalogue.find(default_model).slug, "the stack's default", "v2")
     tally, bad = Tally(), _BadRows(report)
     with file.open("rb") as opened, bad:
@@ -83,11 +89,11 @@ def _check(file: Path, report: Path | None, default_model: str, tolerate: float)
         out.print(bad.table())
     if refusal := tally.refusal(tolerate):
         raise CommandError(refusal)
-    out.print("Images in the bucket are looked at by the stack, before anything is paid.")
+    out.print("The stack checks the images in the bucket before anything is bought.")
 
 
 class _BadRows:
-    """The bad rows: the first of them to be shown, all of them in the report."""
+    """The invalid rows: the first of them are shown, all of them are written to the report."""
 
     def __init__(self, report: Path | None) -> None:
         self.shown: list[BadRow] = []
@@ -101,7 +107,7 @@ class _BadRows:
 
     def __exit__(self, _: object, fault: BaseException | None, __: object) -> None:
         if self._file:
-            if isinstance(fault, InvalidRequest):  # of the file as a whole
+            if isinstance(fault, InvalidRequest):  # about the file as a whole
                 self._file.write(manifest.csv_line(("", "", fault.field, fault.message)))
             self._file.close()
 
@@ -112,14 +118,16 @@ class _BadRows:
             self._file.write(manifest.report_line(row))
 
     def title(self, count: int) -> str:
-        return f"Bad rows: {count}" if count <= _SHOWN else f"The first {_SHOWN} of {count} bad rows (--report has all)"
+        return (
+            f"Invalid rows: {count}" if count <= _SHOWN else f"First {_SHOWN} of {count} invalid rows (--report: all)"
+        )
 
     def table(self) -> Table:
         table = Table(box=None, pad_edge=False)
         table.add_column("Row", justify="right")
         table.add_column("Line", justify="right")
         table.add_column("Field")
-        table.add_column("What is wrong")
+        table.add_column("Error")
         for row in self.shown:
             table.add_row(str(row.number), str(row.line), Text(row.field), Text(row.message))
         return table
@@ -132,23 +140,23 @@ def _estimate(tally: Tally) -> Table:
     table.add_column("Estimate", justify="right")
     for model, (videos, cost) in sorted(tally.models.items()):
         table.add_row(model, f"{videos:,}", f"${cost:,.2f}")
-    table.add_row("together", f"{tally.good:,}", f"${tally.estimate_usd:,.2f}")
+    table.add_row("Total", f"{tally.good:,}", f"${tally.estimate_usd:,.2f}")
     return table
 
 
 def send(target: Target, file: Path) -> str:
-    """Put a manifest under ``batches/``; its batch's id."""
+    """Upload a manifest under ``batches/`` and return the batch's id."""
     bucket, key = target.output("UploadBucketName"), requests.BATCH_PREFIX + file.name
     with file.open("rb") as body:
         answer = target.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
     if not answer.get("VersionId"):
-        raise CommandError(f"{file.name} is in the bucket, but the bucket keeps no versions, so its batch has no name")
+        raise CommandError(f"{file.name} was uploaded, but the bucket is not versioned, so its batch's id is not known")
     return batch_id(bucket, key, answer["VersionId"])
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How a batch stands: its execution's status, words for people, and what it ended with once it has."""
+    """The status of a batch: its execution's status, the same in words, and the output once it has ended."""
 
     status: str
     words: str
@@ -156,7 +164,7 @@ class Standing:
 
 
 def look(target: Target, batch: str) -> Standing | None:
-    """How a batch stands; None when it has not begun. Asks its execution: to ask for every job costs money."""
+    """The status of a batch, or None if it has not begun. Read from its execution: reading every job costs money."""
     step_functions = target.client("stepfunctions")
     arn = target.output("BatchStateMachineArn").replace(":stateMachine:", ":execution:", 1) + f":{batch}"
     try:
@@ -172,16 +180,16 @@ def look(target: Target, batch: str) -> Standing | None:
 
 
 def follow(target: Target, batch: str) -> dict[str, Any]:
-    """Show how far a batch is, until it ends; what its execution ended with.
+    """Show a batch's progress until it ends, and return the output of its execution.
 
-    Raises CommandError when it does not begin, or crashes.
+    Raises CommandError if the batch does not begin, or crashes.
     """
     began, last = time.time(), ""
     while True:
         now = look(target, batch)
         if now is None and time.time() - began > _APPEARS_SECONDS:
-            raise CommandError(f"no batch {batch} began within {_APPEARS_SECONDS:.0f} s; see the queues")
-        now = now or Standing("RUNNING", "waiting to be taken in")
+            raise CommandError(f"batch {batch} did not begin within {_APPEARS_SECONDS:.0f} s; check the queues")
+        now = now or Standing("RUNNING", "waiting in the queue")
         if now.ended is not None:
             return now.ended
         if now.status != "RUNNING":
@@ -196,18 +204,18 @@ def _progress(step_functions: Any, arn: str) -> str:
     events = step_functions.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=100)["events"]
     entered = next((event["stateEnteredEventDetails"] for event in events if "stateEnteredEventDetails" in event), None)
     if entered is None or entered["name"] == "Plan":
-        return "being planned"
+        return "checking the rows"
     facts = json.loads(entered["input"])
     if entered["name"] == "TakeIn":
-        return "being taken in"
-    return f"{facts['over']:,} of {facts['rows']:,} rows are over" if "over" in facts else "ending"
+        return "enqueuing the jobs"
+    return f"{facts['over']:,} of {facts['rows']:,} rows are finished" if "over" in facts else "finishing"
 
 
 def _words(ended: dict[str, Any]) -> str:
     if ended["status"] == "REFUSED":
-        return "the stack refused the manifest; the message and the report beside it say why"
+        return "the stack refused the manifest; the notification and the report beside the manifest say why"
     states = ", ".join(f"{count} {state}" for state, count in ended["states"].items())
-    return f"{ended['status']}: {states}; it cost {show.money(ended['cost_usd'])}"
+    return f"{ended['status']}: {states}; cost {show.money(ended['cost_usd'])}"
 
 
 def _report(ended: dict[str, Any]) -> None:
@@ -216,4 +224,4 @@ def _report(ended: dict[str, Any]) -> None:
     out.print(_words(ended), markup=False)
     missing = ended["rows"] - ended["states"].get(State.COMPLETED, 0)
     if missing:
-        raise CommandError(f"{missing} of {ended['rows']} rows have no video; the results say why")
+        raise CommandError(f"{missing} of {ended['rows']} rows have no video; the results file says why")

@@ -1,4 +1,4 @@
-"""The demo: the whole way once, on a stack of its own that is gone afterwards."""
+"""The demo: runs the pipeline end to end, on a temporary stack of its own."""
 
 import shutil
 import tempfile
@@ -34,12 +34,12 @@ _NOTIFICATION_SECONDS = 30.0
 
 
 class DemoFailed(Exception):
-    """Which of the demo's promises was not kept."""
+    """A step of the demo that failed."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """What decoding a whole video showed."""
+    """What was found by decoding a whole video."""
 
     width: int
     height: int
@@ -49,14 +49,14 @@ class Played:
 
 
 def run_demo(time_scale: float, output: Path, console: Console) -> None:
-    """Drop the sample, follow the job, fetch and play the video, show the notification.
+    """Upload the sample, follow the job, download and play the video, and show the notification.
 
-    Raises DemoFailed unless all of it happened. Everything it started is stopped in any case.
+    Raises DemoFailed if any of this fails. Everything that was started is stopped in any case.
     """
     begun = time.monotonic()
     output.parent.mkdir(parents=True, exist_ok=True)
     HOME.mkdir(exist_ok=True)
-    # A state directory of its own: the demo runs beside a stack that is up, or beside another demo.
+    # A state directory of its own, so that the demo can run beside a running stack or another demo.
     home = Path(tempfile.mkdtemp(prefix="demo-", dir=HOME))
     try:
         stack = _start(home, time_scale, console)
@@ -64,13 +64,13 @@ def run_demo(time_scale: float, output: Path, console: Console) -> None:
         _make_video(Target(stack.outputs, stack), stack, output, console)
     except (DemoFailed, StackError):
         kept = _keep_logs(home)
-        console.print(f"the logs: {kept}", soft_wrap=True)
+        console.print(f"logs: {kept}", soft_wrap=True)
         raise
     finally:
         with processes.uninterrupted():
             local_stack.down(home)
             shutil.rmtree(home, ignore_errors=True)
-    console.print(f"\n[green]done[/green] in {time.monotonic() - begun:.1f} s, and everything is stopped again")
+    console.print(f"\n[green]done[/green] in {time.monotonic() - begun:.1f} s; everything is stopped again")
     console.print(f"Play it: {_shown(output)}", soft_wrap=True)
 
 
@@ -88,11 +88,11 @@ def _start(home: Path, time_scale: float, console: Console) -> Stack:
 
 def _make_video(target: Target, stack: Stack, output: Path, console: Console) -> None:
     job_id = actions.drop(target, SAMPLE, "image/jpeg", Wish(prompt=PROMPT))
-    console.print(f"dropped {_shown(SAMPLE)} into s3://{target.output('UploadBucketName')}/uploads/", soft_wrap=True)
+    console.print(f"uploaded {_shown(SAMPLE)} to s3://{target.output('UploadBucketName')}/uploads/", soft_wrap=True)
     console.print(f"job {job_id}", soft_wrap=True)
     job = watch.follow(target, job_id, console, deadline=time.time() + _JOB_SECONDS)
     if job is None:
-        raise DemoFailed(f"job {job_id} was not over within {_JOB_SECONDS:.0f} s")
+        raise DemoFailed(f"job {job_id} did not end within {_JOB_SECONDS:.0f} s")
     if job.state is not State.COMPLETED:
         raise DemoFailed(watch.reason(job))
     actions.fetch(target, job, output)
@@ -106,7 +106,7 @@ def _make_video(target: Target, stack: Stack, output: Path, console: Console) ->
 
 
 def play(path: Path) -> Played:
-    """Decode a whole video. Raises DemoFailed when it does not play."""
+    """Decode a whole video. Raises DemoFailed if that is not possible."""
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
@@ -114,9 +114,9 @@ def play(path: Path) -> Played:
             seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
             codec = stream.codec_context.name
     except (FFmpegError, IndexError, OSError) as error:
-        raise DemoFailed(f"{path} does not play: {error}") from error
+        raise DemoFailed(f"{path} can't be played: {error}") from error
     if not frames:
-        raise DemoFailed(f"{path} does not play: it has no pictures")
+        raise DemoFailed(f"{path} can't be played: it has no frames")
     width, height = frames[0]
     return Played(width, height, len(frames), seconds, codec)
 
@@ -126,14 +126,14 @@ def _show_notification(stack: Stack, job_id: str, console: Console) -> None:
     while time.monotonic() < deadline:
         message = aws.notification(stack.access, stack.notification_queue_url)
         if message and message["job_id"] == job_id:
-            # The emulator delivers no mails: this is the text that one would have, of the message that came.
+            # The emulator sends no email, so this shows the text that the email would have.
             subject, text = job_message.mail(message)
             console.print()
             mail = Text(text.strip(), overflow="fold")
             width = min(console.width, _MAIL_WIDTH)
             console.print(Panel(mail, title=Text(subject), title_align="left", width=width))
             return
-    raise DemoFailed(f"no notification of job {job_id} came within {_NOTIFICATION_SECONDS:.0f} s")
+    raise DemoFailed(f"no notification for job {job_id} arrived within {_NOTIFICATION_SECONDS:.0f} s")
 
 
 def _keep_logs(home: Path) -> Path:

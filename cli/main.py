@@ -1,4 +1,4 @@
-"""The `seedance` command. Each command: read options, call one function, print the answer."""
+"""The `seedance` command. Each command reads its options, calls one function and prints the result."""
 
 import json
 import os
@@ -31,7 +31,7 @@ from local.options import StackError, read_parameters
 
 
 class SpokenCommand(TyperCommand):
-    """A command whose failures are one sentence and an exit code, never a traceback."""
+    """A command that reports a failure as one sentence and an exit code, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -42,9 +42,9 @@ class SpokenCommand(TyperCommand):
         except (CommandError, StackError, DemoFailed, SeedanceError) as error:
             sentence = str(error)
         except ClientError as error:
-            sentence = f"AWS refused {error.operation_name}: {error.response['Error'].get('Message', error)}"
+            sentence = f"AWS rejected {error.operation_name}: {error.response['Error'].get('Message', error)}"
         except (BotoCoreError, httpx.HTTPError) as error:
-            sentence = f"the stack can't be reached: {error}"
+            sentence = f"can't reach the stack: {error}"
         except OSError as error:
             sentence = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         err.print(f"[red]error:[/red] {_escaped(sentence)}", soft_wrap=True)
@@ -54,12 +54,12 @@ class SpokenCommand(TyperCommand):
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 command = partial(app.command, cls=SpokenCommand)
 
-ModelName = Annotated[str | None, typer.Option("--model", help="One of `seedance models`.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="A model's name; see `seedance models`.")]
 Transport = Annotated[str | None, typer.Option(help="v2 (submit and poll) or v1 (one blocking call).")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the model; repeatable.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A model parameter; repeatable.")
 ]
-Wait = Annotated[bool, typer.Option("--wait", help="Show progress; exit 0 only when the video is there.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Show progress; exit 0 only if the video is made.")]
 
 
 @app.callback()
@@ -70,22 +70,20 @@ def seedance() -> None:
 
 
 def _end(number: int, _frame: object) -> None:
-    # An exception, so that what was started is stopped on the way out.
+    # Raises an exception, so that everything that was started is stopped.
     sys.exit(128 + number)
 
 
 @command()
 def up(
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default 4566; 0 takes a free one.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default 4566; 0 picks a free port.")] = None,
     provider: Annotated[
         str | None, typer.Option(help="sandbox (default), segmind, or a base URL; the last two use SEGMIND_API_KEY.")
     ] = None,
-    time_scale: Annotated[float | None, typer.Option(help="0.1 runs every wait and deadline ten times faster.")] = None,
-    parameter: Annotated[
-        list[str] | None, typer.Option(help="A parameter of the template, NAME=VALUE; may be repeated.")
-    ] = None,
+    time_scale: Annotated[float | None, typer.Option(help="0.1 makes waits and deadlines ten times shorter.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option(help="A template parameter as NAME=VALUE; repeatable.")] = None,
 ) -> None:
-    """Start the local AWS, deploy template.yaml into it, and leave it running."""
+    """Start a local AWS, deploy template.yaml to it, and leave it running."""
     parameters = read_parameters(parameter, declared_parameters()) if parameter else {}
     options = local_stack.Options(
         port=port, provider=provider, time_scale=time_scale, home=home(), parameters=parameters
@@ -95,7 +93,7 @@ def up(
         stack, started = local_stack.up(options, status.update)
     out.print(f"[green]{'up' if started else 'already up'}[/green] at {stack.endpoint_url}\n")
     _print(show.stack(stack))
-    _print('\nPoint this shell at it (AWS CLI, $API_URL, $API_KEY):\n  eval "$(seedance env)"')
+    _print('\nTo use it from this shell (AWS CLI, $API_URL, $API_KEY):\n  eval "$(seedance env)"')
     if kept and started:
         unowned.report(Target(stack.outputs, stack), None if kept.clean else kept.since)
     _print(f"\nTry next:\n  seedance drop {_short(SAMPLE)} --wait")
@@ -103,41 +101,41 @@ def up(
 
 @command()
 def down(
-    purge: Annotated[bool, typer.Option("--purge", help="Delete what is kept, too: paid videos.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask before deleting.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Also delete the kept data, including paid videos.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> None:
-    """Stop what `up` started. A real provider's jobs and videos are kept, and the next `up` goes on with them."""
+    """Stop what `up` started. With a real provider, jobs and videos are kept, and the next `up` continues with them."""
     kept = keeping.is_kept(home())
     if purge and kept and not yes:
         videos = sum(1 for _ in keeping.videos(home()))
-        typer.confirm(f"Delete the kept stack, with {show.number(videos, 'video')} that were paid for?", abort=True)
+        typer.confirm(f"Delete the kept stack with {show.number(videos, 'paid video')}?", abort=True)
     stopped = local_stack.down(home())
     out.print(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")
     if purge:
         keeping.purge(home())
-        out.print("deleted what was kept" if kept else "nothing was kept")
+        out.print("deleted the kept data" if kept else "there was no kept data")
     elif kept:
-        _print(f"jobs and videos are kept in {home() / keeping.FOLDER}; `seedance up` goes on with them")
+        _print(f"jobs and videos are kept in {home() / keeping.FOLDER}; `seedance up` continues with them")
     if "AWS_ENDPOINT_URL" in os.environ:
         _print(
-            "this shell still points the AWS CLI at the local stack: "
+            "in this shell, the AWS CLI still uses the local stack; to change that: "
             "unset AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY"
         )
 
 
 @command()
 def env(outputs: OutputsFile = None) -> None:
-    """Print shell lines that point the AWS CLI at the local stack: eval "$(seedance env)"."""
+    """Print shell commands that point the AWS CLI at the local stack. Usage: eval "$(seedance env)"."""
     for line in show.exports(on_this_machine(outputs), os.environ):
-        print(line)  # a shell reads it: no style, no wrapping
+        print(line)  # for a shell, so without styles and line wrapping
 
 
 @command()
 def demo(
-    time_scale: Annotated[float, typer.Option(help="How much faster than the provider.")] = DEMO_SCALE,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the video goes.")] = DEMO_VIDEO,
+    time_scale: Annotated[float, typer.Option(help="0.1 runs ten times faster than the provider.")] = DEMO_SCALE,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the video.")] = DEMO_VIDEO,
 ) -> None:
-    """Show the whole way once: from an image in a bucket to a video on disk and its notification."""
+    """Run the pipeline end to end: from an image in a bucket to a video on disk and its notification."""
     run_demo(time_scale, output, out)
 
 
@@ -153,7 +151,7 @@ def drop(
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
-    """Put an image into the bucket; the pipeline makes a video of it."""
+    """Upload an image to the bucket. The pipeline makes a video from it."""
     wish = Wish(prompt, model, transport, read_settings(settings or []))
     wish.check(has_image=True)
     kind = image_type(image)
@@ -165,18 +163,18 @@ def drop(
 def submit(
     *,
     prompt: Annotated[str, typer.Option(help="What happens in the video.")],
-    image: Annotated[str | None, typer.Option(help="The first image: an address or a file.")] = None,
+    image: Annotated[str | None, typer.Option(help="The first image: a URL or a file.")] = None,
     model: ModelName = None,
     settings: Settings = None,
     transport: Transport = None,
     idempotency_key: Annotated[
-        str | None, typer.Option(help="The same key and request again is the same job, and bills once.")
+        str | None, typer.Option(help="Repeating a request with the same key returns the same job and is billed once.")
     ] = None,
     wait: Wait = False,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
-    """Ask the API for a video."""
+    """Request a video through the API."""
     wish = Wish(prompt, model, transport, read_settings(settings or []))
     target = find(stack, outputs)
     _report(target, actions.submit(target, wish, image, idempotency_key), wait)
@@ -185,11 +183,11 @@ def submit(
 @command()
 def status(
     job_id: JobId,
-    as_json: Annotated[bool, typer.Option("--json", help="The whole record.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
-    """How a job stands, or a batch."""
+    """Show the status of a job or a batch."""
     target = find(stack, outputs)
     if job_id.startswith("batch-"):
         _print_batch(target, job_id, as_json)
@@ -208,7 +206,7 @@ def list_jobs(
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
-    """The newest jobs."""
+    """List the newest jobs."""
     target = find(stack, outputs)
     found = [job for one in ([state] if state else State) for job in target.jobs.newest(one, limit)]
     found.sort(key=lambda job: job.created_at, reverse=True)
@@ -220,12 +218,12 @@ def list_jobs(
 def get(
     job_id: JobId,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file, or a folder; default: the job's name.mp4.")
+        Path | None, typer.Option("--output", "-o", help="A file or folder; default: the job's name with .mp4.")
     ] = None,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
-    """Fetch a job's video."""
+    """Download a job's video."""
     target = find(stack, outputs)
     job = target.job(job_id)
     file = Path(f"{job.name}.mp4")
@@ -236,8 +234,8 @@ def get(
 
 
 @command()
-def models(model: Annotated[str | None, typer.Argument(help="Only this one.")] = None) -> None:
-    """The models and their parameters, as JSON Schema."""
+def models(model: Annotated[str | None, typer.Argument(help="Only this model.")] = None) -> None:
+    """Print the models and their parameters, as JSON Schema."""
     slug = catalogue.find(model).slug if model else None
     _print_json([each for each in catalogue.describe() if slug in (None, each["model"])])
 
@@ -259,42 +257,42 @@ for one in (
 
 @command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def sandbox(context: typer.Context) -> None:
-    """Run the provider's stand-in alone, to rehearse without a key; --help shows its options."""
+    """Run only the provider's stand-in, for tests without an API key. --help shows its options."""
     os.execv(sys.executable, [sys.executable, "-m", "local.sandbox", *context.args])  # noqa: S606
 
 
 def _report(target: Any, job_id: str, wait: bool) -> None:
     if reason := target.jobs.paused():
-        err.print(f"submits are paused ({reason}): it is HELD until `seedance resume`", markup=False, soft_wrap=True)
+        err.print(f"submits are paused ({reason}); it is HELD until `seedance resume`", markup=False, soft_wrap=True)
     if not wait:
-        _print(f"job {job_id}\n`seedance status {job_id}` shows how it stands")
+        _print(f"job {job_id}\n`seedance status {job_id}` shows its status")
         return
     _print(f"job {job_id}")
     try:
         job = watch.follow(target, job_id, out)
     except KeyboardInterrupt:
-        err.print(f"\nno longer watching; the job goes on: `seedance status {job_id}`", soft_wrap=True)
+        err.print(f"\nstopped watching; the job continues: `seedance status {job_id}`", soft_wrap=True)
         raise typer.Exit(130) from None
     if job is None:
         raise CommandError(
-            f"no job {job_id} appeared within {watch.PATIENCE_SECONDS:.0f} s; see the queues and the submit "
+            f"job {job_id} did not appear within {watch.PATIENCE_SECONDS:.0f} s; check the queues and the submit "
             "function's log"
         )
     if job.state is not State.COMPLETED or not job.video:
         raise CommandError(watch.reason(job))
     _print(f"s3://{job.video['bucket']}/{job.video['key']}")
-    _print(f"it cost {show.money(job.cost_usd)}; `seedance get {job_id}` fetches it")
+    _print(f"cost {show.money(job.cost_usd)}; `seedance get {job_id}` downloads it")
 
 
 def _print_batch(target: Any, batch_id: str, as_json: bool) -> None:
     now = look(target, batch_id)
     if now is None:
-        raise CommandError(f"there is no batch {batch_id}")
+        raise CommandError(f"batch {batch_id} does not exist")
     if as_json:
         _print_json({"batch_id": batch_id, "status": now.status, **(now.ended or {})})
     else:
         about = now.ended or {}
-        files = {"Results": about.get("results_key"), "Refused rows": about.get("report_key")}
+        files = {"Results": about.get("results_key"), "Invalid rows": about.get("report_key")}
         bucket = target.output("UploadBucketName")
         where = {name: f"s3://{bucket}/{key}" if key else None for name, key in files.items()}
         _print(show.lines({"Batch": batch_id, "State": now.words, **where}))

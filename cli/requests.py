@@ -1,4 +1,4 @@
-"""What a person asks for on the command line becomes an upload's metadata or a call's body. Pure."""
+"""Turns command line options into an upload's metadata or the body of an API call. Pure."""
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from seedance.jobs import catalogue
 from seedance.media import formats
 
 METADATA_LIMIT = 2048
-"""Bytes of an object's user metadata, names and values together (Amazon S3 User Guide)."""
+"""The limit of an object's user metadata in bytes, names and values together (Amazon S3 User Guide)."""
 
 _WORD_BYTES = 45
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for; None and absent leave the choice to the stack."""
+    """The requested video. Options that are None or absent are left to the stack's defaults."""
 
     prompt: str | None = None
     model: str | None = None
@@ -27,14 +27,14 @@ class Wish:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, str]:
-        """The wish as an upload's user metadata. Raises InvalidRequest where S3 can't hold it."""
+        """The wish as an upload's user metadata. Raises InvalidRequest if it is too long for S3."""
         named = {"model": self.model, "transport": self.transport, "prompt": self.prompt, **self.parameters}
         metadata = {name: header_text(value) for name, value in named.items() if value is not None}
         size = sum(len(name) + len(value) for name, value in metadata.items())
         if size > METADATA_LIMIT:
             raise InvalidRequest(
                 "prompt",
-                f"with the parameters it takes {size} bytes of metadata, and S3 holds {METADATA_LIMIT}; "
+                f"is too long: with the parameters it needs {size} bytes of metadata, and S3 allows {METADATA_LIMIT}; "
                 "use `seedance submit --image FILE --prompt …` for long prompts",
             )
         return metadata
@@ -46,14 +46,14 @@ class Wish:
         return given | ({"parameters": dict(self.parameters)} if self.parameters else {})
 
     def check(self, *, has_image: bool) -> None:
-        """Raise InvalidRequest for what the stack would refuse, as far as that can be told from here."""
+        """Raise InvalidRequest if the stack would refuse this, as far as it can be checked on this machine."""
         for name, value in {"prompt": self.prompt or "", **self.parameters}.items():
             try:
                 value.encode()
-            except UnicodeEncodeError:  # how Python shows bytes of another encoding on the command line
+            except UnicodeEncodeError:  # Python represents undecodable bytes of the command line as surrogates
                 raise InvalidRequest(name, "is not UTF-8 text") from None
         if self.model is None:
-            # Which model it will be is the stack's choice; here is told what is wrong for all of them.
+            # The stack chooses the model, so this reports only what is invalid for every model.
             for name, value in self.parameters.items():
                 _check_name(name)
                 _check_value(name, value)
@@ -70,9 +70,9 @@ def read_settings(pairs: Sequence[str]) -> dict[str, str]:
         name, equals, value = pair.partition("=")
         name = name.strip().replace("-", "_")
         if not equals or not name:
-            raise InvalidRequest("--set", f"must be key=value, such as duration=10, not {pair!r}")
+            raise InvalidRequest("--set", f"must be KEY=VALUE, for example duration=10, not {pair!r}")
         if name in ("prompt", "model", "transport"):
-            raise InvalidRequest("--set", f"{name} has an option of its own: --{name}")
+            raise InvalidRequest("--set", f"use the option --{name} for {name}")
         if name in settings:
             raise InvalidRequest("--set", f"{name} is given twice")
         settings[name] = value.strip()
@@ -83,7 +83,7 @@ def _check_name(name: str) -> None:
     known = catalogue.known_names()
     if name not in known:
         close = get_close_matches(name, sorted(known), n=1)
-        hint = f"did you mean {close[0]}?" if close else "`seedance models` shows them"
+        hint = f"did you mean {close[0]}?" if close else "`seedance models` lists them"
         raise InvalidRequest("--set", f"{name} is not a parameter of any model; {hint}")
 
 
@@ -93,19 +93,19 @@ def _check_value(name: str, value: str) -> None:
         try:
             catalogue.validate(model, {name: value, "prompt": "any"}, has_image=False)
         except InvalidRequest as refusal:
-            message = f"{refusal.message} ({model.slug}; the others refuse it too)"
+            message = f"{refusal.message} ({model.slug}; it is not valid for the other models either)"
             refusals.append(InvalidRequest(refusal.field, message))
         else:
             return
-    # What a model that has the parameter says of its value is more to the point than that another one lacks it.
+    # "must be ..." from a model that has the parameter is more helpful than "not a parameter" from another model.
     raise max(refusals, key=lambda refusal: "must be" in refusal.message)
 
 
 def header_text(value: str) -> str:
-    """A text as S3 metadata: unchanged if a header can carry it, in RFC 2047 words if not."""
+    """A text as S3 metadata: unchanged if it is valid in a header, otherwise encoded as RFC 2047 words."""
     if value.isascii() and value.isprintable() and value == value.strip() and "=?" not in value:
         return value
-    # Not email.header.Header, which loses line breaks. A word holds whole characters and at most 75 bytes.
+    # email.header.Header would lose line breaks. Each word has whole characters and at most 75 bytes.
     words, word = [], b""
     for letter in value:
         if len(word) + len(letter.encode()) > _WORD_BYTES:
@@ -116,7 +116,7 @@ def header_text(value: str) -> str:
 
 
 def image_type(path: Path) -> str:
-    """The media type of an image file. Raises InvalidRequest when it is none that the stack takes."""
+    """The media type of an image file. Raises InvalidRequest if the stack does not accept it."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -125,9 +125,9 @@ def image_type(path: Path) -> str:
         raise InvalidRequest("image", f"{path} can't be read: {(error.strerror or str(error)).lower()}") from error
     kind = formats.image_type(head)
     if kind is None:
-        raise InvalidRequest("image", f"{path} is not an image; {formats.IMAGE_FORMATS} are taken")
+        raise InvalidRequest("image", f"{path} is not an image; {formats.IMAGE_FORMATS} are allowed")
     if size > formats.MAX_IMAGE_BYTES:
         raise InvalidRequest(
-            "image", f"{path} has {size / 2**20:.0f} MB; at most {formats.MAX_IMAGE_BYTES // 2**20} are taken"
+            "image", f"{path} has {size / 2**20:.0f} MB; at most {formats.MAX_IMAGE_BYTES // 2**20} MB are allowed"
         )
     return kind

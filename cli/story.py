@@ -1,4 +1,4 @@
-"""A job's story: what is known of it from all sides, in the order of time."""
+"""A job's timeline: everything known about it from all sources, in time order."""
 
 import itertools
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ _REASON_CHARACTERS = 160
 
 
 def timeline(target: Target, job: Job) -> list[tuple[float, str, str]]:
-    """What is known of a job from all sides: (Unix time, where it is known from, what happened), in order."""
+    """A job's events from all sources as (Unix time, source, what happened), in time order."""
     events = [(moment, "record", state) for state, moment in job.entered.items()]
     if job.notified_at:
         events.append((job.notified_at, "record", "notified"))
-    # By time alone: what happened in the same millisecond stays in the order in which it is told.
+    # Sorted by time only, so events of the same millisecond keep their order.
     return sorted([*events, *_executions(target, job), *_requests(target, job)], key=lambda event: event[0])
 
 
@@ -43,7 +43,7 @@ def _executions(target: Target, job: Job) -> Iterator[tuple[float, str, str]]:
 
 
 def happened(event: dict[str, Any]) -> str | None:
-    """An event of an execution's history in a few words; None for what tells a person nothing."""
+    """An event of an execution's history in a few words, or None if it is of no interest to people."""
     kind = str(event["type"])
     details = event.get(f"{kind[0].lower()}{kind[1:]}EventDetails", {})
     why = ": " + " ".join(str(details[name]) for name in ("error", "cause") if name in details) if details else ""
@@ -60,8 +60,8 @@ def _requests(target: Target, job: Job) -> Iterator[tuple[float, str, str]]:
     now = datetime.now(UTC).timestamp()
     try:
         rows = list(history(target, job.model, job.created_at, now))
-    except CommandError as error:  # the rest of the story is worth telling all the same
-        yield now, "provider", f"its history could not be asked: {error}"
+    except CommandError as error:  # the other events are still useful
+        yield now, "provider", f"its history could not be read: {error}"
         return
     for row in rows:
         earlier = row["request_id"] in job.earlier_request_ids
@@ -69,4 +69,4 @@ def _requests(target: Target, job: Job) -> Iterator[tuple[float, str, str]]:
             cost = f", ${row['cost_usd']:.2f}" if row["cost_usd"] is not None else ""
             which = "earlier request" if earlier else "request"
             moment = row["created_at"] or job.submitted_at
-            yield moment, "provider", f"took {which} {row['request_id']}, now {row['status']}{cost}"
+            yield moment, "provider", f"accepted {which} {row['request_id']}, now {row['status']}{cost}"

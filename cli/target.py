@@ -1,4 +1,4 @@
-"""Which stack a command talks to: the one on this machine, or a deployed one on AWS."""
+"""The stack that a command uses: the one on this machine, or one on AWS."""
 
 import os
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from local.stack import Stack
 
 
 class CommandError(Exception):
-    """Why a command can't do what was asked, in a sentence for the person who asked."""
+    """A command failed. The message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class Target:
 
     @classmethod
     def on_aws(cls, name: str) -> "Target":
-        """A deployed stack, found with the ordinary credentials and region. Raises CommandError."""
+        """A stack on AWS, found with the default credentials and region. Raises CommandError."""
         try:
             answer = Session().client("cloudformation").describe_stacks(StackName=name)
         except ClientError as error:
             raise CommandError(f"stack {name}: {error.response['Error']['Message']}") from error
         except BotoCoreError as error:
-            raise CommandError(f"AWS can't be asked for stack {name}: {error}") from error
+            raise CommandError(f"can't look up stack {name} on AWS: {error}") from error
         outputs = answer["Stacks"][0].get("Outputs", [])
         return cls({item["OutputKey"]: item["OutputValue"] for item in outputs})
 
     @property
     def time_scale(self) -> float:
-        """Seconds here per second of the provider."""
+        """Seconds on this machine per second of the provider."""
         return self.local.time_scale if self.local else 1.0
 
     @property
@@ -51,9 +51,9 @@ class Target:
         return 0.25 if self.local else 2.0
 
     def client(self, service: Any, patience: float | None = None) -> Any:
-        """A client of the stack's AWS.
+        """A client for the AWS that the stack runs on.
 
-        ``patience``: seconds that one call may take; it is then never sent a second time.
+        ``patience``: the timeout of a call in seconds. Such a call is never retried.
         """
         if self.local:
             return aws.client(self.local.access, service, patience)
@@ -68,30 +68,30 @@ class Target:
         return JobStore(self.output("JobTableName"), self.client("dynamodb"))
 
     def job(self, job_id: str) -> Job:
-        """The job. Raises CommandError when there is none."""
+        """The job. Raises CommandError if it does not exist."""
         if job := self.jobs.get(job_id):
             return job
         if job_id.startswith("batch-"):
-            raise CommandError(f"{job_id} is a batch, not a job; `seedance status {job_id}` shows how it stands")
-        raise CommandError(f"there is no job {job_id}; `seedance list` shows the newest")
+            raise CommandError(f"{job_id} is a batch, not a job; `seedance status {job_id}` shows its status")
+        raise CommandError(f"job {job_id} does not exist; `seedance list` shows the newest jobs")
 
     @cached_property
     def api_key(self) -> str:
-        """The value of the API's key."""
+        """The API key."""
         if self.local:
             return self.local.api_key
         answer = self.client("apigateway").get_api_key(apiKey=self.output("ApiKeyId"), includeValue=True)
         return str(answer["value"])
 
     def output(self, name: str) -> str:
-        """A stack output. Raises CommandError when the stack is another kind of stack."""
+        """A stack output. Raises CommandError if the stack has no such output."""
         if name not in self.outputs:
             raise CommandError(f"the stack has no output {name}; is it a stack of this project?")
         return self.outputs[name]
 
 
 def home() -> Path:
-    """The local stack's state directory: SEEDANCE_HOME, or the nearest one upward, or the checkout's."""
+    """The local stack's state directory: SEEDANCE_HOME, else the nearest in a parent folder, else the checkout's."""
     if named := os.environ.get("SEEDANCE_HOME"):
         return Path(named).absolute()
     for folder in (Path.cwd(), *Path.cwd().parents):
@@ -101,9 +101,9 @@ def home() -> Path:
 
 
 def find(stack: str | None, outputs_file: Path | None) -> Target:
-    """The stack that the options name; without any, the one on this machine."""
+    """The stack that the options name; without options, the one on this machine."""
     if stack and outputs_file:
-        raise CommandError("--stack names a stack on AWS and --outputs a local one; give one of the two")
+        raise CommandError("--stack is for a stack on AWS and --outputs for a local one; use only one of them")
     if stack:
         return Target.on_aws(stack)
     local = on_this_machine(outputs_file)
@@ -111,11 +111,11 @@ def find(stack: str | None, outputs_file: Path | None) -> Target:
 
 
 def on_this_machine(outputs_file: Path | None) -> Stack:
-    """The local stack of that outputs.json, or of ``home``. Raises CommandError or StackError unless it is well."""
+    """The local stack of this outputs.json, or of ``home``. Raises CommandError or StackError if it does not work."""
     path = outputs_file or home() / "outputs.json"
     if not path.exists():
         raise CommandError(
-            "no local stack is up; run `seedance up`, or name a stack on AWS with --stack or SEEDANCE_STACK"
+            "no local stack is running; run `seedance up`, or name a stack on AWS with --stack or SEEDANCE_STACK"
         )
     stack = Stack.read(path)
     stack.check()

@@ -1,4 +1,4 @@
-"""What `up` says of a stack that it went on with: jobs under way, and requests that a crash left without a job."""
+"""What `up` reports about a kept stack: jobs in progress, and requests that a crash left without a job."""
 
 from typing import Any
 
@@ -10,33 +10,33 @@ from cli.target import CommandError, Target
 
 
 def report(target: Target, crashed_since: float | None) -> None:
-    """Have what is under way go on, and say so; after a crash, list each request that has no job, too.
+    """Continue the jobs in progress and report their number. After a crash, also list the requests without a job.
 
-    ``crashed_since``: the Unix time from which on jobs may be lost; None after a clean stop.
+    ``crashed_since``: jobs created after this Unix time may be lost; None after a clean stop.
     """
     under_way = asking.ask_repair(target, ask="go on")["under_way"]
     if under_way:
-        out.print(f"\n{show.number(under_way, 'job')} at the provider: followed on")
+        out.print(f"\n{show.number(under_way, 'job')} in progress at the provider; polling continues")
     if crashed_since is None:
         return
-    out.print("\nthe stack was not stopped by `seedance down`; asking the provider for requests without a job")
+    out.print("\nthe stack was not stopped with `seedance down`; searching the history for requests without a job")
     found = 0
     for slug in catalogue.MODELS:
         try:
             requests = asking.ask_repair(target, ask="unowned", model=slug, since=crashed_since)["requests"]
         except CommandError as error:
             err.print(f"{slug}: its history could not be read: {error}", markup=False, soft_wrap=True)
-            err.print("`seedance ledger` compares a day with it later", markup=False)
+            err.print("`seedance ledger` can compare a day with it later", markup=False)
             continue
         found += len(requests)
         for request in requests:
             out.print(_line(slug, request), markup=False, soft_wrap=True)
     if not found:
-        out.print("every request has its job")
+        out.print("every request has a job")
 
 
 def _line(model: str, request: dict[str, Any]) -> str:
-    """One request and the command that adopts it."""
+    """A request, with the command that adopts it."""
     request_id, job_id = request["request_id"], request["job_id"]
     command = f"resolve {job_id} --adopt {request_id}" if job_id else f"adopt {request_id} --model {model}"
     when = show.moment(request["created_at"]) if request["created_at"] else "at an unknown time"

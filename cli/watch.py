@@ -1,4 +1,4 @@
-"""A job's progress, live: what state it is in, how long it has taken, how long it usually takes."""
+"""Shows a job's progress: its state, the elapsed time, and the expected time."""
 
 import time
 from collections.abc import Callable
@@ -12,21 +12,21 @@ from seedance.paid_call import MAX_ATTEMPTS
 from cli.target import Target
 
 PATIENCE_SECONDS = 60.0
-"""How long an upload may go without a job; S3's events take seconds."""
+"""How long to wait for an upload's job to appear. S3 delivers events within seconds."""
 
 WAITING_FOR_A_PERSON = frozenset({State.HELD, State.UNCERTAIN})
 
 _WORDS = {
-    None: "waiting to be taken in",
-    State.RECEIVED: "taken in",
+    None: "waiting in the queue",
+    State.RECEIVED: "accepted",
     State.SUBMITTING: "being submitted",
     State.QUEUED: "in the provider's queue",
-    State.PROCESSING: "being made",
-    State.COPYING: "being copied into the bucket",
+    State.PROCESSING: "being generated",
+    State.COPYING: "being copied to the bucket",
     State.COMPLETED: "ready",
     State.FAILED: "failed",
-    State.EXPIRED: "out of time",
-    State.REJECTED: "refused",
+    State.EXPIRED: "timed out",
+    State.REJECTED: "rejected",
     State.HELD: "held",
     State.UNCERTAIN: "uncertain",
 }
@@ -34,23 +34,23 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Moment:
-    """How a job stands right now, in numbers that can be shown."""
+    """A job's progress at one moment."""
 
     state: State | None
     elapsed: float
     expected: float | None
     remark: str = ""
-    """What went wrong so far, where something is being tried again."""
+    """If something is being retried, what went wrong."""
 
     @property
     def share(self) -> float:
-        """How much of the expected time has passed; never all of it before the end."""
+        """The part of the expected time that has passed. Below 1 until the job has ended."""
         if self.state in (State.COMPLETED,):
             return 1.0
         return min(0.99, self.elapsed / self.expected) if self.expected else 0.0
 
     def text(self) -> str:
-        """One line."""
+        """The progress as one line."""
         state = self.state.value if self.state else "WAITING"
         expected = f" of about {self.expected:.0f} s" if self.expected else ""
         line = f"{state:<10} {_WORDS[self.state]:<29} {self.elapsed:5.1f} s{expected}"
@@ -58,7 +58,7 @@ class Moment:
 
 
 def moment(job: Job | None, since: float, now: float, scale: float) -> Moment:
-    """The moment, counted from when the wait began, or from the job's own beginning when that was earlier."""
+    """The job's progress. Time counts from the start of the wait, or from the job's creation if that was earlier."""
     if job is None:
         return Moment(None, max(0.0, now - since), None)
     begun = min(since, job.created_at or since)
@@ -70,17 +70,17 @@ def _remark(job: Job) -> str:
         return f"attempt {job.attempts} of {MAX_ATTEMPTS}"
     if job.state is not State.RECEIVED or job.error is None:
         return ""
-    # A rate limit does not use up an attempt: the next one may be the first.
+    # A rate limit does not use up an attempt, so the next attempt may still be the first.
     return f"waiting for attempt {min(job.attempts + 1, MAX_ATTEMPTS)} of {MAX_ATTEMPTS}: {job.error['message']}"
 
 
 def over(job: Job | None) -> bool:
-    """Whether waiting on is pointless: the job is done, or nothing goes on without a person."""
+    """Whether to stop waiting: the job has ended, or it waits for a person."""
     return job is not None and (job.state.terminal or job.state in WAITING_FOR_A_PERSON)
 
 
 def follow(target: Target, job_id: str, console: Console, deadline: float | None = None) -> Job | None:
-    """Show the job's progress until it is over; None when no job appeared, or it outlasted ``deadline``."""
+    """Show the job's progress until it ends. Returns None if no job appeared, or if ``deadline`` passed."""
     since = time.time()
     show, close = _live(console) if console.is_terminal else _plain(console)
     try:
@@ -114,7 +114,7 @@ def _live(console: Console) -> tuple[Show, Callable[[], None]]:
 
 
 def _plain(console: Console) -> tuple[Show, Callable[[], None]]:
-    # A log file gets a line for each change, and one now and then so that nobody thinks it hangs.
+    # A log file gets a line for each change, and one every 10 s to show that the command is still running.
     last: list[Moment] = []
 
     def show(now: Moment) -> None:
@@ -127,8 +127,8 @@ def _plain(console: Console) -> tuple[Show, Callable[[], None]]:
 
 
 def reason(job: Job) -> str:
-    """Why there is no video, in words."""
-    said = job.error["message"] if job.error else "no reason was recorded"
+    """Why there is no video, as a sentence."""
+    said = job.error["message"] if job.error else "no reason is recorded"
     if job.state in WAITING_FOR_A_PERSON:
-        return f"job {job.job_id} is {job.state.value} and waits for a person: {said}"
+        return f"job {job.job_id} is {job.state.value} and needs a person's decision: {said}"
     return f"job {job.job_id} is {job.state.value}: {said}"

@@ -1,4 +1,4 @@
-"""Lambda entry of the API: POST /videos, GET /videos/{job_id}, GET /models behind an API key."""
+"""Lambda handler of the API: POST /videos, GET /videos/{job_id} and GET /models, behind an API key."""
 
 import json
 from http import HTTPStatus
@@ -22,9 +22,9 @@ def _error(status: HTTPStatus, message: str, **facts: str) -> Response[str]:
     return _answer(status, {"error": {"message": message, **facts}})
 
 
-@app.exception_handler(InvalidRequest)  # type: ignore[untyped-decorator]  # Powertools has it untyped
+@app.exception_handler(InvalidRequest)  # type: ignore[untyped-decorator]  # untyped in Powertools
 def _invalid(error: InvalidRequest) -> Response[str]:
-    # 400: what came can't be read at all. 422: it was understood and is not allowed.
+    # 400: the body can't be read. 422: it can be read, but a value is not allowed.
     status = HTTPStatus.BAD_REQUEST if error.field == "body" else HTTPStatus.UNPROCESSABLE_ENTITY
     return _error(status, str(error), field=error.field, code=error.code)
 
@@ -42,13 +42,14 @@ def _unreadable(error: BadRecord) -> Response[str]:
 
 @app.not_found
 def _no_route(_: Exception) -> Response[str]:
-    return _error(HTTPStatus.NOT_FOUND, "there is POST /videos, GET /videos/{job_id} and GET /models", code="NOT_FOUND")
+    message = "Not found. Available: POST /videos, GET /videos/{job_id}, GET /models"
+    return _error(HTTPStatus.NOT_FOUND, message, code="NOT_FOUND")
 
 
 def _caller() -> str:
-    """Whose Idempotency-Keys these are: the API key's id, which API Gateway checked and names.
+    """The caller, to keep the Idempotency-Keys of different callers apart: the id of the checked API key.
 
-    Not every emulator names it; the key itself tells callers apart just as well.
+    Some emulators of API Gateway do not pass the id. The key itself distinguishes callers just as well.
     """
     event = app.current_event
     return event.request_context.identity.api_key_id or event.headers.get("x-api-key", "")
@@ -69,7 +70,7 @@ def create_video() -> Response[str]:
 def get_video(job_id: str) -> Response[str]:
     video = api().video(job_id)
     if video is None:
-        return _error(HTTPStatus.NOT_FOUND, f"there is no job {job_id}", code="NOT_FOUND")
+        return _error(HTTPStatus.NOT_FOUND, f"job {job_id} does not exist", code="NOT_FOUND")
     return _answer(HTTPStatus.OK, video)
 
 

@@ -1,4 +1,4 @@
-"""Lambda entry of collect: a batch's state in, the state after one look out."""
+"""Lambda handler of collect: takes a batch's state, checks its jobs once, and returns the new state."""
 
 from typing import Any
 

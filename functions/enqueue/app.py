@@ -1,4 +1,4 @@
-"""Lambda entry of enqueue: a chunk of a batch's plan in, how many jobs it became out."""
+"""Lambda handler of enqueue: takes a chunk of a batch's plan, returns the number of jobs created from it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Lambda entry of fail: what the state before returned in, how the job ended out."""
+"""Lambda handler of fail: takes the output of the previous state, returns how the job ended."""
 
 from typing import Any
 

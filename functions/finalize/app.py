@@ -1,4 +1,4 @@
-"""Lambda entry of finalize: event ``{"job_id"}`` in, the task's outcome out."""
+"""Lambda handler of finalize: takes ``{"job_id"}``, returns the task's outcome."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Lambda entry of plan: a manifest's batch in, the batch's state out."""
+"""Lambda handler of plan: takes a manifest's batch, returns the batch's state."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Lambda entry of poll: event ``{"job_id", "slot"}`` in, the task's outcome out."""
+"""Lambda handler of poll: takes ``{"job_id", "slot"}``, returns the task's outcome."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Lambda entry of reconcile: a round, when the schedule calls."""
+"""Lambda handler of reconcile: runs one round, on a schedule."""
 
 from typing import Any
 

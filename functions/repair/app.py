@@ -1,4 +1,4 @@
-"""Lambda entry of repair: what `seedance` asks for people, see seedance.repair.Repair.answer."""
+"""Lambda handler of repair: answers the requests of the `seedance` command, see seedance.repair.Repair.answer."""
 
 from typing import Any
 

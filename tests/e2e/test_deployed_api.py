@@ -39,7 +39,7 @@ def test_a_request_that_makes_no_sense_is_refused_with_a_reason(deployed: Deploy
 
 def test_a_job_that_is_not_there_is_not_found(deployed: Deployed) -> None:
     answer = deployed.call("GET", "/videos/api-none")
-    assert (answer.status_code, answer.json()["error"]["message"]) == (404, "there is no job api-none")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (404, "job api-none does not exist")
 
 
 def test_the_models_are_told_with_their_parameters(deployed: Deployed) -> None:

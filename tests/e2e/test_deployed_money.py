@@ -105,7 +105,7 @@ def test_a_pause_stops_submits_and_nothing_else(deployed: Deployed, operator: Op
     under_way = deployed.upload("uploads/under way.png", prompt="under way", **SMALL)
     operator.reaches(under_way, State.QUEUED, State.PROCESSING)
     assert "submits are paused" in operator.says("pause", "--reason", "the fair is over")
-    assert "they were paused already" in operator.says("pause")
+    assert "submits were already paused" in operator.says("pause")
     held = {
         deployed.upload("uploads/held.png", prompt="held upload", **SMALL): "held upload",
         deployed.order(prompt="held call", parameters=SMALL): "held call",

@@ -66,7 +66,7 @@ def test_a_paid_video_outlasts_a_crash_and_a_stop(provider: Sandbox, home: Path,
     stranger = _bought_elsewhere(provider)
 
     again = says("up")
-    assert "1 job at the provider: followed on" in again
+    assert "1 job in progress at the provider; polling continues" in again
     assert f"seedance adopt {stranger} --model seedance-pro" in again
     adopted = _job(says("adopt", stranger, "--model", "seedance-pro"))
     ids = made, under_way, adopted
@@ -84,7 +84,7 @@ def test_a_paid_video_outlasts_a_crash_and_a_stop(provider: Sandbox, home: Path,
     for number, one in enumerate(ids):
         says("get", one, "--output", str(home / f"{number}.mp4"))
 
-    assert "deleted what was kept" in says("down", "--purge", "--yes")
+    assert "deleted the kept data" in says("down", "--purge", "--yes")
     assert not keeping.is_kept(home)
 
 

@@ -160,14 +160,14 @@ def test_a_price_that_differs_is_unreconciled(done: Job, settled: float | None, 
     job = replace(done, cost_usd=settled, settled_usd=settled, settled_days=days)
     found = balance.balance(day, [job], [row()])
     assert found.balanced is balanced
-    assert all("the provider took $0.30" in line for line in found.unreconciled)
+    assert all("the provider charged $0.30" in line for line in found.unreconciled)
 
 
 @pytest.mark.parametrize(("estimate", "balanced"), [(0.3, True), (0.25, False)])
 def test_an_estimate_is_called_one(done: Job, *, estimate: float, balanced: bool) -> None:
     job = replace(done, cost_usd=None, settled_usd=estimate, settled_days={DAY: estimate})
     found = balance.balance(Day(DAY, settled=estimate, committed=estimate), [job], [row()])
-    said = [f"job up-1 settled ${estimate:.2f}, its estimate; the provider took $0.30"]
+    said = [f"job up-1 settled ${estimate:.2f} (its estimate); the provider charged $0.30"]
     assert found.unreconciled == ([] if balanced else said)
 
 

@@ -99,7 +99,7 @@ def test_a_dry_run_needs_no_stack_and_says_what_it_comes_to(run: Run, manifest: 
     lines = [line.split() for line in said.output.splitlines()]
     assert ["seedance-1.0-pro-fast", "3", "$1.50"] in lines
     assert ["seedance-pro", "1", "$0.35"] in lines
-    assert ["together", "4", "$1.85"] in lines
+    assert ["Total", "4", "$1.85"] in lines
 
 
 @pytest.mark.parametrize(("model", "cost"), [("seedance-2.0-fast", "$0.77"), ("seedance-pro", "$0.35")])
@@ -113,7 +113,7 @@ def test_bad_rows_are_shown_and_all_of_them_reported(run: Run, manifest: Any, tm
     rows = ",x,,,\n" * 200 + ",x,,7,=S\n" * 30
     said = run(manifest(rows), "--dry-run", "--report", tmp_path / "bad.csv")
     assert said.exit_code == 0, said.output
-    assert "The first 20 of 30 bad rows (--report has all)" in said.output
+    assert "First 20 of 30 invalid rows (--report: all)" in said.output
     assert said.output.count("must be 5 or 10, not 7") == 20
     with (tmp_path / "bad.csv").open(newline="") as file:
         report = list(csv.DictReader(file))
@@ -175,7 +175,7 @@ def test_a_manifest_is_sent_as_it_is_and_the_results_named(run: Run, manifest: A
 
 def test_a_bucket_without_versions_gives_a_batch_no_name(world: Any, target: Target, manifest: Any) -> None:
     target.outputs["UploadBucketName"] = "example-videos"
-    with pytest.raises(CommandError, match="keeps no versions"):
+    with pytest.raises(CommandError, match="is not versioned"):
         batch.send(target, manifest(",x,,,\n"))
 
 
@@ -198,7 +198,7 @@ def test_a_batch_is_followed_to_its_end(
     assert batch.follow(target, "batch-1") == ENDED
     assert executions.asked[0] == f"{MACHINE.replace('stateMachine', 'execution')}:batch-1"
     said = [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()]
-    assert said == ["waiting to be taken in", "being planned", "being taken in", "1 of 2 rows are over", "ending"]
+    assert said == ["waiting in the queue", "checking the rows", "enqueuing the jobs", "1 of 2 rows are finished", "finishing"]
 
 
 def test_a_batch_that_does_not_begin_is_not_waited_for(
@@ -207,7 +207,7 @@ def test_a_batch_that_does_not_begin_is_not_waited_for(
     follow(None)
     clock = iter(range(0, 1000, 25))
     monkeypatch.setattr(batch, "time", SimpleNamespace(time=lambda: next(clock), sleep=lambda _: None))
-    with pytest.raises(CommandError, match="no batch batch-1 began within 60 s"):
+    with pytest.raises(CommandError, match="batch batch-1 did not begin within 60 s"):
         batch.follow(target, "batch-1")
 
 
@@ -232,7 +232,7 @@ def test_less_than_every_video_is_no_success(ended: dict[str, Any], says: str) -
 
 def test_every_video_is_a_success(capsys: pytest.CaptureFixture[str]) -> None:
     batch._report(ENDED)
-    assert "BATCH_DONE: 2 COMPLETED; it cost $0.50" in capsys.readouterr().out
+    assert "BATCH_DONE: 2 COMPLETED; cost $0.50" in capsys.readouterr().out
 
 
 def test_what_is_assumed_of_a_stack_is_the_templates_default(template: dict[str, Any]) -> None:
@@ -244,7 +244,7 @@ def test_what_is_assumed_of_a_stack_is_the_templates_default(template: dict[str,
 @pytest.mark.parametrize(
     ("execution", "says"),
     [
-        ({"state": "Wait", "over": 1, "rows": 2}, "1 of 2 rows are over"),
+        ({"state": "Wait", "over": 1, "rows": 2}, "1 of 2 rows are finished"),
         ({**ENDED, "results_key": "batches/a.results.csv"}, f"s3://{UPLOADS}/batches/a.results.csv"),
         ({"status": "REFUSED", "states": {}, "report_key": "batches/a.rejected.csv"}, "the stack refused the manifest"),
         ({"FAILED": True}, "its execution in Step Functions shows why"),
@@ -267,4 +267,4 @@ def test_a_batch_that_is_not_there_has_no_status(
     follow(None)
     monkeypatch.setattr(main, "find", lambda *_: target)
     said = CliRunner().invoke(app, ["status", "batch-1"])
-    assert (said.exit_code, "there is no batch batch-1" in said.output) == (1, True)
+    assert (said.exit_code, "batch batch-1 does not exist" in said.output) == (1, True)

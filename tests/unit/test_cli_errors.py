@@ -87,22 +87,22 @@ def image(tmp_path: Path, png: bytes) -> str:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["status", "up-1"], "no local stack is up; run `seedance up`"),
-        (["list"], "no local stack is up"),
-        (["get", "up-1"], "no local stack is up"),
-        (["drop", "IMAGE"], "no local stack is up"),
-        (["submit", "--prompt", "turn"], "no local stack is up"),
+        (["status", "up-1"], "no local stack is running; run `seedance up`"),
+        (["list"], "no local stack is running"),
+        (["get", "up-1"], "no local stack is running"),
+        (["drop", "IMAGE"], "no local stack is running"),
+        (["submit", "--prompt", "turn"], "no local stack is running"),
         (["drop", "no-such.jpg"], "no-such.jpg can't be read: no such file"),
         (["drop", __file__], "is not an image"),
         (["drop", "IMAGE", "--model", "seedance-por"], "did you mean seedance-pro?"),
         (["drop", "IMAGE", "--set", "durration=5"], "did you mean duration?"),
-        (["drop", "IMAGE", "--set", "duration"], "must be key=value"),
+        (["drop", "IMAGE", "--set", "duration"], "must be KEY=VALUE"),
         (["models", "seedance-por"], "did you mean seedance-pro?"),
         (["up", "--provider", "segmind"], "SEGMIND_API_KEY is not set"),
         (["up", "--provider", "nobody"], "none of sandbox, segmind and a base URL"),
         (["up", "--time-scale", "7"], "must be from 0.001 to 1"),
         (["list", "--outputs", __file__], "is no outputs file of a local stack"),
-        (["list", "--outputs", "x", "--stack", "y"], "give one of the two"),
+        (["list", "--outputs", "x", "--stack", "y"], "use only one of them"),
     ],
 )
 def test_a_mistake_is_one_sentence(run: Run, image: str, arguments: list[str], says: str) -> None:
@@ -124,14 +124,14 @@ def test_an_unknown_job_is_named(run: Run, records: dict[str, Job]) -> None:
         result = run(command, "up-404")
         assert (result.exit_code, result.stderr) == (
             1,
-            "error: there is no job up-404; `seedance list` shows the newest\n",
+            "error: job up-404 does not exist; `seedance list` shows the newest jobs\n",
         )
 
 
 @pytest.mark.usefixtures("records")
 def test_a_batch_is_not_taken_for_a_job(run: Run) -> None:
     result = run("get", "batch-0123")
-    assert (result.exit_code, "`seedance status batch-0123` shows how it stands" in result.stderr) == (1, True)
+    assert (result.exit_code, "`seedance status batch-0123` shows its status" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("folder", [".", "new"])
@@ -162,11 +162,11 @@ def test_half_a_stack_is_named(run: Run, records: dict[str, Job], monkeypatch: p
     [
         (
             ClientError({"Error": {"Code": "403", "Message": "not [yours]"}}, "PutObject"),
-            "AWS refused PutObject: not [yours]",
+            "AWS rejected PutObject: not [yours]",
         ),
         (
             EndpointConnectionError(endpoint_url="http://127.0.0.1:4566"),
-            "the stack can't be reached: Could not connect",
+            "can't reach the stack: Could not connect",
         ),
         (PermissionError(13, "Permission denied", "/v.mp4"), "/v.mp4: Permission denied"),
     ],
@@ -205,7 +205,7 @@ class TestDropAndWait:
         result = run("drop", image, "--wait")
         assert result.exit_code == 0
         assert "s3://videos/videos/shoe/up-1.mp4" in result.stdout
-        assert "it cost $0.25; `seedance get up-1` fetches it" in result.stdout
+        assert "cost $0.25; `seedance get up-1` downloads it" in result.stdout
 
     @pytest.mark.parametrize("end", [State.FAILED, State.EXPIRED, State.REJECTED, State.HELD, State.UNCERTAIN])
     def test_no_video_is_exit_one_and_why(
@@ -226,7 +226,7 @@ class TestDropAndWait:
         monkeypatch.setattr(watch, "follow", interrupted)
         result = run("drop", image, "--wait")
         assert result.exit_code == 130
-        assert "the job goes on: `seedance status up-1`" in result.stderr
+        assert "the job continues: `seedance status up-1`" in result.stderr
 
     def test_it_says_that_submits_are_paused(
         self, run: Run, records: dict[str, Job], image: str, monkeypatch: pytest.MonkeyPatch
@@ -234,7 +234,7 @@ class TestDropAndWait:
         monkeypatch.setattr(Target.jobs, "paused", lambda: "no money", raising=False)
         result = run("drop", image)
         assert result.exit_code == 0
-        assert "submits are paused (no money): it is HELD until `seedance resume`" in result.stderr
+        assert "submits are paused (no money); it is HELD until `seedance resume`" in result.stderr
 
     def test_without_waiting_it_says_how_to_look(self, run: Run, records: dict[str, Job], image: str) -> None:
         result = run("drop", image)
@@ -305,16 +305,16 @@ env"""
 def test_env_without_a_stack_prints_nothing_that_a_shell_would_run(run: Run) -> None:
     result = run("env")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "no local stack is up" in result.stderr
+    assert "no local stack is running" in result.stderr
 
 
 def test_a_failed_demo_says_which_promise_was_broken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
-        raise DemoFailed("no notification of job up-1 came within 30 s")
+        raise DemoFailed("no notification for job up-1 arrived within 30 s")
 
     monkeypatch.setattr(main, "run_demo", fails)
     result = run("demo")
-    assert (result.exit_code, result.stderr) == (1, "error: no notification of job up-1 came within 30 s\n")
+    assert (result.exit_code, result.stderr) == (1, "error: no notification for job up-1 arrived within 30 s\n")
 
 
 def test_a_video_is_played_to_its_end(tmp_path: Path, mp4: bytes) -> None:
@@ -326,7 +326,7 @@ def test_a_video_is_played_to_its_end(tmp_path: Path, mp4: bytes) -> None:
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"])
 def test_what_does_not_play_fails_the_demo(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "v.mp4").write_bytes(content)
-    with pytest.raises(DemoFailed, match="does not play"):
+    with pytest.raises(DemoFailed, match="can't be played"):
         play(tmp_path / "v.mp4")
 
 

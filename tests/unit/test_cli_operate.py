@@ -131,7 +131,7 @@ def test_a_story_is_told_from_all_sides_in_the_order_of_time(
     assert told[:-5] == [
         (0, "record", "RECEIVED"),
         (1, "record", "SUBMITTING"),
-        (2, "provider", "took request req-1, now COMPLETED, $0.30"),
+        (2, "provider", "accepted request req-1, now COMPLETED, $0.30"),
         (3, "workflow 1", "started"),
         (4, "workflow 1", "Poll, 2 times"),
     ]
@@ -150,7 +150,7 @@ def test_what_the_provider_took_before_a_retry_is_told_too(target: Target, made:
     made.earlier_request_ids = ["req-0"]
     rows += [row("req-0", cost_usd=None, status="PENDING", created_at=None), row("req-9", job_id="up-1")]
     told = [what for _, source, what in story.timeline(target, made) if source == "provider"]
-    assert told == ["took earlier request req-0, now PENDING", "took request req-9, now COMPLETED, $0.30"]
+    assert told == ["accepted earlier request req-0, now PENDING", "accepted request req-9, now COMPLETED, $0.30"]
 
 
 def test_a_job_that_was_never_submitted_is_no_question_to_the_provider(
@@ -171,7 +171,7 @@ def test_a_history_out_of_reach_does_not_hide_the_rest(
 
     monkeypatch.setattr(asking, "ask_repair", refused)
     told = story.timeline(target, made)
-    assert told[-1][1:] == ("provider", "its history could not be asked: the provider answered 500")
+    assert told[-1][1:] == ("provider", "its history could not be read: the provider answered 500")
     assert len(told) == 5
 
 
@@ -187,7 +187,7 @@ def test_explain_shows_the_job_and_its_story(world: Any, says: Any, made: Job, r
     rows.append(row("req-0"))
     said = says("explain", "up-1")
     assert "COMPLETED" in said
-    assert "2026-11-20 12:00:02.000  provider  took earlier request req-0, now COMPLETED, $0.30" in said
+    assert "2026-11-20 12:00:02.000  provider  accepted earlier request req-0, now COMPLETED, $0.30" in said
 
 
 # stop and go ------------------------------------------------------------------------------------------------
@@ -196,12 +196,12 @@ def test_explain_shows_the_job_and_its_story(world: Any, says: Any, made: Job, r
 def test_pause_says_whether_it_was_needed_and_resume_how_many_it_let_go(world: Any, says: Any, make_job: Make) -> None:
     assert "held until" in says("pause", "--reason", "the fair").lower()
     assert world.store.paused() == "the fair"
-    assert "paused already" in says("pause")
+    assert "submits were already paused" in says("pause")
     assert world.store.paused() == "the fair"
     world.put(make_job(State.HELD, error={"code": Hold.PAUSED.value, "message": "m"}))
-    assert says("resume") == "Submissions resumed; 1 held job released\n"
+    assert says("resume") == "submits resumed; 1 held job released\n"
     assert world.store.paused() is None
-    assert says("resume") == "Submissions resumed; 0 held jobs released\n"
+    assert says("resume") == "submits resumed; 0 held jobs released\n"
 
 
 def test_release_lets_go_of_the_budgets_jobs_alone(world: Any, says: Any, make_job: Make) -> None:
@@ -238,7 +238,7 @@ def test_a_ledger_shows_the_days_money_and_three_zeros(world: Any, says: Any, ma
     assert [line.split() for line in lines[-3:]] == [["duplicates", "0"], ["orphans", "0"], ["unreconciled", "0"]]
     shown = {line[:12].strip(): line[12:].strip() for line in lines[:-4]}
     assert shown["Settled"] == "$0.30"
-    assert shown["Provider"] == "$0.55 for 2 requests"
+    assert shown["Charged"] == "$0.55 for 2 requests"
     assert shown["Paid again"].startswith("$0.25")
     assert "    request req-0 of job up-1" in lines
 
@@ -257,7 +257,7 @@ def test_a_ledger_that_does_not_balance_lists_why_and_ends_with_one(
 
 
 def test_a_day_is_a_date(says: Any) -> None:
-    assert "--date must be a day such as" in says("ledger", "--date", "yesterday", code=1)
+    assert "--date must be a day like" in says("ledger", "--date", "yesterday", code=1)
 
 
 # asking repair    -------------------------------------------------------------------------------------------

@@ -80,9 +80,9 @@ def test_a_body_has_what_was_asked_and_nothing_else() -> None:
         (Wish(model="seedance-pro", parameters={"image_url": "http://x/a.jpg"}), "give one of the two"),
         (Wish(model="seedance-pro", prompt=""), "prompt: must be text of 1 to"),
         (Wish(parameters={"durration": "5"}), "durration is not a parameter of any model; did you mean duration"),
-        (Wish(parameters={"duration": "long"}), "must be 5 or 10, not 'long' .seedance-pro; the others refuse it too"),
+        (Wish(parameters={"duration": "long"}), "must be 5 or 10, not 'long' .seedance-pro; it is not valid for the other models either"),
         (Wish(parameters={"generate_audio": "maybe"}), "generate_audio: must be true or false, not 'maybe'"),
-        (Wish(parameters={"zzzz": "5"}), "`seedance models` shows them"),
+        (Wish(parameters={"zzzz": "5"}), "`seedance models` lists them"),
         (Wish(prompt="caf\udce9"), "prompt: is not UTF-8 text"),
         (Wish(parameters={"seed": "\udce9"}), "seed: is not UTF-8 text"),
     ],
@@ -114,10 +114,10 @@ def test_settings_are_read() -> None:
 @pytest.mark.parametrize(
     ("pairs", "says"),
     [
-        (["duration"], "must be key=value"),
-        (["=5"], "must be key=value"),
+        (["duration"], "must be KEY=VALUE"),
+        (["=5"], "must be KEY=VALUE"),
         (["duration=5", "duration=10"], "duration is given twice"),
-        (["model=seedance-pro"], "has an option of its own: --model"),
+        (["model=seedance-pro"], "use the option --model"),
     ],
 )
 def test_settings_that_are_none_are_refused(pairs: list[str], says: str) -> None:
@@ -147,7 +147,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path, png: bytes) -> None:
         ("page.png", "is not an image; JPEG, PNG"),
         ("empty.png", "is not an image"),
         ("none.png", "no such file"),
-        ("huge.png", "at most 30 are taken"),
+        ("huge.png", "at most 30 MB are allowed"),
         (".", "is a directory"),
     ):
         with pytest.raises(InvalidRequest, match=says):

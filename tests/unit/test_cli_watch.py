@@ -27,7 +27,7 @@ def test_a_moment_of_a_job_is_in_this_machines_seconds(make_job: MakeJob) -> Non
     job = make_job(State.PROCESSING, created_at=101.0, expected_seconds=49)
     now = moment(job, since=100, now=102.5, scale=0.1)
     assert now == Moment(State.PROCESSING, 2.5, pytest.approx(4.9))
-    assert now.text().startswith("PROCESSING being made")
+    assert now.text().startswith("PROCESSING being generated")
     assert now.text().endswith("2.5 s of about 5 s")
 
 
@@ -90,13 +90,13 @@ def test_waiting_goes_on_while_there_is_no_job() -> None:
     ("state", "says"),
     [
         (State.FAILED, "is FAILED: the picture was blocked"),
-        (State.HELD, "is HELD and waits for a person: the picture was blocked"),
+        (State.HELD, "is HELD and needs a person's decision: the picture was blocked"),
     ],
 )
 def test_the_reason_is_in_words(make_job: MakeJob, state: State, says: str) -> None:
     job = make_job(state, error={"code": "X", "message": "the picture was blocked"})
     assert reason(job).endswith(says)
-    assert reason(make_job(State.EXPIRED)).endswith("no reason was recorded")
+    assert reason(make_job(State.EXPIRED)).endswith("no reason is recorded")
 
 
 class Records:

@@ -77,6 +77,6 @@ def test_a_held_result_that_is_bought_again_forgets_what_was_known_of_it(
 
 def test_a_status_says_where_the_answer_is(make_job: Make) -> None:
     said = show.job(make_job(State.HELD, error=RESULT, answer="x" * 1234, result_url=LINK), 1.0)
-    assert "1,234 characters of it are kept: `seedance status up-1 --json`" in said
+    assert "1,234 characters were kept: `seedance status up-1 --json`" in said
     assert LINK in said
-    assert "Answer" not in show.job(make_job(State.HELD, error=LOST), 1.0)
+    assert "Response" not in show.job(make_job(State.HELD, error=LOST), 1.0)
