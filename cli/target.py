@@ -32,7 +32,7 @@ class Target:
     def on_aws(cls, name: str) -> "Target":
         """A stack on AWS, found with the default credentials and region. Raises CommandError."""
         try:
-            answer = Session().client("cloudformation").describe_stacks(StackName=name)
+            answer = _session().client("cloudformation").describe_stacks(StackName=name)
         except ClientError as error:
             raise CommandError(f"stack {name}: {error.response['Error']['Message']}") from error
         except BotoCoreError as error:
@@ -58,9 +58,9 @@ class Target:
         if self.local:
             return aws.client(self.local.access, service, patience)
         if patience is None:
-            return Session().client(service)
+            return _session().client(service)
         once = Config(read_timeout=patience, retries={"mode": "standard", "total_max_attempts": 1}, tcp_keepalive=True)
-        return Session().client(service, config=once)
+        return _session().client(service, config=once)
 
     @cached_property
     def jobs(self) -> JobStore:
@@ -88,6 +88,12 @@ class Target:
         if name not in self.outputs:
             raise CommandError(f"the stack has no output {name}; is it a stack of this project?")
         return self.outputs[name]
+
+
+def _session() -> Session:
+    """boto3's session; AWS_REGION counts as well as AWS_DEFAULT_REGION, which is the only one that boto3 reads."""
+    given = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
+    return Session(region_name=given) if given else Session()
 
 
 def home() -> Path:

@@ -86,10 +86,10 @@ SUBMIT = {
     **AMBIGUOUS,
     **dict.fromkeys(BEYOND_ALL_LIMITS, Ends(UNCERTAIN, "no usable request id: it is")),
     "drip": Ends(UNCERTAIN, "the response timed out", options=HANGS),
-    "malformed-json": Ends(UNCERTAIN, "no request id"),
-    "empty-body": Ends(UNCERTAIN, "no request id"),
-    "not-an-object": Ends(UNCERTAIN, "no request id"),
-    "no-request-id": Ends(UNCERTAIN, "no request id"),
+    "malformed-json": Ends(UNCERTAIN, "no usable request id"),
+    "empty-body": Ends(UNCERTAIN, "no usable request id"),
+    "not-an-object": Ends(UNCERTAIN, "no usable request id"),
+    "no-request-id": Ends(UNCERTAIN, "no usable request id"),
 }
 
 V1 = {

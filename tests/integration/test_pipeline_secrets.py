@@ -55,7 +55,7 @@ def test_what_a_provider_repeats_is_masked_everywhere(
     metadata = {"model": "seedance-pro", "transport": "v1"} if stage == "v1" else {}
     job_id = pipeline.upload(resolution="480p", **metadata)
     job = pipeline.run(job_id)
-    history = app("reconcile").handler({"ask": "history", "model": job.model, "since": 0.0, "until": 2e9}, None)
+    history = app("repair").handler({"ask": "history", "model": job.model, "since": 0.0, "until": 2e9}, None)
     said = [left_behind(pipeline), json.dumps(history.get("rows", history)), log.getvalue()]
     assert masking.MASK in "".join(said)
     assert not [secret for secret in SECRETS if any(secret in text for text in said)]
@@ -72,7 +72,7 @@ def test_a_result_that_nobody_could_tell_is_fetched_by_the_link_that_a_person_gi
     assert pipeline.job(job_id).state is State.HELD
     # As `seedance resolve --adopt` asks, by the history's one link.
     asked = {"ask": "adopt", "job_id": job_id, "request_id": held.request_id}
-    assert app("reconcile").handler(asked, None) == {"state": "COPYING"}
+    assert app("repair").handler(asked, None) == {"state": "COPYING"}
     pipeline.drive(job_id)
     job = pipeline.job(job_id)
     assert (job.state, job.error) == (State.COMPLETED, None)

@@ -198,7 +198,13 @@ def test_a_batch_is_followed_to_its_end(
     assert batch.follow(target, "batch-1") == ENDED
     assert executions.asked[0] == f"{MACHINE.replace('stateMachine', 'execution')}:batch-1"
     said = [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()]
-    assert said == ["waiting in the queue", "checking the rows", "enqueuing the jobs", "1 of 2 rows are finished", "finishing"]
+    assert said == [
+        "waiting in the queue",
+        "checking the rows",
+        "enqueuing the jobs",
+        "1 of 2 rows are finished",
+        "finishing",
+    ]
 
 
 def test_a_batch_that_does_not_begin_is_not_waited_for(

@@ -350,6 +350,9 @@ def test_without_a_stack_upward_the_checkouts_is_meant(tmp_path: Path, monkeypat
 class CloudFormation:
     """An account with one stack in it."""
 
+    def __init__(self, region_name: str | None = None) -> None:
+        self.region = region_name
+
     def client(self, service: str) -> "CloudFormation":
         assert service == "cloudformation"
         return self
@@ -370,6 +373,23 @@ def test_a_stack_on_aws_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (stack.local, stack.time_scale) == (None, 1.0)
     with pytest.raises(CommandError, match="the stack has no output ApiUrl"):
         stack.output("ApiUrl")
+
+
+@pytest.mark.parametrize(
+    ("given", "region"),
+    [({}, None), ({"AWS_REGION": "a"}, "a"), ({"AWS_REGION": "a", "AWS_DEFAULT_REGION": "b"}, "b")],
+)
+def test_either_variable_names_the_region(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], region: str | None
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    asked: list[str | None] = []
+    monkeypatch.setattr("cli.target.Session", lambda region_name=None: asked.append(region_name) or CloudFormation())
+    find("shop", None)
+    assert asked == [region]
 
 
 @pytest.mark.parametrize(

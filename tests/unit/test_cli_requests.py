@@ -80,7 +80,10 @@ def test_a_body_has_what_was_asked_and_nothing_else() -> None:
         (Wish(model="seedance-pro", parameters={"image_url": "http://x/a.jpg"}), "give one of the two"),
         (Wish(model="seedance-pro", prompt=""), "prompt: must be text of 1 to"),
         (Wish(parameters={"durration": "5"}), "durration is not a parameter of any model; did you mean duration"),
-        (Wish(parameters={"duration": "long"}), "must be 5 or 10, not 'long' .seedance-pro; it is not valid for the other models either"),
+        (
+            Wish(parameters={"duration": "long"}),
+            "must be 5 or 10, not 'long' .seedance-pro; it is not valid for the other models either",
+        ),
         (Wish(parameters={"generate_audio": "maybe"}), "generate_audio: must be true or false, not 'maybe'"),
         (Wish(parameters={"zzzz": "5"}), "`seedance models` lists them"),
         (Wish(prompt="caf\udce9"), "prompt: is not UTF-8 text"),

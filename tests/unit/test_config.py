@@ -201,7 +201,7 @@ def test_by_default_a_caller_may_name_what_lies_under_images(template: dict[str,
 def test_the_environment_is_read_on_the_first_call_and_not_again(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.settings().job_table == "jobs-of-tests"
     assert config.submit_settings().state_machine == wired.arns.machine
-    assert config.submit_settings().batch_state_machine == wired.arns.batch_machine
+    assert config.intake_settings().batch_state_machine == wired.arns.batch_machine
     assert config.plan_settings().tolerated_percent == 20.0
     assert config.enqueue_settings().intake_queue == wired.arns.queue
     assert config.reconcile_settings().resubmit_lost == "no"

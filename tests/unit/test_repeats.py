@@ -27,9 +27,6 @@ def submit(world: Any) -> Submit:
         world.workflow,
         world.queue,
         world.sending,
-        world.batches,
-        DEFAULTS,
-        "example-uploads",
         clock=world.clock,
     )
 
