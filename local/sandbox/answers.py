@@ -1,4 +1,4 @@
-"""The words and shapes of the provider's errors, as segmind-contract.md lists them."""
+"""The words and shapes of the provider's errors, as docs/provider.md lists them."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""The five models: what each takes, costs and lasts. The model pages in `seeds/` rule where they speak.
+"""The five models: what each takes, costs and lasts. The provider's model pages rule where they speak.
 
 Nothing here is shared with the pipeline: two readings of the pages check each other.
 """

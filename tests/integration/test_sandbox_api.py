@@ -1,4 +1,4 @@
-"""The stand-in's API against segmind-contract.md: a real server, real sockets, nothing mocked."""
+"""The stand-in's API against the provider's documents: a real server, real sockets, nothing mocked."""
 
 import json
 import re
