@@ -1,4 +1,4 @@
-"""The embedded AWS: clients that see nothing of the person's own AWS settings, and the few calls on it."""
+"""The local AWS: clients that ignore the user's own AWS settings, and the few calls made with them."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ NO_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.dev
 
 @dataclass(frozen=True)
 class Access:
-    """Where an embedded AWS is, and the credentials that it takes."""
+    """The address of a local AWS and the credentials that it accepts."""
 
     endpoint_url: str
     credentials: Credentials
@@ -42,15 +42,15 @@ def exports(at: Access) -> dict[str, str]:
 
 
 def environment(at: Access) -> dict[str, str]:
-    """The same for a program that must not look into the person's AWS files either."""
+    """The same, for a program that must not read the user's AWS files either."""
     return {**exports(at), **NO_FILES}
 
 
 @cache
 def client(at: Access, service: str, patience: float | None = None) -> Any:
-    """A client of the local stack's service.
+    """A client for a service of the local stack.
 
-    ``patience``: seconds that one call may take; it is then never sent a second time.
+    ``patience``: the timeout of a call in seconds. Such a call is never retried.
     """
     with _without_ambient_settings():
         session = Session(
@@ -74,8 +74,8 @@ def client(at: Access, service: str, patience: float | None = None) -> Any:
 
 @contextlib.contextmanager
 def _without_ambient_settings() -> Iterator[None]:
-    # botocore reads AWS_PROFILE, AWS_CA_BUNDLE and forty more when a client is made, whatever its
-    # arguments: a stale profile name alone would end in ProfileNotFound.
+    # When a client is created, botocore reads AWS_PROFILE, AWS_CA_BUNDLE and forty more variables, whatever the
+    # arguments are. An outdated profile name alone would raise ProfileNotFound.
     ambient = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     for name in ambient:
         del os.environ[name]
@@ -89,12 +89,12 @@ def _without_ambient_settings() -> Iterator[None]:
 
 
 def scale_waits(at: Access, scale: float) -> None:
-    """Make the workflow's waits that much shorter."""
+    """Multiply the workflow's waits by ``scale``."""
     _post(at, "/_ministack/config", json.dumps({"stepfunctions._SFN_WAIT_SCALE": scale}))
 
 
 def save(at: Access) -> None:
-    """Have everything that it knows written to disk."""
+    """Write the emulator's complete state to disk."""
     _post(at, SAVE, "{}")
 
 
@@ -108,31 +108,31 @@ def _post(at: Access, path: str, body: str) -> None:
 
 
 def create_secret(at: Access, name: str, value: str) -> str:
-    """Put the provider's key where the functions look for it; the secret's ARN."""
+    """Store the provider's key where the functions read it. Returns the secret's ARN."""
     return str(client(at, "secretsmanager").create_secret(Name=name, SecretString=value)["ARN"])
 
 
 def change_secret(at: Access, name: str, value: str) -> None:
-    """Put another key there."""
+    """Replace the key in the secret."""
     client(at, "secretsmanager").put_secret_value(SecretId=name, SecretString=value)
 
 
 def secret_arn(at: Access, name: str) -> str:
-    """The ARN of a secret that is there."""
+    """The ARN of an existing secret."""
     return str(client(at, "secretsmanager").describe_secret(SecretId=name)["ARN"])
 
 
 def create_bucket(at: Access, name: str) -> None:
-    """A bucket for what a deployment uploads."""
+    """Create a bucket for the files that a deployment uploads."""
     client(at, "s3").create_bucket(Bucket=name)
 
 
 def is_deployed(at: Access, stack: str) -> bool:
-    """Whether the stack is there, whole."""
+    """Whether the stack exists and is complete."""
     cloudformation = client(at, "cloudformation")
     try:
         answer = cloudformation.describe_stacks(StackName=stack)
-    except cloudformation.exceptions.ClientError:  # so it says that there is none
+    except cloudformation.exceptions.ClientError:  # raised if the stack does not exist
         return False
     return bool(answer["Stacks"][0]["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"))
 
@@ -144,12 +144,12 @@ def stack_outputs(at: Access, stack: str) -> dict[str, str]:
 
 
 def api_key(at: Access, key_id: str) -> str:
-    """The API key's value."""
+    """The value of the API key."""
     return str(client(at, "apigateway").get_api_key(apiKey=key_id, includeValue=True)["value"])
 
 
 def subscribe_queue(at: Access, topic: str, name: str) -> str:
-    """The address of a new queue that gets every notification."""
+    """The URL of a new queue that receives all notifications."""
     sqs = client(at, "sqs")
     url = str(sqs.create_queue(QueueName=name)["QueueUrl"])
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -158,7 +158,7 @@ def subscribe_queue(at: Access, topic: str, name: str) -> str:
 
 
 def notification(at: Access, queue_url: str) -> dict[str, Any] | None:
-    """The next notification as machines get it, taken off the queue; None after a moment without one."""
+    """Take the next notification, in its machine-readable form, from the queue. None if none arrives soon."""
     sqs = client(at, "sqs")
     answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=1, WaitTimeSeconds=1)
     for message in answer.get("Messages", []):

@@ -1,7 +1,7 @@
-"""Who may call the embedded AWS: requests that this stack's credentials signed, and no web page's.
+"""Access control for the local AWS: it accepts only requests signed with this stack's credentials, none from web pages.
 
-The emulator itself checks nobody, and can run code as the person who started it. The gate stands around its ASGI
-application, so that no port leads past it.
+The emulator itself does not check callers, and it can run code as the user who started it. The gate wraps its ASGI
+application, so that no port bypasses it.
 """
 
 import hashlib
@@ -23,25 +23,25 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 SAVE = "/_seedance/save"
-"""Asked for, with PERSIST_STATE, the emulator writes everything down."""
+"""With PERSIST_STATE, a request to this path makes the emulator write its complete state to disk."""
 
 HEALTH = "/_ministack/health"
-"""Open to any program on this machine: it says what there is, and changes nothing."""
+"""Open to all programs on this machine, because it only reports the status and changes nothing."""
 
 FUNCTIONS_KEY_ID = "000000000000"
-"""The access key id that the emulator gives to functions: their account's number. Their secret is the stack's."""
+"""The access key id that the emulator gives to functions: the account number. Their secret is the stack's."""
 
 _API = re.compile(r"/(_aws/execute-api/[^/]+/|restapis/[^/]*/[^/]*/_user_request_(/|$))")
-"""Calls of a deployed API. As on AWS nobody signs them; API Gateway asks for the API's key."""
+"""Calls of a deployed API. As on AWS they are not signed; API Gateway requires the API key."""
 
 _XML_SERVICES = ("s3", "cloudformation", "iam", "sns", "sts")
-"""Services whose clients look for XML in an error; the others look for JSON."""
+"""Services whose clients expect errors as XML; the others expect JSON."""
 
 _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """An ASGI application around another one."""
+    """An ASGI application that wraps another one."""
 
     def __init__(self, app: App, port: int, credentials: Credentials, clock: Callable[[], float] = time.time) -> None:
         self._app, self._port, self._clock = app, port, clock
@@ -52,7 +52,7 @@ class Gate:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":  # this stack has no WebSocket API; closed before it is accepted, it is a 403
+        if scope["type"] != "http":  # this stack has no WebSocket API; closing before accepting gives a 403
             await send({"type": "websocket.close", "code": 1008})
             return
         request = _request(scope)
@@ -75,18 +75,18 @@ class Gate:
     async def _check_signature(
         self, request: Request, path: str, signature: Signature | None, receive: Receive
     ) -> Receive:
-        """Raise Refused unless the request may pass; its body, to be received once more."""
+        """Check the request and return its body, to be received again. Raises Refused if it is not allowed."""
         if signature is None:
             if _API.match(path) or (path == HEALTH and request.method in ("GET", "HEAD")):
                 return receive
             raise Refused(
                 "MissingAuthenticationToken",
-                'the request is not signed; `eval "$(seedance env)"` gives a shell this stack\'s credentials',
+                'the request is not signed; run `eval "$(seedance env)"` to set this stack\'s credentials in the shell',
             )
         if signature.key_id not in self._key_ids:
             raise Refused(
                 "InvalidAccessKeyId" if signature.service == "s3" else "InvalidClientTokenId",
-                f'access key id {signature.key_id} is not this stack\'s; `eval "$(seedance env)"` gives a shell those',
+                f'access key id {signature.key_id} is not this stack\'s; run `eval "$(seedance env)"` in the shell',
             )
         payload = signature.payload(request)
         if payload is not None:
@@ -98,7 +98,7 @@ class Gate:
         if payload is None:
             signature.check(request, digest, self._secret, self._clock())
         elif digest != payload:
-            raise Refused("XAmzContentSHA256Mismatch", "the body is not the one that was signed")
+            raise Refused("XAmzContentSHA256Mismatch", "the body does not match the signed hash")
         return body
 
 
@@ -112,7 +112,7 @@ def _request(scope: Message) -> Request:
 
 
 async def _read(receive: Receive) -> tuple[str, Receive]:
-    """A body's SHA-256, and the body to be received once more. The emulator keeps it whole in any case."""
+    """A body's SHA-256, and the body, to be received again. The emulator also holds the whole body in memory."""
     digest = hashlib.sha256()
     messages: deque[Message] = deque()
     more = True
@@ -129,7 +129,7 @@ async def _read(receive: Receive) -> tuple[str, Receive]:
 
 
 def _without_cors(send: Send) -> Send:
-    """Takes away what would let pages of other origins read the answer: the emulator allows all of them."""
+    """Remove the CORS headers, because the emulator allows pages of all origins to read the response."""
 
     async def sends(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -142,7 +142,7 @@ def _without_cors(send: Send) -> Send:
 
 
 async def _refuse(scope: Message, send: Send, refused: Refused, signature: Signature | None) -> None:
-    """403 in the words of the service that was meant, so that its client shows them."""
+    """Send a 403 in the format of the requested service, so that its client shows the message."""
     if signature and signature.service in _XML_SERVICES:
         kind = "application/xml"
         words = f"<Code>{refused.code}</Code><Message>{escape(refused.message)}</Message>"
@@ -152,7 +152,7 @@ async def _refuse(scope: Message, send: Send, refused: Refused, signature: Signa
         body = json.dumps({"__type": refused.code, "message": refused.message})
     headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body.encode())).encode())]
     if scope["http_version"].startswith("1"):
-        # The body may not have been read, and then the connection is of no more use.
+        # The body may not have been read. Then the connection can't be reused.
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": 403, "headers": headers})
     await send({"type": "http.response.body", "body": body.encode()})

@@ -1,6 +1,6 @@
-"""What a local stack keeps when its videos are made by a real provider: they were paid for.
+"""The data that a local stack keeps if a real provider makes its videos, because they are paid for.
 
-home/kept/stack.json  what was deployed, and when the first job can have been made; there once the stack is up
+home/kept/stack.json  what is deployed, and the earliest time of a job; written once the stack is running
 home/kept/aws, s3     the emulator's state and objects, written every few seconds (local.ministack_server)
 """
 
@@ -21,20 +21,20 @@ _RECORD = "stack.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """A stack that is kept."""
+    """A kept stack."""
 
     since: float
     """When it was first started, as a Unix time."""
     build: str
-    """The state of template and code that is deployed (launch.build_digest)."""
+    """The deployed version of template and code (launch.build_digest)."""
     stack: dict[str, Any]
     """Its outputs.json."""
     clean: bool = False
-    """Whether it was stopped by ``down``, and so wrote down all of its state."""
+    """Whether it was stopped by ``down``, so that all its state was written."""
 
     @classmethod
     def read(cls, home: Path) -> Self | None:
-        """What is kept there; None if nothing is. Raises StackError when it can't be read."""
+        """The kept stack there, or None. Raises StackError if it can't be read."""
         path = home / FOLDER / _RECORD
         try:
             return cls(**json.loads(path.read_text()))
@@ -44,11 +44,11 @@ class Kept:
             raise StackError(f"{path} can't be read ({error}); `seedance down --purge` deletes it") from error
 
     def write(self, home: Path) -> None:
-        """Keep it there."""
+        """Write it there."""
         launch.write_json(home / FOLDER / _RECORD, asdict(self))
 
     def marked(self, *, clean: bool) -> Self:
-        """The same, stopped or running."""
+        """A copy, marked as cleanly stopped or as running."""
         return replace(self, clean=clean)
 
 
@@ -58,17 +58,17 @@ def is_kept(home: Path) -> bool:
 
 
 def purge(home: Path) -> None:
-    """Delete what is kept, the videos too."""
+    """Delete the kept data, including the videos."""
     shutil.rmtree(home / FOLDER, ignore_errors=True)
 
 
 def set_aside(home: Path) -> Path:
-    """Move what is kept out of the way, for a new stack to begin; where it is now."""
+    """Move the kept data to another folder, so that a new stack can start. Returns the folder."""
     aside = home / f"{FOLDER}-{time.strftime('%Y%m%d-%H%M%S')}"
     (home / FOLDER).rename(aside)
     return aside
 
 
 def videos(home: Path) -> Iterator[Path]:
-    """The videos that are kept, as files."""
+    """The files of the kept videos."""
     return (home / FOLDER / "s3").rglob("*.mp4")

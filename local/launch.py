@@ -1,10 +1,10 @@
-"""The programs that a local stack is made with: each one started, recorded, waited for.
+"""Starts the programs of a local stack, records them, and waits for them.
 
-home/pids.json      what runs; there from the first start on, so that `down` always finds it
+home/pids.json      the running programs; written at the first start, so that `down` always finds them
 home/tmp/           the emulator's scratch space
-home/kept/          what both servers keep across a restart, where that was asked for; the stack's credentials
-home/*.log          what the emulator, the stand-in, the build and the deployment said
-ROOT/.seedance/build/<digest>/   `sam build`'s result for one state of the template and the code
+home/kept/          what both servers keep across a restart, if that is enabled; the stack's credentials
+home/*.log          the output of the emulator, the stand-in, the build and the deployment
+ROOT/.seedance/build/<digest>/   the result of `sam build` for one version of the template and the code
 """
 
 import contextlib
@@ -32,11 +32,11 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".seedance"
 STACK_NAME = "seedance"
 ARTIFACTS = f"{STACK_NAME}-artifacts"
-"""The bucket through which a deployment goes."""
+"""The bucket for a deployment's files."""
 
 TITLES = {"emulator": "the local AWS", "sandbox": "the provider's stand-in"}
 _MARKS = {"emulator": "ministack", "sandbox": "local.sandbox"}
-"""What is part of their command lines (the tools' names are): a pid alone may belong to somebody else by now."""
+"""A part of their command lines, to identify them: a pid alone may belong to another program by now."""
 
 _BIN = Path(sys.executable).parent
 _BUILDS = HOME / "build"
@@ -45,11 +45,11 @@ _READY_SECONDS = 20.0
 _BUILD_SECONDS = 300.0
 _DEPLOY_SECONDS = 180.0
 _CONCURRENT_WORKERS = 24
-"""The emulator's cap on concurrent functions: each is a Python process, and without a cap memory runs out."""
+"""The emulator's limit of concurrent functions: each is a Python process, and without a limit memory runs out."""
 
 
 class Launch:
-    """What one ``up`` starts, on record from the moment that it runs."""
+    """The programs that one ``up`` starts. Each is recorded as soon as it runs."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -59,7 +59,7 @@ class Launch:
         self._record()
 
     def start(self, name: str, command: Sequence[str | Path], env: dict[str, str]) -> subprocess.Popen[bytes]:
-        """Start a program under that name."""
+        """Start a program under this name."""
         with processes.uninterrupted():
             child = processes.start(command, env=env, cwd=ROOT, log=self.log(name))
             self.pids[name] = child.pid
@@ -67,7 +67,7 @@ class Launch:
         return child
 
     def finish(self, name: str, child: subprocess.Popen[bytes], seconds: float) -> None:
-        """Wait for a program to end well. Raises StackError with its last words."""
+        """Wait until a program ends successfully. Raises StackError with the end of its log."""
         try:
             code = child.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -78,17 +78,17 @@ class Launch:
             raise StackError(f"`{name}` failed{self._said(name)}")
 
     def until(self, name: str, child: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
-        """Wait for a server to be ready. Raises StackError with its last words."""
+        """Wait until a server is ready. Raises StackError with the end of its log."""
         deadline = time.monotonic() + _READY_SECONDS
         while not ready():
             if child.poll() is not None:
-                raise StackError(f"{TITLES[name]} ended at its start{self._said(name)}")
+                raise StackError(f"{TITLES[name]} stopped during startup{self._said(name)}")
             if time.monotonic() > deadline:
                 raise StackError(f"{TITLES[name]} was not ready within {_READY_SECONDS:.0f} s{self._said(name)}")
             time.sleep(0.05)
 
     def log(self, name: str) -> Path:
-        """Where a program's words are kept."""
+        """The log file of a program."""
         return self.home / f"{name.replace(' ', '-')}.log"
 
     def _said(self, name: str) -> str:
@@ -101,16 +101,16 @@ class Launch:
 def start_emulator(
     launch: Launch, at: aws.Access, provider: Provider, *, keep: Path | None = None
 ) -> Callable[[], None]:
-    """Start the local AWS; the call waits until it is ready.
+    """Start the local AWS. The returned call waits until it is ready.
 
-    With ``keep``, a folder, it goes on from what is there, and leaves its state there at a clean stop. What
-    its state machines were in the middle of is lost by that: those executions FAILED.
+    With ``keep``, it continues from the state in that folder, and writes its state there at a clean stop. Running
+    executions of state machines are lost by that: they are FAILED.
     """
     env = _minimal_environment(launch.home) | {
         "GATEWAY_PORT": str(httpx.URL(at.endpoint_url).port),
         "AWS_ACCESS_KEY_ID": at.credentials.access_key_id,
         "AWS_SECRET_ACCESS_KEY": at.credentials.secret_access_key,
-        # Else it also listens on 8883 and, once a file server is made, on 2222: on every address of this machine.
+        # Otherwise it also listens on 8883 and, with a file server, on 2222, on all addresses of this machine.
         "IOT_MTLS_ENABLED": "false",
         "SFTP_ENABLED": "false",
         "LAMBDA_ACCOUNT_CONCURRENCY": str(_CONCURRENT_WORKERS),
@@ -119,7 +119,7 @@ def start_emulator(
         env |= {"PERSIST_STATE": "1", "STATE_DIR": str(keep / "aws")}
         env |= {"S3_PERSIST": "1", "S3_DATA_DIR": str(keep / "s3")}
     if not provider.is_sandbox:
-        # Who reaches the outside through a proxy reaches the provider through it, too.
+        # If this machine reaches the internet through a proxy, the provider is reached through it too.
         ways = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
         env |= {name: value for name, value in os.environ.items() if name.upper() in ways}
         env["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"]))
@@ -129,9 +129,9 @@ def start_emulator(
 
 
 def start_sandbox(launch: Launch, scale: float, provider: Provider, *, keep: Path | None = None) -> Provider:
-    """Start the provider's stand-in; the provider, complete with address and key if it had none.
+    """Start the provider's stand-in and wait until it is ready. Returns the provider with its address and a key.
 
-    With ``keep``, a folder, it goes on from what is there, and leaves its state there at a clean stop.
+    With ``keep``, it continues from the state in that folder, and writes its state there at a clean stop.
     """
     key = provider.key or f"SG_{secrets.token_hex(8)}"
     port = httpx.URL(provider.base_url).port if provider.base_url else 0
@@ -169,12 +169,12 @@ def built_template() -> Path:
 
 @contextlib.contextmanager
 def building(launch: Launch) -> Iterator[Callable[[], Path]]:
-    """Build while the block runs, unless this state of the code is built; the call waits for the template."""
+    """Build while the block runs, unless this version is already built. The yielded call waits for the template."""
     result = built_template().parent
     if built_template().exists():
         yield built_template
         return
-    # Built beside its place and moved there whole: two stacks may build at the same time.
+    # Built in another folder and then moved into place, because two stacks may build at the same time.
     beside = _BUILDS / f"new-{os.getpid()}"
     command: list[str | Path] = [_BIN / "sam", "build", "--template-file", ROOT / "template.yaml"]
     command += ["--build-dir", beside]
@@ -182,7 +182,7 @@ def building(launch: Launch) -> Iterator[Callable[[], Path]]:
 
     def template() -> Path:
         launch.finish("sam build", child, _BUILD_SECONDS)
-        with contextlib.suppress(OSError):  # somebody else was faster, with the same result
+        with contextlib.suppress(OSError):  # another build was faster, with the same result
             beside.rename(result)
         for old in _BUILDS.iterdir():
             if old.is_dir() and old != result and time.time() - old.stat().st_mtime > _OLD_BUILD_SECONDS:
@@ -198,7 +198,7 @@ def building(launch: Launch) -> Iterator[Callable[[], Path]]:
 
 
 def build_digest(root: Path) -> str:
-    """Names a state of what `sam build` reads: the template, the layer, the functions, the Python it is built for."""
+    """A digest of everything that `sam build` reads: the template, the layer, the functions, the Python version."""
     digest = hashlib.sha256(f"{sys.version} {sys.platform} {os.uname().machine}".encode())
     folders = (root / "layers" / "common", root / "functions")
     found = [path for folder in folders for path in folder.rglob("*")]
@@ -210,17 +210,17 @@ def build_digest(root: Path) -> str:
 
 
 def declared_parameters() -> dict[str, Any]:
-    """The template's parameters, as it declares them."""
+    """The template's parameter declarations."""
     from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # noqa: PLC0415 - slow, and rarely asked for
 
     return dict(yaml_parse((ROOT / "template.yaml").read_text())["Parameters"])
 
 
 def deploy(launch: Launch, at: aws.Access, template: Path, parameters: dict[str, str]) -> None:
-    """`sam deploy`, as to AWS."""
+    """Run `sam deploy`, as for AWS."""
     command: list[str | Path] = [_BIN / "sam", "deploy", "--template-file", template]
     command += ["--stack-name", STACK_NAME, "--s3-bucket", ARTIFACTS, "--capabilities", "CAPABILITY_IAM"]
-    # A section that samconfig.toml has not: what people set there is for AWS.
+    # A section that does not exist in samconfig.toml, because the settings there are for AWS.
     command += ["--config-env", "local", "--no-confirm-changeset", "--no-progressbar"]
     command += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
     env = _minimal_environment(launch.home) | aws.environment(at)
@@ -229,8 +229,8 @@ def deploy(launch: Launch, at: aws.Access, template: Path, parameters: dict[str,
 
 
 def _minimal_environment(home: Path) -> dict[str, str]:
-    # Next to nothing of the person's: the emulator hands its own environment on to the functions, where
-    # a forgotten AWS_PROFILE or AWS_ENDPOINT_URL would win over the stack's.
+    # Almost nothing from the user's environment: the emulator passes its environment on to the functions, where a
+    # forgotten AWS_PROFILE or AWS_ENDPOINT_URL would override the stack's.
     return {
         "PATH": f"{_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "HOME": os.environ.get("HOME", str(home)),
@@ -240,16 +240,16 @@ def _minimal_environment(home: Path) -> dict[str, str]:
 
 
 def _build_environment() -> dict[str, str]:
-    # pip needs the person's proxies and indexes. The layer's `make` must not take ours for its parent.
+    # pip needs the user's proxies and indexes. The layer's `make` must not treat ours as its parent.
     foreign = ("AWS_", "SAM_", "MAKE", "MFLAGS", "PYTHON", "SEGMIND_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     env["PATH"] = f"{_BIN}{os.pathsep}{env.get('PATH', os.defpath)}"
-    # By name, found through the path: `make` splits a path with spaces in it.
+    # By name, found through PATH, because `make` splits a path with spaces.
     return env | {"PYTHON": Path(sys.executable).name, "LAYER_TARGET": "host", "SAM_CLI_TELEMETRY": "0", **aws.NO_FILES}
 
 
 def credentials(kept: Path) -> Credentials:
-    """The stack's credentials, kept in that folder: made once, for links and shells that outlast a restart."""
+    """The stack's credentials, kept in that folder. Created once, so that links and shells work after a restart."""
     path = kept / "credentials.json"
     if path.exists():
         return Credentials(**json.loads(path.read_text()))
@@ -260,12 +260,12 @@ def credentials(kept: Path) -> Credentials:
 
 
 def running(pids: dict[str, int]) -> dict[str, int]:
-    """Those of the programs that still run."""
+    """The programs that are still running."""
     return {name: pid for name, pid in pids.items() if processes.is_running(pid, _MARKS.get(name, name))}
 
 
 def recorded(home: Path) -> dict[str, int]:
-    """The programs on record, by name."""
+    """The recorded programs, by name."""
     try:
         pids = json.loads((home / "pids.json").read_text())
         return {str(name): int(pid) for name, pid in pids.items()}
@@ -274,7 +274,7 @@ def recorded(home: Path) -> dict[str, int]:
 
 
 def answers(url: str) -> bool:
-    """Whether a server gives any sensible answer."""
+    """Whether a server responds."""
     try:
         return httpx.get(url, timeout=5, trust_env=False).status_code < 500
     except httpx.HTTPError:
@@ -282,7 +282,7 @@ def answers(url: str) -> bool:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a file that only its owner reads, moved into place: nobody sees half of it."""
+    """Write a file that only its owner can read. It is moved into place, so that it is never read half-written."""
     beside = path.with_suffix(".new")
     beside.unlink(missing_ok=True)
     beside.touch(mode=0o600)

@@ -1,8 +1,8 @@
-"""The emulator's process: MiniStack's ASGI application behind the gate, on one port of this machine alone.
+"""The emulator's process: MiniStack's ASGI application behind the gate, on one port of the loopback address.
 
-It reads its environment: ``GATEWAY_PORT``, and ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``, with which
-requests must be signed. The emulator hands the secret on to the functions. With ``PERSIST_STATE=1`` its state is
-written into ``STATE_DIR`` while it runs, and not only at its end.
+It reads these variables: ``GATEWAY_PORT``, and ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``, with which
+requests must be signed. The emulator passes the secret on to the functions. With ``PERSIST_STATE=1``, its state is
+written to ``STATE_DIR`` while it runs, and not only when it stops.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from local.sigv4 import Credentials
 
 _SAVE_SECONDS = 5.0
 _RECORDS = ("s3", "sns", "sqs", "secretsmanager")
-"""Services whose state jobs change, beside the table. A crash may lose that much of it: messages come again."""
+"""Services besides the table whose state jobs change. A crash may lose recent changes: messages are delivered again."""
 
 _TABLE_READS = (b"Get", b"BatchGet", b"Query", b"Scan", b"Describe", b"List", b"TransactGet")
 
 _KEEP_ALIVE_SECONDS = 75.0
-"""As in MiniStack's own server: longer than clients keep an idle connection, so that none is closed in use."""
+"""As in MiniStack's own server: longer than clients keep idle connections, so that none is closed in use."""
 
 
 def main() -> None:
-    """Serve until SIGINT or SIGTERM; MiniStack then writes down what it keeps."""
-    # Here: importing it reads the environment and sets up logging.
+    """Serve until SIGINT or SIGTERM. MiniStack then writes its state."""
+    # Imported here, because the import reads the environment and sets up logging.
     from ministack.app import app  # type: ignore[import-untyped]  # noqa: PLC0415
 
     port = int(os.environ["GATEWAY_PORT"])
@@ -54,15 +54,15 @@ async def _serve(gate: Gate, config: Config, kept: bool) -> None:
 
 
 def _kept(app: App) -> App:
-    """The emulator, which answers a write to a table only once that is on disk, and saves everything at SAVE.
+    """The emulator, changed to respond to a table write only once that is on disk, and to save everything at SAVE.
 
-    Else a crash would take a job back to before its submit, and the next start would buy its video again. What a file
-    has survives the death of this process, not a power cut.
+    Otherwise, after a crash a job could be back in the state before its submit, and the next start would buy its video
+    again. Written files survive a crash of this process, but not a power failure.
     """
     from ministack.core.persistence import save_all  # type: ignore[import-untyped]  # noqa: PLC0415 - as in main
     from ministack.services import dynamodb  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    logging.getLogger("persistence").setLevel(logging.WARNING)  # it would say so with every file
+    logging.getLogger("persistence").setLevel(logging.WARNING)  # it would log every file
 
     async def durable(scope: Any, receive: Any, send: Any) -> None:
         if scope.get("path") == SAVE:
@@ -95,11 +95,11 @@ async def _save_records() -> None:
 def _states() -> dict[str, Any]:
     from ministack import app as emulator  # type: ignore[import-untyped]  # noqa: PLC0415 - as in main
 
-    return dict(emulator._build_persistence_save_dict())  # as it does at its end
+    return dict(emulator._build_persistence_save_dict())  # as when it stops
 
 
 def _allow_many_connections() -> None:
-    # Each takes a file, and many systems start with a limit of 256 or 1024.
+    # Each connection needs a file, and many systems have a default limit of 256 or 1024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,4 +1,4 @@
-"""What a local stack is asked to be, checked before anything is started. Pure."""
+"""The options of a local stack, checked before anything is started. Pure."""
 
 import ipaddress
 import math
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from seedance.config import is_address
 
 DEFAULT_PORT = 4566
-"""Where emulators of AWS are looked for by custom."""
+"""The usual port of AWS emulators."""
 
 KEY_VARIABLE = "SEGMIND_API_KEY"
 SECRET_NAME = "segmind-api-key"  # noqa: S105 - a name, not a secret
@@ -25,7 +25,7 @@ LOCAL_PARAMETERS = frozenset(
         *("SegmindBaseUrl", "SegmindUploadUrl", "SegmindHistoryUrl", "SegmindMediaHosts"),
     }
 )
-"""The template's parameters that follow from where a local stack runs, and from --provider and --time-scale."""
+"""The template's parameters that a local stack sets itself, also from --provider and --time-scale."""
 
 _KEY = re.compile(r"SG_[0-9a-fA-F]{16}")
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?")
@@ -33,12 +33,12 @@ _SMALLEST_SCALE = 0.001
 
 
 class StackError(Exception):
-    """Why there is no stack, or no answer from it, in a sentence for the person who asked."""
+    """The stack could not be started or does not respond. The message is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Provider:
-    """Who makes the videos. ``base_url`` is None for the stand-in before it runs, and for Segmind itself."""
+    """The provider that makes the videos. ``base_url`` is None for Segmind, and for the stand-in before it runs."""
 
     name: str
     key: str | None = None
@@ -46,50 +46,50 @@ class Provider:
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether it is the stand-in that the stack starts and stops itself."""
+        """Whether it is the stand-in, which the stack starts and stops itself."""
         return self.name == "sandbox"
 
     @property
     def text(self) -> str:
-        """What ``--provider`` was given for it."""
+        """The value of ``--provider`` for it."""
         return self.base_url if self.name == "url" and self.base_url else self.name
 
     @property
     def delivery(self) -> str:
-        """How it gets an image: a link into a bucket on this machine works from this machine only."""
+        """How it receives an image: a link to a bucket on this machine only works from this machine."""
         if self.is_sandbox or (self.base_url and _is_loopback(self.base_url)):
             return "link"
         return "upload"
 
 
 def choose_provider(text: str, environ: Mapping[str, str], time_scale: float) -> Provider:
-    """The provider that ``--provider`` names. Raises StackError when it can't be used like that."""
+    """The provider that ``--provider`` names. Raises StackError if it can't be used with these settings."""
     check_time_scale(time_scale)
     if text == "sandbox":
         return Provider("sandbox")
     if text == "segmind":
         if time_scale != 1:
             raise StackError(
-                "--time-scale works with a stand-in only: Segmind itself runs at its own speed, and "
-                "deadlines that run faster would give up on videos that are paid for"
+                "--time-scale only works with a stand-in: Segmind runs at its own speed, and shorter deadlines "
+                "would abandon videos that are paid for"
             )
         return Provider("segmind", key=_key(environ))
     try:
         url = urlsplit(text)
-        # SegmindMediaHosts takes no more than that for a host; IPv6 addresses in brackets are left out with it.
+        # SegmindMediaHosts only allows such hosts. This also excludes IPv6 addresses in brackets.
         valid = is_address(f"{url.scheme}://{url.netloc}") and _HOST.fullmatch(url.netloc)
-    except ValueError:  # brackets that don't close
+    except ValueError:  # unclosed brackets
         valid = False
     if not valid or url.path.strip("/") or url.query or url.fragment:
         raise StackError(
-            f"--provider {text!r} is none of sandbox, segmind and a base URL such as https://provider.example or, "
-            "on this machine, http://127.0.0.1:8080 (no path)"
+            f"--provider must be sandbox, segmind, or a base URL without a path, such as https://provider.example or, "
+            f"on this machine, http://127.0.0.1:8080, not {text!r}"
         )
     return Provider("url", key=_key(environ), base_url=f"{url.scheme}://{url.netloc}")
 
 
 def check_time_scale(scale: float) -> None:
-    """Raise StackError for a scale that the template would not take."""
+    """Raise StackError for a scale that the template does not allow."""
     if not math.isfinite(scale) or not _SMALLEST_SCALE <= scale <= 1:
         raise StackError(f"--time-scale must be from {_SMALLEST_SCALE} to 1 (0.1 runs ten times faster), not {scale:g}")
 
@@ -97,7 +97,7 @@ def check_time_scale(scale: float) -> None:
 def read_parameters(pairs: Sequence[str], declared: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """``--parameter NAME=VALUE`` options; ``declared`` are the template's parameters.
 
-    Raises StackError for what CloudFormation would refuse, and for what a local stack sets itself.
+    Raises StackError for values that CloudFormation would refuse, and for parameters that a local stack sets itself.
     """
     parameters: dict[str, str] = {}
     for pair in pairs:
@@ -106,7 +106,7 @@ def read_parameters(pairs: Sequence[str], declared: Mapping[str, Mapping[str, An
             raise StackError(f"--parameter must be NAME=VALUE, such as DailyBudgetUsd=1, not {pair!r}")
         if name not in declared:
             close = get_close_matches(name, declared, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(declared)}"
+            hint = f"did you mean {close[0]}?" if close else f"available: {', '.join(declared)}"
             raise StackError(f"--parameter {pair}: the template has no {name}; {hint}")
         if name in LOCAL_PARAMETERS:
             raise StackError(f"--parameter {pair}: a local stack sets {name} itself")
@@ -119,7 +119,7 @@ def read_parameters(pairs: Sequence[str], declared: Mapping[str, Mapping[str, An
 
 
 def _refusal(value: str, about: Mapping[str, Any]) -> str:
-    """What a value must be and is not, by a parameter's declaration; "" if it will do."""
+    """What a value must be according to the parameter's declaration, if it is invalid; "" if it is valid."""
     if about["Type"] == "Number":
         try:
             number = float(value)
@@ -136,7 +136,7 @@ def _refusal(value: str, about: Mapping[str, Any]) -> str:
 
 
 def template_parameters(provider: Provider, time_scale: float, secret: str) -> dict[str, str]:
-    """The template's parameters for a local stack; what is left out keeps its default."""
+    """The template's parameters for a local stack. All others keep their defaults."""
     parameters = {
         "Runtime": f"python3.{min(sys.version_info.minor, 13)}",
         "Architecture": "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64",
@@ -155,7 +155,7 @@ def template_parameters(provider: Provider, time_scale: float, secret: str) -> d
 
 
 def scale_text(scale: float) -> str:
-    """The scale as the template's pattern wants it: ``1`` or ``0.05``, never ``5e-02``."""
+    """The scale in the format that the template requires: ``1`` or ``0.05``, never ``5e-02``."""
     return f"{scale:.6f}".rstrip("0").rstrip(".")
 
 

@@ -1,4 +1,4 @@
-"""Processes: started in groups of their own, recognised by pid and command line, stopped with all they started."""
+"""Starts processes in their own groups, identifies them by pid and command line, and stops them with their children."""
 
 import contextlib
 import os
@@ -13,20 +13,20 @@ from pathlib import Path
 from types import FrameType
 
 STOP_SECONDS = 5.0
-"""How long a process gets to end by itself. Both servers need well under one second."""
+"""How long a process has to end by itself. Both servers need much less than one second."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C and its like back for a moment; they are delivered when the block is left.
+    """Delay Ctrl-C and similar signals until the end of the block.
 
-    For the two moments at which they would leave something behind: between a start and its record, and
-    in the middle of stopping.
+    For the two situations in which they would leave a process behind: between starting and recording it, and while
+    stopping it.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python delivers signals to the main thread alone
+        yield  # Python only delivers signals to the main thread
         return
     arrived: list[int] = []
 
@@ -44,10 +44,9 @@ def uninterrupted() -> Iterator[None]:
 
 
 def start(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start a command that leaves a log and reads nothing.
+    """Start a command that writes to a log and has no input.
 
-    It leads a group of its own: the terminal's Ctrl-C does not reach it, and whatever it starts can be
-    stopped with it.
+    It has its own process group, so the terminal's Ctrl-C does not reach it, and its children can be stopped with it.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -60,14 +59,14 @@ def start(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, l
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    # For an instant after its start a process has no command line yet, and `stop` would not know it.
+    # Right after its start, a process has no command line yet, and `stop` would not recognise it.
     while command_line(child.pid) is None and child.poll() is None:
         time.sleep(0.001)
     return child
 
 
 def command_line(pid: int) -> str | None:
-    """The command line of a living process; None when there is none of that pid, or only its remains."""
+    """The command line of a running process; None if there is no process with this pid, or only a zombie."""
     proc = Path(f"/proc/{pid}/cmdline")
     if Path("/proc/self/cmdline").exists():
         try:
@@ -80,18 +79,18 @@ def command_line(pid: int) -> str | None:
 
 
 def is_running(pid: int, mark: str) -> bool:
-    """Whether that pid is still the process that was meant: ``mark`` is part of its command line."""
+    """Whether this pid is still the same process: ``mark`` must be part of its command line."""
     return mark in (command_line(pid) or "")
 
 
 def stop(pid: int, patience: float = STOP_SECONDS) -> None:
-    """End a process that ``start`` began, and everything in its group; kill it if it takes longer than that."""
+    """Stop a process started by ``start``, and its whole group. Kill it if it takes longer than ``patience``."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + patience
     while _alive(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
-    # What it started and left behind, such as the emulator's workers. (macOS answers EPERM for remains.)
+    # The children that it left running, such as the emulator's workers. (macOS returns EPERM for zombies.)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     while _alive(pid) and time.monotonic() < deadline + 1:
@@ -99,27 +98,27 @@ def stop(pid: int, patience: float = STOP_SECONDS) -> None:
 
 
 def _alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):  # it may be some other command's child
+    with contextlib.suppress(ChildProcessError):  # it may be a child of another command
         os.waitpid(pid, os.WNOHANG)
     return command_line(pid) is not None
 
 
 def free_port() -> int:
-    """A port that nobody listens on right now."""
+    """A port that is currently free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:
-    """Whether somebody accepts connections on that port of this machine."""
+    """Whether a program accepts connections on this port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def listener(port: int) -> str | None:
-    """Who listens on a port, as ``name (pid 123)``, where the machine can tell."""
+    """The program that listens on a port, as ``name (pid 123)``, if it can be found out."""
     lsof = shutil.which("lsof")
     if not lsof:
         return None
@@ -131,7 +130,7 @@ def listener(port: int) -> str | None:
 
 
 def tail(log: Path, lines: int = 8) -> str:
-    """The end of a log, for a message about what went wrong."""
+    """The end of a log, for an error message."""
     try:
         text = log.read_text(errors="replace")
     except OSError:

@@ -1,6 +1,6 @@
-"""AWS Signature Version 4 as AWS checks it: is this the request that was signed, and is it in time? Pure.
+"""Checks AWS Signature Version 4 as AWS does: whether the request is unchanged and has not expired. Pure.
 
-A request carries its signature in the ``Authorization`` header, or in its query: a presigned link.
+A request has its signature in the ``Authorization`` header or, for a presigned link, in its query.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ from functools import lru_cache
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 SKEW_SECONDS = 15 * 60
-"""How far a signed request's date may be from ours. AWS's own limit."""
+"""The largest difference between a signed request's date and ours. AWS's limit."""
 
 LONGEST_LINK_SECONDS = 7 * 24 * 3600
-"""How long a presigned link may work. AWS's own limit."""
+"""The longest validity of a presigned link. AWS's limit."""
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 
@@ -27,7 +27,7 @@ _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Refused(Exception):
-    """A request that is not let in: the error ``code`` AWS has for it, and why in a sentence."""
+    """The request is refused: AWS's error ``code`` for it, and the reason as a sentence."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -36,22 +36,22 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Credentials:
-    """What requests are signed with."""
+    """The credentials that requests are signed with."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
 
     @classmethod
     def random(cls) -> "Credentials":
-        """New ones: 20 characters and 160 bits, all of them safe in a shell."""
+        """New random credentials: 20 characters and 160 bits, with only characters that are safe in a shell."""
         return cls(f"SEEDANCE{secrets.token_hex(6).upper()}", secrets.token_hex(20))
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came over the wire: path and query percent-encoded, names of headers in lower case.
+    """A request as received: path and query percent-encoded, header names in lower case.
 
-    All of it is Latin-1, a character for each byte.
+    All text is Latin-1, one character per byte.
     """
 
     method: str
@@ -60,17 +60,17 @@ class Request:
     headers: Sequence[tuple[str, str]]
 
     def values(self, name: str) -> list[str]:
-        """Every value of a header, in order."""
+        """All values of a header, in order."""
         return [value for known, value in self.headers if known == name]
 
     def header(self, name: str) -> str:
-        """A header's value; "" without it."""
+        """A header's value; "" if it is missing."""
         return ",".join(self.values(name))
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What a request says about who signed it, and when. Nothing of it is checked before ``check``."""
+    """The signature of a request, with its key id and date. Nothing is verified before ``check``."""
 
     key_id: str
     date: str
@@ -80,7 +80,7 @@ class Signature:
     value: str
     time: str
     expires: str | None = None
-    """For how many seconds a presigned link works; None for a signature in the header."""
+    """The validity of a presigned link in seconds; None for a signature in the header."""
 
     @property
     def presigned(self) -> bool:
@@ -88,13 +88,13 @@ class Signature:
         return self.expires is not None
 
     def payload(self, request: Request) -> str | None:
-        """What stands for the body in the signature; None when that is the SHA-256 of the body itself."""
+        """The value used for the body in the signature; None if that is the SHA-256 of the actual body."""
         return UNSIGNED_PAYLOAD if self.presigned else request.header("x-amz-content-sha256") or None
 
     def check(self, request: Request, payload: str, secret: str, now: float) -> None:
-        """Raise Refused unless ``secret`` signed this request, with this ``payload``, for now (Unix seconds)."""
+        """Raise Refused unless ``secret`` signed this request with this ``payload``, and it is valid at ``now``."""
         if "host" not in self.signed_headers.split(";"):
-            raise Refused("SignatureDoesNotMatch", "the signature does not cover the header Host")
+            raise Refused("SignatureDoesNotMatch", "the signature does not include the header Host")
         expected = hmac.new(
             _signing_key(secret, self.date, self.region, self.service),
             self._string_to_sign(request, payload).encode(errors="replace"),
@@ -102,7 +102,7 @@ class Signature:
         ).hexdigest()
         if not hmac.compare_digest(expected.encode(), self.value.encode(errors="replace")):
             raise Refused(
-                "SignatureDoesNotMatch", "the signature does not match: another secret, or the request was changed"
+                "SignatureDoesNotMatch", "the signature does not match: wrong secret, or the request was changed"
             )
         self._check_time(now)
 
@@ -111,16 +111,16 @@ class Signature:
             signed_at = datetime.strptime(self.time, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
             lasts = int(self.expires) if self.expires is not None else SKEW_SECONDS
         except ValueError:
-            raise _incomplete("its date or its duration is none") from None
+            raise _incomplete("its date or its duration is invalid") from None
         if not self.time.startswith(self.date):
-            raise _incomplete("its date is not the date of its scope")
+            raise _incomplete("its date differs from the date of its scope")
         if not 0 < lasts <= LONGEST_LINK_SECONDS:
-            raise _incomplete(f"a link works for 1 to {LONGEST_LINK_SECONDS} seconds")
+            raise _incomplete(f"a link must be valid for 1 to {LONGEST_LINK_SECONDS} seconds")
         if now > signed_at + lasts:
             expired = "the link has expired" if self.presigned else "the request was signed too long ago"
             raise Refused("AccessDenied" if self.presigned else "RequestTimeTooSkewed", expired)
         if now < signed_at - SKEW_SECONDS:
-            raise Refused("RequestTimeTooSkewed", "the request was signed in the future; compare the clocks")
+            raise Refused("RequestTimeTooSkewed", "the request was signed in the future; check the clocks")
 
     def _string_to_sign(self, request: Request, payload: str) -> str:
         names = self.signed_headers.split(";")
@@ -140,7 +140,7 @@ class Signature:
 
 
 def read(request: Request) -> Signature | None:
-    """The request's signature; None for a request without. Raises Refused when it makes no sense."""
+    """The request's signature, or None if it has none. Raises Refused if it is malformed."""
     authorization = request.header("authorization")
     if authorization:
         algorithm, _, rest = authorization.partition(" ")
@@ -153,12 +153,12 @@ def read(request: Request) -> Signature | None:
     named = [fields.get(f"X-Amz-{name}", "") for name in ("Algorithm", "Credential", "SignedHeaders", "Signature")]
     signature = _signature(*named, time=fields.get("X-Amz-Date", ""), expires=fields.get("X-Amz-Expires", ""))
     if signature.service != "s3":
-        raise _incomplete("links are signed for s3 only")
+        raise _incomplete("only links for s3 are allowed")
     return signature
 
 
 def is_digest(payload: str) -> bool:
-    """Whether that is the SHA-256 of a body. S3's clients have words for a body that they do not sign."""
+    """Whether this is the SHA-256 of a body. S3 clients send other values for unsigned bodies."""
     return bool(_HEX_DIGEST.fullmatch(payload))
 
 
@@ -169,9 +169,9 @@ def _signature(
         raise _incomplete(f"the algorithm must be {_ALGORITHM}")
     scope = credential.split("/")
     if len(scope) != 5 or scope[4] != "aws4_request":
-        raise _incomplete("its credential must be key id/date/region/service/aws4_request")
+        raise _incomplete("its credential must be KEY_ID/DATE/REGION/SERVICE/aws4_request")
     if not (signed_headers and value and time):
-        raise _incomplete("it needs its signed headers, a date and a signature")
+        raise _incomplete("it must have signed headers, a date and a signature")
     key_id, date, region, service, _ = scope
     return Signature(key_id, date, region, service, signed_headers, value, time, expires)
 
@@ -189,8 +189,8 @@ def _signing_key(secret: str, *scope: str) -> bytes:
 
 
 def _canonical_path(path: str, service: str) -> str:
-    # S3 signs a key as it is, with its double slashes and dots; every other service signs the path tidied up, and
-    # its percent signs encoded once more.
+    # S3 signs a key unchanged, with double slashes and dots. All other services sign the normalised path, with its
+    # percent signs encoded again.
     if service == "s3":
         return quote_from_bytes(unquote_to_bytes(path), safe="/" + _UNRESERVED)
     parts: list[str] = []

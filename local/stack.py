@@ -1,6 +1,6 @@
-"""The stack on a laptop: the emulator up, template.yaml deployed into it, outputs written down.
+"""The local stack: starts the emulator, deploys template.yaml to it, and writes its outputs.
 
-`home/outputs.json` is there as long as the stack is meant to be; see local.launch for what else is kept.
+`home/outputs.json` exists from `up` to `down`. See local.launch for the other files.
 """
 
 import contextlib
@@ -33,12 +33,12 @@ from local.sigv4 import Credentials
 Say = Callable[[str], None]
 
 _KEEP_SECONDS = 30.0
-"""How long a server gets to write down what it keeps."""
+"""How long a server has to write its state when it stops."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """A local stack, as its outputs.json tells of it."""
+    """A local stack, as described by its outputs.json."""
 
     endpoint_url: str
     access_key_id: str = ""
@@ -51,62 +51,64 @@ class Stack:
     provider: str = "sandbox"
     time_scale: float = 1.0
     parameters: dict[str, str] = field(default_factory=dict)
-    """Those that were given a value of their own."""
+    """The parameters that differ from their defaults."""
     notification_queue_url: str = ""
-    """A queue subscribed to the notifications: the emulator delivers no mails."""
+    """A queue that is subscribed to the notifications, because the emulator sends no email."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The stack from its outputs.json. Raises StackError when that is none."""
+        """The stack from its outputs.json. Raises StackError if the file is invalid."""
         try:
             return cls(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError) as error:
-            raise StackError(f"{path} is no outputs file of a local stack ({error})") from error
+            raise StackError(f"{path} is not the outputs.json of a local stack ({error})") from error
 
     @property
     def access(self) -> aws.Access:
-        """What calls on its AWS are made with."""
+        """The address and credentials of its AWS."""
         return aws.Access(self.endpoint_url, Credentials(self.access_key_id, self.secret_access_key))
 
     @property
     def gone(self) -> list[str]:
-        """What of it no longer runs, by name."""
+        """The names of its programs that no longer run."""
         return [name for name in self.pids if name not in launch.running(self.pids)]
 
     def check(self) -> None:
-        """Raise StackError unless all of it runs and answers."""
+        """Raise StackError unless all its programs run and respond."""
         gone = self.gone
         if len(gone) == len(self.pids):
-            raise StackError("the local stack no longer runs; run `seedance up`")
+            raise StackError("the local stack is no longer running; run `seedance up`")
         if gone:
-            raise StackError(f"{_named(gone)} is gone; run `seedance down`, then `seedance up`")
+            raise StackError(f"{_named(gone)} is no longer running; run `seedance down`, then `seedance up`")
         if not self.secret_access_key:
-            raise StackError("an earlier release started the local stack; run `seedance down`, then `seedance up`")
+            raise StackError(
+                "the local stack was started by an earlier release; run `seedance down`, then `seedance up`"
+            )
         urls = {"emulator": f"{self.endpoint_url}{HEALTH}", "sandbox": self.sandbox_url or ""}
         if silent := [name for name in self.pids if not launch.answers(urls[name])]:
-            raise StackError(f"{_named(silent)} does not answer; run `seedance down`, then `seedance up`")
+            raise StackError(f"{_named(silent)} does not respond; run `seedance down`, then `seedance up`")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is asked for. None leaves the choice to the stack, and fits one that is already up."""
+    """The requested options. None means the default, and matches any stack that is already running."""
 
     port: int | None = None
-    """0 takes any free port."""
+    """0 picks any free port."""
     provider: str | None = None
     time_scale: float | None = None
     home: Path = HOME
     keep: bool = False
     """Whether the stack can be restarted."""
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """The template's, where its defaults won't do."""
+    """Template parameters that differ from their defaults."""
 
 
 def up(options: Options, say: Say) -> tuple[Stack, bool]:
-    """The stack, ready, and whether it had to be started.
+    """Return the running stack, and whether it had to be started.
 
-    One that was kept goes on where it stood. Raises StackError when it can't be had. Whatever ends it early, it
-    leaves nothing running.
+    A kept stack continues where it stopped. Raises StackError if it can't be started. If anything interrupts this, no
+    program is left running.
     """
     with _alone(options.home):
         if already := _already_up(options):
@@ -120,20 +122,20 @@ def up(options: Options, say: Say) -> tuple[Stack, bool]:
         try:
             if kept and (stack := _go_on(options, kept, provider, say)):
                 return stack, True
-            # Of a kept stack nothing could be used, but not what it bought: whoever asks the history has to know.
+            # The kept stack can't be used, but its start time is still needed to search the history for its requests.
             since = kept.since if kept else time.time()
             return _start(options, provider, say, since), True
         except BaseException:
             down(options.home)
             if kept and keeping.is_kept(options.home):
-                kept.write(options.home)  # whether it was stopped well the next try has to know, too
+                kept.write(options.home)  # the next attempt must also know whether it was stopped cleanly
             raise
 
 
 def down(home: Path) -> list[str]:
-    """Stop what ``up`` started; the titles of what still ran. Logs and builds stay, and what is kept.
+    """Stop what ``up`` started. Returns the titles of the stopped programs. Logs, builds and kept data stay.
 
-    With the provider's stand-in nothing is kept: the next stack is a new one.
+    With the provider's stand-in, nothing is kept, and the next stack is a new one.
     """
     kept = keeping.is_kept(home)
     with processes.uninterrupted():
@@ -150,10 +152,10 @@ def down(home: Path) -> list[str]:
 
 
 def restart(home: Path) -> None:
-    """Stop the servers of a stack with a stand-in, and start them again from what they kept (``Options.keep``)."""
+    """Stop the servers of a stack with a stand-in, and start them again from their kept state (``Options.keep``)."""
     stack = Stack.read(home / "outputs.json")
     secret = aws.client(stack.access, "secretsmanager").get_secret_value(SecretId=SECRET_NAME)["SecretString"]
-    # The functions first: whoever still waits for the stand-in may be answered.
+    # The functions first, so that calls in progress still get the stand-in's response.
     for name in ("emulator", "sandbox"):
         processes.stop(stack.pids[name], _KEEP_SECONDS)
     started = launch.Launch(home)
@@ -166,34 +168,34 @@ def restart(home: Path) -> None:
 
 
 def _as_kept(options: Options, stack: Stack) -> Options:
-    """The options that a kept stack goes on with. Raises StackError for wishes that are another stack's."""
+    """The options with which a kept stack continues. Raises StackError if they need another stack."""
     wanted = (options.provider or stack.provider).rstrip("/")
     if wanted != stack.provider:
         raise StackError(
-            f"a stack with provider {stack.provider} is kept in {options.home}, with the videos that it paid for: "
-            f"`seedance up --provider {stack.provider}` goes on with it, `seedance down --purge` deletes it, and "
-            "SEEDANCE_HOME=FOLDER begins another one beside it"
+            f"{options.home} has a kept stack with provider {stack.provider} and its paid videos: "
+            f"`seedance up --provider {stack.provider}` continues with it, `seedance down --purge` deletes it, and "
+            "SEEDANCE_HOME=FOLDER starts another one in FOLDER"
         )
     port = httpx.URL(stack.endpoint_url).port
     if options.port not in (None, 0, port):
-        raise StackError(f"the kept stack's addresses have port {port}; leave out --port {options.port}")
+        raise StackError(f"the kept stack uses port {port}; omit --port {options.port}")
     scale = stack.time_scale if options.time_scale is None else options.time_scale
     parameters = {**stack.parameters, **options.parameters}
     return replace(options, provider=stack.provider, port=port, time_scale=scale, parameters=parameters)
 
 
 def _go_on(options: Options, kept: Kept, provider: Provider, say: Say) -> Stack | None:
-    """The kept stack, running again; None when its deployment is lost, and what is left of it is set aside."""
+    """Start the kept stack again. Returns None if its deployment is lost; then its data is moved to another folder."""
     home, before = options.home, Stack(**kept.stack)
     at, scale = before.access, options.time_scale or 1.0
     kept.marked(clean=False).write(home)
     started = launch.Launch(home)
     with launch.building(started) as template:
-        say("starting the local AWS with what it kept")
+        say("starting the local AWS with its kept data")
         launch.start_emulator(started, at, provider, keep=home / keeping.FOLDER)()
         if not aws.is_deployed(at, STACK_NAME):
             processes.stop(started.pids["emulator"])
-            say(f"the kept stack can't be used; it is set aside in {keeping.set_aside(home)}")
+            say(f"the kept stack can't be used; it was moved to {keeping.set_aside(home)}")
             return None
         aws.scale_waits(at, scale)
         aws.change_secret(at, SECRET_NAME, provider.key or "")
@@ -214,7 +216,7 @@ def _start(options: Options, provider: Provider, say: Say, since: float) -> Stac
     kept = home / keeping.FOLDER if options.keep or not provider.is_sandbox else None
     at = aws.Access(f"http://127.0.0.1:{options.port}", launch.credentials(home / keeping.FOLDER))
     started = launch.Launch(home)
-    # The build needs neither server and takes longest: it runs while they start.
+    # The build takes longest and needs no server, so it runs while they start.
     with launch.building(started) as template:
         say("starting the local AWS" + (" and the provider's stand-in" if provider.is_sandbox else ""))
         emulator_ready = launch.start_emulator(started, at, provider, keep=kept)
@@ -248,7 +250,7 @@ def _start(options: Options, provider: Provider, say: Say, since: float) -> Stac
 
 def _outputs(at: aws.Access) -> dict[str, str]:
     outputs = aws.stack_outputs(at, STACK_NAME)
-    # The output is the address that AWS would give it; the emulator serves the same API here.
+    # The output is the address on AWS. The emulator serves the same API at this address.
     api_id = httpx.URL(outputs["ApiUrl"]).host.partition(".")[0]
     outputs["ApiUrl"] = f"{at.endpoint_url}/_aws/execute-api/{api_id}/v1"
     return outputs
@@ -269,11 +271,11 @@ def _already_up(options: Options) -> Stack | None:
         return None
     stack = Stack.read(path)
     if len(stack.gone) == len(stack.pids):
-        return None  # the machine was restarted, say: nothing to stop, nothing to keep
+        return None  # for example after a reboot: there is nothing to stop or keep
     stack.check()
     if different := _differences(stack, options):
         raise StackError(
-            f"a stack with provider {stack.provider} and time scale {stack.time_scale:g} is up at "
+            f"a stack with provider {stack.provider} and time scale {stack.time_scale:g} is running at "
             f"{stack.endpoint_url}; run `seedance down` before `seedance up {different}`"
         )
     return stack
@@ -301,7 +303,7 @@ def _port(wanted: int | None) -> int:
     port = DEFAULT_PORT if wanted is None else wanted
     if processes.listens(port):
         holder = processes.listener(port) or "another program"
-        raise StackError(f"port {port} is taken by {holder}; choose another with --port (0 takes a free one)")
+        raise StackError(f"port {port} is used by {holder}; choose another with --port (0 picks a free one)")
     return port
 
 
@@ -312,7 +314,7 @@ def _alone(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise StackError(f"another `seedance up` is at work in {home}; wait for it, or stop it") from None
+            raise StackError(f"another `seedance up` is running in {home}; wait for it, or stop it") from None
         yield
 
 

@@ -1,7 +1,7 @@
-"""A stand-in for the provider: a real HTTP server with real videos, built from its documents alone.
+"""A stand-in for the provider: a real HTTP server with real videos, built only from the provider's documents.
 
-It imports nothing of the pipeline: shared models would hide shared mistakes. Where the documents leave
-a choice, the code says "made up". `running()` is for tests, `serve()` for a command line.
+It imports nothing from the pipeline, because shared models would hide shared mistakes. Where the documents leave
+something open, the code says "made up". `running()` is for tests, `serve()` for the command line.
 """
 
 from local.sandbox.inprocess import Sandbox, running

@@ -1,4 +1,4 @@
-"""`python -m local.sandbox`."""
+"""Entry point of `python -m local.sandbox`."""
 
 from local.sandbox.server import main
 

@@ -1,4 +1,4 @@
-"""The account's side of the API: its credits, its uploads, its request history."""
+"""The account part of the API: credits, uploads and request history."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ from local.sandbox.keys import BODY, STATE, STUDIO, base_url
 from local.sandbox.state import Job
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,(.*)", re.DOTALL)
-_HISTORY_DAYS = 31  # the longest window, says the official client
+_HISTORY_DAYS = 31  # the longest window, according to the official client
 _SORTABLE = ("model_created", "model_name", "credits_deduction")
 
 
@@ -36,7 +36,7 @@ async def credits_left(request: web.Request) -> web.StreamResponse:
 
 
 async def upload_asset(request: web.Request) -> web.StreamResponse:
-    """`POST /upload-asset` with `data_urls`: keep the files and answer where they are served."""
+    """`POST /upload-asset` with `data_urls`: store the files and return their addresses."""
     fault = request.app[STATE].faults.take("upload")
     if (answer := await before(request, fault)) is not None:
         return answer
@@ -66,7 +66,7 @@ async def upload_asset(request: web.Request) -> web.StreamResponse:
 
 
 async def history(request: web.Request) -> web.StreamResponse:
-    """`GET /inference-request/request-history`: every accepted request, newest first; outlives the record."""
+    """`GET /inference-request/request-history`: all accepted requests, newest first, even without their records."""
     state = request.app[STATE]
     fault = state.faults.take("history")
     if (answer := await before(request, fault)) is not None:
@@ -105,7 +105,7 @@ async def history(request: web.Request) -> web.StreamResponse:
 
 
 async def history_row(request: web.Request) -> web.StreamResponse:
-    """`GET /inference-request/request-history/{id}`: one row, of any age."""
+    """`GET /inference-request/request-history/{id}`: one row, however old."""
     job = request.app[STATE].jobs.get(request.match_info["request_id"])
     if job is None:
         return answers.error(404, f"Request {request.match_info['request_id']} not found")
@@ -113,7 +113,7 @@ async def history_row(request: web.Request) -> web.StreamResponse:
 
 
 def _window(first: str | None, last: str | None) -> tuple[float, float]:
-    """The asked span in unix seconds; dates alone are whole days, the last included. Default: 7 days."""
+    """The requested time span in Unix seconds. A date means the whole day, including the last. Default: 7 days."""
     until = _moment(last) if last else datetime.now(UTC) + timedelta(days=1)
     if last and _is_day(last):
         until += timedelta(days=1)
@@ -135,7 +135,7 @@ def _moment(text: str) -> datetime:
 
 
 def _rows(request: web.Request, job: Job) -> list[dict[str, Any]]:
-    """A request's rows: one for each output, each with the whole price; the picture before or after the video."""
+    """A request's rows: one per output, each with the full price; the image before or after the video."""
     urls = [media.video_url(request, job) if request.app[STATE].has_media(job) else None]
     if urls[0] and job.order.return_last_frame:
         urls.append(media.last_frame_url(request, job))
@@ -159,7 +159,7 @@ def _rows(request: web.Request, job: Job) -> list[dict[str, Any]]:
 
 
 def _shown_body(job: Job, notation: str) -> Any:
-    """What was sent, in one of the notations that history rows were seen with."""
+    """The request body, in one of the notations that were seen in history rows."""
     if notation == "mixed":
         notation = ("object", "json", "python")[_number(job) % 3]
     match notation:
@@ -181,5 +181,5 @@ def _number(job: Job) -> int:
 
 
 def _model_status(job: Job) -> str:
-    """History knows three words (official client): what is not over is PENDING."""
+    """The history has three statuses (official client): a request that has not ended is PENDING."""
     return "PENDING" if job.running else job.status

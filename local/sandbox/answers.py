@@ -1,11 +1,11 @@
-"""The words and shapes of the provider's errors, as docs/provider.md lists them."""
+"""The texts and formats of the provider's errors, as listed in docs/provider.md."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
-# name: (HTTP status, the sentence). 406 has three causes, and only the sentence tells them apart.
+# name: (HTTP status, sentence). 406 has three causes that only differ in the sentence.
 SENTENCES: dict[str, tuple[int, str]] = {
     "400": (400, "Invalid parameters or request format"),
     "401-missing": (401, "Missing required header: x-api-key"),
@@ -17,7 +17,7 @@ SENTENCES: dict[str, tuple[int, str]] = {
     "406-content-type": (406, "Unsupported Content-Type: application/json is required"),
     "406-credits": (406, "Insufficient credits to process this request"),
     "406-spend-limit": (406, "Team spend limit reached for this billing period"),
-    # Not about money, whatever the words look like.
+    # Not about money, although the words may suggest it.
     "406-loose": (406, "Prompt exceeds the maximum length limit; a white balance is not allowed"),
     "410": (410, "This model has been retired"),
     "422": (422, "Invalid request body"),
@@ -38,12 +38,12 @@ _AUTH_DESCRIPTIONS = {
 
 
 def error(status: int, sentence: str) -> web.Response:
-    """`{"error": "<sentence>"}`, the shape of nearly every error."""
+    """`{"error": "<sentence>"}`, the format of nearly all errors."""
     return web.json_response({"error": sentence}, status=status)
 
 
 def documented(name: str, sentence: str | None = None, reset_at: float = 0.0) -> web.Response:
-    """The documented error of that name, or with another `sentence`. `reset_at` (unix seconds) is for 429."""
+    """The documented error with this name, optionally with another `sentence`. `reset_at` (Unix seconds) is for 429."""
     status, usual = SENTENCES[name]
     sentence = sentence or usual
     if name == "405" or name.endswith("-html"):
@@ -56,7 +56,7 @@ def documented(name: str, sentence: str | None = None, reset_at: float = 0.0) ->
 
 
 def html(status: int, title: str) -> web.Response:
-    """An error page, as a proxy or the router writes it."""
+    """An error page like that of a proxy or router."""
     page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
     return web.Response(text=page, status=status, content_type="text/html")
 

@@ -1,4 +1,4 @@
-"""`/_sandbox`: the hand that sets the stage. No key, never logged, never part of the provider's API."""
+"""`/_sandbox`: the control API for tests. It needs no key, is never logged, and is not part of the provider's API."""
 
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +11,7 @@ from local.sandbox.models import MODELS
 from local.sandbox.state import Config
 
 INITIAL: web.AppKey[Config] = web.AppKey("initial", Config)
-"""The configuration that the server was started with; a reset goes back to it."""
+"""The configuration that the server was started with. A reset restores it."""
 
 
 async def health(request: web.Request) -> web.Response:
@@ -19,7 +19,7 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def calls(request: web.Request) -> web.Response:
-    """The log, oldest first. `?path=` keeps the paths that contain it, `?since=` what has a higher `n`."""
+    """The log, oldest first. `?path=` filters by a part of the path, `?since=` returns entries with a higher `n`."""
     part, since = request.query.get("path", ""), int(request.query.get("since", "0"))
     kept = [asdict(call) for call in request.app[STATE].calls if call.n > since and part in call.path]
     return web.json_response({"calls": kept})
@@ -30,7 +30,7 @@ async def summary(request: web.Request) -> web.Response:
 
 
 async def jobs(request: web.Request) -> web.Response:
-    """All jobs, as they really stand, whatever a fault makes their records say."""
+    """All jobs with their real status, whatever a fault makes their records show."""
     return web.json_response(
         {"jobs": [{"model": job.order.slug, **job.as_json()} for job in request.app[STATE].jobs.values()]}
     )
@@ -41,7 +41,7 @@ async def show_faults(request: web.Request) -> web.Response:
 
 
 async def order_faults(request: web.Request) -> web.Response:
-    """Book one fault, or a list of them."""
+    """Order one fault, or a list of faults."""
     wishes = await _json(request)
     try:
         booked = [request.app[STATE].faults.order(wish) for wish in (wishes if isinstance(wishes, list) else [wishes])]
@@ -73,7 +73,7 @@ async def change_config(request: web.Request) -> web.Response:
 
 
 async def reset(request: web.Request) -> web.Response:
-    """Forget jobs, log, faults and changed configuration. The encodings stay; they are only cache."""
+    """Delete jobs, log and faults, and reset the configuration. The encodings stay, because they are only a cache."""
     state = request.app[STATE]
     await request.app[STUDIO].abandon()
     state.reconfigure(request.app[INITIAL], balance=True)
@@ -89,7 +89,7 @@ async def _json(request: web.Request) -> Any:
 
 
 def _shown(config: Config) -> dict[str, Any]:
-    # Keys are told by their number only: what is logged or shown must never hold one.
+    # Only the number of keys is shown, because logs and responses must never contain a key.
     return config.changeable() | {"api_keys": "any" if "any" in config.api_keys else len(config.api_keys)}
 
 

@@ -1,4 +1,4 @@
-"""What a fault does to an API call: the connection reset, the answer held back or spoiled."""
+"""Carries out faults on API calls: resets the connection, or delays or corrupts the response."""
 
 import asyncio
 import gzip
@@ -22,7 +22,7 @@ DEEP_LEVELS = 200_000
 
 
 async def before(request: web.Request, fault: Fault | None) -> web.Response | None:
-    """The answer of a fault that strikes before the work is done; None where the work shall go on."""
+    """The response of a fault that strikes before the work is done; None if the work continues."""
     if fault is None or fault.moment is not Moment.BEFORE:
         return None
     if fault.kind == "slow":
@@ -33,7 +33,7 @@ async def before(request: web.Request, fault: Fault | None) -> web.Response | No
 
 
 async def instead(request: web.Request, fault: Fault) -> web.Response:
-    """What the caller gets in place of an answer."""
+    """What the caller gets instead of a response."""
     request[CALL].fault = fault.kind
     if fault.kind.startswith("timeout"):
         await asyncio.sleep(fault.options["seconds"])
@@ -59,19 +59,19 @@ async def instead(request: web.Request, fault: Fault) -> web.Response:
 
 
 def reset(request: web.Request, outcome: str = "reset") -> web.Response:
-    """Reset the connection (TCP RST). The response is for the framework alone; nobody gets it."""
+    """Reset the connection (TCP RST). The returned response is only for the framework and is never sent."""
     request[CALL].status = outcome
     transport = request.transport
     if transport is not None:
         connection = transport.get_extra_info("socket")
-        # Lingering for 0 s turns the close into a reset.
+        # Closing with a linger time of 0 s resets the connection.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
     return web.Response()
 
 
 def _echo(request: web.Request, status: int) -> web.Response:
-    """An error that repeats the request, as a gateway in debug mode does: key, headers, body with its signed links."""
+    """An error that repeats the request, like a gateway in debug mode: key, headers, and body with signed links."""
     said = {"headers": dict(request.headers), "body": request.get(BODY)}
     sentence = f"upstream failed for {request.method} {request.url}: {json.dumps(said)}"
     headers = {"x-debug-key": request.headers.get("x-api-key", "")}
@@ -102,7 +102,7 @@ def _foreign(request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
 async def spoiled(
     request: web.Request, fault: Fault | None, body: dict[str, Any], headers: dict[str, str] | None = None
 ) -> web.StreamResponse:
-    """The answer as JSON, unless a fault spoils it."""
+    """The response as JSON, unless a fault corrupts it."""
     headers = headers or {}
     if fault is None or fault.moment not in (Moment.ANSWER, Moment.OUTPUT):
         return web.json_response(body, headers=headers)

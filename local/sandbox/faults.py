@@ -1,7 +1,7 @@
-"""Faults on demand: the orders that are open, and whom they strike next.
+"""Faults on demand: the open orders, and the calls that they match.
 
-A fault is ordered through `POST /_sandbox/faults`; it strikes the next call (or job) that it matches.
-This module only keeps the book; `damage`, `media` and `studio` carry the faults out.
+A fault is ordered through `POST /_sandbox/faults`. It strikes the next call (or job) that it matches. This module only
+keeps track of the orders; `damage`, `media` and `studio` carry them out.
 """
 
 import itertools
@@ -12,12 +12,12 @@ from local.sandbox.kinds import KINDS, Moment
 
 
 class InvalidFault(Exception):
-    """The fault that was ordered does not exist, or not there."""
+    """The ordered fault does not exist, or is not valid there."""
 
 
 @dataclass
 class Fault:
-    """One order: which kind, where, on whom, and how often still (`remaining` None: for ever)."""
+    """One order: the kind, where it strikes, what it matches, and how often (`remaining`; None means always)."""
 
     id: int
     on: str
@@ -43,16 +43,16 @@ class Fault:
 
 
 class Faults:
-    """The open orders, in the order they came."""
+    """The open orders, oldest first."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._ids = itertools.count(1)
 
     def order(self, wish: object) -> Fault:
-        """Book one fault from its JSON; raises `InvalidFault` with words that name what would be valid."""
+        """Order one fault from its JSON. Raises `InvalidFault` with a message that names what is valid."""
         if not isinstance(wish, dict):
-            raise InvalidFault("a fault is a JSON object with at least `on` and `kind`")
+            raise InvalidFault("a fault must be a JSON object with at least `on` and `kind`")
         rest = dict(wish)
         stage, name = rest.pop("on", None), rest.pop("kind", None)
         if name == "http":  # {"kind": "http", "status": 500} is the same as {"kind": "http-500"}
@@ -64,10 +64,10 @@ class Faults:
             raise InvalidFault(f"{name} is valid on {', '.join(kind.stages)}, not on {stage!r}")
         times, after = rest.pop("times", 1), rest.pop("after", 0)
         if not all(isinstance(count, int) and count >= 0 for count in (times, after)):
-            raise InvalidFault("`times` and `after` are whole numbers from 0")
+            raise InvalidFault("`times` and `after` must be whole numbers from 0")
         model, words = rest.pop("model", None), rest.pop("prompt_contains", None)
         if unknown := rest.keys() - kind.options.keys():
-            raise InvalidFault(f"{name} has no option {sorted(unknown)}; it has {sorted(kind.options)}")
+            raise InvalidFault(f"{name} has no option {sorted(unknown)}; available: {sorted(kind.options)}")
         fault = Fault(
             id=next(self._ids),
             on=stage,
@@ -89,7 +89,7 @@ class Faults:
         *,
         without: Moment | None = None,
     ) -> Fault | None:
-        """The first open fault that matches, counted as struck; never one of the moment `without`."""
+        """The first open fault that matches, counted as used; never one of the moment `without`."""
         for fault in self._faults:
             if not fault.matches(stage, model, prompt) or fault.moment is without:
                 continue
@@ -103,7 +103,7 @@ class Faults:
         return None
 
     def put_back(self, fault: Fault) -> None:
-        """It did not strike after all: the call was refused before its moment came."""
+        """Undo `take`: the fault did not strike, because the call was refused before its moment."""
         fault.struck -= 1
         if fault.remaining is not None:
             fault.remaining += 1

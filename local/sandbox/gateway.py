@@ -1,4 +1,4 @@
-"""The gateway: jobs submitted under v2 and v1, and looked at under v2."""
+"""The gateway: submits under v2 and v1, and status requests under v2."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ Respond = Callable[[web.Request, Job, Fault | None], Awaitable[web.StreamRespons
 
 
 class Refused(Exception):
-    """The call is not accepted; `answer` says why."""
+    """The call is refused; `answer` is the response."""
 
     def __init__(self, answer: web.Response) -> None:
         super().__init__(answer.text)
@@ -37,7 +37,7 @@ async def submit_v2(request: web.Request) -> web.StreamResponse:
 
 
 async def submit_v1(request: web.Request) -> web.StreamResponse:
-    """`POST /v1/{slug}`: queue a job and answer when it is done."""
+    """`POST /v1/{slug}`: queue a job and respond when it has ended."""
     return await _submit(request, "v1", "v1", _finished)
 
 
@@ -60,7 +60,7 @@ async def _submit(request: web.Request, transport: str, stage: str, respond: Res
 
 
 def _accept(request: web.Request, slug: str, body: object, transport: str) -> Job:
-    """Everything the gateway checks before it queues, in its order; raises `Refused`."""
+    """All checks of the gateway before it queues a job, in its order. Raises `Refused`."""
     state = request.app[STATE]
     if request.content_type != "application/json":
         raise Refused(answers.documented("406-content-type"))
@@ -93,7 +93,7 @@ async def _queued(request: web.Request, job: Job, fault: Fault | None) -> web.St
 
 
 async def _finished(request: web.Request, job: Job, fault: Fault | None) -> web.StreamResponse:
-    """The blocking call's answer: the video's bytes, or JSON with its URL if so configured."""
+    """The response of the blocking call: the video's bytes, or JSON with its URL, as configured."""
     state = request.app[STATE]
     if fault and fault.kind == "cut-off":
         seconds = fault.options["seconds"]
@@ -103,7 +103,7 @@ async def _finished(request: web.Request, job: Job, fault: Fault | None) -> web.
             return await instead(request, fault)
     await job.done.wait()
     if job.error is not None:
-        # v1's own status for a failed run is not documented; v2's is 422.
+        # v1's status for a failed job is not documented; v2's is 422.
         return answers.error(422, job.error)
     headers = {
         "x-request-id": job.request_id,
@@ -122,12 +122,12 @@ async def _finished(request: web.Request, job: Job, fault: Fault | None) -> web.
 
 
 async def status(request: web.Request) -> web.StreamResponse:
-    """`GET /v2/requests/{id}/status`: how it stands, without the output."""
+    """`GET /v2/requests/{id}/status`: the status, without the output."""
     return await _read(request, "status")
 
 
 async def result(request: web.Request) -> web.StreamResponse:
-    """`GET /v2/requests/{id}`: the same, and the output once COMPLETED."""
+    """`GET /v2/requests/{id}`: the status, and the output if COMPLETED."""
     return await _read(request, "result")
 
 
@@ -135,7 +135,7 @@ async def _read(request: web.Request, stage: str) -> web.StreamResponse:
     state, request_id = request.app[STATE], request.match_info["request_id"]
     known = state.jobs.get(request_id)
     slug, prompt = (known.order.slug, known.order.prompt) if known else (None, None)
-    # An `output` can be spoiled only where there is one: until then, such a fault keeps waiting.
+    # Only an existing `output` can be corrupted. Until there is one, such a fault waits.
     completed = known is not None and known.status == "COMPLETED"
     fault = state.faults.take(stage, slug, prompt, without=None if completed else Moment.OUTPUT)
     if (answer := await before(request, fault)) is not None:
@@ -168,7 +168,7 @@ def _status_word(job: Job) -> str:
 
 
 def _metrics(state: State, job: Job) -> dict[str, Any]:
-    """Times in provider seconds, as the real one would report them whatever our scale is."""
+    """Times in provider seconds, as the real provider would report them, whatever the scale is."""
     age = min(state.clock.now() - job.accepted_at, job.total_seconds) if job.running else job.total_seconds
     queued = min(age, job.queue_seconds)
     metrics: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The sandbox inside a test: a real server over real sockets, in a thread of this process."""
+"""The sandbox for tests: a real server on a real socket, in a thread of this process."""
 
 import asyncio
 import contextlib
@@ -14,42 +14,42 @@ import httpx
 from local.sandbox.server import listening
 from local.sandbox.state import Config, Job, State
 
-KEY = "SG_0123456789abcdef"  # made up; has the shape of a key
+KEY = "SG_0123456789abcdef"  # made up; has the format of a key
 
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    """One for all clients: each would load the certificates anew, which takes longer than most tests."""
+    """One context for all clients. Otherwise each would load the certificates, which takes longer than most tests."""
     return ssl.create_default_context()
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A running sandbox. `state` is for looking at; what changes it goes through `/_sandbox`, on its own loop."""
+    """A running sandbox. `state` is read-only; changes go through `/_sandbox`, so that they run on its own loop."""
 
     url: str
     state: State
     loop: asyncio.AbstractEventLoop
     control: httpx.Client
-    """Without a key; for `/_sandbox`, and for files."""
+    """A client without a key, for `/_sandbox` and for files."""
 
     def client(self, **options: Any) -> httpx.Client:
-        """A client with a key that is accepted."""
+        """A client with a valid key."""
         return httpx.Client(base_url=self.url, headers={"x-api-key": KEY}, verify=_tls(), **options)
 
     def fault(self, on: str, kind: str, **options: Any) -> None:
-        """Order a fault; it strikes once unless `times` says otherwise."""
+        """Order a fault. It strikes once by default (`times`)."""
         self._control("POST", "faults", {"on": on, "kind": kind, **options})
 
     def configure(self, **values: Any) -> None:
-        """Change any of `Config`'s values that can be changed while it runs."""
+        """Change values of `Config` that can be changed while the server runs."""
         self._control("POST", "config", values)
 
     def reset(self) -> None:
         self._control("POST", "reset", None)
 
     def summary(self) -> dict[str, Any]:
-        """What was accepted and billed, and what was ordered twice."""
+        """What was accepted and billed, and what was submitted twice."""
         return dict(self._control("GET", "summary", None))
 
     def calls(self, path: str = "") -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ class Sandbox:
         return list(self._control("GET", f"calls?path={path}", None)["calls"])
 
     def finished(self, request_id: str, seconds: float = 20.0) -> Job:
-        """Wait until the job is COMPLETED or FAILED; no longer than `seconds` (wall-clock)."""
+        """Wait until the job is COMPLETED or FAILED, at most `seconds` (wall-clock)."""
         job = self.state.jobs[request_id]
         waiting = asyncio.wait_for(job.done.wait(), seconds)
         asyncio.run_coroutine_threadsafe(waiting, self.loop).result()
@@ -72,7 +72,7 @@ class Sandbox:
 
 @contextlib.contextmanager
 def running(**config: Any) -> Iterator[Sandbox]:
-    """Run the sandbox for the length of a `with`, on a free port. Takes `Config`'s fields."""
+    """Run the sandbox on a free port, as a context manager. The arguments are `Config`'s fields."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
     thread.start()

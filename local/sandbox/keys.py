@@ -1,4 +1,4 @@
-"""Where the parts of the server find each other: aiohttp's typed keys of the application and of a request."""
+"""aiohttp's typed keys, under which the server's parts are stored in the application and in a request."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ STATE: web.AppKey[State] = web.AppKey("state", State)
 STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
 CALL: web.RequestKey[Call] = web.RequestKey("call", Call)
 BODY: web.RequestKey[Any] = web.RequestKey("body", object)
-"""The request's JSON; None if it is none."""
+"""The request's JSON; None if it is not valid JSON."""
 
 
 def base_url(request: web.Request) -> str:
-    """This server as the caller knows it."""
+    """The address under which the caller reached this server."""
     return f"{request.scheme}://{request.host}"

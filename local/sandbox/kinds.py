@@ -1,4 +1,4 @@
-"""Every kind of fault: what it does, where it may strike, and when."""
+"""All kinds of faults: what they do, and where and when they can strike."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,21 +15,21 @@ STAGES = (*API, "media", "image-fetch", "job")
 
 
 class Moment(StrEnum):
-    """When a fault strikes. What comes before has happened: from ACCEPTED on, a job is queued and billed."""
+    """When a fault strikes. All earlier steps have been done: from ACCEPTED on, the job is queued and billed."""
 
     BEFORE = "before anything is done"
-    ACCEPTED = "once the job is queued, in place of the answer"
-    ANSWER = "in the answer, all work being done"
+    ACCEPTED = "after the job is queued, instead of the response"
+    ANSWER = "in the response, after all work is done"
     OUTPUT = "in a completed result's output"
-    MEDIA = "in the file that is served"
-    FETCH = "when the picture is fetched"
-    JOB = "in how the job goes"
+    MEDIA = "in the served file"
+    FETCH = "when the image is downloaded"
+    JOB = "while the job runs"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind. `options` are the fields it may be ordered with, and their defaults; seconds are wall-clock
-    but for a job's, which are the provider's.
+    """One kind. `options` are the fields that an order may have, with their defaults. Seconds are wall-clock, except
+    those of job faults, which are provider seconds.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Kind:
         return asdict(self) | {"moment": self.moment.name.lower()}
 
 
-# The answer to a call that gets nowhere.
+# Responses to calls that are not accepted.
 _early: Callable[..., Kind] = partial(Kind, moment=Moment.BEFORE)
-# The ambiguous ones: the caller can't tell these from calls that got nowhere.
+# Ambiguous faults: the caller can't distinguish these from calls that were not accepted.
 _queued: Callable[..., Kind] = partial(Kind, stages=ACCEPTING, moment=Moment.ACCEPTED)
 _answer: Callable[..., Kind] = partial(Kind, stages=API, moment=Moment.ANSWER)
 _output: Callable[..., Kind] = partial(Kind, stages=("result",), moment=Moment.OUTPUT)
@@ -70,7 +70,7 @@ _ALL = (
     *_HTTP,
     _early(
         "far-reset",
-        "Answers 429 with a reset that lies `seconds` ahead (default: a year). Nothing is queued.",
+        "Answers 429 with a reset in `seconds` (default: a year). Nothing is queued.",
         API,
         options={"seconds": _YEAR},
     ),
@@ -81,9 +81,9 @@ _ALL = (
         options={"status": 500},
     ),
     _early("half-emoji", "Answers 500; the error text contains half of a surrogate pair.", API),
-    _early("slow", "Waits `seconds`, then goes on.", (*API, "media", "image-fetch"), options={"seconds": 2.0}),
-    _early("reset", "Resets the connection without an answer.", READING),
-    _early("timeout", "Says nothing for `seconds`, then resets.", READING, options=_HANG),
+    _early("slow", "Waits `seconds`, then continues.", (*API, "media", "image-fetch"), options={"seconds": 2.0}),
+    _early("reset", "Resets the connection without a response.", READING),
+    _early("timeout", "Sends nothing for `seconds`, then resets the connection.", READING, options=_HANG),
     _early("reset-before-accept", "Resets the connection; nothing is queued.", ACCEPTING),
     _early("timeout-before-accept", "Hangs for `seconds`; nothing is queued.", ACCEPTING, options=_HANG),
     _queued("reset-after-accept", "Queues the job, then resets the connection."),
@@ -92,24 +92,24 @@ _ALL = (
     _queued("504-html-after-accept", "Queues the job, then answers a proxy's 504 page."),
     _queued(
         "cut-off",
-        "Cuts the call off with 504 after `seconds` (default: 60 of the provider's); the job goes on.",
+        "Ends the call with 504 after `seconds` (default: 60 provider seconds); the job continues.",
         stages=("v1",),
         options={"seconds": None},
     ),
     _answer("malformed-json", "Answers 200 with half of its JSON; a submit is queued."),
     _answer("empty-body", "Answers 200 with no body; a submit is queued."),
-    _answer("not-an-object", "Answers a JSON list in place of the object; a submit is queued."),
-    _answer("drip", "Sends the answer one byte every `seconds`; a submit is queued.", options={"seconds": 1.0}),
+    _answer("not-an-object", "Answers a JSON list instead of an object; a submit is queued."),
+    _answer("drip", "Sends the response one byte every `seconds`; a submit is queued.", options={"seconds": 1.0}),
     _answer("gzip-bomb", "Sends 64 MB of JSON as 64 KB of gzip; a submit is queued."),
     _answer("huge", "Sends 24 MB of JSON; a submit is queued."),
     _answer("deep", "Sends JSON that is nested 200,000 levels deep; a submit is queued."),
     _answer(
         "foreign-id",
-        "Answers for another request: COMPLETED, with a video that belongs to somebody else.",
+        "Answers with another request: COMPLETED, with a video that belongs to somebody else.",
         stages=("result",),
     ),
     _answer("no-request-id", "Queues the job and answers without its request_id.", stages=("submit",)),
-    _answer("no-rows", "Answers an empty history, as if rows had not landed yet.", stages=("history",)),
+    _answer("no-rows", "Answers an empty history, as if the rows had not been written yet.", stages=("history",)),
     _output("output-list", "A completed result whose `output` is a list of one URL."),
     _output("output-empty-list", "A completed result whose `output` is an empty list."),
     _output("output-number", "A completed result whose `output` is a number."),
@@ -130,36 +130,38 @@ _ALL = (
         options={"cost": -5, "total_time": 0.0004},
     ),
     _output("output-in-text", "A completed result whose link is in JSON inside a string, under `videos`."),
-    _output("output-two-videos", "A completed result that names two different videos."),
-    _media("truncated", "Announces the whole length, sends half, closes."),
-    _media("short", "A consistent length, but the MP4 itself is cut off half way."),
+    _output("output-two-videos", "A completed result that has two different videos."),
+    _media("truncated", "Announces the whole length, sends half, then closes the connection."),
+    _media("short", "A correct length, but the MP4 itself is cut off halfway."),
     _media("html", "An HTML page, with status 200."),
     _media("empty", "No bytes, with status 200."),
     _media("wrong-content-type", "The right bytes, as text/plain."),
     _media("redirect", "Redirects to the same file on this host."),
-    _media("redirect-forbidden", "Redirects where no client should follow.", options={"location": _METADATA}),
-    _media("media-403", "403, as a file store says it."),
-    _media("media-404", "404, as a file store says it."),
-    _media("media-500", "500, as a file store says it."),
+    _media(
+        "redirect-forbidden", "Redirects to an address that no client should follow.", options={"location": _METADATA}
+    ),
+    _media("media-403", "403, in a file store's format."),
+    _media("media-404", "404, in a file store's format."),
+    _media("media-500", "500, in a file store's format."),
     _media("reset-midway", "Sends half, then resets the connection; a Range for the rest works."),
     _media("chunked", "The right bytes without a Content-Length."),
-    _media("no-range", "Ignores Range: always the whole file with 200."),
-    _fetch("unreachable", "The picture can't be fetched; the job FAILS."),
-    _fetch("not-an-image", "What is fetched is no picture; the job FAILS."),
+    _media("no-range", "Ignores Range: always sends the whole file with 200."),
+    _fetch("unreachable", "The image can't be downloaded; the job FAILS."),
+    _fetch("not-an-image", "The downloaded file is not an image; the job FAILS."),
     _job(
         "fail",
-        "FAILED with the words in `error`, after its full time.",
+        "FAILED with the text in `error`, after its full duration.",
         options={"error": "Model inference failed"},
     ),
-    _job("fail-with-echo", "FAILED; the error text repeats what was sent, signed links included."),
+    _job("fail-with-echo", "FAILED; the error text repeats the request, including signed links."),
     _job("fail-half-emoji", "FAILED; the error text contains half of a surrogate pair."),
-    _job("stuck-queued", "QUEUED until its record is gone; never billed."),
-    _job("stuck-processing", "PROCESSING until its record is gone; never billed."),
-    _job("late", "PROCESSING past its record's hour; then billed, and found in the history only."),
-    _job("vanish", "Its record is gone `seconds` after acceptance: 404.", options={"seconds": 0.0}),
-    _job("flapping", "The first GET answers 404, the later ones as usual."),
-    _job("unknown-status", "While running, its status is the word in `status`.", options={"status": "RUNNING"}),
-    _job("lower-case-status", "Its status is written in lower case."),
+    _job("stuck-queued", "QUEUED until its record is deleted; never billed."),
+    _job("stuck-processing", "PROCESSING until its record is deleted; never billed."),
+    _job("late", "PROCESSING beyond its record's hour; then billed, and only found in the history."),
+    _job("vanish", "Its record is deleted `seconds` after acceptance: 404.", options={"seconds": 0.0}),
+    _job("flapping", "The first GET answers 404, later ones are normal."),
+    _job("unknown-status", "While running, its status is the text in `status`.", options={"status": "RUNNING"}),
+    _job("lower-case-status", "Its status is in lower case."),
 )
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}

@@ -1,4 +1,4 @@
-"""The result files, as the provider's media host serves them: no key, byte ranges, and faults if ordered."""
+"""Serves the result files like the provider's media host: without a key, with byte ranges, and with ordered faults."""
 
 import asyncio
 import hashlib
@@ -24,7 +24,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 @dataclass(frozen=True)
 class Content:
-    """A file to serve: what is on disk, and a tail of its own. Nothing per job is stored but its id."""
+    """A file to serve: a shared file on disk plus a job's own tail. Only the id is stored per job."""
 
     path: Path
     content_type: str
@@ -50,7 +50,7 @@ class Content:
 
 
 def video_of(folder: Path, job: Job) -> Content:
-    """A completed job's video: the shared encoding, made its own by a box with the request's id."""
+    """A completed job's video: the shared encoding, made unique by a box with the request's id."""
     return Content(folder / f"{job.render}.mp4", "video/mp4", free_box(job.request_id))
 
 
@@ -114,7 +114,7 @@ async def _send(request: web.Request, content: Content, fault: Fault | None = No
     for position in range(start, end, CHUNK):
         await response.write(content.read(position, min(position + CHUNK, end)))
     if kind == "reset-midway":
-        # Let the half arrive first: a reset discards what the client has not read yet.
+        # Wait until the half has arrived, because a reset discards what the client has not read yet.
         await asyncio.sleep(0.1)
         return reset(request)
     if kind == "truncated" and request.transport is not None:
@@ -126,7 +126,7 @@ async def _send(request: web.Request, content: Content, fault: Fault | None = No
 
 
 def _other_answer(request: web.Request, fault: Fault) -> web.Response | None:
-    """The faults that answer something else than the file."""
+    """The response of the faults that do not send the file."""
     match fault.kind:
         case "html":
             return answers.html(200, "Service maintenance")
@@ -142,7 +142,7 @@ def _other_answer(request: web.Request, fault: Fault) -> web.Response | None:
 
 
 def _asked_range(request: web.Request, size: int) -> tuple[int, int] | None:
-    """The span that a Range header asks for; the whole file without one, or where it is not understood."""
+    """The byte range that a Range header requests; the whole file if it is missing or not understood."""
     match = _RANGE.fullmatch(request.headers.get(hdrs.RANGE, ""))
     if match is None or match.groups() == ("", ""):
         return 0, size
@@ -154,7 +154,7 @@ def _asked_range(request: web.Request, size: int) -> tuple[int, int] | None:
 
 
 def _store_error(status: int) -> web.Response:
-    """An error as a file store words it: XML, not the API's JSON."""
+    """An error in a file store's format: XML, not the API's JSON."""
     code = {403: "AccessDenied", 404: "NoSuchKey", 500: "InternalError"}[status]
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'
     return web.Response(status=status, text=text, content_type="application/xml")

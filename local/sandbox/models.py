@@ -1,6 +1,6 @@
-"""The five models: what each takes, costs and lasts. The provider's model pages rule where they speak.
+"""The five models: their parameters, prices and durations. Where the provider's model pages are clear, they decide.
 
-Nothing here is shared with the pipeline: two readings of the pages check each other.
+Nothing here is shared with the pipeline, so that two independent readings of the pages check each other.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 Type = Literal["string", "integer", "boolean", "boolean or its word", "url", "urls"]
 
-AUTO_SECONDS = 5  # what we choose for `duration: -1`; the page says only "auto"
+AUTO_SECONDS = 5  # our choice for `duration: -1`; the page only says "auto"
 SMALL_SEEDS = (1, 999_999)
 LARGE_SEEDS = (-1, 2_147_483_647)
 FIVE_SHAPES = ("16:9", "4:3", "1:1", "3:4", "9:16")
@@ -19,7 +19,7 @@ THREE_SIZES = ("480p", "720p", "1080p")
 
 
 class InvalidParameters(Exception):
-    """A body the model does not take. `status` is the HTTP status that says so."""
+    """The model does not accept the body. `status` is the HTTP status of the response."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -28,7 +28,7 @@ class InvalidParameters(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One parameter, as its page describes it."""
+    """One parameter, as described on the model's page."""
 
     type: Type
     required: bool = False
@@ -51,7 +51,7 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A valid body with its defaults filled in: what has to be made."""
+    """A valid body with defaults: the video to make."""
 
     slug: str
     prompt: str
@@ -59,9 +59,9 @@ class Order:
     seconds: int
     resolution: str
     images: tuple[str, ...]
-    """The pictures' URLs; the first is the one the video shows."""
+    """The images' URLs. The video shows the first one."""
     recordings: tuple[str, ...]
-    """Reference videos and audios: fetched, but not looked into."""
+    """Reference videos and audios: downloaded, but not checked."""
     audio: bool
     return_last_frame: bool
     seed: int | None
@@ -71,7 +71,7 @@ class Order:
 PROMPT = Parameter(type="string", required=True)
 SWITCH = Parameter(type="boolean", default=False)
 SWITCHED_ON = Parameter(type="boolean", default=True)
-# The pages type it boolean, and their own examples send the string "false".
+# On the pages it is a boolean, but their own examples send the string "false".
 MODERATION = Parameter(type="boolean or its word", default=False)
 IMAGE = Parameter(type="url")
 
@@ -157,25 +157,25 @@ MODELS: dict[str, Model] = {
     )
 }
 
-# These models refuse a last frame without a first. 1.5 Pro's page states no such need.
+# These models refuse a last frame without a first one. 1.5 Pro's page has no such rule.
 _LAST_NEEDS_FIRST = {"seedance-pro", "seedance-2.0-fast", "seedance-2.0-mini"}
 
 _PIXELS = {"480p": 480 * 854, "720p": 720 * 1280, "1080p": 1080 * 1920}
 
 
 def cost_usd(order: Order) -> float:
-    """What the video costs, in USD. Made up: the published average taken as that of 5 s at 720p, scaled by
-    seconds and by pixels. The pages give only the average, and say that cost varies with both.
+    """The video's cost in USD. Made up: the published average is taken as the cost of 5 s at 720p, and scaled by
+    seconds and pixels. The pages only give the average, and say that the cost varies with both.
     """
     pixels = _PIXELS[order.resolution] / _PIXELS["720p"]
     return round(MODELS[order.slug].average_usd * order.seconds / 5 * pixels, 4)
 
 
 def read_order(model: Model, body: object) -> Order:
-    """The order in a request body; raises `InvalidParameters` naming the field.
+    """The order in a request body. Raises `InvalidParameters` that names the field.
 
-    The contract lets both 400 and 422 mean an invalid body, so both occur: 422 where a field is missing or
-    of the wrong type, 400 where a value, a combination or a name is not allowed.
+    In the contract, both 400 and 422 mean an invalid body, so both are used: 422 if a field is missing or has the
+    wrong type, 400 if a value, a combination or a name is not allowed.
     """
     if not isinstance(body, dict):
         raise InvalidParameters(400, "Request body must be a JSON object")
@@ -207,8 +207,8 @@ def read_order(model: Model, body: object) -> Order:
 
 
 def _value(name: str, parameter: Parameter, value: object) -> object:
-    """One checked value, or the parameter's default if it is absent."""
-    # The pages' default for an image is "", so that is how a client says "none".
+    """One checked value, or the parameter's default if it is missing."""
+    # On the pages, the default of an image is "", so a client sends that for "no image".
     if value is None or (parameter.type == "url" and value == ""):
         if parameter.required:
             raise InvalidParameters(422, f"Field required: {name}")

@@ -1,4 +1,4 @@
-"""The stand-in's server: what every call passes through, and how it is started and stopped."""
+"""The stand-in's server: the steps that all calls pass through, and its start and stop."""
 
 import argparse
 import asyncio
@@ -22,7 +22,7 @@ from local.sandbox.state import Config, State
 from local.sandbox.studio import Studio
 
 LARGEST_BODY = 256 * 2**20  # uploads arrive as data URLs
-# How long open calls may take to end at a stop. Short: hanging on purpose is what some faults do.
+# How long open calls may take to end at a stop. It is short, because some faults hang on purpose.
 STOP_SECONDS = 0.5
 
 _KEYED = ("/v1/", "/v2/", "/upload-asset", "/inference-request/")
@@ -31,7 +31,7 @@ _RATED = ("/v1/", "/v2/")
 
 @web.middleware
 async def passage(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """No web pages; log the call, then key, then rate limit, then the route; errors in the provider's words."""
+    """Refuse web pages, log the call, check key and rate limit, then call the route. Errors are like the provider's."""
     if why := _not_a_page(request):
         return answers.error(403, why)
     if request.path.startswith("/_sandbox/"):
@@ -58,19 +58,19 @@ async def passage(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _not_a_page(request: web.Request) -> str | None:
-    """Why a call that a web page has a hand in may not pass; None for any other."""
+    """Why a call from a web page is refused; None for other calls."""
     if request.transport is None:
-        return "the caller is gone"
+        return "the caller has disconnected"
     port = request.transport.get_extra_info("sockname")[1]
     headers = [(name.lower(), value) for name, value in request.headers.items()]
     return origin.refusal(request.method, headers, port)
 
 
 def _refusal(request: web.Request, state: State) -> web.Response | None:
-    """The answer to a call that may not pass: no key, a wrong key, too many calls."""
+    """The response to a call that is refused: no key, a wrong key, or too many calls."""
     if request.path.startswith(_KEYED):
         key = request.headers.get("x-api-key")
-        if not key:  # a bearer token is no key here
+        if not key:  # a bearer token does not count as a key
             return answers.documented("401-missing")
         if not state.knows_key(key):
             return answers.documented("401")
@@ -92,7 +92,7 @@ async def _json_body(request: web.Request) -> Any:
 
 
 def application(config: Config) -> web.Application:
-    """The server as an aiohttp application; it does its work once it runs."""
+    """The server as an aiohttp application."""
     app = web.Application(middlewares=[passage], client_max_size=LARGEST_BODY)
     app[control.INITIAL] = config
     app[STATE] = State(config)
@@ -115,7 +115,7 @@ def application(config: Config) -> web.Application:
 
 
 async def _at_work(app: web.Application) -> AsyncIterator[None]:
-    """From start to stop: the files' folder, the jobs in hand, the state on disk."""
+    """From start to stop: the folder for files, the running jobs, and the state on disk."""
     config, state = app[control.INITIAL], app[STATE]
     with contextlib.ExitStack() as stack:
         if config.state is None:
@@ -136,7 +136,7 @@ async def _at_work(app: web.Application) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def listening(config: Config) -> AsyncIterator[tuple[str, State]]:
-    """The server, listening: its URL and its state."""
+    """Run the server. Yields its URL and its state once it listens."""
     app = application(config)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
@@ -150,7 +150,7 @@ async def listening(config: Config) -> AsyncIterator[tuple[str, State]]:
 
 
 def serve(config: Config, announce: Callable[[str], None] = print) -> None:
-    """Run until SIGINT or SIGTERM; `announce` gets one line once the server listens."""
+    """Run until SIGINT or SIGTERM. `announce` is called with one line once the server listens."""
     asyncio.run(_serve(config, announce))
 
 
@@ -164,9 +164,9 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> None:
 
 
 def _loopback(host: str) -> str:
-    # Anybody who reaches the control API decides what the provider seems to say.
+    # Anybody who can reach the control API can change the provider's responses.
     if host != "localhost" and not _is_loopback(host):
-        raise argparse.ArgumentTypeError(f"{host} is not 127.0.0.1, ::1 or localhost: it would be open to others")
+        raise argparse.ArgumentTypeError(f"{host} is not 127.0.0.1, ::1 or localhost: other machines could reach it")
     return host
 
 
@@ -178,11 +178,11 @@ def _is_loopback(host: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; each option is a field of `Config`."""
+    """The command line. Each option is a field of `Config`."""
     usual = Config()
     parser = argparse.ArgumentParser(prog="sandbox", description="A stand-in for Segmind's Seedance API.")
-    parser.add_argument("--host", default=usual.host, type=_loopback, help="an address of this machine alone")
-    parser.add_argument("--port", type=int, default=usual.port, help="0 picks a free one")
+    parser.add_argument("--host", default=usual.host, type=_loopback, help="a loopback address")
+    parser.add_argument("--port", type=int, default=usual.port, help="0 picks a free port")
     parser.add_argument(
         "--time-scale",
         type=float,
@@ -193,21 +193,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--api-key",
         action="append",
         dest="api_keys",
-        help="repeatable; 'any' (default) takes SG_ + 16 hex digits",
+        help="repeatable; 'any' (default) accepts SG_ and 16 hex digits",
     )
-    parser.add_argument("--credits", type=float, default=usual.credits, help="the balance in USD")
-    parser.add_argument("--rate-limit", type=int, default=usual.rate_limit, help="calls per window; 0 is no limit")
-    parser.add_argument("--rate-window", type=float, default=usual.rate_window, help="provider seconds")
+    parser.add_argument("--credits", type=float, default=usual.credits, help="the account's balance in USD")
+    parser.add_argument("--rate-limit", type=int, default=usual.rate_limit, help="calls per window; 0 means no limit")
+    parser.add_argument("--rate-window", type=float, default=usual.rate_window, help="the window in provider seconds")
     parser.add_argument("--fps", type=int, default=usual.fps)
-    parser.add_argument("--jitter", type=float, default=usual.jitter, help="sigma of the lognormal on a job's time")
-    parser.add_argument("--state", type=Path, help="keep everything in this file across a clean stop")
+    parser.add_argument(
+        "--jitter", type=float, default=usual.jitter, help="sigma of the lognormal factor on a job's duration"
+    )
+    parser.add_argument(
+        "--state", type=Path, help="save all state in this file at a clean stop, and load it at the start"
+    )
     options = vars(parser.parse_args(arguments))
     options["api_keys"] = options["api_keys"] or usual.api_keys
     try:
         config = Config(**options)
     except ValueError as error:
         parser.error(str(error))
-    # Flushed: whoever started this waits for the line, often through a pipe.
+    # Flushed, because the program that started this waits for the line, often through a pipe.
     try:
         serve(config, lambda line: print(line, flush=True))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the provider remembers: the account, its jobs, its rate limit, and every call it got."""
+"""The provider's state: the account, its jobs, its rate limit, and the log of all calls."""
 
 import asyncio
 import hashlib
@@ -21,10 +21,10 @@ from local.sandbox.models import MODELS, Order, cost_usd, read_order
 
 RECORD_SECONDS = 3600.0  # a request's record, from its submission (the model pages: "retained for 1 hour")
 MEDIA_SECONDS = 7 * 86400.0  # a result file (contract)
-QUEUED_SHARE = 0.1  # made up: the part of a job's time it spends QUEUED
+QUEUED_SHARE = 0.1  # made up: the part of a job's duration that it is QUEUED
 HISTORY_BODIES = ("mixed", "object", "json", "python", "hidden", "cut", "none")
 LOGGED_CALLS = 100_000
-LOGGED_TEXT = 4096  # characters of one string in a logged body; uploads would fill the memory otherwise
+LOGGED_TEXT = 4096  # characters of a string in a logged body; otherwise uploads would fill the memory
 
 _KEY = re.compile(r"SG_[0-9a-fA-F]{16}")
 _SIGNATURE = re.compile(r"x-amz-.*|awsaccesskeyid|signature|expires|key-pair-id|policy", re.IGNORECASE)
@@ -32,7 +32,7 @@ _SIGNATURE = re.compile(r"x-amz-.*|awsaccesskeyid|signature|expires|key-pair-id|
 
 @dataclass(kw_only=True)
 class Config:
-    """How the sandbox behaves. Times are provider seconds (see `clock`) unless they say wall-clock."""
+    """The sandbox's configuration. Times are in provider seconds (see `clock`) unless they say wall-clock."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -40,50 +40,50 @@ class Config:
     time_scale: float = 1.0
     """Wall-clock seconds per provider second: 0.1 runs ten times faster."""
     clock_offset: float = 0.0
-    """Jumps the provider's clock ahead; 3700 makes every record expire."""
+    """Sets the provider's clock ahead; 3700 makes all records expire."""
     clock_skew: float = 0.0
-    """Wall-clock seconds by which the times that the provider names are ahead of ours (below 0: behind)."""
+    """Wall-clock seconds by which the times that the provider reports are ahead of ours (negative: behind)."""
     api_keys: tuple[str, ...] = ("any",)
-    """`any` accepts whatever looks like a key: SG_ and 16 hex digits. All keys are one account."""
+    """`any` accepts everything in the format of a key: SG_ and 16 hex digits. All keys belong to one account."""
     credits: float = 100.0
     """USD."""
     rate_limit: int = 0
-    """Calls of /v1 and /v2 admitted in any `rate_window`, submits and GETs alike; 0 = no limit."""
+    """Allowed calls of /v1 and /v2 in any `rate_window`, submits and GETs together; 0 means no limit."""
     rate_window: float = 60.0
     fps: int = 24
     jitter: float = 0.0
-    """Sigma of the lognormal factor on a job's time; its mean stays 1."""
+    """Sigma of the lognormal factor on a job's duration. Its mean is always 1."""
     v1_answer: Literal["video", "json"] = "video"
     history_bodies: Literal["mixed", "object", "json", "python", "hidden", "cut", "none"] = "mixed"
-    """How the history shows what was sent: as an object, a text of JSON or in Python's notation (``mixed``: by turns);
+    """How the history shows the request body: as an object, as JSON text or in Python's notation (``mixed``: in turn);
     without addresses, cut off, or not at all."""
     retired: tuple[str, ...] = ()
     """Models that answer 410."""
     state: Path | None = None
-    """Where a clean stop keeps everything for the next start; the files stand beside it."""
+    """The file in which a clean stop saves all state for the next start. The media files are stored beside it."""
 
     FIXED: ClassVar[frozenset[str]] = frozenset({"host", "port", "state"})
-    """What can't be changed while it runs."""
+    """The fields that can't be changed while the server runs."""
 
     def __post_init__(self) -> None:
         self.api_keys, self.retired = tuple(self.api_keys), tuple(self.retired)
         self.credits = float(self.credits)
         if self.time_scale <= 0 or self.rate_window <= 0 or self.fps < 1:
-            raise ValueError("time_scale, rate_window and fps must be above 0")
+            raise ValueError("time_scale, rate_window and fps must be greater than 0")
         if self.rate_limit < 0 or self.jitter < 0:
-            raise ValueError("rate_limit and jitter can't be below 0")
+            raise ValueError("rate_limit and jitter must not be negative")
         if self.v1_answer not in ("video", "json"):
-            raise ValueError("v1_answer is video or json")
+            raise ValueError("v1_answer must be video or json")
         if self.history_bodies not in HISTORY_BODIES:
-            raise ValueError(f"history_bodies is one of {', '.join(HISTORY_BODIES)}")
+            raise ValueError(f"history_bodies must be one of {', '.join(HISTORY_BODIES)}")
         if unknown := set(self.retired) - MODELS.keys():
-            raise ValueError(f"no such model: {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown model: {', '.join(sorted(unknown))}")
 
     def changed(self, wishes: dict[str, Any]) -> "Config":
-        """A copy with some values changed; raises `ValueError` or `TypeError` for what can't be."""
+        """A copy with some values changed. Raises `ValueError` or `TypeError` for invalid values."""
         values = self.changeable()
         if unknown := wishes.keys() - values.keys():
-            raise ValueError(f"can't change {sorted(unknown)}; only {sorted(values)}")
+            raise ValueError(f"can't change {sorted(unknown)}; only {sorted(values)} can be changed")
         return replace(self, **wishes)
 
     def changeable(self) -> dict[str, Any]:
@@ -92,14 +92,14 @@ class Config:
 
 @dataclass(kw_only=True)
 class Job:
-    """One accepted request. `accepted_at` is the provider's clock, `created` and `updated` unix seconds."""
+    """One accepted request. `accepted_at` uses the provider's clock, `created` and `updated` are Unix seconds."""
 
     request_id: str
     transport: str
-    """v1 or v2; a blocking call has no v2 record."""
+    """v1 or v2. A blocking call has no v2 record."""
     order: Order
     body: dict[str, Any]
-    """As sent: history shows it again."""
+    """As sent, because the history shows it."""
     accepted_at: float
     created: float
     updated: float
@@ -115,7 +115,7 @@ class Job:
     fault: str | None = None
     fault_options: dict[str, Any] = field(default_factory=dict)
     hidden_gets: int = 0
-    """How many GETs will still answer 404 (the flapping fault)."""
+    """How many more GETs answer 404 (the flapping fault)."""
     done: asyncio.Event = field(default_factory=asyncio.Event, repr=False, compare=False)
 
     @property
@@ -135,7 +135,7 @@ class Job:
 
 @dataclass(kw_only=True)
 class Call:
-    """One line of the log. `key` is a fingerprint: the key itself is never kept."""
+    """One entry of the log. `key` is a fingerprint; the key itself is never stored."""
 
     n: int
     at: str
@@ -146,20 +146,20 @@ class Call:
     key: str | None
     body: Any = None
     status: int | str | None = None
-    """The HTTP status; `reset`, `timeout` or `cut` where a fault left it unanswered; None while open."""
+    """The HTTP status; `reset`, `timeout` or `cut` if a fault prevented a response; None while the call is open."""
     request_id: str | None = None
-    """Of the job that this call was accepted as."""
+    """The request id of the job that this call created."""
     fault: str | None = None
 
 
 class RateLimit:
-    """A sliding window over the admitted calls; a refused one does not count."""
+    """A sliding window over the allowed calls. Refused calls do not count."""
 
     def __init__(self) -> None:
         self._admitted: deque[float] = deque()
 
     def admit(self, now: float, limit: int, window: float) -> float | None:
-        """None if the call may pass, else when (provider seconds) the next one may."""
+        """None if the call is allowed, else the time (provider seconds) of the next allowed call."""
         while self._admitted and self._admitted[0] <= now - window:
             self._admitted.popleft()
         if limit and len(self._admitted) >= limit:
@@ -169,7 +169,7 @@ class RateLimit:
 
 
 class State:
-    """All of it. Handlers run on one loop and hold no await between looking and writing: no locks needed."""
+    """The complete state. Handlers run on one loop and never await between read and write, so no lock is needed."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -177,7 +177,7 @@ class State:
         self.forget()
 
     def forget(self) -> None:
-        """Back to an empty account with the configured credits."""
+        """Reset to an empty account with the configured credits."""
         self.credits = self.config.credits
         self.jobs: dict[str, Job] = {}
         self.running: dict[str, Job] = {}
@@ -188,7 +188,7 @@ class State:
         self._random = random.Random(20)  # noqa: S311 - equal runs should go alike
 
     def reconfigure(self, config: Config, *, balance: bool) -> None:
-        """Take on another configuration; `balance` sets the account to its credits too."""
+        """Use another configuration. `balance` also sets the account's balance to its credits."""
         self.config = config
         self.clock.change(config.time_scale, config.clock_offset)
         if balance:
@@ -200,22 +200,22 @@ class State:
         return key in self.config.api_keys or ("any" in self.config.api_keys and _KEY.fullmatch(key) is not None)
 
     def can_pay(self, order: Order) -> bool:
-        """Whether the balance covers this order besides all that are running.
+        """Whether the balance covers this order in addition to all running ones.
 
-        Made up: what the gateway does about orders in flight is not documented. This never goes below zero.
+        Made up: how the gateway treats running orders is not documented. Here the balance never falls below zero.
         """
         now = self.clock.now()
         reserved = sum(job.cost for job in self.running.values() if now - job.accepted_at < RECORD_SECONDS)
         return self.credits + 1e-9 >= reserved + cost_usd(order)
 
     def wall_time(self) -> float:
-        """The Unix time by the provider's own clock."""
+        """The Unix time according to the provider's clock."""
         return time.time() + self.config.clock_skew
 
     # jobs -------------------------------------------------------------------------------------------------
 
     def accept(self, order: Order, body: dict[str, Any], transport: str) -> Job:
-        """Queue a job. From here on it is billed unless it fails, whatever the caller gets to hear."""
+        """Queue a job. From now on it is billed unless it fails, whatever response the caller receives."""
         sigma = self.config.jitter
         total = MODELS[order.slug].average_seconds * self._random.lognormvariate(-(sigma**2) / 2, sigma)
         wall = self.wall_time()
@@ -239,7 +239,7 @@ class State:
         job.status, job.updated = "PROCESSING", self.wall_time()
 
     def complete(self, job: Job) -> None:
-        """COMPLETED, and only now charged: a failure costs nothing."""
+        """Set the job to COMPLETED and charge it. It is only charged here, because a failure costs nothing."""
         self.credits = round(self.credits - job.cost, 6)
         job.remaining_credits = self.credits
         self._finish(job, "COMPLETED")
@@ -254,7 +254,7 @@ class State:
         job.done.set()
 
     def record(self, request_id: str) -> Job | None:
-        """The v2 record of a request, unless it is unknown or its hour is over."""
+        """The v2 record of a request; None if it is unknown or its hour is over."""
         job = self.jobs.get(request_id)
         if job is None or job.transport != "v2":
             return None
@@ -284,7 +284,7 @@ class State:
         return call
 
     def summary(self) -> dict[str, Any]:
-        """What a test asks in the end: how much was accepted and billed, and was anything ordered twice?"""
+        """A summary for tests: how much was accepted and billed, and what was submitted twice."""
         jobs = self.jobs.values()
         billed = [job for job in jobs if job.status == "COMPLETED"]
         same: dict[str, list[str]] = {}
@@ -309,7 +309,7 @@ class State:
     # across a restart -------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """Write everything but the open faults. The provider's clock stands still until `load`."""
+        """Write everything except the open faults. The provider's clock stops until `load`."""
         content = {
             "clock": self.clock.now(),
             "credits": self.credits,
@@ -334,7 +334,7 @@ class State:
 
 
 def _shortened(value: Any) -> Any:
-    """A logged body with its long strings (data URLs) cut."""
+    """A logged body with long strings (data URLs) cut."""
     match value:
         case str() if len(value) > LOGGED_TEXT:
             return f"{value[:64]}… ({len(value)} characters)"
@@ -350,7 +350,7 @@ def _order_key(job: Job) -> str:
 
 
 def _unsigned(value: Any) -> Any:
-    """A body with the signatures taken off its URLs: two links to one picture are the same order."""
+    """A body without the signatures in its URLs, so that two links to one image count as the same order."""
     match value:
         case str() if value.startswith(("http://", "https://")):
             parts = urlsplit(value)

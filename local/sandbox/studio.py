@@ -1,4 +1,4 @@
-"""Where jobs are made: wait, fetch the picture, encode, wait, charge. One task per job."""
+"""Processes jobs: wait, download the image, encode, wait, charge. One task per job."""
 
 import asyncio
 import hashlib
@@ -17,25 +17,25 @@ from local.sandbox.state import RECORD_SECONDS, Job, State
 
 T = TypeVar("T")
 
-IMAGE_BYTES = 30 * 2**20  # made up; the pages state no limit for pictures
+IMAGE_BYTES = 30 * 2**20  # made up; the pages state no limit for images
 RECORDING_BYTES = 50 * 2**20  # the 2.0 pages' limit for a reference video
 FETCH_SECONDS = 20.0  # wall-clock
-# How many jobs hold a picture in memory at once; the others wait, as PROCESSING.
+# How many jobs may have an image in memory at once. The others wait, as PROCESSING.
 AT_ONCE = 32
 ENCODERS = 2
 
-# A prompt with these words stands for one the moderation refuses, so that a block can be rehearsed.
+# The moderation refuses a prompt with this text, so that a refusal can be tested.
 BLOCKED = "[blocked]"
 FLAGGED = "[flagged]"  # passes with skip_moderation
 MODERATION_WORDS = "The request was blocked by content moderation: the input may contain sensitive content"
 
 
 class JobFailure(Exception):
-    """Why a job FAILED, in the provider's words."""
+    """The job FAILED. The message is the provider's text."""
 
 
 class Studio:
-    """Runs the jobs of one `State`; keeps the encodings in `folder`, each made once."""
+    """Runs the jobs of one `State`. Stores the encodings in `folder`, so that each is made only once."""
 
     def __init__(self, state: State, folder: Path) -> None:
         self.state = state
@@ -50,7 +50,7 @@ class Studio:
         )
 
     def begin(self, job: Job) -> None:
-        """Take the job in hand; returns at once."""
+        """Start the job and return at once."""
         self._spawn(self._run(job))
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -60,9 +60,9 @@ class Studio:
         return task
 
     async def abandon(self) -> None:
-        """Drop all jobs in hand; they stay as they are.
+        """Stop all running jobs, without changing them.
 
-        Encodings go on: a thread can't be stopped, and a second one must not write the same file.
+        Encodings continue, because a thread can't be stopped and a second one must not write the same file.
         """
         await _cancelled(self._tasks)
 
@@ -77,13 +77,13 @@ class Studio:
             await self._make(job)
         except JobFailure as failure:
             self.state.fail(job, str(failure))
-        except Exception:  # a defect of ours: nobody shall wait for this job, and the loop logs the trace
+        except Exception:  # a bug in the sandbox: callers must not wait for this job, and the loop logs the traceback
             self.state.fail(job, "Internal server error")
             raise
 
     async def _make(self, job: Job) -> None:
         clock = self.state.clock
-        # Text needs no fetching: its encoding can start at once and is ready when the time is up.
+        # A job without images has nothing to download. Its encoding starts at once and is ready in time.
         early = None if job.order.images else self._spawn(self._encode(job.order, None))
         await clock.wait_until(job.accepted_at + job.queue_seconds)
         if job.fault == "stuck-queued":
@@ -111,7 +111,7 @@ class Studio:
         self.state.complete(job)
 
     async def _pictures(self, job: Job) -> bytes:
-        """Fetch all the order's pictures as the provider would; the first is the one to show."""
+        """Download all images of the order, as the provider does. Returns the first one, which the video shows."""
         fault = self.state.faults.take("image-fetch", job.order.slug, job.order.prompt)
         if fault is not None and fault.kind == "slow":
             await asyncio.sleep(fault.options["seconds"])
@@ -144,7 +144,7 @@ class Studio:
             raise JobFailure(f"Input {what} could not be downloaded ({type(error).__name__}): {_shown(url)}") from error
 
     async def _measure(self, url: str, data: bytes) -> None:
-        """Make sure it is a picture, and remember its width and height."""
+        """Check that it is an image, and store its width and height."""
         digest = hashlib.sha256(data).hexdigest()
         if digest not in self._sizes:
             try:
@@ -154,7 +154,7 @@ class Studio:
             self._sizes[digest] = (frame.width, frame.height)
 
     async def _encode(self, order: Order, picture: bytes | None) -> str:
-        """The name of the order's encoding; jobs that want the same one share it, also while it is made."""
+        """The name of the order's encoding. Jobs with the same order share it, even while it is being made."""
         digest = hashlib.sha256(picture if picture is not None else order.prompt.encode()).hexdigest()
         size = video.dimensions(order.aspect_ratio, order.resolution, self._sizes.get(digest))
         fps = self.state.config.fps
@@ -167,7 +167,7 @@ class Studio:
                 work = self._in_thread(self._render, order, picture, size, fps, name)
                 encoding = self._encodings[name] = asyncio.create_task(work)
                 encoding.add_done_callback(lambda _: self._encodings.pop(name))
-            # Shielded: a job that is dropped must not take the encoding from those who share it.
+            # Shielded, because stopping one job must not cancel the encoding for the jobs that share it.
             await asyncio.shield(encoding)
         return name
 
@@ -185,7 +185,7 @@ class Studio:
                 audio=order.audio,
                 last_frame=self.folder / f"{name}.png" if order.return_last_frame else None,
             )
-        except av.FFmpegError as error:  # say, a picture that decodes but can't be scaled
+        except av.FFmpegError as error:  # for example, an image that can be decoded but not scaled
             raise JobFailure("The video could not be made from this input") from error
         half_done.replace(target)
 
@@ -201,5 +201,5 @@ async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 def _shown(url: str) -> str:
-    """A URL fit for an error's text: without its query, which may be a signature."""
+    """A URL for an error text: without its query, which may contain a signature."""
     return url.split("?", 1)[0]

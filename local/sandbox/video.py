@@ -1,4 +1,4 @@
-"""Real MP4s made cheaply: a slow zoom over one picture, or over a gradient in the prompt's colours.
+"""Makes real MP4s with little CPU time: a slow zoom over an image, or over a gradient derived from the prompt.
 
 Measured on one core for 5 s of 1280x720 at 24 fps: about 0.5 s of CPU, a third of it the zoom.
 """
@@ -13,20 +13,20 @@ import av
 from av.filter import Graph
 from av.video.codeccontext import VideoCodecContext
 
-_ZOOM = 0.15  # how much larger the picture has grown by the last frame
+_ZOOM = 0.15  # how much larger the image is in the last frame
 _SHAPES = {"16:9": (16, 9), "9:16": (9, 16), "1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "21:9": (21, 9)}
-_WIDEST = 21 / 9  # `adaptive` follows the picture no further than the widest shape there is
+_WIDEST = 21 / 9  # the widest supported aspect ratio, which limits `adaptive`
 _PICTURE_FORMATS = ("png", "jpeg", "webp", "gif", "bmp", "tiff", "image2")
 _LARGEST_PICTURE = 8192  # pixels a side
 
 
 class NotAPicture(Exception):
-    """The bytes are no picture that can be decoded."""
+    """The bytes are not an image that can be decoded."""
 
 
 def dimensions(aspect_ratio: str, resolution: str, picture: tuple[int, int] | None) -> tuple[int, int]:
-    """Width and height in pixels: the short side is the resolution's number (720p, 1:1 is 720x720), both
-    even, as yuv420p needs. `adaptive` takes the picture's shape, or 16:9 without one.
+    """Width and height in pixels. The short side is the resolution's number (720p with 1:1 is 720x720); both are
+    even, because yuv420p requires that. `adaptive` uses the image's aspect ratio, or 16:9 without an image.
     """
     wide, high = _SHAPES.get(aspect_ratio) or picture or (16, 9)
     ratio = min(max(wide / high, 1 / _WIDEST), _WIDEST)
@@ -36,10 +36,10 @@ def dimensions(aspect_ratio: str, resolution: str, picture: tuple[int, int] | No
 
 
 def decode_picture(data: bytes) -> av.VideoFrame:
-    """The (first) picture in a JPEG, PNG, WebP, GIF, BMP or TIFF file."""
+    """The (first) image in a JPEG, PNG, WebP, GIF, BMP or TIFF file."""
     try:
         with av.open(io.BytesIO(data), "r") as container:
-            # A video would decode as well, but the provider asks for an image here.
+            # A video could be decoded too, but the provider requires an image here.
             if not container.format.name.startswith(_PICTURE_FORMATS):
                 raise NotAPicture(f"is {container.format.long_name}, not an image")
             frame = next(container.decode(video=0))
@@ -51,7 +51,7 @@ def decode_picture(data: bytes) -> av.VideoFrame:
 
 
 def backdrop(prompt: str, width: int, height: int) -> av.VideoFrame:
-    """A gradient whose colours come from the prompt: the same words always look the same."""
+    """A gradient whose colours are derived from the prompt: the same prompt always looks the same."""
     digest = hashlib.sha256(prompt.encode()).hexdigest()
     graph = Graph()
     source = graph.add(
@@ -77,7 +77,7 @@ def render(
 ) -> None:
     """Write the video to `target` (H.264 yuv420p, index first; AAC when `audio`), and its last frame as PNG.
 
-    To a path, not to memory: moving the index to the front makes libavformat reopen what it wrote.
+    It is written to a path, not to memory, because libavformat reopens the file to move the index to the front.
     """
     width, height = size
     frames = seconds * fps
@@ -86,7 +86,7 @@ def render(
         video = container.add_stream("libx264", rate=fps)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.options = {"preset": "ultrafast", "crf": "30"}
-        # One thread: the emulator and the tests want the other core, and equal input gives equal bytes.
+        # One thread: the emulator and the tests need the other core, and equal input gives equal bytes.
         video.codec_context.thread_count = 1
         sound = container.add_stream("aac", rate=44_100, layout="mono") if audio else None
         for number in range(frames):
@@ -106,7 +106,7 @@ def render(
 
 
 def _zoom(picture: av.VideoFrame, width: int, height: int, frames: int) -> Graph:
-    """Fit the picture to the shape once; then let swscale enlarge it frame by frame around its centre."""
+    """Fit the image to the video's size once, then let swscale enlarge it frame by frame around its centre."""
     picture.pts, picture.time_base = 0, Fraction(1, 1)
     grown_w, grown_h = (f"2*trunc({side}*(1+{_ZOOM}*n/{frames})/2)" for side in (width, height))
     graph = Graph()
@@ -122,7 +122,7 @@ def _zoom(picture: av.VideoFrame, width: int, height: int, frames: int) -> Graph
         graph.add("loop", f"loop={frames}:size=1"),
         graph.add("setpts", "N"),
         graph.add("scale", f"w='{grown_w}':h='{grown_h}':eval=frame:flags=fast_bilinear"),
-        # `crop` knows only the first frame's size, so the centre is computed here again.
+        # `crop` only knows the first frame's size, so the centre is computed again here.
         graph.add("crop", f"w={width}:h={height}:x='({grown_w}-{width})/2':y='({grown_h}-{height})/2'"),
         graph.add("buffersink"),
     ]
@@ -152,6 +152,6 @@ def _png(frame: av.VideoFrame) -> bytes:
 
 
 def free_box(label: str) -> bytes:
-    """A top-level MP4 box that players skip: makes each job's file its own though the encoding is shared."""
+    """A top-level MP4 box that players skip. It makes each job's file unique although the encoding is shared."""
     payload = label.encode()
     return struct.pack(">I4s", 8 + len(payload), b"free") + payload

@@ -21,7 +21,7 @@ def test_without_the_key_nobody_gets_in(deployed: Deployed, method: str, path: s
 REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
     "malformed": ({"content": b'{"prompt": '}, 400, "must be a JSON object"),
     "no body": ({}, 400, "must be a JSON object"),
-    "unknown model": ({"json": {**BODY, "model": "seedance-9"}}, 422, "there is no 'seedance-9'"),
+    "unknown model": ({"json": {**BODY, "model": "seedance-9"}}, 422, "'seedance-9' does not exist"),
     "unknown parameter": ({"json": {**BODY, "parameters": {"durations": 5}}}, 422, "did you mean duration?"),
     "unknown field": ({"json": {**BODY, "duration": 5}}, 422, "put it under parameters"),
     "image key missing": ({"json": {**BODY, "image_key": "images/none.png"}}, 422, "images/none.png is not in"),

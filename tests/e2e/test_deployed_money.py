@@ -116,7 +116,7 @@ def test_a_pause_stops_submits_and_nothing_else(deployed: Deployed, operator: Op
         assert "the fair is over" in deployed.told(job_id, "HELD")["error"]["message"]
     deployed.completed(under_way)
     assert [operator.submits(prompt) for prompt in held.values()] == [[], [], []]
-    assert "3 held jobs let go" in operator.says("resume")
+    assert "3 held jobs released" in operator.says("resume")
     for job_id, prompt in held.items():
         deployed.completed(job_id)
         assert operator.submits(prompt) == [200]
@@ -145,7 +145,7 @@ def test_above_the_budget_a_job_is_held_and_let_go_when_there_is_room(deployed: 
         assert operator.submits("no room") == []
         operator.reconcile()  # not before tomorrow
         assert deployed.states()[job_id] is State.HELD
-    assert "1 held job let go" in operator.says("release")
+    assert "1 held job released" in operator.says("release")
     deployed.completed(job_id)
     assert operator.submits("no room") == [200]
 
@@ -198,7 +198,7 @@ def test_a_submit_that_never_arrived_is_for_a_person_to_decide(deployed: Deploye
         assert operator.reaches(job_id, State.HELD)["error"]["code"] == "SUBMIT_LOST"
         assert f"`seedance resolve {job_id}`" in deployed.told(job_id, "HELD")["error"]["message"]
     assert "has no request nonsense" in operator.says("resolve", again, "--adopt", "nonsense", code=1)
-    assert "`seedance resolve` decides" in operator.says("retry", again, code=1)
+    assert "use `seedance resolve`" in operator.says("retry", again, code=1)
     assert "will be billed" in operator.says("resolve", again, "--resubmit")
     assert "FAILED" in operator.says("resolve", given_up, "--give-up")
     deployed.completed(again)
@@ -245,7 +245,7 @@ def test_a_copy_that_failed_is_tried_again_for_nothing(deployed: Deployed, opera
     job = operator.reaches(job_id, State.FAILED)
     assert job["error"]["code"] == "RESULT_NOT_A_VIDEO"
     deployed.told(job_id, "FAILED")
-    assert "nothing is paid" in operator.says("retry", job_id)
+    assert "this costs nothing" in operator.says("retry", job_id)
     deployed.completed(job_id)
     assert operator.submits("no copy") == [200]
     assert "only a FAILED or EXPIRED job" in operator.says("retry", job_id, code=1)
@@ -255,7 +255,7 @@ def test_a_new_submit_of_a_failed_job_needs_a_word_about_money(deployed: Deploye
     operator.fault("job", "fail", "bad luck")
     job_id = deployed.upload("uploads/bad luck.png", prompt="bad luck", **SMALL)
     operator.reaches(job_id, State.FAILED)
-    assert "costs about $0.12: say --pay" in operator.says("retry", job_id, code=1)
+    assert "costs about $0.12: use --pay" in operator.says("retry", job_id, code=1)
     assert operator.submits("bad luck") == [200]
 
 

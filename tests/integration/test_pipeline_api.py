@@ -51,7 +51,7 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
     "prompt-with-control-characters": ({"prompt": "turn\u0000it"}, 422, "prompt: has control characters in it"),
     "unknown-field": ({**BODY, "promt": "x"}, 422, "did you mean prompt?"),
     "parameter-at-the-top": ({**BODY, "duration": 5}, 422, "put it under parameters"),
-    "unknown-model": ({**BODY, "model": "seedance-9"}, 422, "there is no 'seedance-9'"),
+    "unknown-model": ({**BODY, "model": "seedance-9"}, 422, "'seedance-9' does not exist"),
     "unknown-parameter": ({**BODY, "parameters": {"durations": 5}}, 422, "did you mean duration?"),
     "value-out-of-range": ({**BODY, "parameters": {"duration": 7}}, 422, "duration: must be 5 or 10, not 7"),
     "wrong-transport": ({**BODY, "transport": "v1"}, 422, "transport: must be v2"),

@@ -40,7 +40,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
     "cut-off-header": (png()[:20], {}, "is cut off"),
     "bomb": (huge_png(), {}, "is 60,000 x 60,000 pixels; at most 178,956,970 pixels in total are allowed"),
     "control-characters": (png(), {"prompt": "=?utf-8?q?turn=00_it?="}, "has control characters in it"),
-    "unknown-model": (png(), {"model": "seedance-9"}, "there is no 'seedance-9'"),
+    "unknown-model": (png(), {"model": "seedance-9"}, "'seedance-9' does not exist"),
     "misspelt-option": (png(), {"durration": "5"}, "did you mean duration?"),
     "value-out-of-range": (png(), {"duration": "7"}, "duration: must be 5 or 10"),
     "option-of-another-model": (png(), {"generate_audio": "true"}, "seedance-1.0-pro-fast has no such parameter"),

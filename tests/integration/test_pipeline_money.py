@@ -46,7 +46,7 @@ def test_a_submit_that_dies_is_never_sent_twice(pipeline: Pipeline, crash: Crash
         assert pipeline.deliver() == 1  # whoever died a moment ago may as well be at it still
         pipeline.pass_time(80)
     pipeline.run(job_id)
-    pipeline.check(job_id, ends, accepted=accepted, says="nobody knows whether the request arrived")
+    pipeline.check(job_id, ends, accepted=accepted, says="it is not known whether the request arrived")
 
 
 # Where a task of the workflow may be killed; its retry goes on from there.
@@ -285,7 +285,7 @@ def test_a_file_that_is_deleted_at_the_provider_is_not_a_success(pipeline: Pipel
     assert pipeline.job(job_id).state is State.COPYING  # our side could not copy it: that alone is no end
     pipeline.pass_time(3601)
     pipeline.reconcile()
-    pipeline.check(job_id, State.FAILED, says="could not be copied while the provider kept it")
+    pipeline.check(job_id, State.FAILED, says="could not be copied before the provider deleted it")
 
 
 # where a result may come from -----------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def test_a_lost_submit_that_never_arrived_is_a_persons_or_sent_once_more(
     assert pipeline.reconcile() == {"resolved": 1}
     if again == "no":
         assert (pipeline.job(job_id).error or {})["code"] == Hold.LOST
-        pipeline.check(job_id, State.HELD, accepted=0, says="never to have arrived")
+        pipeline.check(job_id, State.HELD, accepted=0, says="it probably never arrived")
     else:
         finish(pipeline, job_id)
         pipeline.check(job_id, State.COMPLETED)
@@ -170,7 +170,7 @@ def test_a_copy_that_stays_impossible_fails_after_seven_days(pipeline: Pipeline)
     pipeline.run(job_id)
     pipeline.pass_time(7 * 24 * 3600 + 60)
     assert pipeline.reconcile() == {"restarted": 1}
-    pipeline.check(job_id, State.FAILED, says="could not be copied while the provider kept it")
+    pipeline.check(job_id, State.FAILED, says="could not be copied before the provider deleted it")
     assert jobs().day(_day(pipeline)).settled == pipeline.sandbox.summary()["billed_usd"]
 
 
@@ -232,7 +232,7 @@ def test_a_video_that_no_day_has_room_for_is_refused_and_says_what_to_change(
     set_up(daily_budget_usd="0.30")
     job_id = pipeline.upload(model="seedance-pro", transport=transport)
     pipeline.run(job_id)
-    job = pipeline.check(job_id, State.REJECTED, accepted=0, says="about $0.35, and the budget of a whole day is $0.30")
+    job = pipeline.check(job_id, State.REJECTED, accepted=0, says="about $0.35, but the budget of a whole day is $0.30")
     says = ("shorter", "lower resolution", "cheaper model", "DailyBudgetUsd")
     assert [words for words in says if words not in (job.error or {})["message"]] == []
     pipeline.pass_time(24 * 3600)
@@ -316,7 +316,7 @@ def test_an_expired_video_that_was_made_after_all_is_copied_and_not_bought_again
     assert [line.partition("; ")[0] for line in balanced(pipeline, job_id).unreconciled] == [
         f"job {job_id} settled $0.00"
     ]
-    assert "nothing is paid again" in asking.ask_repair(operator, ask="retry", job_id=job_id, pay=pay)["said"]
+    assert "this costs nothing" in asking.ask_repair(operator, ask="retry", job_id=job_id, pay=pay)["said"]
     pipeline.drive(job_id)
     job = pipeline.job(job_id)
     summary = pipeline.sandbox.summary()
@@ -340,7 +340,8 @@ def test_a_video_that_was_bought_again_and_made_twice_is_explained_and_a_third_i
     assert (books.duplicates, books.orphans, books.unreconciled) == ([], [], [])
     assert (books.paid_again, books.paid_again_usd) == ([f"request {first} of job {job_id}"], job.cost_usd)
     told = [what for _, _, what in story._requests(operator, job)]
-    assert [what.split(",")[0] for what in told] == [f"took request {job.request_id}", f"took earlier request {first}"]
+    requests = [f"accepted request {job.request_id}", f"accepted earlier request {first}"]
+    assert [what.split(",")[0] for what in told] == requests
     jobs().note(job, earlier_request_ids=[])  # nobody's word for it
     books = balanced(pipeline, job_id)
     assert books.duplicates == [f"job {job_id} bought 2 videos"]

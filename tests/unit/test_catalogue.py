@@ -188,7 +188,7 @@ def test_audio_and_ratio_are_common_names_too() -> None:
 @pytest.mark.parametrize("slug", ["seedance-pro", "seedance-2.0-fast", "seedance-2.0-mini"])
 def test_a_last_image_needs_a_first_one(slug: str) -> None:
     error = refusal(slug, last_frame_url=A)
-    assert (error.field, f"needs {FIRST_IMAGE[slug]}" in error.message) == ("last_frame_url", True)
+    assert (error.field, f"requires {FIRST_IMAGE[slug]}" in error.message) == ("last_frame_url", True)
     assert validate(slug, has_image=True, last_frame_url=A)["last_frame_url"] == A
 
 
@@ -229,7 +229,7 @@ def test_a_prompt_has_one_to_five_thousand_characters(slug: str, count: int, tak
         ("seedance-1.0-pro-fats", "did you mean seedance-1.0-pro-fast?"),
         ("seedance", "did you mean seedance-pro?"),
         ("Seedance-Pro", "did you mean seedance-pro?"),
-        ("sora", "there is no 'sora'; there are seedance-pro, "),
+        ("sora", "'sora' does not exist; available: seedance-pro, "),
     ],
 )
 def test_an_unknown_model_is_answered_with_the_nearest_and_all(slug: str, hint: str) -> None:

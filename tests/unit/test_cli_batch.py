@@ -128,7 +128,7 @@ def test_bad_rows_are_shown_and_all_of_them_reported(run: Run, manifest: Any, tm
         (",x,,,\n" * 19 + ",x,,7,\n", ["--tolerate", "0"], "at most 0% are tolerated"),
         (",x,,7,\n", [], "No row is valid"),
         ("", [], "manifest: has no rows"),
-        (",x,,,\n", ["--default-model", "sora"], "there is no 'sora'"),
+        (",x,,,\n", ["--default-model", "sora"], "'sora' does not exist"),
     ],
 )
 def test_what_the_stack_would_refuse_is_refused_here_and_not_sent(
@@ -198,13 +198,8 @@ def test_a_batch_is_followed_to_its_end(
     assert batch.follow(target, "batch-1") == ENDED
     assert executions.asked[0] == f"{MACHINE.replace('stateMachine', 'execution')}:batch-1"
     said = [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()]
-    assert said == [
-        "waiting in the queue",
-        "checking the rows",
-        "enqueuing the jobs",
-        "1 of 2 rows are finished",
-        "finishing",
-    ]
+    before = ["waiting in the queue", "checking the rows", "enqueuing the jobs"]
+    assert said == [*before, "1 of 2 rows are finished", "finishing"]
 
 
 def test_a_batch_that_does_not_begin_is_not_waited_for(

@@ -101,7 +101,7 @@ def image(tmp_path: Path, png: bytes) -> str:
         (["up", "--provider", "segmind"], "SEGMIND_API_KEY is not set"),
         (["up", "--provider", "nobody"], "none of sandbox, segmind and a base URL"),
         (["up", "--time-scale", "7"], "must be from 0.001 to 1"),
-        (["list", "--outputs", __file__], "is no outputs file of a local stack"),
+        (["list", "--outputs", __file__], "is not the outputs.json of a local stack"),
         (["list", "--outputs", "x", "--stack", "y"], "use only one of them"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_video_is_fetched_into_a_folder(
 
 def test_half_a_stack_is_named(run: Run, records: dict[str, Job], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "answers", lambda _: False)
-    assert "the local AWS does not answer; run `seedance down`, then" in run("list").stderr
+    assert "the local AWS does not respond; run `seedance down`, then" in run("list").stderr
 
 
 @pytest.mark.parametrize(

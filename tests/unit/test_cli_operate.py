@@ -218,11 +218,11 @@ def test_redrive_counts_messages(world: Any, says: Any, target: Target) -> None:
 
 def test_retry_and_resolve_say_what_they_do_or_why_not(world: Any, says: Any, make_job: Make) -> None:
     world.put(make_job(State.FAILED, request_id=None))
-    assert "say --pay" in says("retry", "up-1", code=1)
+    assert "use --pay" in says("retry", "up-1", code=1)
     assert "will be billed" in says("retry", "up-1", "--pay")
     assert "there is nothing to decide" in says("resolve", "up-1", "--give-up", code=1)
     world.put(make_job(State.UNCERTAIN))
-    assert "say one of" in says("resolve", "up-1", code=1)
+    assert "use exactly one of" in says("resolve", "up-1", code=1)
     assert "given up" in says("resolve", "up-1", "--give-up")
 
 

@@ -116,7 +116,7 @@ def test_a_video_that_did_not_arrive_whole_is_uncertain_and_can_be_found_again(
     assert generate("up-1")["status"] == "UNCERTAIN"
     after = world.job()
     assert (after.state, after.request_id, after.cost_usd) == (State.UNCERTAIN, "req-7", 0.35)
-    assert "transfer broke" in after.error["message"]
+    assert "transfer failed" in after.error["message"]
     assert world.video_keys() == []
 
 

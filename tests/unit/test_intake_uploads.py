@@ -261,10 +261,10 @@ def test_a_misspelt_option_is_refused_with_the_right_spelling(name: str, meant: 
     [
         ({"duration": "7"}, "duration", "5 or 10"),
         ({"duration": "five"}, "duration", "5 or 10"),
-        ({"model": "seedance-3"}, "model", "there is no 'seedance-3'"),
+        ({"model": "seedance-3"}, "model", "'seedance-3' does not exist"),
         ({"transport": "v3"}, "transport", "must be v2"),
         ({"transport": "v1"}, "transport", "must be v2 for seedance-1.0-pro-fast"),
-        ({"image_url": "https://example.com/a.png"}, "image_url", "the image in the bucket is the first image"),
+        ({"image_url": "https://example.com/a.png"}, "image_url", "the image in the bucket is already the first image"),
         ({"generate_audio": "true"}, "generate_audio", "has no such parameter"),
         ({"prompt": ""}, "prompt", "text of 1 to 5000 characters"),
         ({"prompt": "x" * 5001}, "prompt", "text of 5001 characters"),

@@ -251,7 +251,7 @@ def test_a_v1_request_without_a_link_becomes_a_persons(world: Any, reconcile: Re
     assert replace(reconcile, resubmit_lost=True)() == {"resolved": 1}
     job = world.job(ID)
     assert (job.state, job.error["code"]) == (State.HELD, "SUBMIT_LOST")
-    assert "req-9 is this job's" in job.error["message"]
+    assert "req-9 belongs to this job" in job.error["message"]
 
 
 def test_rows_of_one_request_are_not_several(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
@@ -294,7 +294,7 @@ def test_what_the_provider_took_is_never_bought_again_by_itself(
     replace(reconcile, resubmit_lost=True)()
     job = world.job(ID)
     assert (job.state, job.error["code"]) == (State.HELD, "SUBMIT_LOST")
-    assert ("took request req-1" in job.error["message"]) is ("request_id" in known)
+    assert ("accepted request req-1" in job.error["message"]) is ("request_id" in known)
 
 
 def test_a_request_that_was_given_up_is_not_adopted_again_by_itself(

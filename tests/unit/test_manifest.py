@@ -126,7 +126,7 @@ def test_a_file_that_can_not_be_read_is_refused_whole_and_says_where(text: str |
     ("cells", "field", "says"),
     [
         (",,,,1", "prompt", "is missing"),
-        ("a.jpg,x,sora,,1", "model", "there is no 'sora'"),
+        ("a.jpg,x,sora,,1", "model", "'sora' does not exist"),
         ("a.jpg,x,,7,1", "duration", "must be 5 or 10, not 7"),
         ("a.jpg,x,,5", "row", "has 4 cells but the header has 5"),
         ("a.jpg,x,,5,1,2", "row", "has 6 cells"),

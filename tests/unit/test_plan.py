@@ -110,7 +110,7 @@ def test_bad_rows_within_what_is_tolerated_are_reported_and_the_others_planned(w
     head, first, second = report(world, state["report_key"])
     assert head == ["row", "line", "field", "error"]
     assert (first[:3], second[:3]) == (["9", "10", "model"], ["10", "11", "image"])
-    assert "there is no 'sora'" in first[3]
+    assert "'sora' does not exist" in first[3]
     assert "images/none.png is not in the bucket" in second[3]
     *_, ninth, tenth = planned(world, state)
     assert ninth["columns"] == {"sku": "S-9"}
@@ -205,7 +205,7 @@ def test_a_manifest_that_takes_too_long_is_refused_in_words(
         world.upload(f"images/{number}.png", png)
     state = run(HEADER + "".join(f"images/{number}.png,x,,\n" for number in range(8)))
     assert state["status"] == "REFUSED"
-    assert "line 6: was not reached in the time there is for images" in world.notified()[0]["error"]["message"]
+    assert "line 6: was not reached in the time allowed for checking images" in world.notified()[0]["error"]["message"]
 
 
 def test_a_manifest_that_vanished_is_refused(world: Any, plan: Plan) -> None:

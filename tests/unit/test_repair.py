@@ -63,7 +63,7 @@ def test_a_held_result_adopts_its_link_and_is_not_polled_again(world: Any, repai
     before = world.put(replace(uncertain(), state=State.HELD, error=error, request_id="req-9", settled_usd=0.2))
     done = {"model_status": "COMPLETED", "credits_deduction": 0.3}
     world.wire.will(history(row(world, **done)), history(row(world, **done, generation_url=LINK)))
-    with pytest.raises(InvalidRequest, match="no end yet"):
+    with pytest.raises(InvalidRequest, match="has not ended yet"):
         repair.adopt_request(ID, "req-9")
     assert world.job(ID) == before
     assert repair.adopt_request(ID, "req-9") == "COPYING"
@@ -76,7 +76,7 @@ def test_an_ended_job_adopts_its_own_request_that_was_made_after_all(
 ) -> None:
     before = put(state, request_id="req-1", reserved_day="d", notified_at=1.0, submitted_at=world.clock.now - 60)
     world.wire.will(history(row(world, "req-1")))
-    with pytest.raises(InvalidRequest, match="no end yet"):
+    with pytest.raises(InvalidRequest, match="has not ended yet"):
         repair.adopt_request(ID, "req-1")
     assert world.job(ID) == before
     world.wire.will(history(row(world, "req-1", model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)))
@@ -104,7 +104,7 @@ def test_a_request_that_is_not_there_or_has_no_end_or_another_owner_is_refused(
     world.wire.will(history(), history(row(world)))
     with pytest.raises(InvalidRequest, match="has no request req-9"):
         repair.adopt_request(ID, "req-9")
-    with pytest.raises(InvalidRequest, match="no end yet"):
+    with pytest.raises(InvalidRequest, match="has not ended yet"):
         repair.adopt_request(ID, "req-9")
     put(State.COMPLETED, job_id=OTHER, request_id="req-9")
     with pytest.raises(Conflict, match=OTHER):
@@ -176,4 +176,4 @@ def test_what_is_at_the_provider_gets_an_execution_at_once(world: Any, repair: R
 
 
 def test_a_question_of_a_later_release_is_refused_in_words(repair: Repair) -> None:
-    assert repair.answer({"ask": "sing"}) == {"error": "this release does not know the question 'sing'"}
+    assert repair.answer({"ask": "sing"}) == {"error": "this release does not support the request 'sing'"}

@@ -29,7 +29,7 @@ def test_a_held_result_is_copied_by_its_link_once_its_host_is_allowed(
 ) -> None:
     facts = {"cost_usd": 0.3, "settled_usd": 0.3, "notified_at": 1.0}
     job = world.put(make_job(State.HELD, error=RESULT, result_url=LINK, request_id="req-1", **facts))
-    assert "nothing is paid" in repair.retry(job.job_id, pay=True)
+    assert "this costs nothing" in repair.retry(job.job_id, pay=True)
     after = world.job()
     assert (after.state, after.error, after.notified_at, after.result_url) == (State.COPYING, None, None, LINK)
     assert [call["name"] for call in world.called("StartExecution")] == ["up-1-2"]
@@ -39,9 +39,9 @@ def test_a_held_result_without_a_link_is_looked_for_in_the_history(world: Any, r
     world.put(make_job(State.HELD, error=RESULT, request_id="req-1"))
     made = row(world, "req-1", names=None, model_status="COMPLETED", generation_url=LINK)
     world.wire.will(history(), history(made), history(made))
-    with pytest.raises(NotPossible, match="`seedance resolve` decides"):
+    with pytest.raises(NotPossible, match="use `seedance resolve`"):
         repair.retry("up-1", pay=True)
-    assert "nothing is paid again" in repair.retry("up-1", pay=False)
+    assert "this costs nothing" in repair.retry("up-1", pay=False)
     assert (world.job().state, world.job().result_url) == (State.COPYING, LINK)
     assert world.postponed() == []
 
@@ -56,7 +56,7 @@ def test_a_link_that_a_person_has_is_copied(
     with pytest.raises(NotPossible, match="--link must be an address"):
         repair.resolve(job.job_id, link="video.mp4")
     assert world.job() == job
-    assert "nothing is paid" in repair.resolve(job.job_id, link=LINK)
+    assert "this costs nothing" in repair.resolve(job.job_id, link=LINK)
     after = world.job()
     assert (after.state, after.result_url, after.error, after.notified_at) == (State.COPYING, LINK, None, None)
     assert after.reserved_usd is not None

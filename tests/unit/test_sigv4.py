@@ -142,7 +142,7 @@ def test_a_signature_is_good_for_its_time(link: int | None, later: float, says: 
 
 @pytest.mark.parametrize("seconds", [0, -5, 7 * 24 * 3600 + 1])
 def test_no_link_works_for_longer_than_a_week(seconds: int) -> None:
-    with pytest.raises(Refused, match="a link works for 1 to 604800 seconds"):
+    with pytest.raises(Refused, match="a link must be valid for 1 to 604800 seconds"):
         check(signed(link=seconds))
 
 

@@ -117,7 +117,7 @@ def test_a_tool_that_fails_is_quoted(tmp_path: Path) -> None:
 def test_a_server_that_ends_at_its_start_is_quoted(tmp_path: Path) -> None:
     started = launch.Launch(tmp_path)
     child = started.start("emulator", [sys.executable, "-c", "import sys; sys.exit('port in use')"], dict(os.environ))
-    with pytest.raises(StackError, match=r"the local AWS ended at its start; .*\nport in use"):
+    with pytest.raises(StackError, match=r"the local AWS stopped during startup; .*\nport in use"):
         started.until("emulator", child, lambda: False)
 
 

@@ -88,7 +88,7 @@ def test_refusals_say_what_is_wrong(text: str, environ: dict[str, str], scale: f
     ],
 )
 def test_what_is_no_provider_is_refused(text: str) -> None:
-    with pytest.raises(StackError, match="none of sandbox, segmind and a base URL"):
+    with pytest.raises(StackError, match="must be sandbox, segmind, or a base URL"):
         choose_provider(text, WITH_KEY, 1)
 
 
@@ -172,7 +172,7 @@ def test_parameters_are_taken_as_the_template_declares_them(template: dict[str, 
     [
         (["DailyBudgetUsd"], "must be NAME=VALUE, such as DailyBudgetUsd=1, not 'DailyBudgetUsd'"),
         (["DailyBudget=1"], "has no DailyBudget; did you mean DailyBudgetUsd?"),
-        (["Zzz=1"], "the template has no Zzz; it has "),
+        (["Zzz=1"], "the template has no Zzz; available: "),
         (["TimeScale=0.5"], "a local stack sets TimeScale itself"),
         (["DailyBudgetUsd=1", "DailyBudgetUsd=2"], "DailyBudgetUsd is given twice"),
         (["DailyBudgetUsd=free"], "DailyBudgetUsd must be an amount of dollars, such as 25 or 12.50"),

@@ -102,11 +102,13 @@ def test_a_second_up_finds_the_first(machine: Machine, home: Path) -> None:
 def test_a_second_up_with_other_wishes_is_refused(
     machine: Machine, home: Path, options: dict[str, object], named: str
 ) -> None:
-    with pytest.raises(StackError, match=f"is up at http://127.0.0.1:4566; run .*`seedance up {named}`"):
+    with pytest.raises(StackError, match=f"is running at http://127.0.0.1:4566; run .*`seedance up {named}`"):
         up(Options(home=home, **options), silent)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("gone", "says"), [(11, "the local AWS is gone"), (12, "the provider's stand-in is gone")])
+@pytest.mark.parametrize(
+    ("gone", "says"), [(11, "the local AWS is no longer running"), (12, "the provider's stand-in is no longer running")]
+)
 def test_half_a_stack_is_named(machine: Machine, home: Path, gone: int, says: str) -> None:
     del machine.commands[gone]
     for ask in (STACK.check, lambda: up(Options(home=home), silent)):
@@ -115,21 +117,21 @@ def test_half_a_stack_is_named(machine: Machine, home: Path, gone: int, says: st
 
 
 def test_a_stack_without_credentials_is_an_earlier_releases(machine: Machine) -> None:
-    with pytest.raises(StackError, match="an earlier release started the local stack; run `seedance down`"):
+    with pytest.raises(StackError, match="the local stack was started by an earlier release; run `seedance down`"):
         replace(STACK, secret_access_key="").check()
 
 
 def test_a_pid_that_is_somebody_elses_is_a_gone_process(machine: Machine) -> None:
     machine.commands[11] = "vim notes.txt"
-    with pytest.raises(StackError, match="the local AWS is gone"):
+    with pytest.raises(StackError, match="the local AWS is no longer running"):
         STACK.check()
 
 
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("http://127.0.0.1:4566/_ministack/health", "the local AWS does not answer"),
-        ("http://127.0.0.1:5000", "the provider's stand-in does not answer"),
+        ("http://127.0.0.1:4566/_ministack/health", "the local AWS does not respond"),
+        ("http://127.0.0.1:5000", "the provider's stand-in does not respond"),
     ],
 )
 def test_a_process_that_hangs_is_named(machine: Machine, url: str, says: str) -> None:
@@ -140,7 +142,7 @@ def test_a_process_that_hangs_is_named(machine: Machine, url: str, says: str) ->
 
 def test_a_stack_that_is_all_gone_is_no_stack(machine: Machine, home: Path) -> None:
     machine.commands.clear()
-    with pytest.raises(StackError, match="no longer runs; run `seedance up`"):
+    with pytest.raises(StackError, match="is no longer running; run `seedance up`"):
         STACK.check()
     assert local_stack._already_up(Options(home=home)) is None
 
@@ -156,12 +158,12 @@ def test_a_taken_port_is_named_with_its_holder(
 ) -> None:
     monkeypatch.setattr(processes, "listens", lambda port: True)
     monkeypatch.setattr(processes, "listener", lambda port: "nginx (pid 7)")
-    with pytest.raises(StackError, match=r"port 4566 is taken by nginx \(pid 7\)"):
+    with pytest.raises(StackError, match=r"port 4566 is used by nginx \(pid 7\)"):
         up(Options(home=tmp_path), silent)
 
 
 def test_two_ups_do_not_meet(machine: Machine, tmp_path: Path) -> None:
-    with local_stack._alone(tmp_path), pytest.raises(StackError, match="another `seedance up` is at work"):
+    with local_stack._alone(tmp_path), pytest.raises(StackError, match="another `seedance up` is running"):
         up(Options(home=tmp_path), silent)
 
 

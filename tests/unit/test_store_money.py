@@ -303,7 +303,7 @@ def test_who_ends_a_second_time_is_not_counted_out_again(world: Any, make_job: M
 def test_no_more_are_under_way_than_allowed(world: Any, make_job: Make) -> None:
     jobs = [world.put(make_job(job_id=f"up-{number}")) for number in range(3)]
     begun = [begin(world, job, most=2) for job in jobs[:2]]
-    with pytest.raises(AllUnderWay, match="2 videos are under way"):
+    with pytest.raises(AllUnderWay, match="the maximum of 2 videos is in progress"):
         begin(world, jobs[2], most=2)
     assert world.job("up-2") == jobs[2]
     assert (world.store.in_flight(), world.store.day(DAY).reserved) == (2, 0.5)

@@ -141,7 +141,7 @@ def test_several_records_of_one_message_are_all_submitted_and_folders_are_not(
         (b"", {}, "is empty"),
         (None, {"duration": "7"}, "duration: must be 5 or 10"),
         (None, {"promt": "x"}, "did you mean prompt?"),
-        (None, {"model": "sora"}, "there is no 'sora'"),
+        (None, {"model": "sora"}, "'sora' does not exist"),
     ],
 )
 def test_an_upload_that_can_not_be_is_rejected_with_a_reason_and_never_sent(

@@ -86,7 +86,7 @@ def test_messages_that_the_queue_did_not_take_are_not_lost_in_silence(
 ) -> None:
     answer = {"Failed": [{"Id": "0", "Message": "the queue is busy"}], "Successful": []}
     monkeypatch.setattr(world.aws["sqs"], "send_message_batch", lambda **_: answer)
-    with pytest.raises(RuntimeError, match="did not take 1 of 2 jobs: the queue is busy"):
+    with pytest.raises(RuntimeError, match="rejected 1 of 2 jobs: the queue is busy"):
         world.queue.send_all(["ba-1", "ba-2"])
 
 

@@ -216,7 +216,7 @@ def test_another_jobs_request_can_not_be_taken(world: Any, make_job: Make, by: s
         "note": lambda: world.store.note(job, request_id="req-1"),
         "close": lambda: world.store.close(job, State.FAILED, request_id="req-1"),
     }
-    with pytest.raises(RequestTaken, match="req-1 belongs to another job than up-1"):
+    with pytest.raises(RequestTaken, match="req-1 does not belong to job up-1 but to another job"):
         acts[by]()
     assert world.job() == job
     assert world.store.day("2026-11-20") == day

@@ -1,6 +1,6 @@
-"""Product images and prompts in, videos out: what every function of the pipeline shares.
+"""Turns product images and prompts into videos: the code that all functions of the pipeline share.
 
-The modules here are the use cases, named like the functions that run them, and what several of them share. Each
-folder is a subject. docs/architecture.md has the picture; tests/infrastructure/test_house_rules.py says which folder
-may import which.
+The modules here are the use cases, named after the functions that run them, and code that several of them share. Each
+folder covers one subject. docs/architecture.md gives an overview. tests/infrastructure/test_house_rules.py defines
+which folder may import which.
 """

@@ -1,4 +1,4 @@
-"""The API's use cases: create a video, see how it stands, list the models."""
+"""The API's use cases: create a video, get its status, list the models."""
 
 import uuid
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from seedance.notices import job_message
 
 @dataclass(frozen=True)
 class Api:
-    """The use cases, with everything they talk to."""
+    """The use cases and their dependencies."""
 
     store: JobStore
     media: Media
@@ -27,10 +27,10 @@ class Api:
     image_prefixes: tuple[str, ...]
 
     def create_video(self, body: str | None, *, caller: str, idempotency_key: str | None) -> Job:
-        """Take in a request; the job, which is now in the queue (or further, when the call is a repetition).
+        """Accept a request and return its job, which is now in the queue (or further, if the call is repeated).
 
-        The record is written before the message, and a repetition of a call whose message got lost sends it
-        again. Raises InvalidRequest, or Conflict when the Idempotency-Key was used for another body.
+        The record is written before the message is sent. If the message was lost, repeating the call sends it
+        again. Raises InvalidRequest, or Conflict if the Idempotency-Key was used with another body.
         """
         request = requests.api_request(body, self.defaults)
         if idempotency_key is None:
@@ -41,7 +41,7 @@ class Api:
         first = self.store.get(job_id) if idempotency_key else None
         if first is None:
             if request.image_key:
-                # Before anybody looks: a refusal must not tell what else is in the bucket.
+                # Before the object is read: an error must not reveal what else is in the bucket.
                 requests.check_image_key(request.image_key, self.image_prefixes)
                 try:
                     job.image = self.media.look_at(self.upload_bucket, request.image_key, None).facts
@@ -51,15 +51,15 @@ class Api:
                 first = self.store.get(job_id)
         if first is not None:
             if first.fingerprint != job.fingerprint:
-                raise Conflict("this Idempotency-Key was used for another body; use a new key for a new video")
+                raise Conflict("this Idempotency-Key was used with another body; use a new key for a new video")
             job = first
-        # A job that was put off has a message that will come. Reconcile replaces one that got lost.
+        # A postponed job already has a message in the queue. If that was lost, reconcile replaces it.
         if job.state is State.RECEIVED and job.turn_at is None:
             self.queue.send(job)
         return job
 
     def video(self, job_id: str) -> dict[str, Any] | None:
-        """How a job stands, with a fresh link when its video is there; None when there is no such job."""
+        """The status of a job, with a new link if its video is ready. None if the job does not exist."""
         job = self.store.get(job_id)
         if job is None:
             return None
@@ -68,7 +68,7 @@ class Api:
 
 
 def describe(job: Job, video_url: str | None) -> dict[str, Any]:
-    """A job for the outside: the notification's facts, and what only a job under way has."""
+    """A job as the API returns it: the notification's fields, plus those that only an unfinished job has."""
     message = job_message.machine_message(job, video_url)
     if job.state is not State.COMPLETED:
         message["video"] = None
@@ -88,7 +88,7 @@ def describe(job: Job, video_url: str | None) -> dict[str, Any]:
 
 @cache
 def api() -> Api:
-    """The use cases as the stack has them."""
+    """The use cases, configured for this stack."""
     stack = api_settings()
     defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
     queue = intake_queue(stack.intake_queue)

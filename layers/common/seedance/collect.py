@@ -1,7 +1,7 @@
-"""Collect: see how many of a batch's jobs are over; when all are, write the results and tell people, once.
+"""Collect: count a batch's ended jobs; when all have ended, write the results and publish the summary, once.
 
-Chunks whose jobs are all over are not looked at again. A repetition writes the same results and, where the one
-before died right after it, publishes the summary a second time: never lost, as with a job's own message.
+Chunks whose jobs have all ended are not read again. If collect is repeated, it writes the same results. If the first
+run crashed right after publishing, the summary is published a second time. It is never lost, like a job's notification.
 """
 
 import time
@@ -24,10 +24,10 @@ from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
 
 HELD_SECONDS = 25 * 3600.0
-"""How long a batch waits for jobs that are all HELD: a new UTC day, with a budget of its own, has come by then."""
+"""How long a batch waits if all its open jobs are HELD. By then a new UTC day, with a new budget, has begun."""
 
 FOLLOWED_SECONDS = 7 * 24 * 3600.0
-"""How long a batch is followed at most."""
+"""The longest time that a batch is followed."""
 
 SHORTEST_WAIT_SECONDS = 20.0
 LONGEST_WAIT_SECONDS = 900.0
@@ -35,7 +35,7 @@ LONGEST_WAIT_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class Collect:
-    """The use case, with everything it talks to. ``scale`` shortens all its times (Settings.scale)."""
+    """The use case and its dependencies. ``scale`` shortens all its times (Settings.scale)."""
 
     register: Register
     sheets: Sheets
@@ -44,14 +44,14 @@ class Collect:
     clock: Callable[[], float] = time.time
 
     def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Look at the batch of plan's answer; the same with ``status`` RUNNING, or how the batch ended."""
+        """Check the batch that plan returned. Returns it with ``status`` RUNNING, or how the batch ended."""
         if "chunks" not in event:
             return self._failed(event)
         now = self.clock()
         left, waiting = [], Counter[State]()
         for chunk in event["chunks"]:
             if plan_lines.chunk(chunk) is None:
-                logger().error("a chunk is left out", extra={"batch": event["batch_id"], "chunk": str(chunk)[:100]})
+                logger().error("a chunk is skipped", extra={"batch": event["batch_id"], "chunk": str(chunk)[:100]})
                 continue
             states = self._unfinished(event["batch_id"], chunk)
             if states:
@@ -70,7 +70,7 @@ class Collect:
         return self._finished(event, BatchStatus.OPEN if left else BatchStatus.DONE)
 
     def _unfinished(self, batch_id: str, chunk: Sequence[int]) -> list[State]:
-        """The states of a chunk's jobs that are not over. A row that has no job will not get one any more."""
+        """The states of a chunk's jobs that have not ended. A row without a job will not get one any more."""
         _, _, first, last = chunk
         ids = [batch_job_id(batch_id, row) for row in range(first, last + 1)]
         found = self.register.read(ids, ["state"])
@@ -88,7 +88,7 @@ class Collect:
                 results.write(_result_line(row, job, event["columns"]))
         error = None
         if "exception" in event:
-            error = reasons.batch_broken("Some rows were not taken in; their state is NOT_STARTED.").error
+            error = reasons.batch_broken("Some rows were not enqueued; their state is NOT_STARTED.").error
         message = batch_message.machine_message(
             batch_id=event["batch_id"],
             status=status,
@@ -107,14 +107,14 @@ class Collect:
         return self._told(event, message)
 
     def _failed(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The batch of which there is no plan, because making it crashed."""
+        """The end of a batch that has no plan, because planning crashed."""
         message = batch_message.machine_message(
             batch_id=event["batch_id"],
             status=BatchStatus.FAILED,
             bucket=event["bucket"],
             key=event["key"],
             error=reasons.batch_broken(
-                "The manifest could not be worked through, by a fault of ours. Nothing was bought."
+                "The manifest could not be processed because of an internal error. Nothing was bought."
             ).error,
         )
         return self._told(event, message)
@@ -128,7 +128,7 @@ class Collect:
         return kept | ({"exception": event["exception"]} if "exception" in event else {})
 
     def _rows(self, event: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """Each row of the plan with the record of its job."""
+        """Each row of the plan, with the record of its job."""
         rows = self.sheets.rows(event["plan_key"], 0, event["plan_bytes"])
         while some := list(islice(rows, JOBS_A_READ)):
             ids = {row["row"]: batch_job_id(event["batch_id"], row["row"]) for row in some}
@@ -156,10 +156,10 @@ def _result_line(row: dict[str, Any], job: dict[str, Any], columns: Sequence[str
 
 
 def next_wait(elapsed: float, over: int, left: int) -> int:
-    """Seconds to the next look, in the provider's: a third of what is left at the speed so far.
+    """The provider's seconds until the next check: a third of the remaining time, estimated from the speed so far.
 
-    Never more than a quarter of what has passed: few jobs all run at once, and their speed says nothing yet.
-    So the looks grow with the logarithm of the batch, and the summary is late by 20 s for a long one.
+    At most a quarter of the elapsed time: at first, all jobs of a small batch run at once, and their speed says little.
+    So the number of checks grows with the logarithm of the batch's length, and a long batch's summary is 20 s late.
     """
     expected = elapsed * left / over if over > 0 else elapsed
     return round(min(LONGEST_WAIT_SECONDS, max(SHORTEST_WAIT_SECONDS, min(expected / 3, elapsed / 4))))
@@ -167,5 +167,5 @@ def next_wait(elapsed: float, over: int, left: int) -> int:
 
 @cache
 def collect() -> Collect:
-    """The use case as the stack has it."""
+    """The use case, configured for this stack."""
     return Collect(register(), sheets(), notifier(), settings().scale)

@@ -1,6 +1,6 @@
-"""The functions' settings, read from the environment once and only here.
+"""The functions' settings. They are read from the environment once, and only here.
 
-A field's name in upper case is its variable's name in template.yaml; a test holds the two together.
+A field's name in upper case is the name of its variable in template.yaml; a test compares the two.
 """
 
 import os
@@ -14,9 +14,9 @@ from seedance.errors import ConfigurationError
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every function is told.
+    """The settings that every function has.
 
-    ``time_scale`` is the provider's time per second of ours: 1 on AWS, below 1 with a faster stand-in.
+    ``time_scale`` is the number of our seconds per second of the provider: 1 on AWS, below 1 with a faster stand-in.
     """
 
     job_table: str
@@ -40,7 +40,7 @@ class Settings:
 
     @property
     def budget(self) -> float | None:
-        """The most that a UTC day may reserve and spend, in USD; None (the parameter's 0) is no limit."""
+        """The maximum that may be reserved and spent per UTC day, in USD; None (parameter value 0) means no limit."""
         return float(self.daily_budget_usd) or None
 
     @property
@@ -50,13 +50,13 @@ class Settings:
 
     @property
     def media_hosts(self) -> frozenset[str]:
-        """The allow-list of result hosts, lower case; an entry may carry a port."""
+        """The allow list of result hosts, in lower case. An entry may have a port."""
         return frozenset(host.strip().lower() for host in self.segmind_media_hosts.split(",") if host.strip())
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitSettings(Settings):
-    """What submit is told besides."""
+    """The additional settings of submit."""
 
     state_machine: str
     intake_queue: str
@@ -64,54 +64,54 @@ class SubmitSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class IntakeSettings(SubmitSettings):
-    """What the function submit is told besides: it also takes in manifests."""
+    """The additional setting of the function submit, which also starts batches."""
 
     batch_state_machine: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSettings(Settings):
-    """What plan is told besides."""
+    """The additional settings of plan."""
 
     batch_tolerated_failure_percent: str
 
     @property
     def tolerated_percent(self) -> float:
-        """The share of a batch's rows that may be bad."""
+        """The percentage of a batch's rows that may be invalid."""
         return float(self.batch_tolerated_failure_percent)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnqueueSettings(Settings):
-    """What enqueue is told besides."""
+    """The additional settings of enqueue."""
 
     intake_queue: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReconcileSettings(SubmitSettings):
-    """What reconcile is told besides."""
+    """The additional settings of reconcile."""
 
     resubmit_lost: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepairSettings(SubmitSettings):
-    """What repair is told besides."""
+    """The additional settings of repair."""
 
     dead_letter_queue: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiSettings(Settings):
-    """What the API is told besides."""
+    """The additional settings of the API."""
 
     intake_queue: str
     image_key_prefixes: str
 
     @property
     def image_prefixes(self) -> tuple[str, ...]:
-        """What the keys of images begin with that a caller may name."""
+        """The prefixes of the image keys that a caller may use."""
         return tuple(filter(None, self.image_key_prefixes.split(",")))
 
 
@@ -124,32 +124,32 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 def read(kind: type[AnySettings], environ: dict[str, str]) -> AnySettings:
-    """Settings of a kind from a mapping. Raises ConfigurationError naming every variable that is missing."""
+    """Settings of the given kind, from a mapping. Raises ConfigurationError that names all missing variables."""
     missing = [
         field.name.upper() for field in fields(kind) if field.default is MISSING and not environ.get(field.name.upper())
     ]
     if missing:
-        raise ConfigurationError(f"the function's environment lacks {', '.join(missing)}; see template.yaml")
+        raise ConfigurationError(f"missing environment variables: {', '.join(missing)}; see template.yaml")
     return kind(**{field.name: environ[field.name.upper()] for field in fields(kind)})
 
 
 def _read(kind: type[AnySettings]) -> AnySettings:
-    """Settings from the environment. Raises ConfigurationError as well for a provider's address that can't be one."""
+    """Settings from the environment. Also raises ConfigurationError if an address of the provider is invalid."""
     told = read(kind, dict(os.environ))
     for name in ("segmind_base_url", "segmind_upload_url", "segmind_history_url"):
         if not is_address(getattr(told, name)):
             raise ConfigurationError(
                 f"{name.upper()} must be https:// and a host, without user, path or query; "
-                "http:// is allowed for 127.0.0.1, localhost and [::1] only; see template.yaml"
+                "http:// is only allowed for 127.0.0.1, localhost and [::1]; see template.yaml"
             )
     return told
 
 
 def is_address(text: str) -> bool:
-    """Whether it is where a provider's API may be: https, or http on this machine; a host and perhaps a port.
+    """Whether this is a valid address for the provider's API: https, or http on this machine, with an optional port.
 
-    The key goes there. A host that only begins like this machine's (``127.0.0.1.evil.example``), or that stands behind
-    what looks like one (``http://localhost@evil.example``), is none.
+    The API key is sent there. So a host that only begins like this machine's (``127.0.0.1.evil.example``), or that
+    follows a user part that looks like it (``http://localhost@evil.example``), is not valid.
     """
     found = _ADDRESS.fullmatch(text)
     return found is not None and 0 < int(found["port"] or 443) < 65536
@@ -157,57 +157,57 @@ def is_address(text: str) -> bool:
 
 @cache
 def settings() -> Settings:
-    """What every function is told, read on the first call."""
+    """The settings that every function has, read on the first call."""
     return _read(Settings)
 
 
 @cache
 def intake_settings() -> IntakeSettings:
-    """What intake is told, read on the first call."""
+    """The settings of intake, read on the first call."""
     return _read(IntakeSettings)
 
 
 @cache
 def submit_settings() -> SubmitSettings:
-    """What submit is told, read on the first call."""
+    """The settings of submit, read on the first call."""
     return _read(SubmitSettings)
 
 
 @cache
 def plan_settings() -> PlanSettings:
-    """What plan is told, read on the first call."""
+    """The settings of plan, read on the first call."""
     return _read(PlanSettings)
 
 
 @cache
 def enqueue_settings() -> EnqueueSettings:
-    """What enqueue is told, read on the first call."""
+    """The settings of enqueue, read on the first call."""
     return _read(EnqueueSettings)
 
 
 @cache
 def reconcile_settings() -> ReconcileSettings:
-    """What reconcile is told, read on the first call."""
+    """The settings of reconcile, read on the first call."""
     return _read(ReconcileSettings)
 
 
 @cache
 def repair_settings() -> RepairSettings:
-    """What repair is told, read on the first call."""
+    """The settings of repair, read on the first call."""
     return _read(RepairSettings)
 
 
 @cache
 def api_settings() -> ApiSettings:
-    """What the API is told, read on the first call."""
+    """The settings of the API, read on the first call."""
     return _read(ApiSettings)
 
 
 def s3_endpoint() -> str | None:
-    """The address that stands in for S3, where somebody has named one: botocore's own two variables."""
+    """The address of a replacement for S3, if one of botocore's two variables for it is set."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
 def authorities() -> str | None:
-    """The file of the authorities that a TLS line trusts, where somebody has named one."""
+    """The file with the certificate authorities for TLS, if one is set."""
     return os.environ.get("SSL_CERT_FILE")

@@ -1,7 +1,7 @@
-"""Enqueue: a chunk of a batch's plan becomes jobs, RECEIVED, in the queue in front of submit.
+"""Enqueue: create the jobs (RECEIVED) of a chunk of a batch's plan, and put them into the queue of submit.
 
-A row's job id follows from batch and row, so a repetition creates nothing twice; it only sends the messages
-again, and a job that has moved on makes nothing of them.
+A job's id is derived from batch and row, so repeating enqueue creates no job twice. It only sends the messages
+again, and a job in a later state ignores them.
 """
 
 from dataclasses import dataclass
@@ -21,28 +21,28 @@ from seedance.observability import count, logger
 
 @dataclass(frozen=True)
 class Enqueue:
-    """The use case, with everything it talks to."""
+    """The use case and its dependencies."""
 
     store: JobStore
     sheets: Sheets
     queue: IntakeQueue
 
     def __call__(self, event: dict[str, Any]) -> dict[str, int]:
-        """Take in ``{"batch_id", "key", "plan_key", "chunk"}``; how many jobs, and how many of them are new."""
+        """Enqueue ``{"batch_id", "key", "plan_key", "chunk"}``. Returns the number of jobs, and of new ones."""
         chunk = plan_lines.chunk(event["chunk"])
         if chunk is None:
-            raise ValueError(f"{str(event['chunk'])[:100]} is no chunk of a plan")
+            raise ValueError(f"{str(event['chunk'])[:100]} is not a chunk of a plan")
         rows = self.sheets.rows(event["plan_key"], *chunk[:2])
         taken = [job for row in rows if "error" not in row and (job := _job(event["batch_id"], event["key"], row))]
         created = sum(self.store.create(job) for job in taken)
-        # After the records: a message must find its job.
+        # After the records, because a message must find its job.
         self.queue.send_all(job.job_id for job in taken)
         count("BatchJobsTakenIn", created)
         return {"jobs": len(taken), "created": created}
 
 
 def _job(batch: str, key: str, row: dict[str, Any]) -> Job | None:
-    """A row's job; None where plan can't have written the row: what nobody checked is not bought."""
+    """A row's job, or None if plan can't have written the row: an unchecked row must not be bought."""
     try:
         model = catalogue.find(row["model"])
         checked = catalogue.validate(model, row["parameters"], has_image=row["image"] is not None)
@@ -58,5 +58,5 @@ def _job(batch: str, key: str, row: dict[str, Any]) -> Job | None:
 
 @cache
 def enqueue() -> Enqueue:
-    """The use case as the stack has it."""
+    """The use case, configured for this stack."""
     return Enqueue(jobs(), sheets(), intake_queue(enqueue_settings().intake_queue))

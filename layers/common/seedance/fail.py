@@ -1,8 +1,8 @@
-"""Fail: close a job that will have no video, and say why in words a person can act on.
+"""Fail: close a job that will have no video, with a reason that tells a person what to do.
 
-Only the provider's word, or an answer of poll or finalize, ends a job that is at the provider. A crash of ours does
-not: the video may be in the making, and it is paid for. Such a job stays open, the execution fails so that an alarm
-goes off, and reconcile starts another one.
+A job at the provider only ends because of the provider's response, or a result of poll or finalize. A crash of our
+code does not end it: the video may be in progress, and it is paid for. Such a job stays open, its execution fails so
+that an alarm is raised, and reconcile starts another execution.
 """
 
 from dataclasses import dataclass
@@ -17,32 +17,32 @@ from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
 
 ENDS = {"FAILED": State.FAILED, "EXPIRED": State.EXPIRED}
-"""The words of a task that end a job. Any other word, from an older or newer release, ends nothing."""
+"""The task statuses that end a job. Any other status, from an older or newer release, ends nothing."""
 
 
 @dataclass(frozen=True)
 class Fail:
-    """The use case, with everything it talks to."""
+    """The use case and its dependencies."""
 
     store: JobStore
     notifier: Notifier
 
     def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Close the job of ``event``: what the state before returned, plus ``exception`` if it crashed.
+        """Close the job of ``event``: the output of the previous state, plus ``exception`` if that crashed.
 
-        Returns ``{"job_id", "status", "unexpected"}``; unexpected ends the execution in a way that alarms. It is true
-        after a crash, and whenever the job is left open.
+        Returns ``{"job_id", "status", "unexpected"}``. If ``unexpected`` is true, the execution fails and an alarm is
+        raised: after a crash, and whenever the job stays open.
         """
         job_id, crash = event["job_id"], event.get("exception")
         job = self.store.get(job_id)
         if job is None:
-            raise LookupError(f"the workflow names job {job_id}, which has no record")
+            raise LookupError(f"the workflow's job {job_id} has no record")
         if crash:
             logger().error("a task crashed", extra={"job_id": job_id, "exception": crash})
         if job.state is State.SUBMITTING and job.transport == "v1":
-            # A crash between "I will send" and "it was sent": saying "failed" would hide a paid video.
-            # A v2 job is being submitted by another function right now, which is not this execution's business.
-            why = "The call to the provider was interrupted, and nobody knows whether the video was made."
+            # A crash between the intent and the result of the call: FAILED would hide a video that may be paid for.
+            # A v2 job is submitted by another function, so this execution must not touch it.
+            why = "The call to the provider was interrupted, so it is not known whether the video was made."
             count("JobsUncertain")
             job = self.store.move(job, State.UNCERTAIN, error=reasons.uncertain(why).error)
         elif job.state in AT_PROVIDER and not crash and (end := _end(job, event)):
@@ -59,9 +59,9 @@ class Fail:
 
 
 def _end(job: Job, event: dict[str, Any]) -> State | None:
-    """The end that the event tells of this job; None when it is about an earlier request, or has another word."""
+    """The job's end according to the event, or None if it is about an earlier request or has another status."""
     if event.get("request_id", job.request_id) != job.request_id:
-        return None  # somebody had it submitted again meanwhile
+        return None  # a person had it submitted again in the meantime
     return ENDS.get(str(event.get("status")))
 
 
@@ -75,5 +75,5 @@ def _why(job: Job, event: dict[str, Any]) -> dict[str, str]:
 
 @cache
 def fail() -> Fail:
-    """The use case as the stack has it."""
+    """The use case, configured for this stack."""
     return Fail(jobs(), notifier())

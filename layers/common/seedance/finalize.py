@@ -1,7 +1,7 @@
-"""Finalize: copy a finished video into the bucket, complete the record, tell everybody.
+"""Finalize: copy a finished video to the bucket, complete the record, and send the notification.
 
-Any part may be repeated: the copy goes to the same key, the record completes once, a notification that
-was marked is not sent again.
+Every step can be repeated: the copy goes to the same key, the record is completed once, and a notification that was
+marked as sent is not sent again.
 """
 
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ from seedance.provider.download import Downloads, downloads
 from seedance.provider.links import Result
 
 TRIES = 2
-"""How often a result that is no video is fetched before we believe it: it is paid for."""
+"""How often a result that is not a video is downloaded before the job fails, because the video is paid for."""
 
 FRAME_SECONDS = 20.0
-"""For the whole of a last frame, a picture of some 100 KB. It is a gift beside the video and must not be waited for."""
+"""The time limit for copying a last frame, an image of about 100 KB. It is optional and must not delay the video."""
 
 
 @dataclass(frozen=True)
 class Finalize:
-    """The use case, with everything it talks to."""
+    """The use case and its dependencies."""
 
     store: JobStore
     downloads: Downloads
@@ -40,15 +40,15 @@ class Finalize:
     notifier: Notifier
 
     def __call__(self, job_id: str) -> dict[str, Any]:
-        """Bring a job whose video is ready to COMPLETED: ``{"job_id", "status", "error"}``.
+        """Complete a job whose video is ready. Returns ``{"job_id", "status", "error"}``.
 
-        The status is COMPLETED, FAILED when what came is no video, or NOT_READY for a job in any other state.
-        Raises SourceUnavailable when the video could not be fetched now; the workflow then tries again. Once the video
-        is in the bucket nothing else keeps the job from its end: not the last frame, and not the notification.
+        The status is COMPLETED, FAILED if the result is not a video, or NOT_READY if the job is in another state.
+        Raises SourceUnavailable if the video can't be downloaded now; the workflow then tries again. Once the video is
+        in the bucket, the job is completed even if copying the last frame or sending the notification fails.
         """
         job = self.store.get(job_id)
         if job is None:
-            raise LookupError(f"the workflow names job {job_id}, which has no record")
+            raise LookupError(f"the workflow's job {job_id} has no record")
         if job.state is State.COPYING:
             try:
                 video = job.video or self._with_last_frame(job, self._copy(job))
@@ -64,14 +64,14 @@ class Finalize:
             job = self.store.close(job, State.COMPLETED, video=video, error=None)
             count("JobsCompleted")
         if job.state is not State.COMPLETED:
-            # No end of a job: it has one already, or somebody else is at it.
+            # This must not end the job: it has ended already, or another function is working on it.
             why = Reason("NOT_READY", f"The job is {job.state}; there is no video to copy.")
             return {"job_id": job_id, "status": "NOT_READY", "error": job.error or why.error}
         self.notifier.tell(job)
         return {"job_id": job_id, "status": "COMPLETED", "error": None}
 
     def _hold(self, job: Job, error: ForbiddenSource) -> dict[str, Any]:
-        """The link leads to a host that is not allowed. The video is paid for, so a person decides about the host."""
+        """Hold the job: its link is on a host that is not allowed. The video is paid for, so a person decides."""
         result = Result(unclear=f"{str(error)[0].upper()}{str(error)[1:]}", elsewhere=job.result_url)
         said = links.held(result, job, job.request_id)
         count("JobsHeld")
@@ -79,7 +79,7 @@ class Finalize:
         return {"job_id": job.job_id, "status": "HELD", "error": said}
 
     def _copy(self, job: Job) -> dict[str, Any]:
-        """The video from the provider into the bucket; what the record says of it."""
+        """Copy the video to the bucket. Returns its fields for the record."""
         if job.result_url is None:
             raise NotAVideo("the record has no link to a result")
         for tries in range(1, TRIES + 1):
@@ -102,9 +102,9 @@ class Finalize:
         return stored.facts(self.media.video_bucket, job.video_key)
 
     def _with_last_frame(self, job: Job, video: dict[str, Any]) -> dict[str, Any]:
-        """The video's facts with those of its last frame, if the model gave one and it can be had.
+        """The video's fields with those of its last frame, if the model returned one and it can be copied.
 
-        The record knows of the video first. Whatever happens here, a run that follows finds it there and ends the job.
+        The video is written to the record first. So whatever fails here, the next run finds it and completes the job.
         """
         if job.last_frame_url is None:
             return video
@@ -116,7 +116,7 @@ class Finalize:
         try:
             with self.downloads.open(url, FRAME_SECONDS) as source:
                 key = self.media.store_frame(source.chunks, job.video_key.removesuffix(".mp4"), name=job.name)
-            why = "it is no image"
+            why = "it is not an image"
         except (MediaError, HTTPError, BotoCoreError, ClientError, OSError, ValueError) as error:
             key, why = None, str(error)
         if key is None:
@@ -127,5 +127,5 @@ class Finalize:
 
 @cache
 def finalize() -> Finalize:
-    """The use case as the stack has it."""
+    """The use case, configured for this stack."""
     return Finalize(jobs(), downloads(), media(), notifier())

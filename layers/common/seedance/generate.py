@@ -1,8 +1,8 @@
-"""Generate: the v1 transport, one blocking call that answers with the finished video.
+"""Generate: the v1 transport, one blocking call that returns the finished video.
 
-The same law of money as for submit holds: intent before the POST, and a POST again only where certainly
-nothing began. The connection is held for minutes, so more can go wrong after the request was sent; all of
-it leaves the job UNCERTAIN, never sent twice.
+The same rule as for submit keeps a video from being paid for twice: the intent is written before the POST, and the
+POST is only repeated if the provider certainly started nothing. The connection stays open for minutes, so more can go
+wrong after the request was sent. Every such failure leaves the job UNCERTAIN; the request is never sent twice.
 """
 
 import math
@@ -31,11 +31,11 @@ from seedance.provider.links import Result, Sent
 from seedance.provider.trouble import reason
 
 LONGEST_STEP_WAIT = 99_999_999
-"""What a Wait state of Step Functions takes, in whole seconds."""
+"""The longest wait of a Step Functions Wait state, in whole seconds."""
 
 
 class Outcome(StrEnum):
-    """What this task returns as ``status``; the ASL's choices know these words."""
+    """The ``status`` that this task returns. The state machine's choices use these values."""
 
     COMPLETED = "COMPLETED"
     POSTPONED = "POSTPONED"
@@ -45,7 +45,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Generate:
-    """The use case, with everything it talks to."""
+    """The use case and its dependencies."""
 
     store: JobStore
     provider: Provider
@@ -53,14 +53,14 @@ class Generate:
     sending: Sending
 
     def __call__(self, job_id: str) -> dict[str, Any]:
-        """Make the video of a job and stream it into the bucket: ``{"job_id", "status", …}``."""
+        """Make a job's video and stream it to the bucket. Returns ``{"job_id", "status", …}``."""
         job = self.store.get(job_id)
         if job is None:
-            raise LookupError(f"the workflow names job {job_id}, which has no record")
+            raise LookupError(f"the workflow's job {job_id} has no record")
         if job.state in (State.COPYING, State.COMPLETED):
             return _answer(job, Outcome.COMPLETED)
         if job.state is State.SUBMITTING:
-            return self._uncertain(job, "The call was interrupted, and nobody knows whether the video was made.")
+            return self._uncertain(job, "The call was interrupted, so it is not known whether the video was made.")
         if job.state is State.UNCERTAIN:
             return _answer(job, Outcome.UNCERTAIN)
         if job.state is not State.RECEIVED:
@@ -79,14 +79,14 @@ class Generate:
         except ProviderError as error:
             return self._follow(job, self.sending.judge(job, error))
         except RequestTaken as error:
-            return self._uncertain(job, f"The provider answered with another job's request: {error}.")
+            return self._uncertain(job, f"The provider returned another job's request: {error}.")
         except (MediaError, httpx.HTTPError) as error:
-            logger().warning("the transfer broke", extra={"job_id": job_id, "reason": repr(error.__cause__ or error)})
+            logger().warning("the transfer failed", extra={"job_id": job_id, "reason": repr(error.__cause__ or error)})
             why = reason(error) if isinstance(error, httpx.HTTPError) else str(error)
-            return self._uncertain(job, f"The video was made, but its transfer broke: {why}.")
+            return self._uncertain(job, f"The video was made, but its transfer failed: {why}.")
 
     def _take(self, job: Job, response: httpx.Response) -> dict[str, Any]:
-        """What the answer brings: the video's bytes, or a link to it that Finalize will follow."""
+        """Process the response: the video's bytes, or a link that Finalize will download."""
         facts: dict[str, Any] = {
             "request_id": payloads.usable_id(response.headers.get("x-request-id")),
             "cost_usd": payloads.price(response.headers.get("x-cost")),
@@ -103,7 +103,7 @@ class Generate:
                 return self._hold(job, result, facts)
             if not result.video:
                 job = self._noted(job, {**facts, "answer": result.answer})
-                return self._uncertain(job, "The provider answered without a video and without a link to one.")
+                return self._uncertain(job, "The provider's response has neither a video nor a link to one.")
             return _answer(self.store.move(job, State.COPYING, result_url=result.video, **facts), Outcome.COMPLETED)
         if facts["request_id"]:
             job = self._noted(job, facts)
@@ -115,16 +115,16 @@ class Generate:
         return _answer(self.store.move(job, State.COPYING, video=video, **facts), Outcome.COMPLETED)
 
     def _hold(self, job: Job, result: Result, facts: dict[str, Any]) -> dict[str, Any]:
-        """The answer names more than one video, or one on a host that is not allowed: a person decides."""
+        """Hold the job: the response has several videos, or one on a host that is not allowed. A person decides."""
         error = links.held(result, job, facts["request_id"])
         count("JobsHeld")
         values = {**facts, "answer": result.answer, "result_url": result.elsewhere}
         return _answer(self.store.close(job, State.HELD, made=True, error=error, **values), Outcome.FAILED, error=error)
 
     def _noted(self, job: Job, facts: dict[str, Any]) -> Job:
-        """The job with these facts, by which its request is found again should the transfer break.
+        """The job with these facts, which identify its request if the transfer fails.
 
-        They are written once more with the video. Trouble with the table now must not cost the video on its way.
+        They are written again with the video. So a failed write here is ignored: it must not abort the transfer.
         """
         try:
             return self.store.note(job, **facts)
@@ -136,8 +136,8 @@ class Generate:
         job = self.sending.settle(job, verdict, self.sending.pacer.turn_in(verdict.wait))
         match verdict.next:
             case Next.LATER:
-                # Waits of the workflow are in the provider's seconds.
-                wait = min(verdict.wait, LONGEST_WAIT_SECONDS)  # whose turn is further off comes back to hear so
+                # The workflow's waits are in the provider's seconds.
+                wait = min(verdict.wait, LONGEST_WAIT_SECONDS)  # a job with a later turn comes back and waits again
                 return _answer(job, Outcome.POSTPONED, wait=wait / self.sending.scale + 1)
             case Next.UNCERTAIN:
                 return _answer(job, Outcome.UNCERTAIN)
@@ -169,7 +169,7 @@ def _number(text: str | None) -> float | None:
 
 @cache
 def generate() -> Generate:
-    """The use case as the stack has it."""
+    """The use case, configured for this stack."""
     stack = settings()
     return Generate(
         jobs(),

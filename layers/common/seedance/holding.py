@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 WORK_SECONDS = 120.0
-"""One call works so long at most; what is left, its caller asks for again."""
+"""The longest time that one call works. The caller repeats the request for the rest."""
 
 
 @dataclass(frozen=True)
 class Worked:
-    """What one call did: how many, and whether there is more to do."""
+    """What one call did: the number of items, and whether there is more to do."""
 
     number: int
     more: bool
@@ -28,7 +28,7 @@ class Worked:
 
 @dataclass(frozen=True)
 class Holding:
-    """The use case, with everything it talks to. ``dead_letters`` is the address of the intake queue's."""
+    """The use case and its dependencies. ``dead_letters`` is the URL of the intake queue's dead-letter queue."""
 
     store: JobStore
     queue: IntakeQueue
@@ -37,29 +37,29 @@ class Holding:
     clock: Callable[[], float] = time.time
 
     def pause(self, reason: str) -> bool:
-        """Stop new submissions; False when they were stopped already."""
+        """Stop new submits. Returns False if they were stopped already."""
         return self.store.pause(reason)
 
     def resume(self) -> Worked:
-        """Resume submissions, and release the jobs that were held meanwhile."""
+        """Resume submits and release the jobs that were held in the meantime."""
         self.store.resume()
         return self.release(Hold.PAUSED)
 
     def release(self, hold: Hold) -> Worked:
-        """Release the jobs that are held for this reason."""
+        """Release all jobs that are held for this reason."""
         until, number = self.clock() + WORK_SECONDS, 0
         for listed in list(self.store.each(State.HELD)):
             if self.clock() > until:
                 return Worked(number, more=True)
             job = self.store.get(listed.job_id)
             if job and job.state is State.HELD and job.code == hold:
-                with contextlib.suppress(Conflict):  # somebody else released it at the same moment
+                with contextlib.suppress(Conflict):  # it was released by another call at the same time
                     release(self.store, self.queue, job)
                     number += 1
         return Worked(number, more=False)
 
     def redrive(self) -> Worked:
-        """Put the dead letters back into the queue that they came from. No job is submitted twice by that."""
+        """Put the dead letters back into the queue that they came from. This never submits a job twice."""
         until, number = self.clock() + WORK_SECONDS, 0
         wanted = {"QueueUrl": self.dead_letters, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 1}
         while messages := self.sqs.receive_message(**wanted).get("Messages"):  # type: ignore[arg-type]
@@ -73,7 +73,7 @@ class Holding:
 
 
 def release(store: JobStore, queue: IntakeQueue, job: Job) -> None:
-    """Release a HELD job: back to RECEIVED and into the queue. Raises Conflict when it is no longer HELD."""
-    # A v1 job's execution has ended; its next one needs a name of its own.
+    """Release a HELD job: back to RECEIVED and into the queue. Raises Conflict if it is no longer HELD."""
+    # A v1 job's execution has ended, and its next one needs a new name.
     executions = job.executions + (1 if job.transport == "v1" else 0)
     queue.send(store.move(job, State.RECEIVED, error=None, notified_at=None, executions=executions))

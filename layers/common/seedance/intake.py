@@ -1,4 +1,4 @@
-"""Intake: what comes out of the queue in front of submit becomes a job, a batch, or a step of a job that is known."""
+"""Intake: process a message from the queue of submit: create a job, start a batch, or advance an existing job."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from seedance.submit import Submit, submit
 
 @dataclass(frozen=True)
 class Intake:
-    """The use case, with everything it talks to."""
+    """The use case and its dependencies."""
 
     store: JobStore
     media: Media
@@ -27,23 +27,23 @@ class Intake:
     upload_bucket: str
 
     def message(self, body: str) -> None:
-        """Take in one message of the queue: an S3 notification, or ``{"job_id", "turn"}`` of a job that is waiting.
+        """Process one message of the queue: an S3 notification, or ``{"job_id", "turn"}`` of a waiting job.
 
-        Returning means that the message is done with. Raises InProgress, or whatever nobody expected, and
-        then the message must come again; repeating any part of this is safe.
+        If it returns, the message is finished. If it raises InProgress or any other error, the message must be
+        delivered again. Repeating any part of this is safe.
         """
         content = json.loads(body)
         if "job_id" in content:
             job = self.store.get(content["job_id"])
             if job is None:
-                raise LookupError(f"the queue names job {content['job_id']}, which has no record")
-            # A message of an earlier release names no turn.
+                raise LookupError(f"the message's job {content['job_id']} has no record")
+            # A message of an earlier release has no turn.
             self.submit.advance(job, content.get("turn", job.turn_at))
             return
         for upload in requests.uploads_in(content):
             if upload.bucket != self.upload_bucket:
-                # Somebody put it into the queue by hand, or made another bucket notify us. It would be a second batch.
-                logger().error("a record of another bucket is left alone", extra={"bucket": upload.bucket})
+                # Put into the queue by hand, or sent by another bucket. It would start a second batch.
+                logger().error("a record of another bucket is ignored", extra={"bucket": upload.bucket})
                 count("RecordsIgnored")
             elif upload.key.startswith(requests.BATCH_PREFIX):
                 self._take_manifest(upload)
@@ -51,12 +51,12 @@ class Intake:
                 self.submit.advance(self._job_of(upload))
 
     def _take_manifest(self, upload: requests.Upload) -> None:
-        """Start a manifest's batch. Whatever else lies beside manifests, our own results too, is left alone."""
+        """Start a manifest's batch. Other files under the same prefix, such as our results, are ignored."""
         batch = self.batches.start(upload) if requests.is_manifest(upload.key) else None
         logger().info("a file under batches/", extra={"key": upload.key, "batch": batch})
 
     def _job_of(self, upload: requests.Upload) -> Job:
-        """The job of an upload, new or known. A refused upload becomes a job too: REJECTED, with a reason."""
+        """The job of an upload, new or existing. An invalid upload gets a job too: REJECTED, with a reason."""
         job_id = creation.upload_job_id(upload)
         if known := self.store.get(job_id):
             return known
@@ -67,7 +67,7 @@ class Intake:
             metadata = image.metadata
             request = requests.upload_request(metadata, self.defaults)
         except InvalidRequest as refusal:
-            job.model = requests.asked_model(metadata) or job.model  # people look for what they asked, were it nonsense
+            job.model = requests.asked_model(metadata) or job.model  # as requested, even if invalid: people look for it
             job.state, job.error = State.REJECTED, reasons.of(refusal).error
             count("JobsRejected")
         else:
@@ -81,7 +81,7 @@ class Intake:
 
 @cache
 def intake() -> Intake:
-    """The use case as the stack has it."""
+    """The use case, configured for this stack."""
     stack = intake_settings()
     defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
     return Intake(jobs(), media(), batches(stack.batch_state_machine), submit(), defaults, stack.upload_bucket)

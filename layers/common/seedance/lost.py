@@ -1,4 +1,4 @@
-"""Looks for a lost submit in the provider's history, and makes what is found there the job's own."""
+"""Searches the provider's history for lost submits, and adopts the requests that it finds."""
 
 import time
 from collections.abc import Callable
@@ -17,41 +17,41 @@ from seedance.provider.matching import Fit, fit, merged
 from seedance.provider.payloads import HistoryRow, ProviderStatus, usable_id
 
 SHOWN = 5
-"""Requests that a message names at most, and so the most that are looked for."""
+"""The maximum number of requests in a message, and so the maximum to search for."""
 
 HISTORY_SPAN_SECONDS = 29 * 24 * 3600.0
-"""From one moment to another that is asked for at once. The history gives 31 days, and days are asked for whole."""
+"""The longest time span of one query. The history allows 31 days, and queries are for whole days."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the history has of a job's request. Only with ``nothing`` is it certain that it never arrived."""
+    """What the history shows of a job's request. Only if ``nothing`` is true, the request certainly never arrived."""
 
     request: HistoryRow | None = None
-    """The job's request; None where there is none, or more than one that may be."""
+    """The job's request; None if there is none, or if several requests may be the job's."""
     possible: list[str] = field(default_factory=list)
-    """Requests that may be the job's, by their ids, where it can't be told which one, or whether any."""
+    """The ids of requests that may be the job's, if it is not certain which one is, or whether any is."""
     certain: bool = False
-    """Whether ``possible`` will not become clearer by waiting."""
+    """Whether waiting will not make ``possible`` any clearer."""
 
     @property
     def nothing(self) -> bool:
-        """Whether the history, read to its end, has nothing that may be the job's."""
+        """Whether the history was read to its end and has no request that may be the job's."""
         return self.request is None and not self.possible
 
 
 @dataclass(frozen=True)
 class LostSubmits:
-    """Looks for submits whose outcome is unknown."""
+    """Searches for submits whose outcome is unknown."""
 
     store: JobStore
     provider: Provider
     clock: Callable[[], float]
 
     def find(self, job: Job) -> Found:
-        """What the history of the whole window has of the job's request.
+        """What the history of the whole time window shows of the job's request.
 
-        Raises ProviderError when it can't be read to its last page: then nothing is known.
+        Raises ProviderError if it can't be read to its last page, because then nothing is certain.
         """
         fits: dict[Fit, list[HistoryRow]] = {one: [] for one in Fit}
         for request in self.requests(job):
@@ -69,9 +69,9 @@ class LostSubmits:
         return Found(possible=[request.request_id or "(one without an id)" for request in alike + perhaps])
 
     def requests(self, job: Job, since: float | None = None) -> list[HistoryRow]:
-        """The requests of the days in which the job's may be, whatever the clocks say; from ``since`` on where given.
+        """The requests of all days on which the job's may have been made, from ``since`` on if given.
 
-        Raises ProviderError.
+        Allows for differing clocks. Raises ProviderError.
         """
         began = job.submitted_at or job.created_at
         until = min(self.clock(), began + CLOCKS_APART_SECONDS) + CLOCKS_APART_SECONDS
@@ -79,7 +79,7 @@ class LostSubmits:
         return merged(self.provider.history(job.model, since, until))
 
     def _free(self, job: Job, requests: list[HistoryRow]) -> list[HistoryRow]:
-        """Those that no other job owns, as many as a message names."""
+        """The requests that no other job owns, up to the maximum of a message."""
         free: list[HistoryRow] = []
         for request in requests:
             if len(free) == SHOWN:
@@ -90,7 +90,7 @@ class LostSubmits:
         return free
 
     def _has_rival(self, job: Job, request: HistoryRow) -> bool:
-        """Whether the request may be that of another job whose submit is under way or lost."""
+        """Whether the request may belong to another job whose submit is in progress or lost."""
         for state in (State.SUBMITTING, State.UNCERTAIN, State.HELD):
             for listed in self.store.each(state):
                 if listed.job_id == job.job_id or listed.model != job.model:
@@ -109,7 +109,7 @@ def _one_of(requests: list[HistoryRow]) -> Found:
 
 
 def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row: HistoryRow) -> bool:
-    """Make a request of the history the job's own and go on from where it stands; False when it is too early."""
+    """Make a request of the history the job's own and continue from its status. Returns False if it is too early."""
     if row.status == ProviderStatus.FAILED:
         error = reasons.failed_at_the_provider(row.error).error
         notifier.notify(store.close(job, State.FAILED, request_id=row.request_id, error=error, notified_at=None))
@@ -121,13 +121,13 @@ def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row
         "notified_at": None,
         "executions": job.executions + 1,
     }
-    # A job that was HELD has let go of its reservation; what was bought belongs on the books, over budget or not.
+    # A HELD job has released its reservation. A bought video is booked again, even if that exceeds the budget.
     entry, reserved = reservation(job, time.time())
     facts |= reserved
     if row.url:
         job = store.move(job, State.COPYING, entry=entry, result_url=row.url, cost_usd=row.cost_usd, **facts)
     elif job.transport == "v1" or job.code == Hold.RESULT:
-        return False  # there is no record to poll, or it has been polled to its end; the history may still show a link
+        return False  # no record left to poll; the history may still get a link
     else:
         job = store.move(job, State.QUEUED, entry=entry, **facts)
     workflow.start(job)

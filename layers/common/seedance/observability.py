@@ -1,7 +1,7 @@
-"""Logs and metrics, set up on first use. Traces need no code: the template switches X-Ray on.
+"""Logs and metrics, set up on first use. Traces need no code, because the template enables X-Ray.
 
-Powertools reads its own settings: the template names the stack as the service, so that two stacks of one
-account don't count into each other's metrics.
+Powertools reads its own settings. The template sets the service to the stack's name, so that two stacks of one
+account have separate metrics.
 """
 
 from functools import cache
@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 ALARMING = frozenset({"JobsUncertain", "JobsHeld", "JobsStuck", "SubmitsPaused"})
-"""The metrics that an alarm of the template watches."""
+"""The metrics that have an alarm in the template."""
 
 
 @cache
@@ -25,13 +25,13 @@ def _metrics() -> Metrics:
 
 
 def count(name: str, number: int = 1) -> None:
-    """Add to a metric of namespace SeedancePipeline; it is written when the handler returns, an alarm's at once."""
+    """Add to a metric of SeedancePipeline. It is written when the handler returns, or at once if it has an alarm."""
     _metrics().add_metric(name=name, unit=MetricUnit.Count, value=number)
-    if name in ALARMING:  # called before the write that it speaks of: whoever dies in between has rung already
+    if name in ALARMING:  # called before the write that it reports, so a crash in between still alarms
         _metrics().flush_metrics()
 
 
 def flush() -> None:
-    """Write the metrics that were counted."""
+    """Write the counted metrics."""
     if _metrics().metric_set:
         _metrics().flush_metrics()

@@ -1,7 +1,8 @@
-"""What both transports do around the one call that costs money: before it, and when it goes wrong.
+"""What both transports do before the one call that costs money, and after it fails.
 
-Before: is a submit allowed now (switch, rate limit, budget), where is the image, is there a key; then intent
-and reservation are written in one transaction. After: an error's verdict, the same for a submit and a v1 call.
+Before the call: check that a submit is allowed now (switch, rate limit, budget), get the image's address, check the
+key, then write the intent and the reservation in one transaction. After an error: decide what happens to the job. The
+decision is the same for a submit and a v1 call.
 """
 
 import time
@@ -35,12 +36,12 @@ from seedance.pacing.pacer import Pacer
 from seedance.provider.client import Provider
 
 MAX_ATTEMPTS = 6
-"""Submits of one job that the provider answered with trouble of its own, over about 8 minutes, before the
-job fails. A rate limit does not count: it is a matter of waiting."""
+"""How often a job is submitted, over about 8 minutes, before it fails because of the provider's errors. A rate limit
+does not count, because the job only has to wait."""
 
 
 class Next(StrEnum):
-    """What is to become of a job whose call went wrong."""
+    """What happens next to a job whose call failed."""
 
     LATER = "LATER"
     END = "END"
@@ -50,28 +51,28 @@ class Next(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to become of a job, and the error its record will carry."""
+    """What happens next to a job, and the error for its record."""
 
     next: Next
     reason: Reason
     wait: float = 0.0
-    """Seconds, by the clock on the wall, for LATER."""
+    """For LATER: the wait in real seconds."""
     counts: bool = True
-    """Whether it uses up one of MAX_ATTEMPTS. To wait for one's turn, or a rate limit, says nothing about the job."""
+    """Whether it is one of MAX_ATTEMPTS. Waiting for a turn or a rate limit does not: it says nothing about the job."""
     state: State = State.FAILED
-    """The end, for END."""
+    """For END: the final state."""
     day: str | None = None
-    """The UTC day that has no room, for HELD."""
+    """For HELD: the UTC day whose budget is used up."""
 
     @property
     def error(self) -> dict[str, str]:
-        """As the job's record carries it."""
+        """The error in the form of the job's record."""
         return self.reason.error
 
 
 @dataclass(frozen=True)
 class Sending:
-    """The part of submit and generate that is the same. ``budget``: see Settings.budget."""
+    """The part that submit and generate share. ``budget``: see Settings.budget."""
 
     store: JobStore
     provider: Provider
@@ -83,20 +84,20 @@ class Sending:
     clock: Callable[[], float] = time.time
 
     def begin(self, job: Job) -> tuple[Job, dict[str, Any]] | Verdict:
-        """Write that the call is about to be made; the job, now SUBMITTING, and the body to send.
+        """Write the intent to make the call. Returns the job, now SUBMITTING, and the body to send.
 
-        A Verdict instead when it must not be made now. Raises Conflict when another invocation was faster.
+        Returns a Verdict if the call must not be made now. Raises Conflict if another invocation was faster.
         """
         if reason := self.store.paused():
             return Verdict(Next.HELD, reasons.paused(f"Submits are paused: {reason}"))
         if (turn := self.pacer.submit_turn(job.turn_at, job.expected_seconds)) is not None:
-            return self._wait(turn, "It waits for its turn at the provider.")
+            return self._wait(turn, "The job is waiting for its turn at the provider.")
         try:
             link, image = self._image_address(job)
             self.provider.authenticate()
         except InvalidRequest as refusal:
             return Verdict(Next.END, reasons.of(refusal), state=_unsent(job))
-        except ProviderError as error:  # the asset upload; nothing of it costs anything
+        except ProviderError as error:  # from the asset upload, which costs nothing
             return self.judge(job, error)
         model = catalogue.find(job.model)
         body = catalogue.payload(model, job.parameters, job_id=job.job_id, image_link=link)
@@ -108,17 +109,17 @@ class Sending:
         values |= reserved
         try:
             return self.store.move(job, State.SUBMITTING, entry=entry, **values), body
-        except DearerThanBudget as error:  # holding it would only put it off from day to day
+        except DearerThanBudget as error:  # it does not fit in any day, so holding it is pointless
             return Verdict(Next.END, Reason(error.code, self._too_dear(values["reserved_usd"])), state=_unsent(job))
         except OverBudget as error:
             return Verdict(Next.HELD, reasons.sentence(error), day=values["reserved_day"])
-        except AllUnderWay as error:  # as many were begun since the pacer looked
-            return self._wait(self.pacer.soon(), f"It waits: {error}.")
+        except AllUnderWay as error:  # others have started since the pacer checked
+            return self._wait(self.pacer.soon(), f"The job is waiting: {error}.")
 
     def judge(self, job: Job, error: ProviderError) -> Verdict:
-        """What follows from an error of the provider; ``job`` as it was when the call was made."""
+        """Decide what happens after an error of the provider. ``job`` is as it was when the call was made."""
         logger().warning(
-            "the call went wrong",
+            "the call failed",
             extra={"job_id": job.job_id, "reason": str(error), "excerpt": error.excerpt},
         )
         if isinstance(error, SubmitUncertain):
@@ -129,7 +130,7 @@ class Sending:
             return Verdict(Next.HELD, reasons.paused(str(error)))
         again = poll_schedule.submit_again_after(job.attempts) * self.scale
         if isinstance(error, AtCapacity):
-            # Room comes when a video ends. Everybody else's requests, and the polls above all, go on.
+            # There is room again when a video ends. Other requests, especially polls, continue.
             wait = min(max(again, job.expected_seconds * self.scale), LONGEST_WAIT_SECONDS)
             return Verdict(Next.LATER, reasons.of(error), wait=wait, counts=False)
         if isinstance(error, RateLimited):
@@ -141,16 +142,16 @@ class Sending:
         return Verdict(Next.LATER, reasons.of(error), wait=again)
 
     def settle(self, job: Job, verdict: Verdict, turn: float | None = None) -> Job:
-        """Write a verdict into the record of a job that is RECEIVED or SUBMITTING; the job as it is now.
+        """Write a verdict to the record of a job that is RECEIVED or SUBMITTING. Returns the updated job.
 
-        ``turn``: for LATER, the turn that is to bring the job back (None: its first message).
+        ``turn``: for LATER, the turn at which the job continues (None: that of its first message).
         """
         match verdict.next:
             case Next.LATER:
                 if job.state is State.RECEIVED:
                     attempts = job.attempts + verdict.counts
                     return self.store.note(job, attempts=attempts, turn_at=turn, error=verdict.error)
-                # Nothing is under way: what was reserved for it is free for others meanwhile.
+                # Nothing is in progress, so its reservation is released for other jobs in the meantime.
                 attempts = job.attempts - (not verdict.counts)
                 facts: dict[str, Any] = {"attempts": attempts, "turn_at": turn, "error": verdict.error}
                 return self.store.close(job, State.RECEIVED, submitted_at=None, **facts)
@@ -170,17 +171,17 @@ class Sending:
 
     def _too_dear(self, estimate: float) -> str:
         budget = self.budget or 0.0
-        digits = 2 if round(estimate, 2) > budget else 4  # a fraction of a cent too much must show
+        digits = 2 if round(estimate, 2) > budget else 4  # an excess below a cent must be visible
         return (
-            f"The video would cost about ${estimate:.{digits}f}, and the budget of a whole day is ${budget:.2f}. "
-            "Ask for a shorter one, a lower resolution or a cheaper model, or raise the stack's DailyBudgetUsd."
+            f"The video would cost about ${estimate:.{digits}f}, but the budget of a whole day is ${budget:.2f}. "
+            "Request a shorter video, a lower resolution or a cheaper model, or raise the stack's DailyBudgetUsd."
         )
 
     def _image_address(self, job: Job) -> tuple[str | None, dict[str, Any] | None]:
-        """Where the provider finds the job's image, and what the job keeps of it; None without one.
+        """The image's address for the provider, and its fields for the job's record; None without an image.
 
-        A signed link names the job. An address in the provider's asset store does not, so it is kept: it is what
-        a lost submit is recognised by.
+        A signed link contains the job's id. An address in the provider's asset store does not, so it is kept: a lost
+        submit is recognised by it.
         """
         if not job.image:
             return None, None
@@ -192,5 +193,5 @@ class Sending:
 
 
 def _unsent(job: Job) -> State:
-    """The end of a job that can't be sent: REJECTED says that it never was, so not of one submitted again."""
+    """The final state of a job that can't be sent. REJECTED means never sent, so a resubmitted job is FAILED."""
     return State.FAILED if job.earlier_request_ids else State.REJECTED

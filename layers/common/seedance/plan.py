@@ -1,7 +1,7 @@
-"""Plan: read a batch's manifest, check every row, and write down what is to be made, before anything is bought.
+"""Plan: read a batch's manifest, check every row, and write the plan, before anything is bought.
 
-The plan is a file with a line for each row, good or bad, cut into chunks that the map's children work on. A
-repetition writes the same files again.
+The plan is a file with one line per row, valid or invalid. It is divided into chunks for the map's child executions.
+Repeating plan writes the same files again.
 """
 
 import json
@@ -26,21 +26,21 @@ from seedance.observability import count, logger
 
 CHUNK_ROWS = 100
 CHUNK_BYTES = 1024 * 1024
-"""A chunk's lines are in memory together; it ends with the row that reaches either number."""
+"""All lines of a chunk are in memory at once. A chunk ends with the row that reaches either limit."""
 
 LOOKS_AT_ONCE = 10
-"""Images looked at side by side, as many as a client keeps connections."""
+"""The number of images checked in parallel, as many as a client has connections."""
 
 LONGEST_SECONDS = 780.0
-"""What planning may take, by the clock on the wall: the function's 15 minutes, less two for a window that is slow
-and for the report. A manifest that takes longer is refused in words, not cut off and begun again."""
+"""The time limit of planning, in real seconds: the function's 15 minutes, minus two for slow images in progress and for
+the report. A manifest that takes longer is refused with a message, instead of a timeout and a restart."""
 
 FIRST_WAIT_SECONDS = 30
-"""Until the first look at how many jobs are over, at least, in the provider's seconds."""
+"""The shortest wait before the first check of the jobs' states, in the provider's seconds."""
 
 
 class Outcome(StrEnum):
-    """What becomes of the manifest."""
+    """What happens to the manifest."""
 
     PLANNED = "PLANNED"
     REFUSED = "REFUSED"
@@ -48,7 +48,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """The use case, with everything it talks to. ``tolerated_percent``: of the rows may be bad."""
+    """The use case and its dependencies. ``tolerated_percent`` of the rows may be invalid."""
 
     sheets: Sheets
     media: Media
@@ -58,10 +58,10 @@ class Plan:
     clock: Callable[[], float] = time.time
 
     def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Plan the batch of ``{"batch_id", "bucket", "key", "version_id"}``; the execution's state from here on."""
+        """Plan the batch ``{"batch_id", "bucket", "key", "version_id"}``. Returns the state of the execution."""
         if event["bucket"] != self.sheets.bucket:
             raise ValueError(
-                f"the batch names bucket {event['bucket']}, and manifests are read from {self.sheets.bucket}"
+                f"the batch is in bucket {event['bucket']}, but manifests are only read from {self.sheets.bucket}"
             )
         batch_id, key = event["batch_id"], event["key"]
         tally = Tally()
@@ -101,7 +101,7 @@ class Plan:
         }
 
     def _write(self, rows: Iterable[tuple[Row | BadRow, Any]], tally: Tally, plan: Sheet, report: Sheet) -> Any:
-        """Write plan and report; the chunks, each as the bytes where it begins and ends and its first and last row."""
+        """Write plan and report. Returns the chunks, each as its first and last byte, and its first and last row."""
         chunks: list[list[int]] = []
         begins, first = 0, 1
         for row, image in rows:
@@ -118,12 +118,12 @@ class Plan:
         return chunks
 
     def _looked_at(self, rows: Iterable[Row | BadRow], deadline: float) -> Iterator[tuple[Row | BadRow, Any]]:
-        """Each row with the facts of its image; a row whose image is none turns out bad.
+        """Each row with the facts of its image. A row whose image is invalid becomes an invalid row.
 
-        Raises InvalidRequest when the deadline passes before all rows had their turn.
+        Raises InvalidRequest if the deadline passes before all rows are checked.
         """
 
-        @lru_cache(maxsize=4096)  # a catalogue shot is often the picture of many rows
+        @lru_cache(maxsize=4096)  # many rows often use the same product image
         def look(key: str) -> dict[str, Any] | InvalidRequest:
             try:
                 return self.media.look_at(self.sheets.bucket, key, None).facts
@@ -147,7 +147,7 @@ class Plan:
                         yield from pool.map(looked_at, some)
                         some.clear()
             except InvalidRequest:
-                yield from pool.map(looked_at, some)  # the report names what was found before the file's fault
+                yield from pool.map(looked_at, some)  # the report has the rows before the file's error
                 raise
             yield from pool.map(looked_at, some)
 
@@ -155,7 +155,7 @@ class Plan:
         for row in rows:
             if self.clock() > deadline:
                 where = f"line {row.line}"
-                raise InvalidRequest(where, "was not reached in the time there is for images; split the manifest here")
+                raise InvalidRequest(where, "was not reached in the time allowed for checking images; split here")
             yield row
 
     def _tell(self, event: dict[str, Any], tally: Tally, report_key: str | None, why: str) -> None:
@@ -189,7 +189,7 @@ def _planned(row: Row | BadRow, image: dict[str, Any] | None) -> dict[str, Any]:
 
 @cache
 def plan() -> Plan:
-    """The use case as the stack has it."""
+    """The use case, configured for this stack."""
     stack = plan_settings()
     defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
     return Plan(sheets(), media(), notifier(), defaults, stack.tolerated_percent)

@@ -1,7 +1,7 @@
-"""Poll: ask the provider once how a job stands; the answer is a status and when to ask again.
+"""Poll: ask the provider once for a job's status, and decide when to ask again.
 
-Nothing that the provider is documented to do raises here. A job whose video is paid for is asked after
-until its hour is over, whatever the answers in between: a lost key or an outage must not lose a video.
+No documented behaviour of the provider raises an exception here. A paid job is polled until its hour is over, whatever
+the responses in between, because an invalid key or an outage must not lose a video.
 """
 
 import time
@@ -34,17 +34,17 @@ from seedance.provider.links import Result, Sent
 from seedance.provider.payloads import HistoryRow, ProviderStatus, Standing
 
 PATIENCE = 3
-"""Polls in a row that may find no record, or no link, before we believe it: the provider's stores may lag."""
+"""Consecutive polls without a record or a link before it counts as missing, because the provider's data may lag."""
 
 HISTORY_SECONDS = 12.0
-"""For the whole of a history: what is left of the function's 30 s after a slot and a status were waited for."""
+"""The time limit for reading the history: what remains of the function's 30 s after waiting for slot and status."""
 
 LAST_CALL_SECONDS = 60.0
-"""So shortly before the provider forgets a request it is asked, whatever the rate limit says: a video is at stake."""
+"""This long before the provider deletes a request's record, polls ignore the rate limit: a video is at stake."""
 
 
 class Outcome(StrEnum):
-    """What a task of the workflow returns as ``status``; the ASL's choices know these words."""
+    """The ``status`` that a task of the workflow returns. The state machine's choices use these values."""
 
     RUNNING = "RUNNING"
     COMPLETED = "COMPLETED"
@@ -55,7 +55,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Poll:
-    """The use case, with everything it talks to. ``scale``: see Settings.scale."""
+    """The use case and its dependencies. ``scale``: see Settings.scale."""
 
     store: JobStore
     provider: Provider
@@ -64,14 +64,14 @@ class Poll:
     clock: Callable[[], float] = time.time
 
     def __call__(self, job_id: str, slot: int | None = None) -> dict[str, Any]:
-        """One look at the provider, in a slot that was booked for it.
+        """Ask the provider once, in the slot that was reserved for this poll.
 
-        Returns ``{"job_id", "status"}``, with ``wait_seconds`` and the next poll's ``slot`` while it runs, and with
-        ``error`` when it is over without a video.
+        Returns ``{"job_id", "status"}``; with ``wait_seconds`` and the next poll's ``slot`` while the job is running,
+        and with ``error`` if it ended without a video.
         """
         job = self.store.get(job_id)
         if job is None:
-            raise LookupError(f"the workflow names job {job_id}, which has no record")
+            raise LookupError(f"the workflow's job {job_id} has no record")
         if job.state in (State.COPYING, State.COMPLETED):
             return _answer(job, Outcome.COMPLETED)
         if job.state not in (State.QUEUED, State.PROCESSING):
@@ -81,13 +81,13 @@ class Poll:
                 job.error or Reason("NOT_RUNNING", f"The job is {job.state}.").error,
             )
         if job.request_id is None:
-            raise LookupError(f"job {job_id} is {job.state}, but its record has no request_id to ask for")
+            raise LookupError(f"job {job_id} is {job.state}, but its record has no request_id")
         if self._remaining(job) > LAST_CALL_SECONDS and (plan := self.pacer.poll_turn(slot)):
             return self._planned(job, plan)
         try:
             return self._ask(job, job.request_id)
         except Conflict:
-            # A person or another execution moved the job on; look again, do not overrule.
+            # A person or another execution changed the job. Check again later and do not overwrite that.
             return self._running(job, wait=poll_schedule.STEP_SECONDS)
 
     def _ask(self, job: Job, request_id: str) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Poll:
             if not isinstance(error, AtCapacity):
                 self.pacer.rate_limited(error.retry_after)
             return self._learned_nothing(job, error, poll_schedule.STEP_SECONDS)
-        except (ProviderError, ConfigurationError) as error:  # the key may be unreadable for a while
+        except (ProviderError, ConfigurationError) as error:  # the key may be temporarily unreadable
             count("PollsFailed")
             return self._learned_nothing(job, error, poll_schedule.UNREACHABLE_STEP_SECONDS)
         if standing is None:
@@ -125,21 +125,21 @@ class Poll:
                     self.store.note(job, gone_polls=job.gone_polls + 1), wait=poll_schedule.STEP_SECONDS
                 )
             return self._without_link(job, standing.result, facts)
-        # The link is written the moment it is seen: the provider forgets it within the hour.
+        # The link is written at once, because the provider deletes it within the hour.
         job = self.store.move(job, State.COPYING, result_url=standing.output, **facts)
-        # After the link is safe, and once: a poll that comes twice finds the job moved on.
+        # Only after the link is written, and only once: a repeated poll finds the job in a later state.
         took = standing.metrics.get("total", 0.0)
-        if 0 < took <= job.age(self.clock(), self.scale):  # what it can not have taken teaches nothing
+        if 0 < took <= job.age(self.clock(), self.scale):  # an impossible duration must not be learned
             self.store.learned(job.model, took)
         return _answer(job, Outcome.COMPLETED)
 
     def _without_link(self, job: Job, result: Result, facts: dict[str, Any]) -> dict[str, Any]:
-        """A video that is made, and whose answer gives no link that may be followed: the history may have it."""
+        """The video is made, but the response has no usable link. The history may have one."""
         if not result.videos:
             try:
                 link = links.only_video(row.url for row in self._outputs(job))
             except (ProviderError, ConfigurationError) as trouble:
-                logger().warning("the history is out of reach", extra={"job_id": job.job_id, "reason": str(trouble)})
+                logger().warning("the history can't be read", extra={"job_id": job.job_id, "reason": str(trouble)})
                 link = None
             if link:
                 job = self.store.move(job, State.COPYING, result_url=link, **facts)
@@ -147,7 +147,7 @@ class Poll:
         return self._hold(job, result, facts)
 
     def _hold(self, job: Job, result: Result, facts: dict[str, Any]) -> dict[str, Any]:
-        """Made and paid for, so neither FAILED nor EXPIRED: a person can still fetch it."""
+        """Hold the job: the video is made and paid for, so not FAILED or EXPIRED. A person can still copy it."""
         error = links.held(result, job, job.request_id)
         logger().error("result unclear", extra={"job_id": job.job_id, "why": error["message"]})
         count("JobsHeld")
@@ -155,7 +155,7 @@ class Poll:
         return _answer(self.store.close(job, State.HELD, made=True, error=error, **values), Outcome.HELD, error)
 
     def _outputs(self, job: Job) -> list[HistoryRow]:
-        """The history's rows of the job's request, one for each of its outputs. Raises as Provider.history."""
+        """The history's rows for the job's request, one per output. Raises the same errors as Provider.history."""
         found: list[HistoryRow] = []
         since = (job.submitted_at or job.created_at) - poll_schedule.CLOCKS_APART_SECONDS
         until = self.clock() + poll_schedule.CLOCKS_APART_SECONDS
@@ -163,7 +163,7 @@ class Poll:
             if row.request_id == job.request_id:
                 found.append(row)
             elif found and row.created_at != found[-1].created_at:
-                break  # in the order of their creation, so there are no more of them
+                break  # rows are sorted by creation time, so there are no more
         return found
 
     def _gone(self, job: Job) -> dict[str, Any]:
@@ -173,17 +173,17 @@ class Poll:
         return self._last_look(job, reasons.record_gone(job.request_id).error)
 
     def _last_look(self, job: Job, error: dict[str, str]) -> dict[str, Any]:
-        """Before a job expires: the history outlives the record, and may know of a video that was paid for."""
+        """Check the history before a job expires: it outlives the record, and may have a paid video."""
         patient = (
             job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS + poll_schedule.HISTORY_PATIENCE_SECONDS
         )
         try:
             rows = self._outputs(job)
         except (ProviderError, ConfigurationError) as trouble:
-            # By the clock, and by tries: a first look that comes days late must not be the only one.
+            # Limited by time and by attempts: if the first check comes days late, it must not be the only one.
             if patient or job.gone_polls < 2 * PATIENCE:
                 job = self.store.note(job, gone_polls=job.gone_polls + 1)
-                logger().warning("the history is out of reach", extra={"job_id": job.job_id, "reason": str(trouble)})
+                logger().warning("the history can't be read", extra={"job_id": job.job_id, "reason": str(trouble)})
                 return _running(job, Plan(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
             rows = []
         row = next(iter(rows), None)
@@ -193,9 +193,9 @@ class Poll:
         if row and row.status == ProviderStatus.FAILED:
             return _answer(job, Outcome.FAILED, reasons.failed_at_the_provider(row.error).error)
         if row is None and job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS:
-            # The hour is not over: the record may come back, or the history may lag.
+            # The hour is not over: the record may reappear, or the history may lag.
             return _running(job, Plan(poll_schedule.LONGEST_STEP_SECONDS, None))
-        if row and patient:  # not over yet by the history: it may still be made, and billed
+        if row and patient:  # not ended according to the history: it may still be made, and billed
             return _running(job, Plan(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
         if row and row.status == ProviderStatus.COMPLETED:
             count_of = "several different links" if any(row.url for row in rows) else "no link"
@@ -216,7 +216,7 @@ class Poll:
         return self._running(job, wait)
 
     def _running(self, job: Job, wait: float | None = None) -> dict[str, Any]:
-        """To be asked again after ``wait`` seconds, or else when the schedule says; before its record is gone."""
+        """Poll again after ``wait`` seconds (default: as scheduled), but before the record is deleted."""
         age = job.age(self.clock(), self.scale)
 
         def scheduled(polls: float) -> float:
@@ -230,7 +230,7 @@ class Poll:
         return _running(job, plan if plan.wait <= remaining else Plan(remaining, None))
 
     def _remaining(self, job: Job) -> float:
-        """Seconds until the provider forgets the request."""
+        """Seconds until the provider deletes the request's record."""
         return poll_schedule.DEADLINE_SECONDS - job.age(self.clock(), self.scale)
 
 
@@ -240,11 +240,11 @@ def _running(job: Job, plan: Plan) -> dict[str, Any]:
 
 def _answer(job: Job, outcome: Outcome, error: dict[str, str] | None = None) -> dict[str, Any]:
     answer = {"job_id": job.job_id, "status": outcome.value, "error": error}
-    # Which request has ended: Fail may come to it late, when somebody had the job submitted again.
+    # The request that ended: fail may run late, after a person has had the job submitted again.
     return answer if error is None else {**answer, "request_id": job.request_id}
 
 
 @cache
 def poll() -> Poll:
-    """The use case as the stack has it."""
+    """The use case, configured for this stack."""
     return Poll(jobs(), provider(), pacer(), settings().scale)

@@ -1,7 +1,8 @@
-"""Reconcile: find what fell between two steps, and bring it on. Runs on a schedule; any run may be repeated.
+"""Reconcile: find jobs that got stuck between two steps, and continue them. Runs on a schedule; runs can be repeated.
 
-It never buys a video by itself: an uncertain submit is looked for in the provider's history and adopted, or
-left to a person, or, where the stack says so, sent again once after it was certainly not found.
+It never buys a video on its own. It searches the provider's history for an uncertain submit. If it finds the request,
+it adopts it. Otherwise a person decides, or, if the stack allows it, the job is sent again once, but only if the
+request is certainly not in the history.
 """
 
 import time
@@ -27,35 +28,35 @@ from seedance.provider.client import Provider, provider
 from seedance.provider.payloads import HistoryRow
 
 GENERATING_SECONDS = 930.0
-"""After this a v1 call that has not been heard of is dead: its function's time-out and a margin."""
+"""After this time, a v1 call without a result has died: its function's timeout plus a margin."""
 
 LOST_SECONDS = 900.0
-"""How long an uncertain submit is looked for in the history before it counts as never arrived."""
+"""How long the history is searched for an uncertain submit before it counts as never arrived."""
 
 PRICE_WINDOW_SECONDS = 2 * 3600.0
-"""Around a submit, where its price is looked for. A price that is not found there stays an estimate."""
+"""The time around a submit in which the history is searched for its price. If it is not found, the estimate stays."""
 
 DAY_SECONDS = 24 * 3600.0
 IDLE_SECONDS = 600.0
-"""A job at the provider that nothing has happened to for so long is checked for its execution."""
+"""If a job at the provider has not changed for this long, reconcile checks whether its execution is running."""
 
 AGAIN_SECONDS = 3600.0
-"""Between two executions of a job beyond its first hour: the provider keeps the result for days."""
+"""The time between two executions of a job after its first hour. The provider keeps the result for days."""
 
 MOST_EXECUTIONS = 48
-"""Of a v1 job that was never sent, half an hour apart: a day of trouble. Then people are told to ask again."""
+"""The maximum for a v1 job that was never sent, half an hour apart: one day. Then its owner must request it again."""
 
 RECEIVED_SECONDS = 1800.0
-"""A job waits for its message 15 minutes at most; after twice that the message is lost."""
+"""A job waits for its message for at most 15 minutes. After twice that time, the message counts as lost."""
 
 NOTIFY_WINDOW_SECONDS = DAY_SECONDS
-"""How long after its end a job is looked at: was it told, does it have its price."""
+"""How long after its end a job is checked for a missing notification or price."""
 
 ROUND_SECONDS = 150.0
-"""After this a round begins nothing new; what is left of the function's 240 s is for what it is at."""
+"""After this time, a round starts nothing new. The rest of the function's 240 s is for the work in progress."""
 
 PLACE_SECONDS = 1.0
-"""How often a round writes down its place. Before each job would be a write for every job that waits for a person."""
+"""How often a round saves its place. Before every job would cost a write for each job that waits for a person."""
 
 Action = Callable[[Job], bool]
 Prices = dict[tuple[str, str, str], dict[str, float | None]]
@@ -63,7 +64,7 @@ Prices = dict[tuple[str, str, str], dict[str, float | None]]
 
 @dataclass(frozen=True)
 class Reconcile:
-    """The use case, with everything it talks to. ``scale`` shortens all its times (Settings.scale)."""
+    """The use case and its dependencies. ``scale`` shortens all its times (Settings.scale)."""
 
     store: JobStore
     provider: Provider
@@ -79,10 +80,10 @@ class Reconcile:
         return LostSubmits(self.store, self.provider, self.clock)
 
     def __call__(self) -> dict[str, int]:
-        """One round; how many jobs were moved on, by what was done.
+        """Run one round. Returns the number of jobs that were continued, by step.
 
-        One job's trouble does not keep the others waiting: what nobody expected is logged and counted as JobsStuck,
-        which has an alarm. A round that runs out of time, or dies, leaves the rest to the next one.
+        An error in one job does not stop the others: an unexpected error is logged and counted as JobsStuck, which has
+        an alarm. If a round runs out of time or crashes, the next one does the rest.
         """
         done: dict[str, int] = {}
         for what, job, action in self._work():
@@ -90,23 +91,23 @@ class Reconcile:
                 if action(job):
                     done[what] = done.get(what, 0) + 1
             except Conflict:
-                continue  # the job moved on by itself meanwhile
+                continue  # the job changed in the meantime
             except SeedanceError as error:
                 facts = {"job_id": job.job_id, "what": what, "reason": str(error)}
                 logger().error("reconcile", extra={**facts, "excerpt": getattr(error, "excerpt", "")})
                 count("ReconcileFailures")
-            except Exception:  # noqa: BLE001 - whatever it is, it reaches an alarm, and the others get their turn
+            except Exception:  # noqa: BLE001 - any error raises an alarm and does not stop the other jobs
                 logger().exception("reconcile", extra={"job_id": job.job_id, "what": what})
                 count("JobsStuck")
         if self.store.recount_in_flight():
-            logger().warning("the count of videos under way was wrong and is set right")
+            logger().warning("the count of videos in progress was wrong and has been corrected")
         return done
 
     def _work(self) -> Iterator[tuple[str, Job, Action]]:
-        """What there is to do, each step's oldest first, going round from where the last round ran out of time.
+        """The work to do, oldest jobs first in each step. Starts where the last round ran out of time.
 
-        Held or uncertain jobs stay where they are in the order, however many: without a place of its own each
-        round would spend its time on the same ones.
+        Held and uncertain jobs keep their position in this order. Without a saved place, every round could spend all
+        its time on the same ones.
         """
         until, place_due = self.clock() + ROUND_SECONDS, 0.0
         steps = self._steps()
@@ -115,14 +116,14 @@ class Reconcile:
             what, state, idle, window, action = steps[number]
             for listed in self.store.each(state, max(since, window)):
                 if self.clock() > until:
-                    self.store.keep_place(number, listed.updated_at - 0.0005)  # times are to the millisecond
+                    self.store.keep_place(number, listed.updated_at - 0.0005)  # times have millisecond precision
                     logger().warning("the round ran out of time", extra={"step": what, "state": state})
                     return
                 if self._idle(listed) < idle:
-                    break  # and those after it even less
+                    break  # and the following jobs changed even later
                 if self._calls_for(what, listed) and (job := self._fresh(listed)):
                     if self.clock() >= place_due:
-                        # The next round goes on behind a job that kills this one: it must not kill every round.
+                        # If this job kills the round, the next one continues after it, so it can't kill every round.
                         self.store.keep_place(number, listed.updated_at)
                         place_due = self.clock() + PLACE_SECONDS
                     yield what, job, action
@@ -131,7 +132,7 @@ class Reconcile:
             self.store.keep_place(0, 0.0)
 
     def _steps(self) -> list[tuple[str, State, float, float, Action]]:
-        """What is done, to jobs of which state, that stood still for how long, and changed after which moment."""
+        """The steps: name, state of the jobs, minimum time without a change, earliest change, and action."""
         window = self.clock() - NOTIFY_WINDOW_SECONDS
         return [
             ("uncertain", State.SUBMITTING, SUBMITTING_SECONDS, 0.0, self._give_up_waiting),
@@ -147,7 +148,7 @@ class Reconcile:
 
     @staticmethod
     def _calls_for(what: str, listed: Job) -> bool:
-        """Whether a job's line in the index is reason enough to read its record."""
+        """Whether a job's index entry is a reason to read its record."""
         if what == "notified":
             return listed.notified_at is None
         return what != "priced" or listed.cost_usd is None
@@ -156,10 +157,10 @@ class Reconcile:
         return (self.clock() - job.updated_at) / self.scale
 
     def _fresh(self, listed: Job) -> Job | None:
-        """The whole job, if the index, which may lag, still tells the truth."""
+        """The complete job, or None if the index, which may lag, is no longer correct."""
         try:
             job = self.store.get(listed.job_id)
-        except BadRecord as error:  # a person's hand was in it; nothing is done to a job that can't be read
+        except BadRecord as error:  # a person edited it; an unreadable job is left alone
             logger().error("reconcile", extra={"job_id": listed.job_id, "reason": str(error)})
             count("JobsStuck")
             return None
@@ -169,7 +170,7 @@ class Reconcile:
         limit = GENERATING_SECONDS if job.transport == "v1" else SUBMITTING_SECONDS
         if self.clock() - job.entered[State.SUBMITTING] < limit:
             return False
-        why = "The call was interrupted, and nobody knows whether the request arrived."
+        why = "The call was interrupted, so it is not known whether the request arrived."
         count("JobsUncertain")
         self.store.move(job, State.UNCERTAIN, error=reasons.uncertain(why).error)
         return True
@@ -181,7 +182,7 @@ class Reconcile:
             return self._adopt(job, found.request)
         if not found.certain and (self.clock() - job.entered[State.UNCERTAIN]) / self.scale < LOST_SECONDS:
             return False
-        # With an id or a price the provider did take it: that is never bought again but by a person's word.
+        # With an id or a price, the provider accepted it. Then only a person may buy it again.
         taken = job.request_id is not None or job.cost_usd is not None
         if found.nothing and self.resubmit_lost and not job.resubmitted and not taken:
             executions = job.executions + (1 if job.transport == "v1" else 0)  # as in release
@@ -192,18 +193,18 @@ class Reconcile:
             ids = ", ".join(found.possible)
             self._hold(job, f"The provider's history has requests that may be this job's: {ids}.")
         elif job.request_id:
-            self._hold(job, f"The provider took request {job.request_id}, but its history does not show it.")
+            self._hold(job, f"The provider accepted request {job.request_id}, but its history does not show it.")
         else:
-            self._hold(job, "The provider's history shows no request of this job; it seems never to have arrived.")
+            self._hold(job, "The provider's history shows no request of this job; it probably never arrived.")
         return True
 
     def _adopt(self, job: Job, request: HistoryRow) -> bool:
         if adopt(self.store, self.workflow, self.notifier, job, request):
             return True
-        # Nobody can be asked for it but the history: once it can't get a link any more, a person decides.
+        # Only the history can have its link. Once that is no longer possible, a person decides.
         if job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS + poll_schedule.HISTORY_PATIENCE_SECONDS:
             return False
-        self._hold(job, f"Request {request.request_id} is this job's, and the history has no link to its video.")
+        self._hold(job, f"Request {request.request_id} belongs to this job, but the history has no link to its video.")
         return True
 
     def _hold(self, job: Job, why: str) -> None:
@@ -211,7 +212,7 @@ class Reconcile:
         self.notifier.notify(self.store.close(job, State.HELD, error=reasons.lost(why, job.job_id).error))
 
     def _restart(self, job: Job) -> bool:
-        # Within its hour the record that the provider keeps of a request is at stake, so no time is lost.
+        # During its first hour there is no wait: the provider only keeps the request's record that long.
         hurried = job.state is not State.COPYING and job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS
         if job.executions and not hurried and self._idle(job) < AGAIN_SECONDS:
             return False
@@ -225,9 +226,9 @@ class Reconcile:
         return True
 
     def _given_up(self, job: Job) -> tuple[State, Reason | None] | None:
-        """The end of a job for which no execution gets anywhere, once it can't be helped any more; None until then.
+        """The end of a job whose executions all fail, once another one is pointless; None until then.
 
-        Each of those executions has raised an alarm. ``None`` as its reason: the video is in the bucket.
+        Each of those executions has raised an alarm. The reason is None if the video is in the bucket.
         """
         if job.state is State.RECEIVED:
             if job.executions < MOST_EXECUTIONS:
@@ -243,7 +244,7 @@ class Reconcile:
 
     def _enqueue(self, job: Job) -> bool:
         if job.transport == "v1":
-            return self._restart(job)  # its call is made by the workflow, which may have died before it
+            return self._restart(job)  # the workflow makes its call, and may have crashed before it
         self.queue.send(self.store.note(job, updated_at=self.clock()))
         return True
 
@@ -251,7 +252,7 @@ class Reconcile:
         code = job.code
         full = job.held_day or day_of(job.entered[State.HELD])
         new_day = code == Hold.BUDGET and full != day_of(self.clock())
-        # It saw the switch just before `seedance resume` did, and was written just after.
+        # It read the switch just before `seedance resume`, and was written just after that.
         left_behind = code == Hold.PAUSED and self.store.paused() is None
         if not new_day and not left_behind:
             return False
@@ -259,12 +260,12 @@ class Reconcile:
         return True
 
     def _price(self, seen: Prices, job: Job) -> bool:
-        """Settle a video by the history's price that was settled by its estimate. ``seen``: asked in this round."""
+        """Settle a video at the history's price instead of its estimate. ``seen``: prices read in this round."""
         began = job.submitted_at or job.created_at
         since, until = began - PRICE_WINDOW_SECONDS, began + PRICE_WINDOW_SECONDS
         asked = (job.model, day_of(since), day_of(until))
         if asked not in seen:
-            seen[asked] = {}  # also if there is no answer: the next round asks again
+            seen[asked] = {}  # even if the call fails: the next round asks again
             seen[asked] = {row.request_id: row.cost_usd for row in self.provider.history(job.model, since, until)}
         price = seen[asked].get(job.request_id or "")
         if price is None:
@@ -280,7 +281,7 @@ class Reconcile:
 
 @cache
 def reconcile() -> Reconcile:
-    """The use case as the stack has it."""
+    """The use case, configured for this stack."""
     stack = reconcile_settings()
     return Reconcile(
         jobs(),

@@ -1,7 +1,7 @@
-"""Repair: what people decide about jobs, done by the function that has the provider's key.
+"""Repair: carry out people's decisions about jobs, in the function that has the provider's key.
 
-Commands only ask and print: every rule about money is here, in the version that the stack runs. A video is bought
-again only by a word that says so: ``retry`` with ``pay``, ``resolve`` with ``resubmit``.
+The commands only send requests and print results. All rules about money are here, in the version that the stack runs.
+A video is only bought again if a person explicitly says so: ``retry`` with ``pay``, ``resolve`` with ``resubmit``.
 """
 
 import json
@@ -29,18 +29,18 @@ from seedance.provider.matching import merged, named_job
 from seedance.provider.payloads import HistoryRow, ProviderStatus, usable_id
 
 SHOWN_BYTES = 1024 * 1024
-"""An answer ends with the page of the history that reaches this size. Lambda's limit for an answer is 6 MB."""
+"""A response ends with the page of the history that reaches this size. Lambda's limit for a response is 6 MB."""
 
 SHOWN_PAGES = 10
-"""Or with the last of so many pages: all pages of an answer have to come within provider.HISTORY_SECONDS."""
+"""The maximum number of pages per response: all of them must be read within provider.HISTORY_SECONDS."""
 
 SHOWN_CHARACTERS = 1000
-"""The longest text of a row in an answer, so that 100 rows can't take the answer over Lambda's limit."""
+"""The longest text of a row in a response, so that 100 rows can't exceed Lambda's limit."""
 
 
 @dataclass(frozen=True)
 class Repair:
-    """The use case, with everything it talks to."""
+    """The use case and its dependencies."""
 
     store: JobStore
     provider: Provider
@@ -50,7 +50,7 @@ class Repair:
     clock: Callable[[], float] = time.time
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
-        """What a command asks, by its ``ask``; what is expected to go wrong is an answer ``{"error"}`` in words.
+        """Answer a command's request, by its ``ask``. An expected error is returned as ``{"error"}``, a sentence.
 
         ``history``: ``model``, ``since``, ``until``, ``page`` -> ``rows``, ``next``
         ``adopt``: ``job_id``, ``request_id`` -> ``state``
@@ -92,32 +92,32 @@ class Repair:
                 return asdict(self.holding.release(Hold.BUDGET))
             case "redrive":
                 return asdict(self.holding.redrive())
-        raise NotPossible(f"this release does not know the question {ask!r}")
+        raise NotPossible(f"this release does not support the request {ask!r}")
 
     def retry(self, job_id: str, *, pay: bool) -> str:
-        """Try an ended or stuck job again; what that does, in words. A new paid submission only with ``pay``.
+        """Try an ended or stuck job again, and return a description of what happens. Only pays again with ``pay``.
 
-        Raises NotPossible, also when the history can't tell whether there is a video by now.
+        Raises NotPossible, also if the history can't be read to check whether there is a video by now.
         """
         job = self._job(job_id)
         unclear = job.state is State.HELD and job.code == Hold.RESULT
         ended = job.state in (State.FAILED, State.EXPIRED)
         if job.state is State.COPYING or ((unclear or ended) and job.result_url):
             self._copy(job)
-            return "copying the video again; nothing is paid"
+            return "copying the video again; this costs nothing"
         failed_there = job.code == Code.PROVIDER_JOB_FAILED
         if (unclear or (ended and not failed_there)) and job.request_id and self._made_after_all(job):
             self.adopt_request(job_id, job.request_id)
-            return f"request {job.request_id} has a video by now: copying it; nothing is paid again"
+            return f"request {job.request_id} now has a video; copying it; this costs nothing"
         if not ended:
-            undecided = "; `seedance resolve` decides about it" if _undecided(job) else ""
+            undecided = " (use `seedance resolve`)" if _undecided(job) else ""
             raise NotPossible(
                 f"job {job_id} is {job.state}{undecided}; only a FAILED or EXPIRED job can be tried again"
             )
         if not pay:
             price = estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
             raise NotPossible(
-                f"job {job_id} has no result to copy; a new submission costs about ${price:.2f}: say --pay"
+                f"job {job_id} has no result to copy; submitting it again costs about ${price:.2f}: use --pay"
             )
         self._resubmit(job)
         return "submitting again, which will be billed"
@@ -131,22 +131,22 @@ class Repair:
         resubmit: bool = False,
         give_up: bool = False,
     ) -> str:
-        """A person's decision about a job in UNCERTAIN, or HELD for a lost submit or result; what that does, in words.
+        """Carry out a person's decision about a job that is UNCERTAIN, or HELD because of a lost submit or result.
 
-        Raises NotPossible, InvalidRequest, Conflict and ProviderError.
+        Returns a description of what happens. Raises NotPossible, InvalidRequest, Conflict and ProviderError.
         """
         job = self._job(job_id)
         if [bool(adopt), bool(link), resubmit, give_up].count(True) != 1:
-            raise NotPossible("say one of --adopt REQUEST_ID, --link ADDRESS, --resubmit, --give-up")
+            raise NotPossible("use exactly one of --adopt REQUEST_ID, --link ADDRESS, --resubmit, --give-up")
         if not _undecided(job):
             raise NotPossible(f"job {job_id} is {job.state}; there is nothing to decide")
         if adopt:
             return f"adopted request {adopt}; the job is {self.adopt_request(job_id, adopt)}"
         if link:
             if not re.match(r"https?://", link, re.IGNORECASE):
-                raise NotPossible(f"--link must be an address such as https://images.segmind.com/video.mp4, not {link}")
+                raise NotPossible(f"--link must be an address like https://images.segmind.com/video.mp4, not {link}")
             self._copy(job, result_url=link)
-            return "copying the video from there, if its host is one of SegmindMediaHosts; nothing is paid"
+            return "copying the video from there, if its host is in SegmindMediaHosts; this costs nothing"
         if resubmit:
             self._resubmit(job)
             return "submitting again, which will be billed"
@@ -156,28 +156,28 @@ class Repair:
     def _job(self, job_id: str) -> Job:
         job = self.store.get(job_id)
         if job is None:
-            raise NotPossible(f"there is no job {job_id}")
+            raise NotPossible(f"job {job_id} does not exist")
         return job
 
     def _copy(self, job: Job, **link: str) -> None:
-        """Have the job's result copied, from another ``result_url`` if there is one."""
+        """Start copying the job's result, from another ``result_url`` if given."""
         if job.state is State.COPYING and self.workflow.is_running(job):
             raise NotPossible(f"job {job.job_id} is being copied right now")
         again: dict[str, Any] = {"executions": job.executions + 1, "error": None, "notified_at": None, **link}
         if job.state is State.COPYING:
             job = self.store.note(job, **again)
         else:
-            # An end without a price has released its reservation; what is copied belongs on the books.
+            # A job that ended without a price has released its reservation. A copied video must be booked again.
             entry, reserved = reservation(job, self.clock())
             job = self.store.move(job, State.COPYING, entry=entry, **again, **reserved)
         self.workflow.start(job)
 
     def _made_after_all(self, job: Job) -> bool:
-        """Whether the provider's history has a video of the request that the job was given up with."""
+        """Whether the provider's history now has a video for the request of the ended job."""
         try:
             rows = LostSubmits(self.store, self.provider, self.clock).requests(job)
         except ProviderError as error:
-            words = f"request {job.request_id} may have a video by now, and nobody can tell: {error}"
+            words = f"can't check whether request {job.request_id} has a video by now: {error}"
             raise NotPossible(words) from error
         return any(row.request_id == job.request_id and row.url for row in rows)
 
@@ -185,15 +185,15 @@ class Repair:
         job = self.store.move(
             job,
             State.RECEIVED,
-            executions=job.executions + 1,  # its next execution needs a name of its own
+            executions=job.executions + 1,  # its next execution needs a new name
             request_id=None,
             earlier_request_ids=job.left_behind(None),
             submitted_at=None,
             error=None,
             notified_at=None,
-            cost_usd=None,  # settled; the new call has a price of its own
+            cost_usd=None,  # already settled; the new call has its own price
             settled_usd=None,
-            result_url=None,  # of the request that is given up
+            result_url=None,  # of the abandoned request
             last_frame_url=None,
             answer=None,
             gone_polls=0,
@@ -202,20 +202,19 @@ class Repair:
         self.holding.queue.send(job)
 
     def history(self, model: str, since: float, until: float) -> list[dict[str, Any]]:
-        """The provider's history for a person's eyes: without what was sent, but with the job that it names.
+        """The provider's history for people: without the request bodies, but with the job that each row names.
 
         Raises ProviderError.
         """
         return [_shown(row) for row in self.provider.history(model, since, until)]
 
     def history_part(self, model: str, since: float, until: float, first: int | None) -> dict[str, Any]:
-        """As much of the same as fits into one answer, from the provider's page ``first`` on; all of it without one.
+        """The part of ``history`` that fits into one response, from the provider's page ``first`` on (None: all of it).
 
-        The answer is ``{"rows", "next"}``; ``next`` is the page to ask for next, None after the last. A request that is
-        made meanwhile moves the others down the pages, so that a row may be in two answers; none is left out.
-        Raises ProviderError.
+        Returns ``{"rows", "next"}``; ``next`` is the next page to request, None after the last. A request that is made
+        in the meantime shifts the pages, so a row may be in two responses, but no row is missing. Raises ProviderError.
         """
-        if first is None:  # as commands of earlier releases ask
+        if first is None:  # a request from a command of an earlier release
             return {"rows": self.history(model, since, until), "next": None}
         rows: list[dict[str, Any]] = []
         size = 0
@@ -228,33 +227,32 @@ class Repair:
         return {"rows": rows, "next": None}
 
     def adopt_request(self, job_id: str, request_id: str) -> str:
-        """Make a request of the history a job's own, because a person says so; the job's new state.
+        """Make a request of the history a job's own, as a person decided. Returns the job's new state.
 
-        Raises InvalidRequest when there is no such request or it has no end yet, Conflict when it belongs to
-        another job.
+        Raises InvalidRequest if there is no such request or it has not ended, Conflict if it belongs to another job.
         """
         job = self.store.get(job_id)
-        # An end is only undone for the job's own request, which was made after all.
+        # An end is only undone for the job's own request, if the provider made the video after all.
         ended = job is not None and job.state in (State.FAILED, State.EXPIRED) and job.request_id == request_id
         if job is None or not (ended or job.state in (State.UNCERTAIN, State.HELD)):
             raise InvalidRequest("job", f"{job_id} is not UNCERTAIN or HELD")
         if not usable_id(request_id):
-            raise InvalidRequest("adopt", f"{request_id!r} can't be a request id")
+            raise InvalidRequest("adopt", f"{request_id!r} is not a valid request id")
         if (owner := self.store.owner_of(request_id)) not in (None, job_id):
             raise Conflict(f"request {request_id} belongs to job {owner}")
-        # One of its earlier requests may be meant, too.
+        # It may also be one of the job's earlier requests.
         requests = LostSubmits(self.store, self.provider, self.clock).requests(job, since=job.created_at)
         row = next((row for row in requests if row.request_id == request_id), None)
         if row is None:
             raise InvalidRequest("adopt", f"the provider's history has no request {request_id} of {job.model}")
         if (ended and not row.url) or not adopt(self.store, self.workflow, self.notifier, job, row):
-            raise InvalidRequest("adopt", f"request {request_id} has no end yet; try again when it has")
+            raise InvalidRequest("adopt", f"request {request_id} has not ended yet; try again when it has")
         return str((self.store.get(job_id) or job).state)
 
     def unowned(self, model: str, since: float) -> list[dict[str, Any]]:
-        """The requests of a model from a Unix time on that no job owns and that may have cost something.
+        """The requests of a model since a Unix time that no job owns and that may have been billed.
 
-        ``job_id`` is the job of ours that the request names, where its record is still there: it is that job's then.
+        ``job_id`` is the job that the request names, if its record still exists; then the request belongs to that job.
         Raises ProviderError.
         """
         found = []
@@ -267,9 +265,9 @@ class Repair:
         return found
 
     def take_over(self, model: str, request_id: str) -> Job:
-        """Make a job of a request that none owns, and bring its video home; the job, new or made before.
+        """Create a job for a request that no job owns, and copy its video. Returns the job, new or existing.
 
-        Raises InvalidRequest when there is no such request or it has no end yet, Conflict when it belongs to a job,
+        Raises InvalidRequest if there is no such request or it has not ended, Conflict if it belongs to a job,
         ProviderError.
         """
         row = next((row for row in self._requests(model, 0.0) if row.request_id == request_id), None)
@@ -279,21 +277,21 @@ class Repair:
             raise Conflict(f"request {request_id} belongs to job {owner}")
         if (named := named_job(row)) and self.store.get(named):
             raise Conflict(
-                f"request {request_id} is that of job {named}: `seedance resolve {named} --adopt {request_id}`"
+                f"request {request_id} belongs to job {named}; use `seedance resolve {named} --adopt {request_id}`"
             )
         began = row.created_at or self.clock()
         job = creation.from_request(request_id, model, began)
         if not self.store.create(job):
             job = self.store.get(job.job_id) or job
         if job.state is State.UNCERTAIN and not adopt(self.store, self.workflow, self.notifier, job, row):
-            raise InvalidRequest("request", f"request {request_id} has no end yet; try again when it has")
+            raise InvalidRequest("request", f"request {request_id} has not ended yet; try again when it has")
         return self.store.get(job.job_id) or job
 
     def go_on(self) -> int:
-        """Start an execution for each job at the provider that has none running; how many jobs are there.
+        """Start an execution for each job at the provider without a running one. Returns the number of those jobs.
 
-        For a state machine service that forgot its executions: the emulator, started again from what it kept. Elsewhere
-        reconcile does the same, job by job, once they have stood still for long enough.
+        This is for the emulator, which loses its executions when it is restarted. On AWS, reconcile does the same for
+        each job that has not changed for long enough.
         """
         under_way = 0
         for state in sorted(AT_PROVIDER):
@@ -315,21 +313,21 @@ class Repair:
 
 
 def _shown(row: HistoryRow) -> dict[str, Any]:
-    """A row for a person's eyes: without what was sent, but with the job that it names."""
+    """A row for people: without the request body, but with the job that it names."""
     facts = {name: value for name, value in asdict(row).items() if name != "body"}
     cut = {name: value[:SHOWN_CHARACTERS] if isinstance(value, str) else value for name, value in facts.items()}
     return {"job_id": named_job(row), **cut}
 
 
 def _undecided(job: Job) -> bool:
-    """Whether only a person can say if the job's submit arrived, or where its video is."""
+    """Whether only a person can decide if the job's submit arrived, or where its video is."""
     held = job.state is State.HELD and job.code in (Hold.LOST, Hold.RESULT)
     return held or job.state is State.UNCERTAIN
 
 
 @cache
 def repair() -> Repair:
-    """The use case as the stack has it."""
+    """The use case, configured for this stack."""
     stack = repair_settings()
     holding = Holding(jobs(), intake_queue(stack.intake_queue), clients.sqs(), stack.dead_letter_queue)
     return Repair(jobs(), provider(), notifier(), workflow(stack.state_machine), holding)

@@ -1,7 +1,7 @@
-"""Submit: a job becomes one request at the provider, never two.
+"""Submit: send a job to the provider as exactly one request, never two.
 
-Intent is written before the POST (SUBMITTING) and the request id right after it. Whatever happens in
-between, the record says how far it got, and the queue's next delivery goes on from there.
+The intent (SUBMITTING) is written before the POST, and the request id right after it. Whatever happens in between, the
+record shows how far the job got, and the next delivery of its message continues from there.
 """
 
 import math
@@ -28,7 +28,7 @@ from seedance.provider.client import Provider, provider
 
 @dataclass(frozen=True)
 class Submit:
-    """The use case, with everything it talks to."""
+    """The use case and its dependencies."""
 
     store: JobStore
     provider: Provider
@@ -39,22 +39,24 @@ class Submit:
     clock: Callable[[], float] = time.time
 
     def advance(self, job: Job, turn: float | None = None) -> None:
-        """Bring a job on by whatever its state calls for. ``turn``: which turn the message is for, None for the first.
+        """Do the next step of a job, depending on its state. ``turn``: the turn of the message, None for the first.
 
-        A job that waits has one message, which is for the turn that is on its record. What repeats an earlier one (a
-        client that asks again, an event that came twice) is dropped, or each would come back as long as the job waits.
+        A waiting job has one valid message: the one for the turn on its record. A message for another turn (a repeated
+        API call, an event delivered twice) is dropped. Otherwise each would come back as long as the job waits.
         """
         if job.transport == "v1" and job.state in (State.RECEIVED, State.SUBMITTING):
-            self.workflow.start(job)  # v1's one call is a state of the workflow, which outlasts this function
+            self.workflow.start(
+                job
+            )  # v1's call is a state of the workflow, because it takes longer than this function may
         elif job.state is State.RECEIVED:
             if not _is_same(turn, job.turn_at):
-                logger().info("another message brings the job its turn", extra={"job_id": job.job_id})
+                logger().info("dropped: the job's turn has another message", extra={"job_id": job.job_id})
                 return
             self._submit(job)
         elif job.state is State.SUBMITTING:
             if self.clock() - job.entered[State.SUBMITTING] < SUBMITTING_SECONDS:
-                raise InProgress(f"job {job.job_id} is being submitted right now")
-            self._uncertain(job, "The submit was interrupted, and nobody knows whether the request arrived.")
+                raise InProgress(f"job {job.job_id} is being submitted")
+            self._uncertain(job, "The submit was interrupted, so it is not known whether the request arrived.")
         elif job.state in (State.QUEUED, State.PROCESSING, State.COPYING):
             self.workflow.start(job)
         elif job.state.terminal:
@@ -65,7 +67,7 @@ class Submit:
         try:
             begun = self.sending.begin(job)
         except Conflict:
-            raise InProgress(f"job {job.job_id} was taken up by another invocation") from None
+            raise InProgress(f"job {job.job_id} is being processed by another invocation") from None
         if isinstance(begun, Verdict):
             self._follow(job, begun)
             return
@@ -79,15 +81,15 @@ class Submit:
         times: dict[str, Any] = {"expected_seconds": round(spread.mean, 1), "sigma": round(spread.sigma, 4)}
         try:
             job = self._queued(job, request_id=request_id, **times)
-        except RequestTaken as error:  # something was sent, and what became of it nobody knows
-            self._uncertain(job, f"The provider answered with another job's request: {error}.")
+        except RequestTaken as error:  # something was sent, and its outcome is unknown
+            self._uncertain(job, f"The provider returned another job's request: {error}.")
             return
         count("JobsSubmitted")
         first = self.sending.pacer.plan_poll(lambda polls: poll_schedule.first_wait(spread, polls), spread.mean)
         self.workflow.start(job, first.wait, first.slot)
 
     def _queued(self, job: Job, **facts: Any) -> Job:
-        """Write that the provider took the job. Whoever gave the submit up for lost meanwhile is overruled."""
+        """Write that the provider accepted the job, even if reconcile marked it UNCERTAIN in the meantime."""
         try:
             return self.store.move(job, State.QUEUED, **facts)
         except RequestTaken:
@@ -99,7 +101,7 @@ class Submit:
             return self.store.move(found, State.QUEUED, error=None, **facts)
 
     def _spread(self, job: Job) -> poll_schedule.Spread:
-        """How long the model's videos take, as learnt so far. Read before the POST: nothing may fail after it."""
+        """The expected duration of the model's videos. Read before the POST, because nothing may fail after it."""
         published = catalogue.find(job.model).average_seconds
         return poll_schedule.estimate(published, self.store.durations(job.model))
 
@@ -114,12 +116,12 @@ class Submit:
     def _put_off(self, job: Job, verdict: Verdict) -> None:
         turn, sent = self.sending.pacer.turn_in(verdict.wait), False
         try:
-            # Before the record: should this end in between, the message at hand comes again and is the job's own still.
-            # A reset that is over by our clock must not make a tight loop.
+            # Before the record: after a crash in between, the current message is delivered again and is still valid.
+            # At least 1 s, because a reset that our clock has already passed must not cause a tight loop.
             self.queue.send(replace(job, turn_at=turn), max(1.0, verdict.wait))
             sent = True
             count("SubmitsPostponed")
-        finally:  # if nothing was sent, the message at hand comes again, and its turn has to be the record's still
+        finally:  # if nothing was sent, the current message is delivered again, and must still match the record's turn
             self.sending.settle(job, verdict, turn if sent else job.turn_at)
 
     def _uncertain(self, job: Job, why: str) -> None:
@@ -129,12 +131,12 @@ class Submit:
 def _is_same(turn: float | None, other: float | None) -> bool:
     if turn is None or other is None:
         return turn is other
-    return math.isclose(turn, other, rel_tol=0, abs_tol=0.01)  # they went through JSON and DynamoDB
+    return math.isclose(turn, other, rel_tol=0, abs_tol=0.01)  # both were converted by JSON or DynamoDB
 
 
 @cache
 def submit() -> Submit:
-    """The use case as the stack has it."""
+    """The use case, configured for this stack."""
     stack = submit_settings()
     return Submit(
         jobs(),

@@ -1,1 +1,1 @@
-"""The job: its states and record, what it may cost, and how it is handed on."""
+"""The job: its states, its record, its budget, and the hand-over to the queue and the workflow."""

@@ -1,4 +1,4 @@
-"""The day's budget: what a video will probably cost, what is booked for it, and the writes that book it. Pure."""
+"""The day's budget: a video's estimate, its bookings, and the writes that book them. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -12,24 +12,24 @@ from seedance.jobs import catalogue
 from seedance.jobs.job import Job
 
 PRICES_OF = "2026-11-20"
-"""When the published averages in the catalogue were read; a model that got dearer settles above its estimate."""
+"""When the published averages in the catalogue were read. A model whose price has risen settles above its estimate."""
 
 _RESOLUTION_FACTOR = {"480p": 0.5, "720p": 1.0, "1080p": 2.25}
-"""Relative number of pixels, to 720p: what the provider's averages are taken to be for."""
+"""Number of pixels relative to 720p. The provider's averages are assumed to be for 720p."""
 
 _AVERAGE_SECONDS_OF_VIDEO = 5
 
 MOST_A_DAY_USD = 1e9
-"""More than a day can cost."""
+"""More than any day can cost."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A booking in a day's budget, written together with the job's own change or not at all.
+    """A booking in a day's budget, written in the same transaction as the job's change.
 
-    Amounts in USD. ``reserved`` opens a reservation; ``settled`` and ``released`` close one of ``closes``.
-    ``limit`` refuses the booking when the day would be above it. ``lease`` is 1 to count the job among those
-    under way, -1 to count it out; ``max_in_flight`` refuses the first when as many are under way.
+    Amounts are in USD. ``reserved`` opens a reservation; ``settled`` and ``released`` close one of the amount
+    ``closes``. The booking is refused if the day would exceed ``limit``. ``lease`` is 1 to add the job to the count of
+    jobs in progress, -1 to remove it. A lease of 1 is refused if ``max_in_flight`` jobs are in progress.
     """
 
     day: str
@@ -44,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Day:
-    """A day's budget as booked, in USD. ``committed`` is what is reserved and open, plus what is settled."""
+    """A day's bookings in USD. ``committed`` is the open reservations plus what is settled."""
 
     day: str
     reserved: float = 0.0
@@ -54,11 +54,11 @@ class Day:
 
 
 def estimate_usd(average_usd: float, parameters: dict[str, Any]) -> float:
-    """A reservation for one video, in USD: the published average, scaled by length and pixels.
+    """The estimated cost of one video, in USD: the published average, scaled by length and pixels.
 
-    The provider publishes one average a model and says that costs vary with duration and resolution. The
-    estimate only has to be of the right size: it is replaced by the provider's own ``cost`` at the end. A
-    duration of -1 (automatic) is taken for 5 s, the models' default.
+    The provider publishes one average per model and says that costs vary with duration and resolution. The estimate
+    only has to be roughly right, because the provider's own ``cost`` replaces it at the end. A duration of -1
+    (automatic) counts as 5 s, the models' default.
     """
     duration = parameters.get("duration", _AVERAGE_SECONDS_OF_VIDEO)
     length = max(1, duration) if duration != -1 else _AVERAGE_SECONDS_OF_VIDEO
@@ -67,12 +67,12 @@ def estimate_usd(average_usd: float, parameters: dict[str, Any]) -> float:
 
 
 def day_of(moment: float) -> str:
-    """The UTC day of a Unix time, as the ledger names it: ``2026-11-20``."""
+    """The UTC day of a Unix time, such as ``2026-11-20``."""
     return datetime.fromtimestamp(moment, UTC).date().isoformat()
 
 
 def read_day(day: str, record: Mapping[str, Any]) -> tuple[Day, list[str]]:
-    """A day's budget from its item, and the names of the amounts in it that can not be; they count as 0."""
+    """A day's bookings from its item, and the names of the invalid amounts in it, which count as 0."""
     names = [of.name for of in fields(Day) if of.name in record and of.name != "day"]
     amounts = {name: checks.number(record[name], -MOST_A_DAY_USD, MOST_A_DAY_USD) for name in names}
     return Day(day, **{name: value for name, value in amounts.items() if value is not None}), [
@@ -83,9 +83,9 @@ def read_day(day: str, record: Mapping[str, Any]) -> tuple[Day, list[str]]:
 def reservation(
     job: Job, now: float, *, limit: float | None = None, max_in_flight: int | None = None
 ) -> tuple[Entry | None, dict[str, Any]]:
-    """What books the job's probable cost on today's budget and counts it in, and what its record then says.
+    """The entry that reserves the job's estimate in today's budget, and the fields for its record.
 
-    Nothing when the job has a reservation already, or its request is settled.
+    Both are empty if the job already has a reservation, or its request is settled.
     """
     if job.reserved_usd is not None or job.settled_usd is not None:
         return None, {}
@@ -96,9 +96,9 @@ def reservation(
 
 
 def settlement(job: Job, cost: float | None) -> tuple[Entry | None, dict[str, Any]]:
-    """What books ``cost`` for a job's request (None releases its reservation), and what its record then says.
+    """The entry that settles ``cost`` for a job's request (None: releases it), and the fields for its record.
 
-    Only what differs from what is settled already is booked: a job may end more than once.
+    Only the difference to what is already settled is booked, because a job may end more than once.
     """
     held = job.reserved_usd or 0.0
     due = 0.0 if cost is None else cost - (job.settled_usd or 0.0)
@@ -114,7 +114,7 @@ def settlement(job: Job, cost: float | None) -> tuple[Entry | None, dict[str, An
 
 
 def booking(table: str, entry: Entry) -> dict[str, Any]:
-    """The update of the day's item that books an entry, as a part of a transaction."""
+    """The update of the day's item that books an entry, as part of a transaction."""
     amounts = {
         "reserved": entry.reserved,
         "settled": entry.settled,
@@ -129,10 +129,10 @@ def booking(table: str, entry: Entry) -> dict[str, Any]:
         "ExpressionAttributeValues": written_item(values),
     }
     if entry.limit is not None:
-        # A day that can't be right has no room: `committed` is there as soon as anything is booked, and is never
-        # below 0 but for rounding. Without this an amount of -1000 would be leave to spend.
+        # A day with invalid amounts has no room. `committed` exists as soon as anything is booked, and is never below
+        # 0 except by rounding. Without this check, an amount of -1000 would allow spending that much more.
         right = ["attribute_type(committed, :number)", "committed >= :least", "committed <= :room"]
-        for name in ("reserved", "settled", "released"):  # or else nothing could be added to them
+        for name in ("reserved", "settled", "released"):  # otherwise nothing could be added to them
             right.append(f"(attribute_not_exists({name}) OR attribute_type({name}, :number))")
         room = {":number": "N", ":least": -0.01, ":room": round(entry.limit - entry.reserved, 6)}
         update["ConditionExpression"] = f"attribute_not_exists(job_id) OR ({' AND '.join(right)})"
@@ -141,7 +141,7 @@ def booking(table: str, entry: Entry) -> dict[str, Any]:
 
 
 def lease(table: str, entry: Entry) -> dict[str, Any]:
-    """The update of the count of videos under way that an entry makes, as a part of a transaction."""
+    """The update of the count of videos in progress for an entry, as part of a transaction."""
     update: dict[str, Any] = {
         "TableName": table,
         "Key": {"job_id": {"S": IN_FLIGHT}},
@@ -149,7 +149,7 @@ def lease(table: str, entry: Entry) -> dict[str, Any]:
         "ExpressionAttributeValues": written_item({":one": entry.lease}),
     }
     if entry.lease > 0 and entry.max_in_flight is not None:
-        # What is no number counts as full until reconcile has counted anew.
+        # If the count is not a number, nothing is allowed until reconcile has counted again.
         update["ConditionExpression"] = "attribute_not_exists(held) OR (attribute_type(held, :number) AND held < :most)"
         update["ExpressionAttributeValues"] |= written_item({":number": "N", ":most": entry.max_in_flight})
     return update

@@ -1,8 +1,8 @@
 """The models: parameters, defaults, limits, transports, published averages. Pure.
 
 Source of every parameter, default, range and exclusion: the provider's five model pages. Published
-averages (price and duration per video): the provider's model list. What a page calls required, a user of
-the pipeline may leave out: the page's own default is then sent.
+averages (price and duration per video): the provider's model list. Parameters that a page calls required are
+optional here: if one is missing, the page's own default is sent.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from seedance.errors import InvalidRequest
 
 PROMPT_LIMIT = 5000
-"""Characters of a prompt that we accept. No page states a limit; the longest example prompt has 1,900."""
+"""Our limit for a prompt, in characters. No page states a limit; the longest example prompt has 1,900."""
 
 URL_LIMIT = 2048
 
@@ -33,13 +33,13 @@ COMMON_NAMES = {
     "audio": "generate_audio",
     "ratio": "aspect_ratio",
 }
-"""Names that are understood for every model, whatever the model's page calls the parameter."""
+"""Names that are accepted for every model, whatever the model's page calls the parameter."""
 
 _PLACEHOLDER_IMAGE = "https://image.invalid/to-be-signed-at-submit"
 
 
 def _whole_number(value: object) -> object:
-    """Metadata and command lines bring text; Literal compares without converting. True is not the number 1."""
+    """Converts text to a number: metadata and command lines are text, and Literal does not convert. True is not 1."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -51,7 +51,7 @@ def _whole_number(value: object) -> object:
 
 
 def _list_from_text(value: object) -> object:
-    """A list in metadata is JSON, or addresses with commas between."""
+    """Converts text to a list: in metadata, a list is JSON or comma-separated addresses."""
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -63,7 +63,7 @@ def _list_from_text(value: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-_UNSEEN = r"\s\u0000-\u001f\u007f-\u009f"  # no address has white space or control characters in it
+_UNSEEN = r"\s\u0000-\u001f\u007f-\u009f"  # addresses contain no white space or control characters
 _ADDRESS = rf"^https?://[^/{_UNSEEN}][^{_UNSEEN}]*$"
 Url = Annotated[str, Field(pattern=_ADDRESS, max_length=URL_LIMIT, json_schema_extra={"format": "uri"})]
 Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_LIMIT, description="What happens in the video.")]
@@ -71,22 +71,26 @@ FiveRatios = Literal["16:9", "4:3", "1:1", "3:4", "9:16"]
 SevenRatios = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "adaptive"]
 SmallSeed = Annotated[
     int | None,
-    Field(ge=1, le=999999, description="Fixes the outcome; left out, derived from the job."),
+    Field(ge=1, le=999999, description="Makes the result reproducible. Default: derived from the job id."),
     BeforeValidator(_whole_number),
 ]
 WideSeed = Annotated[
     int | None,
-    Field(ge=-1, le=2147483647, description="Fixes the outcome; -1 is random; left out, derived from the job."),
+    Field(
+        ge=-1,
+        le=2147483647,
+        description="Makes the result reproducible; -1 is random. Default: derived from the job id.",
+    ),
     BeforeValidator(_whole_number),
 ]
 Moderation = Annotated[bool, Field(description="Skips the content pre-filter; the baseline policies still apply.")]
-FixedCamera = Annotated[bool, Field(description="Keeps the camera where it is.")]
+FixedCamera = Annotated[bool, Field(description="Keeps the camera fixed.")]
 UpToThree = Annotated[list[Url], BeforeValidator(_list_from_text), Field(max_length=3)]
 UpToNine = Annotated[list[Url], BeforeValidator(_list_from_text), Field(max_length=9)]
 
 
 class Parameters(BaseModel):
-    """What every model takes. Subclasses name the parameter of the first and of the last image."""
+    """The parameters that all models have. Subclasses name the parameters of the first and the last image."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, validate_default=True, defer_build=True)
 
@@ -100,9 +104,9 @@ class Parameters(BaseModel):
     def _images_go_together(self) -> Self:
         first = getattr(self, self.first_image)
         if self.last_needs_first and self.last_image and getattr(self, self.last_image) and not first:
-            raise ValueError(f"{self.last_image}: needs {self.first_image} as well")
+            raise ValueError(f"{self.last_image}: requires {self.first_image}")
         if first and getattr(self, "reference_images", None):
-            raise ValueError(f"reference_images: can't be combined with {self.first_image}; give one of the two")
+            raise ValueError(f"reference_images: can't be combined with {self.first_image}; use only one of them")
         return self
 
 
@@ -139,7 +143,7 @@ class Seedance15Pro(Parameters):
     """Seedance 1.5 Pro."""
 
     first_image: ClassVar[str] = "first_frame_url"
-    last_needs_first: ClassVar[bool] = False  # the only page that does not ask for it
+    last_needs_first: ClassVar[bool] = False  # the only page that does not require it
 
     aspect_ratio: Literal["adaptive", "16:9", "4:3", "1:1", "3:4", "9:16"] = "16:9"
     duration: Annotated[int, Field(ge=4, le=10)] = 5
@@ -223,24 +227,24 @@ MODELS: dict[str, Model] = {
 
 
 def find(slug: str) -> Model:
-    """The model of that name. Raises InvalidRequest naming the nearest and all."""
+    """The model with this name. Raises InvalidRequest that names the closest match and all models."""
     if model := MODELS.get(slug):
         return model
-    raise InvalidRequest("model", f"there is no {slug!r}{_nearest(slug, MODELS)}; there are {', '.join(MODELS)}")
+    raise InvalidRequest("model", f"{slug!r} does not exist{_nearest(slug, MODELS)}; available: {', '.join(MODELS)}")
 
 
 def validate(model: Model, given: dict[str, Any], *, has_image: bool) -> dict[str, Any]:
-    """What will be sent for ``given``, defaults filled in, under the provider's names.
+    """The parameters to send for ``given``, with defaults, under the provider's names.
 
-    ``has_image`` says that a first image comes along in our bucket; its link is put in at submit, by
-    ``payload``. Raises InvalidRequest naming the field and what is allowed.
+    ``has_image``: the job has a first image in our bucket, whose link ``payload`` adds at submit. Raises
+    InvalidRequest that names the field and what is allowed.
     """
     values: dict[str, Any] = {}
     spelt: dict[str, str] = {}
     for name, value in given.items():
         known = _spell(model, name)
         if value is None or (value == "" and known != "prompt"):
-            continue  # the pages' own default for "no image" is an empty string
+            continue  # on the pages, an empty string is the default and means "no image"
         if known in values:
             raise InvalidRequest(known, f"is given twice, once as {name}")
         values[known] = value
@@ -248,13 +252,15 @@ def validate(model: Model, given: dict[str, Any], *, has_image: bool) -> dict[st
     image_field = model.parameters.first_image
     if has_image:
         if image_field in values:
-            raise InvalidRequest(spelt[image_field], "the image in the bucket is the first image; give one of the two")
+            raise InvalidRequest(
+                spelt[image_field], "the image in the bucket is already the first image; use only one of them"
+            )
         values[image_field] = _PLACEHOLDER_IMAGE
     try:
         checked = model.parameters.model_validate(values)
     except ValidationError as error:
         refusal = _invalid(model, error)
-        # Under the name that was sent, not under the one that it stands for.
+        # Report the name that was sent, not the provider's name for it.
         raise InvalidRequest(spelt.get(refusal.field, refusal.field), refusal.message) from None
     sent = checked.model_dump(exclude_none=True)
     if has_image:
@@ -263,7 +269,7 @@ def validate(model: Model, given: dict[str, Any], *, has_image: bool) -> dict[st
 
 
 def payload(model: Model, parameters: dict[str, Any], *, job_id: str, image_link: str | None) -> dict[str, Any]:
-    """The body of the submit: validated parameters, the image's link, and a seed (a job of 0.1.0 has none yet)."""
+    """The body of the submit: validated parameters, the image's link, and a seed (jobs of release 0.1.0 have none)."""
     body = seeded(parameters, job_id)
     if image_link:
         body[model.parameters.first_image] = image_link
@@ -271,16 +277,16 @@ def payload(model: Model, parameters: dict[str, Any], *, job_id: str, image_link
 
 
 def seeded(parameters: dict[str, Any], job_id: str) -> dict[str, Any]:
-    """The parameters with a seed. One that nobody fixed follows from the job's id, in the range of every model.
+    """The parameters with a seed. By default it is derived from the job's id, in a range that is valid for all models.
 
-    The same job asks for the same video whenever it is sent, can be recognised in the provider's history, and
-    people can have its video again.
+    So the same job always requests the same video, it can be recognised in the provider's history, and its video can
+    be made again.
     """
     return {"seed": 1 + int(hashlib.sha256(job_id.encode()).hexdigest(), 16) % 999999, **parameters}
 
 
 def describe() -> list[dict[str, Any]]:
-    """All models for people's programs: parameters as JSON Schema, transports, published averages."""
+    """All models, for other programs: parameters as JSON Schema, transports, published averages."""
     return [
         {
             "model": model.slug,
@@ -297,12 +303,12 @@ def describe() -> list[dict[str, Any]]:
 
 
 def known_names() -> frozenset[str]:
-    """Every name that means something for at least one model."""
+    """All names that are a parameter of at least one model."""
     return frozenset(COMMON_NAMES).union(*(model.names for model in MODELS.values()))
 
 
 def _spell(model: Model, name: str) -> str:
-    """The provider's name for a parameter, whatever of its names was used."""
+    """The provider's name for a parameter, from any of its names."""
     if name in model.names:
         return name
     common = COMMON_NAMES.get(name)
@@ -313,11 +319,11 @@ def _spell(model: Model, name: str) -> str:
     if common in model.names:
         return str(common)
     if name in known_names():
-        raise InvalidRequest(name, f"{model.slug} has no such parameter; it has {', '.join(model.names)}")
+        raise InvalidRequest(name, f"{model.slug} has no such parameter; available: {', '.join(model.names)}")
     raise InvalidRequest(
         name,
         f"is not a parameter of {model.slug}{_nearest(name, [*model.names, *COMMON_NAMES])}; "
-        f"it has {', '.join(model.names)}",
+        f"available: {', '.join(model.names)}",
     )
 
 
@@ -327,7 +333,7 @@ def _nearest(name: str, known: Any) -> str:
 
 
 def allowed(model: Model, name: str) -> str:
-    """What a parameter takes, in words, from its schema: ``a whole number from 4 to 10``."""
+    """A parameter's allowed values in words, from its schema: ``a whole number from 4 to 10``."""
     schema = model.parameters.model_json_schema()["properties"][name]
     return _words(next((s for s in schema.get("anyOf", []) if s["type"] != "null"), schema))
 
@@ -349,11 +355,11 @@ def _words(schema: dict[str, Any]) -> str:
 
 
 def _invalid(model: Model, error: ValidationError) -> InvalidRequest:
-    """Pydantic's first complaint in the form that all our complaints have."""
+    """Pydantic's first error, as an InvalidRequest."""
     first = error.errors(include_url=False)[0]
     if not first["loc"]:
         field, _, text = first["msg"].removeprefix("Value error, ").partition(": ")
-        return InvalidRequest(field, text)  # our own rule about two fields, which names one itself
+        return InvalidRequest(field, text)  # our own rule about two fields, whose message names one
     field = str(first["loc"][0])
     if first["type"] == "missing":
         return InvalidRequest(field, f"is missing; it must be {allowed(model, field)}")

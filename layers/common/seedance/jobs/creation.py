@@ -1,4 +1,4 @@
-"""Where jobs are made: of an upload, of a call, of a batch's row, of a request that had none. Pure."""
+"""Creates jobs: from an upload, an API call, a batch's row, or a provider request without a job. Pure."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from seedance.jobs.job import Job, State
 
 
 def upload_job_id(upload: requests.Upload) -> str:
-    """The id of an upload's job."""
+    """The id of the job of an upload."""
     return job.upload_job_id(upload.bucket, upload.key, upload.version)
 
 
 def from_upload(upload: requests.Upload, defaults: requests.Defaults) -> Job:
-    """The job of an upload, before anybody looked at its image and its options (see ``apply``)."""
+    """The job of an upload, before its image and its options are checked (see ``apply``)."""
     folder, name = requests.upload_name(upload.key)
     return Job(
         job_id=upload_job_id(upload),
@@ -27,7 +27,7 @@ def from_upload(upload: requests.Upload, defaults: requests.Defaults) -> Job:
 
 
 def from_call(job_id: str, request: requests.Request, fingerprint: str) -> Job:
-    """The job of a call of the API. ``fingerprint`` tells a repeated call from another one under the same key."""
+    """The job of an API call. ``fingerprint`` distinguishes a repeated call from another one with the same key."""
     made = Job(
         job_id=job_id,
         state=State.RECEIVED,
@@ -43,7 +43,7 @@ def from_call(job_id: str, request: requests.Request, fingerprint: str) -> Job:
 
 
 def from_row(batch: str, key: str, row: dict[str, Any]) -> Job:
-    """The job of a row of a batch's plan, which plan has checked; ``key`` is the manifest's."""
+    """The job of a row of a batch's plan, which plan has checked. ``key`` is the manifest's key."""
     folder, name = requests.upload_name(key.removeprefix(requests.BATCH_PREFIX))
     return Job(
         job_id=job.batch_job_id(batch, row["row"]),
@@ -62,7 +62,7 @@ def from_row(batch: str, key: str, row: dict[str, Any]) -> Job:
 
 
 def from_request(request_id: str, model: str, began: float) -> Job:
-    """The job of a request of the provider's that had none, taken there at the Unix time ``began``."""
+    """The job for a provider request that has none. The provider accepted it at the Unix time ``began``."""
     return Job(
         job_id=job.adopted_job_id(request_id),
         state=State.UNCERTAIN,
@@ -77,7 +77,7 @@ def from_request(request_id: str, model: str, began: float) -> Job:
 
 
 def apply(made: Job, request: requests.Request) -> None:
-    """Write a validated request into a new job."""
+    """Copy a validated request into a new job."""
     made.model = request.model.slug
     made.transport = request.transport
     made.parameters = catalogue.seeded(request.parameters, made.job_id)

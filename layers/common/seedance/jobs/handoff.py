@@ -1,4 +1,4 @@
-"""What a job is handed on to: the wait loop in Step Functions, or the queue in front of submit."""
+"""Hands jobs over to the workflow in Step Functions, or to the queue of submit."""
 
 import json
 import math
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 LONGEST_DELAY_SECONDS = 900
-"""SQS delays a message by 15 minutes at most."""
+"""The longest delay of an SQS message: 15 minutes."""
 
 MESSAGES_A_REQUEST = 10
-"""Of SQS's SendMessageBatch, at most."""
+"""The limit of SQS's SendMessageBatch."""
 
 
 class Workflow:
@@ -32,9 +32,9 @@ class Workflow:
         self._client = client
 
     def start(self, job: Job, wait: float = 1.0, slot: int | None = None) -> None:
-        """Start the job's latest execution, named after it; nothing happens when it has been started before.
+        """Start the job's latest execution, named after the job. If it was started before, nothing happens.
 
-        Its first poll comes after ``wait`` of the provider's seconds, in a ``slot`` if one is booked for it.
+        Its first poll is after ``wait`` of the provider's seconds, in ``slot`` if one is reserved for it.
         """
         try:
             self._client.start_execution(
@@ -54,7 +54,7 @@ class Workflow:
                 raise
 
     def is_running(self, job: Job) -> bool:
-        """Whether the job's latest execution is there and under way."""
+        """Whether the job's latest execution exists and is running."""
         machine = self._state_machine.replace(":stateMachine:", ":execution:", 1)
         try:
             answer = self._client.describe_execution(executionArn=f"{machine}:{job.execution_name}")
@@ -66,14 +66,14 @@ class Workflow:
 
 
 class Batches:
-    """The state machine that a manifest's batch goes through."""
+    """The state machine for batches."""
 
     def __init__(self, state_machine: str, client: "SFNClient") -> None:
         self._state_machine = state_machine
         self._client = client
 
     def start(self, manifest: Upload) -> str:
-        """Start the manifest's batch, unless that has been done before; its id, which names the execution."""
+        """Start the manifest's batch, unless it was started before. Returns its id, which is the execution's name."""
         batch = batch_id(manifest.bucket, manifest.key, manifest.version)
         facts = {"batch_id": batch, "bucket": manifest.bucket, "key": manifest.key, "version_id": manifest.version_id}
         try:
@@ -85,19 +85,19 @@ class Batches:
 
 
 class IntakeQueue:
-    """The queue in front of submit."""
+    """The queue of submit."""
 
     def __init__(self, url: str, client: "SQSClient") -> None:
         self._url = url
         self._client = client
 
     def send(self, job: Job, delay_seconds: float = 0) -> None:
-        """Put the job into the queue, to be taken up after a delay.
+        """Put the job into the queue, to be processed after a delay.
 
-        The message says for which turn of the job it is: repetitions of an earlier one are done with (see submit).
+        The message contains the job's turn, so that submit can drop messages for an earlier turn.
 
-        For a job that waits this is a message of its own, not a failure of the one at hand: waiting for the
-        provider must not use up the tries after which a message is set aside as a dead letter.
+        A waiting job gets a new message, instead of letting the current one fail: waiting for the provider must not
+        use up the attempts after which a message becomes a dead letter.
         """
         self._client.send_message(
             QueueUrl=self._url,
@@ -106,13 +106,13 @@ class IntakeQueue:
         )
 
     def put_back(self, body: str) -> None:
-        """Put a message into the queue as it is."""
+        """Put a message into the queue unchanged."""
         self._client.send_message(QueueUrl=self._url, MessageBody=body)
 
     def send_all(self, job_ids: Iterable[str]) -> None:
-        """Put many jobs, for their first turn, into the queue, ten a request.
+        """Put many jobs, for their first turn, into the queue, ten per request.
 
-        Raises RuntimeError when some were not taken.
+        Raises RuntimeError if the queue rejected some of them.
         """
         waiting = iter(job_ids)
         while ten := list(islice(waiting, MESSAGES_A_REQUEST)):
@@ -124,9 +124,7 @@ class IntakeQueue:
                 ],
             )
             if failed := answer.get("Failed"):
-                raise RuntimeError(
-                    f"the queue did not take {len(failed)} of {len(ten)} jobs: {failed[0].get('Message')}"
-                )
+                raise RuntimeError(f"the queue rejected {len(failed)} of {len(ten)} jobs: {failed[0].get('Message')}")
 
 
 @cache
@@ -143,5 +141,5 @@ def workflow(state_machine: str) -> Workflow:
 
 @cache
 def intake_queue(url: str) -> IntakeQueue:
-    """The stack's queue in front of submit."""
+    """The stack's queue of submit."""
     return IntakeQueue(url, clients.sqs())

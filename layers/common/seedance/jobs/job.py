@@ -1,4 +1,4 @@
-"""The job: its fields, its states, the transitions between them, and how its id comes about. Pure."""
+"""The job: its fields, its states, the transitions between them, and how its id is derived. Pure."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,18 +11,18 @@ from seedance.jobs import records
 from seedance.pacing import poll_schedule
 
 RECORD_KEPT_SECONDS = 400 * 24 * 3600
-"""How long a record is kept: past a year's accounts, and far past any redelivery of its event."""
+"""How long a record is kept: longer than a year's accounts need, and much longer than any event is redelivered."""
 
 
 SUBMITTING_SECONDS = 75.0
-"""After this a v2 submit that has not been heard of is dead: its function's time-out and a margin."""
+"""After this time, a v2 submit without a result has died: its function's timeout plus a margin."""
 
 
 class State(StrEnum):
-    """Where a job stands. The order is the usual order of events."""
+    """A job's state. The order is the usual order of events."""
 
     RECEIVED = "RECEIVED"
-    """Accepted and waiting to be submitted. ``error`` says why the last submit was put off."""
+    """Accepted and waiting to be submitted. ``error`` says why the last submit was postponed."""
     SUBMITTING = "SUBMITTING"
     """The request is being sent to the provider."""
     QUEUED = "QUEUED"
@@ -40,39 +40,39 @@ class State(StrEnum):
     REJECTED = "REJECTED"
     """Invalid input, or more expensive than a whole day's budget. Never sent; costs nothing."""
     HELD = "HELD"
-    """Waits for money or for a person. ``error`` says which."""
+    """Waiting for budget or for a person's decision. ``error`` says which."""
     UNCERTAIN = "UNCERTAIN"
     """The request was sent and its outcome is unknown. The provider's history is searched; nothing is sent again."""
 
     @property
     def terminal(self) -> bool:
-        """Whether the job is over, with a notification."""
+        """Whether the job has ended, with a notification."""
         return self in TERMINAL
 
 
 TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.EXPIRED, State.REJECTED})
 
 UNDER_WAY = frozenset({State.SUBMITTING, State.QUEUED, State.PROCESSING, State.COPYING, State.UNCERTAIN})
-"""With a reservation in the day's budget, and counted against MaxInFlight."""
+"""States with a reservation in the day's budget, which count towards MaxInFlight."""
 
 AT_PROVIDER = frozenset({State.QUEUED, State.PROCESSING, State.COPYING})
-"""Bought, with a known request. Trouble of ours never ends such a job: its video may be there."""
+"""Bought, with a known request. An error of ours never ends such a job, because its video may exist."""
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    # Back from SUBMITTING to RECEIVED: the provider certainly queued nothing, so it may be asked again.
+    # Back from SUBMITTING to RECEIVED: the provider certainly queued nothing, so the job may be submitted again.
     State.RECEIVED: frozenset({State.SUBMITTING, State.REJECTED, State.FAILED, State.HELD}),
     State.SUBMITTING: frozenset(
         {State.QUEUED, State.COPYING, State.RECEIVED, State.FAILED, State.HELD, State.UNCERTAIN}
     ),
-    # To HELD: made and paid, but nobody can tell by itself where the video is.
+    # To HELD: the video is made and paid for, but its link is unclear.
     State.QUEUED: frozenset({State.PROCESSING, State.COPYING, State.FAILED, State.EXPIRED, State.HELD}),
     State.PROCESSING: frozenset({State.COPYING, State.FAILED, State.EXPIRED, State.HELD}),
     State.COPYING: frozenset({State.COMPLETED, State.FAILED, State.EXPIRED, State.HELD}),
     State.HELD: frozenset({State.RECEIVED, State.QUEUED, State.COPYING, State.FAILED}),
-    # Found in the provider's history, or a person's decision.
+    # After it is found in the provider's history, or by a person's decision.
     State.UNCERTAIN: frozenset({State.QUEUED, State.COPYING, State.HELD, State.RECEIVED, State.FAILED}),
     State.COMPLETED: frozenset(),
-    # Only a person's command leads out of an end: to what was paid for, or to a new paid submit.
+    # Only a person's command can reopen an ended job: to copy a paid video, or to submit and pay again.
     State.FAILED: frozenset({State.COPYING, State.RECEIVED}),
     State.EXPIRED: frozenset({State.COPYING, State.RECEIVED}),
     State.REJECTED: frozenset(),
@@ -80,98 +80,98 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 class Hold(StrEnum):
-    """Why a job is HELD: the ``code`` of its error. It says who may let it go."""
+    """Why a job is HELD: the ``code`` of its error. It determines who may release the job."""
 
     BUDGET = "OVER_BUDGET"
-    """The day's budget is used up; the next day lets it go."""
+    """The day's budget is used up. The job is released the next day."""
     PAUSED = "SUBMITS_PAUSED"
-    """Submits are stopped, by a person or for want of credits; ``seedance resume`` lets it go."""
+    """Submits are stopped, by a person or because there are no credits. ``seedance resume`` releases the job."""
     LOST = "SUBMIT_LOST"
-    """An uncertain submit that can't be resolved by itself; a person decides."""
+    """An uncertain submit that can't be resolved automatically. A person decides."""
     RESULT = "RESULT_UNCLEAR"
-    """The video is made and paid, but its link is missing, ambiguous or not allowed; a person decides."""
+    """The video is made and paid for, but its link is missing, ambiguous or not allowed. A person decides."""
 
 
 @dataclass(kw_only=True)
 class Job:
-    """One asked-for video. Fields are the attributes of its DynamoDB item; times are Unix seconds."""
+    """One requested video. The fields are the attributes of its DynamoDB item. Times are Unix seconds."""
 
     job_id: str
     state: State
     source: str
-    """``upload``, ``api`` or ``batch``; ``adopted`` where a person made a job of a request that none owned."""
+    """``upload``, ``api`` or ``batch``; ``adopted`` if a person created the job for a request that had none."""
     name: str
-    """What the video is called when it is downloaded, without extension."""
+    """The video's file name for downloads, without extension."""
     folder: str
-    """Where under ``videos/`` it lands."""
+    """The video's folder under ``videos/``."""
     model: str
     transport: str
     parameters: dict[str, Any] = field(default_factory=dict)
-    """Validated, under the provider's names; an image in a bucket is not among them but in ``image``."""
+    """Validated, under the provider's names. An image in our bucket is not included; see ``image``."""
     image: dict[str, Any] | None = None
-    """``bucket``, ``key``, ``version_id`` (or None) and ``content_type`` of the image in our bucket; ``uploaded``, its
-    address in the provider's asset store, where that was sent."""
+    """``bucket``, ``key``, ``version_id`` (or None) and ``content_type`` of the image in our bucket; ``uploaded``:
+    its address in the provider's asset store, if it was uploaded there."""
     fingerprint: str | None = None
-    """Digest of the API body, to tell a repeated Idempotency-Key from a reused one."""
+    """Digest of the API body, to distinguish a repeated request from a reused Idempotency-Key."""
     batch: str | None = None
     """The batch it belongs to."""
     row: int | None = None
-    """Its row in the batch's manifest, from 1."""
+    """Its row in the batch's manifest, counted from 1."""
     created_at: float = 0.0
     updated_at: float = 0.0
     entered: dict[str, float] = field(default_factory=dict)
-    """When each state was entered last."""
+    """When each state was last entered."""
     expected_seconds: float = 0.0
-    """The mean that the model's videos take, in the provider's seconds: the published one, until the job is
-    submitted with what was learnt since."""
+    """The mean duration of making the model's videos, in the provider's seconds. The published value, replaced at
+    submit by what was learned since."""
     sigma: float = poll_schedule.PUBLISHED_SIGMA
-    """Standard deviation of the logarithm of what they take."""
+    """Standard deviation of the logarithm of that duration."""
     attempts: int = 0
-    """How often a submit was begun."""
+    """The number of submits started."""
     turn_at: float | None = None
-    """When a job that had to wait may be submitted, in provider's seconds (see pacing.pacer)."""
+    """When a waiting job may be submitted, in the provider's seconds (see pacing.pacer)."""
     executions: int = 0
-    """How many executions were started for the job beyond its first; part of their names."""
+    """The number of executions started after the first. It is part of their names."""
     reserved_usd: float | None = None
-    """What the day's budget holds for this job; None before the first submit and after the end."""
+    """The job's reservation in the day's budget. None before the first submit and after the end."""
     reserved_day: str | None = None
-    """The UTC day whose budget that is, or was."""
+    """The UTC day of the current or last reservation."""
     held_day: str | None = None
-    """The UTC day whose budget had no room for it, where that is why it is HELD: midnight may pass before that is
-    written."""
+    """If the job is HELD because of the budget: the UTC day that had no room. Stored because midnight may pass before
+    the record is written."""
     settled_usd: float | None = None
-    """What is booked as spent for the request: its cost, or the estimate where the provider gave none."""
+    """The amount settled for the request: its cost, or the estimate if the provider gave no cost."""
     settled_days: dict[str, float] = field(default_factory=dict)
-    """What is booked as spent for the job, all its requests together, by the UTC day that it is booked on."""
+    """The amounts settled for all requests of the job, by the UTC day of the booking."""
     resubmitted: bool = False
-    """Whether an uncertain submit was sent again; it happens once at most."""
+    """Whether an uncertain submit was sent again. This happens at most once."""
     submitted_at: float | None = None
     request_id: str | None = None
     earlier_request_ids: list[str] = field(default_factory=list)
-    """Requests that were given up before the job was submitted again. They may be made, and billed, all the same."""
+    """Requests that were abandoned before the job was submitted again. They may still be made, and billed."""
     gone_polls: int = 0
-    """How many polls in a row found no record, or no usable link, at the provider."""
+    """The number of consecutive polls that found no record, or no usable link, at the provider."""
     result_url: str | None = None
     last_frame_url: str | None = None
     answer: str | None = None
-    """The provider's answer of a video that is made but whose link is unclear; masked, at most masking.KEPT_BYTES."""
+    """If the link of a finished video is unclear: the provider's response, masked, at most masking.KEPT_BYTES."""
     metrics: dict[str, float] = field(default_factory=dict)
-    """The provider's own timings, in its seconds."""
+    """The timings that the provider reported, in its seconds."""
     cost_usd: float | None = None
     video: dict[str, Any] | None = None
-    """``bucket``, ``key``, ``bytes``, ``sha256`` and, when the model gave one, ``last_frame_key``."""
+    """``bucket``, ``key``, ``bytes``, ``sha256`` and, if the model returned one, ``last_frame_key``."""
     error: dict[str, str] | None = None
-    """``code`` for machines, ``message`` for people; of a job that is RECEIVED, why its last submit was put off."""
+    """``code`` for machines, ``message`` for people. For a RECEIVED job: why its last submit was postponed."""
     notified_at: float | None = None
     expires_at: int | None = None
     """When DynamoDB may delete the record."""
 
     @classmethod
     def from_record(cls, record: dict[str, Any], drop: Callable[[str], None] | None = None) -> Self:
-        """A job from its item. Attributes that a newer version wrote are passed over.
+        """A job from its item. Unknown attributes, written by a newer release, are ignored.
 
-        A value that can not be and that nothing hangs on is left out, and ``drop`` is told its name. Raises BadRecord
-        for one that a video or money hangs on, and for what is missing.
+        An invalid value that does not matter is dropped, and ``drop`` is called with its name. Raises BadRecord if a
+        required value is missing, or if a value that a video or money depends on is invalid.
         """
         values, dropped = records.job(record)
         job_id = str(record.get("job_id"))
@@ -183,49 +183,49 @@ class Job:
         for name in dropped:
             if drop:
                 drop(name)
-        if "submitted_at" in dropped:  # without any the job's hour would never end
+        if "submitted_at" in dropped:  # without it, the job's hour would never end
             values["submitted_at"] = values.get("created_at")
         known = {of.name for of in fields(cls)}
         values = {name: value for name, value in values.items() if name in known}
         return cls(**{**values, "state": State(values["state"])})
 
     def to_record(self) -> dict[str, Any]:
-        """The item: every field that has a value."""
+        """The item, with every field that has a value."""
         record = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in record.items() if value is not None}
 
     @property
     def code(self) -> str | None:
-        """The code of the job's error, if it has one."""
+        """The code of the job's error, or None."""
         return (self.error or {}).get("code")
 
     @property
     def execution_name(self) -> str:
-        """The name of the job's latest execution: its id, with a number from the second one on."""
+        """The name of the job's latest execution: the job's id, with a number from the second execution on."""
         return f"{self.job_id}-{self.executions + 1}" if self.executions else self.job_id
 
     @property
     def video_key(self) -> str:
-        """Where the video goes in the video bucket."""
+        """The video's key in the video bucket."""
         return f"videos/{self.folder}/{self.job_id}.mp4"
 
     @property
     def spread(self) -> poll_schedule.Spread:
-        """How long the job may take."""
+        """The expected duration of the job and its spread."""
         mean = self.expected_seconds or poll_schedule.USUAL_SECONDS
         return poll_schedule.Spread(max(1.0, mean), self.sigma)
 
     def left_behind(self, request_id: str | None) -> list[str]:
-        """The job's earlier requests once its own is ``request_id``."""
+        """The job's earlier requests if its own becomes ``request_id``."""
         known = [*self.earlier_request_ids, *([self.request_id] if self.request_id else [])]
         return [one for one in dict.fromkeys(known) if one != request_id]
 
     def age(self, now: float, scale: float) -> float:
-        """Seconds since submission as the provider counts them (see Settings.time_scale)."""
+        """Seconds since submission, in the provider's time (see Settings.time_scale)."""
         return (now - (self.submitted_at or now)) / scale
 
     def timings(self) -> dict[str, float]:
-        """How long each stage took, in seconds: ours by the clock, the provider's as it reports them."""
+        """How long each stage took, in seconds: ours as measured, the provider's as reported."""
         seconds: dict[str, float] = {}
         finished = next((self.entered[s] for s in TERMINAL if s in self.entered), None)
         if finished is not None:
@@ -242,34 +242,34 @@ class Job:
 
 
 def upload_job_id(bucket: str, key: str, version: str) -> str:
-    """The id of an upload's job: the same event twice is the same job, a new upload a new one.
+    """The id of an upload's job. The same event delivered twice gives the same job, a new upload gives a new one.
 
-    ``version`` is the object's version id, or the event's sequencer where the bucket is unversioned.
+    ``version`` is the object's version id, or the event's sequencer if the bucket is not versioned.
     """
     return "up-" + _digest(bucket, key, version)
 
 
 def api_job_id(caller: str, idempotency_key: str) -> str:
-    """The id of an API call's job; ``caller`` keeps two API keys' Idempotency-Keys apart."""
+    """The id of an API call's job. ``caller`` separates the Idempotency-Keys of different API keys."""
     return "api-" + _digest(caller, idempotency_key)
 
 
 def batch_id(bucket: str, key: str, version: str) -> str:
-    """The id of a manifest's batch, as that of an upload's job: the same event twice is the same batch."""
+    """The id of a manifest's batch. As for uploads, the same event delivered twice gives the same batch."""
     return "batch-" + _digest(bucket, key, version)
 
 
 def batch_job_id(batch: str, row: int) -> str:
-    """The id of the job of a batch's row, whoever works it out."""
+    """The id of the job of a batch's row."""
     return "ba-" + _digest(batch, str(row))
 
 
 def adopted_job_id(request_id: str) -> str:
-    """The id of the job that a request gets which had none: adopted twice, it is the same job."""
+    """The id of the job created for a request that had none. Adopting it twice gives the same job."""
     return "ad-" + _digest(request_id)
 
 
 def _digest(*parts: str) -> str:
-    # Lengths make ("a", "bc") and ("ab", "c") differ. 32 hex digits fit a Step Functions execution name.
+    # The lengths distinguish ("a", "bc") from ("ab", "c"). 32 hex digits fit a Step Functions execution name.
     text = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,7 +1,7 @@
-"""Why a job is where it is: the codes that machines read, and the sentences that people read. Pure.
+"""The reasons for a job's state: codes for machines and sentences for people. Pure.
 
-Each reason that we give ourselves is made by one function here. What the provider, a manifest or a caller is to blame
-for comes as an error (seedance.errors), whose code and words ``of`` takes over.
+Each of our own reasons is created by one function here. Errors caused by the provider, a manifest or a caller are
+exceptions (seedance.errors); ``of`` takes over their code and message.
 """
 
 from dataclasses import asdict, dataclass
@@ -20,65 +20,65 @@ class Code(StrEnum):
     OVER_BUDGET = "OVER_BUDGET"
     """HELD: the day's budget is used up. The next day releases the job."""
     SUBMITS_PAUSED = "SUBMITS_PAUSED"
-    """HELD: submissions are paused, or the account has no credits. `seedance resume` releases the job."""
+    """HELD: submits are paused, or the account has no credits. `seedance resume` releases the job."""
     SUBMIT_LOST = "SUBMIT_LOST"
-    """HELD: nobody can tell whether a submission arrived. `seedance resolve` decides."""
+    """HELD: it is not known whether a submit arrived. Decide with `seedance resolve`."""
     RESULT_UNCLEAR = "RESULT_UNCLEAR"
     """HELD: a paid video whose link is missing, ambiguous, or on a host that is not allowed."""
     SUBMIT_UNCERTAIN = "SUBMIT_UNCERTAIN"
     """See the state UNCERTAIN."""
     WAITS = "WAITS"
-    """RECEIVED: the job waits for its turn at the provider."""
+    """RECEIVED: the job is waiting for its turn at the provider."""
     PROVIDER_JOB_FAILED = "PROVIDER_JOB_FAILED"
-    """The provider could not make the video; its own reason follows."""
+    """The provider could not make the video. The message has the provider's reason."""
     PROVIDER_KEY_REJECTED = "PROVIDER_KEY_REJECTED"
-    """The provider rejects the key in the secret."""
+    """The provider rejected the key in the secret."""
     PROVIDER_REFUSED = "PROVIDER_REFUSED"
-    """The provider refused the request: model retired, not permitted, and the like."""
+    """The provider refused the request, for example because the model is retired or not permitted."""
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
-    """Why a submission was put off; after six failed attempts it ends the job."""
+    """A submit was postponed because the provider failed. After six failed attempts, the job ends."""
     PROVIDER_RATE_LIMITED = "PROVIDER_RATE_LIMITED"
-    """Why a submission was put off: the provider's rate limit."""
+    """A submit was postponed because of the provider's rate limit."""
     PROVIDER_AT_CAPACITY = "PROVIDER_AT_CAPACITY"
-    """Why a submission was put off: the provider makes no more videos at once for this account."""
+    """A submit was postponed because the provider makes no more videos at once for this account."""
     DEADLINE = "DEADLINE"
-    """EXPIRED: not ready within the provider's hour."""
+    """EXPIRED: not ready within the hour for which the provider keeps a request."""
     RECORD_GONE = "RECORD_GONE"
     """EXPIRED: the provider no longer knows the request, and its history has no video for it."""
     RECORD_UNREADABLE = "RECORD_UNREADABLE"
-    """The job's record was edited and has a value that cannot be; the message names the field."""
+    """The job's record was edited and has an invalid value. The message names the field."""
     RESULT_NOT_A_VIDEO = "RESULT_NOT_A_VIDEO"
     """The link does not lead to a complete MP4."""
     RESULT_GONE = "RESULT_GONE"
-    """The result could not be copied in the seven days that the provider keeps it."""
+    """The result could not be copied within the seven days for which the provider keeps it."""
     GIVEN_UP = "GIVEN_UP"
-    """A person closed an undecided job."""
+    """A person closed a job whose outcome was unknown."""
     CONFIGURATION = "CONFIGURATION"
-    """The stack is set up wrongly; the message names the setting."""
+    """The stack is configured wrongly. The message names the setting."""
     INTERNAL = "INTERNAL"
-    """Our fault. An alarm rings."""
+    """An internal error. An alarm is raised."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """A code and a sentence; on a job's record, in answers and messages they are its ``error``."""
+    """A code and a sentence. They are the ``error`` in a job's record, in API responses and in notifications."""
 
     code: str
     message: str
 
     @property
     def error(self) -> dict[str, str]:
-        """As the record and the messages have it."""
+        """The reason in the form of records and notifications."""
         return asdict(self)
 
 
 def of(error: SeedanceError) -> Reason:
-    """The reason that an error gives, in its own words."""
+    """The reason with the code and message of an error."""
     return Reason(error.code, str(error))
 
 
 def sentence(error: SeedanceError) -> Reason:
-    """The same as a sentence, of an error whose words are a part of one."""
+    """Like ``of``, but with the message as a sentence."""
     said = str(error)
     return Reason(error.code, f"{said[:1].upper()}{said[1:]}.")
 
@@ -89,12 +89,12 @@ def unclear(message: str) -> Reason:
 
 
 def paused(why: str) -> Reason:
-    """Submissions are paused."""
+    """Submits are paused."""
     return Reason(Code.SUBMITS_PAUSED, why)
 
 
 def waits(why: str) -> Reason:
-    """The job's turn at the provider has not come."""
+    """The job is waiting for its turn at the provider."""
     return Reason(Code.WAITS, why)
 
 
@@ -104,12 +104,12 @@ def uncertain(why: str) -> Reason:
 
 
 def lost(why: str, job_id: str) -> Reason:
-    """A person has to decide whether a submission arrived."""
-    return Reason(Code.SUBMIT_LOST, f"{why} `seedance resolve {job_id}` decides.")
+    """A person has to decide whether a submit arrived."""
+    return Reason(Code.SUBMIT_LOST, f"{why} Decide with `seedance resolve {job_id}`.")
 
 
 def failed_at_the_provider(why: str | None) -> Reason:
-    """The provider could not make the video; ``why`` in its own words, if it gave any."""
+    """The provider could not make the video. ``why`` is the provider's reason, if it gave one."""
     return Reason(
         Code.PROVIDER_JOB_FAILED,
         f"The provider could not make the video: {why or 'The provider gave no reason.'}",
@@ -126,33 +126,33 @@ def record_gone(request_id: str | None) -> Reason:
 
 
 def deadline() -> Reason:
-    """The provider's hour is over."""
+    """The hour for which the provider keeps a request is over."""
     return Reason(Code.DEADLINE, "The video was not ready within the hour for which the provider keeps a request.")
 
 
 def never_sent() -> Reason:
-    """For a day, trouble of ours kept the request from being sent."""
-    why = "Trouble on our side kept this request from being sent, so it costs nothing. Ask for it again."
+    """For a day, internal errors prevented the request from being sent."""
+    why = "Internal errors prevented this request from being sent, so it costs nothing. Please request it again."
     return Reason(Code.INTERNAL, why)
 
 
 def never_copied() -> Reason:
-    """The result is gone before it could be copied."""
-    return Reason(Code.RESULT_GONE, "The video could not be copied while the provider kept it.")
+    """The provider deleted the result before it could be copied."""
+    return Reason(Code.RESULT_GONE, "The video could not be copied before the provider deleted it.")
 
 
 def never_asked(request_id: str | None) -> Reason:
-    """The result, if there was one, is gone before the provider could be asked for it."""
+    """The provider deleted the result, if there was one, before it could be polled."""
     return Reason(
         Code.RESULT_GONE,
-        "Trouble on our side kept the provider from being asked for this video in the seven days that it keeps one. "
-        f"It may have made and billed it: request {request_id}.",
+        "Internal errors prevented this video from being polled in the seven days for which the provider keeps it. "
+        f"The provider may have made and billed it: request {request_id}.",
     )
 
 
 def given_up() -> Reason:
-    """A person closed the job."""
-    return Reason(Code.GIVEN_UP, "A person gave this job up; the provider's history may show a video.")
+    """A person gave the job up."""
+    return Reason(Code.GIVEN_UP, "A person gave this job up. The provider's history may show a video.")
 
 
 def refused_rows(why: str) -> Reason:
@@ -161,5 +161,5 @@ def refused_rows(why: str) -> Reason:
 
 
 def batch_broken(why: str) -> Reason:
-    """Part of a batch could not be worked on, and that is our fault."""
+    """Part of a batch could not be processed because of an internal error."""
     return Reason(Code.INTERNAL, why)

@@ -1,7 +1,7 @@
-"""What a job's record may hold, attribute by attribute. Pure.
+"""The valid values of each attribute of a job's record. Pure.
 
-Of some values there is no safe default, since money or a video hangs on them: a record with a bad one is not read at
-all, and the error names the value.
+Some values have no safe default, because money or a video depends on them. A record with an invalid one can't be read,
+and the error names the value.
 """
 
 import math
@@ -12,13 +12,13 @@ from seedance.aws.checks import LATEST, Check, any_of, between, is_count, is_tex
 from seedance.errors import BadRecord
 
 MOST_USD = 1_000_000.0
-"""An amount above this is no booking for one job."""
+"""A larger amount can't be a booking for one job."""
 
 LONGEST_MEAN_SECONDS = 36_000.0
-"""Ten times the provider's hour: the mean of a model's videos is below it, whatever was learnt."""
+"""Ten times the provider's hour. The learned mean duration of a model's videos is always below it."""
 
 _SIGMAS = (0.05, 5.0)
-"""What a spread can be; what is learnt stays between 0.15 and 3."""
+"""The limit of a spread. Learned values are between 0.15 and 3."""
 
 _moment = between(0, LATEST)
 _amount = between(0, MOST_USD)
@@ -27,7 +27,7 @@ _stored = map_of(is_text, "bucket", "key", "sha256")
 
 _NEEDED: dict[str, Check] = {
     "job_id": is_text,
-    "state": is_text,  # whether it is one of ours, the job says
+    "state": is_text,  # Job checks that it is a known state
     "source": is_text,
     "name": any_of(str),
     "folder": any_of(str),
@@ -48,10 +48,10 @@ _NEEDED: dict[str, Check] = {
     "result_url": is_text,
     "video": lambda value: _stored(value) and number(value.get("bytes"), 0, 1e15) is not None,
 }
-"""What a job's record must have right, if it has it: for these there is no safe default."""
+"""Attributes that must be valid if they are present, because they have no safe default."""
 
 _NULLABLE = frozenset({"image", "reserved_usd", "reserved_day", "settled_usd", "request_id", "result_url", "video"})
-"""Of those, the ones that may be null, which is the same as not there."""
+"""Those of them that may be null, which means absent."""
 
 _OPTIONAL: dict[str, Check] = {
     "fingerprint": is_text,
@@ -76,7 +76,7 @@ _OPTIONAL: dict[str, Check] = {
 
 
 def job(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The values of a job's record that can be, and the names of those that were dropped. Raises BadRecord."""
+    """The valid values of a job's record, and the names of the dropped invalid ones. Raises BadRecord."""
     values: dict[str, Any] = {}
     dropped = []
     for name, value in record.items():
@@ -92,6 +92,6 @@ def job(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def is_usable(name: str, value: object) -> bool:
-    """Whether an attribute of a job's record can have this value."""
+    """Whether this value is valid for an attribute of a job's record."""
     check = _NEEDED.get(name) or _OPTIONAL.get(name)
     return value is None or check is None or check(value)

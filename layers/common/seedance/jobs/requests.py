@@ -1,4 +1,4 @@
-"""An S3 event record or an API body becomes a validated request for a video. Pure."""
+"""Turns an S3 event record or an API body into a validated request for a video. Pure."""
 
 import hashlib
 import json
@@ -22,18 +22,18 @@ REJECTED_ENDING = ".rejected.csv"
 
 _OPTION_METADATA = frozenset({"model", "transport"})
 _FOREIGN_METADATA = frozenset(
-    {"mode"}  # a file's permissions, as rclone and s3fs keep them; not a misspelt "model"
-    | {"xresolution", "yresolution", "resolutionunit", "pixelaspectratio"}  # EXIF's; no misspelt "resolution"
+    {"mode"}  # file permissions, written by rclone and s3fs; not a misspelled "model"
+    | {"xresolution", "yresolution", "resolutionunit", "pixelaspectratio"}  # EXIF fields; not a misspelled "resolution"
 )
 _BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can name them, UTF-8 can't
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # valid in JSON, but not in UTF-8
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What the stack says for whoever does not say."""
+    """The stack's default options."""
 
     model: str
     prompt: str
@@ -42,7 +42,7 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Upload:
-    """An object that arrived: what the S3 event says of it."""
+    """An uploaded object, as described by the S3 event."""
 
     bucket: str
     key: str
@@ -52,18 +52,18 @@ class Upload:
 
     @property
     def version(self) -> str:
-        """What tells this upload from the one before it under the same key."""
+        """Distinguishes this upload from earlier ones under the same key."""
         return self.version_id or self.sequencer
 
     @property
     def is_folder_marker(self) -> bool:
-        """Whether it is what consoles create to show a folder: nobody asked for a video."""
+        """Whether it is an empty object that consoles create to show a folder. It is not a request for a video."""
         return self.key.endswith("/") and self.size == 0
 
 
 @dataclass(frozen=True)
 class Request:
-    """A validated request: everything a submit needs to know but the image's link."""
+    """A validated request: everything that a submit needs except the image's link."""
 
     model: catalogue.Model
     transport: str
@@ -72,15 +72,15 @@ class Request:
 
 
 def uploads_in(message: dict[str, Any]) -> list[Upload]:
-    """The uploads that an S3 notification names; none for the ``s3:TestEvent`` of a new configuration.
+    """The uploads in an S3 notification. The ``s3:TestEvent`` of a new configuration has none.
 
-    Keys arrive form-encoded: ``red+shoe%2B1.jpg`` is "red shoe+1.jpg". Raises KeyError, ValueError or
-    TypeError when it is no S3 notification.
+    Keys are form-encoded: ``red+shoe%2B1.jpg`` is "red shoe+1.jpg". Raises KeyError, ValueError or TypeError if it is
+    not an S3 notification.
     """
     if message.get("Event") == "s3:TestEvent":
         return []
     if any(record["eventSource"] != "aws:s3" for record in message["Records"]):
-        raise ValueError("the message has records that are not S3's")
+        raise ValueError("the message has records that are not from S3")
     return [
         Upload(
             bucket=record["s3"]["bucket"]["name"],
@@ -95,30 +95,30 @@ def uploads_in(message: dict[str, Any]) -> list[Upload]:
 
 
 def _version(version_id: str | None) -> str | None:
-    # "null" is S3's word for an object from before versioning was switched on.
+    # S3 uses "null" for an object from before versioning was enabled.
     return None if version_id in (None, "", "null") else version_id
 
 
 def is_manifest(key: str) -> bool:
-    """Whether an object is a manifest: below ``batches/``, by its ending, and not a file that we put there."""
+    """Whether an object is a manifest: under ``batches/``, with its extension, and not a file that we wrote there."""
     name = key.lower()
     ours = name.endswith((RESULTS_ENDING, REJECTED_ENDING))
     return name.startswith(BATCH_PREFIX) and name.endswith((".csv", ".jsonl")) and not ours
 
 
 def check_key(key: str) -> str:
-    """The key, if a link to it can be followed. Raises InvalidRequest.
+    """The key, if a link to it works. Raises InvalidRequest otherwise.
 
-    S3 allows ``.`` and ``..`` between slashes; every HTTP client resolves them before it asks, so the provider
-    would ask for another object.
+    S3 allows ``.`` and ``..`` between slashes, but every HTTP client resolves them before sending the request, so the
+    provider would request another object.
     """
     if {".", ".."} & set(key.split("/")):
-        raise InvalidRequest("image", f"{key} has '.' or '..' between slashes, which no link can name; rename it")
+        raise InvalidRequest("image", f"{key} has '.' or '..' between slashes, so no link to it works; rename it")
     return key
 
 
 def check_image_key(key: str, prefixes: tuple[str, ...]) -> str:
-    """The key, if a caller of the API may name it: if it begins with one of ``prefixes``. Raises InvalidRequest."""
+    """The key, if API callers may use it: it must begin with one of ``prefixes``. Raises InvalidRequest otherwise."""
     if not key.startswith(prefixes):
         of = "one of " if len(prefixes) > 1 else ""
         raise InvalidRequest("image_key", f"must begin with {of}{', '.join(prefixes)}")
@@ -126,12 +126,12 @@ def check_image_key(key: str, prefixes: tuple[str, ...]) -> str:
 
 
 def upload_name(key: str) -> tuple[str, str]:
-    """Folder and download name for an upload's video: its path below ``uploads/`` without the extension."""
+    """Folder and download name of an upload's video: its path under ``uploads/`` without the extension."""
     path = key.removeprefix(UPLOAD_PREFIX)
-    # A key is text, not a path: "a/../b" and "//" are legal in S3 and confuse everything that follows.
+    # A key is text, not a path: "a/../b" and "//" are valid in S3, but other software would misread them.
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     folder, _ = posixpath.splitext("/".join(parts))
-    # The video's key is longer than the upload's by "videos/", the job's id and an ending.
+    # The video's key is longer than the upload's: it adds "videos/", the job's id and an extension.
     folder = cut(_CONTROL.sub("_", folder), OBJECT_KEY_BYTES - 100).rstrip("/") or "image"
     return folder, posixpath.basename(folder)
 
@@ -139,9 +139,9 @@ def upload_name(key: str) -> tuple[str, str]:
 def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
     """A request from an upload's user metadata (names as S3 returns them, without ``x-amz-meta-``).
 
-    A name that is far from every option belongs to somebody else (``mtime`` of a sync tool, ``sku`` of a
-    shop) and is left alone; one that is a misspelt option is refused, since ignoring it would make the
-    wrong video for real money. Raises InvalidRequest.
+    A name that resembles no option belongs to other software (``mtime`` of a sync tool, ``sku`` of a shop) and is
+    ignored. A misspelled option is refused, because ignoring it would make and bill the wrong video. Raises
+    InvalidRequest.
     """
     metadata = _without_camera(metadata)
     given: dict[str, Any] = {}
@@ -161,13 +161,13 @@ def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
 
 
 def asked_model(metadata: dict[str, str]) -> str | None:
-    """The model that an upload's metadata names, were it nonsense; None when it names none."""
+    """The model in an upload's metadata, even if it is invalid. None if there is none."""
     named = (value.strip() for name, value in _without_camera(metadata).items() if name.lower() == "model")
     return next(filter(None, named), None)
 
 
 def _without_camera(metadata: dict[str, str]) -> dict[str, str]:
-    """The metadata without the camera's ``model``, which EXIF tools write beside its ``make``."""
+    """The metadata without the camera's ``model``, which EXIF tools write together with its ``make``."""
     names = {name.lower(): name for name in metadata}
     model = metadata[names["model"]].strip().lower() if {"make", "model"} <= set(names) else ""
     if not model or get_close_matches(model, catalogue.MODELS, n=1):
@@ -176,7 +176,7 @@ def _without_camera(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def _metadata_text(name: str, value: str) -> str:
-    """A metadata value as its author typed it: S3 hands back RFC 2047 words for what is not ASCII."""
+    """A metadata value as it was entered. S3 returns non-ASCII text as RFC 2047 words."""
     try:
         text = str(make_header(decode_header(value))) if "=?" in value else value
     except (HeaderParseError, LookupError, UnicodeDecodeError, ValueError):
@@ -196,12 +196,12 @@ def api_request(body: str | None, defaults: Defaults) -> Request:
     if given is None:
         given = {}
     if not isinstance(given, dict):
-        raise InvalidRequest("parameters", "must be an object of names and values")
+        raise InvalidRequest("parameters", "must be a JSON object")
     given = dict(given)
     for name in ("prompt", "image"):
         if fields.get(name) is not None:
             if name in given:
-                raise InvalidRequest(name, "is given twice, at the top and under parameters")
+                raise InvalidRequest(name, "is given twice, at the top level and under parameters")
             given[name] = fields[name]
     for name in ("model", "transport", "image_key"):
         if fields.get(name) is not None and not isinstance(fields[name], str):
@@ -210,7 +210,7 @@ def api_request(body: str | None, defaults: Defaults) -> Request:
         raise InvalidRequest("prompt", "has control characters in it; plain text is allowed")
     image_key = fields.get("image_key") or None
     if image_key is not None and (_LONE_SURROGATE.search(image_key) or len(image_key.encode()) > OBJECT_KEY_BYTES):
-        raise InvalidRequest("image_key", "must be UTF-8 of at most 1024 bytes, the longest key that S3 knows")
+        raise InvalidRequest("image_key", "must be UTF-8 of at most 1024 bytes, S3's limit for keys")
     request = _request(fields.get("model"), fields.get("transport"), given, defaults, has_image=image_key is not None)
     return Request(request.model, request.transport, request.parameters, image_key)
 
@@ -230,7 +230,7 @@ def _unknown_field(name: str) -> str:
         return "is a parameter of a model; put it under parameters"
     close = get_close_matches(name, _BODY_FIELDS, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"is not a field of this call{hint}; it has {', '.join(_BODY_FIELDS)}"
+    return f"is not a field of this request{hint}; allowed: {', '.join(_BODY_FIELDS)}"
 
 
 def _request(
@@ -238,7 +238,7 @@ def _request(
 ) -> Request:
     model = catalogue.find(slug or defaults.model)
     if transport is None:
-        # The stack's default is a preference; a model that does not offer it keeps the one it has.
+        # The stack's default is a preference. A model without it uses the one that it has.
         transport = defaults.transport if defaults.transport in model.transports else model.transports[0]
     if transport not in model.transports:
         raise InvalidRequest(
@@ -248,13 +248,13 @@ def _request(
 
 
 def fingerprint(body: str | None) -> str:
-    """A digest by which two API bodies are the same request: field order and white space don't count."""
+    """A digest that is equal for two API bodies with the same request. Field order and white space do not matter."""
     canonical = json.dumps(_json_object(body), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def check_idempotency_key(key: str) -> str:
-    """The key, if it is one. Raises InvalidRequest."""
+    """The key, if it is valid. Raises InvalidRequest otherwise."""
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         raise InvalidRequest("Idempotency-Key", "must be 1 to 255 visible ASCII characters without spaces")
     return key

@@ -1,4 +1,4 @@
-"""The jobs' table in DynamoDB. Every write is conditional, so that two who meet can't both win."""
+"""The job table in DynamoDB. Every write is conditional, so that of two concurrent writes only one succeeds."""
 
 import math
 import time
@@ -35,17 +35,17 @@ STATE_INDEX = "by_state"
 REQUEST_INDEX = "by_request"
 
 PAGE = 200
-"""Jobs read at a time where all of a state are gone through."""
+"""The page size when all jobs of a state are read."""
 _DURATIONS_FRESH_SECONDS = 60.0
-"""For how long a process goes by the durations it has read."""
+"""How long a process caches the durations it has read."""
 
 T = TypeVar("T")
 
 
 class JobStore:
-    """Jobs by id, and by state through the index ``by_state``; the days' budgets; the switch for submits.
+    """Jobs by id, and by state through the index ``by_state``; the days' budgets; the switch that pauses submits.
 
-    Reads by id are strongly consistent: what a decision about money rests on must not be a second old.
+    Reads by id are strongly consistent, because decisions about money must not use stale data.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class JobStore:
         """The job, or None."""
         record = self._get(job_id)
         if record is None or ("state" not in record and "#" in job_id):
-            return None  # an item of another kind
+            return None  # another kind of item
         return _job(record)
 
     def create(self, job: Job) -> bool:
-        """Write a new job. False when its id is taken: the same event came twice."""
+        """Write a new job. Returns False if its id exists, because the same event was delivered twice."""
         now = self._now()
         job.created_at = job.created_at or now
         job.updated_at = now
@@ -78,40 +78,40 @@ class JobStore:
         return self._put_new(job.to_record())
 
     def move(self, job: Job, target: State, *, entry: Entry | None = None, **values: Any) -> Job:
-        """Bring the job from the state it was read in into another, and write ``values`` with it.
+        """Move the job from the state in which it was read to another, and write ``values`` with it.
 
-        With an ``entry`` the day's budget is booked in the same transaction, and a ``request_id`` that is new to
-        the job is made its own. Returns the job as it is now.
-        Raises Conflict when it is no longer in that state: somebody else was faster; RequestTaken when the
-        request belongs to another job; OverBudget when the day has no room for the entry, DearerThanBudget when
-        no day has; AllUnderWay when as many videos are under way; ValueError for a transition that the table in
-        job.py does not have.
+        An ``entry`` is booked in the day's budget in the same transaction, and the job becomes the owner of a new
+        ``request_id``. Returns the updated job.
+        Raises Conflict if it is no longer in that state because another invocation was faster; RequestTaken if the
+        request belongs to another job; OverBudget if the entry does not fit in the day's budget; DearerThanBudget if
+        it does not fit in any day; AllUnderWay if the maximum number of videos is in progress; ValueError for a
+        transition that the table in job.py does not have.
         """
         if target not in TRANSITIONS[job.state]:
-            raise ValueError(f"a job does not go from {job.state} to {target}")
+            raise ValueError(f"a job can't move from {job.state} to {target}")
         if entry and entry.limit is not None and entry.reserved > entry.limit:
-            raise DearerThanBudget(f"{entry.reserved} is more than a whole day's {entry.limit}")
-        # A map's single entry: two writers of different states don't overwrite each other's times.
+            raise DearerThanBudget(f"{entry.reserved} exceeds a whole day's budget of {entry.limit}")
+        # Only this entry of the map is written, so that writers of other states do not overwrite each other's times.
         changes = {"state": target.value, f"entered.{target.value}": self._now(), **values}
         update = self._update(job.job_id, changes, "#state = :from", {":from": job.state.value})
         return self._written(job, update, entry, values.get("request_id"))
 
     def close(self, job: Job, target: State, *, made: bool = False, **values: Any) -> Job:
-        """``move`` to a state in which nothing is reserved any more, and book that.
+        """``move`` to a state without a reservation, and book its end.
 
-        A reported cost (in ``values`` or on the job) is settled, else the reservation is released: the
-        provider bills what it delivered and nothing else. ``made``: it made the video, in whatever state that is.
+        A reported cost (in ``values`` or on the job) is settled. Otherwise the reservation is released, because the
+        provider only bills what it delivered. ``made``: the provider made the video, whatever the target state is.
         """
         cost = values.get("cost_usd", job.cost_usd)
         if cost is None and (made or target is State.COMPLETED):
-            cost = job.reserved_usd  # delivered, and no price given: what was reserved is the best guess
+            cost = job.reserved_usd  # delivered without a price: the reservation is the best estimate
         entry, facts = settlement(job, cost)
         return self.move(job, target, entry=entry, **facts, **values)
 
     def price(self, job: Job, cost_usd: float) -> Job:
-        """Write what a job cost that ended without a price, and book what that differs from its settlement.
+        """Write the cost of a job that ended without a price, and book the difference to its settlement.
 
-        Both in one transaction, and once. Raises Conflict when the job has a price, or moved on.
+        Both happen in one transaction, and only once. Raises Conflict if the job has a price, or has changed its state.
         """
         entry, facts = settlement(job, cost_usd)
         condition = "#state = :from AND attribute_not_exists(cost_usd)"
@@ -119,22 +119,22 @@ class JobStore:
         return self._written(job, update, entry)
 
     def note(self, job: Job, **values: Any) -> Job:
-        """Write facts about the job without moving it; None removes one. Raises as ``move`` does."""
+        """Write fields of the job without changing its state; None removes a field. Raises like ``move``."""
         update = self._update(job.job_id, values, "attribute_exists(job_id)", {})
         return self._written(job, update, request_id=values.get("request_id"))
 
     def owner_of(self, request_id: str) -> str | None:
-        """The id of the job that owns a request of the provider; None when no job does. Strongly consistent.
+        """The id of the job that owns a provider request; None if no job does. Strongly consistent.
 
-        A job owns a request from the write that named it on its record, also after the job gave the request up.
-        Records of releases that kept no owners are found through the index, which may lag by a second.
+        A job owns a request from the write that added it to the job's record, even after the job abandons it. Records
+        of releases that did not store owners are found through the index, which may lag by a second.
         """
         if record := self._get(request_key(request_id)):
             return str(record["owner"])
         return next(iter(self.jobs_of_request(request_id)), None)
 
     def jobs_of_request(self, request_id: str) -> list[str]:
-        """The ids of the jobs whose records name a request, by the index, which may lag by a second."""
+        """The ids of the jobs whose records have a request, read from the index, which may lag by a second."""
         if not fields.is_table_key(request_id):
             return []
         answer = self._client.query(
@@ -146,7 +146,7 @@ class JobStore:
         return [item["job_id"]["S"] for item in answer["Items"]]
 
     def newest(self, state: State, limit: int = 50) -> list[Job]:
-        """Up to ``limit`` jobs of a state, latest change first, with the index's attributes only."""
+        """Up to ``limit`` jobs of a state, latest change first, with only the index's attributes."""
         return self._by_state(state, newest_first=True, limit=limit)
 
     def oldest(self, state: State, limit: int = 1000, since: float = 0.0) -> list[Job]:
@@ -154,28 +154,28 @@ class JobStore:
         return self._by_state(state, newest_first=False, limit=limit, since=since)
 
     def each(self, state: State, since: float = 0.0) -> Iterator[Job]:
-        """Every job of a state that changed after ``since``, earliest change first, read as they are asked for."""
+        """Every job of a state that changed after ``since``, earliest change first, read page by page."""
         return self._pages(state, newest_first=False, since=since, limits={"PageSize": PAGE})
 
     def day(self, day: str) -> Day:
-        """A day's budget as booked so far; zeros when nothing was."""
+        """A day's bookings so far; zeros if there are none."""
         found, bad = budget.read_day(day, self._get(day_key(day)) or {})
         for name in bad:
             _dropped(day_key(day), name)
         return found
 
     def in_flight(self) -> int:
-        """How many jobs are counted as under way; 0 where the count is no number."""
+        """The stored count of jobs in progress; 0 if it is not a number."""
         return checks.count_or_zero((self._get(IN_FLIGHT) or {}).get("held"))
 
     def recount_in_flight(self) -> bool:
-        """Set that count to what the jobs' states say, unless it is right or moves meanwhile; whether it was wrong.
+        """Correct that count from the jobs' states. Returns whether it was wrong.
 
-        It goes up and down with the jobs' own changes, in their transactions, so only a hand that changed a
-        record, or a stack from before the count, makes it wrong.
+        Does nothing if the count changes in the meantime. It is updated in the transactions of the jobs' changes, so it
+        is only wrong if somebody edited a record, or if the stack is older than the count.
         """
         key: Any = {"job_id": {"S": IN_FLIGHT}}
-        # As it is stored: it may be no number, and must be the same when it is replaced.
+        # The raw stored value: it may not be a number, and it must be unchanged when it is replaced.
         held = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {}).get("held")
         counted = sum(self._count(state) for state in UNDER_WAY)
         if read_item({"held": held or {"N": "0"}})["held"] == counted:
@@ -200,11 +200,11 @@ class JobStore:
         return True
 
     def pause(self, reason: str) -> bool:
-        """Stop new submits. False when they were stopped already: whoever raises the alarm does it once."""
+        """Stop new submits. Returns False if they were stopped already, so that the alarm is raised only once."""
         return self._put_new({"job_id": SWITCH, "reason": reason, "paused_at": self._now()})
 
     def resume(self) -> None:
-        """Let submits go on."""
+        """Allow submits again."""
         self._client.delete_item(TableName=self._table, Key={"job_id": {"S": SWITCH}})
 
     def paused(self) -> str | None:
@@ -212,22 +212,22 @@ class JobStore:
         record = self._get(SWITCH)
         if record is None:
             return None
-        reason = checks.text(record.get("reason"))  # whoever set the switch by hand meant it, whatever is in it
+        reason = checks.text(record.get("reason"))  # a switch set by hand counts, even with an invalid reason
         if reason is None:
             _dropped(SWITCH, "reason")
         return reason or "no reason was given"
 
     def durations(self, model: str) -> list[float]:
-        """What the model's last videos took, in the provider's seconds, oldest first; read once a minute.
+        """The durations of the model's last videos, in the provider's seconds, oldest first. Read once a minute.
 
-        What can not be read is not known: a table in trouble costs a better wait, not the job.
+        If the table can't be read, the last known values are used: that makes the waits less exact, but no job fails.
         """
         read_at, known = self._durations.get(model, (-math.inf, []))
         if not 0 <= self._clock() - read_at < _DURATIONS_FRESH_SECONDS:
             try:
                 answer = self._client.get_item(TableName=self._table, Key={"job_id": {"S": durations_key(model)}})
             except (BotoCoreError, ClientError) as error:
-                logger().warning("the durations are out of reach", extra={"model": model, "reason": str(error)})
+                logger().warning("the durations can't be read", extra={"model": model, "reason": str(error)})
                 return known
             stored = read_item(answer.get("Item", {})).get("seconds", [])
             known = poll_schedule.usable(stored)[-DURATIONS_KEPT:]
@@ -237,10 +237,10 @@ class JobStore:
         return known
 
     def learned(self, model: str, seconds: float) -> None:
-        """Keep what a video of the model took. It may get lost, and nothing else with it."""
+        """Store the duration of a video of the model. An error is logged and ignored: only the duration is lost."""
         item: Any = {"TableName": self._table, "Key": {"job_id": {"S": durations_key(model)}}}
         try:
-            # One call that needs no reading before and loses nothing to another writer ...
+            # This call needs no read before it and can't overwrite another writer's value.
             answer = self._client.update_item(
                 **item,
                 UpdateExpression="SET seconds = list_append(if_not_exists(seconds, :none), :one)",
@@ -248,7 +248,7 @@ class JobStore:
                 ReturnValues="UPDATED_NEW",
             )
             kept = len(answer["Attributes"]["seconds"]["L"])
-            if kept >= 2 * DURATIONS_KEPT:  # ... and, once in a while, one that cuts off what nobody reads.
+            if kept >= 2 * DURATIONS_KEPT:  # occasionally, remove the values that are no longer used
                 self._client.update_item(
                     **item,
                     UpdateExpression="REMOVE " + ", ".join(f"seconds[{n}]" for n in range(kept - DURATIONS_KEPT)),
@@ -259,19 +259,19 @@ class JobStore:
             logger().warning("a duration may be lost", extra={"model": model, "reason": str(error)})
 
     def place(self) -> tuple[int, float]:
-        """Where the last round of reconcile ran out of time: its step, and after which change; zeros if it did not."""
+        """Where the last round of reconcile ran out of time: step and time of last change; zeros if it finished."""
         record = self._get(PLACE)
         if record is None:
             return 0, 0.0
         step = checks.whole(record.get("step"), 0, 1000)
-        since = checks.number(record.get("since"), 0, self._now() + 60)  # whoever wrote it may have a fast clock
-        if step is None or since is None:  # from the beginning: a round may be repeated at will
+        since = checks.number(record.get("since"), 0, self._now() + 60)  # the writer's clock may be ahead
+        if step is None or since is None:  # start at the beginning, because a round can be repeated
             _dropped(PLACE, "step" if step is None else "since")
             return 0, 0.0
         return step, float(since)
 
     def keep_place(self, step: int, since: float) -> None:
-        """Write down where the next round of reconcile goes on."""
+        """Save where the next round of reconcile continues."""
         self._client.update_item(
             TableName=self._table,
             Key={"job_id": {"S": PLACE}},
@@ -281,7 +281,7 @@ class JobStore:
 
     def _get(self, key: str) -> dict[str, Any] | None:
         if not fields.is_table_key(key):
-            return None  # nothing can be there, and DynamoDB refuses the question
+            return None  # no item can have this key, and DynamoDB would reject the query
         answer = self._client.get_item(TableName=self._table, Key={"job_id": {"S": key}}, ConsistentRead=True)
         return read_item(answer["Item"]) if "Item" in answer else None
 
@@ -304,7 +304,7 @@ class JobStore:
             for item in page["Items"]:
                 try:
                     yield _job({**blank, **read_item(item)})
-                except BadRecord as error:  # the others are to be seen all the same
+                except BadRecord as error:  # the other jobs must still be returned
                     facts = {"job_id": error.job_id, "field": error.field, "reason": str(error)}
                     logger().error("a record is skipped", extra=facts)
 
@@ -326,7 +326,7 @@ class JobStore:
     def _written(
         self, job: Job, update: dict[str, Any], entry: Entry | None = None, request_id: str | None = None
     ) -> Job:
-        """Write a job's change, with its booking and the request it takes, or none of them; the job as it is now."""
+        """Write a job's change, its booking and its new request in one transaction. Returns the updated job."""
         claim = request_id if request_id != job.request_id else None
         moved_on = Conflict(f"job {job.job_id} is no longer {job.state}")
         if entry is None and not claim:
@@ -338,11 +338,11 @@ class JobStore:
             parts.append((counts[0], OverBudget("the day's budget is used up")))
             if entry.lease:
                 counts.append({"Update": budget.lease(self._table, entry)})
-                parts.append((counts[1], AllUnderWay(f"{entry.max_in_flight} videos are under way")))
+                parts.append((counts[1], AllUnderWay(f"the maximum of {entry.max_in_flight} videos is in progress")))
         if claim:
-            taken = RequestTaken(f"request {claim} belongs to another job than {job.job_id}")
+            taken = RequestTaken(f"request {claim} does not belong to job {job.job_id} but to another job")
             parts.append(({"Put": self._claim(job, claim)}, taken))
-        # A day's item or a count to which nothing can be added is left out: what is paid waits for neither.
+        # If nothing can be added to the day's item or the count, it is left out: a paid video must not wait for it.
         for left_out in ([], counts[:1], counts[1:], counts):
             try:
                 self._transact([part for part in parts if part[0] not in left_out])
@@ -353,11 +353,11 @@ class JobStore:
                 logger().error("not booked", extra={"job_id": job.job_id, "entry": repr(entry), "reason": str(error)})
         written = self.get(job.job_id)
         if written is None:
-            raise Conflict(f"job {job.job_id} is gone")
+            raise Conflict(f"job {job.job_id} no longer exists")
         return written
 
     def _transact(self, parts: list[tuple[Any, SeedanceError]]) -> None:
-        """Write all parts or none; raises the error of the first part whose condition does not hold."""
+        """Write all parts in one transaction. Raises the error of the first part whose condition fails."""
         try:
             self._insist(lambda: self._client.transact_write_items(TransactItems=[part for part, _ in parts]))
         except ClientError as error:
@@ -379,11 +379,11 @@ class JobStore:
             found = writes.record_found(error)
             if found.get("write_id") != read_item(update["ExpressionAttributeValues"])[":write_id"]:
                 raise moved_on from error
-            return _job(found)  # written by this call: its first answer was lost, and botocore asked again
+            return _job(found)  # written by this call: its first response was lost, and botocore retried
         return _job(read_item(answer["Attributes"]))
 
     def _put_new(self, record: dict[str, Any]) -> bool:
-        """Write a record whose key is free; False when it is taken."""
+        """Write a new record. Returns False if its key exists."""
         write_id = writes.write_id()
         try:
             self._insist(
@@ -404,7 +404,7 @@ class JobStore:
         return writes.insist(write, sleep=self._sleep)
 
     def _claim(self, job: Job, request_id: str) -> dict[str, Any]:
-        """The item by which a job owns a request. It lives as long as the job's record."""
+        """The item that makes a job the owner of a request. It expires with the job's record."""
         expires_at = job.expires_at or int(self._clock()) + RECORD_KEPT_SECONDS
         item = {"job_id": request_key(request_id), "owner": job.job_id, "expires_at": expires_at}
         return {
