@@ -56,7 +56,7 @@ reference: $(READY) ## write the tables of docs/reference.md and docs/architectu
 reliability: $(READY) ## the whole crash matrix, into docs/reliability.md
 	$(BIN)/python tests/crash/matrix.py
 
-soak: $(READY) ## 300 uploads with faults, kills and a restart, into docs/reliability-soak.md (10 min)
+soak: $(READY) ## 300 uploads with faults, kills and a restart, into docs/reliability-soak.md (about 5 min)
 	$(BIN)/python -m tests.soak.run --uploads 300 --output docs/reliability-soak.md
 
 # mutmut has an environment of its own, which sees .venv's packages behind its own: it wants a newer click than
