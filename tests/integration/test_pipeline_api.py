@@ -55,7 +55,7 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
     "unknown-parameter": ({**BODY, "parameters": {"durations": 5}}, 422, "did you mean duration?"),
     "value-out-of-range": ({**BODY, "parameters": {"duration": 7}}, 422, "duration: must be 5 or 10, not 7"),
     "wrong-transport": ({**BODY, "transport": "v1"}, 422, "transport: must be v2"),
-    "image-twice": ({**BODY, "image_key": "a.png", "image": "https://a.example/b.png"}, 422, "is the first image"),
+    "image-twice": ({**BODY, "image_key": "a.png", "image": "https://a.example/b.png"}, 422, "already the first image"),
     "image-of-a-file": ({**BODY, "image": "file:///etc/passwd"}, 422, "must be an http or https address"),
     "image-key-missing": ({**BODY, "image_key": "images/none.png"}, 422, "image_key: images/none.png is not in"),
     "image-key-elsewhere": (
@@ -66,7 +66,7 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
     "last-without-first": (
         {**BODY, "model": "seedance-pro", "parameters": {"last_frame_url": "https://a.example/b.png"}},
         422,
-        "last_frame_url: needs image_url",
+        "last_frame_url: requires image_url",
     ),
 }
 

@@ -95,11 +95,11 @@ SUBMIT = {
 V1 = {
     **REFUSED,
     **AMBIGUOUS,
-    **dict.fromkeys(BEYOND_ALL_LIMITS, Ends(UNCERTAIN, "without a link")),
+    **dict.fromkeys(BEYOND_ALL_LIMITS, Ends(UNCERTAIN, "nor a link to one")),
     "drip": Ends(UNCERTAIN, "the response timed out", options=HANGS),
     "cut-off": Ends(UNCERTAIN, "504", options={"seconds": 0.0}),
-    "malformed-json": Ends(UNCERTAIN, "without a link"),
-    "empty-body": Ends(UNCERTAIN, "without a link"),
+    "malformed-json": Ends(UNCERTAIN, "nor a link to one"),
+    "empty-body": Ends(UNCERTAIN, "nor a link to one"),
     "not-an-object": Ends(OK),  # the answer in a list: its link is found
 }
 

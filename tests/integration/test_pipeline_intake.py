@@ -45,7 +45,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
     "value-out-of-range": (png(), {"duration": "7"}, "duration: must be 5 or 10"),
     "option-of-another-model": (png(), {"generate_audio": "true"}, "seedance-1.0-pro-fast has no such parameter"),
     "transport-of-another-model": (png(), {"transport": "v1"}, "transport: must be v2"),
-    "second-first-image": (png(), {"image_url": "https://example.com/a.png"}, "the image in the bucket is the first"),
+    "second-first-image": (png(), {"image_url": "https://example.com/a.png"}, "is already the first image"),
     "no-charset": (png(), {"prompt": "=?nonsense?b?4pyM?="}, "could not be decoded"),
 }
 

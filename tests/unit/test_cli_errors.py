@@ -99,7 +99,7 @@ def image(tmp_path: Path, png: bytes) -> str:
         (["drop", "IMAGE", "--set", "duration"], "must be KEY=VALUE"),
         (["models", "seedance-por"], "did you mean seedance-pro?"),
         (["up", "--provider", "segmind"], "SEGMIND_API_KEY is not set"),
-        (["up", "--provider", "nobody"], "none of sandbox, segmind and a base URL"),
+        (["up", "--provider", "nobody"], "must be sandbox, segmind, or a base URL"),
         (["up", "--time-scale", "7"], "must be from 0.001 to 1"),
         (["list", "--outputs", __file__], "is not the outputs.json of a local stack"),
         (["list", "--outputs", "x", "--stack", "y"], "use only one of them"),

@@ -177,7 +177,7 @@ UNSIGNED = [
 def test_what_is_not_signed_is_refused(emulator: Emulator, ask: Ask, method: str, path: str) -> None:
     answer = ask(method, path, content=b"{}", headers={"X-Amz-Target": "secretsmanager.GetSecretValue"})
     assert (answer.status_code, emulator.reached) == (403, [])
-    assert 'the request is not signed; `eval "$(seedance env)"`' in answer.json()["message"]
+    assert 'the request is not signed; run `eval "$(seedance env)"`' in answer.json()["message"]
 
 
 def test_a_form_that_posts_a_file_is_refused(emulator: Emulator, ask: Ask) -> None:

@@ -74,7 +74,7 @@ def test_an_address_that_a_person_typed_is_answered() -> None:
 
 
 def test_no_leave_is_given_to_pages() -> None:
-    assert "can't get leave" in str(refusal("OPTIONS", [HOST], 4566))
+    assert "are not allowed to call this server" in str(refusal("OPTIONS", [HOST], 4566))
 
 
 def test_a_signed_link_may_be_opened_from_any_page() -> None:

@@ -114,7 +114,7 @@ def test_bad_rows_within_what_is_tolerated_are_reported_and_the_others_planned(w
     assert "images/none.png is not in the bucket" in second[3]
     *_, ninth, tenth = planned(world, state)
     assert ninth["columns"] == {"sku": "S-9"}
-    assert ninth["error"].startswith("model: there is no")
+    assert ninth["error"].startswith("model: 'sora' does not exist")
     assert tenth["error"].startswith("image: images/none.png is not")
     assert "parameters" not in ninth
 

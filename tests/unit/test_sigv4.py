@@ -148,7 +148,7 @@ def test_no_link_works_for_longer_than_a_week(seconds: int) -> None:
 
 def test_the_host_is_always_signed() -> None:
     request = signed()
-    with pytest.raises(Refused, match="does not cover the header Host"):
+    with pytest.raises(Refused, match="does not include the header Host"):
         check(changed(request, "authorization", request.header("authorization").replace("host;", "")))
 
 

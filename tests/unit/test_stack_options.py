@@ -49,7 +49,7 @@ def test_a_base_url_is_kept_without_its_slash(text: str, base: str) -> None:
         ("segmind", {KEY_VARIABLE: "  "}, 1, "SEGMIND_API_KEY is not set"),
         ("segmind", {KEY_VARIABLE: "abc"}, 1, "must be SG_ and 16 hex digits"),
         ("segmind", {KEY_VARIABLE: KEY + "0"}, 1, "must be SG_ and 16 hex digits"),
-        ("segmind", WITH_KEY, 0.5, "works with a stand-in only"),
+        ("segmind", WITH_KEY, 0.5, "only works with a stand-in"),
         ("http://127.0.0.1:1", {}, 1, "SEGMIND_API_KEY is not set"),
         ("sandbox", {}, 0, "must be from 0.001 to 1"),
         ("sandbox", {}, -1, "must be from 0.001 to 1"),

@@ -81,7 +81,7 @@ def test_outputs_have_the_promised_names(home: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"endpoint_url": "x", "colour": "red"}'])
 def test_another_file_is_no_outputs_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "outputs.json").write_text(text)
-    with pytest.raises(StackError, match="no outputs file of a local stack"):
+    with pytest.raises(StackError, match=r"is not the outputs\.json of a local stack"):
         Stack.read(tmp_path / "outputs.json")
 
 
