@@ -54,4 +54,4 @@ def test_no_page_gets_leave_to_call(api: httpx.Client, method: str, path: str) -
 def test_it_listens_to_this_machine_alone(host: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--host", host, "--port", "0"])
-    assert "it would be open to others" in capsys.readouterr().err
+    assert "other machines could reach it" in capsys.readouterr().err

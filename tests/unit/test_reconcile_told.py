@@ -34,7 +34,7 @@ def test_an_uncertain_submit_is_counted_and_says_why(world: Any, reconcile: Reco
     put(State.SUBMITTING, 76, submitted_at=world.clock.now - 76)
     world.wire.will(history())
     reconcile()
-    why = "The call was interrupted, and nobody knows whether the request arrived."
+    why = "The call was interrupted, so it is not known whether the request arrived."
     assert world.job(ID).error == {"code": "SUBMIT_UNCERTAIN", "message": why}
     assert world.counted() == {"JobsUncertain": 1}
 
@@ -42,9 +42,9 @@ def test_an_uncertain_submit_is_counted_and_says_why(world: Any, reconcile: Reco
 @pytest.mark.parametrize(
     ("job", "rows", "words"),
     [
-        ({}, 0, "The provider's history shows no request of this job; it seems never to have arrived."),
+        ({}, 0, "The provider's history shows no request of this job; it probably never arrived."),
         ({}, 2, "The provider's history has requests that may be this job's: req-1, req-2."),
-        ({"request_id": "req-7"}, 0, "The provider took request req-7, but its history does not show it."),
+        ({"request_id": "req-7"}, 0, "The provider accepted request req-7, but its history does not show it."),
     ],
 )
 def test_a_lost_submit_is_held_counted_and_says_what_to_do(
@@ -56,7 +56,7 @@ def test_a_lost_submit_is_held_counted_and_says_what_to_do(
     then = datetime.fromtimestamp(world.clock.now - idle + 5, UTC).isoformat()
     world.wire.will(history(*(row(world, f"req-{number}", created_at=then) for number in range(1, rows + 1))))
     assert reconcile() == {"resolved": 1}
-    assert world.job(ID).error == {"code": "SUBMIT_LOST", "message": f"{words} `seedance resolve {ID}` decides."}
+    assert world.job(ID).error == {"code": "SUBMIT_LOST", "message": f"{words} Decide with `seedance resolve {ID}`."}
     assert world.counted() == {"JobsHeld": 1}
     assert [message["status"] for message in world.notified()] == ["HELD"]
 
