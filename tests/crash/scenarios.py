@@ -30,7 +30,7 @@ class Scenario:
     part_bytes: int | None = None
     """Size of S3's upload parts, to make a short video one of many."""
     always: bool = False
-    """Whether `make test` breaks each of its calls, not only a sample."""
+    """Whether `make test` breaks many of its calls, not only a few."""
 
     def play(
         self,

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -162,6 +163,26 @@ def test_nothing_is_built_at_import(layer: dict[str, ast.Module]) -> None:
                 if isinstance(node, ast.Call):
                     called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                     assert called not in CLIENTS, f"{name}: line {node.lineno}"
+
+
+@pytest.mark.parametrize(
+    ("module", "libraries"),
+    [
+        *((module, {"pydantic", "httpx"}) for module in ("poll", "finalize", "fail")),
+        ("api", {"httpx", "seedance.provider.client", "seedance.pacing.pacer"}),
+    ],
+)
+def test_a_function_that_starts_often_loads_only_what_it_needs(root: Path, module: str, libraries: set[str]) -> None:
+    """Each of these costs a tenth of a cold start (docs/benchmarks.md)."""
+    code = f"import sys, seedance.{module}; print(sorted(set({sorted(libraries)}) & sys.modules.keys()))"
+    said = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(root / "layers/common")},
+    )
+    assert said.stdout.strip() == "[]"
 
 
 def test_handlers_hold_no_logic(root: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from seedance.aws import checks
 from seedance.aws.attributes import written_item
 from seedance.aws.table import IN_FLIGHT, day_key
-from seedance.jobs import catalogue
 from seedance.jobs.job import Job
 
 PRICES_OF = "2026-11-20"
@@ -87,6 +86,9 @@ def reservation(
 
     Both are empty if the job already has a reservation, or its request is settled.
     """
+    # Here: poll and finalize reserve nothing, and start 0.07 s earlier without the catalogue's pydantic.
+    from seedance.jobs import catalogue  # noqa: PLC0415
+
     if job.reserved_usd is not None or job.settled_usd is not None:
         return None, {}
     estimate = estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
