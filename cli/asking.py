@@ -52,13 +52,13 @@ def history(target: Target, model: str, since: float, until: float) -> Iterator[
             if (known := (row["request_id"], row["url"])) not in seen:
                 seen.add(known)
                 yield row
-        page = answer.get("next")  # a function of an earlier release returns all rows at once
+        page = answer["next"]
 
 
 def to_its_end(target: Target, **event: Any) -> int:
     """Repeat a request until all its work is done. Returns the number of items processed. Raises CommandError."""
-    number, more = 0, True
+    number, more, since = 0, True, 0.0
     while more:
-        answer = ask_repair(target, **event)
-        number, more = number + answer["number"], answer["more"]
+        answer = ask_repair(target, since=since, **event)
+        number, more, since = number + answer["number"], answer["more"], answer["since"]
     return number

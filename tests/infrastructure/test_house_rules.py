@@ -173,7 +173,7 @@ def test_nothing_is_built_at_import(layer: dict[str, ast.Module]) -> None:
     ],
 )
 def test_a_function_that_starts_often_loads_only_what_it_needs(root: Path, module: str, libraries: set[str]) -> None:
-    """Each of these costs a tenth of a cold start (docs/benchmarks.md)."""
+    """Pydantic alone took 0.06 s of a poll's cold start of 0.27 s (2026-11-29, benchmarks/cold_start.py)."""
     code = f"import sys, seedance.{module}; print(sorted(set({sorted(libraries)}) & sys.modules.keys()))"
     said = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code],

@@ -303,7 +303,7 @@ def expired(pipeline: Pipeline) -> str:
 def balanced(pipeline: Pipeline, job_id: str) -> balance.Ledger:
     job = pipeline.job(job_id)
     span = {"since": job.created_at - 2 * 24 * 3600, "until": job.created_at + 2 * 24 * 3600}
-    rows = app("repair").handler({"ask": "history", "model": job.model, **span}, None)["rows"]
+    rows = app("repair").handler({"ask": "history", "model": job.model, "page": 1, **span}, None)["rows"]
     return balance.balance(jobs().day(_day(pipeline)), [job], rows)
 
 
@@ -354,7 +354,7 @@ def test_a_video_that_was_bought_again_and_made_twice_is_explained_and_a_third_i
 def test_the_key_of_the_provider_is_never_in_an_answer(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(**FAST)
     job = pipeline.run(job_id)
-    ask = {"ask": "history", "model": job.model, "since": job.created_at, "until": job.created_at + 60}
+    ask = {"ask": "history", "model": job.model, "page": 1, "since": job.created_at, "until": job.created_at + 60}
     answer = app("repair").handler(ask, None)
     (row,) = answer["rows"]
     assert (row["job_id"], row["request_id"], row["status"]) == (job_id, job.request_id, "COMPLETED")

@@ -55,7 +55,7 @@ def test_what_a_provider_repeats_is_masked_everywhere(
     metadata = {"model": "seedance-pro", "transport": "v1"} if stage == "v1" else {}
     job_id = pipeline.upload(resolution="480p", **metadata)
     job = pipeline.run(job_id)
-    history = app("repair").handler({"ask": "history", "model": job.model, "since": 0.0, "until": 2e9}, None)
+    history = app("repair").handler({"ask": "history", "model": job.model, "page": 1, "since": 0.0, "until": 2e9}, None)
     said = [left_behind(pipeline), json.dumps(history.get("rows", history)), log.getvalue()]
     assert masking.MASK in "".join(said)
     assert not [secret for secret in SECRETS if any(secret in text for text in said)]

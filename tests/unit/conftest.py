@@ -21,6 +21,7 @@ from aws_lambda_powertools import Metrics
 from footage import movie, small_png
 from hypothesis import settings as hypothesis_settings
 from moto import mock_aws
+from past import put, repair, uncertain  # noqa: F401 - fixtures
 from pool import Pool
 from pytest_socket import disable_socket, enable_socket
 from seedance import observability
@@ -202,7 +203,7 @@ class World:
 
     def upload(self, key: str, body: bytes, **metadata: str) -> dict[str, Any]:
         """Put an object; the S3 notification of it."""
-        put = self.aws["s3"].put_object(Bucket=UPLOADS, Key=key, Body=body, Metadata=metadata)
+        stored = self.aws["s3"].put_object(Bucket=UPLOADS, Key=key, Body=body, Metadata=metadata)
         record = {
             "eventSource": "aws:s3",
             "eventName": "ObjectCreated:Put",
@@ -211,7 +212,7 @@ class World:
                 "object": {
                     "key": quote_plus(key, safe="/"),
                     "size": len(body),
-                    "versionId": put["VersionId"],
+                    "versionId": stored["VersionId"],
                     "sequencer": "0066",
                 },
             },
@@ -249,7 +250,6 @@ class World:
 
 def _pacer(clients: dict[str, Any], clock: Clock, **changes: Any) -> Pacer:
     values = {"requests_per_minute": 50, "max_in_flight": 500, "most_polls": 5, **changes}
-
     return Pacer(TABLE, clients["dynamodb"], clock=clock, sleep=clock.pass_by, **values)
 
 

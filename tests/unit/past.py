@@ -1,9 +1,17 @@
-"""Rows of the provider's history, for the tests of those who look something up in it."""
+"""Jobs that stood still and rows of the provider's history, for the tests of those who look something up in it.
 
+The fixtures are every unit test's: conftest.py imports them.
+"""
+
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import pytest
+from seedance.holding import Holding
+from seedance.jobs.job import Job, State
+from seedance.repair import Repair
 
 ID = "up-0123456789abcdef0123456789abcdef"
 OTHER = "up-fedcba9876543210fedcba9876543210"
@@ -27,3 +35,33 @@ def row(world: Any, request_id: str = "req-9", names: str | None = ID, **fields:
 
 def history(*rows: dict[str, Any]) -> httpx.Response:
     return httpx.Response(200, json={"data": list(rows)})
+
+
+@pytest.fixture
+def put(world: Any, make_job: Callable[..., Job]) -> Callable[..., Job]:
+    """A job that has stood still for ``idle`` seconds."""
+
+    def make(state: State, idle: float = 0, **changes: Any) -> Job:
+        then = world.clock.now - idle
+        values = {"job_id": ID, "updated_at": then, "entered": {state.value: then}, "created_at": then - 10}
+        return world.put(make_job(state, **{**values, **changes}))
+
+    return make
+
+
+@pytest.fixture
+def uncertain(world: Any, put: Any) -> Callable[..., Job]:
+    """A job whose submit may have arrived, ``idle`` seconds ago."""
+
+    def make(idle: float = 60, **changes: Any) -> Job:
+        values = {"submitted_at": world.clock.now - idle, "error": LOST, "image": IMAGE, "request_id": None}
+        return put(State.UNCERTAIN, idle, **{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def repair(world: Any) -> Repair:
+    """What people's commands ask, with an intake queue that has no dead letters."""
+    holding = Holding(world.store, world.queue, world.aws["sqs"], "no-dead-letters", world.clock)
+    return Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)

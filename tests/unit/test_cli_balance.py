@@ -27,7 +27,7 @@ def asked() -> list[dict[str, Any]]:
 @pytest.fixture
 def answers() -> dict[str, Any]:
     """What it answers."""
-    return {"rows": []}
+    return {"rows": [], "next": None}
 
 
 @pytest.fixture

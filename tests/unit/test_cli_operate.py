@@ -69,7 +69,7 @@ def target(world: Any, executions: Executions, rows: Any, monkeypatch: pytest.Mo
     repair = Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)
 
     def ask(_: Target, **event: Any) -> dict[str, Any]:
-        answer = {"rows": rows} if event["ask"] == "history" else repair.answer(event)
+        answer = {"rows": rows, "next": None} if event["ask"] == "history" else repair.answer(event)
         if "error" in answer:
             raise CommandError(answer["error"])
         return answer

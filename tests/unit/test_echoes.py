@@ -176,7 +176,7 @@ def test_a_history_for_a_persons_eyes_is_masked(world: Any, wired: Any, link: st
     }
     cut = {**row, "request_id": KEY, "request_body": f"{{'image_url': '{link}'"}
     wired.wire.will(httpx.Response(200, json={"data": [row, cut]}))
-    rows = repair_module.repair().history("seedance-pro", 0.0, 1.0)
+    rows = repair_module.repair().history("seedance-pro", 0.0, 1.0)["rows"]
     assert_clean(link, rows)
     assert "/uploads/shoe.png?" in rows[0]["error"]
     assert [one["url"] for one in rows] == [None, None]

@@ -115,6 +115,7 @@ def test_repair_answers_questions_about_the_history(*, world: Any, run: Any, put
     for _ in range(2):
         world.wire.will(httpx.Response(200, json={"data": [row]}))
     ask = {"ask": "history", "model": "seedance-1.0-pro-fast", "since": 1_763_599_000.0, "until": 1_763_600_000.0}
+    ask["page"] = 1
     assert [(one["job_id"], one["request_id"]) for one in run("repair", ask)["rows"]] == [(JOB, "req-9")]
     assert run("repair", {"ask": "adopt", "job_id": JOB, "request_id": "req-9"}) == {"state": "QUEUED"}
     assert world.job(JOB).request_id == "req-9"

@@ -9,6 +9,7 @@ from seedance.holding import WORK_SECONDS, Holding, Worked
 from seedance.jobs.job import Hold, Job, State
 
 Make = Callable[..., Job]
+TABLE = "jobs-of-tests"
 
 
 @pytest.fixture
@@ -65,3 +66,29 @@ def test_one_call_works_for_a_while_and_says_that_there_is_more(world: Any, hold
     slow = Holding(holding.store, holding.queue, holding.sqs, holding.dead_letters, lambda: next(reads))
     assert slow.release(Hold.PAUSED) == Worked(1, more=True)
     assert holding.release(Hold.PAUSED) == Worked(1, more=False)
+
+
+def test_the_next_call_goes_on_behind_jobs_that_are_held_for_another_reason(
+    world: Any, holding: Holding, make_job: Make
+) -> None:
+    for number, code in enumerate([Hold.PAUSED, Hold.BUDGET]):
+        error = {"code": code.value, "message": "m"}
+        world.put(make_job(State.HELD, job_id=f"up-{number}", error=error, updated_at=1000.0 + number))
+    reads = iter([0.0, 1.0, WORK_SECONDS + 1])
+    slow = Holding(holding.store, holding.queue, holding.sqs, holding.dead_letters, lambda: next(reads))
+    first = slow.release(Hold.BUDGET)
+    assert (first, first.since) == (Worked(0, more=True), pytest.approx(1001.0, abs=0.01))
+    assert holding.release(Hold.BUDGET, first.since) == Worked(1, more=False)
+
+
+def test_a_job_that_can_not_be_read_keeps_no_other_held(world: Any, holding: Holding, make_job: Make) -> None:
+    held(world, make_job)
+    world.aws["dynamodb"].update_item(
+        TableName=TABLE,
+        Key={"job_id": {"S": "up-1"}},
+        UpdateExpression="SET #parameters = :odd",
+        ExpressionAttributeNames={"#parameters": "parameters"},
+        ExpressionAttributeValues={":odd": {"S": "odd"}},
+    )
+    assert holding.resume() == Worked(1, more=False)
+    assert world.job("up-2").state is State.RECEIVED

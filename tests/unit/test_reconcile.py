@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from past import ID, IMAGE, LOST, OTHER, history
+from past import ID, OTHER, history
 from seedance.jobs.job import Job, State
 from seedance.reconcile import GENERATING_SECONDS, LOST_SECONDS, Reconcile
 
@@ -18,27 +18,6 @@ def reconcile(world: Any) -> Reconcile:
     return Reconcile(
         world.store, world.provider, world.notifier, world.workflow, world.queue, scale=1.0, clock=world.clock
     )
-
-
-@pytest.fixture
-def put(world: Any, make_job: Make) -> Callable[..., Job]:
-    """A job that has stood still for ``idle`` seconds."""
-
-    def make(state: State, idle: float = 0, **changes: Any) -> Job:
-        then = world.clock.now - idle
-        values = {"job_id": ID, "updated_at": then, "entered": {state.value: then}, "created_at": then - 10}
-        return world.put(make_job(state, **{**values, **changes}))
-
-    return make
-
-
-@pytest.fixture
-def uncertain(world: Any, put: Any) -> Callable[..., Job]:
-    def make(idle: float = 60, **changes: Any) -> Job:
-        values = {"submitted_at": world.clock.now - idle, "error": LOST, "image": IMAGE, "request_id": None}
-        return put(State.UNCERTAIN, idle, **{**values, **changes})
-
-    return make
 
 
 def test_a_quiet_table_asks_nobody(world: Any, reconcile: Reconcile) -> None:

@@ -19,18 +19,6 @@ def reconcile(world: Any) -> Reconcile:
     )
 
 
-@pytest.fixture
-def put(world: Any, make_job: Make) -> Callable[..., Job]:
-    """A job that has stood still for ``idle`` seconds."""
-
-    def make(state: State, idle: float = 0, **changes: Any) -> Job:
-        then = world.clock.now - idle
-        values = {"job_id": ID, "updated_at": then, "entered": {state.value: then}, "created_at": then - 10}
-        return world.put(make_job(state, **{**values, **changes}))
-
-    return make
-
-
 @pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING])
 @pytest.mark.parametrize(
     ("age", "idle", "restarted"),

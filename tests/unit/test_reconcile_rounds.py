@@ -21,18 +21,6 @@ def reconcile(world: Any) -> Reconcile:
     return Reconcile(world.store, world.provider, world.notifier, world.workflow, world.queue, clock=world.clock)
 
 
-@pytest.fixture
-def put(world: Any, make_job: Make) -> Callable[..., Job]:
-    """A job that has stood still for ``idle`` seconds."""
-
-    def make(state: State, idle: float = 0, **changes: Any) -> Job:
-        then = world.clock.now - idle
-        values = {"job_id": ID, "updated_at": then, "entered": {state.value: then}, "created_at": then - 10}
-        return world.put(make_job(state, **{**values, **changes}))
-
-    return make
-
-
 def row(request_id: str, **fields: Any) -> dict[str, Any]:
     return {"request_id": request_id, "model_status": "COMPLETED", "request_body": {}, **fields}
 

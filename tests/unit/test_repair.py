@@ -6,38 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from past import ID, IMAGE, LINK, LOST, OTHER, history, row
+from past import ID, LINK, OTHER, history, row
 from seedance.errors import Conflict, InvalidRequest, ProviderError
-from seedance.holding import Holding
 from seedance.jobs.job import Job, State, adopted_job_id
 from seedance.repair import Repair
 
 Make = Callable[..., Job]
-
-
-@pytest.fixture
-def repair(world: Any) -> Repair:
-    holding = Holding(world.store, world.queue, world.aws["sqs"], "no-dead-letters")
-    return Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)
-
-
-@pytest.fixture
-def put(world: Any, make_job: Make) -> Callable[..., Job]:
-    def make(state: State, idle: float = 0, **changes: Any) -> Job:
-        then = world.clock.now - idle
-        values = {"job_id": ID, "updated_at": then, "entered": {state.value: then}, "created_at": then - 10}
-        return world.put(make_job(state, **{**values, **changes}))
-
-    return make
-
-
-@pytest.fixture
-def uncertain(world: Any, put: Any) -> Callable[..., Job]:
-    def make(idle: float = 60, **changes: Any) -> Job:
-        values = {"submitted_at": world.clock.now - idle, "error": LOST, "image": IMAGE, "request_id": None}
-        return put(State.UNCERTAIN, idle, **{**values, **changes})
-
-    return make
 
 
 # adopting a request for a job ------------------------------------------------------------------------------------
@@ -114,7 +88,7 @@ def test_a_request_that_is_not_there_or_has_no_end_or_another_owner_is_refused(
 
 def test_the_history_for_eyes_names_jobs_and_hides_what_was_sent(world: Any, repair: Repair) -> None:
     world.wire.will(history(row(world), row(world, "req-1", names=None)))
-    rows = repair.history("seedance-pro", world.clock.now - 10, world.clock.now)
+    rows = repair.history("seedance-pro", world.clock.now - 10, world.clock.now)["rows"]
     assert [(one["job_id"], one["request_id"]) for one in rows] == [(ID, "req-9"), (None, "req-1")]
     assert all("body" not in one for one in rows)
     world.wire.will(httpx.Response(500))

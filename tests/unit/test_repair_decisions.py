@@ -7,18 +7,11 @@ import httpx
 import pytest
 from past import LINK, history, row
 from seedance.errors import NotPossible
-from seedance.holding import Holding
 from seedance.jobs.job import Hold, Job, State
 from seedance.repair import Repair
 
 Make = Callable[..., Job]
 DAY = "2026-11-20"
-
-
-@pytest.fixture
-def repair(world: Any) -> Repair:
-    holding = Holding(world.store, world.queue, world.aws["sqs"], "no-dead-letters")
-    return Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)
 
 
 def made(world: Any, request_id: str = "req-1") -> httpx.Response:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from past import history, row
 from seedance.errors import NotPossible
-from seedance.holding import Holding
 from seedance.jobs.job import Hold, Job, State
 from seedance.repair import Repair
 
@@ -16,12 +15,6 @@ Make = Callable[..., Job]
 LINK = "https://images.segmind.com/v.mp4"
 LOST = {"code": Hold.LOST.value, "message": "m"}
 RESULT = {"code": Hold.RESULT.value, "message": "m"}
-
-
-@pytest.fixture
-def repair(world: Any) -> Repair:
-    holding = Holding(world.store, world.queue, world.aws["sqs"], "no-dead-letters")
-    return Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)
 
 
 def test_a_held_result_is_copied_by_its_link_once_its_host_is_allowed(

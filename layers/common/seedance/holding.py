@@ -3,13 +3,14 @@
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from seedance.errors import Conflict
+from seedance.errors import BadRecord, Conflict
 from seedance.jobs.handoff import IntakeQueue
 from seedance.jobs.job import Hold, Job, State
 from seedance.jobs.store import JobStore
+from seedance.observability import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -24,6 +25,8 @@ class Worked:
 
     number: int
     more: bool
+    since: float = field(default=0.0, compare=False)
+    """Where the next call goes on: later than this Unix time. Jobs held for another reason stay in the list."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,22 @@ class Holding:
         """Stop new submits. Returns False if they were stopped already."""
         return self.store.pause(reason)
 
-    def resume(self) -> Worked:
+    def resume(self, since: float = 0.0) -> Worked:
         """Resume submits and release the jobs that were held in the meantime."""
         self.store.resume()
-        return self.release(Hold.PAUSED)
+        return self.release(Hold.PAUSED, since)
 
-    def release(self, hold: Hold) -> Worked:
-        """Release all jobs that are held for this reason."""
+    def release(self, hold: Hold, since: float = 0.0) -> Worked:
+        """Release all jobs that are held for this reason, and changed after ``since``."""
         until, number = self.clock() + WORK_SECONDS, 0
-        for listed in list(self.store.each(State.HELD)):
+        for listed in list(self.store.each(State.HELD, since)):
             if self.clock() > until:
-                return Worked(number, more=True)
-            job = self.store.get(listed.job_id)
+                return Worked(number, more=True, since=listed.updated_at - 0.0005)  # times are to the millisecond
+            try:
+                job = self.store.get(listed.job_id)
+            except BadRecord as error:  # reconcile raises the alarm for it; the others are released
+                logger().error("not released", extra={"job_id": listed.job_id, "reason": str(error)})
+                continue
             if job and job.state is State.HELD and job.code == hold:
                 with contextlib.suppress(Conflict):  # it was released by another call at the same time
                     release(self.store, self.queue, job)

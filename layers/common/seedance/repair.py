@@ -14,7 +14,7 @@ from typing import Any
 
 from seedance.aws import clients
 from seedance.config import repair_settings
-from seedance.errors import Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
+from seedance.errors import BadRecord, Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
 from seedance.holding import Holding
 from seedance.jobs import catalogue, creation, reasons
 from seedance.jobs.budget import estimate_usd, reservation
@@ -24,6 +24,7 @@ from seedance.jobs.reasons import Code
 from seedance.jobs.store import JobStore, jobs
 from seedance.lost import HISTORY_SPAN_SECONDS, LostSubmits, adopt
 from seedance.notices.notifier import Notifier, notifier
+from seedance.observability import logger
 from seedance.provider.client import Provider, provider
 from seedance.provider.matching import merged, named_job
 from seedance.provider.payloads import HistoryRow, ProviderStatus, usable_id
@@ -70,7 +71,7 @@ class Repair:
     def _answer(self, ask: str, **given: Any) -> dict[str, Any]:
         match ask:
             case "history":
-                return self.history_part(given["model"], given["since"], given["until"], given.get("page"))
+                return self.history(given["model"], given["since"], given["until"], given["page"])
             case "adopt":
                 return {"state": self.adopt_request(given["job_id"], given["request_id"])}
             case "retry":
@@ -87,9 +88,9 @@ class Repair:
             case "pause":
                 return {"fresh": self.holding.pause(given["reason"])}
             case "resume":
-                return asdict(self.holding.resume())
+                return asdict(self.holding.resume(given.get("since", 0.0)))
             case "release":
-                return asdict(self.holding.release(Hold.BUDGET))
+                return asdict(self.holding.release(Hold.BUDGET, given.get("since", 0.0)))
             case "redrive":
                 return asdict(self.holding.redrive())
         raise NotPossible(f"this release does not support the request {ask!r}")
@@ -201,21 +202,14 @@ class Repair:
         )
         self.holding.queue.send(job)
 
-    def history(self, model: str, since: float, until: float) -> list[dict[str, Any]]:
-        """The provider's history for people: without the request bodies, but with the job that each row names.
+    def history(self, model: str, since: float, until: float, first: int = 1) -> dict[str, Any]:
+        """The provider's history for people: as much as fits into one response, from the provider's page ``first`` on.
 
-        Raises ProviderError.
-        """
-        return [_shown(row) for row in self.provider.history(model, since, until)]
-
-    def history_part(self, model: str, since: float, until: float, first: int | None) -> dict[str, Any]:
-        """The part of ``history`` that fits into one response, from the provider's page ``first`` on (None: all of it).
+        Rows come without the request bodies, but with the job that each names.
 
         Returns ``{"rows", "next"}``; ``next`` is the next page to request, None after the last. A request that is made
         in the meantime shifts the pages, so a row may be in two responses, but no row is missing. Raises ProviderError.
         """
-        if first is None:  # a request from a command of an earlier release
-            return {"rows": self.history(model, since, until), "next": None}
         rows: list[dict[str, Any]] = []
         size = 0
         for page, some in enumerate(self.provider.history_pages(model, since, until, first), start=first):
@@ -296,7 +290,11 @@ class Repair:
         under_way = 0
         for state in sorted(AT_PROVIDER):
             for listed in list(self.store.each(state)):
-                job = self.store.get(listed.job_id)
+                try:
+                    job = self.store.get(listed.job_id)
+                except BadRecord as error:  # reconcile raises the alarm for it; the others go on
+                    logger().error("not restarted", extra={"job_id": listed.job_id, "reason": str(error)})
+                    continue
                 if job is None or job.state not in AT_PROVIDER:
                     continue
                 under_way += 1
