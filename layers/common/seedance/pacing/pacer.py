@@ -1,7 +1,7 @@
 """Schedules requests to the provider with the calendar of requests and the count of videos in progress, in DynamoDB.
 
 Arguments and results are in the provider's seconds (Settings.time_scale), as in pacing.calendar. The calendar is one
-item that all functions change: read, decide, then write unless the item has changed in between; in that case, start again.
+item that all functions change: read, decide, then write unless the item has changed in between, else start again.
 """
 
 import math
