@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from seedance.aws.job_table import JobTable
 from seedance.pacing.calendar import Calendar
-from seedance.pacing.pacer import TURNS, Pacer
+from seedance.pacing.pacer import ATTEMPTS, Pacer
 
 from benchmarks.report import Table, publish
 from local import aws
@@ -44,8 +45,7 @@ def crowd(stack: Stack, writers: int) -> tuple[float, int, int, list[float]]:
 
     def write() -> None:
         pacer = Counting(
-            stack.outputs["JobTableName"],
-            aws.client(stack.access, "dynamodb"),
+            JobTable(stack.outputs["JobTableName"], aws.client(stack.access, "dynamodb")),
             requests_per_minute=1000,
             max_in_flight=10_000,
             most_polls=5,
@@ -88,8 +88,8 @@ def main() -> None:
             local_stack.down(Path(home))
     header = ["writers at once", "changes a second", "tries a change", "given up", "median (ms)", "p99 (ms)"]
     note = (
-        f"A change looks and writes again up to {TURNS} times, with growing random waits between. One that is given up "
-        "loses nothing: a poll then comes without a plan and takes a slot when it does, a submit comes back. 1000 "
+        f"A change looks and writes again up to {ATTEMPTS} times, with growing random waits between. One that is given "
+        "up loses nothing: a poll then comes without a plan and takes a slot when it does, a submit comes back. 1000 "
         "requests a minute are 17 changes a second, and at most a few at once."
     )
     publish(Table("contention", "The calendar's one item, written by many", header, rows, [note]))

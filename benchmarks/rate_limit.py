@@ -23,10 +23,13 @@ from typing import Any
 import boto3
 from moto import mock_aws
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
+from seedance.aws.job_table import JobTable
 from seedance.jobs import catalogue
 from seedance.jobs.job import Job, State
 from seedance.jobs.store import JobStore
+from seedance.jobs.switch import Switch
 from seedance.pacing import poll_schedule
+from seedance.pacing.durations import Durations
 from seedance.pacing.pacer import Pacer, Plan
 from seedance.paid_call import Sending
 from seedance.poll import Poll
@@ -89,33 +92,34 @@ class Traffic:
         self.begin = float(round(time.time()))
         self.time = VirtualTime(self.begin, self._moved)
         client = boto3.client("dynamodb", region_name="eu-central-1")
-        self.store = JobStore(TABLE, client, self.time)
+        table = JobTable(TABLE, client, self.time)
+        self.store = JobStore(table)
         self.first_wait = blind[0] if blind else None
         self.pacer: Any = (
             Blind(self.time, *blind)
             if blind
             else Pacer(
-                TABLE,
-                client,
+                table,
                 requests_per_minute=limit,
                 max_in_flight=10_000,
                 most_polls=most_polls,
-                clock=self.time,
-                sleep=self.time.sleep,
             )
         )
         self.provider = Provider(sandbox.url, sandbox.url, sandbox.url, key=lambda: KEY)
-        sending = Sending(self.store, self.provider, None, self.pacer, "link", clock=self.time)  # type: ignore[arg-type]
+        media: Any = None  # no images here
+        pacer: Any = self.pacer
+        sending = Sending(self.store, Switch(table), self.provider, media, pacer, "link", clock=self.time)
         self.submit = Submit(
             self.store,
             self.provider,
             None,  # type: ignore[arg-type]  # no ends here
             self,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
+            Durations(table),
             sending,
             clock=self.time,
         )
-        self.poll = Poll(self.store, self.provider, self.pacer, clock=self.time)  # type: ignore[arg-type]
+        self.poll = Poll(self.store, self.provider, pacer, Durations(table), clock=self.time)
 
     def arrive(self, moment: float, number: int) -> None:
         """A job, from a moment after the beginning on."""

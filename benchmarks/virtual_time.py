@@ -9,8 +9,10 @@ import itertools
 import threading
 from collections.abc import Callable
 
+from seedance.clock import Clock
 
-class VirtualTime:
+
+class VirtualTime(Clock):
     """The clock (call it) and the threads that live by it. ``moved`` is called after each step of the clock."""
 
     def __init__(self, start: float, moved: Callable[[float], None]) -> None:

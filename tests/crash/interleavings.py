@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from seedance.jobs.store import jobs
+from seedance.jobs.switch import switch
 from stage import Stage
 from verdict import always, in_the_end
 from wire import How
@@ -125,7 +125,7 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
 
         @rule()
         def pause(self) -> None:
-            jobs().pause("a person stopped them")
+            switch().pause("a person stopped them")
 
         @rule()
         def resume(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from moto.s3 import models as moto_s3
 from seedance.jobs.budget import day_of
 from seedance.jobs.job import State
-from seedance.jobs.store import jobs
+from seedance.jobs.switch import switch
 from seedance.media import buckets
 from stage import Stage
 from world import World
@@ -108,7 +108,7 @@ def without_credits(world: World) -> object:
 
 
 def paused(world: World) -> object:
-    jobs().pause("a person stopped them")
+    switch().pause("a person stopped them")
     return world.upload(resolution="480p")
 
 

@@ -19,6 +19,7 @@ from seedance.holding import release
 from seedance.jobs.handoff import intake_queue
 from seedance.jobs.job import Hold, Job, State, api_job_id
 from seedance.jobs.store import jobs, read_item
+from seedance.jobs.switch import switch
 from wire import Killed, Wire
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
@@ -337,7 +338,7 @@ class World(Pipeline):
         self.resume()
 
     def resume(self) -> None:
-        jobs().resume()
+        switch().resume()
         for job in self.all_jobs():
             if job.state is State.HELD and (job.error or {}).get("code") == Hold.PAUSED:
                 release(jobs(), intake_queue(self.queue), job)

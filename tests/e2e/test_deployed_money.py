@@ -97,7 +97,7 @@ class Operator:
 def operator(deployed: Deployed, tmp_path: Path) -> Iterator[Operator]:
     operator = Operator(deployed, tmp_path / "outputs.json")
     yield operator
-    operator.target.jobs.resume()
+    operator.target.switch.resume()
     operator.credits(1000)
 
 

@@ -31,13 +31,14 @@ MAY_IMPORT = {
     "errors": frozenset({"masking"}),
     "config": frozenset({"errors"}),
     "observability": frozenset[str](),
-    "aws": frozenset({"config", "errors", "observability"}),
+    "clock": frozenset[str](),
+    "aws": frozenset({"clock", "config", "errors", "observability"}),
     "pacing": frozenset({"aws", "config", "errors", "observability"}),
-    "jobs": frozenset({"aws", "config", "errors", "observability", "pacing"}),
+    "jobs": frozenset({"aws", "errors", "observability", "pacing"}),
     "media": frozenset({"aws", "config", "errors", "jobs"}),
-    "provider": frozenset({"aws", "config", "errors", "jobs", "masking", "pacing"}),
+    "provider": frozenset({"aws", "clock", "config", "errors", "jobs", "masking", "pacing"}),
     "batches": frozenset({"aws", "config", "errors", "jobs", "media", "observability"}),
-    "notices": frozenset({"aws", "config", "errors", "jobs", "media", "observability"}),
+    "notices": frozenset({"aws", "clock", "config", "errors", "jobs", "media", "observability"}),
 }
 """Which folder, or module at the top, may import which. What is not here is a use case, or shared by some of them."""
 
@@ -125,6 +126,21 @@ def test_only_config_reads_the_environment(layer: dict[str, ast.Module], root: P
     assert readers == {"config"}
     for path in python_files(root, "functions"):
         assert "os" not in tops(ast.parse(path.read_text())), path
+
+
+def test_only_the_clock_reads_the_time_and_sleeps(layer: dict[str, ast.Module]) -> None:
+    def told(tree: ast.Module) -> set[str]:
+        reads = {"time", "sleep", "time_ns", "now", "utcnow", "today"}
+        return {
+            ast.unparse(node)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and node.attr in reads
+            and ast.unparse(node.value) in {"time", "datetime", "date"}
+        }
+
+    assert {name for name, tree in layer.items() if told(tree)} == {"clock"}
+    assert {name for name, tree in layer.items() if "random" in tops(tree)} <= {"clock", "pacing.pacer"}
 
 
 def test_the_layer_imports_nothing_that_is_not_shipped(layer: dict[str, ast.Module], root: Path) -> None:

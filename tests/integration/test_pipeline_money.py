@@ -9,6 +9,7 @@ from pipeline import UPLOADS, Change, Pipeline, app, http, png, s3_event
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue
 from seedance.jobs.job import Hold, State, upload_job_id
 from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.switch import switch
 from seedance.notices.notifier import Notifier
 from seedance.provider.client import Provider
 from seedance.reconcile import release
@@ -164,7 +165,7 @@ def test_without_credits_submits_stop_and_after_a_top_up_they_go_on(pipeline: Pi
     pipeline.reconcile()
     assert pipeline.waiting() == []  # to top up and to say `seedance resume` is a person's
     pipeline.sandbox.configure(credits=5)
-    jobs().resume()
+    switch().resume()
     for job_id in ids:
         release(jobs(), intake_queue(pipeline.queue), jobs().get(job_id) or job)
     assert [pipeline.run(job_id).state for job_id in ids] == [State.COMPLETED] * 3

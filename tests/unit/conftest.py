@@ -5,7 +5,7 @@
 
 import json
 import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ import httpx
 import pytest
 import strict_sns
 from aws_lambda_powertools import Metrics
+from clocks import NOW, Clock
 from footage import movie, small_png
 from hypothesis import settings as hypothesis_settings
 from moto import mock_aws
@@ -27,25 +28,30 @@ from pytest_socket import disable_socket, enable_socket
 from seedance import observability
 from seedance.aws import clients as aws_clients
 from seedance.aws.attributes import written_item
+from seedance.aws.job_table import JobTable
 from seedance.batches.files import Sheets
 from seedance.batches.job_states import Register
 from seedance.intake import Intake
 from seedance.jobs.handoff import Batches, IntakeQueue, Workflow
+from seedance.jobs.in_flight import InFlight
 from seedance.jobs.job import Job, State
 from seedance.jobs.requests import Defaults
 from seedance.jobs.store import JobStore
+from seedance.jobs.switch import Switch
 from seedance.media.buckets import Media
 from seedance.notices.notifier import Notifier
+from seedance.pacing.durations import Durations
 from seedance.pacing.pacer import Pacer
 from seedance.paid_call import Sending
 from seedance.provider import http
 from seedance.provider.client import Provider
 from seedance.provider.download import Downloads
+from seedance.reconcile import Place
 from seedance.submit import Submit
+from wire import Wire
 
 REGION = "eu-central-1"
 KEY = "SG_0123456789abcdef"
-NOW = 1_763_600_000.0
 HISTORY = "https://history.segmind.example"
 UPLOADS, VIDEOS, TABLE, SECRET = "example-uploads", "example-videos", "jobs-of-tests", "key-of-tests"
 ENVIRONMENT = {
@@ -109,40 +115,6 @@ def clients() -> Iterator[dict[str, Any]]:
     return made
 
 
-class Wire:
-    """The other end of the line: answers in the order they were given, and keeps what was asked.
-
-    A request that nobody expected fails the test, and so does an answer that nobody fetched.
-    """
-
-    def __init__(self) -> None:
-        self.requests: list[httpx.Request] = []
-        self._answers: deque[httpx.Response | Exception] = deque()
-
-    def will(self, *answers: httpx.Response | Exception) -> None:
-        self._answers.extend(answers)
-
-    def forget(self) -> None:
-        """Drop the answers that nobody fetched, where that is no mistake."""
-        self._answers.clear()
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        request.read()
-        self.requests.append(request)
-        assert self._answers, f"nobody expected {request.method} {request.url}"
-        answer = self._answers.popleft()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    @property
-    def asked(self) -> list[str]:
-        return [f"{request.method} {request.url}" for request in self.requests]
-
-    def body(self, number: int = -1) -> dict[str, Any]:
-        return dict(json.loads(self.requests[number].content))
-
-
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     line = Wire()
@@ -152,24 +124,18 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
 
 
 @dataclass
-class Clock:
-    now: float = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@dataclass
 class World:
     """An account with the stack's resources in it, and the adapters on them."""
 
     aws: dict[str, Any]
     wire: Wire
     clock: Clock
+    table: JobTable
     store: JobStore
+    switch: Switch
+    in_flight: InFlight
+    durations: Durations
+    place: Place
     media: Media
     notifier: Notifier
     workflow: Workflow
@@ -184,8 +150,6 @@ class World:
     arns: SimpleNamespace
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    naps: list[float] = field(default_factory=list)
-    """Seconds that the store waited for its next try."""
 
     def called(self, operation: str) -> list[dict[str, Any]]:
         """The parameters of every call of an AWS operation, in order."""
@@ -248,15 +212,14 @@ class World:
         return [item["Key"] for item in self.aws["s3"].list_objects_v2(Bucket=VIDEOS).get("Contents", [])]
 
 
-def _pacer(clients: dict[str, Any], clock: Clock, **changes: Any) -> Pacer:
-    values = {"requests_per_minute": 50, "max_in_flight": 500, "most_polls": 5, **changes}
-    return Pacer(TABLE, clients["dynamodb"], clock=clock, sleep=clock.pass_by, **values)
+def _pacer(table: JobTable, **changes: Any) -> Pacer:
+    return Pacer(table, **{"requests_per_minute": 50, "max_in_flight": 500, "most_polls": 5, **changes})
 
 
 @pytest.fixture
 def make_pacer(world: World) -> Callable[..., Pacer]:
     """A pacer of another stack; what is not given is as in the world's."""
-    return lambda **changes: _pacer(world.aws, world.clock, **changes)
+    return lambda **changes: _pacer(world.table, **changes)
 
 
 @pytest.fixture
@@ -289,10 +252,10 @@ def world(
             )["stateMachineArn"],
         )
         clock = Clock()
-        naps: list[float] = []
-        store = JobStore(TABLE, clients["dynamodb"], clock, naps.append)
+        table = JobTable(TABLE, clients["dynamodb"], clock)
+        store, switch = JobStore(table), Switch(table)
         media = Media(VIDEOS, clients["s3"])
-        pacer = _pacer(clients, clock)
+        pacer = _pacer(table)
         line = httpx.MockTransport(wire)
         at = Provider(
             "https://api.segmind.com",
@@ -306,20 +269,24 @@ def world(
             aws=clients,
             wire=wire,
             clock=clock,
+            table=table,
             store=store,
+            switch=switch,
+            in_flight=InFlight(table),
+            durations=Durations(table),
+            place=Place(table),
             media=media,
-            notifier=Notifier(arns.topic, clients["sns"], store, media),
+            notifier=Notifier(arns.topic, clients["sns"], store, media, clock),
             workflow=Workflow(arns.machine, clients["stepfunctions"]),
             queue=IntakeQueue(arns.queue, clients["sqs"]),
             provider=at,
             downloads=Downloads(frozenset({"images.segmind.com"})),
             pacer=pacer,
-            sending=Sending(store, at, media, pacer, "link", clock=clock),
+            sending=Sending(store, switch, at, media, pacer, "link", clock=clock),
             batches=Batches(arns.batch_machine, clients["stepfunctions"]),
             sheets=Sheets(UPLOADS, clients["s3"]),
-            register=Register(TABLE, clients["dynamodb"]),
+            register=Register(table),
             arns=arns,
-            naps=naps,
         )
 
         def watch(params: dict[str, Any], model: Any, **_: Any) -> None:

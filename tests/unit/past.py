@@ -63,5 +63,5 @@ def uncertain(world: Any, put: Any) -> Callable[..., Job]:
 @pytest.fixture
 def repair(world: Any) -> Repair:
     """What people's commands ask, with an intake queue that has no dead letters."""
-    holding = Holding(world.store, world.queue, world.aws["sqs"], "no-dead-letters", world.clock)
+    holding = Holding(world.store, world.switch, world.queue, world.aws["sqs"], "no-dead-letters", world.clock)
     return Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,10 +70,8 @@ def records(state: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
         def newest(self, wanted: State, limit: int) -> list[Job]:
             return [job for job in jobs.values() if job.state is wanted][:limit]
 
-        def paused(self) -> str | None:
-            return None
-
     monkeypatch.setattr(Target, "jobs", Table())
+    monkeypatch.setattr(Target, "switch", SimpleNamespace(paused=lambda: None))
     monkeypatch.setattr(Target, "poll_seconds", 0.0)
     return jobs
 
@@ -231,7 +230,7 @@ class TestDropAndWait:
     def test_it_says_that_submits_are_paused(
         self, run: Run, records: dict[str, Job], image: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Target.jobs, "paused", lambda: "no money", raising=False)
+        monkeypatch.setattr(Target.switch, "paused", lambda: "no money")
         result = run("drop", image)
         assert result.exit_code == 0
         assert "submits are paused (no money); it is HELD until `seedance resume`" in result.stderr

@@ -65,7 +65,7 @@ def target(world: Any, executions: Executions, rows: Any, monkeypatch: pytest.Mo
     clients = {**world.aws, "stepfunctions": executions}
     monkeypatch.setattr(Target, "client", lambda _, service: clients[service])
     made.__dict__["jobs"] = world.store
-    holding = Holding(world.store, world.queue, world.aws["sqs"], dead, world.clock)
+    holding = Holding(world.store, world.switch, world.queue, world.aws["sqs"], dead, world.clock)
     repair = Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)
 
     def ask(_: Target, **event: Any) -> dict[str, Any]:
@@ -195,12 +195,12 @@ def test_explain_shows_the_job_and_its_story(world: Any, says: Any, made: Job, r
 
 def test_pause_says_whether_it_was_needed_and_resume_how_many_it_let_go(world: Any, says: Any, make_job: Make) -> None:
     assert "held until" in says("pause", "--reason", "the fair").lower()
-    assert world.store.paused() == "the fair"
+    assert world.switch.paused() == "the fair"
     assert "submits were already paused" in says("pause")
-    assert world.store.paused() == "the fair"
+    assert world.switch.paused() == "the fair"
     world.put(make_job(State.HELD, error={"code": Hold.PAUSED.value, "message": "m"}))
     assert says("resume") == "submits resumed; 1 held job released\n"
-    assert world.store.paused() is None
+    assert world.switch.paused() is None
     assert says("resume") == "submits resumed; 0 held jobs released\n"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from clocks import Clock
 from seedance.errors import SourceUnavailable
 from seedance.provider.download import RESUME_SECONDS, RESUMES, Downloads
 from urllib3.exceptions import NewConnectionError
@@ -18,13 +19,13 @@ MARKED = {"etag": '"v1"'}
 
 
 @pytest.fixture
-def pauses() -> list[float]:
-    return []
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
-def fetch(wire: Any, pauses: list[float]) -> Callable[[], bytes]:
-    downloads = Downloads(frozenset({"images.segmind.com"}), pause=pauses.append)
+def fetch(wire: Any, clock: Clock) -> Callable[[], bytes]:
+    downloads = Downloads(frozenset({"images.segmind.com"}), clock)
 
     def read() -> bytes:
         with downloads.open(LINK) as source:
@@ -54,13 +55,13 @@ BROKEN = ConnectionResetError("gone")
 
 
 @pytest.mark.parametrize("broken", [ConnectionResetError("x"), TimeoutError("x"), IncompleteRead(b"", 5)])
-def test_it_goes_on_at_the_byte_it_reached(fetch: Any, wire: Any, pauses: list[float], broken: Exception) -> None:
+def test_it_goes_on_at_the_byte_it_reached(fetch: Any, wire: Any, clock: Clock, broken: Exception) -> None:
     wire.will(whole(part(0, 2, broken)), rest(2 * CHUNK_BYTES, part(2 * CHUNK_BYTES, 0)))
     assert fetch() == FILE
     assert wire.requests[1].headers["range"] == f"bytes={2 * CHUNK_BYTES}-"
     assert wire.requests[1].headers["if-range"] == '"v1"'
     assert wire.requests[1].headers["accept-encoding"] == "identity"
-    assert pauses == [RESUME_SECONDS]
+    assert clock.naps == [RESUME_SECONDS]
 
 
 def test_the_time_of_the_last_change_marks_a_file_too(fetch: Any, wire: Any) -> None:
@@ -105,7 +106,7 @@ def test_what_comes_once_more_from_the_start_is_cut_at_the_byte_that_was_reached
     assert fetch() == FILE
 
 
-def test_trouble_on_the_way_back_counts_as_a_try(fetch: Any, wire: Any, pauses: list[float]) -> None:
+def test_trouble_on_the_way_back_counts_as_a_try(fetch: Any, wire: Any, clock: Clock) -> None:
     wire.will(
         whole(part(0, 1, BROKEN)),
         NewConnectionError(NOBODY, "down"),
@@ -114,7 +115,7 @@ def test_trouble_on_the_way_back_counts_as_a_try(fetch: Any, wire: Any, pauses: 
         rest(2 * CHUNK_BYTES, part(2 * CHUNK_BYTES, 0)),
     )
     assert fetch() == FILE
-    assert pauses == [RESUME_SECONDS * number for number in (1, 2, 3, 4)]
+    assert clock.naps == [RESUME_SECONDS * number for number in (1, 2, 3, 4)]
 
 
 def test_it_gives_up_in_the_end(fetch: Any, wire: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from clocks import Clock
 from seedance.errors import SourceUnavailable
 from seedance.provider import http
 from seedance.provider.download import DOWNLOAD_SECONDS, Downloads
@@ -39,7 +40,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, Limit | None]]:
 
 @pytest.fixture
 def fetch(wire: Any) -> Callable[[float | None], bytes]:
-    downloads = Downloads(frozenset({"images.segmind.com"}), pause=lambda _: None)
+    downloads = Downloads(frozenset({"images.segmind.com"}), Clock())
 
     def read(seconds: float | None) -> bytes:
         with downloads.open(LINK, seconds) as source:

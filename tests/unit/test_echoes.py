@@ -147,7 +147,7 @@ def _submit(world: Any) -> object:
 
 
 def _poll(world: Any) -> object:
-    return Poll(world.store, world.provider, world.pacer, clock=world.clock)("up-1")
+    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)("up-1")
 
 
 def _generate(world: Any) -> object:

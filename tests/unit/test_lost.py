@@ -17,7 +17,16 @@ Make = Callable[..., Job]
 @pytest.fixture
 def reconcile(world: Any) -> Reconcile:
     return Reconcile(
-        world.store, world.provider, world.notifier, world.workflow, world.queue, scale=1.0, clock=world.clock
+        world.store,
+        world.provider,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.switch,
+        world.in_flight,
+        world.place,
+        scale=1.0,
+        clock=world.clock,
     )
 
 
@@ -205,7 +214,7 @@ def test_two_jobs_that_one_request_fits_are_a_persons(world: Any, reconcile: Rec
 def test_a_job_that_the_request_does_not_fit_is_no_rival(
     *, world: Any, make_job: Make, said: Any, other: dict[str, Any]
 ) -> None:
-    world.store.pause("m")
+    world.switch.pause("m")
     values = {"state": State.SUBMITTING, "entered": {"SUBMITTING": world.clock.now}, "request_id": None, "image": None}
     made = {**values, "parameters": TEXT, **other}
     world.put(make_job(made.pop("state"), job_id=OTHER, updated_at=world.clock.now, **made))

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from seedance.aws.job_table import JobTable
 from seedance.jobs.budget import Entry
 from seedance.jobs.job import Job, State
 from seedance.pacing import calendar
-from seedance.pacing.pacer import TURNS, Pacer, Plan
+from seedance.pacing.pacer import ATTEMPTS, Pacer, Plan
 
 Make = Callable[..., Job]
 MEAN = 100.0
@@ -231,7 +232,7 @@ def test_whoever_was_slower_looks_again(world: Any, pacer: Any) -> None:
 
 @pytest.mark.usefixtures("unmeddled")
 def test_in_a_crowd_nobody_is_lost(world: Any, pacer: Any) -> None:
-    meddle(world, 3 * TURNS)
+    meddle(world, 3 * ATTEMPTS)
     shared = pacer()
     assert shared.submit_turn(None, MEAN) is not None, "comes back"
     assert shared.plan_poll(lambda polls: 30.0, MEAN) == Plan(30, None), "books when it comes"
@@ -240,6 +241,6 @@ def test_in_a_crowd_nobody_is_lost(world: Any, pacer: Any) -> None:
 
 
 def test_trouble_of_the_table_is_not_taken_for_a_crowd(world: Any) -> None:
-    lost = Pacer("no-such-table", world.aws["dynamodb"], requests_per_minute=5, max_in_flight=5, most_polls=5)
+    lost = Pacer(JobTable("no-such-table", world.aws["dynamodb"]), requests_per_minute=5, max_in_flight=5, most_polls=5)
     with pytest.raises(ClientError, match="ResourceNotFound"):
         lost.submit_turn(None, MEAN)

@@ -38,7 +38,7 @@ def test_durations_that_are_no_list_are_none() -> None:
 )
 def test_a_poisoned_record_of_durations_stops_no_submit(world: Any, stored: dict[str, Any], known: list[float]) -> None:
     write(world, stored)
-    assert world.store.durations(MODEL) == known
+    assert world.durations.of(MODEL) == known
 
 
 @pytest.mark.parametrize("cost", [-5, -0.01, 1e20, "NaN", float("nan"), "inf", 1000.01, True, None, "free", {}])

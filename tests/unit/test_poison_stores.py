@@ -96,7 +96,7 @@ def test_any_value_gives_a_calendar_that_can_be_worked_with(name: str, value: An
 def test_a_poisoned_count_holds_no_video_and_is_counted_anew(world: Any, make_job: Make, poison: str) -> None:
     paid = world.put(make_job(State.COPYING, job_id="up-paid", reserved_usd=0.25, reserved_day="2026-11-20"))
     put(world, IN_FLIGHT, held=STORED[poison])
-    assert world.store.in_flight() >= 0
+    assert world.in_flight.count() >= 0
     assert world.pacer.submit_turn(None, 49.0) is None
     try:
         begun = world.sending.begin(world.put(make_job()))
@@ -105,8 +105,8 @@ def test_a_poisoned_count_holds_no_video_and_is_counted_anew(world: Any, make_jo
     if isinstance(begun, Verdict):
         assert begun.next is Next.LATER
     assert world.store.close(paid, State.COMPLETED, cost_usd=0.25).state is State.COMPLETED
-    world.store.recount_in_flight()
-    assert world.store.in_flight() == (not isinstance(begun, Verdict))
+    world.in_flight.recount()
+    assert world.in_flight.count() == (not isinstance(begun, Verdict))
     if isinstance(begun, Verdict):
         assert not isinstance(world.sending.begin(world.job()), Verdict)
 
@@ -151,7 +151,7 @@ def test_a_poisoned_budget_keeps_no_paid_video_from_its_end(
     job = world.put(make_job(State.COPYING, reserved_usd=0.25, reserved_day=day))
     closed = world.store.close(job, State.COMPLETED, cost_usd=0.3)
     assert (closed.state, closed.cost_usd, closed.reserved_usd, closed.settled_usd) == (State.COMPLETED, 0.3, None, 0.3)
-    assert world.store.in_flight() == 0  # what can be counted is
+    assert world.in_flight.count() == 0  # what can be counted is
     assert ("not booked" in caplog.text) is ("N" not in STORED[poison])
 
 
@@ -163,12 +163,12 @@ def test_a_poisoned_budget_keeps_no_paid_video_from_its_end(
 def test_a_poisoned_place_begins_the_round_anew(world: Any, name: str, poison: str) -> None:
     put(world, "place#reconcile", **{"step": {"N": "3"}, "since": {"N": "12.5"}, name: STORED[poison]})
     good = {"step": (0, 12.5), "since": (3, 0.0)}[name] if poison == "zero" else (0, 0.0)
-    assert world.store.place() == good
+    assert world.place.read() == good
 
 
 def test_a_place_of_the_future_hides_nobody(world: Any) -> None:
-    world.store.keep_place(2, world.clock.now + 3600)
-    assert world.store.place() == (0, 0.0)
+    world.place.save(2, world.clock.now + 3600)
+    assert world.place.read() == (0, 0.0)
 
 
 # the switch ----------------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_a_place_of_the_future_hides_nobody(world: Any) -> None:
 @EACH_STORED
 def test_a_switch_with_an_odd_reason_stops_submits_all_the_same(world: Any, make_job: Make, poison: str) -> None:
     put(world, "switch#submits", reason=STORED[poison], paused_at=STORED[poison])
-    assert world.store.paused() == ("abc" if poison == "text" else "no reason was given")
+    assert world.switch.paused() == ("abc" if poison == "text" else "no reason was given")
     begun = world.sending.begin(world.put(make_job()))
     assert isinstance(begun, Verdict)
     assert (begun.next, begun.reason.code) == (Next.HELD, Hold.PAUSED)
@@ -185,7 +185,7 @@ def test_a_switch_with_an_odd_reason_stops_submits_all_the_same(world: Any, make
 
 def test_a_switch_without_a_reason_stops_submits(world: Any) -> None:
     put(world, "switch#submits")
-    assert world.store.paused() == "no reason was given"
+    assert world.switch.paused() == "no reason was given"
 
 
 # jobs that a hand has changed ----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ STEP, UNREACHABLE = 10, 30
 
 @pytest.fixture
 def poll(world: Any) -> Poll:
-    return Poll(world.store, world.provider, world.pacer, clock=world.clock)
+    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_what_a_video_took_is_learnt_once(world: Any, poll: Poll, running: Any) 
     world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": 57.5, "queue_time": 2}))
     poll("up-1")
     poll("up-1")  # the same poll delivered twice
-    assert world.store.durations(job.model) == [57.5]
+    assert world.durations.of(job.model) == [57.5]
 
 
 @pytest.mark.parametrize("total", [None, 0, -3, "nan", 57_500, 60.5, [57]])
@@ -91,14 +91,14 @@ def test_what_a_video_can_not_have_taken_is_not_learnt(world: Any, poll: Poll, r
     job = running(age=60)
     world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": total, "queue_time": 2}))
     assert poll("up-1")["status"] == "COMPLETED"
-    assert world.store.durations(job.model) == []
+    assert world.durations.of(job.model) == []
 
 
 def test_durations_are_in_the_seconds_of_the_provider(world: Any, make_pacer: Any, running: Any) -> None:
     job = running(age=6)
     world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": 57.5}))
-    Poll(world.store, world.provider, make_pacer(scale=0.1), 0.1, world.clock)("up-1")
-    assert world.store.durations(job.model) == [57.5]
+    Poll(world.store, world.provider, make_pacer(scale=0.1), world.durations, 0.1, world.clock)("up-1")
+    assert world.durations.of(job.model) == [57.5]
 
 
 def test_only_a_video_teaches(world: Any, poll: Poll, running: Any) -> None:
@@ -109,7 +109,7 @@ def test_only_a_video_teaches(world: Any, poll: Poll, running: Any) -> None:
         answer("FAILED", metrics={"total_time": 40}),
     )
     assert [poll("up-1")["status"] for _ in range(3)] == ["RUNNING", "RUNNING", "FAILED"]
-    assert world.store.durations(job.model) == []
+    assert world.durations.of(job.model) == []
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_rate_limit_is_waited_for_as_long_as_it_says(
 ) -> None:
     running(age=50 * scale)
     world.wire.will(rate_limited(reset_in))
-    outcome = Poll(world.store, world.provider, make_pacer(scale=scale), scale, world.clock)("up-1")
+    outcome = Poll(world.store, world.provider, make_pacer(scale=scale), world.durations, scale, world.clock)("up-1")
     assert outcome["status"] == "RUNNING"
     assert outcome["wait_seconds"] == pytest.approx(wait, abs=1 / scale)
     assert world.counted() == {"PollsRateLimited": 1}
@@ -199,7 +199,7 @@ def test_a_rate_limit_is_waited_for_as_long_as_it_says(
 def test_too_many_videos_at_once_keep_no_poll_waiting(world: Any, running: Any) -> None:
     running()
     world.wire.will(httpx.Response(429, json={"error": "Too many concurrent requests"}))
-    outcome = Poll(world.store, world.provider, world.pacer, clock=world.clock)("up-1")
+    outcome = Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)("up-1")
     assert (outcome["status"], outcome["wait_seconds"]) == ("RUNNING", STEP)
     assert world.pacer.poll_turn(None) is None
 
@@ -217,7 +217,7 @@ def test_too_many_videos_at_once_keep_no_poll_waiting(world: Any, running: Any) 
 def test_what_can_not_be_believed_leaves_the_job_where_it_is(world: Any, running: Any, body: httpx.Response) -> None:
     before = running()
     world.wire.will(body)
-    outcome = Poll(world.store, world.provider, world.pacer, clock=world.clock)("up-1")
+    outcome = Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)("up-1")
     assert (outcome["status"], world.job()) == ("RUNNING", before)
     assert world.counted() == {"PollsFailed": 1}
 
@@ -229,7 +229,7 @@ def test_a_key_that_can_not_be_read_loses_no_video(world: Any, running: Any, rea
 
     running()
     at = Provider("https://api.segmind.com", "", "", key=no_key, transport=httpx.MockTransport(world.wire))
-    assert Poll(world.store, at, world.pacer, clock=world.clock)("up-1")["status"] == "RUNNING"
+    assert Poll(world.store, at, world.pacer, world.durations, clock=world.clock)("up-1")["status"] == "RUNNING"
 
 
 def test_a_record_that_is_gone_early_is_looked_for_until_the_hour_is_over(world: Any, poll: Poll, running: Any) -> None:
@@ -338,7 +338,7 @@ def test_a_key_that_can_not_be_read_at_the_deadline_loses_no_video(world: Any, r
 
     running(age=3600)
     at = Provider("https://a", "", "https://b", key=no_key, transport=httpx.MockTransport(world.wire))
-    assert Poll(world.store, at, world.pacer, clock=world.clock)("up-1")["status"] == "RUNNING"
+    assert Poll(world.store, at, world.pacer, world.durations, clock=world.clock)("up-1")["status"] == "RUNNING"
 
 
 def test_a_video_that_is_done_after_its_hour_is_still_taken(world: Any, poll: Poll, running: Any) -> None:
@@ -350,7 +350,10 @@ def test_a_video_that_is_done_after_its_hour_is_still_taken(world: Any, poll: Po
 def test_with_a_faster_stand_in_the_hour_is_shorter(world: Any, make_pacer: Any, running: Any) -> None:
     running(age=360)
     world.wire.will(answer("QUEUED"), history())
-    assert Poll(world.store, world.provider, make_pacer(scale=0.1), 0.1, world.clock)("up-1")["status"] == "EXPIRED"
+    assert (
+        Poll(world.store, world.provider, make_pacer(scale=0.1), world.durations, 0.1, world.clock)("up-1")["status"]
+        == "EXPIRED"
+    )
 
 
 @pytest.mark.parametrize("state", [State.COPYING, State.COMPLETED])

@@ -14,7 +14,7 @@ LINK = "https://images.segmind.com/v.mp4"
 
 @pytest.fixture
 def poll(world: Any) -> Poll:
-    return Poll(world.store, world.provider, world.pacer, clock=world.clock)
+    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ STEP = 10
 
 @pytest.fixture
 def poll(world: Any) -> Poll:
-    return Poll(world.store, world.provider, world.pacer, clock=world.clock)
+    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_held_result_is_paid_for_and_makes_room_for_another(
     assert_held(world, poll("up-1"))
     job, day = world.job(), world.store.day("2026-11-20")
     assert (job.reserved_usd, job.settled_usd, job.cost_usd) == (None, settled, cost)
-    assert (day.settled, day.committed, day.released, world.store.in_flight()) == (settled, settled, 0.0, 0)
+    assert (day.settled, day.committed, day.released, world.in_flight.count()) == (settled, settled, 0.0, 0)
 
 
 def test_of_two_videos_none_is_chosen(world: Any, poll: Poll, running: Any) -> None:

@@ -16,7 +16,16 @@ Make = Callable[..., Job]
 @pytest.fixture
 def reconcile(world: Any) -> Reconcile:
     return Reconcile(
-        world.store, world.provider, world.notifier, world.workflow, world.queue, scale=1.0, clock=world.clock
+        world.store,
+        world.provider,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.switch,
+        world.in_flight,
+        world.place,
+        scale=1.0,
+        clock=world.clock,
     )
 
 

@@ -15,7 +15,16 @@ WEEK = 7 * 24 * 3600
 @pytest.fixture
 def reconcile(world: Any) -> Reconcile:
     return Reconcile(
-        world.store, world.provider, world.notifier, world.workflow, world.queue, scale=1.0, clock=world.clock
+        world.store,
+        world.provider,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.switch,
+        world.in_flight,
+        world.place,
+        scale=1.0,
+        clock=world.clock,
     )
 
 

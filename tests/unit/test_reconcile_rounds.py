@@ -18,7 +18,17 @@ NOON = 1_763_640_000.0  # 2025-11-20T12:00Z
 
 @pytest.fixture
 def reconcile(world: Any) -> Reconcile:
-    return Reconcile(world.store, world.provider, world.notifier, world.workflow, world.queue, clock=world.clock)
+    return Reconcile(
+        world.store,
+        world.provider,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.switch,
+        world.in_flight,
+        world.place,
+        clock=world.clock,
+    )
 
 
 def row(request_id: str, **fields: Any) -> dict[str, Any]:
@@ -47,7 +57,7 @@ def test_only_yesterdays_budget_lets_go_by_itself(
     *, world: Any, reconcile: Reconcile, put: Any, code: str, hours: float, released: bool
 ) -> None:
     world.clock.now = NOON
-    world.store.pause("no credits")
+    world.switch.pause("no credits")
     put(State.HELD, error={"code": code, "message": "m"}, notified_at=NOON)
     world.clock.now += hours * 3600
     assert reconcile() == ({"released": 1} if released else {})
@@ -169,7 +179,7 @@ def test_jobs_that_wait_for_a_person_hide_nobody(
     world: Any, reconcile: Reconcile, put: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "PAGE", 5)
-    world.store.pause("x")
+    world.switch.pause("x")
     for number in range(12):
         put(State.HELD, 5000, job_id=f"up-{number}", notified_at=1.0, error={"code": "SUBMIT_LOST", "message": "m"})
     put(State.HELD, 100, error={"code": "OVER_BUDGET", "message": "m"}, notified_at=1.0)
@@ -201,19 +211,19 @@ def test_a_round_that_runs_out_of_time_goes_on_where_it_stopped(
 
 
 def test_a_round_that_got_round_begins_at_the_beginning(world: Any, reconcile: Reconcile, put: Any) -> None:
-    world.store.keep_place(6, world.clock.now - 3000)
+    world.place.save(6, world.clock.now - 3000)
     put(State.HELD, 4000, error={"code": "SUBMITS_PAUSED", "message": "m"}, notified_at=1.0)  # before the place
     put(State.QUEUED, 5000, job_id=OTHER)
     assert reconcile() == {"restarted": 1}
-    assert world.store.place() == (0, 0.0)
+    assert world.place.read() == (0, 0.0)
     assert reconcile() == {"released": 1}
 
 
 def test_a_place_in_the_first_step_is_given_up_too(world: Any, reconcile: Reconcile, put: Any) -> None:
-    world.store.keep_place(0, world.clock.now - 50)
+    world.place.save(0, world.clock.now - 50)
     put(State.SUBMITTING, 100)
     assert reconcile() == {}
-    assert world.store.place() == (0, 0.0)
+    assert world.place.read() == (0, 0.0)
     world.wire.will(history())
     assert reconcile() == {"uncertain": 1}
 
@@ -245,7 +255,7 @@ def test_a_job_that_raises_keeps_nobody_waiting_and_rings(
 ) -> None:
     put(State.QUEUED, 6000)
     put(State.QUEUED, 5000, job_id=OTHER)
-    world.store._client.put_item(
+    world.table.client.put_item(
         TableName="jobs-of-tests", Item={"job_id": {"S": "count#in_flight"}, "held": {"N": "9"}}
     )
     running = world.workflow.is_running
@@ -258,8 +268,8 @@ def test_a_job_that_raises_keeps_nobody_waiting_and_rings(
     monkeypatch.setattr(world.workflow, "is_running", raising, raising=False)
     assert reconcile() == {"restarted": 1}
     assert world.counted() == {"JobsStuck": 1}
-    assert world.store.in_flight() == 2  # what comes after all jobs is done too
-    assert world.store.place() == (0, 0.0)
+    assert world.in_flight.count() == 2  # what comes after all jobs is done too
+    assert world.place.read() == (0, 0.0)
 
 
 def test_a_round_writes_down_its_place_once_a_second(
@@ -269,13 +279,13 @@ def test_a_round_writes_down_its_place_once_a_second(
         put(State.HELD, 5000, job_id=f"up-{number}", notified_at=1.0, error={"code": "SUBMIT_LOST", "message": "m"})
     slow(world, reconcile, monkeypatch, 0.25)
     places: list[float] = []
-    monkeypatch.setattr(world.store, "keep_place", lambda _, since: places.append(since))
+    monkeypatch.setattr(world.place, "save", lambda _, since: places.append(since))
     reconcile()
     assert 5 <= len(places) <= 6
 
 
 def test_a_place_of_another_release_is_no_reason_to_stop(world: Any, reconcile: Reconcile, put: Any) -> None:
-    world.store.keep_place(99, 0.0)
+    world.place.save(99, 0.0)
     put(State.QUEUED, 5000)
     assert reconcile() == {"restarted": 1}
 

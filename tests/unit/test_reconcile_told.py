@@ -15,7 +15,17 @@ Make = Callable[..., Job]
 
 @pytest.fixture
 def reconcile(world: Any) -> Reconcile:
-    return Reconcile(world.store, world.provider, world.notifier, world.workflow, world.queue, clock=world.clock)
+    return Reconcile(
+        world.store,
+        world.provider,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.switch,
+        world.in_flight,
+        world.place,
+        clock=world.clock,
+    )
 
 
 def test_an_uncertain_submit_is_counted_and_says_why(world: Any, reconcile: Reconcile, put: Any) -> None:

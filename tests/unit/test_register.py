@@ -21,7 +21,6 @@ def test_many_jobs_are_read_at_once_with_what_is_asked_for(world: Any, make_job:
 def test_what_a_busy_table_left_out_is_asked_for_again(
     world: Any, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seedance.batches.job_states.time.sleep", lambda _: None)
     for number in range(2):
         world.put(make_job(job_id=f"up-{number}"))
     ask = world.aws["dynamodb"].batch_get_item

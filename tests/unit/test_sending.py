@@ -67,7 +67,7 @@ def test_a_second_attempt_keeps_the_first_ones_reservation_and_day(
 
 def test_while_submits_are_paused_nothing_is_touched(world: Any, sending: Sending, make_job: Make) -> None:
     before = world.put(make_job(image=IMAGE))
-    world.store.pause("a person stopped them")
+    world.switch.pause("a person stopped them")
     verdict = replace(sending, image_delivery="upload").begin(before)
     assert isinstance(verdict, Verdict)
     assert (verdict.next, verdict.reason.code) == (Next.HELD, Hold.PAUSED)
@@ -185,7 +185,7 @@ def test_what_follows_from_an_error(
     verdict = sending.judge(world.put(make_job(State.SUBMITTING, attempts=attempts)), error)
     assert (verdict.next, verdict.wait) == (following, wait)
     assert verdict.reason.code == (Hold.PAUSED if isinstance(error, OutOfCredits) else error.code)
-    assert (world.store.paused() is not None) is isinstance(error, OutOfCredits)
+    assert (world.switch.paused() is not None) is isinstance(error, OutOfCredits)
 
 
 def test_a_full_account_keeps_nobody_else_from_asking(world: Any, sending: Sending, make_job: Make) -> None:

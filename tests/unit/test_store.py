@@ -7,6 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
+from seedance.aws.job_table import JobTable
 from seedance.errors import Conflict
 from seedance.jobs import store as store_module
 from seedance.jobs.job import RECORD_KEPT_SECONDS, TRANSITIONS, Job, State
@@ -134,7 +135,7 @@ def test_the_index_has_what_a_list_shows(world: Any, make_job: Make) -> None:
 
 
 def test_trouble_of_dynamodb_is_not_taken_for_a_conflict(world: Any, make_job: Make) -> None:
-    elsewhere = JobStore("no-such-table", world.aws["dynamodb"])
+    elsewhere = JobStore(JobTable("no-such-table", world.aws["dynamodb"]))
     for act in (
         lambda: elsewhere.create(make_job()),
         lambda: elsewhere.move(make_job(), State.SUBMITTING),
@@ -151,15 +152,15 @@ def test_the_stacks_table_is_the_one_in_the_environment(wired: Any, make_job: Ma
 
 
 def test_of_a_model_nobody_used_nothing_is_known(world: Any) -> None:
-    assert world.store.durations("seedance-pro") == []
+    assert world.durations.of("seedance-pro") == []
 
 
 def test_the_last_durations_of_each_model_are_kept_in_their_order(world: Any) -> None:
     for number in range(100):
-        world.store.learned("seedance-pro", 50.25 + number)
-    world.store.learned("seedance-2.0-mini", 160)
-    assert world.store.durations("seedance-pro") == [50.25 + number for number in range(80, 100)]
-    assert world.store.durations("seedance-2.0-mini") == [160]
+        world.durations.learn("seedance-pro", 50.25 + number)
+    world.durations.learn("seedance-2.0-mini", 160)
+    assert world.durations.of("seedance-pro") == [50.25 + number for number in range(80, 100)]
+    assert world.durations.of("seedance-2.0-mini") == [160]
     item = world.aws["dynamodb"].get_item(TableName="jobs-of-tests", Key={"job_id": {"S": "durations#seedance-pro"}})
     assert len(item["Item"]["seconds"]["L"]) < 2 * DURATIONS_KEPT
     assert len(world.called("UpdateItem")) <= 101 + 100 / DURATIONS_KEPT
@@ -167,33 +168,33 @@ def test_the_last_durations_of_each_model_are_kept_in_their_order(world: Any) ->
 
 def test_two_that_cut_off_at_once_cut_off_once(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(2 * DURATIONS_KEPT - 1):
-        world.store.learned("seedance-pro", float(number + 1))
+        world.durations.learn("seedance-pro", float(number + 1))
     update = world.aws["dynamodb"].update_item
 
     def meanwhile(**call: Any) -> Any:
         if call["UpdateExpression"].startswith("REMOVE"):
             monkeypatch.setattr(world.aws["dynamodb"], "update_item", update)
-            world.store.learned("seedance-pro", 999.0)  # one more, which also cuts off
+            world.durations.learn("seedance-pro", 999.0)  # one more, which also cuts off
         return update(**call)
 
     monkeypatch.setattr(world.aws["dynamodb"], "update_item", meanwhile)
-    world.store.learned("seedance-pro", 500.0)
-    assert world.store.durations("seedance-pro") == [*map(float, range(22, 40)), 500.0, 999.0]
+    world.durations.learn("seedance-pro", 500.0)
+    assert world.durations.of("seedance-pro") == [*map(float, range(22, 40)), 500.0, 999.0]
 
 
 def test_durations_are_read_once_a_minute(world: Any) -> None:
-    world.store.learned("seedance-pro", 50.0)
+    world.durations.learn("seedance-pro", 50.0)
     before = len(world.called("GetItem"))
-    assert [world.store.durations("seedance-pro") for _ in range(5)] == [[50.0]] * 5
+    assert [world.durations.of("seedance-pro") for _ in range(5)] == [[50.0]] * 5
     assert len(world.called("GetItem")) == before + 1
-    world.store.learned("seedance-pro", 60.0)
+    world.durations.learn("seedance-pro", 60.0)
     world.clock.now += 59
-    assert world.store.durations("seedance-pro") == [50.0]
+    assert world.durations.of("seedance-pro") == [50.0]
     world.clock.now += 2
-    assert world.store.durations("seedance-pro") == [50.0, 60.0]
+    assert world.durations.of("seedance-pro") == [50.0, 60.0]
 
 
 def test_the_durations_are_no_job(world: Any) -> None:
-    world.store.learned("seedance-pro", 50.0)
+    world.durations.learn("seedance-pro", 50.0)
     assert world.store.get("durations#seedance-pro") is None
     assert [job for state in State for job in world.store.newest(state)] == []

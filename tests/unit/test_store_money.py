@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from seedance.aws.job_table import JobTable
 from seedance.errors import AllUnderWay, Conflict, OverBudget
 from seedance.jobs.budget import Day, Entry
 from seedance.jobs.job import UNDER_WAY, Job, State
 from seedance.jobs.store import JobStore
+from seedance.jobs.switch import Switch
 
 Make = Callable[..., Job]
 DAY = "2026-11-20"
@@ -261,7 +263,7 @@ def test_a_day_whose_item_names_a_day_is_read_all_the_same(world: Any) -> None:
 def test_a_day_is_no_job(world: Any, make_job: Make) -> None:
     reserve(world, world.put(make_job()), 0.25)
     assert world.store.get(f"day#{DAY}") is None
-    world.store.pause("x")
+    world.switch.pause("x")
     assert world.store.get("switch#submits") is None
 
 
@@ -277,18 +279,18 @@ def begin(world: Any, job: Job, most: int | None = None) -> Job:
 @pytest.mark.parametrize("end", [State.FAILED, State.HELD, State.RECEIVED])
 def test_who_begins_is_counted_in_and_who_ends_is_counted_out(world: Any, make_job: Make, end: State) -> None:
     job = begin(world, world.put(make_job()))
-    assert world.store.in_flight() == 1
+    assert world.in_flight.count() == 1
     world.store.close(job, end)
-    assert world.store.in_flight() == 0
+    assert world.in_flight.count() == 0
 
 
 def test_a_price_that_comes_late_counts_nobody_out(world: Any, make_job: Make) -> None:
     begin(world, world.put(make_job(job_id="up-other")))
     job = world.store.close(begin(world, world.put(make_job())), State.RECEIVED)
     job = world.put(replace(job, state=State.COMPLETED, settled_usd=0.25, settled_days={DAY: 0.25}))
-    assert world.store.in_flight() == 1
+    assert world.in_flight.count() == 1
     world.store.price(job, 0.4)
-    assert world.store.in_flight() == 1
+    assert world.in_flight.count() == 1
     assert world.store.day(DAY).settled == pytest.approx(0.15)
 
 
@@ -297,7 +299,7 @@ def test_who_ends_a_second_time_is_not_counted_out_again(world: Any, make_job: M
     job = begin(world, world.put(make_job()))
     job = world.store.close(world.put(replace(job, state=State.UNCERTAIN, cost_usd=0.3)), State.HELD)
     world.store.close(world.store.move(job, State.COPYING, cost_usd=0.35), State.COMPLETED)
-    assert world.store.in_flight() == 1
+    assert world.in_flight.count() == 1
 
 
 def test_no_more_are_under_way_than_allowed(world: Any, make_job: Make) -> None:
@@ -306,42 +308,43 @@ def test_no_more_are_under_way_than_allowed(world: Any, make_job: Make) -> None:
     with pytest.raises(AllUnderWay, match="the maximum of 2 videos is in progress"):
         begin(world, jobs[2], most=2)
     assert world.job("up-2") == jobs[2]
-    assert (world.store.in_flight(), world.store.day(DAY).reserved) == (2, 0.5)
+    assert (world.in_flight.count(), world.store.day(DAY).reserved) == (2, 0.5)
     world.store.close(begun[0], State.FAILED)
     begin(world, jobs[2], most=2)
-    assert world.store.in_flight() == 2
+    assert world.in_flight.count() == 2
 
 
 def test_whoever_is_adopted_is_counted_in_whatever_the_limit(world: Any, make_job: Make) -> None:
     begin(world, world.put(make_job(job_id="up-0")), most=1)
     begin(world, world.put(make_job(job_id="up-1")))
-    assert world.store.in_flight() == 2
+    assert world.in_flight.count() == 2
 
 
 def test_a_count_that_does_not_fit_the_jobs_is_set_right(world: Any, make_job: Make) -> None:
     for number, state in enumerate(State):
         world.put(make_job(state, job_id=f"up-{number}"))
-    assert world.store.recount_in_flight() is True
-    assert world.store.in_flight() == len(UNDER_WAY)
-    assert world.store.recount_in_flight() is False
+    assert world.in_flight.recount() is True
+    assert world.in_flight.count() == len(UNDER_WAY)
+    assert world.in_flight.recount() is False
 
 
 # the switch -------------------------------------------------------------------------------------------------
 
 
 def test_submits_are_stopped_once_and_the_first_reason_counts(world: Any) -> None:
-    assert world.store.paused() is None
-    assert [world.store.pause("no credits"), world.store.pause("again")] == [True, False]
-    assert world.store.paused() == "no credits"
-    world.store.resume()
-    assert world.store.paused() is None
-    world.store.resume()
-    assert world.store.pause("later") is True
+    assert world.switch.paused() is None
+    assert [world.switch.pause("no credits"), world.switch.pause("again")] == [True, False]
+    assert world.switch.paused() == "no credits"
+    world.switch.resume()
+    assert world.switch.paused() is None
+    world.switch.resume()
+    assert world.switch.pause("later") is True
 
 
 def test_trouble_at_the_switch_is_not_taken_for_a_stop(world: Any) -> None:
-    elsewhere = JobStore("no-such-table", world.aws["dynamodb"])
-    for act in (lambda: elsewhere.pause("x"), elsewhere.paused, elsewhere.resume, lambda: elsewhere.day(DAY)):
+    elsewhere = JobTable("no-such-table", world.aws["dynamodb"])
+    switch, store = Switch(elsewhere), JobStore(elsewhere)
+    for act in (lambda: switch.pause("x"), switch.paused, switch.resume, lambda: store.day(DAY)):
         with pytest.raises(ClientError, match="ResourceNotFound"):
             act()
 
@@ -370,9 +373,9 @@ def test_each_job_of_a_state_is_read_page_by_page(world: Any, make_job: Make, mo
 
 
 def test_a_place_is_kept(world: Any) -> None:
-    assert world.store.place() == (0, 0.0)
-    world.store.keep_place(6, 1763.5)
-    assert world.store.place() == (6, 1763.5)
+    assert world.place.read() == (0, 0.0)
+    world.place.save(6, 1763.5)
+    assert world.place.read() == (6, 1763.5)
 
 
 def test_the_oldest_come_first_from_a_moment_on_and_over_several_pages(world: Any, make_job: Make) -> None:

@@ -25,6 +25,7 @@ def submit(world: Any) -> Submit:
         world.notifier,
         world.workflow,
         world.queue,
+        world.durations,
         world.sending,
         clock=world.clock,
     )
@@ -32,7 +33,7 @@ def submit(world: Any) -> Submit:
 
 def test_a_job_is_followed_by_what_its_model_took_lately(world: Any, submit: Submit, make_job: Make) -> None:
     for _ in range(20):
-        world.store.learned("seedance-2.0-mini", 30.0)
+        world.durations.learn("seedance-2.0-mini", 30.0)
     world.wire.will(accepted())
     submit.advance(world.put(make_job(model="seedance-2.0-mini")))
     job = world.job()

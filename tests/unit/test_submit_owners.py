@@ -27,6 +27,7 @@ def submit(world: Any) -> Submit:
         world.notifier,
         world.workflow,
         world.queue,
+        world.durations,
         world.sending,
         clock=world.clock,
     )

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from clocks import Clock
 from seedance.aws import writes
-from seedance.aws.writes import TURNS
+from seedance.aws.writes import ATTEMPTS
 from seedance.errors import Conflict, OverBudget, RequestTaken
 from seedance.jobs.budget import Entry
 from seedance.jobs.job import Job, State
@@ -63,7 +64,7 @@ FINAL = [
 @pytest.mark.parametrize("refusal", PASSING)
 def test_a_write_that_meets_others_is_tried_again(refusal: ClientError) -> None:
     answers: Any = iter([refusal, refusal, "written"])
-    naps: list[float] = []
+    clock = Clock()
 
     def write() -> str:
         answer = next(answers)
@@ -71,9 +72,9 @@ def test_a_write_that_meets_others_is_tried_again(refusal: ClientError) -> None:
             raise answer
         return str(answer)
 
-    assert writes.insist(write, sleep=naps.append) == "written"
-    assert len(naps) == 2
-    assert all(0 <= nap <= 0.08 for nap in naps)
+    assert writes.insist(write, clock) == "written"
+    assert len(clock.naps) == 2
+    assert all(0 <= nap <= 0.08 for nap in clock.naps)
 
 
 @pytest.mark.parametrize("refusal", FINAL)
@@ -81,12 +82,11 @@ def test_what_is_final_is_not_tried_again(refusal: ClientError) -> None:
     def write() -> None:
         raise refusal
 
-    def no_sleep(seconds: float) -> None:
-        raise AssertionError(seconds)
-
+    clock = Clock()
     with pytest.raises(ClientError) as raised:
-        writes.insist(write, sleep=no_sleep)
+        writes.insist(write, clock)
     assert raised.value is refusal
+    assert not clock.naps
 
 
 @pytest.mark.parametrize(
@@ -94,16 +94,16 @@ def test_what_is_final_is_not_tried_again(refusal: ClientError) -> None:
     [*((refusal, Conflict) for refusal in PASSING if refusal is not PASSING[2]), (PASSING[2], ClientError)],
 )
 def test_the_tries_are_bounded(refusal: ClientError, kind: type[Exception]) -> None:
-    tries, naps = [], list[float]()
+    tries, clock = [], Clock()
 
     def write() -> None:
         tries.append(1)
         raise refusal
 
     with pytest.raises(kind):
-        writes.insist(write, sleep=naps.append)
-    assert (len(tries), len(naps)) == (TURNS, TURNS - 1)
-    assert sum(naps) <= 6
+        writes.insist(write, clock)
+    assert (len(tries), len(clock.naps)) == (ATTEMPTS, ATTEMPTS - 1)
+    assert sum(clock.naps) <= 6
 
 
 def meets_once(monkeypatch: pytest.MonkeyPatch, client: Any, name: str) -> None:
@@ -128,7 +128,7 @@ def test_every_plain_write_to_a_job_outlasts_a_transaction(
     job = world.store.move(world.job(), State.SUBMITTING)
     meets_once(monkeypatch, client, "update_item")
     assert world.store.note(job, attempts=3).attempts == 3
-    assert len(world.naps) == 3
+    assert len(world.clock.naps) == 3
     world.aws["dynamodb"].update_item(
         TableName="jobs-of-tests",
         Key={"job_id": {"S": "count#in_flight"}},
@@ -136,8 +136,8 @@ def test_every_plain_write_to_a_job_outlasts_a_transaction(
         ExpressionAttributeValues={":held": {"N": "7"}},
     )
     meets_once(monkeypatch, client, "put_item")
-    assert world.store.recount_in_flight() is True
-    assert world.store.in_flight() == 1
+    assert world.in_flight.recount() is True
+    assert world.in_flight.count() == 1
 
 
 def test_the_calendar_is_read_again_after_a_conflict(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,8 +163,8 @@ def test_a_job_that_was_created_in_a_lost_answer_is_new(world: Any, make_job: Ma
 
 def test_a_switch_that_was_thrown_in_a_lost_answer_rings_the_alarm(world: Any) -> None:
     with answers_lost(world, "PutItem"):
-        assert world.store.pause("no credits") is True
-        assert world.store.pause("no credits") is False
+        assert world.switch.pause("no credits") is True
+        assert world.switch.pause("no credits") is False
 
 
 def test_two_that_write_the_same_in_the_same_moment_are_told_apart(world: Any, make_job: Make) -> None:

@@ -4,9 +4,8 @@ Chunks whose jobs have all ended are not read again. If collect is repeated, it 
 run crashed right after publishing, the summary is published a second time. It is never lost, like a job's notification.
 """
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -15,6 +14,7 @@ from typing import Any
 from seedance.batches import manifest, plan_lines
 from seedance.batches.files import Sheets, sheets
 from seedance.batches.job_states import JOBS_A_READ, Register, register
+from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.jobs import reasons, requests
 from seedance.jobs.job import State, batch_job_id
@@ -41,7 +41,7 @@ class Collect:
     sheets: Sheets
     notifier: Notifier
     scale: float = 1.0
-    clock: Callable[[], float] = time.time
+    clock: Clock = CLOCK
 
     def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
         """Check the batch that plan returned. Returns it with ``status`` RUNNING, or how the batch ended."""
