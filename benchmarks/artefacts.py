@@ -51,7 +51,7 @@ def compile_all(folder: Path) -> None:
 
 
 def trust(folder: Path, certificate: Path) -> None:
-    """Add a certificate to the authorities that an artefact's libraries trust."""
+    """Add a certificate to the authorities that an artifact's libraries trust."""
     for bundle in (folder / "certifi/cacert.pem", folder / "botocore/cacert.pem"):
         if bundle.exists():
             bundle.write_text(f"{bundle.read_text()}\n{certificate.read_text()}")

@@ -1,7 +1,7 @@
 """Measures cold starts: the import and first call of a handler over TLS, compared with common alternatives.
 
-Every sample is a new process with only its artefact. AWS and the provider are one server on this machine
-(benchmarks/cloud.py), the same for all contenders. Its certificate is added to the authorities in each artefact, so
+Every sample is a new process with only its artifact. AWS and the provider are one server on this machine
+(benchmarks/cloud.py), the same for all contenders. Its certificate is added to the authorities in each artifact, so
 loading them takes as long as on Lambda.
 
     python -m benchmarks.cold_start [ROUNDS] [--against CHECKOUT]
@@ -41,7 +41,7 @@ the record and sends a message to the queue."""
 _WHO_THEY_ARE = """\
 The naive handler (benchmarks/handlers/naive.py) uses boto3 with a DynamoDB resource and, from Powertools, Logger,
 Metrics, Tracer, idempotency, event handler, parser and batch. It has two rows because `sam build` puts no bytecode into
-an artefact and Lambda can't write any. Our artefacts include bytecode."""
+an artifact and Lambda can't write any. Our artifacts include bytecode."""
 _OURS, _EARLIER = "**ours, {}**", "before, {}"
 _TAKEN: dict[str, Any] = {"batchItemFailures": []}
 _REGION = "eu-central-1"
