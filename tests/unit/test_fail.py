@@ -162,6 +162,6 @@ def test_without_a_reason_it_says_that(world: Any, fail: Fail, make_job: Make, e
     assert world.job().error["message"] == "No reason was given."
 
 
-def test_a_job_without_a_record_is_not_passed_over(fail: Fail) -> None:
+def test_a_missing_record_is_an_error(fail: Fail) -> None:
     with pytest.raises(LookupError, match="up-1"):
         fail({"job_id": "up-1"})

@@ -271,6 +271,6 @@ def test_a_job_in_any_other_state_has_no_video_to_copy(
     assert world.notified() == []
 
 
-def test_a_job_without_a_record_is_not_passed_over(finalize: Finalize) -> None:
+def test_a_missing_record_is_an_error(finalize: Finalize) -> None:
     with pytest.raises(LookupError, match="up-1"):
         finalize("up-1")

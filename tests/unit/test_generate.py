@@ -72,7 +72,7 @@ def test_a_link_is_left_to_finalize(*, world: Any, generate: Generate, job: Any,
     assert world.job().cost_usd == 0.35
 
 
-def test_intent_is_on_the_record_before_the_post(*, world: Any, generate: Generate, job: Any) -> None:
+def test_the_intent_is_recorded_before_the_post(*, world: Any, generate: Generate, job: Any) -> None:
     seen: list[Job] = []
 
     def look(request: httpx.Request) -> httpx.Response:
@@ -178,7 +178,7 @@ def test_a_key_that_comes_back_is_in_no_record(*, world: Any, generate: Generate
     ],
     ids=["301", "504", "520", "time-out", "reset", "closed"],
 )
-def test_an_ambiguous_outcome_is_uncertain_and_never_sent_again(
+def test_an_ambiguous_outcome_is_uncertain_and_never_resubmitted(
     *, world: Any, generate: Generate, job: Any, answer: Any
 ) -> None:
     job()
@@ -307,7 +307,7 @@ def test_a_job_that_is_not_to_be_made_is_not(*, world: Any, generate: Generate, 
     assert world.wire.requests == []
 
 
-def test_a_missing_key_leaves_the_job_as_it_was(*, world: Any, generate: Generate, job: Any) -> None:
+def test_a_missing_key_leaves_the_job_unchanged(*, world: Any, generate: Generate, job: Any) -> None:
     def no_key() -> str:
         raise ConfigurationError("the secret is empty")
 
@@ -328,7 +328,7 @@ def test_a_missing_key_leaves_the_job_as_it_was(*, world: Any, generate: Generat
     ],
     ids=["image gone", "500", "time-out", "413"],
 )
-def test_an_asset_upload_that_fails_is_no_call(
+def test_a_failed_asset_upload_makes_no_call(
     *,
     world: Any,
     generate: Generate,
@@ -350,7 +350,7 @@ def test_an_asset_upload_that_fails_is_no_call(
     assert POSTED not in world.wire.asked
 
 
-def test_a_job_taken_up_by_somebody_else_is_looked_at_again(
+def test_a_job_taken_by_another_invocation_is_read_again(
     *, world: Any, generate: Generate, job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stale = job()
@@ -361,7 +361,7 @@ def test_a_job_taken_up_by_somebody_else_is_looked_at_again(
     assert world.wire.requests == []
 
 
-def test_a_job_without_a_record_is_not_passed_over(generate: Generate) -> None:
+def test_a_missing_record_is_an_error(generate: Generate) -> None:
     with pytest.raises(LookupError, match="up-1"):
         generate("up-1")
 

@@ -159,7 +159,7 @@ def test_what_is_not_the_video_is_not_taken_for_it(answer: object, make_job: Cal
         {"output": [f"{LINK}?n=1", f"{LINK}?n=2"]},
     ],
 )
-def test_of_two_videos_none_is_chosen(answer: object) -> None:
+def test_of_two_videos_neither_is_chosen(answer: object) -> None:
     found = links.read(answer, HOSTS)
     assert (found.video, found.elsewhere) == (None, None)
     assert found.unclear is not None

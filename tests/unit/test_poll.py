@@ -394,7 +394,7 @@ def test_whoever_moved_the_job_meanwhile_is_not_overruled(
     assert poll("up-1")["error"]["code"] == "BY_HAND"
 
 
-def test_a_job_without_a_record_is_not_passed_over(poll: Poll) -> None:
+def test_a_missing_record_is_an_error(poll: Poll) -> None:
     with pytest.raises(LookupError, match="up-1"):
         poll("up-1")
 

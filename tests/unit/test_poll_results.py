@@ -87,7 +87,7 @@ def test_a_held_result_is_paid_for_and_makes_room_for_another(
     assert (day.settled, day.committed, day.released, world.store.in_flight()) == (settled, settled, 0.0, 0)
 
 
-def test_of_two_videos_none_is_chosen(world: Any, poll: Poll, running: Any) -> None:
+def test_of_two_videos_neither_is_chosen(world: Any, poll: Poll, running: Any) -> None:
     running(gone_polls=PATIENCE - 1)
     world.wire.will(answer("COMPLETED", output=[LINK, OTHER]))
     assert_held(world, poll("up-1"), "2 different videos", LINK, OTHER)

@@ -208,7 +208,7 @@ def test_the_address_is_looked_for_in_the_whole_answer(ask: Any, answer: Any, ad
     assert ask(httpx.Response(200, json={"status": "COMPLETED", **answer})).output == address
 
 
-def test_what_was_sent_is_not_the_result(wire: Any) -> None:
+def test_an_address_that_was_sent_is_not_taken_for_the_result(wire: Any) -> None:
     at = Provider("https://a", "", "", key=lambda: KEY, media_hosts={"images.segmind.com"})
     wire.will(completed(output=[LINK, FRAME]))
     assert at.standing("req-1", Sent.of({"reference_videos": [LINK]})).result.videos == 0

@@ -109,7 +109,7 @@ def test_a_second_up_with_other_wishes_is_refused(
 @pytest.mark.parametrize(
     ("gone", "says"), [(11, "the local AWS is no longer running"), (12, "the provider's stand-in is no longer running")]
 )
-def test_half_a_stack_is_named(machine: Machine, home: Path, gone: int, says: str) -> None:
+def test_a_half_running_stack_is_reported(machine: Machine, home: Path, gone: int, says: str) -> None:
     del machine.commands[gone]
     for ask in (STACK.check, lambda: up(Options(home=home), silent)):
         with pytest.raises(StackError, match=f"{says}; run `seedance down`, then `seedance up`"):
@@ -195,6 +195,6 @@ def test_down_leaves_a_strangers_process_alone(machine: Machine, home: Path) -> 
     assert machine.stopped == [12]
 
 
-def test_down_can_be_repeated(machine: Machine, home: Path) -> None:
+def test_running_down_twice_is_no_error(machine: Machine, home: Path) -> None:
     down(home)
     assert down(home) == []

@@ -30,7 +30,7 @@ def test_the_second_creation_of_an_id_changes_nothing(world: Any, make_job: Make
     assert world.job().name == "first"
 
 
-def test_a_job_that_is_not_there_is_none(world: Any) -> None:
+def test_an_unknown_job_is_none(world: Any) -> None:
     assert world.store.get("up-nobody") is None
 
 

@@ -95,7 +95,7 @@ def test_the_image_goes_along_as_a_link_to_its_version(world: Any, take: Any, pn
     assert "image_url" not in job.parameters
 
 
-def test_intent_is_on_the_record_before_the_post(world: Any, submit: Submit, make_job: Make) -> None:
+def test_the_intent_is_recorded_before_the_post(world: Any, submit: Submit, make_job: Make) -> None:
     seen: list[Job] = []
 
     def look(request: httpx.Request) -> httpx.Response:
@@ -223,7 +223,7 @@ def test_a_submit_outlives_the_functions_time_out(template: dict[str, Any]) -> N
     ],
     ids=["time-out", "reset", "closed", "write", "301", "504", "520", "no id"],
 )
-def test_an_ambiguous_outcome_is_uncertain_and_never_sent_again(
+def test_an_ambiguous_outcome_is_uncertain_and_never_resubmitted(
     world: Any, take: Any, make_job: Make, answer: Any
 ) -> None:
     world.put(make_job())
