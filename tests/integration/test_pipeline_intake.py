@@ -217,7 +217,7 @@ def test_the_image_can_go_into_the_providers_own_store(pipeline: Pipeline, set_u
     assert http().get(job.body["image_url"]).content == png()
 
 
-def test_a_key_that_no_link_can_name_is_refused_with_what_to_do(pipeline: Pipeline) -> None:
+def test_a_key_that_cannot_be_linked_is_refused_with_advice(pipeline: Pipeline) -> None:
     # HTTP clients shorten "a/../b" in an address before they ask for it.
     job_id = pipeline.upload("uploads/a/../b/./c.png", resolution="480p")
     pipeline.run(job_id)

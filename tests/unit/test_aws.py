@@ -1,4 +1,4 @@
-"""AWS clients: one session, one client per service, timeouts far below a minute, links signed by Signature Version 4."""
+"""AWS clients: one session, one client per service, short timeouts, links signed with Signature Version 4."""
 
 import inspect
 import ssl

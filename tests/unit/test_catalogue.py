@@ -1,4 +1,4 @@
-"""The catalogue, compared with a second table that was written from the provider's five model pages, not from the code."""
+"""The catalogue, compared with a second table written from the provider's five model pages, not from the code."""
 
 from typing import Any
 
