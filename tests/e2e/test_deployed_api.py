@@ -30,7 +30,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_request_that_makes_no_sense_is_refused_with_a_reason(deployed: Deployed, case: str) -> None:
+def test_an_invalid_request_is_refused_with_a_reason(deployed: Deployed, case: str) -> None:
     options, status, says = REFUSALS[case]
     answer = deployed.call("POST", "/videos", **options)
     assert answer.status_code == status
@@ -42,7 +42,7 @@ def test_a_job_that_is_not_there_is_not_found(deployed: Deployed) -> None:
     assert (answer.status_code, answer.json()["error"]["message"]) == (404, "job api-none does not exist")
 
 
-def test_the_models_are_told_with_their_parameters(deployed: Deployed) -> None:
+def test_the_models_are_listed_with_their_parameters(deployed: Deployed) -> None:
     answer = deployed.call("GET", "/models")
     assert answer.status_code == 200
     assert len(answer.json()["models"]) == 5
