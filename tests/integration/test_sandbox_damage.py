@@ -312,7 +312,7 @@ def test_a_file_can_be_redirected_to_a_forbidden_host(sandbox: Sandbox, video: t
     assert (answer.status_code, answer.headers["location"]) == (302, "http://10.0.0.1/x")
 
 
-# the picture, and the job ---------------------------------------------------------------------------------
+# the image, and the job -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_an_automatic_length_is_five_seconds(sandbox: Sandbox, api: httpx.Client
     assert len(frames_of(video)) == 5 * 6
 
 
-def test_the_same_prompt_gives_the_same_picture_and_another_prompt_another(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_the_same_prompt_gives_the_same_image_and_another_prompt_another(sandbox: Sandbox, api: httpx.Client) -> None:
     first, again, other = (
         made(sandbox, api, prompt=words)["output"] for words in ("a red car", "a red car", "a blue car")
     )

@@ -129,7 +129,7 @@ class Wire:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         request.read()
         self.requests.append(request)
-        assert self._answers, f"nobody expected {request.method} {request.url}"
+        assert self._answers, f"unexpected request: {request.method} {request.url}"
         answer = self._answers.popleft()
         if isinstance(answer, Exception):
             raise answer
@@ -148,7 +148,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     line = Wire()
     monkeypatch.setattr(http, "_pool", lambda _: Pool(line))
     yield line
-    assert not line._answers, f"{len(line._answers)} answers were not fetched"
+    assert not line._answers, f"{len(line._answers)} responses are left over"
 
 
 @dataclass

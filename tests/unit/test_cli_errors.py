@@ -217,7 +217,7 @@ class TestDropAndWait:
         assert f"error: job up-1 is {end}" in result.stderr
         assert "the picture was blocked" in result.stderr
 
-    def test_ctrl_c_says_that_the_job_goes_on(
+    def test_ctrl_c_says_that_the_job_continues(
         self, run: Run, records: dict[str, Job], image: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def interrupted(*_: object) -> None:

@@ -40,7 +40,7 @@ def test_a_failure_without_a_message_says_so(why: str | None, says: str) -> None
     assert "None" not in reason.message
 
 
-def test_nobody_writes_a_reason_by_hand(root: Path) -> None:
+def test_no_reason_is_written_by_hand(root: Path) -> None:
     """Only Reason makes a dict with a code and a message."""
     for path in (root / "layers/common/seedance").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

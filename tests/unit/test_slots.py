@@ -60,7 +60,7 @@ def test_delayed_requests_fit_into_any_window_of_the_provider(
 
 
 @given(wishes, limits)
-def test_nobody_gets_a_slot_before_the_one_asked_for(wishes: list[tuple[float, float, bool]], limit: int) -> None:
+def test_no_slot_is_before_the_requested_one(wishes: list[tuple[float, float, bool]], limit: int) -> None:
     _, got = booked(wishes, limit)
     assert all(slot >= int(wanted) for wanted, slot in got)
 

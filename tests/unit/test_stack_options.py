@@ -26,7 +26,7 @@ def test_the_sandbox_needs_nothing() -> None:
     assert choose_provider("sandbox", {}, 0.1) == Provider("sandbox")
 
 
-def test_segmind_takes_the_key_from_the_environment() -> None:
+def test_segmind_reads_the_key_from_the_environment() -> None:
     assert choose_provider("segmind", {KEY_VARIABLE: f" {KEY}\n"}, 1) == Provider("segmind", key=KEY)
 
 

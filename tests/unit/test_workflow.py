@@ -33,7 +33,7 @@ def test_a_second_start_changes_nothing(world: Any, make_job: Make) -> None:
 
 
 @pytest.mark.parametrize(("executions", "name"), [(0, "up-1"), (1, "up-1-2"), (2, "up-1-3")])
-def test_a_later_execution_has_a_name_of_its_own(world: Any, make_job: Make, executions: int, name: str) -> None:
+def test_a_later_execution_has_its_own_name(world: Any, make_job: Make, executions: int, name: str) -> None:
     world.workflow.start(make_job(State.QUEUED))
     world.workflow.start(make_job(State.QUEUED, executions=executions))
     assert world.called("StartExecution")[-1]["name"] == name
