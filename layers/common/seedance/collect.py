@@ -35,7 +35,7 @@ LONGEST_WAIT_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class Collect:
-    """The use case and its dependencies. ``scale`` shortens all its times (Settings.scale)."""
+    """The use case and its dependencies. ``scale`` shortens all its times (Settings.time_scale)."""
 
     register: Register
     sheets: Sheets
@@ -168,4 +168,4 @@ def next_wait(elapsed: float, over: int, left: int) -> int:
 @cache
 def collect() -> Collect:
     """The use case, configured for this stack."""
-    return Collect(register(), sheets(), notifier(), settings().scale)
+    return Collect(register(), sheets(), notifier(), settings().time_scale)

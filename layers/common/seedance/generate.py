@@ -175,5 +175,5 @@ def generate() -> Generate:
         jobs(),
         provider(),
         media(),
-        Sending(jobs(), provider(), media(), pacer(), stack.image_delivery, stack.budget, stack.scale),
+        Sending(jobs(), provider(), media(), pacer(), stack.image_delivery, stack.daily_budget_usd, stack.time_scale),
     )

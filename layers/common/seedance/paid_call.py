@@ -72,7 +72,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Sending:
-    """The part that submit and generate share. ``budget``: see Settings.budget."""
+    """The part that submit and generate share. ``budget``: see Settings.daily_budget_usd."""
 
     store: JobStore
     provider: Provider

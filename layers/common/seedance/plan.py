@@ -192,4 +192,4 @@ def plan() -> Plan:
     """The use case, configured for this stack."""
     stack = plan_settings()
     defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
-    return Plan(sheets(), media(), notifier(), defaults, stack.tolerated_percent)
+    return Plan(sheets(), media(), notifier(), defaults, stack.batch_tolerated_failure_percent)

@@ -55,7 +55,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Poll:
-    """The use case and its dependencies. ``scale``: see Settings.scale."""
+    """The use case and its dependencies. ``scale``: see Settings.time_scale."""
 
     store: JobStore
     provider: Provider
@@ -247,4 +247,4 @@ def _answer(job: Job, outcome: Outcome, error: dict[str, str] | None = None) -> 
 @cache
 def poll() -> Poll:
     """The use case, configured for this stack."""
-    return Poll(jobs(), provider(), pacer(), settings().scale)
+    return Poll(jobs(), provider(), pacer(), settings().time_scale)

@@ -64,7 +64,7 @@ Prices = dict[tuple[str, str, str], dict[str, float | None]]
 
 @dataclass(frozen=True)
 class Reconcile:
-    """The use case and its dependencies. ``scale`` shortens all its times (Settings.scale)."""
+    """The use case and its dependencies. ``scale`` shortens all its times (Settings.time_scale)."""
 
     store: JobStore
     provider: Provider
@@ -289,6 +289,6 @@ def reconcile() -> Reconcile:
         notifier(),
         workflow(stack.state_machine),
         intake_queue(stack.intake_queue),
-        stack.resubmit_lost == "yes",
-        stack.scale,
+        stack.resubmit_lost,
+        stack.time_scale,
     )

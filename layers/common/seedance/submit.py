@@ -144,5 +144,5 @@ def submit() -> Submit:
         notifier(),
         workflow(stack.state_machine),
         intake_queue(stack.intake_queue),
-        Sending(jobs(), provider(), media(), pacer(), stack.image_delivery, stack.budget, stack.scale),
+        Sending(jobs(), provider(), media(), pacer(), stack.image_delivery, stack.daily_budget_usd, stack.time_scale),
     )

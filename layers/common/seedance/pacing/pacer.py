@@ -1,7 +1,7 @@
 """Schedules requests to the provider with the calendar of requests and the count of videos in progress, in DynamoDB.
 
-Arguments and results are in the provider's seconds (Settings.scale), as in pacing.calendar. The calendar is one item
-that all functions change: read, decide, then write unless the item has changed in between; in that case, start again.
+Arguments and results are in the provider's seconds (Settings.time_scale), as in pacing.calendar. The calendar is one
+item that all functions change: read, decide, then write unless the item has changed in between, else start again.
 """
 
 import math
@@ -252,8 +252,8 @@ def pacer() -> Pacer:
     return Pacer(
         stack.job_table,
         clients.dynamodb(),
-        requests_per_minute=int(stack.requests_per_minute),
-        max_in_flight=int(stack.max_in_flight),
-        most_polls=float(stack.polls_per_video),
-        scale=stack.scale,
+        requests_per_minute=stack.requests_per_minute,
+        max_in_flight=stack.max_in_flight,
+        most_polls=stack.polls_per_video,
+        scale=stack.time_scale,
     )

@@ -344,7 +344,7 @@ def provider() -> Provider:
         stack.segmind_history_url,
         key=_api_key,
         forget_key=_api_key.cache_clear,
-        media_hosts=stack.media_hosts,
+        media_hosts=stack.segmind_media_hosts,
     )
 
 

@@ -217,4 +217,4 @@ def _after(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
 @cache
 def downloads() -> Downloads:
     """Downloads from the hosts that the stack allows."""
-    return Downloads(settings().media_hosts)
+    return Downloads(settings().segmind_media_hosts)
