@@ -1,4 +1,4 @@
-"""Where a world is set up: moto behind HTTP, the provider's stand-in, one calendar for all."""
+"""Sets up worlds: moto behind HTTP, the provider's stand-in, and one clock for all."""
 
 import logging
 import tempfile
@@ -27,7 +27,7 @@ from local.sandbox.inprocess import KEY
 
 @dataclass
 class Stage:
-    """The servers. ``world`` empties them for the next play."""
+    """The servers. ``world`` empties them for the next scenario."""
 
     patch: pytest.MonkeyPatch
     aws_url: str
@@ -45,12 +45,12 @@ class Stage:
         self.resources = {name: getattr(stack, name) for name in names}
 
     def patience(self, patch: pytest.MonkeyPatch, seconds: float) -> None:
-        """Let the functions wait for the provider no longer than this."""
+        """Limit how long the functions wait for the provider."""
         for name in ("SUBMIT_SECONDS", "STATUS_SECONDS", "GENERATE_SECONDS", "UPLOAD_SECONDS"):
             patch.setattr(client, name, seconds)
 
     def world(self, **environment: str) -> World:
-        """An empty stack, deployed with these parameters."""
+        """Return an empty stack, deployed with these parameters."""
         self.wire = wire.Wire()
         self.calendar.restart()
         shortcut.empty(REGION)
@@ -93,7 +93,7 @@ def stage() -> Iterator[Stage]:
 
 def _environment(patch: pytest.MonkeyPatch, url: str, folder: Path) -> None:
     end = "-----END CERTIFICATE-----\n"
-    one = folder / "one.pem"  # nothing here speaks TLS, and to load all 140 takes each client 25 ms
+    one = folder / "one.pem"  # nothing here uses TLS, and loading all 140 takes each client 25 ms
     one.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
     for name, value in {
         "AWS_ENDPOINT_URL": url,

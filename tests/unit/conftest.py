@@ -1,6 +1,6 @@
-"""The unit tests' surroundings: no network, made-up credentials, an empty account in moto for each test.
+"""Fixtures of the unit tests: no network, fake credentials, and an empty moto account for each test.
 
-``world`` is what the use cases talk to: real adapters on moto, and ``wire`` in the provider's place.
+``world`` is what the use cases talk to: real adapters on moto. ``wire`` stands in for the provider.
 """
 
 import json
@@ -71,7 +71,7 @@ hypothesis_settings.load_profile("unit")
 
 @pytest.fixture(autouse=True)
 def no_network() -> Iterator[None]:
-    """No socket can be made. Unix sockets are: an event loop wakes itself up through a pair of them."""
+    """Block all sockets except Unix sockets: an event loop wakes itself up through a pair of those."""
     disable_socket(allow_unix_socket=True)
     yield
     enable_socket()
@@ -79,7 +79,7 @@ def no_network() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def made_up_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing of the machine's own AWS set-up is seen, and no metric of another test."""
+    """Hide the machine's own AWS configuration, and the metrics of other tests."""
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_CONFIG_FILE", "AWS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in ENVIRONMENT.items():
@@ -100,7 +100,7 @@ def _forget() -> None:
 
 @pytest.fixture(scope="session")
 def clients() -> Iterator[dict[str, Any]]:
-    """The layer's own AWS clients, built once; moto answers them, or else nobody can."""
+    """The layer's own AWS clients, built once. Only moto can answer them."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
@@ -120,12 +120,12 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     line = Wire()
     monkeypatch.setattr(http, "_pool", lambda _: Pool(line))
     yield line
-    assert not line._answers, f"{len(line._answers)} answers were not fetched"
+    assert not line._answers, f"{len(line._answers)} responses are left over"
 
 
 @dataclass
 class World:
-    """An account with the stack's resources in it, and the adapters on them."""
+    """An AWS account with the stack's resources, and the adapters that use them."""
 
     aws: dict[str, Any]
     wire: Wire
@@ -152,7 +152,7 @@ class World:
     counts: Counter[str] = field(default_factory=Counter)
 
     def called(self, operation: str) -> list[dict[str, Any]]:
-        """The parameters of every call of an AWS operation, in order."""
+        """The parameters of every call to an AWS operation, in order."""
         return [parameters for name, parameters in self.calls if name == operation]
 
     def put(self, job: Job) -> Job:
@@ -166,7 +166,7 @@ class World:
         return found
 
     def upload(self, key: str, body: bytes, **metadata: str) -> dict[str, Any]:
-        """Put an object; the S3 notification of it."""
+        """Put an object, and return the S3 notification for it."""
         stored = self.aws["s3"].put_object(Bucket=UPLOADS, Key=key, Body=body, Metadata=metadata)
         record = {
             "eventSource": "aws:s3",
@@ -187,24 +187,24 @@ class World:
         return [json.loads(call["input"]) for call in self.called("StartExecution")]
 
     def postponed(self) -> list[tuple[str, int]]:
-        """What was put into the intake queue: job id and delay in seconds."""
+        """What was sent to the intake queue: job id and delay in seconds."""
         return [
             (json.loads(call["MessageBody"])["job_id"], call["DelaySeconds"]) for call in self.called("SendMessage")
         ]
 
     def notified(self) -> list[dict[str, Any]]:
-        """The machines' message of every publish."""
+        """The message for programs in every publish."""
         return [json.loads(json.loads(call["Message"])["default"]) for call in self.called("Publish")]
 
     def counted(self) -> dict[str, int]:
-        """The metrics so far, written out already or not."""
+        """The metrics so far, whether flushed or not."""
         return dict(self.counts)
 
     def stored(self, key: str) -> bytes:
         return bytes(self.aws["s3"].get_object(Bucket=VIDEOS, Key=key)["Body"].read())
 
     def intake(self, submit: Submit) -> Intake:
-        """What hands the queue's messages to a submit of a test's own."""
+        """An intake that passes the queue's messages to the test's own submit."""
         defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
         return Intake(self.store, self.media, self.batches, submit, defaults, UPLOADS)
 
@@ -218,7 +218,7 @@ def _pacer(table: JobTable, **changes: Any) -> Pacer:
 
 @pytest.fixture
 def make_pacer(world: World) -> Callable[..., Pacer]:
-    """A pacer of another stack; what is not given is as in the world's."""
+    """A pacer with other settings; those that are not given are the world's."""
     return lambda **changes: _pacer(world.table, **changes)
 
 
@@ -308,7 +308,7 @@ def world(
 
 @pytest.fixture
 def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """The same world, found by the functions as they find it on Lambda: through the environment."""
+    """The same world, found by the functions as on Lambda: through the environment."""
     for name, value in {
         "JOB_TABLE": TABLE,
         "UPLOAD_BUCKET": UPLOADS,
@@ -347,7 +347,7 @@ def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 @pytest.fixture
 def make_job() -> Callable[..., Job]:
-    """A job of an upload; whatever else is wanted by name."""
+    """A job that came from an upload; other fields are set by keyword."""
 
     def make(state: State = State.RECEIVED, **changes: Any) -> Job:
         values: dict[str, Any] = {
@@ -374,7 +374,7 @@ def make_job() -> Callable[..., Job]:
 
 @pytest.fixture
 def rate_limited() -> Callable[[float | None], httpx.Response]:
-    """A 429 that says, or does not say, in how many seconds its limit resets."""
+    """A 429 that may say in how many seconds the limit resets."""
 
     def answer(reset_in: float | None) -> httpx.Response:
         if reset_in is None:
@@ -387,7 +387,7 @@ def rate_limited() -> Callable[[float | None], httpx.Response]:
 
 @pytest.fixture
 def event(root: Path) -> Callable[[str], dict[str, Any]]:
-    """Reads one of the sample events that `sam local invoke` takes as well."""
+    """Read one of the sample events, which also work with `sam local invoke`."""
 
     def read(name: str) -> dict[str, Any]:
         return dict(json.loads((root / "events" / f"{name}.json").read_text()))
@@ -397,7 +397,7 @@ def event(root: Path) -> Callable[[str], dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def movies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Real MP4s, one second long, with their boxes in the orders that occur."""
+    """Real MP4s of one second, with their boxes in the orders that occur in practice."""
     file = tmp_path_factory.mktemp("movies") / "movie.mp4"
     return {
         "index last": movie(file),

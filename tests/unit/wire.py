@@ -8,9 +8,9 @@ import httpx
 
 
 class Wire:
-    """The other end of the line: answers in the order they were given, and keeps what was asked.
+    """The other end of the connection: returns the given responses in order, and records the requests.
 
-    A request that nobody expected fails the test, and so does an answer that nobody fetched.
+    A request without a response fails the test, and so does a response that is left over.
     """
 
     def __init__(self) -> None:
@@ -21,13 +21,13 @@ class Wire:
         self._answers.extend(answers)
 
     def forget(self) -> None:
-        """Drop the answers that nobody fetched, where that is no mistake."""
+        """Drop the responses that are left over, where that is expected."""
         self._answers.clear()
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         request.read()
         self.requests.append(request)
-        assert self._answers, f"nobody expected {request.method} {request.url}"
+        assert self._answers, f"unexpected request: {request.method} {request.url}"
         answer = self._answers.popleft()
         if isinstance(answer, Exception):
             raise answer
