@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 from seedance import errors
 from seedance.fail import ENDS
-from seedance.generate import Outcome as GenerateOutcome
 from seedance.jobs.job import TERMINAL
-from seedance.poll import Outcome as PollOutcome
+from seedance.jobs.tasks import TaskStatus
 
 TASKS = ["Fail", "Finalize", "Generate", "Poll"]
 # What each task may return as "status"; the Choice behind it must know each word or send it to Fail.
 OUTCOMES = {
-    "Poll": set(PollOutcome),
-    "Generate": set(GenerateOutcome),
+    "Poll": {"RUNNING", "COMPLETED", "FAILED", "EXPIRED", "HELD"},
+    "Generate": {"COMPLETED", "POSTPONED", "UNCERTAIN", "FAILED"},
     "Finalize": {"COMPLETED", "FAILED", "HELD", "NOT_READY"},
 }
 # Where each outcome must lead. Fail is every Choice's default.
@@ -122,8 +121,12 @@ def test_a_choice_asks_for_no_word_that_its_task_never_says(states: dict[str, An
     assert {c["StringEquals"] for c in choice["Choices"]} <= OUTCOMES[task]
 
 
+def test_these_are_the_words_of_the_tasks() -> None:
+    assert set.union(*OUTCOMES.values()) | {"PLANNED", "REFUSED"} == set(TaskStatus)  # and the words of plan
+
+
 def test_only_words_of_a_task_are_ends_for_fail() -> None:
-    assert set(ENDS) == {PollOutcome.FAILED, PollOutcome.EXPIRED}
+    assert set(ENDS) == {TaskStatus.FAILED, TaskStatus.EXPIRED}
     assert set(ENDS.values()) <= TERMINAL
 
 

@@ -9,8 +9,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from seedance.errors import ConfigurationError
 from seedance.jobs.job import Job, State
+from seedance.jobs.tasks import TaskStatus
 from seedance.pacing import poll_schedule
-from seedance.poll import PATIENCE, Outcome, Poll
+from seedance.poll import MISSING_POLLS, Poll
 from seedance.provider.client import Provider
 
 Make = Callable[..., Job]
@@ -234,7 +235,7 @@ def test_a_key_that_can_not_be_read_loses_no_video(world: Any, running: Any, rea
 
 def test_a_record_that_is_gone_early_is_looked_for_until_the_hour_is_over(world: Any, poll: Poll, running: Any) -> None:
     running(age=50)
-    for count in range(1, PATIENCE):
+    for count in range(1, MISSING_POLLS):
         world.wire.will(httpx.Response(404))
         assert_runs(poll("up-1"), STEP)
         assert world.job().gone_polls == count
@@ -250,7 +251,7 @@ def test_a_record_that_is_gone_after_the_hour_is_believed_at_once(world: Any, po
 
 @pytest.mark.parametrize("said", ["QUEUED", "PROCESSING"])
 def test_a_record_that_turns_up_again_starts_the_count_anew(world: Any, poll: Poll, running: Any, said: str) -> None:
-    running(gone_polls=PATIENCE - 1)
+    running(gone_polls=MISSING_POLLS - 1)
     world.wire.will(answer(said))
     assert poll("up-1")["status"] == "RUNNING"
     assert world.job().gone_polls == 0
@@ -400,4 +401,4 @@ def test_a_job_without_a_record_is_not_passed_over(poll: Poll) -> None:
 
 
 def test_outcomes_are_words_that_a_choice_can_look_at() -> None:
-    assert [str(outcome) for outcome in Outcome] == [outcome.name for outcome in Outcome]
+    assert [str(status) for status in TaskStatus] == [status.name for status in TaskStatus]

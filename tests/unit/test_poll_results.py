@@ -8,7 +8,7 @@ import httpx
 import pytest
 from seedance.jobs.budget import Entry
 from seedance.jobs.job import Hold, Job, State
-from seedance.poll import PATIENCE, Poll
+from seedance.poll import MISSING_POLLS, Poll
 
 Make = Callable[..., Job]
 LINK = "https://images.segmind.com/v.mp4"
@@ -62,7 +62,7 @@ def test_done_without_a_link_is_believed_at_the_third_time_and_held(
     world: Any, poll: Poll, running: Any, output: Any
 ) -> None:
     running()
-    for _ in range(PATIENCE - 1):
+    for _ in range(MISSING_POLLS - 1):
         world.wire.will(answer("COMPLETED", output=output))
         assert_runs(poll("up-1"), STEP)
     world.wire.will(answer("COMPLETED", output=output, metrics={"cost": 0.25}), history())
@@ -78,7 +78,7 @@ def test_a_held_result_is_paid_for_and_makes_room_for_another(
 ) -> None:
     running(state=State.SUBMITTING, request_id=None)
     entry = Entry("2026-11-20", reserved=0.2, lease=1)
-    facts = {"reserved_usd": 0.2, "reserved_day": "2026-11-20", "request_id": "req-1", "gone_polls": PATIENCE}
+    facts = {"reserved_usd": 0.2, "reserved_day": "2026-11-20", "request_id": "req-1", "gone_polls": MISSING_POLLS}
     world.store.move(world.job(), State.QUEUED, entry=entry, **facts)
     world.wire.will(answer("COMPLETED", metrics={"cost": cost}), history())
     assert_held(world, poll("up-1"))
@@ -88,7 +88,7 @@ def test_a_held_result_is_paid_for_and_makes_room_for_another(
 
 
 def test_of_two_videos_none_is_chosen(world: Any, poll: Poll, running: Any) -> None:
-    running(gone_polls=PATIENCE - 1)
+    running(gone_polls=MISSING_POLLS - 1)
     world.wire.will(answer("COMPLETED", output=[LINK, OTHER]))
     assert_held(world, poll("up-1"), "2 different videos", LINK, OTHER)
     assert world.job().result_url is None
@@ -96,7 +96,7 @@ def test_of_two_videos_none_is_chosen(world: Any, poll: Poll, running: Any) -> N
 
 
 def test_a_video_on_a_new_host_is_held_with_its_link(world: Any, poll: Poll, running: Any) -> None:
-    running(gone_polls=PATIENCE - 1)
+    running(gone_polls=MISSING_POLLS - 1)
     world.wire.will(answer("COMPLETED", output="https://cdn.new.example/v.mp4?sig=5d6e"))
     assert_held(world, poll("up-1"), "cdn.new.example", "SegmindMediaHosts", "seedance retry up-1")
     assert world.job().result_url == "https://cdn.new.example/v.mp4?sig=5d6e"
@@ -104,7 +104,7 @@ def test_a_video_on_a_new_host_is_held_with_its_link(world: Any, poll: Poll, run
 
 
 def test_a_link_that_only_the_history_has_is_taken(world: Any, poll: Poll, running: Any) -> None:
-    running(gone_polls=PATIENCE - 1)
+    running(gone_polls=MISSING_POLLS - 1)
     rows = (row("COMPLETED", generation_url=FRAME), row("COMPLETED", generation_url=LINK), {"request_id": "req-2"})
     world.wire.will(answer("COMPLETED", metrics={"cost": 0.25}), history(*rows))
     assert poll("up-1") == {"job_id": "up-1", "status": "COMPLETED", "error": None}
@@ -117,13 +117,13 @@ def test_a_link_that_only_the_history_has_is_taken(world: Any, poll: Poll, runni
 def test_a_history_in_trouble_does_not_keep_a_result_from_being_held(
     world: Any, poll: Poll, running: Any, said: Any
 ) -> None:
-    running(gone_polls=PATIENCE - 1)
+    running(gone_polls=MISSING_POLLS - 1)
     world.wire.will(answer("COMPLETED"), said)
     assert_held(world, poll("up-1"))
 
 
 def test_the_jobs_own_addresses_are_not_its_result(world: Any, poll: Poll, running: Any) -> None:
-    running(parameters={"prompt": "x", "reference_videos": [LINK]}, gone_polls=PATIENCE - 1)
+    running(parameters={"prompt": "x", "reference_videos": [LINK]}, gone_polls=MISSING_POLLS - 1)
     world.wire.will(answer("COMPLETED", output=LINK), history(row("COMPLETED", generation_url=None)))
     assert_held(world, poll("up-1"), "no link")
 

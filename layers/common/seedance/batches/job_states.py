@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from seedance.aws import clients
 from seedance.aws.attributes import read_item
 from seedance.config import settings
 from seedance.jobs import records
-from seedance.jobs.job import State
+from seedance.jobs.job import ErrorFacts, State, VideoFacts
 from seedance.observability import logger
 
 if TYPE_CHECKING:
@@ -23,6 +24,17 @@ TURNS = 8
 """Attempts to read the keys that a busy table left unprocessed. With the waits between them, up to 10 seconds."""
 
 
+@dataclass(frozen=True)
+class JobFacts:
+    """The fields of a job that were read. Those that were not, or have no valid value, are None."""
+
+    job_id: str
+    state: State
+    cost_usd: float | None = None
+    video: VideoFacts | None = None
+    error: ErrorFacts | None = None
+
+
 class Register:
     """Reads the job table, up to JOBS_A_READ jobs at a time. Strongly consistent, like all reads by id."""
 
@@ -30,13 +42,13 @@ class Register:
         self._table = table
         self._client = client
 
-    def read(self, job_ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The given fields of up to JOBS_A_READ jobs, by id. A job that does not exist is left out.
+    def read(self, job_ids: Sequence[str], fields: Sequence[str]) -> dict[str, JobFacts]:
+        """The state and the given other fields of up to JOBS_A_READ jobs, by id. A job that does not exist is left out.
 
-        An invalid value is left out as well. An invalid state is read as HELD, because a person must look at the job.
-        Raises TimeoutError if the table is too busy to answer.
+        An invalid state is read as HELD, because a person must look at the job. Raises TimeoutError if the table is too
+        busy to answer.
         """
-        names = ("job_id", *fields)
+        names = ("job_id", "state", *fields)
         wanted: Any = {
             self._table: {
                 "Keys": [{"job_id": {"S": job_id}} for job_id in job_ids],
@@ -45,7 +57,7 @@ class Register:
                 "ExpressionAttributeNames": {f"#{name}": name for name in names},
             }
         }
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, JobFacts] = {}
         for turn in range(1, TURNS + 1):
             answer = self._client.batch_get_item(RequestItems=wanted)
             stored = [read_item(item) for item in answer["Responses"].get(self._table, [])]
@@ -57,14 +69,14 @@ class Register:
         raise TimeoutError(f"the table did not return {len(wanted[self._table]['Keys'])} jobs in {TURNS} attempts")
 
 
-def _usable(record: dict[str, Any]) -> dict[str, Any]:
+def _usable(record: dict[str, Any]) -> JobFacts:
     values = {name: value for name, value in record.items() if records.is_usable(name, value)}
     if values.get("state") not in set(State):
         values["state"] = State.HELD.value
     for name in sorted({*record, "state"}):
         if values.get(name) != record.get(name):
             logger().warning("a stored value is dropped", extra={"item": record["job_id"], "field": name})
-    return values
+    return JobFacts(**{**values, "state": State(values["state"])})
 
 
 @cache
