@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from seedance.aws import clients
 from seedance.batches import plan_lines
+from seedance.batches.plan_lines import PlanLine
 from seedance.config import settings
 from seedance.media.buckets import PART_BYTES, refusal
 from seedance.observability import logger
@@ -42,7 +43,7 @@ class Sheets:
         with body:
             yield from body.iter_chunks(READ_BYTES)
 
-    def rows(self, key: str, first: int, end: int) -> Iterator[dict[str, Any]]:
+    def rows(self, key: str, first: int, end: int) -> Iterator[PlanLine]:
         """The rows of a plan from byte ``first`` up to ``end``. Rows that can't be read are logged and skipped."""
         if first == end:
             return
@@ -122,13 +123,14 @@ class Sheet:
             self._client.abort_multipart_upload(**self._where)
 
 
-def _row(key: str, line: bytes) -> dict[str, Any] | None:
+def _row(key: str, line: bytes) -> PlanLine | None:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         row = None
     if (bad := plan_lines.planned_row(row)) is None:
-        return dict(row)
+        checked: PlanLine = row
+        return checked
     number = row.get("row") if isinstance(row, dict) else None
     logger().error("a plan's row is left out", extra={"plan": key, "row": str(number)[:20], "field": bad})
     return None

@@ -8,7 +8,7 @@ from typing import Any
 from seedance.aws import checks
 from seedance.aws.attributes import written_item
 from seedance.aws.table import IN_FLIGHT, day_key
-from seedance.jobs.job import Job
+from seedance.jobs.job import Job, ParameterValues
 
 PRICES_OF = "2026-11-20"
 """When the published averages in the catalogue were read. A model whose price has risen settles above its estimate."""
@@ -52,7 +52,7 @@ class Day:
     committed: float = 0.0
 
 
-def estimate_usd(average_usd: float, parameters: dict[str, Any]) -> float:
+def estimate_usd(average_usd: float, parameters: ParameterValues) -> float:
     """The estimated cost of one video, in USD: the published average, scaled by length and pixels.
 
     The provider publishes one average per model and says that costs vary with duration and resolution. The estimate

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from seedance.aws import clients, fields
 from seedance.config import settings
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
+from seedance.jobs.job import ImageFacts, VideoFacts
 from seedance.media import formats, images
 from seedance.media.formats import MAX_IMAGE_BYTES
 
@@ -51,7 +52,7 @@ class Image:
     metadata: dict[str, str]
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> ImageFacts:
         """What a job keeps of its image."""
         return {
             "bucket": self.bucket,
@@ -71,7 +72,7 @@ class Stored:
     size: int
     sha256: str
 
-    def facts(self, bucket: str, key: str) -> dict[str, Any]:
+    def facts(self, bucket: str, key: str) -> VideoFacts:
         """What a job's record says of its video."""
         return {"bucket": bucket, "key": key, "bytes": self.size, "sha256": self.sha256}
 
@@ -112,7 +113,7 @@ class Media:
         sides = (picture.width, picture.height)
         return Image(bucket, key, version_id, picture.media_type, *sides, size, found.get("Metadata", {}))
 
-    def image_link(self, image: dict[str, Any], job_id: str) -> str:
+    def image_link(self, image: ImageFacts, job_id: str) -> str:
         """A signed link to a job's image, valid for IMAGE_LINK_SECONDS.
 
         The job's id is part of the signed query, so that the link in the provider's history names the job.
@@ -127,7 +128,7 @@ class Media:
             ExpiresIn=IMAGE_LINK_SECONDS,
         )
 
-    def image_base64(self, image: dict[str, Any]) -> str:
+    def image_base64(self, image: ImageFacts) -> str:
         """A job's complete image as base64. Raises InvalidRequest if it no longer exists."""
         where = _object(image["bucket"], image["key"], image.get("version_id"))
         try:
