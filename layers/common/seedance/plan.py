@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from seedance.aws.upload import Upload
 from seedance.batches import manifest
-from seedance.batches.files import Sheet, Sheets, sheets
+from seedance.batches.files import Sheets, sheets
 from seedance.batches.manifest import BadRow, Row, Tally
 from seedance.batches.plan_lines import PlanLine
 from seedance.clock import CLOCK, Clock
@@ -102,7 +103,7 @@ class Plan:
             "wait_seconds": max(FIRST_WAIT_SECONDS, round(tally.expected_seconds / tally.good)),
         }
 
-    def _write(self, rows: Iterable[LookedAt], tally: Tally, plan: Sheet, report: Sheet) -> list[list[int]]:
+    def _write(self, rows: Iterable[LookedAt], tally: Tally, plan: Upload, report: Upload) -> list[list[int]]:
         """Write plan and report. Returns the chunks as in PlannedBatch."""
         chunks: list[list[int]] = []
         begins, first = 0, 1
