@@ -6,7 +6,7 @@ from unittest.mock import ANY
 
 import httpx
 import pytest
-from seedance.jobs.budget import Entry
+from seedance.jobs.budget import Booking
 from seedance.jobs.job import Hold, Job, State
 from seedance.poll import MISSING_POLLS, Poll
 
@@ -77,9 +77,9 @@ def test_a_held_result_is_settled_and_no_longer_under_way(
     *, world: Any, poll: Poll, running: Any, cost: float | None, settled: float
 ) -> None:
     running(state=State.SUBMITTING, request_id=None)
-    entry = Entry("2026-11-20", reserved=0.2, lease=1)
+    booking = Booking("2026-11-20", reserved=0.2, lease=1)
     facts = {"reserved_usd": 0.2, "reserved_day": "2026-11-20", "request_id": "req-1", "gone_polls": MISSING_POLLS}
-    world.store.move(world.job(), State.QUEUED, entry=entry, **facts)
+    world.store.move(world.job(), State.QUEUED, booking=booking, **facts)
     world.wire.will(answer("COMPLETED", metrics={"cost": cost}), history())
     assert_held(world, poll("up-1"))
     job, day = world.job(), world.store.day("2026-11-20")

@@ -108,10 +108,10 @@ class Sending:
         values: dict[str, Any] = {"submitted_at": now, "attempts": job.attempts + 1, "error": None}
         if image != job.image:
             values["image"] = image
-        entry, reserved = reservation(job, now, limit=self.budget, max_in_flight=self.pacer.max_in_flight)
+        booking, reserved = reservation(job, now, limit=self.budget, max_in_flight=self.pacer.max_in_flight)
         values |= reserved
         try:
-            return self.store.move(job, State.SUBMITTING, entry=entry, **values), body
+            return self.store.move(job, State.SUBMITTING, booking=booking, **values), body
         except DearerThanBudget as error:  # it does not fit in any day, so holding it is pointless
             return Verdict(Next.END, Reason(error.code, self._too_dear(values["reserved_usd"])), state=_unsent(job))
         except OverBudget as error:

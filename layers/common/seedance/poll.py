@@ -26,7 +26,7 @@ from seedance.jobs.tasks import TaskAnswer, TaskStatus
 from seedance.observability import count, logger
 from seedance.pacing import poll_schedule
 from seedance.pacing.durations import Durations, durations
-from seedance.pacing.pacer import Pacer, Plan, pacer
+from seedance.pacing.pacer import NextPoll, Pacer, pacer
 from seedance.provider import links
 from seedance.provider.client import Provider, provider
 from seedance.provider.links import Result, Sent
@@ -171,7 +171,7 @@ class Poll:
             if patient or job.gone_polls < 2 * MISSING_POLLS:
                 job = self.store.note(job, gone_polls=job.gone_polls + 1)
                 logger().warning("the history can't be read", extra={"job_id": job.job_id, "reason": str(trouble)})
-                return _running(job, Plan(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
+                return _running(job, NextPoll(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
             rows = []
         row = next(iter(rows), None)
         if row and (video := links.only_video(row.url for row in rows)):
@@ -181,9 +181,9 @@ class Poll:
             return _answer(job, TaskStatus.FAILED, reasons.failed_at_the_provider(row.error).error)
         if row is None and job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS:
             # The hour is not over: the record may reappear, or the history may lag.
-            return _running(job, Plan(poll_schedule.LONGEST_STEP_SECONDS, None))
+            return _running(job, NextPoll(poll_schedule.LONGEST_STEP_SECONDS, None))
         if row and patient:  # not ended according to the history: it may still be made, and billed
-            return _running(job, Plan(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
+            return _running(job, NextPoll(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
         if row and row.status == ProviderStatus.COMPLETED:
             count_of = "several different links" if any(row.url for row in rows) else "no link"
             unclear = f"The provider's history has {count_of} to the video"
@@ -211,17 +211,17 @@ class Poll:
 
         return self._planned(job, self.pacer.plan_poll(scheduled, job.expected_seconds))
 
-    def _planned(self, job: Job, plan: Plan) -> TaskAnswer:
+    def _planned(self, job: Job, plan: NextPoll) -> TaskAnswer:
         """To be asked again as planned, or when the provider is about to forget the request, if that is sooner."""
         remaining = max(1.0, self._remaining(job))
-        return _running(job, plan if plan.wait <= remaining else Plan(remaining, None))
+        return _running(job, plan if plan.wait <= remaining else NextPoll(remaining, None))
 
     def _remaining(self, job: Job) -> float:
         """Seconds until the provider deletes the request's record."""
         return poll_schedule.DEADLINE_SECONDS - job.age(self.clock(), self.scale)
 
 
-def _running(job: Job, plan: Plan) -> TaskAnswer:
+def _running(job: Job, plan: NextPoll) -> TaskAnswer:
     return {**_answer(job, TaskStatus.RUNNING), "wait_seconds": max(1, round(plan.wait)), "slot": plan.slot}
 
 

@@ -217,8 +217,8 @@ class Repair:
             job = self.store.note(job, **again)
         else:
             # A job that ended without a price has released its reservation. A copied video must be booked again.
-            entry, reserved = reservation(job, self.clock())
-            job = self.store.move(job, State.COPYING, entry=entry, **again, **reserved)
+            booking, reserved = reservation(job, self.clock())
+            job = self.store.move(job, State.COPYING, booking=booking, **again, **reserved)
         self.workflow.start(job)
 
     def _made_after_all(self, job: Job) -> bool:
