@@ -19,7 +19,7 @@ UNUSED = (
     "bin",
     "anyio",  # httpx needs it for asynchronous clients only
     "anyio-*.dist-info",
-    "aws_lambda_powertools/event_handler/openapi/swagger_ui",
+    "aws_lambda_powertools/event_handler",
     "pydantic/v1",
     "pydantic/mypy.py",
     "pydantic/_hypothesis_plugin.py",

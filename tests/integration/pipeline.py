@@ -178,11 +178,13 @@ class Pipeline:
 
     def call(self, method: str, path: str, body: Any = None, **event: Any) -> tuple[int, dict[str, Any]]:
         """Call the API as API Gateway does after checking the key; returns status and body."""
+        job_id = path.removeprefix("/videos/") if path.startswith("/videos/") else None
         answer = app("api").handler(
             {
                 "httpMethod": method,
                 "path": path,
-                "resource": path,
+                "resource": "/videos/{job_id}" if job_id else path,
+                "pathParameters": {"job_id": job_id} if job_id else None,
                 "headers": {"content-type": "application/json"},
                 "requestContext": {"stage": "v1", "identity": {"apiKeyId": API_KEY}},
                 "body": body if isinstance(body, str) or body is None else json.dumps(body),

@@ -19,6 +19,7 @@ import pytest
 import strict_sns
 from aws_lambda_powertools import Metrics
 from clocks import NOW, Clock
+from fake_provider import Wire
 from footage import movie, small_png
 from hypothesis import settings as hypothesis_settings
 from moto import mock_aws
@@ -48,7 +49,6 @@ from seedance.provider.client import Provider
 from seedance.provider.download import Downloads
 from seedance.reconcile import Place
 from seedance.submit import Submit
-from wire import Wire
 
 REGION = "eu-central-1"
 KEY = "SG_0123456789abcdef"
