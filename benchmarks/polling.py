@@ -2,7 +2,7 @@
 
     python -m benchmarks.polling
 
-Durations are lognormal around the five models' published means, with coefficients of variation (CV) of 0.3,
+Durations are lognormal around the models' published means, with coefficients of variation (CV) of 0.3,
 0.45 and 0.6. The mean number of polls and the mean lag, the time between a video's end and the poll that
 sees it, are sums over the schedule's polls with the distribution's own integrals; nothing is simulated but
 the durations that the schedule learns from (seeded). The optimum comes from dynamic programming over all
@@ -276,7 +276,7 @@ def table(rows: Table) -> str:
 def main() -> str:
     """Print the three tables, and return them."""
     parts = [
-        "Fifteen cases: five models' published means, CV 0.3, 0.45 and 0.6. Median and worst are over these.",
+        "The cases: each model's published mean, with CV 0.3, 0.45 and 0.6. Median and worst are over these.",
         table(contenders()),
         f"The schedule by what it knows, asked for {POLLS_PER_VIDEO:g} polls; {DRAWS} draws of 20 durations a case.",
         table(by_spread()),
