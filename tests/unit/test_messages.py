@@ -1,6 +1,7 @@
 """Notifications: the machines' shape that must not drift, the people's text, SNS's limits."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -160,8 +161,21 @@ def test_a_mail_says_what_happened_and_what_was_asked(ended: Callable[..., Job],
     assert "None" not in text
 
 
-def test_every_terminal_state_has_a_mail() -> None:
-    assert set(HEADLINES) == {state for state in State if state.terminal}
+def test_every_end_has_a_message_and_a_mail_of_its_own(ended: Callable[..., Job]) -> None:
+    subjects = set()
+    for state in (state for state in State if state.terminal):
+        message = machine_message(ended(state), None)
+        assert conforms(message, SHAPE)
+        subject, text = mail({**message, "cost_usd": None})
+        assert re.search(r"^  Cost    \w", text, re.MULTILINE)
+        subjects.add(subject)
+    assert len(subjects) == sum(state.terminal for state in State)
+
+
+@pytest.mark.parametrize("state", [state for state in State if not state.terminal and state is not State.HELD])
+def test_nobody_is_mailed_about_a_job_that_goes_on(make_job: Callable[..., Job], state: State) -> None:
+    with pytest.raises(KeyError):
+        mail(machine_message(make_job(state), None))
 
 
 @pytest.mark.parametrize(
