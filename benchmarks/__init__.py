@@ -1,1 +1,1 @@
-"""Measurements against the ways that people usually do it; each module is a command and writes one table."""
+"""Benchmarks against common alternatives. Each module is a command and writes one section of docs/benchmarks.md."""

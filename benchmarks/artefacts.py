@@ -1,7 +1,7 @@
-"""What each contender would have on Lambda: the built layer, or its libraries as they are installed here.
+"""Builds what each contender would have on Lambda: the built layer, or the libraries that are installed here.
 
-Libraries are copied from this environment by their distributions' own lists, so that a contender has what it
-asks for and no more: a library that lies about (awscrt, pyOpenSSL) is imported by boto3 where it finds it.
+Libraries are copied from this environment by their distributions' file lists, so a contender has only what it requires.
+Otherwise boto3 would import optional libraries that happen to be installed (awscrt, pyOpenSSL).
 """
 
 import compileall
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def build_layer(folder: Path, root: Path = ROOT) -> Path:
-    """A checkout's layer for this machine's Python, by its own makefile; where its packages are."""
+    """Build a checkout's layer for this machine's Python with its own makefile. Returns the folder of its packages."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     env |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}", "LAYER_TARGET": "host"}
     command = ["make", "-s", "-C", str(root / "layers/common"), "build-CommonLayer", f"ARTIFACTS_DIR={folder}"]
@@ -32,7 +32,7 @@ def build_layer(folder: Path, root: Path = ROOT) -> Path:
 
 
 def install(folder: Path, *packages: str, without: Path | None = None, bytecode: bool = True) -> Path:
-    """Copy packages and all that they require, but for what ``without`` has already."""
+    """Copy packages and everything that they require, except files that ``without`` already has."""
     folder.mkdir(parents=True)
     for distribution in _closure(packages):
         for file in distribution.files or []:
@@ -46,19 +46,19 @@ def install(folder: Path, *packages: str, without: Path | None = None, bytecode:
 
 
 def compile_all(folder: Path) -> None:
-    """Bytecode as the layer has it: trusted unseen."""
+    """Compile to bytecode as in the layer: never checked against the source."""
     compileall.compile_dir(folder, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 
 
 def trust(folder: Path, certificate: Path) -> None:
-    """Add a certificate to the authorities that an artefact's libraries believe."""
+    """Add a certificate to the authorities that an artifact's libraries trust."""
     for bundle in (folder / "certifi/cacert.pem", folder / "botocore/cacert.pem"):
         if bundle.exists():
             bundle.write_text(f"{bundle.read_text()}\n{certificate.read_text()}")
 
 
 def make_certificate(work: Path) -> tuple[Path, Path]:
-    """A certificate for this machine and its key, made for this run."""
+    """Create a certificate and its key for this machine and this run."""
     certificate, key = work / "certificate.pem", work / "key.pem"
     command = [
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"),

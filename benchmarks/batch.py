@@ -1,9 +1,9 @@
-"""A batch of 1,000 to 100,000 rows: how fast is it checked and planned, and in how much memory?
+"""Measures how fast a batch of 1,000 to 100,000 rows is checked and planned, and how much memory that takes.
 
-`python -m benchmarks.batch` prints one table. Each figure is of a process of its own, whose memory is what the
-kernel says it was at most, above what it was when everything was imported. The peer is what one writes first:
-the whole file read, the rows kept, the same checks. What is measured is this machine's work: the images are
-taken to be there, and S3 is a folder.
+`python -m benchmarks.batch` prints one table. Each figure comes from a separate process. Memory is the peak that the
+kernel reports, minus the memory in use after the imports. The alternative is the obvious implementation: it reads the
+whole file, keeps the rows and makes the same checks. Only local work is measured: all images are assumed to exist, and
+S3 is a folder.
 """
 
 import csv
@@ -37,14 +37,14 @@ OPTIONS = ("model", "duration", "resolution", "aspect_ratio")
 OWN = ("sku", "shop", "title", "price")
 _BAD_EVERY = 50
 _WORDS = f"""\
-Medians of {RUNS} runs. *check* is what `seedance batch --dry-run` does; *plan* is the function's own, which also
-writes the plan and the report of bad rows; *naive* reads the whole file, keeps the rows, and makes the same checks. The
-images are taken to be there, and S3 is a folder."""
+Medians of {RUNS} runs. *check* is what `seedance batch --dry-run` does. *plan* is the plan function, which also writes
+the plan and the report of bad rows. *naive* reads the whole file, keeps the rows, and makes the same checks. All images
+are assumed to exist, and S3 is a folder."""
 _CHUNK = 64 * 1024
 
 
 def write_manifest(path: Path, rows: int) -> None:
-    """A manifest as a shop exports it: ten columns, every fiftieth row bad."""
+    """Write a manifest like a shop's export: ten columns, every fiftieth row bad."""
     with path.open("w", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(["image", "prompt", *OPTIONS, *OWN])
@@ -65,7 +65,7 @@ def check(path: Path) -> Tally:
 
 
 def naive(path: Path) -> Tally:
-    """The peer: everything in memory, checked row by row by the same rules."""
+    """The alternative: everything in memory, checked row by row with the same rules."""
     rows = list(csv.DictReader(io.StringIO(path.read_text())))
     checked: list[manifest.Row | BadRow] = []
     for number, cells in enumerate(rows, start=1):
@@ -85,7 +85,7 @@ def naive(path: Path) -> Tally:
 
 
 class _Folder:
-    """S3 as a folder, for what a plan does with it."""
+    """A folder that stands in for S3, with the operations that a plan uses."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -106,7 +106,7 @@ class _Folder:
         return {"ETag": "1"}
 
     def complete_multipart_upload(self, **_: Any) -> None:
-        """The parts are there."""
+        """Do nothing: the parts are already stored."""
 
 
 class _Body:
@@ -117,7 +117,7 @@ class _Body:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
     def iter_chunks(self, size: int) -> Iterator[bytes]:
         with self._path.open("rb") as file:
@@ -133,11 +133,11 @@ class _AllThere(Media):
 
 class _Silent(Notifier):
     def __init__(self) -> None:
-        """Nobody is told."""
+        """Send nothing."""
 
 
 def plan(path: Path) -> Tally:
-    """What the plan function does: check, and write the plan and the report of bad rows."""
+    """Do what the plan function does: check the rows, and write the plan and the report of bad rows."""
     folder: Any = _Folder(path.parent)
     media = _AllThere("videos", folder)
     use_case = Plan(Sheets("uploads", folder), media, _Silent(), DEFAULTS, tolerated_percent=20.0)
@@ -151,11 +151,11 @@ METHODS: dict[str, Callable[[Path], Tally]] = {"check": check, "naive": naive, "
 
 
 def _one(method: str, path: Path) -> None:
-    """In a process of its own: seconds, growth of memory in MB, and what was found, as JSON."""
+    """Measure one method in this process. Prints seconds, memory growth in MB and the result, as JSON."""
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "warm.csv"
         write_manifest(small, 60)
-        METHODS[method](small)  # what is built once
+        METHODS[method](small)  # builds everything that is built only once
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began = time.perf_counter()
         tally = METHODS[method](path)
@@ -166,9 +166,9 @@ def _one(method: str, path: Path) -> None:
 
 
 def main() -> str:
-    """Print the table, in Markdown; it is the answer as well."""
+    """Print the table, in Markdown, and return it."""
     lines = [
-        "| rows | | seconds | rows a second | memory growth (MB) | time, to naive | memory, to naive |",
+        "| rows | | seconds | rows per second | memory growth (MB) | time vs. naive | memory vs. naive |",
         "|---:|---|---:|---:|---:|---:|---:|",
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -176,7 +176,7 @@ def main() -> str:
             path = Path(folder) / f"rows-{size}.csv"
             write_manifest(path, size)
             runs: dict[str, list[list[float]]] = {name: [] for name in METHODS}
-            for _ in range(RUNS):  # side by side, so that a busy minute of the machine hits all of them
+            for _ in range(RUNS):  # in turns, so that other load on the machine affects all methods
                 for name, found in runs.items():
                     found.append(_run(name, path))
             answers = {tuple(run[2:]) for found in runs.values() for run in found}

@@ -1,7 +1,7 @@
-"""A burst: images dropped at once on the local stack, against a stand-in that enforces the rate limit.
+"""Measures a burst: many images uploaded at once to a local stack, with a stand-in that enforces the rate limit.
 
-All of it is real: the template on the emulator, S3 events, the queue, Step Functions, the stand-in's server and
-its MP4s. ``python -m benchmarks.burst --images 100`` is the same with fewer.
+Nothing is mocked: the template runs on the emulator, with S3 events, the queue, Step Functions, the stand-in's server
+and its MP4s. ``python -m benchmarks.burst --images 100`` uploads fewer images.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from local.stack import Options, Stack
 
 IMAGES = 1000
 TIME_SCALE = 0.2
-"""Five times the provider's speed: at ten times, two cores are as busy with starting functions as they can be."""
+"""Five times the provider's speed. At ten times, starting functions fully occupies two cores."""
 LIMIT = 50
 """The template's default for RequestsPerMinute."""
 IMAGE = Path(__file__).parents[1] / "local/sample/product.jpg"
@@ -30,7 +30,7 @@ MEGABYTE = 1_000_000
 
 
 def drop(stack: Stack, images: int) -> None:
-    """Put the images into the upload bucket, as fast as it takes them."""
+    """Upload the images as fast as possible."""
     s3, body = aws.client(stack.access, "s3"), IMAGE.read_bytes()
 
     def put(number: int) -> None:
@@ -61,7 +61,7 @@ def records(stack: Stack) -> list[dict[str, Any]]:
 
 
 class Watch:
-    """The largest memory that the emulator and its workers had together, by /proc, in bytes."""
+    """Records the peak memory of the emulator and its workers together, from /proc, in bytes."""
 
     def __init__(self, pid: int) -> None:
         self.most = 0
@@ -107,15 +107,15 @@ def _resident(pid: int) -> int:
 
 
 def burst(images: int, scale: float, seconds: float) -> dict[str, Any]:
-    """Drop them, wait for their ends; what happened."""
+    """Upload the images and wait for their jobs. Returns the measurements."""
     with tempfile.TemporaryDirectory(prefix="burst-") as home:
         options = Options(port=0, provider="sandbox", time_scale=scale, home=Path(home))
         try:
             stack, _ = local_stack.up(options, print)
             settings = {"fps": 1, "credits": 1e6, "rate_limit": LIMIT, "jitter": 0.43}
             httpx.post(f"{stack.sandbox_url}/_sandbox/config", json=settings).raise_for_status()
-            # A message whose function the busy emulator turned away comes back after this long; AWS waits and tries
-            # again by itself.
+            # If the busy emulator rejects an invocation, its message is delivered again after this time. AWS retries by
+            # itself.
             aws.client(stack.access, "sqs").set_queue_attributes(
                 QueueUrl=stack.outputs["SubmitQueueUrl"], Attributes={"VisibilityTimeout": "75"}
             )
@@ -137,14 +137,14 @@ def burst(images: int, scale: float, seconds: float) -> dict[str, Any]:
         "completed": len(ended),
         "429s": codes.get("429", 0),
         "duplicates": len(summary["duplicates"]),
-        "requests a video": round(sum(codes.values()) / images, 2),
-        "dropped in (s)": round(dropped, 1),
-        "minutes at the provider": round(minutes, 1),
-        "videos a minute": round(images / minutes, 1),
-        "of R/2": round(images / minutes / (LIMIT / 2), 2),
-        "in its middle half": round(steady, 1),
-        "of R/2, middle": round(steady / (LIMIT / 2), 2),
-        "emulator's memory (MB)": round(memory.most / MEGABYTE),
+        "requests per video": round(sum(codes.values()) / images, 2),
+        "upload time (s)": round(dropped, 1),
+        "provider minutes": round(minutes, 1),
+        "videos per minute": round(images / minutes, 1),
+        "share of R/2": round(images / minutes / (LIMIT / 2), 2),
+        "videos per minute, middle half": round(steady, 1),
+        "share of R/2, middle half": round(steady / (LIMIT / 2), 2),
+        "emulator memory (MB)": round(memory.most / MEGABYTE),
         "real minutes": round((ended[-1] - begun) / 60, 1),
     }
 
@@ -166,20 +166,20 @@ def _until_over(stack: Stack, images: int, deadline: float) -> list[dict[str, An
 
 def _note(scale: float) -> str:
     return (
-        f"The rate limit is {LIMIT} requests a minute, of which each video needs two: R/2 is {LIMIT / 2:.0f} videos a "
-        f"minute. Minutes are the provider's, which runs {1 / scale:.0f} times faster here. The whole time includes "
-        "the first video's making and the slowest ones' at the end, when most of the limit is idle; the middle half "
+        f"The rate limit R is {LIMIT} requests per minute. Each video needs two requests, so R/2 is {LIMIT / 2:.0f} "
+        f"videos per minute. Provider minutes run {1 / scale:.0f} times faster here. The total time includes the time "
+        "until the first video and the slowest videos at the end, when most of the limit is unused; the middle half "
         "does not."
     )
 
 
 def main(images: int = IMAGES, scale: float = TIME_SCALE, seconds: float = 3600.0) -> None:
-    """Run it, print the table and write it to docs/benchmarks.md."""
+    """Run the burst, print the table and write it to docs/benchmarks.md."""
     seen = burst(images, scale, seconds)
     publish(
         Table(
             "burst",
-            "Images dropped at once",
+            "Images uploaded at once",
             ["", "measured"],
             [[name, str(value)] for name, value in seen.items()],
             [_note(scale)],

@@ -1,6 +1,6 @@
-"""What a function calls at its first invocation, over TLS and on this machine: AWS and the provider.
+"""A server for everything that a function calls in its first invocation, over TLS: AWS and the provider.
 
-Small and the same for every contender. DynamoDB keeps what is put and updated; all else is canned.
+It is small and the same for every contender. DynamoDB stores what is put and updated; all other responses are fixed.
 
     python -m benchmarks.cloud CERTIFICATE KEY      prints its port, serves until its input ends
 """
@@ -26,13 +26,13 @@ _SNS = "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult>
 
 
 class Table:
-    """DynamoDB, as far as a table with one string key ``job_id`` or ``id`` needs it."""
+    """A minimal DynamoDB table with one string key, ``job_id`` or ``id``."""
 
     def __init__(self, items: dict[str, Any]) -> None:
         self.items = items
 
     def call(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
-        """An operation's answer."""
+        """The response to an operation."""
         match operation:
             case "GetItem":
                 item = self.items.get(_key(body["Key"]))
@@ -45,7 +45,7 @@ class Table:
                     },
                     "UnprocessedKeys": {},
                 }
-            case "Forget":  # not DynamoDB's; the next contender finds an empty table
+            case "Forget":  # not an operation of DynamoDB: empties the table for the next contender
                 self.items.clear()
             case "PutItem":
                 self.items[_key(body["Item"])] = body["Item"]
@@ -80,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request to any of the services."""
 
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body in one piece, sent at once
+    wbufsize = -1  # sends headers and body together
     disable_nagle_algorithm = True
     table: ClassVar[Table]
 
@@ -116,7 +116,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, _SNS.encode(), "text/xml")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the times are what counts."""
+        """Log nothing, because that would take time."""
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -142,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class TlsServer(ThreadingHTTPServer):
-    """At any port of this machine. Shakes hands in the connection's own thread, where it holds up nobody else."""
+    """An HTTPS server on a free port. TLS handshakes run in the connection's thread, so they don't block others."""
 
     daemon_threads = True
 

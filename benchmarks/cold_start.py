@@ -1,13 +1,13 @@
-"""Cold start: import and first call of a handler over TLS, against what people usually deploy.
+"""Measures cold starts: the import and first call of a handler over TLS, compared with common alternatives.
 
-Every sample is a new process with nothing but its artefact. AWS and the provider are one server on this machine
-(benchmarks/cloud.py), the same for all; its certificate is added to the authorities that each artefact brings, so
-that loading those costs what it costs on Lambda.
+Every sample is a new process with only its artifact. AWS and the provider are one server on this machine
+(benchmarks/cloud.py), the same for all contenders. Its certificate is added to the authorities in each artifact, so
+loading them takes as long as on Lambda.
 
     python -m benchmarks.cold_start [ROUNDS] [--against CHECKOUT]
 
-With another checkout, such as a worktree of an earlier release, its handlers take part too, and each row of ours says
-how it compares with its own earlier self, round by round.
+With another checkout, such as a worktree of an earlier release, its handlers are measured too, and each of our handlers
+is compared with its earlier version, round by round.
 """
 
 import argparse
@@ -34,16 +34,16 @@ from benchmarks.artefacts import ROOT
 from tests.variables import variables
 
 ROUNDS = 25
-NAIVE, PLAIN_NAIVE = "naive, all-in", "naive, as `sam build` leaves it"
+NAIVE, PLAIN_NAIVE = "naive, with bytecode", "naive, as built by `sam build`"
 _FIRST_CALL = """\
-Medians of {rounds} rounds. A first call does what it does in truth: submit looks at the image, signs a link, writes
-the record, books its turn, reads the key, sends the POST and starts the workflow; poll reads the record and the key and
-sends one GET; finalize copies a video of 64 KB, completes the record and notifies; api takes a prompt, writes the
-record and puts a message into the queue."""
+Medians of {rounds} rounds. A first call does its real work: submit checks the image, signs a link, writes the record,
+books a slot, reads the key, sends the POST and starts the workflow; poll reads the record and the key and sends one
+GET; finalize copies a video of 64 KB, completes the record and sends the notification; api receives a prompt, writes
+the record and sends a message to the queue."""
 _WHO_THEY_ARE = """\
-The naive handler (benchmarks/handlers/naive.py) has boto3 with a DynamoDB resource and, of Powertools, Logger, Metrics,
-Tracer, idempotency, event handler, parser and batch. `sam build` puts no bytecode into an artefact and Lambda can't
-write any, hence its two rows; ours ships it."""
+The naive handler (benchmarks/handlers/naive.py) uses boto3 with a DynamoDB resource and, from Powertools, Logger,
+Metrics, Tracer, idempotency, event handler, parser and batch. It has two rows because `sam build` puts no bytecode into
+an artifact and Lambda can't write any. Our artifacts include bytecode."""
 _OURS, _EARLIER = "**ours, {}**", "before, {}"
 _TAKEN: dict[str, Any] = {"batchItemFailures": []}
 _REGION = "eu-central-1"
@@ -52,18 +52,18 @@ _ARN = f"arn:aws:{{}}:{_REGION}:123456789012:{{}}"
 
 @dataclass(frozen=True)
 class Contender:
-    """A handler: where it and its libraries lie, and what it is called with."""
+    """A handler: the folders with its code and libraries, and the event that it is called with."""
 
     folders: tuple[Path, ...]
     module: str
     event: Callable[["Cloud"], Any]
     answer: dict[str, Any] | None
-    """Part of what it must answer, or all was for nothing."""
+    """Items that its result must contain, otherwise the measurement is invalid."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """One cold start: import and first call, in seconds by the clock and of the processor; peak memory, in bytes."""
+    """One cold start: import and first call, in seconds of wall-clock and CPU time; peak memory, in bytes."""
 
     seconds: float
     cpu: float
@@ -75,10 +75,10 @@ class Cloud:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.Client(verify=False)  # noqa: S501 - ourselves, on this machine
+        self._http = httpx.Client(verify=False)  # noqa: S501 - our own server on this machine
 
     def forget(self) -> None:
-        """Empty the table: no contender waits for what another one left there."""
+        """Empty the table, so that no contender is affected by another one's items."""
         self._table("Forget", {})
 
     def put(self, item: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ class Cloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """A function's environment on Lambda, and where this AWS is."""
+        """A function's environment on Lambda, with the address of this server."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "testing",
@@ -144,7 +144,7 @@ def main() -> None:
         contenders = _contenders(work, certificate, asked.against)
         with _cloud(certificate, key) as cloud:
             measures = {name: partial(_start, contender, cloud, work) for name, contender in contenders.items()}
-            for measure in measures.values():  # the first of each reads its files from the disk
+            for measure in measures.values():  # not counted: the first one reads its files from the disk
                 measure()
             starts = report.in_turns(rounds, measures)
     report.publish(_table(starts, rounds))
@@ -174,7 +174,7 @@ def _contenders(work: Path, certificate: Path, against: Path | None) -> dict[str
 
 
 def _handlers(work: Path, root: Path, certificate: Path, runtime: Path) -> dict[str, Contender]:
-    """The handlers of a checkout, with the layer that it builds."""
+    """The handlers of a checkout, with the layer built from it."""
     layer = artefacts.build_layer(work / "layer", root)
     artefacts.trust(layer, certificate)
     found = {}
@@ -195,7 +195,7 @@ def _start(contender: Contender, cloud: Cloud, work: Path) -> Start:
     event = work / "event.json"
     event.write_text(json.dumps(contender.event(cloud)))
     folders = ":".join(map(str, contender.folders))
-    # Nothing of this environment but the interpreter; and no bytecode is written, as Lambda's folders are read-only.
+    # Only the interpreter comes from this environment. No bytecode is written, because Lambda's folders are read-only.
     command = [sys.executable, "-I", "-S", "-B", str(ROOT / "benchmarks/one_start.py"), folders, contender.module]
     done = subprocess.run([*command, str(event)], env=cloud.environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -227,8 +227,8 @@ def _table(starts: dict[str, list[Start]], rounds: int) -> report.Table:
         "cold_start",
         "Cold start",
         (
-            *("handler", "import + first call", "of naive", "of naive as deployed", "CPU", "of naive", "peak memory"),
-            *(["of itself before"] if compared else []),
+            *("handler", "import + first call", "vs. naive", "vs. `sam build`", "CPU", "vs. naive", "peak memory"),
+            *(["vs. before"] if compared else []),
         ),
         rows,
         [
@@ -239,7 +239,7 @@ def _table(starts: dict[str, list[Start]], rounds: int) -> report.Table:
 
 
 def _of_before(name: str, seconds: dict[str, list[float]]) -> str:
-    """How a handler of ours compares with its earlier self."""
+    """A handler's time relative to its earlier version."""
     handlers = [key.removeprefix("before, ") for key in seconds if key.startswith("before")]
     handler = next((one for one in handlers if name == _OURS.format(one)), None)
     if handler is None:
@@ -256,7 +256,7 @@ def _message(_: Cloud) -> dict[str, Any]:
 def _upload(_: Cloud) -> dict[str, Any]:
     event: dict[str, Any] = json.loads((ROOT / "events/s3-upload.json").read_text())
     body = json.loads(event["Records"][0]["body"])
-    body["Records"][0]["s3"]["object"]["versionId"] = uuid.uuid4().hex  # each is another upload, and so another job
+    body["Records"][0]["s3"]["object"]["versionId"] = uuid.uuid4().hex  # a new upload, and therefore a new job
     event["Records"][0]["body"] = json.dumps(body)
     return event
 
@@ -317,9 +317,9 @@ def _cloud(certificate: Path, key: Path) -> Iterator[Cloud]:
     command = [sys.executable, "-m", "benchmarks.cloud", str(certificate), str(key)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         if server.stdout is None:
-            raise RuntimeError("the server has no output to name its port on")
+            raise RuntimeError("the server has no output for its port")
         yield Cloud(f"https://127.0.0.1:{int(server.stdout.readline())}")
-        server.communicate()  # the end of its input ends it
+        server.communicate()  # closes its input, which ends it
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""The calendar under contention: writers that change its one item as fast as they can, on the emulator's DynamoDB.
+"""Measures contention on the calendar: writers change its one item as fast as possible, on the emulator's DynamoDB.
 
-Each writer is a thread with a client of its own, as each function is. What counts is how often a change meets
-another one and has to look again, and how long it takes until it is through; a stack at 1000 requests a minute
-makes 17 of them a second.
+Each writer is a thread with its own client, like a function. The results are how often a change conflicts with another
+one and must be repeated, and how long it takes in total. A stack at 1000 requests a minute makes 17 changes a second.
 """
 
 import random
@@ -14,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from seedance.aws.job_table import JobTable
 from seedance.pacing.calendar import Calendar
-from seedance.pacing.pacer import TURNS, Pacer
+from seedance.pacing.pacer import ATTEMPTS, Pacer
 
 from benchmarks.report import Table, publish
 from local import aws
@@ -24,11 +24,11 @@ from local.stack import Options, Stack
 
 WRITERS = (1, 2, 4, 8, 16)
 CHANGES = 240
-"""By all writers together."""
+"""The number of changes by all writers together."""
 
 
 class Counting(Pacer):
-    """A pacer that knows how often its writes came too late."""
+    """A pacer that counts its writes that failed because of a conflict."""
 
     lost = 0
 
@@ -39,13 +39,12 @@ class Counting(Pacer):
 
 
 def crowd(stack: Stack, writers: int) -> tuple[float, int, int, list[float]]:
-    """Let them plan polls; seconds in all, writes that were lost, changes that were given up, seconds of each."""
+    """Plan polls with all writers. Returns total seconds, conflicts, abandoned changes, and seconds per change."""
     together, times, given_up, lost = threading.Barrier(writers), [], [], []
 
     def write() -> None:
         pacer = Counting(
-            stack.outputs["JobTableName"],
-            aws.client(stack.access, "dynamodb"),
+            JobTable(stack.outputs["JobTableName"], aws.client(stack.access, "dynamodb")),
             requests_per_minute=1000,
             max_in_flight=10_000,
             most_polls=5,
@@ -66,7 +65,7 @@ def crowd(stack: Stack, writers: int) -> tuple[float, int, int, list[float]]:
 
 
 def main() -> None:
-    """Run it, print the table and write it to docs/benchmarks.md."""
+    """Run the writers, print the table and write it to docs/benchmarks.md."""
     with tempfile.TemporaryDirectory(prefix="contention-") as home:
         try:
             stack, _ = local_stack.up(Options(port=0, provider="sandbox", home=Path(home)), print)
@@ -86,13 +85,13 @@ def main() -> None:
                 )
         finally:
             local_stack.down(Path(home))
-    header = ["writers at once", "changes a second", "tries a change", "given up", "median (ms)", "p99 (ms)"]
+    header = ["concurrent writers", "changes per second", "attempts per change", "abandoned", "median (ms)", "p99 (ms)"]
     note = (
-        f"A change looks and writes again up to {TURNS} times, with growing random waits between. One that is given up "
-        "loses nothing: a poll then comes without a plan and takes a slot when it does, a submit comes back. 1000 "
-        "requests a minute are 17 changes a second, and at most a few at once."
+        f"A change that conflicts reads and writes again, up to {ATTEMPTS} attempts with growing random waits. An "
+        "abandoned change loses nothing: a poll then has no planned slot and takes one when it runs; a submit is "
+        "retried. 1000 requests per minute are 17 changes per second, at most a few of them concurrent."
     )
-    publish(Table("contention", "The calendar's one item, written by many", header, rows, [note]))
+    publish(Table("contention", "Contention on the calendar's item", header, rows, [note]))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The two ends of a copy: a host that serves videos of any length, and an S3 that takes everything and keeps nothing.
+"""Source and destination of a copy: a host that serves videos of any length, and an S3 that accepts and discards data.
 
     python -m benchmarks.copy_ends source|sink CERTIFICATE KEY      prints its port, serves until its input ends
 
-Each is a process of its own that does as little as it can: what is measured is who copies.
+Each is a separate process that does as little as possible, because only the copier is measured.
 """
 
 import sys
@@ -20,7 +20,7 @@ def _box(kind: bytes, size: int) -> bytes:
 
 
 class Source(BaseHTTPRequestHandler):
-    """``GET /<bytes>``: an MP4 of that length, whole by its boxes."""
+    """Serves ``GET /<bytes>``: an MP4 of that length, complete by its boxes."""
 
     protocol_version = "HTTP/1.1"
 
@@ -40,11 +40,11 @@ class Source(BaseHTTPRequestHandler):
             left -= min(left, len(block))
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the times are what counts."""
+        """Log nothing, because that would take time."""
 
 
 class Sink(Source):
-    """S3's calls for an upload, in one piece or in parts."""
+    """S3's operations for an upload, single or multipart."""
 
     def do_PUT(self) -> None:
         buffer = memoryview(bytearray(1024 * 1024))

@@ -1,7 +1,7 @@
-"""Copying a video from HTTP into S3: wall clock, processor and memory, beside the ways that people usually take.
+"""Measures copying a video from HTTP to S3 (time, CPU and memory), compared with common alternatives.
 
-Each copy is a process of its own; the source and the S3 are two more on this machine, which do next to nothing
-(benchmarks/copy_ends.py), all over TLS.
+Each copy is a separate process. Source and destination are two more processes on this machine, which do almost nothing
+(benchmarks/copy_ends.py). All connections use TLS.
 
     python -m benchmarks.copying [ROUNDS]
 """
@@ -30,17 +30,17 @@ _TITLES = {
     "temporary_file": "stream → temporary file → `upload_file`",
     "upload_fileobj": "stream → `upload_fileobj`",
     "command_line": "`curl` piped to `aws s3 cp -`",
-    "ours": "**ours**: stream, checked, hashed, in parts",
+    "ours": "**ours**: stream, checked, hashed, multipart",
 }
 _NOTE = """\
-Medians of {rounds} rounds. Wall: of the naive copy's, in the same round. Processor: seconds a GB, at 1 GB, by all that
-the copier runs. Memory: how much more the process holds at its peak for 1 GB than for 10 MB (of two processes, the
-larger). Ours also walks the MP4's boxes and takes a SHA-256, which no other does."""
+Medians of {rounds} rounds. Time: wall-clock time relative to the naive copy (the first row) in the same round. CPU:
+seconds per GB, at 1 GB, of all processes of the copier. Memory growth: the difference in peak memory between 1 GB and
+10 MB (with two processes, of the larger one). Only ours also checks the MP4's boxes and calculates a SHA-256."""
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One copy: seconds by the clock and of the processor; peak memory, in bytes."""
+    """One copy: seconds of wall-clock and CPU time; peak memory, in bytes."""
 
     seconds: float
     cpu: float
@@ -48,7 +48,7 @@ class Copy:
 
 
 def main() -> None:
-    """Measure all ways at all sizes; print and publish the table."""
+    """Measure every method at every size; print and publish the table."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else ROUNDS
     ways = [way for way in _TITLES if way != "command_line" or shutil.which("curl")]
     with tempfile.TemporaryDirectory(prefix="copying-") as scratch:
@@ -70,7 +70,7 @@ def _copy(way: str, source: str, sink: str, certificate: Path, layer: Path) -> C
     env |= {"AWS_ENDPOINT_URL": sink, "PYTHONPATH": f"{layer}:{ROOT}" if way == "ours" else str(ROOT)}
     trusting = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", *(() if way == "ours" else ("AWS_CA_BUNDLE",)))
     env |= dict.fromkeys(trusting, str(certificate))
-    # Ours with what is in the layer and nothing else: botocore signs by other means where it finds awscrt.
+    # Ours runs with the layer's packages only, because botocore signs differently if awscrt is installed.
     alone = ["-S"] if way == "ours" else []
     command = [sys.executable, *alone, "-m", "benchmarks.one_copy", way, source, sink]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
@@ -98,8 +98,8 @@ def _table(ways: list[str], copies: dict[tuple[str, int], list[Copy]], rounds: i
         )
         for way in ways
     ]
-    walls = tuple(f"wall, {size} MB" for size in SIZES)
-    header = ("copy", *walls, "500 MB took", "processor", "memory growth")
+    walls = tuple(f"time, {size} MB" for size in SIZES)
+    header = ("copy", *walls, "500 MB", "CPU", "memory growth")
     return report.Table("copying", "Copying a video into S3", header, rows, [_NOTE.format(rounds=rounds)])
 
 
@@ -108,9 +108,9 @@ def _end(which: str, certificate: Path, key: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.copy_ends", which, str(certificate), str(key)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         if server.stdout is None:
-            raise RuntimeError("the server has no output to name its port on")
+            raise RuntimeError("the server has no output for its port")
         yield f"https://127.0.0.1:{int(server.stdout.readline())}"
-        server.communicate()  # the end of its input ends it
+        server.communicate()  # closes its input, which ends it
 
 
 if __name__ == "__main__":

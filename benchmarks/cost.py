@@ -1,8 +1,8 @@
-"""What AWS asks for 1000 videos: every call that a local run makes is counted, and priced by AWS's lists.
+"""Estimates what AWS charges for 1000 videos: counts every call of a local run and multiplies by AWS's list prices.
 
-The stack runs on the emulator; a stream of uploads goes through it. Step Functions' transitions come from the
-executions' histories, invocations and their durations from the functions' own logs, and the functions write down
-each call of theirs to AWS, with what it weighs. The prices are those of us-east-1, on demand, without free tiers.
+The stack runs on the emulator and processes a stream of uploads. State transitions come from the executions' histories,
+invocations and their durations from the functions' logs, and the functions record each of their calls to AWS with its
+size. Prices are those of us-east-1, on demand, without free tiers.
 """
 
 import json
@@ -28,13 +28,13 @@ from local.stack import Options, Stack
 TIME_SCALE = 0.2
 VIDEOS = 30
 GAP_SECONDS = 12.0
-"""Between two uploads, in provider's seconds: a tenth of the limit."""
+"""Between two uploads, in the provider's seconds: a tenth of the limit."""
 MODEL = "seedance-1.0-pro-fast"
 MEMORY_GB = 0.5
 FULL_CPU_GB = 1769 / 1024
-"""With so much memory a function has one whole CPU (Lambda developer guide, "Configure function memory")."""
+"""With this much memory a function has one full CPU (Lambda developer guide, "Configure function memory")."""
 
-# us-east-1, read 2026-11-21 from the price pages of the services, USD.
+# us-east-1, in USD, from the services' pricing pages on 2026-11-21.
 TRANSITION = 0.025 / 1000
 REQUEST = 0.20 / 1e6
 GB_SECOND = 0.0000133334  # arm64
@@ -49,10 +49,10 @@ PRICES = {
     "sqs SendMessage": 0.40 / 1e6,
     "sns Publish": 0.50 / 1e6,
     "secretsmanager GetSecretValue": 0.05 / 10_000,
-    "stepfunctions StartExecution": 0.0,  # priced by its transitions
+    "stepfunctions StartExecution": 0.0,  # charged by transitions
 }
 QUEUE_REQUESTS = 3
-"""Of SQS for each message: sent by S3, received and deleted for the function."""
+"""SQS requests for each message: sent by S3, then received and deleted for the function."""
 LOG_GB = 0.50
 MAIL = 2.00 / 100_000
 
@@ -81,7 +81,7 @@ botocore.client.BaseClient._make_api_call = _counted
 
 @dataclass
 class Count:
-    """What a run made, for all its videos together."""
+    """The usage of a run, for all its videos together."""
 
     videos: int = 0
     transitions: int = 0
@@ -96,7 +96,7 @@ class Count:
 
 
 def run(videos: int) -> Count:
-    """Send a stream of uploads through a stack and count."""
+    """Send a stream of uploads through a stack and count its usage."""
     with tempfile.TemporaryDirectory(prefix="cost-") as folder:
         home, counts = Path(folder), Path(folder) / "counts.jsonl"
         (home / "sitecustomize.py").write_text(f"COUNTS = {str(counts)!r}\n{_COUNTER}")
@@ -106,7 +106,7 @@ def run(videos: int) -> Count:
             stack, _ = local_stack.up(Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home), print)
             settings = {"fps": 1, "credits": 1e6, "rate_limit": LIMIT, "jitter": 0.43}
             httpx.post(f"{stack.sandbox_url}/_sandbox/config", json=settings).raise_for_status()
-            _upload(stack, 2, "warm")  # the first of each function is a cold start
+            _upload(stack, 2, "warm")  # not counted: each function's first invocation is a cold start
             counts.unlink()
             begun = time.time()
             _upload(stack, videos, "video")
@@ -160,7 +160,7 @@ def _counted(stack: Stack, counts: Path, videos: int, begun: float) -> Count:
             logGroupName=group["logGroupName"], startTime=round(begun * 1000)
         ):
             for event in page["events"]:
-                count.log_bytes += len(event["message"].encode()) + 26  # what CloudWatch adds to each
+                count.log_bytes += len(event["message"].encode()) + 26  # CloudWatch adds this to each event
                 if match := re.search(r"^REPORT .*?\tDuration: ([\d.]+) ms", event["message"]):
                     function = group["logGroupName"].rpartition("-")[2]
                     count.invocations[function] += 1
@@ -169,12 +169,12 @@ def _counted(stack: Stack, counts: Path, videos: int, begun: float) -> Count:
 
 
 def _weigh(count: Count, call: dict[str, Any]) -> None:
-    """DynamoDB's units: a write is 1 for each KB, twice that in a transaction; a strong read 1 for each 4 KB."""
+    """Add DynamoDB's units: 1 per KB written, twice that in a transaction; 1 per 4 KB of a consistent read."""
     operation = call["call"].removeprefix("dynamodb ")
     kilobytes = max(1, math.ceil(call.get("weighs", 0) / 1024))
     of_a_job = any(mark in call.get("key", "") for mark in ("up-", "api-"))
-    # The index by_state has the time of the last change in its key: each write of a job takes an entry out of it
-    # and puts one in. The index by_request is written once.
+    # The key of the index by_state includes the time of the last change, so each write of a job deletes one entry and
+    # adds one. The index by_request is written once.
     indexes = 2 if of_a_job else 0
     match operation:
         case "GetItem":
@@ -186,17 +186,17 @@ def _weigh(count: Count, call: dict[str, Any]) -> None:
         case "PutItem" | "UpdateItem":
             count.write_units += kilobytes + indexes
         case "TransactWriteItems":
-            # The job at 2 KB, the day and the count at 1 KB each, all twice; and the job's index entries.
+            # The job at 2 KB, the day and the count at 1 KB each, all doubled; plus the job's index entries.
             count.write_units += 2 * (2 + call["items"] - 1) + 2
 
 
 def priced(count: Count, polls: float | None = None) -> dict[str, float]:
-    """USD for 1000 videos, by service; with ``polls`` a video of a loop that needs no calendar, if given."""
+    """USD per 1000 videos, by service. With ``polls``: for a loop with this many polls per video and no calendar."""
     each = count.videos / 1000
     own = count.polls / count.videos
     more = 0.0 if polls is None else polls - own
     poll_seconds = count.seconds["poll"] / max(1, count.invocations["poll"])
-    cpu = FULL_CPU_GB / MEMORY_GB  # the emulator gives a whole CPU
+    cpu = FULL_CPU_GB / MEMORY_GB  # the emulator provides a full CPU
     seconds = sum(count.seconds.values()) * cpu / each + more * 1000 * poll_seconds * cpu
     bill = {
         "Step Functions": (count.transitions / each + more * 3 * 1000) * TRANSITION,
@@ -209,37 +209,37 @@ def priced(count: Count, polls: float | None = None) -> dict[str, float]:
         "Secrets, logs": count.calls["secretsmanager GetSecretValue"] * PRICES["secretsmanager GetSecretValue"] / each
         + count.log_bytes / each / 1e9 * LOG_GB,
     }
-    if polls is not None:  # two reads and a write of the calendar for each poll of ours, and reads of the job remain
+    if polls is not None:  # without our polls' two reads and one write of the calendar; each poll still reads its job
         calendar = own * 2 * (2 * READ_UNIT + 2 * WRITE_UNIT) * 1000
         bill["DynamoDB"] = max(0.0, bill["DynamoDB"] - calendar + more * 1000 * READ_UNIT)
     return bill
 
 
 _CONDITIONS = (
-    f"{VIDEOS} videos of {MODEL}, one every {GAP_SECONDS:.0f} s, at {LIMIT} requests a minute and PollsPerVideo 5. "
-    f"Without the video's storage and traffic; a mail for each would be ${MAIL * 1000:.2f} more. The functions' "
-    "durations are the emulator's, times the share of a CPU that 512 MB have. The loops are this stack with another "
-    "number of polls and without the calendar. Prices of us-east-1 as listed on 2026-11-21, arm64, no free tier."
+    f"{VIDEOS} videos of {MODEL}, one every {GAP_SECONDS:.0f} s, at {LIMIT} requests per minute and PollsPerVideo 5. "
+    f"Video storage and traffic are not included; an email per video would add ${MAIL * 1000:.2f}. The functions' "
+    "durations are the emulator's, scaled to the share of a CPU that 512 MB provide. The loops are this stack with "
+    "another number of polls and without the calendar. List prices of us-east-1 on 2026-11-21, arm64, no free tier."
 )
 
 
 def _counts(count: Count) -> str:
     calls = ", ".join(f"{name} {number / count.videos:.1f}" for name, number in sorted(count.calls.items()))
     return (
-        f"A video made {count.transitions / count.videos:.1f} transitions, "
-        f"{sum(count.invocations.values()) / count.videos:.1f} invocations and these calls: {calls}. DynamoDB's units: "
-        f"{count.write_units / count.videos:.0f} written, {count.read_units / count.videos:.0f} read."
+        f"Per video: {count.transitions / count.videos:.1f} transitions, "
+        f"{sum(count.invocations.values()) / count.videos:.1f} invocations, and these calls: {calls}. DynamoDB units "
+        f"per video: {count.write_units / count.videos:.0f} written, {count.read_units / count.videos:.0f} read."
     )
 
 
 def main() -> None:
-    """Run it, print the table and write it to docs/benchmarks.md."""
+    """Run the stream, print the table and write it to docs/benchmarks.md."""
     count = run(VIDEOS)
     mean = catalogue.find(MODEL).average_seconds
     loops: dict[str, Callable[[], dict[str, float]]] = {
         f"this stack, {count.polls / count.videos:.1f} polls": lambda: priced(count),
-        f"a loop of 2 s, {mean / 2 + 0.5:.1f} polls": lambda: priced(count, mean / 2 + 0.5),
-        f"a loop of 30 s, {mean / 30 + 0.5:.1f} polls": lambda: priced(count, mean / 30 + 0.5),
+        f"a 2 s loop, {mean / 2 + 0.5:.1f} polls": lambda: priced(count, mean / 2 + 0.5),
+        f"a 30 s loop, {mean / 30 + 0.5:.1f} polls": lambda: priced(count, mean / 30 + 0.5),
     }
     bills = {name: bill() for name, bill in loops.items()}
     services = list(next(iter(bills.values())))
@@ -251,7 +251,7 @@ def main() -> None:
         Table(
             "cost",
             "AWS's price for 1000 videos, in USD",
-            ["", *services, "sum"],
+            ["", *services, "total"],
             rows,
             [_counts(count), _CONDITIONS],
         )

@@ -1,9 +1,9 @@
-"""One copy from HTTP into S3, in a process of its own, by one of the ways that people do it.
+"""Makes one copy from HTTP to S3 in this process, with one of the methods.
 
     python -m benchmarks.one_copy WAY SOURCE_URL SINK_URL
 
-Prints ``{"seconds", "cpu", "bytes"}``: by the clock and of the processor, its children's included; the most memory
-that it, or the largest of its children, ever held.
+Prints ``{"seconds", "cpu", "bytes"}``: wall-clock and CPU time, including child processes, and the peak memory of this
+process or its largest child.
 """
 
 import json
@@ -25,27 +25,27 @@ _TIMEOUT = 60
 
 
 def ours(source: str, s3: Any) -> None:
-    """The pipeline's own, as finalize does it: checked as an MP4, its digest taken."""
+    """The pipeline's own copy, as in finalize: checked as an MP4, with a digest."""
     from seedance.media.buckets import Media  # noqa: PLC0415
-    from seedance.provider.download import Downloads  # noqa: PLC0415 - each way loads what it needs
+    from seedance.provider.download import Downloads  # noqa: PLC0415 - each method loads only what it needs
 
     with Downloads(frozenset({httpx.URL(source).netloc.decode()})).open(source) as opened:
         Media(BUCKET, s3).store_video(opened.chunks, KEY, name="video", metadata={})
 
 
 def naive(source: str, s3: Any) -> None:
-    """All of it in memory."""
+    """Read the whole video into memory."""
     s3.put_object(Bucket=BUCKET, Key=KEY, Body=httpx.get(source, timeout=_TIMEOUT).content)
 
 
 def upload_fileobj(source: str, s3: Any) -> None:
-    """The stream, read by boto3's transfer manager."""
+    """Pass the stream to boto3's transfer manager."""
     with httpx.stream("GET", source, timeout=_TIMEOUT) as response:
         s3.upload_fileobj(_Reader(response.iter_bytes(256 * 1024)), BUCKET, KEY)
 
 
 def temporary_file(source: str, s3: Any) -> None:
-    """To the disk, and from there."""
+    """Write the video to disk and upload the file."""
     with tempfile.NamedTemporaryFile() as file, httpx.stream("GET", source, timeout=_TIMEOUT) as response:
         for chunk in response.iter_bytes(256 * 1024):
             file.write(chunk)
@@ -54,14 +54,14 @@ def temporary_file(source: str, s3: Any) -> None:
 
 
 def command_line(source: str, s3: Any) -> None:
-    """curl, piped into the AWS CLI."""
+    """Pipe curl into the AWS CLI."""
     command = [str(Path(sys.executable).parent / "aws"), "s3", "cp", "-", f"s3://{BUCKET}/{KEY}"]
     with subprocess.Popen(["curl", "-s", source], stdout=subprocess.PIPE) as curl:
         subprocess.run([*command, "--endpoint-url", s3.meta.endpoint_url], stdin=curl.stdout, check=True)
 
 
 class _Reader:
-    """A stream of chunks as a file to read from."""
+    """Makes a stream of chunks readable like a file."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks

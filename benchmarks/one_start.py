@@ -1,9 +1,9 @@
-"""A cold start, in a process of its own: import a handler, call it once, say what that took.
+"""Measures one cold start in this process: imports a handler and calls it once.
 
     python -I -S one_start.py FOLDER:FOLDER:… MODULE EVENT_FILE
 
-Prints ``{"seconds", "bytes", "answer"}`` as its last line: from before the import until the answer, and the most memory
-that the process ever held. Imports next to nothing itself: what a handler needs is the handler's to load.
+Prints ``{"seconds", "cpu", "bytes", "answer"}`` as its last line: the time from before the import until the result, and
+the process's peak memory. It imports almost nothing itself, because loading what a handler needs is part of its start.
 """
 
 import sys
@@ -11,7 +11,7 @@ import time
 
 
 class Context:
-    """What Lambda says of an invocation."""
+    """Lambda's context of an invocation."""
 
     function_name = "benchmark"
     function_version = "1"
@@ -20,13 +20,13 @@ class Context:
     invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:benchmark"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Plenty."""
+        """Enough for any handler."""
         return 30000
 
 
 def peak_bytes() -> int:
-    """The most memory this process had in use, as Linux counts it."""
-    with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - pathlib is the handler's to import
+    """The peak resident memory of this process on Linux."""
+    with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - importing pathlib is part of the handler's start
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 

@@ -1,12 +1,12 @@
-"""When to poll: the schedule against the best there can be, and against what people usually do.
+"""Compares the polling schedule with the optimum and with common alternatives.
 
     python -m benchmarks.polling
 
-Durations are lognormal around the models' published means, with coefficients of variation (CV) of 0.3,
-0.45 and 0.6. The mean number of polls and the mean lag, the time between a video's end and the poll that
-sees it, are sums over the schedule's polls with the distribution's own integrals; nothing is simulated but
-the durations that the schedule learns from (seeded). The optimum comes from dynamic programming over all
-poll times. Ratios compare a schedule with the optimum that has the same mean number of polls.
+Durations are lognormal around the models' published means, with coefficients of variation (CV) of 0.3, 0.45 and
+0.6. The lag is the time between a video's end and the poll that sees it. The mean number of polls and the mean lag are
+calculated from the distribution's integrals, not simulated; only the durations that the schedule learns from are random
+(seeded). The optimum comes from dynamic programming over all poll times. Ratios compare a schedule with the optimum
+that has the same mean number of polls.
 """
 
 import math
@@ -39,22 +39,22 @@ class Cost:
     lag: float
 
     def against_optimum(self, true: Spread) -> float:
-        """The lag over that of the optimum with the same mean number of polls."""
+        """The lag divided by that of the optimum with the same mean number of polls."""
         return self.lag / (optimal_lag(true.sigma, self.polls) * true.mean)
 
 
 def spread_of(mean: float, cv: float) -> Spread:
-    """A lognormal's spread from its mean and coefficient of variation."""
+    """The spread of a lognormal distribution with this mean and coefficient of variation."""
     return Spread(mean, math.sqrt(math.log1p(cv**2)))
 
 
 def cells() -> list[Cell]:
-    """Published mean and CV of every case."""
+    """The published mean and the CV of every case."""
     return [(float(model.average_seconds), cv) for model in catalogue.MODELS.values() for cv in CVS]
 
 
 def cost(true: Spread, polls_at: Iterator[float]) -> Cost:
-    """Mean polls and lag of the polls' times (ages, rising) when durations are spread like ``true``."""
+    """The mean polls and lag of polls at these ages (ascending) when durations are distributed like ``true``."""
     polls = lag = before = 0.0
     done, sum_done = 0.0, 0.0
     for age in polls_at:
@@ -68,13 +68,13 @@ def cost(true: Spread, polls_at: Iterator[float]) -> Cost:
 
 
 def ended(true: Spread, age: float) -> tuple[float, float]:
-    """The share of jobs that ended by ``age``, and the integral of that share up to there."""
+    """The share of jobs that ended by ``age``, and the integral of that share up to ``age``."""
     z = (math.log(age) - true.log_median) / true.sigma
     share = math.erfc(-z / math.sqrt(2)) / 2
     return share, age * share - true.mean * math.erfc(-(z - true.sigma) / math.sqrt(2)) / 2
 
 
-# The optimum. A lognormal's optimum scales with its mean, so there is one a sigma, for a mean of 1.
+# The optimum. A lognormal's optimum scales with its mean, so one per sigma is enough, for a mean of 1.
 _STEP = 1 / 1000
 _HORIZON = 4.6  # standard deviations; 2 jobs in a million run longer
 
@@ -88,10 +88,10 @@ def _grid(sigma: float) -> tuple[list[float], list[float]]:
 
 
 def optimum(sigma: float, price: float) -> Cost:
-    """The schedule that makes lag + price * polls least, among all with polls on a fine grid of times.
+    """The cost of the schedule with the smallest lag + price * polls, with polls on a fine grid of times.
 
-    ``best[k]`` is what is still to come after a poll at time k that found the job running, times the chance
-    of that. The next poll's time rises with k, so the search goes on downwards from the last one's.
+    ``best[k]`` is the remaining cost after a poll at time k that found the job running, multiplied by the probability
+    of that. The time of the next poll increases with k, so the search continues downwards from the previous one.
     """
     shares, totals = _grid(sigma)
     last = len(shares) - 1
@@ -117,14 +117,14 @@ def optimum(sigma: float, price: float) -> Cost:
 
 @cache
 def _curve(sigma: float) -> tuple[list[float], list[float]]:
-    """Mean polls, and lag * (polls - 1/2), of optima from few polls to many."""
+    """The mean polls, and lag * (polls - 1/2), of optima from few polls to many."""
     found = sorted((c.polls, c.lag * (c.polls - 0.5)) for c in (optimum(sigma, 10 ** (-k / 8)) for k in range(2, 37)))
     return [polls for polls, _ in found], [product for _, product in found]
 
 
 @cache
 def optimum_at(sigma: float, polls: float) -> Cost:
-    """The optimum with a mean number of polls, by bisection of a poll's price."""
+    """The optimum with this mean number of polls, by bisection of the price of a poll."""
     low, high = 1e-6, 1.0
     for _ in range(22):
         price = math.sqrt(low * high)
@@ -134,16 +134,16 @@ def optimum_at(sigma: float, polls: float) -> Cost:
 
 
 def optimal_lag(sigma: float, polls: float) -> float:
-    """The least mean lag there can be with a mean number of polls, for a mean duration of 1."""
+    """The smallest possible mean lag with this mean number of polls, for a mean duration of 1."""
     xs, ys = _curve(sigma)
     right = min(max(bisect_left(xs, polls), 1), len(xs) - 1)
     (x0, x1), (y0, y1) = xs[right - 1 : right + 1], ys[right - 1 : right + 1]
     return (y0 + (y1 - y0) * (polls - x0) / (x1 - x0)) / (polls - 0.5)
 
 
-# The contenders: the ages at which each polls a job that never ends.
+# The contenders. Each returns the ages at which it polls a job that never ends.
 def hazard(spread: Spread, polls: float = POLLS_PER_VIDEO) -> Iterator[float]:
-    """The pipeline's own schedule, in whole seconds as the workflow waits them."""
+    """The pipeline's own schedule, in whole seconds like the workflow's waits."""
     age = float(first_wait(spread, polls))
     while True:
         yield age
@@ -151,24 +151,24 @@ def hazard(spread: Spread, polls: float = POLLS_PER_VIDEO) -> Iterator[float]:
 
 
 def fixed(step: float) -> Iterator[float]:
-    """Every ``step`` seconds."""
+    """Poll every ``step`` seconds."""
     return (step * k for k in count(1))
 
 
 def p10_then(published: float, step: float) -> Iterator[float]:
-    """The first poll when the fastest tenth should be done (at CV 0.45), then every ``step`` seconds."""
+    """Poll first when the fastest tenth should have ended (at CV 0.45), then every ``step`` seconds."""
     prior = Spread(published)
     first = math.exp(prior.log_median - 1.2815515655446004 * prior.sigma)
     return (first + step * k for k in count())
 
 
 def backoff(factor: float, longest: float = 60.0) -> Iterator[float]:
-    """Waits of 2 s, each ``factor`` times the one before, up to a minute."""
+    """Wait 2 s first, then each time ``factor`` times as long, up to a minute."""
     return accumulate(accumulate(repeat(2.0), lambda wait, _: min(longest, wait * factor)))
 
 
 def tuned(true: Spread, schedule: Callable[[float], Iterator[float]], low: float, high: float) -> Cost:
-    """The cost of a schedule whose step or factor is set so that it polls as often as ours is asked to."""
+    """The cost of a schedule whose step or factor is tuned so that it polls as often as ours."""
     for _ in range(40):
         middle = (low + high) / 2
         found = cost(true, schedule(middle))
@@ -177,7 +177,7 @@ def tuned(true: Spread, schedule: Callable[[float], Iterator[float]], low: float
 
 
 def contenders() -> Table:
-    """Each schedule as it comes, and at six polls."""
+    """Each schedule unchanged, and tuned to six polls."""
     peers: dict[str, tuple[Callable[[float], Iterator[float]], Callable[[float, float], Iterator[float]] | None]] = {
         "fixed 2 s": (lambda _: fixed(2), None),
         "fixed 10 s": (lambda _: fixed(10), lambda _, step: fixed(step)),
@@ -211,8 +211,8 @@ def contenders() -> Table:
 
 
 def by_spread() -> Table:
-    """Ours by CV: asked for six polls, by what it knows."""
-    rows = [["CV", "it knows", "polls", "lag / optimum, median", "p90", "worst"]]
+    """Our schedule by CV and by what it knows, set to six polls."""
+    rows = [["CV", "known", "polls", "lag / optimum, median", "p90", "worst"]]
     chance = random.Random(SEED)  # noqa: S311 - made-up durations
     for cv in CVS:
         means = sorted({mean for mean, _ in cells()})
@@ -230,7 +230,7 @@ def by_spread() -> Table:
 
 
 def learning() -> Table:
-    """How soon a model whose true mean is not the published one is polled as it should be."""
+    """How fast the schedule adapts to a model whose true mean is not the published one."""
     rows = [["true / published mean", "jobs seen", "polls", "lag / optimum, median", "p90", "worst CV's median"]]
     chance = random.Random(SEED + 1)  # noqa: S311 - made-up durations
     for factor in FACTORS:
@@ -250,7 +250,7 @@ def learning() -> Table:
 
 
 def learnt(chance: random.Random, published: float, true: Spread, jobs: int) -> Spread:
-    """What the pipeline makes of a number of durations."""
+    """The spread that the pipeline learns from a number of durations."""
     return estimate(published, [chance.lognormvariate(true.log_median, true.sigma) for _ in range(jobs)])
 
 
@@ -265,7 +265,7 @@ def _three(ratios: Sequence[float]) -> list[str]:
 
 
 def table(rows: Table) -> str:
-    """Rows as a Markdown table, the first one its head."""
+    """The rows as a Markdown table. The first row is the header."""
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
@@ -276,11 +276,11 @@ def table(rows: Table) -> str:
 def main() -> str:
     """Print the three tables, and return them."""
     parts = [
-        "The cases: each model's published mean, with CV 0.3, 0.45 and 0.6. Median and worst are over these.",
+        "The cases: each model's published mean, each with CV 0.3, 0.45 and 0.6. Median and worst are of these.",
         table(contenders()),
-        f"The schedule by what it knows, asked for {POLLS_PER_VIDEO:g} polls; {DRAWS} draws of 20 durations a case.",
+        f"Our schedule by what it knows, set to {POLLS_PER_VIDEO:g} polls; {DRAWS} draws of 20 durations per case.",
         table(by_spread()),
-        f"The published mean is wrong; {DRAWS // 2} draws a case.",
+        f"Our schedule when the published mean is wrong; {DRAWS // 2} draws per case.",
         table(learning()),
     ]
     text = "\n\n".join(parts)

@@ -1,8 +1,8 @@
-"""One account's requests a minute: the real Submit and Poll against the stand-in's sliding window, in virtual time.
+"""Measures the rate limit: the real Submit and Poll against the stand-in's sliding window, in virtual time.
 
-The use cases, the pacer and the store are the layer's own, on moto's DynamoDB; the stand-in is the real server, and
-it enforces the limit. Only time is not real (benchmarks/virtual_time.py), and the workflow's and the queue's
-waits, which are AWS's: an invocation comes up to LATENESS_SECONDS late.
+The use cases, the pacer and the store are the layer's own, on moto's DynamoDB. The stand-in is the real server and
+enforces the limit. Only time is simulated (benchmarks/virtual_time.py), and with it the waits of the workflow and the
+queue: an invocation starts up to LATENESS_SECONDS late.
 """
 
 import contextlib
@@ -23,10 +23,13 @@ from typing import Any
 import boto3
 from moto import mock_aws
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
+from seedance.aws.job_table import JobTable
 from seedance.jobs import catalogue
 from seedance.jobs.job import Job, State
 from seedance.jobs.store import JobStore
+from seedance.jobs.switch import Switch
 from seedance.pacing import poll_schedule
+from seedance.pacing.durations import Durations
 from seedance.pacing.pacer import Pacer, Plan
 from seedance.paid_call import Sending
 from seedance.poll import Poll
@@ -41,11 +44,11 @@ from local.sandbox.inprocess import KEY
 MODEL = "seedance-1.5-pro"
 AVERAGE = catalogue.find(MODEL).average_seconds
 MOST_POLLS = 20
-"""PollsPerVideo for these runs: as many as the limit leaves room for."""
+"""PollsPerVideo for these runs: so high that only the limit restricts polls."""
 CV_SIGMA = 0.43
-"""Sigma of a lognormal with a coefficient of variation of 0.45."""
+"""Sigma of a lognormal distribution with a coefficient of variation of 0.45."""
 LATENESS_SECONDS = 1.2
-"""The most that an invocation comes after its time: the workflow's own delay, a start, the network."""
+"""The longest delay of an invocation: the workflow's own delay, a cold start, the network."""
 TABLE = "jobs"
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {
@@ -62,7 +65,7 @@ SEEDS = 3
 
 @dataclass
 class Run:
-    """What became of a load. Times in provider's seconds."""
+    """The results of a load. Times are in the provider's seconds."""
 
     lags: list[float] = field(default_factory=list)
     """From a video's end to the poll that found it."""
@@ -77,7 +80,7 @@ class Run:
 
 
 class Traffic:
-    """A stack's submits and polls by virtual time."""
+    """A stack's submits and polls, in virtual time."""
 
     def __init__(
         self, sandbox: Sandbox, limit: int, most_polls: float, blind: tuple[float, float] | None = None
@@ -85,40 +88,41 @@ class Traffic:
         self.run = Run()
         self.sandbox = sandbox
         self.limit = limit
-        self.random = random.Random(1)  # noqa: S311 - equal runs should go alike
+        self.random = random.Random(1)  # noqa: S311 - runs should be repeatable
         self.begin = float(round(time.time()))
         self.time = VirtualTime(self.begin, self._moved)
         client = boto3.client("dynamodb", region_name="eu-central-1")
-        self.store = JobStore(TABLE, client, self.time)
+        table = JobTable(TABLE, client, self.time)
+        self.store = JobStore(table)
         self.first_wait = blind[0] if blind else None
         self.pacer: Any = (
             Blind(self.time, *blind)
             if blind
             else Pacer(
-                TABLE,
-                client,
+                table,
                 requests_per_minute=limit,
                 max_in_flight=10_000,
                 most_polls=most_polls,
-                clock=self.time,
-                sleep=self.time.sleep,
             )
         )
         self.provider = Provider(sandbox.url, sandbox.url, sandbox.url, key=lambda: KEY)
-        sending = Sending(self.store, self.provider, None, self.pacer, "link", clock=self.time)  # type: ignore[arg-type]
+        media: Any = None  # no images here
+        pacer: Any = self.pacer
+        sending = Sending(self.store, Switch(table), self.provider, media, pacer, "link", clock=self.time)
         self.submit = Submit(
             self.store,
             self.provider,
-            None,  # type: ignore[arg-type]  # no ends here
+            None,  # type: ignore[arg-type]  # no notifications here
             self,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
+            Durations(table),
             sending,
             clock=self.time,
         )
-        self.poll = Poll(self.store, self.provider, self.pacer, clock=self.time)  # type: ignore[arg-type]
+        self.poll = Poll(self.store, self.provider, pacer, Durations(table), clock=self.time)
 
     def arrive(self, moment: float, number: int) -> None:
-        """A job, from a moment after the beginning on."""
+        """Create a job ``moment`` seconds after the start."""
         model = catalogue.find(MODEL)
         job = Job(
             job_id=f"api-{number:032x}",
@@ -188,7 +192,7 @@ class Traffic:
 
 @contextmanager
 def stack(limit: int) -> Iterator[Sandbox]:
-    """An empty table and a provider that lets ``limit`` requests a minute pass, its clock standing still."""
+    """An empty table, and a provider that allows ``limit`` requests a minute and whose clock is stopped."""
     table = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["JobTable"]["Properties"]
     wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
     with (
@@ -209,9 +213,9 @@ def drive(
     blind: tuple[float, float] | None = None,
     seed: int = 0,
 ) -> Run:
-    """Serve jobs that arrive at these moments; ``blind`` is a peer's first wait and its step."""
+    """Process jobs that arrive at these moments. ``blind`` is the first wait and the step of an alternative."""
     os.environ |= ENVIRONMENT
-    # The functions' log and metrics go to standard output.
+    # The functions write their log and metrics to standard output.
     with stack(limit) as sandbox, contextlib.redirect_stdout(io.StringIO()):
         sandbox.state._random.seed(seed)
         traffic = Traffic(sandbox, limit, most_polls, blind)
@@ -234,7 +238,7 @@ def stream(limit: int, load: float, count: int, seed: int = 7) -> list[float]:
 
 @dataclass(frozen=True)
 class Blind:
-    """A peer without a calendar: submits at once, polls ``first`` seconds after that and then every ``step``."""
+    """An alternative without a calendar: submits at once, polls ``first`` seconds later, then every ``step``."""
 
     clock: VirtualTime
     first: float
@@ -242,21 +246,21 @@ class Blind:
     max_in_flight: int | None = None
 
     def submit_turn(self, waited_for: float | None, mean: float) -> float | None:  # noqa: ARG002
-        """Now, unless the provider named a time."""
+        """Submit now, unless the provider gave a time."""
         return waited_for if waited_for is not None and waited_for > self.clock() + 1 else None
 
     def plan_poll(self, wait: Callable[[float], float], mean: float) -> Plan:  # noqa: ARG002
-        """The same step, whatever happens."""
+        """Always the same step."""
         return Plan(self.step, None)
 
     def poll_turn(self, slot: int | None) -> None:
-        """Now."""
+        """Poll now."""
 
     def rate_limited(self, seconds: float | None) -> None:
-        """Nobody learns from it."""
+        """Ignore it."""
 
     def turn_in(self, seconds: float) -> float:
-        """As the pacer has it."""
+        """The same as the pacer's."""
         return self.clock() + seconds
 
 
@@ -264,10 +268,10 @@ class Blind:
 
 
 def ideal_lag(load: float) -> float:
-    """The mean lag that would be had if every request that submits leave went to polls at the best moments."""
+    """The mean lag if all requests that submits leave were used for polls at the best moments."""
     sigma, step = poll_schedule.PUBLISHED_SIGMA, 0.02
     log_median = math.log(AVERAGE) - sigma**2 / 2
-    integral = 0.0  # of sqrt(f S) over the time, by z
+    integral = 0.0  # of sqrt(f S) over time, in steps of z
     for number in range(-300, 300):
         z = number * step
         density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
@@ -277,14 +281,15 @@ def ideal_lag(load: float) -> float:
 
 
 def main() -> str:
-    """Run it all; the tables in Markdown."""
+    """Run everything. Returns the tables in Markdown."""
     return "\n\n".join([_WORDS, loads(), burst(), throughput()])
 
 
-_WORDS = f"""Videos of {MODEL} ({AVERAGE:.0f} s on average, CV 0.45). The ideal lag is what the same requests would
-bring if each poll came at its best moment: K²/(2 (p - 1/2)) with p = R/arrivals - 1 polls a video (see schedule.py).
-PollsPerVideo is {MOST_POLLS} here, so that the limit alone decides; with the template's 5 the lag at low loads is that
-of five polls. "Every 2 s" and the other loops ask without a calendar; their refused requests cost nothing here."""
+_WORDS = f"""Videos of {MODEL} ({AVERAGE:.0f} s on average, CV 0.45). R is the limit in requests per minute; the load is
+the rate of new jobs. The ideal lag is that of the same number of requests if each poll came at its best moment:
+K²/(2 (p - 1/2)) with p = R/arrivals - 1 polls per video (see pacing/poll_schedule.py). PollsPerVideo is {MOST_POLLS}
+here, so that only the limit restricts polls; with the template's 5 the lag at low loads is that of five polls.
+"Every 2 s" and the other loops poll without a calendar; their rejected requests cost nothing here."""
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -293,7 +298,7 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """What ``drive`` is to do, as another process is told."""
+    """The arguments of ``drive``, for another process."""
 
     limit: int
     arrivals: tuple[float, ...]
@@ -309,19 +314,19 @@ def _run(case: Case) -> Run:
 
 
 def _all(cases: list[Case]) -> list[Run]:
-    """Each in a process of its own, as many at once as there are cores: in virtual time that changes no result."""
+    """Run each case in a separate process, one per core. In virtual time this does not change the results."""
     with ProcessPoolExecutor(max_tasks_per_child=1, mp_context=get_context("spawn")) as lanes:
         return list(lanes.map(_run, cases))
 
 
 def _count(limit: int, load: float) -> int:
-    """Jobs of a run: eight minutes of arrivals, so that most meet a stream that has settled; some hundred at least."""
+    """The jobs of a run: eight minutes of arrivals, so that most arrive in a steady state, with a minimum."""
     least = 60 if limit == min(LIMITS) else 240 if load == min(LOADS) else 120
     return max(least, round(limit * load * 8))
 
 
 def loads() -> str:
-    """Streams of arrivals at four limits."""
+    """Measure streams of arrivals at four limits."""
     pairs = [(limit, load) for limit in LIMITS for load in LOADS]
     cases = [Case(limit, tuple(stream(limit, load, _count(limit, load)))) for limit, load in pairs]
     rows = []
@@ -341,12 +346,13 @@ def loads() -> str:
             ]
         )
     return _table(
-        ["R", "load", "served", "429s", "submit waits (s)", "polls a video", "mean lag (s)", "ideal (s)", "ratio"], rows
+        ["R", "load", "served", "429s", "submit wait (s)", "polls per video", "mean lag (s)", "ideal (s)", "ratio"],
+        rows,
     )
 
 
 def burst() -> str:
-    """Sixty jobs at once at 60 requests a minute: who is done first?"""
+    """Measure sixty jobs at once at 60 requests a minute, compared with the alternatives."""
     peers: dict[str, tuple[float, float] | None] = {
         "calendar": None,
         "every 2 s": (2.0, 2.0),
@@ -372,22 +378,23 @@ def burst() -> str:
             ]
         )
     return _table(
-        ["60 jobs at once, R = 60", "429s", "polls a video", "mean time (s)", "ratio", "last video (s)", "ratio"], rows
+        ["60 jobs at once, R = 60", "429s", "polls per video", "mean time (s)", "ratio", "last video (s)", "ratio"],
+        rows,
     )
 
 
 def throughput() -> str:
-    """More jobs than the limit lets through for minutes: how near to R/2 videos a minute?"""
+    """Measure how close a long backlog comes to R/2 videos a minute."""
     rows = []
     for case, run in zip(cases := [Case(50, (0.0,) * 300), Case(120, (0.0,) * 300)], _all(cases), strict=True):
         count, found = len(case.arrivals), sorted(run.totals)
-        # The middle half: without the time until the first video and after the last submit.
+        # The middle half excludes the time until the first video and after the last submit.
         rate = (count // 2) / (found[3 * count // 4] - found[count // 4]) * 60
         polls, half = f"{run.polls / count:.2f}", case.limit / 2
         rows.append(
             [str(case.limit), str(count), str(run.refused), polls, f"{rate:.1f}", f"{half:.0f}", f"{rate / half:.2f}"]
         )
-    return _table(["R", "jobs at once", "429s", "polls a video", "videos a minute", "R/2", "ratio"], rows)
+    return _table(["R", "jobs at once", "429s", "polls per video", "videos per minute", "R/2", "ratio"], rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One table a benchmark: printed, and written into its own section of docs/benchmarks.md."""
+"""Prints a benchmark's table, and writes it to its section of docs/benchmarks.md."""
 
 import os
 import platform
@@ -16,15 +16,15 @@ Sample = TypeVar("Sample")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 _HEAD = """# Benchmarks
 
-Each table is what its command printed when it ran last; `make bench` runs them all. What a table compares was
-measured in the same run and in turns, so that whatever else the machine did hit all alike. Ratios are medians of
-the rounds' own ratios. Seconds and bytes are this machine's; only ratios carry over to Lambda.
+Each table is the output of its command's last run; `make bench` runs all of them. The contenders of a table are
+measured in turns in the same run, so other load on the machine affects all of them equally. Ratios are medians of the
+ratios of each round. Seconds and bytes are specific to this machine; only the ratios apply to Lambda.
 """
 
 
 @dataclass(frozen=True)
 class Table:
-    """A benchmark's result. ``name`` is its module's; ``notes`` are paragraphs below the table."""
+    """A benchmark's result. ``name`` is the name of its module; ``notes`` are paragraphs below the table."""
 
     name: str
     title: str
@@ -34,7 +34,7 @@ class Table:
 
     @property
     def text(self) -> str:
-        """The table, in Markdown that reads well as it is."""
+        """The table, in Markdown with aligned columns."""
         lines = [list(self.header), *map(list, self.rows)]
         widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
         # The first column is a name, all others are numbers.
@@ -50,7 +50,7 @@ class Table:
 
 
 def in_turns(rounds: int, contenders: Mapping[Name, Callable[[], Sample]]) -> dict[Name, list[Sample]]:
-    """Each contender's samples, one a round."""
+    """Each contender's samples, one per round."""
     samples: dict[Name, list[Sample]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, measure in contenders.items():
@@ -59,19 +59,19 @@ def in_turns(rounds: int, contenders: Mapping[Name, Callable[[], Sample]]) -> di
 
 
 def median_ratio(samples: Sequence[float], base: Sequence[float]) -> float:
-    """The median of the rounds' ratios: what a busy moment does to one round, it does to both."""
+    """The median of the ratios of each round, because other load affects both samples of a round."""
     return statistics.median(one / other for one, other in zip(samples, base, strict=True))
 
 
 def publish(table: Table, page: Path = PAGE) -> None:
-    """Print the table, and put it in place of its section of the page."""
+    """Print the table, and replace its section of the page."""
     text = table.text + "".join(f"\n\n{note}" for note in table.notes)
     print(f"{table.title}\n\n{text}\n", flush=True)
     write_section(table.name, table.title, text, page)
 
 
 def write_section(name: str, title: str, text: str, page: Path = PAGE) -> None:
-    """Put a benchmark's words and tables in place of its section of the page. ``name`` is its module's."""
+    """Replace a benchmark's section of the page. ``name`` is the name of its module."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     section = (
         f"{begin}\n## {title}\n\n"

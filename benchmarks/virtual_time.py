@@ -1,7 +1,7 @@
-"""Virtual time for real code: threads that run one at a time, in the order of a clock that only they move.
+"""Virtual time for real code: threads that run one at a time, in the order of a simulated clock.
 
-A thread is an invocation of a function. While it works the clock stands still; when it sleeps, whoever is
-next on the clock goes on. An hour of traffic takes as long as its code takes, and two runs are alike.
+A thread is an invocation of a function. The clock stands still while it works; when it sleeps, the thread that is due
+next continues. An hour of traffic takes only as long as its code, and runs are repeatable.
 """
 
 import heapq
@@ -9,9 +9,11 @@ import itertools
 import threading
 from collections.abc import Callable
 
+from seedance.clock import Clock
 
-class VirtualTime:
-    """The clock (call it) and the threads that live by it. ``moved`` is called after each step of the clock."""
+
+class VirtualTime(Clock):
+    """The clock (call it for the time) and its threads. ``moved`` is called after each step of the clock."""
 
     def __init__(self, start: float, moved: Callable[[float], None]) -> None:
         self.now = start
@@ -25,7 +27,7 @@ class VirtualTime:
         return self.now
 
     def at(self, moment: float, act: Callable[[], None]) -> None:
-        """Run something as a thread of its own, from a moment on."""
+        """Run ``act`` in a new thread, starting at ``moment``."""
 
         def turn() -> None:
             try:
@@ -38,14 +40,14 @@ class VirtualTime:
         self._enqueue(moment, threading.Thread(target=turn, daemon=True).start)
 
     def sleep(self, seconds: float) -> None:
-        """Let others go on until so many seconds have passed."""
+        """Let other threads run until this many seconds have passed."""
         go = threading.Semaphore(0)
         self._enqueue(self.now + seconds, go.release)
         self._turn_over.release()
         go.acquire()
 
     def run(self) -> None:
-        """Until nobody has anything left to do. Raises what a thread raised."""
+        """Run until no thread has anything left to do. Raises what a thread raised."""
         while self._queue:
             moment, _, go = heapq.heappop(self._queue)
             if moment > self.now:

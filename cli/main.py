@@ -262,7 +262,7 @@ def sandbox(context: typer.Context) -> None:
 
 
 def _report(target: Any, job_id: str, wait: bool) -> None:
-    if reason := target.jobs.paused():
+    if reason := target.switch.paused():
         err.print(f"submits are paused ({reason}); it is HELD until `seedance resume`", markup=False, soft_wrap=True)
     if not wait:
         _print(f"job {job_id}\n`seedance status {job_id}` shows its status")

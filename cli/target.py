@@ -9,8 +9,10 @@ from typing import Any
 from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from seedance.aws.job_table import JobTable
 from seedance.jobs.job import Job
 from seedance.jobs.store import JobStore
+from seedance.jobs.switch import Switch
 
 from local import aws
 from local.launch import HOME
@@ -65,7 +67,16 @@ class Target:
     @cached_property
     def jobs(self) -> JobStore:
         """The stack's jobs."""
-        return JobStore(self.output("JobTableName"), self.client("dynamodb"))
+        return JobStore(self._job_table)
+
+    @cached_property
+    def switch(self) -> Switch:
+        """The switch that pauses the stack's submits."""
+        return Switch(self._job_table)
+
+    @cached_property
+    def _job_table(self) -> JobTable:
+        return JobTable(self.output("JobTableName"), self.client("dynamodb"))
 
     def job(self, job_id: str) -> Job:
         """The job. Raises CommandError if it does not exist."""

@@ -1,4 +1,4 @@
-"""What the code knows, as tables in Markdown. The pages in docs/ have them through cog (`make reference`)."""
+"""Generates Markdown tables from the code. cog inserts them into the pages in docs/ (`make reference`)."""
 
 import ast
 import inspect
@@ -20,11 +20,11 @@ _LAYER = _ROOT / "layers/common/seedance"
 _TEMPLATE = yaml_parse((_ROOT / "template.yaml").read_text())
 
 _EVERYWHERE = frozenset({"help", "stack", "outputs"})
-"""Options of nearly every command: the page names them once."""
+"""Options of nearly every command, which the page describes once."""
 
 
 def models() -> str:
-    """The models: what they cost and take on average, and their own parameters."""
+    """The models: their average price and duration, and their own parameters."""
     shared = set.intersection(*(set(model.names) for model in catalogue.MODELS.values()))
     rows = [
         (
@@ -35,11 +35,11 @@ def models() -> str:
         )
         for model in catalogue.MODELS.values()
     ]
-    return _table(("model", "average", "transport", f"besides {_names(sorted(shared))}"), rows)
+    return _table(("model", "average", "transport", f"parameters besides {_names(sorted(shared))}"), rows)
 
 
 def parameters() -> str:
-    """Each model's parameters, with what is allowed and the default."""
+    """Each model's parameters, with allowed values and default."""
     return "\n\n".join(
         f"### {slug}\n\n{_table(('parameter', 'allowed', 'default'), map(_parameter, _schemas(model)))}"
         for slug, model in catalogue.MODELS.items()
@@ -61,7 +61,7 @@ def _parameter(row: tuple[catalogue.Model, str, Any]) -> tuple[str, str, str]:
 
 
 def rooms() -> str:
-    """The folders of the layer: what each is about, its modules, and which others it imports."""
+    """The folders of the layer: their subjects, their modules, and what they import."""
     found = _modules()
     folders = sorted({name.partition(".")[0] for name in found if "." in name})
     rows = []
@@ -74,7 +74,7 @@ def rooms() -> str:
 
 
 def modules_at_the_top() -> str:
-    """The modules that lie in no folder: the use cases, and what several of them share."""
+    """The modules outside the folders: the use cases, and what several of them share."""
     rows = []
     for name, imports in _modules().items():
         if "." not in name:
@@ -85,7 +85,7 @@ def modules_at_the_top() -> str:
 
 
 def _modules() -> dict[str, set[str]]:
-    """The layer's modules (``submit``, ``jobs.store``), each with those that it imports."""
+    """The layer's modules (``submit``, ``jobs.store``), each with the modules that it imports."""
     paths = [path for path in sorted(_LAYER.rglob("*.py")) if path.name != "__init__.py"]
     names = {".".join(path.relative_to(_LAYER).with_suffix("").parts): path for path in paths}
     return {name: _imports(ast.parse(path.read_text())) & set(names) for name, path in names.items()}
@@ -105,7 +105,7 @@ def states() -> str:
 
 
 def codes() -> str:
-    """The codes of a job's error."""
+    """The error codes of a job."""
     return _table(("code", "meaning"), _members(Code))
 
 
@@ -135,7 +135,7 @@ def outputs() -> str:
 
 
 def commands() -> str:
-    """The commands of the CLI, each with its options."""
+    """The CLI's commands, each with its options."""
     group: Any = typer.main.get_command(app)
     return "\n\n".join(_command(name, command) for name, command in group.commands.items())
 

@@ -1,4 +1,4 @@
-"""What all kinds of tests share: where the repository is, and its template as data."""
+"""Fixtures for all tests: the repository's path, and its template as data."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class TemplateLoader(yaml.SafeLoader):
-    """Reads CloudFormation's short forms as its long ones: ``!Ref x`` becomes ``{"Ref": "x"}``."""
+    """Expands CloudFormation's short forms: ``!Ref x`` becomes ``{"Ref": "x"}``."""
 
 
 def _long_form(loader: TemplateLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
@@ -29,12 +29,12 @@ TemplateLoader.add_multi_constructor("!", _long_form)
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The repository."""
+    """The repository's root folder."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def template() -> dict[str, Any]:
-    """template.yaml, anchors resolved."""
+    """template.yaml with its anchors resolved."""
     loaded: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader=TemplateLoader)  # noqa: S506 - a SafeLoader
     return loaded

@@ -1,4 +1,4 @@
-"""SNS as strict as the real one. moto takes any subject, any size and half of all attributes.
+"""Makes moto's SNS as strict as the real one. moto accepts any subject, any size and many invalid attributes.
 
 Rules: the SNS API reference (Publish, MessageAttributeValue) and the developer guide (message attributes).
 """
@@ -16,12 +16,12 @@ from moto.sns.responses import SNSResponse
 MESSAGE_BYTES = 262_144
 SUBJECT = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,98}")
 NAME = re.compile(r"(?!aws\.|amazon\.)(?!\.)(?!.*\.\.)[A-Za-z0-9_.-]{1,256}(?<!\.)", re.IGNORECASE)
-# Of an SQS message; the attributes of a message that is delivered raw become an SQS message's.
+# The limit of an SQS message: with raw delivery, the attributes become attributes of an SQS message.
 ALLOWED = re.compile(r"[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 
 
 def refusal(message: str, subject: str | None, structure: str | None, attributes: dict[str, Any]) -> str | None:
-    """Why real SNS refuses a Publish; None when it takes it."""
+    """Why the real SNS refuses a Publish, or None if it accepts it."""
     if not message:
         return "Empty message"
     if subject is not None and not SUBJECT.fullmatch(subject):
@@ -52,7 +52,7 @@ def refusal(message: str, subject: str | None, structure: str | None, attributes
 
 @contextmanager
 def strict() -> Iterator[None]:
-    """Have moto's SNS refuse what the real one refuses."""
+    """Make moto's SNS refuse what the real one refuses."""
     publish = SNSResponse.publish
 
     def checked(self: SNSResponse) -> Any:

@@ -1,1 +1,1 @@
-"""What the pipeline's functions are measured against at a cold start: the same work, written as is usual."""
+"""Handlers that the pipeline's cold starts are compared with: the same work, written in the usual way."""

@@ -1,4 +1,4 @@
-"""The usual all-in handler: everything Powertools has, boto3's resources, httpx; one function for all."""
+"""The naive handler: most of Powertools, boto3 with a resource, and httpx, in one function for everything."""
 
 import os
 from typing import Any
@@ -30,13 +30,13 @@ http = httpx.Client(timeout=30)
 
 
 class Message(BaseModel):
-    """What the queue brings."""
+    """The body of a message."""
 
     job_id: str
 
 
 class Record(SqsRecordModel):
-    """A message of the queue; Powertools' documentation combines its parser and its batch processor like this."""
+    """A message of the queue. Powertools' documentation combines its parser and its batch processor like this."""
 
     body: Json[Message]
 
@@ -46,7 +46,7 @@ processor = BatchProcessor(EventType.SQS, model=Record)
 
 @tracer.capture_method
 def submit(message: Message) -> dict[str, Any]:
-    """Look at the image, ask the provider for the video, note the request, start the workflow."""
+    """Read the image, request the video from the provider, record the request, start the workflow."""
     bucket, key = os.environ["UPLOAD_BUCKET"], "uploads/red-shoe.jpg"
     s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     link = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
@@ -64,7 +64,7 @@ def submit(message: Message) -> dict[str, Any]:
     return job
 
 
-# One of its own an invocation, or the first one's answer would stand for all.
+# Idempotent by message, otherwise the first result would be returned for every message.
 once = idempotent_function(
     submit,
     data_keyword_argument="message",
@@ -79,7 +79,7 @@ def _record(record: Record) -> None:
 
 @app.post("/videos")
 def create_video() -> dict[str, Any]:
-    """The same by a call."""
+    """Do the same for an API call."""
     return submit(Message.model_validate(app.current_event.json_body))
 
 
@@ -87,7 +87,7 @@ def create_video() -> dict[str, Any]:
 @logger.inject_lambda_context
 @tracer.capture_lambda_handler
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """A queue's batch, or a call of the API."""
+    """Handle a batch of messages or an API call."""
     if "Records" in event:
         return process_partial_response(event, _record, processor, context)
     return app.resolve(event, context)

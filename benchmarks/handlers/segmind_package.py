@@ -1,4 +1,4 @@
-"""The provider's own package and boto3, nothing besides."""
+"""A handler with only the provider's own package and boto3."""
 
 import json
 import os
@@ -14,7 +14,7 @@ dynamodb = boto3.client("dynamodb")
 
 
 def handler(event: dict[str, Any], context: Any) -> None:
-    """Look at the image, ask the provider for the video, note the request, start the workflow."""
+    """Read the image, request the video from the provider, record the request, start the workflow."""
     job_id = json.loads(event["Records"][0]["body"])["job_id"]
     bucket, key = os.environ["UPLOAD_BUCKET"], "uploads/red-shoe.jpg"
     s3.get_object(Bucket=bucket, Key=key)["Body"].read()

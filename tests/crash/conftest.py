@@ -1,4 +1,4 @@
-"""One stage for all the plays; each gets an empty world on it."""
+"""One stage for all scenarios; each gets an empty world on it."""
 
 from collections.abc import Iterator
 

@@ -101,7 +101,7 @@ def judge(stage: Stage, meeting: Meeting) -> tuple[str, list[str]]:
         end = "+".join(job.state for job in worlds[0].all_jobs())
         found.extend(_next_job(worlds[0]))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
-        return "?", [*found, f"the play breaks off: {error!r}"]
+        return "?", [*found, f"the run raised {error!r}"]
     return end, found
 
 

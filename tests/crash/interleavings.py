@@ -1,4 +1,4 @@
-"""Random histories: duplicate events, deaths, faults, jumps, pauses, spent budgets, in any order; always lawful."""
+"""Random histories of duplicate events, crashes, faults, clock jumps, pauses and spent budgets. None may lose money."""
 
 import json
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from seedance.jobs.store import jobs
+from seedance.jobs.switch import switch
 from stage import Stage
 from verdict import always, in_the_end
 from wire import How
@@ -51,10 +51,10 @@ OPTIONS: dict[str, dict[str, Any]] = {"cut-off": {"seconds": 0.0}, "http-429": {
 
 
 def play(stage: Stage, number: int, steps: int, part: int = 20) -> None:
-    """So many histories of up to so many steps, the same ones every time for a ``part``. Raises what the first
-    unlawful one found.
+    """Play the given number of histories of up to ``steps`` steps; a ``part`` always gives the same ones. Raises the
+    violation of the first history that has one.
 
-    It is told as it was played: to look for a shorter one takes hundreds of plays, which looks like a hang.
+    The history is reported as it was played: shrinking it takes hundreds of plays, which looks like a hang.
     """
     wanted = settings(
         max_examples=number,
@@ -68,7 +68,7 @@ def play(stage: Stage, number: int, steps: int, part: int = 20) -> None:
 
 
 def histories(stage: Stage) -> type[RuleBasedStateMachine]:
-    """The machine, playing on this stage."""
+    """The state machine of the random histories, on this stage."""
 
     class Histories(RuleBasedStateMachine):
         world: World
@@ -92,13 +92,13 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
             self.world.sandbox.configure(history_bodies=bodies)
             self.transport, self.events, self.days = transport, [], 0
             if transport == "v1":
-                # The blocking call waits for its video, so the stand-in has to be fast by itself.
+                # The blocking call waits for its video, so the stand-in itself has to be fast.
                 self.world.sandbox.configure(time_scale=0.001)
             self._upload()
             self._meet_trouble(data)
             self._ask()
 
-        # what people do -----------------------------------------------------------------------------------------
+        # what users do ------------------------------------------------------------------------------------------
 
         @precondition(lambda self: len(self.events) < MOST_JOBS)
         @rule(data=st.data())
@@ -125,7 +125,7 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
 
         @rule()
         def pause(self) -> None:
-            jobs().pause("a person stopped them")
+            switch().pause("a person stopped them")
 
         @rule()
         def resume(self) -> None:
@@ -175,7 +175,7 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
             self._order(data.draw(st.sampled_from((*FAULTS[self.transport], *BOTH))))
 
         def _meet_trouble(self, data: st.DataObject) -> None:
-            """Half of the jobs are sent into a fault, since one that is ordered too late meets nobody."""
+            """Half of the jobs meet a fault: one that is ordered too late would hit nothing."""
             if data.draw(st.booleans()):
                 self._order(data.draw(st.sampled_from(FAULTS[self.transport])))
 
@@ -199,7 +199,7 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
         @rule()
         def sleep_till_tomorrow(self) -> None:
             self.days += 1
-            for _ in range(3):  # the schedule goes on by night, and no more than one round of it can die
+            for _ in range(3):  # the schedule runs at night too, and at most one round of it can crash
                 self.world.pass_time(ROUND_SECONDS)
                 self.world.reconcile()
             self.world.next_day()
@@ -211,7 +211,7 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
             self._judge(always(self.world))
 
         def teardown(self) -> None:
-            """What was ordered still strikes; then the trouble is over, and everything comes to its end."""
+            """Ordered faults still strike; then all faults end, and every job comes to its end."""
             if not hasattr(self, "world"):
                 return
             world = self.world
@@ -223,7 +223,7 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
             for _ in range(3):
                 world.top_up_and_resume()
                 world.settle()
-                world.next_day()  # for those that wait for the next day's budget
+                world.next_day()  # for jobs that wait for the next day's budget
                 world.settle()
             self._judge(in_the_end(world, asked=len(self.events)))
 

@@ -1,7 +1,7 @@
-"""The crash matrix: every call of every scenario, broken in every way. ``python tests/crash/matrix.py`` runs it all.
+"""The crash matrix: every call of every scenario fails in every way. ``python tests/crash/matrix.py`` runs all of it.
 
-The calls come from a clean run of the scenario. Then the scenario is played once for each of them and for each
-way to break it, driven to rest, and judged. Each point has a provider whose clock is up to an hour off.
+The calls are recorded in a clean run of the scenario. Then the scenario runs once for each call and each way to fail,
+until nothing changes any more, and the result is checked. The provider's clock is up to an hour off.
 """
 
 import random
@@ -21,7 +21,7 @@ from world import SKEWS, World
 
 @dataclass(frozen=True)
 class Point:
-    """One call of one scenario, broken in one way."""
+    """One call of one scenario that fails in one way."""
 
     scenario: Scenario
     call: Call
@@ -33,7 +33,7 @@ class Point:
 
 @dataclass
 class Outcome:
-    """What came of a point."""
+    """The result of a point."""
 
     point: Point
     end: str
@@ -42,7 +42,7 @@ class Outcome:
 
 @dataclass
 class Row:
-    """A scenario's line of the table."""
+    """A scenario's row of the table."""
 
     scenario: Scenario
     calls: list[Call]
@@ -58,7 +58,7 @@ class Row:
 
 
 def clean(stage: Stage, scenario: Scenario) -> list[Call]:
-    """The calls of a run in which nothing is broken, which must end as the scenario says."""
+    """The calls of a run without failures, which must end as the scenario says."""
     found: list[str] = []
     world = scenario.play(stage, at_rest=lambda world: found.extend(in_the_end(world)))
     (job,) = world.all_jobs()
@@ -69,7 +69,7 @@ def clean(stage: Stage, scenario: Scenario) -> list[Call]:
 
 
 def points(scenario: Scenario, calls: Iterable[Call]) -> list[Point]:
-    """All the ways to break a scenario."""
+    """All points of a scenario."""
     return [Point(scenario, call, how) for call in calls for how in call.ways]
 
 
@@ -78,15 +78,15 @@ NEVER_MADE = "the call was never made"
 
 
 def sample(found: list[Point], number: int, seed: int = 20) -> list[Point]:
-    """So many of the points, the same ones every time."""
-    return random.Random(seed).sample(found, min(number, len(found)))  # noqa: S311 - a repeatable choice, no secret
+    """``number`` of the points, the same ones every time."""
+    return random.Random(seed).sample(found, min(number, len(found)))  # noqa: S311 - a repeatable choice, not a secret
 
 
 def judge(stage: Stage, point: Point) -> Outcome:
-    """Play a scenario with one call broken.
+    """Run a scenario with one failing call.
 
-    How often a job is polled depends on the second in which it began, so the last of many calls may not be made in
-    every play: then it is played again.
+    The number of polls depends on the second in which a job started, so the last of many calls is not made in every
+    run. In that case the scenario runs again.
     """
     for _ in range(TRIES):
         outcome = _played(stage, point)
@@ -101,20 +101,20 @@ def _played(stage: Stage, point: Point) -> Outcome:
 
     def arm(world: World) -> None:
         worlds.append(world)
-        world.drift(SKEWS[crc32(str(point).encode()) % len(SKEWS)])  # the same one every time
+        world.drift(SKEWS[crc32(str(point).encode()) % len(SKEWS)])  # the same skew every time
         world.wire.strike(point.call, point.how)
 
     try:
         point.scenario.play(stage, arm, lambda world: found.extend(in_the_end(world)))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
-        found.append(f"the play breaks off: {error!r}")
+    except Exception as error:  # noqa: BLE001 - any exception is a finding
+        found.append(f"the run raised {error!r}")
     if not worlds[0].wire.struck:
         found.append(NEVER_MADE)
     return Outcome(point, "+".join(job.state for job in worlds[0].all_jobs()), found)
 
 
 def rows(stage: Stage, scenarios: Iterable[Scenario] = SCENARIOS) -> Iterator[Row]:
-    """The whole matrix, a scenario at a time."""
+    """The whole matrix, one scenario at a time."""
     for scenario in scenarios:
         row = Row(scenario, clean(stage, scenario))
         row.outcomes += map(partial(judge, stage), points(scenario, row.calls))

@@ -1,4 +1,4 @@
-"""docs/reliability.md, written from a run of everything: ``make reliability``."""
+"""Runs all crash tests and writes docs/reliability.md: ``make reliability``."""
 
 import argparse
 import logging
@@ -25,15 +25,15 @@ DOCUMENT = Path(__file__).parents[2] / "docs/reliability.md"
 COMMAND = "make reliability"
 HISTORIES, STEPS = 300, 40
 HISTORY_SEEDS = 6
-"""The histories are played in so many parts, so that every core has its share."""
+"""The random histories are divided into this many parts, so that all cores are used."""
 ENDS = ("COMPLETED", "HELD", "FAILED")
 
-HEAD = """# Reliability: what happens when something dies
+HEAD = """# Reliability: what happens when a call fails
 
-Every call that a function makes to AWS or to the provider is broken once, in every way, in every scenario
-below; then the queue delivers again, the workflow tries again, reconcile makes its rounds, and the result is
-judged. The calls are found by instrumenting botocore, httpx and urllib3 in a clean run, not listed by hand. This page
-is written by `{command}` ({minutes:.0f} min); last on {date}.
+In each scenario below, every call of a function to AWS or to the provider fails once in every way. Then the queue
+delivers again, the workflow retries, reconcile runs its rounds, and the result is checked. The calls are recorded by
+instrumenting botocore, httpx and urllib3 in a clean run, not listed by hand. This page is written by `{command}`
+({minutes:.0f} min); last on {date}.
 
 | | points | violations |
 |---|---:|---:|
@@ -41,28 +41,33 @@ is written by `{command}` ({minutes:.0f} min); last on {date}.
 | fault matrix | {faults} | {fault_violations} |
 | random histories of up to {steps} steps | {histories} | {history_violations} |
 
-**What must hold at rest**, in each of them: at most one POST accepted for a job; a terminal state with a
-notification, or HELD with an alarm that the template watches (no job may stay UNCERTAIN once the provider's
-history can be read); a video that was paid for is in the bucket, once, with the provider's bytes; people are
-told of one end only; each day's ledger is open by what its jobs have reserved, and has settled what they say that
-they settled; the provider's key and the signatures of our links are in no record and in no message. The random
-histories hold all but "at rest" after every single step.
+**What must be true in the end**, when nothing changes any more:
 
-**The provider's clock** is its own: at each point of the crash matrix it is up to an hour ahead of ours or
-behind it, and in the random histories it also drifts. Half of the histories run with `ResubmitLost=yes`.
+- The provider accepted at most one POST for a job.
+- The job is in a terminal state with a notification, or HELD with an alarm that the template defines. No job may stay
+  UNCERTAIN once the provider's history can be read.
+- A video that was paid for is in the bucket, once, with the provider's bytes.
+- People are notified of one outcome only.
+- Each day's ledger shows as reserved and as settled exactly what its jobs reserved and settled.
+- The provider's key and the signatures of our links are in no record and in no message.
 
-**How a call is broken**: the process is *killed before* it; *killed after* it; it *takes effect and times out*,
-for good; for AWS also: it takes effect, times out, and *botocore sends it again*. A kill ends everything in
-that process: no `except`, no `finally`, no metric that was not written yet. Afterwards SQS shows the message
-again after {visibility:.0f} s (dead letter after {receives}), Step Functions follows the Retry and Catch of the state
-machine, the schedule calls reconcile again.
+In the random histories, everything that does not depend on the end is checked after every step.
+
+**The provider's clock** differs from ours: at each point of the crash matrix it is up to an hour ahead or behind, and
+in the random histories it also drifts. Half of the histories run with `ResubmitLost=yes`.
+
+**How a call fails**: the process is *killed before* it; the process is *killed after* it; the call *takes effect and
+times out* permanently; for AWS also: it takes effect, times out, and *botocore sends it again*. A kill ends the process
+at once: no `except` and no `finally` runs, and metrics that are not written yet are lost. Afterwards SQS delivers the
+message again after {visibility:.0f} s (dead letter after {receives}), Step Functions follows the Retry and Catch of the
+state machine, and the schedule invokes reconcile again.
 """
 
 CRASHES = """
 ## Crash matrix
 
-"Held" needs a person: nobody can know whether a POST was sent by a process that died just before it, so a job
-that the provider's history does not show waits for `seedance resolve`. No scenario buys a second video.
+"Held" needs a person: if a process dies around the POST, it is unknown whether the POST was sent. If the provider's
+history does not show the job, it waits for `seedance resolve`. No scenario buys a second video.
 
 | scenario | clean end | calls | points | completed | held | failed | other | violations |
 |---|---|---:|---:|---:|---:|---:|---:|---:|
@@ -71,9 +76,9 @@ that the provider's history does not show waits for `seedance resolve`. No scena
 FAULTS = """
 ## Fault matrix
 
-Every fault of the stand-in (`GET /_sandbox/fault-kinds`) at every stage that a job meets, once and for two
-hours; what hangs, once only. Afterwards the provider is well again, and the next job must be COMPLETED. Not called
-by any function, so not in here: {not_called}.
+Every fault of the stand-in (`GET /_sandbox/fault-kinds`) at every stage of a job, once and for two hours; faults that
+hang, once only. Afterwards the provider works again, and the next job must be COMPLETED. Not tested, because no
+function calls them: {not_called}.
 
 | stage | points | ends | violations |
 |---|---:|---|---:|
@@ -82,7 +87,7 @@ by any function, so not in here: {not_called}.
 
 @dataclass(frozen=True)
 class Found:
-    """What one piece of work found: a scenario, a stage of the stand-in, or some histories."""
+    """The results of one unit of work: a scenario, a stage of the stand-in, or some histories."""
 
     name: str
     calls: int = 0
@@ -95,9 +100,9 @@ class Found:
 
 
 def main() -> int:
-    """Run everything, print it as it comes, write the page; 1 when anything is violated."""
+    """Run everything, print results as they arrive, and write the page. Returns 1 if there is any violation."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", metavar="TEXT", help="scenarios whose name has it, nothing else, and no page")
+    parser.add_argument("--only", metavar="TEXT", help="only run scenarios with TEXT in their name, and write no page")
     only = parser.parse_args().only
     began = time.monotonic()
     names = [one.name for one in SCENARIOS if not only or only in one.name]
@@ -113,12 +118,12 @@ def main() -> int:
         print(f"written: {DOCUMENT}")
     violations = sum(len(found.violations) for found in (*rows, *lines, *plays))
     points = sum(row.points for row in rows)
-    print(f"{points} crash points, {violations} violations in all, {time.monotonic() - began:.0f} s")
+    print(f"{points} crash points, {violations} violations in total, {time.monotonic() - began:.0f} s")
     return 1 if violations else 0
 
 
 def _workers() -> ProcessPoolExecutor:
-    """A process for each core, each with servers of its own."""
+    """One process per core, each with its own servers."""
     return ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"), initializer=_open_stage)
 
 
@@ -127,7 +132,7 @@ _open = ExitStack()
 
 def _open_stage() -> None:
     logging.disable()
-    global _servers  # noqa: PLW0603 - one stage a process, opened when the process begins
+    global _servers  # noqa: PLW0603 - one stage per process, opened at its start
     _servers = _open.enter_context(stage())
 
 
@@ -146,7 +151,7 @@ def _histories(seed: int) -> Found:
     number = HISTORIES // HISTORY_SEEDS
     try:
         interleavings.play(_servers, number, STEPS, seed)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+    except Exception as error:  # noqa: BLE001 - any exception is a finding
         return Found(f"histories {seed}", points=number, violations=(f"random history of seed {seed}: {error!r}",))
     return Found(f"histories {seed}", points=number)
 

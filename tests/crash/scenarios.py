@@ -1,4 +1,4 @@
-"""The plays: how a job begins, what goes wrong on its way by itself, what a person does at the end."""
+"""The scenarios: how a job begins, what goes wrong on its way, and what a person does at the end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from moto.s3 import models as moto_s3
 from seedance.jobs.budget import day_of
 from seedance.jobs.job import State
-from seedance.jobs.store import jobs
+from seedance.jobs.switch import switch
 from seedance.media import buckets
 from stage import Stage
 from world import World
@@ -17,7 +17,7 @@ AFTER_THE_HOUR = 3700.0
 
 @dataclass(frozen=True)
 class Scenario:
-    """One job from its beginning to rest."""
+    """One job from its beginning until nothing changes any more."""
 
     name: str
     begin: Callable[[World], object]
@@ -38,7 +38,7 @@ class Scenario:
         prepare: Callable[[World], object] = lambda _: None,
         at_rest: Callable[[World], object] = lambda _: None,
     ) -> World:
-        """From an empty stack to rest. ``prepare`` may arm the wire first; ``at_rest`` looks at each rest."""
+        """Play from an empty stack to rest. ``prepare`` may arm the wire first; ``at_rest`` is called at each rest."""
         world = stage.world(**self.environment)
         prepare(world)
         with stage.patch.context() as patch:
@@ -57,7 +57,7 @@ def uploaded(**metadata: str) -> Callable[[World], object]:
 
 
 def meets(stage: str, kind: str, begin: Callable[[World], object], **options: object) -> Callable[[World], object]:
-    """A beginning with a fault of the provider waiting for the job."""
+    """A beginning in which a fault of the provider waits for the job."""
 
     def both(world: World) -> object:
         world.sandbox.fault(stage, kind, **options)
@@ -67,7 +67,7 @@ def meets(stage: str, kind: str, begin: Callable[[World], object], **options: ob
 
 
 def held_up(seconds: float, begin: Callable[[World], object]) -> Callable[[World], object]:
-    """A beginning whose workflow starts late."""
+    """A beginning in which the workflow starts late."""
 
     def late(world: World) -> object:
         world.held_up = seconds
@@ -77,7 +77,7 @@ def held_up(seconds: float, begin: Callable[[World], object]) -> Callable[[World
 
 
 def blocking(**config: object) -> Callable[[World], object]:
-    """An upload by v1; that call waits for its video, so the stand-in has to be fast by itself."""
+    """An upload by v1. Its call waits for the video, so the stand-in itself has to be fast."""
 
     def call(world: World) -> object:
         world.sandbox.configure(time_scale=0.001, **config)
@@ -96,7 +96,7 @@ def asked_blocking(world: World) -> object:
 
 
 def without_room(world: World) -> object:
-    """The day's budget is spent by others."""
+    """Others have spent the day's budget."""
     spent = {name: {"N": "1"} for name in ("reserved", "settled", "committed", "others")}
     world.client("dynamodb").put_item(TableName="jobs", Item={"job_id": {"S": f"day#{day_of(world.now())}"}, **spent})
     return world.upload(resolution="480p")
@@ -108,12 +108,12 @@ def without_credits(world: World) -> object:
 
 
 def paused(world: World) -> object:
-    jobs().pause("a person stopped them")
+    switch().pause("a person stopped them")
     return world.upload(resolution="480p")
 
 
 def down(*calls: tuple[str, str], begin: Callable[[World], object]) -> Callable[[World], object]:
-    """A beginning during which calls of AWS don't get through; up again when all that could be tried was."""
+    """A beginning during which some AWS calls fail; they work again once every retry is used up."""
 
     def outage(world: World) -> object:
         world.wire.down |= set(calls)
@@ -126,14 +126,14 @@ def down(*calls: tuple[str, str], begin: Callable[[World], object]) -> Callable[
 
 
 def lost_message(world: World) -> object:
-    """The record is there, its message is not."""
+    """The job's record exists, but its message is lost."""
     world.ask("first")
     world.collect()
     return world.letters.clear()
 
 
 def redriven(world: World) -> object:
-    """Its message became a dead letter, and a person puts it back."""
+    """The job's message became a dead letter, and a person puts it back."""
     down(("submit", "dynamodb.PutItem"), begin=uploaded())(world)
     return world.redrive()
 

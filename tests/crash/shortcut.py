@@ -1,8 +1,8 @@
-"""Moto without its sockets: a world is played thousands of times, and two thirds of the time were HTTP.
+"""Moto without sockets: worlds are played thousands of times, and HTTP took two thirds of that time.
 
-Each service of moto answers in this process, called as moto's own mock calls it; only S3, whose addresses say
-what is asked for, goes through moto's server application. That one also listens, so that a signed link works for
-the stand-in.
+Each service of moto responds in this process, called as moto's own mock calls it. Only S3, where the URL selects
+the operation, goes through moto's server application. That server also listens on a port, so that signed links
+work for the stand-in.
 """
 
 import io
@@ -35,7 +35,7 @@ _MODULES = {"states": "stepfunctions"}
 
 
 def answer(request: AWSPreparedRequest) -> AWSResponse:
-    """Moto's answer to one request of botocore's."""
+    """Moto's response to one request of botocore."""
     signature = request.headers["Authorization"]
     signature = signature.decode() if isinstance(signature, bytes) else signature
     service = _SIGNED_FOR.search(signature)[1]
@@ -69,7 +69,7 @@ took a fifth of the time."""
 
 
 def install(patch: pytest.MonkeyPatch) -> None:
-    """Write those answers as they are."""
+    """Store these responses as they are."""
     serialized = DynamoHandler.serialized
 
     def as_it_is(self: DynamoHandler, action: ActionResult) -> Any:
@@ -81,7 +81,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
 
 
 def empty(region: str) -> None:
-    """Take everything out of the stack, as far as a play puts something in; the resources stay."""
+    """Remove everything that a scenario put into the stack; the resources stay."""
     here = DEFAULT_ACCOUNT_ID
     for table in dynamodb_backends[here][region].tables.values():
         table.items.clear()
@@ -103,7 +103,7 @@ def items(region: str) -> list[dict[str, Any]]:
 
 
 def take_messages(region: str, queue: str) -> list[tuple[str, float, dict[str, Any]]]:
-    """Empty a queue: each message's body, its delay in seconds, its attributes."""
+    """Empty a queue, and return each message's body, delay in seconds, and attributes."""
     found = sqs_backends[DEFAULT_ACCOUNT_ID][region].queues[queue]
     taken = [
         (message.body, max(0.0, (message.delayed_until - message.sent_timestamp) / 1000), message.message_attributes)

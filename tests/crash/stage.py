@@ -1,7 +1,6 @@
-"""Where a world is set up: moto behind HTTP, the provider's stand-in, one calendar for all."""
+"""Sets up worlds: moto behind HTTP, the provider's stand-in, and one clock for all."""
 
 import logging
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -9,25 +8,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import certifi
 import pytest
 import shortcut
 import wire
 from moto.server import ThreadedMotoServer
-from seedance import observability
+from seedance import clock, observability
 from seedance.aws import clients
 from seedance.provider import client
 from world import REGION, VERBS, Calendar, World, app, forget, http
 
 from local.sandbox import Sandbox, running
+from local.sandbox import clock as sandbox_clock
+from local.sandbox import state as sandbox_state
 from local.sandbox.inprocess import KEY
 
 
 @dataclass
 class Stage:
-    """The servers. ``world`` empties them for the next play."""
+    """The servers. ``world`` empties them for the next scenario."""
 
     patch: pytest.MonkeyPatch
     aws_url: str
@@ -45,12 +45,12 @@ class Stage:
         self.resources = {name: getattr(stack, name) for name in names}
 
     def patience(self, patch: pytest.MonkeyPatch, seconds: float) -> None:
-        """Let the functions wait for the provider no longer than this."""
+        """Limit how long the functions wait for the provider."""
         for name in ("SUBMIT_SECONDS", "STATUS_SECONDS", "GENERATE_SECONDS", "UPLOAD_SECONDS"):
             patch.setattr(client, name, seconds)
 
     def world(self, **environment: str) -> World:
-        """An empty stack, deployed with these parameters."""
+        """Return an empty stack, deployed with these parameters."""
         self.wire = wire.Wire()
         self.calendar.restart()
         shortcut.empty(REGION)
@@ -93,7 +93,7 @@ def stage() -> Iterator[Stage]:
 
 def _environment(patch: pytest.MonkeyPatch, url: str, folder: Path) -> None:
     end = "-----END CERTIFICATE-----\n"
-    one = folder / "one.pem"  # nothing here speaks TLS, and to load all 140 takes each client 25 ms
+    one = folder / "one.pem"  # nothing here uses TLS, and loading all 140 takes each client 25 ms
     one.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
     for name, value in {
         "AWS_ENDPOINT_URL": url,
@@ -110,28 +110,14 @@ def _environment(patch: pytest.MonkeyPatch, url: str, folder: Path) -> None:
 
 
 def _on_calendar(patch: pytest.MonkeyPatch, calendar: Calendar) -> None:
-    """Let the functions and the stand-in read the calendar wherever they read the clock on the wall.
+    """Let the functions and the stand-in read the calendar instead of the machine's clock.
 
-    Who sleeps lets the calendar go on: nobody waits for it.
+    Sleeping moves the calendar on, so nobody waits.
     """
-    clock = SimpleNamespace(time=calendar.time, monotonic=time.monotonic, sleep=calendar.sleep)
-    instead: dict[Any, Any] = {time.time: calendar.time, time.sleep: calendar.sleep}
-    for name, module in list(sys.modules.items()):
-        if not name.startswith(("seedance.", "local.sandbox.")):
-            continue
-        for thing in list(vars(module).values()):
-            begin = vars(thing).get("__init__") if isinstance(thing, type) else None
-            if defaults := getattr(begin, "__defaults__", None):
-                patch.setattr(begin, "__defaults__", tuple(_replaced(value, instead) for value in defaults))
-            if named := getattr(begin, "__kwdefaults__", None):
-                replaced = {key: _replaced(value, instead) for key, value in named.items()}
-                patch.setattr(begin, "__kwdefaults__", replaced)
-        if getattr(module, "time", None) is time:
-            patch.setattr(module, "time", clock)
-
-
-def _replaced(value: Any, instead: dict[Any, Any]) -> Any:
-    return instead[value] if value in (time.time, time.sleep) else value
+    fake = SimpleNamespace(time=calendar.time, monotonic=time.monotonic, sleep=calendar.sleep)
+    for module in (clock, sandbox_clock, sandbox_state):
+        assert vars(module)["time"] is time, module
+        patch.setattr(module, "time", fake)
 
 
 def _forget_clients() -> None:

@@ -1,4 +1,4 @@
-"""Every fault of the stand-in at every stage, once; that each also lasts for hours is left to the command."""
+"""Every fault of the stand-in at every stage, once; `make reliability` also lets each last for hours."""
 
 import faults
 import pytest

@@ -1,4 +1,4 @@
-"""Random histories, the same ones every time; `make reliability` plays more of them, and longer ones."""
+"""Random histories, the same ones every time; `make reliability` plays more and longer ones."""
 
 from collections.abc import Callable
 
@@ -10,8 +10,8 @@ from test_matrix_finds_mistakes import close_without_booking, forget_the_link, r
 HISTORIES, STEPS = 25, 25
 
 
-@pytest.mark.timeout(600)  # 20 s of an idle core; a busy one is no violation
-def test_no_history_breaks_the_law_of_money(servers: Stage) -> None:
+@pytest.mark.timeout(600)  # 20 s on an idle core; being slow on a busy one is no violation
+def test_no_history_breaks_the_rules_about_money(servers: Stage) -> None:
     play(servers, HISTORIES, STEPS)
 
 
@@ -29,4 +29,4 @@ def test_the_histories_find_a_mistake(
 ) -> None:
     mistake(monkeypatch)
     with pytest.raises(AssertionError, match=words):
-        play(servers, 6 * HISTORIES, STEPS)  # it ends at the first that finds it
+        play(servers, 6 * HISTORIES, STEPS)  # it ends at the first history that finds it

@@ -1,4 +1,4 @@
-"""The matrix is worth something only if it sees a mistake: each is made here on purpose, and must be found."""
+"""The matrix is useful only if it finds mistakes: each of these is made on purpose, and must be found."""
 
 import time
 from collections.abc import Callable
@@ -77,7 +77,7 @@ def never_give_up_waiting(patch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is made wrong, the point that shows it, and words of the violation."""
+    """A deliberate mistake, the point of the matrix that reveals it, and words of the violation."""
 
     make: Callable[[pytest.MonkeyPatch], None]
     scenario: str
@@ -109,12 +109,12 @@ def test_a_mistake_is_found(servers: Stage, monkeypatch: pytest.MonkeyPatch, mis
     assert mistake.words in " ".join(matrix.judge(servers, point).violations)
 
 
-def test_a_play_whose_call_is_never_made_counts_as_a_violation(servers: Stage) -> None:
+def test_a_point_whose_call_is_never_made_is_a_violation(servers: Stage) -> None:
     point = matrix.Point(play("upload, v2"), Call("submit", "dynamodb.DeleteTable", 1), How.BEFORE)
     assert matrix.judge(servers, point).violations == ["the call was never made"]
 
 
-def test_a_clean_run_that_ends_otherwise_than_its_scenario_says_is_no_basis(servers: Stage) -> None:
+def test_a_clean_run_with_another_end_than_its_scenario_is_an_error(servers: Stage) -> None:
     wrong = Scenario("wrong", play("upload, v2").begin, State.EXPIRED)
     with pytest.raises(AssertionError, match="the clean run ends in"):
         matrix.clean(servers, wrong)

@@ -1,4 +1,4 @@
-"""What must hold of a world, whatever was killed in it: the law of money, as findings in words."""
+"""What must hold in a world, whatever was killed in it: no video lost or paid for twice. Violations are messages."""
 
 import hashlib
 import json
@@ -43,9 +43,9 @@ def always(world: World) -> Iterator[str]:
 
 
 def _secrets(world: World, told: list[dict[str, Any]]) -> Iterator[str]:
-    """The provider's key and what signs our links are in no record and in no message, whatever the provider says.
+    """No record and no message contains the provider's key or the signature of our links, whatever the provider sends.
 
-    A video's own link in a message is signed, and meant to be.
+    Only the video's own link in a message is signed, as intended.
     """
     said = [{**message, "video": None} for message in told]
     for where, texts in (("a record", world.records()), ("a message", said)):
@@ -55,14 +55,14 @@ def _secrets(world: World, told: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def tells(world: World) -> bool:
-    """Whether the provider's history shows what was sent, in whatever notation. Where it does not, people decide."""
+    """Whether the provider's history shows what was sent, in any encoding. If not, people decide."""
     return world.sandbox.state.config.history_bodies not in ("hidden", "cut", "none")
 
 
 def in_the_end(world: World, *, faithful: bool = True, asked: int = 1) -> Iterator[str]:
-    """What must hold once nothing changes any more, of ``asked`` jobs.
+    """What must hold once nothing changes any more, for ``asked`` jobs.
 
-    ``faithful``: the provider is no longer in trouble.
+    ``faithful``: in the end, the provider delivers what it was paid for.
     """
     yield from always(world)
     told = world.notifications()
@@ -98,7 +98,7 @@ def alarms(world: World) -> list[str]:
 
 
 def accepted_posts(world: World, job: Job) -> list[Any]:
-    """What the provider accepted for a job: its image's link names the job, or its prompt is this job's alone."""
+    """The requests that the provider accepted for a job: the image link names it, or the prompt is unique to it."""
     return [one for one in world.sandbox.state.jobs.values() if _is_of(job, one)]
 
 
@@ -121,7 +121,7 @@ def _video(world: World, job: Job) -> Iterator[str]:
 
 
 def _made(world: World, request_id: str) -> bytes:
-    """The file as the provider made it; a fault that waits for the pipeline's download must not meet the judge's."""
+    """The file as the provider made it, read without a fault that is meant for the pipeline's download."""
     if request_id not in world.made:
         waiting = [fault for fault in world.sandbox.state.faults._faults if fault.on == "media"]
         for fault in waiting:
@@ -141,11 +141,11 @@ def _bucket(world: World) -> Iterator[str]:
 
 
 def _ledger(world: World, all_jobs: list[Job]) -> Iterator[str]:
-    """committed - settled is what is reserved and open, and settled is what jobs settled, for every day."""
+    """For every day, committed - settled equals the open reservations, and settled equals what the jobs settled."""
     days = world.days()
     for day in days.keys() | {job.reserved_day for job in all_jobs if job.reserved_day}:
         booked = days.get(day, {})
-        settled_there = booked.get("settled", 0.0) - booked.get("others", 0.0)  # a scenario's own jobs, on paper
+        settled_there = booked.get("settled", 0.0) - booked.get("others", 0.0)  # jobs that a scenario only booked
         settled_here = sum(job.settled_days.get(day, 0.0) for job in all_jobs)
         if abs(settled_there - settled_here) > SLIP:
             yield f"the ledger of {day} settled ${settled_there:.4f}, its jobs ${settled_here:.4f}"

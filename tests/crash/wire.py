@@ -1,7 +1,7 @@
-"""Every call that a function makes to AWS or to the provider passes here: it is counted, and one may be broken.
+"""Every call of a function to AWS or to the provider passes through here: calls are counted, and one may be broken.
 
-The calls are found by instrumenting botocore, httpx and urllib3, not listed by hand: a call that somebody adds is
-in the matrix from the next run on.
+The calls are found by instrumenting botocore, httpx and urllib3, not listed by hand: a new call is in the matrix
+from the next run on.
 """
 
 import re
@@ -28,7 +28,7 @@ _UPLOADED = re.compile(r"asset-[0-9a-f]+\.\w+")
 
 
 class Killed(BaseException):
-    """The function's process has ended. No ``except Exception`` can hold it up."""
+    """The function's process was killed. No ``except Exception`` can catch this."""
 
 
 class How(StrEnum):
@@ -42,7 +42,7 @@ class How(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Call:
-    """The ``nth`` (from 1) call of its kind by a function."""
+    """A function's ``nth`` call of this kind, counted from 1."""
 
     verb: str
     name: str
@@ -50,7 +50,7 @@ class Call:
 
     @property
     def ways(self) -> tuple[How, ...]:
-        """How it may be broken; the provider's client repeats nothing by itself."""
+        """The ways to break it; the provider's client repeats nothing by itself."""
         return (How.BEFORE, How.AFTER, How.LOST) if self.name[:1].isupper() else tuple(How)
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class Call:
 
 
 class Meter:
-    """The functions' metrics: what was counted is written when the handler returns, unless it was killed."""
+    """The functions' metrics: they are written when the handler returns, unless it was killed."""
 
     def __init__(self) -> None:
         self.written: Counter[str] = Counter()
@@ -73,14 +73,14 @@ class Meter:
         self._counted += [name] * value
 
     def flush_metrics(self) -> None:
-        if not self.killed:  # a process that is ended runs no ``finally``
+        if not self.killed:  # a killed process runs no ``finally``
             self.written.update(self._counted)
         self._counted.clear()
 
 
 @dataclass
 class Wire:
-    """The calls so far, and what is to happen to which."""
+    """The calls so far, and the call to break."""
 
     calls: list[Call] = field(default_factory=list)
     target: Call | None = None
@@ -118,7 +118,7 @@ class Wire:
     def through(
         self, name: str, perform: Callable[[], T], lost: Callable[[], Exception], close: Callable[[T], object]
     ) -> T:
-        """A call on its way."""
+        """Process a call on its way."""
         verb = self.verb
         if verb is None:
             return perform()
@@ -161,7 +161,7 @@ class Wire:
             return answer
         self._again = False
         if b"TransactWriteItems" in request.headers.get("X-Amz-Target", b""):
-            # The client's request token makes DynamoDB answer the repetition as it did the first; moto knows none.
+            # With the client's request token, DynamoDB answers the repetition like the first; moto does not support it.
             self._kept = answer
         raise ReadTimeoutError(endpoint_url=request.url)
 
@@ -171,7 +171,7 @@ def _name(method: str, path: str) -> str:
 
 
 def install(patch: pytest.MonkeyPatch, current: Callable[[], Wire]) -> None:
-    """Put the wire that is current into the clients of AWS and of the provider."""
+    """Route the calls of the AWS clients and of the provider's client through the current wire."""
     endpoint, session = botocore.endpoint.Endpoint, URLLib3Session
     api_call, handle, urlopen = endpoint._send_request, httpx.HTTPTransport.handle_request, urllib3.PoolManager.urlopen
 
@@ -207,5 +207,5 @@ def install(patch: pytest.MonkeyPatch, current: Callable[[], Wire]) -> None:
     patch.setattr(urllib3.PoolManager, "urlopen", download)
     patch.setattr(session, "send", send)
     patch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
-    # botocore waits before it repeats; here nobody waits.
+    # botocore waits before it retries; here nothing waits.
     patch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda _: None))

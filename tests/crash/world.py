@@ -1,6 +1,6 @@
-"""What AWS does around the functions when they die: it delivers again, tries again, calls the next round.
+"""What AWS does around functions that crash: it redelivers, retries, and starts the next round.
 
-A simulation by events on a calendar of its own: whatever is due next happens next, and nobody sleeps. The
+An event simulation with its own calendar: whatever is due next happens next, and nothing sleeps. The
 functions, moto and the provider's stand-in are those of tests/integration.
 """
 
@@ -19,6 +19,7 @@ from seedance.holding import release
 from seedance.jobs.handoff import intake_queue
 from seedance.jobs.job import Hold, Job, State, api_job_id
 from seedance.jobs.store import jobs, read_item
+from seedance.jobs.switch import switch
 from wire import Killed, Wire
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
@@ -57,7 +58,7 @@ RECEIVES = int(_QUEUE["RedrivePolicy"]["maxReceiveCount"])
 
 
 class Calendar:
-    """The time that the functions and the provider see. It starts on a day's noon, so that no test meets midnight."""
+    """The time that the functions and the provider see. It starts at noon, so that no test reaches midnight."""
 
     noon = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 
@@ -71,7 +72,7 @@ class Calendar:
         return self.noon + self.passed + time.monotonic() - self._since
 
     def sleep(self, seconds: float) -> None:
-        """Nobody waits: so much has passed."""
+        """Let that much time pass without waiting."""
         self.passed += seconds
 
 
@@ -97,7 +98,7 @@ class Run:
 
 @dataclass
 class World(Pipeline):
-    """An empty stack, the wire that its functions' calls pass, and what is under way."""
+    """An empty stack, the wire through which its functions' calls pass, and the messages and executions under way."""
 
     wire: Wire = field(default_factory=Wire)
     calendar: Calendar = field(default_factory=Calendar)
@@ -121,7 +122,7 @@ class World(Pipeline):
         return self.calendar.time()
 
     def pass_time(self, seconds: float) -> None:
-        """Jump ahead, and let the provider finish what is due by then."""
+        """Jump ahead, and let the provider finish the jobs due by then."""
         if seconds <= 0:
             return
         self.calendar.passed = self.passed = self.calendar.passed + seconds
@@ -138,7 +139,7 @@ class World(Pipeline):
     # the functions ------------------------------------------------------------------------------------------
 
     def invoke(self, verb: str, event: dict[str, Any]) -> Any:
-        """One invocation; a function that ran last still has its process, every other one starts cold."""
+        """One invocation: the function that ran last still has its process, any other starts cold."""
         if verb != self.warm:
             forget()
         self.warm = verb
@@ -151,14 +152,14 @@ class World(Pipeline):
             raise
 
     def reconcile(self) -> None:
-        """One round of the schedule; it is not tried again before the next."""
+        """One scheduled round; it is not retried before the next."""
         try:
             self.log.append(f"reconcile {self.invoke('reconcile', {})}")
         except (Killed, Exception) as error:  # noqa: BLE001
             self.log.append(f"reconcile died: {error!r}")
 
     def ask(self, key: str, **body: Any) -> str:
-        """Ask the API for a video as a client does that repeats what was not answered; the job's id."""
+        """Request a video from the API, repeating the call if there is no response; returns the job's id."""
         event = {
             "httpMethod": "POST",
             "path": "/videos",
@@ -179,7 +180,7 @@ class World(Pipeline):
     # the queue and the state machine --------------------------------------------------------------------------
 
     def collect(self) -> None:
-        """Take over what the functions have sent and started."""
+        """Collect the messages and executions that the functions have sent and started."""
         for body, delay, _ in shortcut.take_messages(REGION, "intake"):
             self.letters.append(Letter(body, self.now() + delay))
         for execution in self.executions():
@@ -193,7 +194,7 @@ class World(Pipeline):
         return list(machine.executions)
 
     def deliver_letter(self, letter: Letter) -> None:
-        """Hand a message to submit. One that is not done with comes again, five times in all."""
+        """Pass a message to submit. If it is not completed, it is redelivered, up to five deliveries in all."""
         letter.receives += 1
         record = {"messageId": "m", "receiptHandle": "r", "body": letter.body, "eventSource": "aws:sqs"}
         event = {"Records": [{**record, "attributes": {}, "awsRegion": REGION}]}
@@ -231,7 +232,7 @@ class World(Pipeline):
         run.tries = 0
 
     def _task(self, run: Run, state: dict[str, Any]) -> bool:
-        """Run a task; False when it will be tried again."""
+        """Run a task; False if it will be retried."""
         try:
             run.data = dict(json.loads(json.dumps(self.invoke(run.state.lower(), run.data))))
         except (Killed, Exception) as error:  # noqa: BLE001
@@ -247,7 +248,7 @@ class World(Pipeline):
         return True
 
     def stop(self, run: Run) -> None:
-        """Somebody stops an execution, or it dies with the region."""
+        """Stop an execution, as a person or a regional failure would."""
         self._end(run, "Fail")
 
     def _end(self, run: Run, kind: str) -> None:
@@ -262,7 +263,7 @@ class World(Pipeline):
     # until nothing changes ------------------------------------------------------------------------------------
 
     def happen(self) -> bool:
-        """The next thing that is due; False when there is none."""
+        """Let the next due event happen; False if there is none."""
         self.collect()
         waiting: list[Letter | Run] = [*self.letters, *self.runs]
         if not waiting:
@@ -276,24 +277,24 @@ class World(Pipeline):
         return True
 
     def settle(self) -> None:
-        """Let everything happen that will happen by itself, with a round of reconcile whenever nothing else does."""
+        """Let everything happen that happens by itself, with a round of reconcile whenever nothing else is due."""
         for _ in range(ROUNDS):
             for _ in range(2000):
                 if not self.happen():
                     break
             else:
-                raise AssertionError("it goes on for ever")
+                raise AssertionError("the world never comes to rest")
             if self.at_rest() and not self.provider_is_busy():
                 return
             self.pass_time(ROUND_SECONDS)
             self.reconcile()
 
     def provider_is_busy(self) -> bool:
-        """Whether the provider is still at work, and may bill something yet."""
+        """Whether the provider is still working, and may still bill something."""
         return any(job.fault not in NEVER_DONE - {"late"} for job in self.sandbox.state.running.values())
 
     def at_rest(self) -> bool:
-        """Whether every job is over or in a person's hands, and told of."""
+        """Whether every job has ended or waits for a person, and has been notified."""
         return all(
             (job.state.terminal or job.state is State.HELD) and job.notified_at is not None for job in self.all_jobs()
         )
@@ -306,7 +307,7 @@ class World(Pipeline):
         return [Job.from_record(record) for record in self.records() if "state" in record]
 
     def days(self) -> dict[str, dict[str, float]]:
-        """The ledger: what is booked, by day."""
+        """The ledger: the bookings of each day."""
         return {r["job_id"][4:]: r for r in self.records() if r["job_id"].startswith("day#")}
 
     def notifications(self) -> list[dict[str, Any]]:
@@ -315,7 +316,7 @@ class World(Pipeline):
         return self.told
 
     def drift(self, seconds: float) -> None:
-        """Set the provider's clock ahead of ours, or behind it."""
+        """Set the provider's clock ahead of or behind ours."""
         self.sandbox.configure(clock_skew=seconds)
 
     def recover(self) -> None:
@@ -323,11 +324,11 @@ class World(Pipeline):
         self.recovers_at = None
         self.sandbox.control.delete("/_sandbox/faults").raise_for_status()
 
-    # what a person does -----------------------------------------------------------------------------------------
+    # what operators do ------------------------------------------------------------------------------------------
 
     def next_day(self) -> None:
         self.pass_time(ROUND_SECONDS)
-        self.reconcile()  # the schedule goes on by night: what ended just now gets its price
+        self.reconcile()  # the schedule runs at night too: jobs that just ended get their price
         self.pass_time(DAY_SECONDS - ROUND_SECONDS)
         self.reconcile()
 
@@ -337,7 +338,7 @@ class World(Pipeline):
         self.resume()
 
     def resume(self) -> None:
-        jobs().resume()
+        switch().resume()
         for job in self.all_jobs():
             if job.state is State.HELD and (job.error or {}).get("code") == Hold.PAUSED:
                 release(jobs(), intake_queue(self.queue), job)

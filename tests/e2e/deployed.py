@@ -1,4 +1,4 @@
-"""A deployed stack as its users see it: two buckets, an API, a topic. All of it comes from stack outputs."""
+"""A deployed stack as its users see it: two buckets, an API, a topic. All names come from stack outputs."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 90.0
 def until(
     condition: Callable[[], T | None], what: str, seconds: float = PATIENCE_SECONDS, seen: Callable[[], object] = str
 ) -> T:
-    """The first value of ``condition`` that counts; fails, with what was ``seen``, when there is none in time."""
+    """Wait for the first true value of ``condition``; after the time limit, fail with what was ``seen``."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s {seen()}"
@@ -34,7 +34,7 @@ def until(
 
 @dataclass
 class Deployed:
-    """The stack, and what was heard from it."""
+    """The stack, and the notifications received from it."""
 
     stack: Stack
     queue: str = ""
@@ -61,7 +61,7 @@ class Deployed:
             setattr(self, "queue" if name == "all" else name, url)
 
     def configure(self) -> None:
-        """Have a stand-in for the provider that does not waste this machine on smooth pictures."""
+        """Configure the stand-in for low video quality, to save this machine's CPU."""
         url = f"{self.stack.sandbox_url}/_sandbox/config"
         self.api.post(url, json={"fps": 2, "credits": 1000}).raise_for_status()
 
@@ -71,24 +71,24 @@ class Deployed:
     def client(self, service: str) -> Any:
         return aws.client(self.stack.access, service)
 
-    # asking -------------------------------------------------------------------------------------------------------
+    # requests -----------------------------------------------------------------------------------------------------
 
     def put(self, key: str, body: bytes, metadata: dict[str, str] | None = None) -> str:
-        """Put an object into the upload bucket; its version."""
+        """Put an object into the upload bucket, and return its version."""
         answer = self.client("s3").put_object(
             Bucket=self.output("UploadBucketName"), Key=key, Body=body, Metadata=metadata or {}
         )
         return str(answer["VersionId"])
 
     def upload(self, key: str, body: bytes | None = None, **metadata: str) -> str:
-        """Upload an image under ``uploads/``; its job's id."""
+        """Upload an image under ``uploads/``, and return its job's id."""
         return self.job_of(key, self.put(key, SAMPLE.read_bytes() if body is None else body, metadata))
 
     def job_of(self, key: str, version: str) -> str:
         return upload_job_id(self.output("UploadBucketName"), key, version)
 
     def upload_twice_told(self, key: str, **metadata: str) -> str:
-        """An upload whose event is delivered a second time, as S3 and SQS may; its job's id."""
+        """Upload an image whose event is delivered twice, as S3 and SQS may; returns its job's id."""
         version = self.put(key, SAMPLE.read_bytes(), metadata)
         self.client("sqs").send_message(
             QueueUrl=self.output("SubmitQueueUrl"), MessageBody=json.dumps(self.event(key, version))
@@ -96,35 +96,35 @@ class Deployed:
         return self.job_of(key, version)
 
     def event(self, key: str, version: str) -> dict[str, Any]:
-        """What S3 says of an upload."""
+        """The S3 event of an upload."""
         where = {"key": quote_plus(key), "versionId": version, "sequencer": "0A", "size": 100}
         bucket = {"name": self.output("UploadBucketName")}
         record = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": {"bucket": bucket, "object": where}}
         return {"Records": [record]}
 
     def call(self, method: str, path: str, *, key: str | None = "", **options: Any) -> httpx.Response:
-        """Call the API; ``key`` None is without any."""
+        """Call the API; with ``key`` None, without a key."""
         headers = options.pop("headers", {})
         if key is not None:
             headers = {"x-api-key": key or self.stack.api_key, **headers}
         return self.api.request(method, self.output("ApiUrl") + path, headers=headers, **options)
 
     def order(self, idempotency_key: str | None = None, **body: Any) -> str:
-        """Ask the API for a video; its job's id."""
+        """Request a video from the API, and return its job's id."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         answer = self.call("POST", "/videos", json=body, headers=headers)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["job_id"])
 
-    # seeing -------------------------------------------------------------------------------------------------------
+    # results ------------------------------------------------------------------------------------------------------
 
     def over(self, job_ids: Iterable[str]) -> int:
-        """How many of these jobs are over, by the table."""
+        """How many of these jobs have ended, according to the table."""
         states = self.states()
         return sum(states.get(job_id, State.RECEIVED).terminal for job_id in job_ids)
 
     def states(self) -> dict[str, State]:
-        """Every job's state; the table's other items, the days and the switch, have none."""
+        """Every job's state. The table's other items, the days and the switch, have no state."""
         pages = (
             self.client("dynamodb")
             .get_paginator("scan")
@@ -139,7 +139,7 @@ class Deployed:
         return {item["job_id"]["S"]: State(item["state"]["S"]) for item in items}
 
     def back_in_time(self, job_id: str, state: State, seconds: float) -> None:
-        """Make the record say that nothing has happened to the job for so long: nobody wants to wait for it."""
+        """Change the record as if nothing had happened to the job for that long, to save the wait."""
         self.client("dynamodb").update_item(
             TableName=self.output("JobTableName"),
             Key={"job_id": {"S": job_id}},
@@ -150,11 +150,11 @@ class Deployed:
         )
 
     def unfinished(self) -> list[str]:
-        """The jobs that are not over, by id."""
+        """The jobs that have not ended, by id."""
         return [job_id for job_id, state in self.states().items() if not state.terminal]
 
     def ended(self, job_id: str) -> dict[str, Any]:
-        """The job as the API tells of it, once it is over."""
+        """The job as the API returns it, once it has ended."""
 
         def over() -> dict[str, Any] | None:
             answer = self.call("GET", f"/videos/{job_id}")
@@ -167,13 +167,13 @@ class Deployed:
         return until(over, f"the end of {job_id}", seen=seen)
 
     def queued(self, output: str) -> list[int]:
-        """How many messages are in a queue: to be taken, and being worked on."""
+        """How many messages are in a queue, waiting or in flight."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         facts = self.client("sqs").get_queue_attributes(QueueUrl=self.output(output), AttributeNames=names)
         return [int(facts["Attributes"][name]) for name in names]
 
     def told(self, job_id: str, status: str | None = None) -> dict[str, Any]:
-        """The one notification of a job or batch (with that status, if it may have several), with ``attributes``."""
+        """The only notification of a job or batch (with that status, if there may be several), with ``attributes``."""
 
         def arrived() -> list[dict[str, Any]]:
             for message in self.received(self.queue):
@@ -187,7 +187,7 @@ class Deployed:
         return only
 
     def received(self, queue: str) -> Iterable[dict[str, Any]]:
-        """What is in one of our queues, taken off it."""
+        """Receive and delete the messages of one of our queues."""
         sqs = self.client("sqs")
         while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
@@ -195,11 +195,11 @@ class Deployed:
                 sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
 
     def told_of_failures(self) -> dict[str, dict[str, Any]]:
-        """What the queue with the filter got, by job."""
+        """The messages in the queue with the filter, by job."""
         return {message["job_id"]: message for message in self.received(self.failures)}
 
     def sandbox(self, path: str) -> Any:
-        """What the provider's stand-in has seen."""
+        """What the provider's stand-in has received."""
         return self.api.get(f"{self.stack.sandbox_url}/_sandbox/{path}").raise_for_status().json()
 
     def order_at_provider(self, request_id: str) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class Deployed:
         return dict(order)
 
     def completed(self, job_id: str) -> dict[str, Any]:
-        """The job as the API tells of it, with its video; checks that the same video is everywhere."""
+        """The job as the API returns it, with its video; checks that the video is the same everywhere."""
         job = self.ended(job_id)
         assert (job["state"], job["error"]) == ("COMPLETED", None)
         made = self.api.get(f"{self.stack.sandbox_url}/media/{job['request_id']}.mp4").raise_for_status().content

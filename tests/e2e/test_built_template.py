@@ -1,4 +1,4 @@
-"""What `sam build` makes of template.yaml: the file that is deployed, and that scanners should read."""
+"""The template that `sam build` produces: the file that is deployed, and that scanners should check."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def built(deployed: Deployed) -> Path:
 
 
 def test_it_has_no_anchors(built: Path) -> None:
-    """Our template shares policies by YAML anchors, which many tools can't follow."""
+    """Our template shares policies with YAML anchors, which many tools do not support."""
     events = list(yaml.parse(built.read_text()))
     assert len(events) > 1000
     assert [event for event in events if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None)] == []

@@ -1,4 +1,4 @@
-"""The API through its gateway: keys, refusals, repetitions."""
+"""The API through its gateway: keys, refusals, repeated calls."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +15,7 @@ ROUTES = (("POST", "/videos"), ("GET", "/videos/api-none"), ("GET", "/models"))
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("key", [None, "wrong"])
-def test_without_the_key_nobody_gets_in(deployed: Deployed, method: str, path: str, key: str | None) -> None:
+def test_a_call_without_the_key_is_refused(deployed: Deployed, method: str, path: str, key: str | None) -> None:
     assert deployed.call(method, path, key=key, json=BODY if method == "POST" else None).status_code == 403
 
 
@@ -31,26 +31,26 @@ REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_request_that_makes_no_sense_is_refused_with_a_reason(deployed: Deployed, case: str) -> None:
+def test_an_invalid_request_is_refused_with_a_reason(deployed: Deployed, case: str) -> None:
     options, status, says = REFUSALS[case]
     answer = deployed.call("POST", "/videos", **options)
     assert answer.status_code == status
     assert says in answer.json()["error"]["message"]
 
 
-def test_a_job_that_is_not_there_is_not_found(deployed: Deployed) -> None:
+def test_an_unknown_job_is_not_found(deployed: Deployed) -> None:
     answer = deployed.call("GET", "/videos/api-none")
     assert (answer.status_code, answer.json()["error"]["message"]) == (404, "job api-none does not exist")
 
 
-def test_the_models_are_told_with_their_parameters(deployed: Deployed) -> None:
+def test_the_models_are_listed_with_their_parameters(deployed: Deployed) -> None:
     answer = deployed.call("GET", "/models")
     assert answer.status_code == 200
     assert [model["model"] for model in answer.json()["models"]] == list(catalogue.MODELS)
     assert answer.headers["content-type"] == "application/json"
 
 
-def test_the_same_call_at_the_same_time_is_one_video(deployed: Deployed) -> None:
+def test_identical_concurrent_calls_make_one_video(deployed: Deployed) -> None:
     body = {**BODY, "prompt": "asked by many"}
 
     def ask(_: int) -> Any:

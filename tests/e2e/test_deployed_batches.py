@@ -1,4 +1,4 @@
-"""Batches on the deployed stack: a manifest in, its report, its results and one summary out."""
+"""Batches on the deployed stack: a manifest leads to a report, results and one summary."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ HEADER = "image,prompt,model,resolution,duration,sku\n"
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch that is over."""
+    """A batch that has ended."""
 
     batch_id: str
     summary: dict[str, Any]
@@ -27,7 +27,7 @@ class Batch:
 
 
 def sheet(deployed: Deployed, file: dict[str, str] | None) -> list[dict[str, str]]:
-    """A CSV file that a summary names, fetched by its link."""
+    """A CSV file that a summary names, downloaded with its link."""
     if file is None:
         return []
     fetched = deployed.api.get(file["url"]).raise_for_status().content
@@ -37,7 +37,7 @@ def sheet(deployed: Deployed, file: dict[str, str] | None) -> list[dict[str, str
 
 
 def over(deployed: Deployed, key: str, manifest: str, *, twice: bool = False) -> Batch:
-    """Drop a manifest, its event once or twice, and wait for its summary."""
+    """Upload a manifest, with its event once or twice, and wait for its summary."""
     version = deployed.put(key, manifest.encode())
     batch = batch_id(deployed.output("UploadBucketName"), key, version)
     if twice:
@@ -61,7 +61,7 @@ def over(deployed: Deployed, key: str, manifest: str, *, twice: bool = False) ->
 
 @pytest.fixture(scope="session")
 def spring(deployed: Deployed) -> Batch:
-    """Twelve rows: two are bad, one has the address of an image, one will fail; told twice."""
+    """Twelve rows: two are bad, one has the URL of an image, one will fail. The event is delivered twice."""
     deployed.put(IMAGE, SAMPLE.read_bytes())
     where = {"Bucket": deployed.output("UploadBucketName"), "Key": IMAGE}
     address = deployed.client("s3").generate_presigned_url("get_object", Params=where)
@@ -75,7 +75,7 @@ def spring(deployed: Deployed) -> Batch:
     return over(deployed, "batches/shop/spring.csv", HEADER + "".join(rows), twice=True)
 
 
-def test_every_row_is_in_the_results_with_what_it_brought(spring: Batch) -> None:
+def test_every_row_is_in_the_results_with_its_own_columns(spring: Batch) -> None:
     assert [row["row"] for row in spring.results] == [str(n) for n in range(1, 13)]
     assert [row["sku"] for row in spring.results] == [
         *(f"SKU-{n}" for n in range(1, 9)),
@@ -87,7 +87,7 @@ def test_every_row_is_in_the_results_with_what_it_brought(spring: Batch) -> None
         assert row["job"] == batch_job_id(spring.batch_id, int(row["row"]))
 
 
-def test_a_rows_video_is_where_the_results_say(deployed: Deployed, spring: Batch) -> None:
+def test_a_rows_video_is_at_the_key_in_the_results(deployed: Deployed, spring: Batch) -> None:
     for row in (spring.results[0], spring.results[8]):
         job = deployed.completed(row["job"])
         assert (row["video_key"], float(row["cost_usd"])) == (job["video"]["key"], job["cost_usd"])
@@ -105,7 +105,7 @@ def test_the_report_names_row_line_and_field(spring: Batch) -> None:
     assert "must be 5 or 10" in spring.report[1]["error"]
 
 
-def test_the_summary_counts_and_sums(spring: Batch) -> None:
+def test_the_summary_has_the_right_counts_and_sums(spring: Batch) -> None:
     summary = spring.summary
     assert (summary["status"], summary["rows"], summary["rejected"]) == ("BATCH_DONE", 12, 2)
     assert summary["states"] == {"COMPLETED": 9, "FAILED": 1, "REJECTED": 2}
@@ -114,7 +114,7 @@ def test_the_summary_counts_and_sums(spring: Batch) -> None:
     assert summary["error"] is None
 
 
-def test_told_twice_it_is_bought_once(deployed: Deployed, spring: Batch) -> None:
+def test_a_manifest_whose_event_comes_twice_is_bought_once(deployed: Deployed, spring: Batch) -> None:
     prompts = [order["body"]["prompt"] for order in deployed.sandbox("jobs")["jobs"]]
     assert [prompts.count(f"The bottle turns {n}") for n in range(1, 9)] == [1] * 8
     assert deployed.sandbox("summary")["duplicates"] == []
@@ -123,7 +123,7 @@ def test_told_twice_it_is_bought_once(deployed: Deployed, spring: Batch) -> None
     assert [one["name"] for one in found].count(spring.batch_id) == 1
 
 
-def test_lines_of_json_are_a_manifest_too(deployed: Deployed) -> None:
+def test_json_lines_are_a_manifest_too(deployed: Deployed) -> None:
     lines = [
         {"prompt": "A lake in JSON", "parameters": {"resolution": "480p"}, "sku": 4711},
         {"prompt": "A sea in JSON", "resolution": "480p", "shop": {"id": 7}},
@@ -143,7 +143,7 @@ def test_lines_of_json_are_a_manifest_too(deployed: Deployed) -> None:
         ("excel.csv", "image;prompt\na.jpg;x\n", "is separated by semicolons"),
     ],
 )
-def test_a_manifest_with_too_much_wrong_buys_nothing(deployed: Deployed, name: str, manifest: str, why: str) -> None:
+def test_a_manifest_with_too_many_bad_rows_buys_nothing(deployed: Deployed, name: str, manifest: str, why: str) -> None:
     before = deployed.states().keys()
     batch = over(deployed, f"batches/{name}", manifest)
     assert (batch.summary["status"], batch.results) == ("BATCH_REFUSED", [])

@@ -1,4 +1,4 @@
-"""The law of money on the deployed stack: held, lost, stuck and failed jobs are brought on, and the day balances."""
+"""No video is lost or paid for twice on the deployed stack, whatever happens to its job, and the day balances."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ BEGUN = datetime.now(UTC).date()
 
 
 class Operator:
-    """Whoever runs the stack: the `seedance` command, and the schedule's hand on reconcile."""
+    """The stack's operator: the `seedance` command, and runs of reconcile."""
 
     def __init__(self, deployed: Deployed, outputs: Path) -> None:
         self.deployed = deployed
@@ -33,17 +33,17 @@ class Operator:
         outputs.write_text(json.dumps(asdict(deployed.stack)))
 
     def says(self, *command: str, code: int = 0) -> str:
-        """What a command says; it must end with that code."""
+        """Run a command, which must exit with that code, and return its output."""
         result = CliRunner().invoke(app, [*command, "--outputs", str(self._outputs)], catch_exceptions=False)
         assert result.exit_code == code, result.output
         return result.output
 
     def reconcile(self) -> None:
-        """A round of reconcile, now instead of in five minutes."""
+        """Run a round of reconcile now, instead of in five minutes."""
         asking.reconcile(self.target)
 
     def reaches(self, job_id: str, *states: State) -> dict[str, Any]:
-        """The job once it is in one of these states, as the API tells of it."""
+        """The job as the API returns it, once it is in one of these states."""
 
         def there() -> dict[str, Any] | None:
             answer = self.deployed.call("GET", f"/videos/{job_id}")
@@ -52,7 +52,7 @@ class Operator:
         return until(there, f"{job_id} in {', '.join(states)}", 30, lambda: self.says("explain", job_id))
 
     def fault(self, on: str, kind: str, prompt: str, **options: Any) -> None:
-        """Book a fault at the provider for the jobs with that prompt."""
+        """Order a fault at the provider for the jobs with that prompt."""
         wish = {"on": on, "kind": kind, "prompt_contains": prompt, **options}
         self.deployed.api.post(f"{self.deployed.stack.sandbox_url}/_sandbox/faults", json=wish).raise_for_status()
 
@@ -63,7 +63,7 @@ class Operator:
 
     @contextlib.contextmanager
     def budget(self, usd: str, booked: float) -> Iterator[None]:
-        """The stack with that DailyBudgetUsd for uploads and calls, of which others have ``booked`` so much already."""
+        """The stack with that DailyBudgetUsd for uploads and calls, of which ``booked`` is already used."""
         client = self.deployed.client("lambda")
         functions = [found for page in client.get_paginator("list_functions").paginate() for found in page["Functions"]]
         (submit,) = [found for found in functions if "SubmitFunction" in found["FunctionName"]]
@@ -78,7 +78,7 @@ class Operator:
             client.update_function_configuration(**change, Environment={"Variables": before})
 
     def _book(self, usd: float) -> None:
-        """Book a reservation of nobody's; of tomorrow too, in case it is midnight."""
+        """Book a reservation without a job, for tomorrow too, in case the test passes midnight."""
         for day in (BEGUN, BEGUN + timedelta(days=1)):
             self.deployed.client("dynamodb").update_item(
                 TableName=self.deployed.output("JobTableName"),
@@ -88,7 +88,7 @@ class Operator:
             )
 
     def submits(self, prompt: str) -> list[int | str]:
-        """How the provider answered the submits with that prompt."""
+        """The provider's responses to the submits with that prompt."""
         calls = self.deployed.sandbox("calls")["calls"]
         return [c["status"] for c in calls if c["method"] == "POST" and (c["body"] or {}).get("prompt") == prompt]
 
@@ -97,11 +97,11 @@ class Operator:
 def operator(deployed: Deployed, tmp_path: Path) -> Iterator[Operator]:
     operator = Operator(deployed, tmp_path / "outputs.json")
     yield operator
-    operator.target.jobs.resume()
+    operator.target.switch.resume()
     operator.credits(1000)
 
 
-def test_a_pause_stops_submits_and_nothing_else(deployed: Deployed, operator: Operator) -> None:
+def test_a_pause_stops_only_submits(deployed: Deployed, operator: Operator) -> None:
     under_way = deployed.upload("uploads/under way.png", prompt="under way", **SMALL)
     operator.reaches(under_way, State.QUEUED, State.PROCESSING)
     assert "submits are paused" in operator.says("pause", "--reason", "the fair is over")
@@ -137,7 +137,7 @@ def test_without_credits_one_submit_is_refused_and_the_others_wait(deployed: Dep
     assert (operator.submits("poor 1"), operator.submits("poor 2")) == ([406, 200], [200])
 
 
-def test_above_the_budget_a_job_is_held_and_let_go_when_there_is_room(deployed: Deployed, operator: Operator) -> None:
+def test_above_the_budget_a_job_is_held_and_released_when_there_is_room(deployed: Deployed, operator: Operator) -> None:
     with operator.budget("500", booked=500):
         job_id = deployed.upload("uploads/no room.png", prompt="no room", **SMALL)
         assert operator.reaches(job_id, State.HELD)["error"]["code"] == "OVER_BUDGET"
@@ -150,7 +150,7 @@ def test_above_the_budget_a_job_is_held_and_let_go_when_there_is_room(deployed: 
     assert operator.submits("no room") == [200]
 
 
-def test_a_video_dearer_than_a_whole_days_budget_is_refused(deployed: Deployed, operator: Operator) -> None:
+def test_a_video_above_a_whole_days_budget_is_refused(deployed: Deployed, operator: Operator) -> None:
     with operator.budget("0.10", booked=0):
         job_id = deployed.upload("uploads/too dear.png", prompt="too dear", **SMALL)
         job = operator.reaches(job_id, State.REJECTED)
@@ -159,7 +159,7 @@ def test_a_video_dearer_than_a_whole_days_budget_is_refused(deployed: Deployed, 
     assert operator.submits("too dear") == []
 
 
-def test_a_person_adopts_a_request_that_the_provider_took(deployed: Deployed, operator: Operator) -> None:
+def test_a_person_adopts_a_request_that_the_provider_accepted(deployed: Deployed, operator: Operator) -> None:
     operator.fault("submit", "504-after-accept", "adopt me")
     job_id = deployed.order(prompt="adopt me", parameters={**SMALL, "seed": 11})
     operator.reaches(job_id, State.UNCERTAIN)
@@ -187,7 +187,7 @@ def test_an_uncertain_submit_is_found_in_the_history_and_adopted(deployed: Deplo
     assert [len(operator.submits(prompt)) for prompt in ("uncertain upload", "uncertain call")] == [1, 1]
 
 
-def test_a_submit_that_never_arrived_is_for_a_person_to_decide(deployed: Deployed, operator: Operator) -> None:
+def test_a_submit_that_never_arrived_is_left_to_a_person(deployed: Deployed, operator: Operator) -> None:
     operator.fault("submit", "reset-before-accept", "lost", times=2)
     again, given_up = (deployed.upload(f"uploads/lost {n}.png", prompt=f"lost {n}", **SMALL) for n in (1, 2))
     for job_id in (again, given_up):
@@ -206,7 +206,7 @@ def test_a_submit_that_never_arrived_is_for_a_person_to_decide(deployed: Deploye
     assert len(operator.submits("lost 2")) == 1
 
 
-def test_a_job_whose_execution_died_gets_another(deployed: Deployed, operator: Operator) -> None:
+def test_a_job_whose_execution_died_gets_a_new_one(deployed: Deployed, operator: Operator) -> None:
     job_id = deployed.upload("uploads/orphan.png", model="seedance-pro", prompt="orphan", **SMALL)
     operator.reaches(job_id, State.QUEUED)
     execution = f"{deployed.output('StateMachineArn').replace(':stateMachine:', ':execution:')}:{job_id}"
@@ -224,7 +224,7 @@ def test_a_job_whose_execution_died_gets_another(deployed: Deployed, operator: O
 def test_a_dead_letter_is_put_back_and_buys_nothing_twice(deployed: Deployed, operator: Operator) -> None:
     done = deployed.upload("uploads/done.png", prompt="done", **SMALL)
     deployed.completed(done)
-    # Not under uploads/: no event but the one that died.
+    # Not under uploads/: no event except the one that became a dead letter.
     key = "died/dead.png"
     dead = deployed.job_of(key, deployed.put(key, SAMPLE.read_bytes(), {"prompt": "dead", **SMALL}))
     version = deployed.client("s3").head_object(Bucket=deployed.output("UploadBucketName"), Key=key)["VersionId"]
@@ -239,7 +239,7 @@ def test_a_dead_letter_is_put_back_and_buys_nothing_twice(deployed: Deployed, op
     assert (operator.submits("dead"), operator.submits("done")) == ([200], [200])
 
 
-def test_a_copy_that_failed_is_tried_again_for_nothing(deployed: Deployed, operator: Operator) -> None:
+def test_a_failed_copy_is_retried_at_no_cost(deployed: Deployed, operator: Operator) -> None:
     operator.fault("media", "html", "no copy", times=2)
     job_id = deployed.upload("uploads/no copy.png", prompt="no copy", **SMALL)
     job = operator.reaches(job_id, State.FAILED)
@@ -251,7 +251,7 @@ def test_a_copy_that_failed_is_tried_again_for_nothing(deployed: Deployed, opera
     assert "only a FAILED or EXPIRED job" in operator.says("retry", job_id, code=1)
 
 
-def test_a_new_submit_of_a_failed_job_needs_a_word_about_money(deployed: Deployed, operator: Operator) -> None:
+def test_a_new_submit_of_a_failed_job_needs_the_pay_option(deployed: Deployed, operator: Operator) -> None:
     operator.fault("job", "fail", "bad luck")
     job_id = deployed.upload("uploads/bad luck.png", prompt="bad luck", **SMALL)
     operator.reaches(job_id, State.FAILED)
@@ -274,5 +274,5 @@ def test_the_day_balances(deployed: Deployed, operator: Operator) -> None:
 
 
 def _days() -> set[date]:
-    """The days of this run, which may meet midnight."""
+    """The days of this run, which may include midnight."""
     return {BEGUN, datetime.now(UTC).date()}

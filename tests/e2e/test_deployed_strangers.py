@@ -1,4 +1,4 @@
-"""A stack that is up, attacked as a web page would do it; and used as its owner does."""
+"""A running stack, attacked as a web page would attack it, and used as its owner uses it."""
 
 import io
 import json
@@ -36,7 +36,7 @@ CODE = "def handler(event, context):\n    return open(event).read()\n"
 
 
 def function() -> dict[str, Any]:
-    """What creates a function that reads its person's files."""
+    """The request that creates a function to read the user's files."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("app.py", CODE)
@@ -45,7 +45,7 @@ def function() -> dict[str, Any]:
 
 
 def listening(groups: set[int]) -> set[tuple[str, int]]:
-    """The addresses, as /proc has them, and ports on which the processes of these groups listen."""
+    """The addresses, as in /proc, and the ports on which the processes of these groups listen."""
     inodes = set()
     for process in PROCESSES.iterdir():
         if not process.name.isdigit():
@@ -54,7 +54,7 @@ def listening(groups: set[int]) -> set[tuple[str, int]]:
             group = int((process / "stat").read_text().rpartition(")")[2].split()[2])
             if group in groups:
                 inodes |= {str(file.readlink()) for file in (process / "fd").iterdir()}
-        except OSError:  # it ended while it was looked at
+        except OSError:  # it ended while it was being read
             continue
     found = set()
     for table in ("tcp", "tcp6"):
@@ -74,7 +74,7 @@ def servers(deployed: Deployed) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.skipif(not (PROCESSES / "net/tcp").exists(), reason="the ports are read from /proc")
-def test_every_port_that_the_stack_listens_on_is_this_machines_alone_and_gated(
+def test_every_port_of_the_stack_listens_only_locally_and_is_protected(
     deployed: Deployed, servers: dict[str, str]
 ) -> None:
     loopback = {"0100007F", "00000000000000000000000001000000"}
@@ -95,7 +95,7 @@ def test_every_port_that_the_stack_listens_on_is_this_machines_alone_and_gated(
 
 
 @pytest.mark.parametrize("headers", PAGES)
-def test_no_page_makes_a_function_or_reads_the_secret(deployed: Deployed, headers: dict[str, str]) -> None:
+def test_no_web_page_creates_a_function_or_reads_the_secret(deployed: Deployed, headers: dict[str, str]) -> None:
     body = {**function(), "Code": {"ZipFile": "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA=="}}
     attempts = [
         ("/2015-03-31/functions", {}, body),
@@ -119,7 +119,7 @@ def test_no_page_makes_a_function_or_reads_the_secret(deployed: Deployed, header
     assert "evil" not in names
 
 
-def test_without_the_credentials_nobody_makes_a_function(deployed: Deployed) -> None:
+def test_without_the_credentials_no_function_can_be_created(deployed: Deployed) -> None:
     at = deployed.stack.access
     for other in (Credentials("test", "test"), Credentials(at.credentials.access_key_id, "test")):
         client = aws.client.__wrapped__(aws.Access(at.endpoint_url, other), "lambda")
@@ -131,7 +131,7 @@ def test_without_the_credentials_nobody_makes_a_function(deployed: Deployed) -> 
 
 
 def test_a_functions_environment_has_the_stacks_secret(deployed: Deployed) -> None:
-    """A link that a function signed is one that the gate knows."""
+    """The gate recognises a link that a function signed."""
     job = deployed.completed(deployed.order(prompt="signed here", parameters={"resolution": "480p"}))
     link = job["video"]["url"]
     assert deployed.api.get(link).status_code == 200
@@ -173,7 +173,9 @@ curl -sS "$AWS_ENDPOINT_URL/_ministack/ses/messages" -o /dev/null -w '%{{http_co
     assert any(line.startswith("SG_") for line in said)
 
 
-def test_a_name_that_a_stranger_points_here_is_not_ours(deployed: Deployed, servers: dict[str, str]) -> None:
+def test_a_foreign_host_name_that_resolves_to_this_machine_is_refused(
+    deployed: Deployed, servers: dict[str, str]
+) -> None:
     for url in servers.values():
         port = urlsplit(url).port
         answer = httpx.get(f"{url}/", headers={"Host": f"rebound.example:{port}"}, trust_env=False)

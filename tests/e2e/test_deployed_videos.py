@@ -1,4 +1,4 @@
-"""From a file in a bucket, or a call, to a video in a bucket: every way there is, all at the same time."""
+"""From a file in a bucket, or a call, to a video in a bucket: every way, all at the same time."""
 
 import json
 import os
@@ -28,7 +28,7 @@ after the queue's six minutes."""
 
 
 def by_aws_cli(deployed: Deployed) -> str:
-    """Upload as a person does it; the job's id."""
+    """Upload with the AWS CLI, as a user would; returns the job's id."""
     bucket, key = deployed.output("UploadBucketName"), "uploads/by aws cli.jpg"
     command = [Path(sys.executable).parent / "aws", "s3", "cp", SAMPLE, f"s3://{bucket}/{key}"]
     command += ["--metadata", json.dumps({"prompt": "a bottle", "resolution": "480p", "aspect-ratio": "9:16"})]
@@ -42,7 +42,7 @@ def by_image_key(deployed: Deployed, model: str, **body: Any) -> str:
     return deployed.order(model=model, prompt="a hat", image_key=f"images/{model}.png", parameters=SMALL, **body)
 
 
-# Everything that shall become a video, by name.
+# Every request that should become a video, by name.
 VIDEOS: dict[str, Callable[[Deployed], str]] = {
     **{f"upload {m}": lambda d, m=m: d.upload(f"uploads/{m}.png", model=m, **SMALL) for m in MODELS},
     **{f"call {m}": lambda d, m=m: by_image_key(d, m) for m in MODELS},
@@ -61,7 +61,7 @@ VIDEOS: dict[str, Callable[[Deployed], str]] = {
     "aws cli": by_aws_cli,
 }
 
-# Everything that shall not: the state in which it ends, and words of the reason.
+# Every request that should not: its final state, and words of the reason.
 REFUSED: dict[str, tuple[Callable[[Deployed], str], str, str]] = {
     "fails": (lambda d: d.upload("uploads/x.png", prompt="[blocked] shoe"), "FAILED", "content moderation"),
     "fails in v1": (
@@ -79,7 +79,7 @@ REFUSED: dict[str, tuple[Callable[[Deployed], str], str, str]] = {
 
 @pytest.fixture(scope="session")
 def jobs(deployed: Deployed) -> dict[str, str]:
-    """All jobs, asked for as fast as the emulator takes them; their ids by name."""
+    """All jobs, requested as fast as the emulator accepts them; their ids by name."""
     ids: dict[str, str] = {}
     for name, ask in {**VIDEOS, **{name: refused[0] for name, refused in REFUSED.items()}}.items():
         until(lambda: len(ids) - deployed.over(ids.values()) < AT_ONCE, "room for another job")
@@ -88,12 +88,12 @@ def jobs(deployed: Deployed) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", VIDEOS)
-def test_a_video_is_made_stored_and_told_of(deployed: Deployed, jobs: dict[str, str], name: str) -> None:
+def test_a_video_is_made_stored_and_notified(deployed: Deployed, jobs: dict[str, str], name: str) -> None:
     deployed.completed(jobs[name])
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_without_a_video_the_person_is_told_why(deployed: Deployed, jobs: dict[str, str], name: str) -> None:
+def test_without_a_video_the_notification_says_why(deployed: Deployed, jobs: dict[str, str], name: str) -> None:
     _, state, says = REFUSED[name]
     job = deployed.ended(jobs[name])
     assert (job["state"], job["video"]) == (state, None)
@@ -103,7 +103,9 @@ def test_without_a_video_the_person_is_told_why(deployed: Deployed, jobs: dict[s
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_provider_can_fetch_the_image_by_its_link(deployed: Deployed, jobs: dict[str, str], model: str) -> None:
+def test_the_provider_can_download_the_image_with_its_link(
+    deployed: Deployed, jobs: dict[str, str], model: str
+) -> None:
     field = MODELS[model].first_image
     job = deployed.ended(jobs[f"upload {model}"])
     body = deployed.order_at_provider(job["request_id"])["body"]
@@ -113,7 +115,7 @@ def test_the_provider_can_fetch_the_image_by_its_link(deployed: Deployed, jobs: 
 
 @pytest.mark.parametrize("kind", ["upload", "call"])
 @pytest.mark.parametrize("model", V1)
-def test_the_blocking_transport_asks_nothing_after_its_call(
+def test_the_blocking_transport_sends_no_request_after_its_call(
     deployed: Deployed, jobs: dict[str, str], model: str, kind: str
 ) -> None:
     job = deployed.ended(jobs[f"v1 {kind} {model}"])
@@ -123,7 +125,7 @@ def test_the_blocking_transport_asks_nothing_after_its_call(
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
-def test_a_key_of_any_kind_is_kept(deployed: Deployed, jobs: dict[str, str], key: str) -> None:
+def test_any_key_is_kept(deployed: Deployed, jobs: dict[str, str], key: str) -> None:
     job = deployed.ended(jobs[f"key {key}"])
     assert job["image"]["key"] == f"uploads/{key}"
     assert job["name"] in key
@@ -145,14 +147,14 @@ def test_the_last_frame_is_kept_beside_the_video(deployed: Deployed, jobs: dict[
     assert frame["Body"].read().startswith(b"\x89PNG")
 
 
-def test_an_upload_over_the_same_key_is_a_job_of_its_own(deployed: Deployed, jobs: dict[str, str]) -> None:
+def test_an_upload_to_the_same_key_is_a_new_job(deployed: Deployed, jobs: dict[str, str]) -> None:
     first, second = (deployed.ended(jobs[name]) for name in ("again 1", "again 2"))
     assert first["request_id"] != second["request_id"]
     assert first["image"]["version_id"] != second["image"]["version_id"]
     assert first["video"]["key"] != second["video"]["key"]
 
 
-def test_a_subscriber_can_choose_what_it_hears_of(deployed: Deployed, jobs: dict[str, str]) -> None:
+def test_a_subscriber_can_filter_notifications(deployed: Deployed, jobs: dict[str, str]) -> None:
     for name, (_, state, _) in REFUSED.items():
         if state == "FAILED":
             deployed.told(jobs[name])
@@ -162,7 +164,7 @@ def test_a_subscriber_can_choose_what_it_hears_of(deployed: Deployed, jobs: dict
     assert {message["status"] for message in heard.values()} == {"FAILED"}
 
 
-def test_everything_was_ordered_once_and_nothing_is_left_over(deployed: Deployed, jobs: dict[str, str]) -> None:
+def test_every_video_was_ordered_once_and_nothing_is_left_over(deployed: Deployed, jobs: dict[str, str]) -> None:
     ended = {name: deployed.ended(job_id) for name, job_id in jobs.items()}
     for job_id in jobs.values():
         deployed.told(job_id)
@@ -174,7 +176,7 @@ def test_everything_was_ordered_once_and_nothing_is_left_over(deployed: Deployed
     stored = {item["Key"] for item in deployed.client("s3").list_objects_v2(Bucket=bucket)["Contents"]}
     assert {job["video"]["key"] for job in ended.values() if job["video"]} <= stored
     assert deployed.queued("DeadLetterQueueUrl") == [0, 0]
-    # An event that is told again while its job is being submitted comes once more, in six minutes.
+    # An event that is repeated while its job is being submitted is redelivered after six minutes.
     assert deployed.queued("SubmitQueueUrl") in ([0, 0], [0, 1])
     executions = deployed.client("stepfunctions").get_paginator("list_executions")
     pages = executions.paginate(stateMachineArn=deployed.output("StateMachineArn"))

@@ -1,4 +1,4 @@
-"""Videos that were paid for at a real provider outlast `down`, a crash of the emulator and the next `up`."""
+"""Videos paid for at a real provider survive `down`, a crash of the emulator and the next `up`."""
 
 import json
 import os
@@ -28,7 +28,7 @@ Says = Callable[..., str]
 
 @pytest.fixture
 def provider() -> Iterator[Sandbox]:
-    """A provider that is none of the stack's own: it lives on when the stack is down."""
+    """A provider outside the stack: it keeps running while the stack is down."""
     with running(time_scale=0.15, fps=2) as sandbox:
         yield sandbox
 
@@ -51,7 +51,7 @@ def says(home: Path) -> Says:
     return run
 
 
-def test_a_paid_video_outlasts_a_crash_and_a_stop(provider: Sandbox, home: Path, says: Says) -> None:
+def test_a_paid_video_survives_a_crash_and_a_stop(provider: Sandbox, home: Path, says: Says) -> None:
     wish = ("--provider", provider.url, "--time-scale", "0.15", "--port", "0")
     says("up", *wish)
     stack = Stack.read(home / "outputs.json")
@@ -73,7 +73,7 @@ def test_a_paid_video_outlasts_a_crash_and_a_stop(provider: Sandbox, home: Path,
     until(lambda: all("COMPLETED" in says("status", one) for one in ids), "all videos", 60)
     assert provider.summary()["accepted"] == len(ids)
 
-    # A stop, and another code and key: all of it is there still.
+    # After a stop and another `up`, everything is still there.
     assert "are kept in" in says("down")
     assert len(list(keeping.videos(home))) >= len(ids)
     refused = says("up", "--provider", "sandbox", code=1).replace("\n", " ")
@@ -88,7 +88,7 @@ def test_a_paid_video_outlasts_a_crash_and_a_stop(provider: Sandbox, home: Path,
     assert not keeping.is_kept(home)
 
 
-def test_nothing_is_deleted_without_a_yes(home: Path, says: Says) -> None:
+def test_nothing_is_deleted_without_a_confirmation(home: Path, says: Says) -> None:
     keeping.Kept(since=0.0, build="", stack={}).write(_folder(home))
     result = CliRunner().invoke(app, ["down", "--purge"], input="n\n")
     assert result.exit_code == 1

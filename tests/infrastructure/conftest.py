@@ -1,4 +1,4 @@
-"""What the house rules look at: the template's resources, the workflow, the source."""
+"""What the house rules check: the template's resources, the workflows, the source."""
 
 import ast
 import json
@@ -49,7 +49,7 @@ def layer(root: Path) -> dict[str, ast.Module]:
 
 @pytest.fixture(scope="session")
 def tracked(root: Path) -> list[Path]:
-    """What git keeps, and what it would keep."""
+    """The files that git tracks, and untracked ones that it does not ignore."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.splitlines()  # noqa: S603
     return [root / name for name in names if (root / name).is_file()]

@@ -1,4 +1,4 @@
-"""House rules for a batch's workflow: planned before taken in, repeatable, every way out tells people or alarms."""
+"""House rules for the batch workflow: planned before enqueued, repeatable, every exit notifies or raises an alarm."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def tasks(states: dict[str, dict[str, Any]], child: dict[str, Any]) -> dict[str,
     return {name: state for name, state in {**states, **child["States"]}.items() if state["Type"] == "Task"}
 
 
-def test_these_are_the_tasks_and_each_is_a_function(tasks: dict[str, Any], resources: dict[str, Any]) -> None:
+def test_every_task_is_listed_and_runs_a_function(tasks: dict[str, Any], resources: dict[str, Any]) -> None:
     assert set(tasks) == set(TASKS)
     substitutions = resources["VideoBatchStateMachine"]["Properties"]["DefinitionSubstitutions"]
     for name, task in tasks.items():
@@ -35,21 +35,21 @@ def test_these_are_the_tasks_and_each_is_a_function(tasks: dict[str, Any], resou
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_task_waits_longer_than_its_function_may_run_and_is_tried_again(
+def test_a_task_outlasts_its_functions_timeout_and_is_retried(
     tasks: dict[str, Any], functions: dict[str, Any], task: str
 ) -> None:
     assert tasks[task]["TimeoutSeconds"] > functions[TASKS[task]]["Timeout"]
     busy, retry = tasks[task]["Retry"]
     assert set(busy["ErrorEquals"]) == {"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.Unknown"}
-    assert busy["MaxAttempts"] * busy["MaxDelaySeconds"] > 2 * 3600  # its own jobs keep the account busy
-    assert retry["ErrorEquals"] == ["States.ALL"]  # each of them may be repeated: none of them buys
+    assert busy["MaxAttempts"] * busy["MaxDelaySeconds"] > 2 * 3600  # the batch's own jobs keep the account busy
+    assert retry["ErrorEquals"] == ["States.ALL"]  # all of them may be repeated: none buys anything
     for one in (busy, retry):
         assert one["BackoffRate"] >= 2
         assert one["MaxDelaySeconds"] <= 600
         assert one["Comment"]
 
 
-def test_nothing_is_taken_in_before_everything_is_planned(
+def test_nothing_is_enqueued_before_everything_is_planned(
     workflows: dict[str, Any], states: dict[str, dict[str, Any]]
 ) -> None:
     assert workflows["video_batch"]["StartAt"] == "Plan"
@@ -61,7 +61,7 @@ def test_nothing_is_taken_in_before_everything_is_planned(
     assert [name for name, state in states.items() if "TakeIn" in (state.get("Next"), state.get("Default"))] == []
 
 
-def test_the_map_is_distributed_bounded_and_tolerates_what_the_plan_says(
+def test_the_map_is_distributed_bounded_and_uses_the_plans_tolerance(
     states: dict[str, dict[str, Any]], child: dict[str, Any]
 ) -> None:
     fan_out = states["TakeIn"]
@@ -70,11 +70,13 @@ def test_the_map_is_distributed_bounded_and_tolerates_what_the_plan_says(
     assert fan_out["ItemSelector"]["chunk.$"] == "$$.Map.Item.Value"
     assert 1 <= fan_out["MaxConcurrency"] <= 10
     assert fan_out["ToleratedFailurePercentagePath"] == "$.tolerated_percent"
-    assert fan_out["ResultPath"] is None  # ten thousand children's answers are more than a state may hold
+    assert (
+        fan_out["ResultPath"] is None
+    )  # the results of ten thousand child executions exceed the size limit of a state
     assert list(child["States"]) == [child["StartAt"]] == ["Enqueue"]
 
 
-def test_whatever_a_task_raises_people_are_told_or_an_alarm_goes_off(states: dict[str, dict[str, Any]]) -> None:
+def test_any_error_of_a_task_leads_to_a_notification_or_an_alarm(states: dict[str, dict[str, Any]]) -> None:
     caught = {name: state["Catch"] for name, state in states.items() if "Catch" in state}
     assert set(caught) == {"Plan", "TakeIn", "Collect"}
     for name, target in (("Plan", "Collect"), ("TakeIn", "Wait"), ("Collect", "Crashed")):
@@ -88,22 +90,22 @@ def test_whatever_a_task_raises_people_are_told_or_an_alarm_goes_off(states: dic
     assert {name for name, state in states.items() if state["Type"] == "Succeed"} == {"Refused", "Done"}
 
 
-def test_a_look_leads_to_a_wait_as_long_as_it_says(states: dict[str, dict[str, Any]]) -> None:
+def test_a_check_is_followed_by_the_wait_that_it_returned(states: dict[str, dict[str, Any]]) -> None:
     assert states["Wait"] == {"Type": "Wait", "SecondsPath": "$.wait_seconds", "Next": "Collect"}
     assert states["Collect"]["Next"] == "CollectOutcome"
 
 
-def test_what_is_not_obvious_says_why(workflows: dict[str, Any], states: dict[str, dict[str, Any]]) -> None:
+def test_unusual_states_have_a_comment(workflows: dict[str, Any], states: dict[str, dict[str, Any]]) -> None:
     assert workflows["video_batch"]["Comment"]
     for name in ("Plan", "TakeIn", "Refused", "Done", "Crashed"):
         assert states[name]["Comment"]
 
 
-def test_the_language_is_one_that_every_emulator_reads(workflows: dict[str, Any]) -> None:
+def test_the_query_language_is_supported_by_every_emulator(workflows: dict[str, Any]) -> None:
     assert workflows["video_batch"].get("QueryLanguage", "JSONPath") == "JSONPath"
 
 
-def test_these_are_the_state_machines(resources: dict[str, Any], root: Path) -> None:
+def test_every_state_machine_is_listed(resources: dict[str, Any], root: Path) -> None:
     machines = {
         name: resource["Properties"]
         for name, resource in resources.items()
@@ -114,12 +116,12 @@ def test_these_are_the_state_machines(resources: dict[str, Any], root: Path) -> 
     assert files == {f"statemachine/{path.name}" for path in (root / "statemachine").iterdir()}
 
 
-def test_mails_are_about_batches_as_a_whole(resources: dict[str, Any]) -> None:
-    # The filter works on attributes by default; a job of a batch has this one, a summary has others.
+def test_emails_are_only_about_whole_batches(resources: dict[str, Any]) -> None:
+    # Filters apply to message attributes by default; a batch job has this attribute, a summary has others.
     assert resources["NotificationMail"]["Properties"]["FilterPolicy"] == {"batch": [{"exists": False}]}
 
 
-def test_the_map_may_run_its_own_children_and_no_others(resources: dict[str, Any], workflows: dict[str, Any]) -> None:
+def test_the_map_may_start_only_its_own_child_executions(resources: dict[str, Any], workflows: dict[str, Any]) -> None:
     policy = resources["VideoBatchMapPolicy"]["Properties"]
     assert policy["Roles"] == [{"Ref": "VideoBatchStateMachineRole"}]
     start, follow = policy["PolicyDocument"]["Statement"]

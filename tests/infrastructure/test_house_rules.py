@@ -1,4 +1,4 @@
-"""House rules for the source: who may import what, read what, build what, and what no file may name."""
+"""House rules for the source: allowed imports, access to the environment, objects built at import, forbidden names."""
 
 import ast
 import re
@@ -31,13 +31,14 @@ MAY_IMPORT = {
     "errors": frozenset({"masking"}),
     "config": frozenset({"errors"}),
     "observability": frozenset[str](),
-    "aws": frozenset({"config", "errors", "observability"}),
+    "clock": frozenset[str](),
+    "aws": frozenset({"clock", "config", "errors", "observability"}),
     "pacing": frozenset({"aws", "config", "errors", "observability"}),
-    "jobs": frozenset({"aws", "config", "errors", "observability", "pacing"}),
+    "jobs": frozenset({"aws", "errors", "observability", "pacing"}),
     "media": frozenset({"aws", "config", "errors", "jobs"}),
-    "provider": frozenset({"aws", "config", "errors", "jobs", "masking", "pacing"}),
+    "provider": frozenset({"aws", "clock", "config", "errors", "jobs", "masking", "pacing"}),
     "batches": frozenset({"aws", "config", "errors", "jobs", "media", "observability"}),
-    "notices": frozenset({"aws", "config", "errors", "jobs", "media", "observability"}),
+    "notices": frozenset({"aws", "clock", "config", "errors", "jobs", "media", "observability"}),
 }
 """Which folder, or module at the top, may import which. What is not here is a use case, or shared by some of them."""
 
@@ -46,7 +47,7 @@ NOT_SHIPPED = {"local", "cli", "tests", "benchmarks", "conftest", "moto", "pytes
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "shared", "misc"}
 CLIENTS = {"client", "resource", "Client", "AsyncClient", "Session", "Logger", "Metrics", "Tracer"}
 LONGEST_MODULE = 450
-# Hosts of package indexes. Written in pieces, since this file is looked at too.
+# Hosts of package indexes. Written in pieces, since this file is checked too.
 INDEX_HOSTS = [
     ".".join(parts) for parts in (("pypi", "org"), ("files", "pythonhosted", "org"), ("registry", "npmjs", "org"))
 ]
@@ -54,7 +55,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.$}/])/(?:home|Users|root|work|mnt|private)/[
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """The top names of all modules that are imported, but for those that only a type checker sees."""
+    """The imported modules, except those imported only for type checking."""
     names: set[str] = set()
     skipped = {
         id(inner)
@@ -90,7 +91,7 @@ def ours(tree: ast.AST, layer: dict[str, ast.Module]) -> set[str]:
     return {name.removeprefix("seedance.") for name in imported(tree)} & set(layer)
 
 
-def test_a_folder_imports_only_what_it_may(layer: dict[str, ast.Module]) -> None:
+def test_a_folder_imports_only_what_is_allowed(layer: dict[str, ast.Module]) -> None:
     assert {room(name) for name in layer if "." in name} <= set(MAY_IMPORT)
     for name, tree in layer.items():
         if (allowed := MAY_IMPORT.get(room(name))) is not None:
@@ -98,7 +99,7 @@ def test_a_folder_imports_only_what_it_may(layer: dict[str, ast.Module]) -> None
             assert foreign <= allowed, name
 
 
-def test_no_permission_to_import_is_unused_and_none_leads_back(layer: dict[str, ast.Module]) -> None:
+def test_every_allowed_import_is_used_and_there_are_no_cycles(layer: dict[str, ast.Module]) -> None:
     used: dict[str, set[str]] = {name: set() for name in MAY_IMPORT}
     for name, tree in layer.items():
         if room(name) in used:
@@ -111,7 +112,7 @@ def test_no_permission_to_import_is_unused_and_none_leads_back(layer: dict[str, 
         order += free
 
 
-def test_a_module_that_calls_itself_pure_knows_nothing_of_the_outside(layer: dict[str, ast.Module]) -> None:
+def test_a_module_described_as_pure_imports_nothing_impure(layer: dict[str, ast.Module]) -> None:
     pure = {name for name, tree in layer.items() if "Pure." in (ast.get_docstring(tree) or "")}
     for name in pure:
         assert not tops(layer[name]) & OUTSIDE, name
@@ -127,7 +128,22 @@ def test_only_config_reads_the_environment(layer: dict[str, ast.Module], root: P
         assert "os" not in tops(ast.parse(path.read_text())), path
 
 
-def test_the_layer_imports_nothing_that_is_not_shipped(layer: dict[str, ast.Module], root: Path) -> None:
+def test_only_the_clock_reads_the_time_and_sleeps(layer: dict[str, ast.Module]) -> None:
+    def told(tree: ast.Module) -> set[str]:
+        reads = {"time", "sleep", "time_ns", "now", "utcnow", "today"}
+        return {
+            ast.unparse(node)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and node.attr in reads
+            and ast.unparse(node.value) in {"time", "datetime", "date"}
+        }
+
+    assert {name for name, tree in layer.items() if told(tree)} == {"clock"}
+    assert {name for name, tree in layer.items() if "random" in tops(tree)} <= {"clock", "pacing.pacer"}
+
+
+def test_the_layer_imports_no_unshipped_package(layer: dict[str, ast.Module], root: Path) -> None:
     for name, tree in layer.items():
         assert not tops(tree) & NOT_SHIPPED, name
     for path in python_files(root, "functions"):
@@ -142,7 +158,7 @@ def test_the_layer_imports_only_what_it_ships(layer: dict[str, ast.Module], root
         assert foreign <= packages, name
 
 
-def test_the_stand_in_shares_nothing_with_the_layer(root: Path) -> None:
+def test_the_stand_in_shares_no_code_with_the_layer(root: Path) -> None:
     files = python_files(root, "local/sandbox")
     assert files
     for path in files:
@@ -185,7 +201,7 @@ def test_a_function_that_starts_often_loads_only_what_it_needs(root: Path, modul
     assert said.stdout.strip() == "[]"
 
 
-def test_handlers_hold_no_logic(root: Path) -> None:
+def test_handlers_contain_no_logic(root: Path) -> None:
     for path in python_files(root, "functions"):
         if path.name == "app.py" and path.parent.name != "api":
             assert len(path.read_text().splitlines()) <= 25, path
@@ -196,11 +212,11 @@ def test_no_abstract_classes_for_one_implementation(layer: dict[str, ast.Module]
         assert "abc" not in tops(tree), name
 
 
-def test_no_module_is_a_drawer_for_everything(tracked: list[Path], root: Path) -> None:
+def test_no_module_has_a_catch_all_name(tracked: list[Path], root: Path) -> None:
     for path in tracked:
         if path.suffix == ".py":
             assert path.stem not in BANNED_NAMES, path
-    assert (root / "layers/common").is_dir()  # the folder SAM calls a layer; no module
+    assert (root / "layers/common").is_dir()  # the folder that SAM calls a layer, not a module
 
 
 def test_no_module_is_too_long(tracked: list[Path]) -> None:
@@ -212,7 +228,7 @@ def test_no_module_is_too_long(tracked: list[Path]) -> None:
     assert long == {}
 
 
-def test_a_broad_except_in_the_layer_rings(layer: dict[str, ast.Module]) -> None:
+def test_a_broad_except_in_the_layer_raises_an_alarm(layer: dict[str, ast.Module]) -> None:
     for name, tree in layer.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ExceptHandler):
@@ -221,7 +237,7 @@ def test_a_broad_except_in_the_layer_rings(layer: dict[str, ast.Module]) -> None
                 assert caught not in ("everything", "Exception") or rings, f"{name}: line {node.lineno}"
 
 
-def test_no_file_names_an_index_or_a_place_on_somebodys_machine(tracked: list[Path], root: Path) -> None:
+def test_no_file_names_a_package_index_or_a_local_path(tracked: list[Path], root: Path) -> None:
     found = []
     for path in tracked:
         try:
@@ -234,13 +250,13 @@ def test_no_file_names_an_index_or_a_place_on_somebodys_machine(tracked: list[Pa
     assert found == []
 
 
-def test_no_file_has_what_looks_like_a_real_key(tracked: list[Path]) -> None:
+def test_no_file_contains_a_plausible_key(tracked: list[Path]) -> None:
     for path in tracked:
         try:
             keys = re.findall(r"SG_([0-9a-f]{16})", path.read_text())
         except UnicodeDecodeError:
             continue
-        # One digit sixteen times, or all sixteen in a row, is nobody's key.
+        # One digit sixteen times, or all sixteen in order, is not a real key.
         real = [key for key in keys if len(set(key)) > 1 and key not in ("0123456789abcdef", "fedcba9876543210")]
         assert real == [], path
 
@@ -263,7 +279,7 @@ def test_requirements_are_pinned_and_name_no_index(root: Path, name: str) -> Non
         assert not line.lstrip().startswith("-"), line
 
 
-def test_what_the_layer_pins_is_what_the_tests_run_with(root: Path) -> None:
+def test_the_tests_run_with_the_layers_pinned_versions(root: Path) -> None:
     def pins(name: str) -> dict[str, str]:
         found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", (root / name).read_text(), re.MULTILINE)
         return {package.lower().replace("_", "-"): version for package, version in found}

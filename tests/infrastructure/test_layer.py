@@ -1,4 +1,4 @@
-"""What Lambda gets, built from this host by the layer's makefile: right processor, right Python, bytecode, small."""
+"""The artefacts for Lambda, built on this host by the layer's makefile: architecture, Python, bytecode, size."""
 
 import importlib.util
 import json
@@ -59,7 +59,7 @@ PYTHON_3_13 = 3571
 
 
 def make(root: Path, target: str, folder: Path, layer_target: str = "lambda") -> None:
-    """Build one artefact as `sam build` does. Takes pip for the layer, and node where there is no Python 3.13."""
+    """Build one artefact as `sam build` does. Needs pip for the layer, and node if there is no Python 3.13."""
     command = shutil.which("make")
     assert command is not None
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -78,7 +78,7 @@ def make(root: Path, target: str, folder: Path, layer_target: str = "lambda") ->
 
 @pytest.fixture(scope="module")
 def layer_folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The layer for Lambda; about half a minute."""
+    """The layer for Lambda. Takes about half a minute to build."""
     folder = tmp_path_factory.mktemp("layer")
     make(root, "build-CommonLayer", folder)
     return folder
@@ -86,7 +86,7 @@ def layer_folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def function_folders(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two of the functions for Lambda, by the name of their source's folder: node starts anew for each."""
+    """Two of the functions for Lambda, by the name of their source folder. Only two: each starts node once."""
     folders = {}
     for name in ("submit", "api"):
         folder = folders[name] = tmp_path_factory.mktemp(name)
@@ -100,7 +100,7 @@ def of_kind(folder: Path, ending: str) -> list[Path]:
     return found
 
 
-def test_the_layer_has_the_package_and_its_libraries_under_python(layer_folder: Path) -> None:
+def test_the_layer_has_the_package_and_its_libraries_in_the_python_folder(layer_folder: Path) -> None:
     assert [path.name for path in layer_folder.iterdir()] == ["python"]
     for package in ("seedance", "aws_lambda_powertools", "botocore", "httpx", "pydantic"):
         assert (layer_folder / "python" / package / "__init__.py").is_file()
@@ -113,7 +113,7 @@ def test_the_package_is_the_one_in_the_repository(root: Path, layer_folder: Path
     assert files(layer_folder / "python/seedance") == files(root / "layers/common/seedance")
 
 
-def test_compiled_libraries_are_for_the_functions_processor_and_python(layer_folder: Path) -> None:
+def test_compiled_libraries_are_for_the_functions_architecture_and_python(layer_folder: Path) -> None:
     for path in of_kind(layer_folder, ".so"):
         with path.open("rb") as file:
             assert ELFFile(file).header["e_machine"] == "EM_AARCH64", path.name
@@ -121,7 +121,7 @@ def test_compiled_libraries_are_for_the_functions_processor_and_python(layer_fol
 
 
 def check_bytecode(folder: Path) -> None:
-    """Each module has its bytecode, of the functions' Python and trusted unseen."""
+    """Each module has bytecode for the functions' Python version, which is used without checking the source."""
     for path in of_kind(folder, ".py"):
         compiled = Path(
             importlib.util.cache_from_source(str(path)).replace(sys.implementation.cache_tag, "cpython-313")
@@ -129,10 +129,12 @@ def check_bytecode(folder: Path) -> None:
         assert compiled.is_file(), path
         magic, mark, flags = struct.unpack("<H2sI", compiled.read_bytes()[:8])
         assert (magic, mark) == (PYTHON_3_13, b"\r\n"), path
-        assert flags == 0b01, path  # by the source's digest, which is not checked: dates mean nothing on Lambda
+        assert flags == 0b01, (
+            path
+        )  # identified by the source's hash, which is not checked: timestamps mean nothing on Lambda
 
 
-def test_every_module_has_bytecode_of_the_functions_python(layer_folder: Path) -> None:
+def test_every_module_has_bytecode_for_the_functions_python(layer_folder: Path) -> None:
     check_bytecode(layer_folder)
 
 
@@ -147,16 +149,16 @@ def test_a_function_is_its_source_and_its_bytecode(root: Path, function_folders:
             assert str(folder).encode() not in path.read_bytes()
 
 
-def test_bytecode_belongs_to_the_source_beside_it(layer_folder: Path) -> None:
+def test_bytecode_matches_the_source_beside_it(layer_folder: Path) -> None:
     package = layer_folder / "python/seedance"
     for path in of_kind(package, ".py"):
         compiled = path.parent / "__pycache__" / f"{path.stem}.cpython-313.pyc"
-        # The digest depends on 3.13's magic number, so this Python can't repeat it; two files differ in theirs.
+        # The hash depends on 3.13's magic number, so this Python cannot compute it; but two files must differ in it.
         assert str(Path("seedance") / path.relative_to(package)).encode() in compiled.read_bytes(), path
         assert str(layer_folder).encode() not in compiled.read_bytes(), path
 
 
-def test_there_is_no_bytecode_of_another_python(layer_folder: Path) -> None:
+def test_there_is_no_bytecode_for_another_python(layer_folder: Path) -> None:
     assert {path.name.split(".")[-2] for path in of_kind(layer_folder, ".pyc")} == {"cpython-313"}
 
 
@@ -165,12 +167,12 @@ def test_the_layer_is_small(layer_folder: Path) -> None:
     assert size <= UNZIPPED_LIMIT
 
 
-def test_what_nobody_runs_stays_out(layer_folder: Path) -> None:
+def test_unused_packages_are_left_out(layer_folder: Path) -> None:
     names = {path.name.lower() for path in (layer_folder / "python").iterdir()}
     assert not names & {"boto3", "s3transfer", "anyio", "bin", "pytest", "moto"}
 
 
-def test_botocore_knows_the_services_that_are_called_and_no_other(root: Path, layer_folder: Path) -> None:
+def test_botocore_has_only_the_services_that_are_called(root: Path, layer_folder: Path) -> None:
     data = layer_folder / "python/botocore/data"
     assert {path.name for path in data.iterdir() if path.is_dir()} == SERVICES
     partition = json.loads((data / "endpoints.json").read_text())["partitions"][0]
@@ -179,12 +181,12 @@ def test_botocore_knows_the_services_that_are_called_and_no_other(root: Path, la
     assert called == SERVICES
 
 
-def test_what_is_left_of_botocore_speaks_as_the_whole_does(
+def test_the_trimmed_botocore_behaves_like_the_complete_one(
     root: Path, tmp_path: Path, template: dict[str, Any]
 ) -> None:
-    """Each client of a built layer, in a process that has nothing else: its address, its operations, their fields.
+    """Compare each client of a built layer, in a process without other packages: endpoint, operations, fields.
 
-    Whatever a function's policy allows it to call is there.
+    Every operation that a function's policy allows is included.
     """
     functions = [each for each in template["Resources"].values() if each["Type"] == "AWS::Serverless::Function"]
     actions = set(re.findall(r"\w+:[A-Z]\w+", str([each["Properties"]["Policies"] for each in functions])))

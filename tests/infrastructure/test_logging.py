@@ -1,4 +1,4 @@
-"""LogLevel decides what a function logs, and never whether its metrics, and so the alarms, are written."""
+"""LogLevel decides what a function logs, but never whether metrics are written, on which the alarms depend."""
 
 import json
 import os
@@ -25,14 +25,14 @@ flush()
 
 
 def what_lambda_sets(config: dict[str, str]) -> dict[str, str]:
-    """The variables that follow from a function's LoggingConfig; the level stands there with JSON alone."""
+    """The environment variables that Lambda sets from a function's LoggingConfig; a level only with JSON."""
     if config["LogFormat"] == "Text":
         return {"AWS_LAMBDA_LOG_FORMAT": "Text"}
     return {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": config.get("ApplicationLogLevel", "INFO")}
 
 
 def what_lambda_keeps(lines: list[dict[str, Any]], config: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Lambda's filter, with JSON alone: a line without a level is INFO (Lambda guide, "Log-level filtering")."""
+    """Lambda's filter, only for JSON: a line without a level is INFO (Lambda guide, "Log-level filtering")."""
     least = LAMBDAS_OWN[config.get("ApplicationLogLevel", "INFO")] if config["LogFormat"] == "JSON" else 0
     for line in lines:
         if LAMBDAS_OWN.get(str(line.get("level")).replace("WARNING", "WARN"), LAMBDAS_OWN["INFO"]) >= least:
@@ -60,5 +60,5 @@ def test_the_parameter_sets_the_level_and_every_metric_is_written(
     assert sorted(metrics) == sorted(METRICS)
 
 
-def test_no_function_has_a_log_filter_of_its_own(functions: dict[str, Any]) -> None:
+def test_no_function_has_its_own_log_filter(functions: dict[str, Any]) -> None:
     assert all(set(properties["LoggingConfig"]) == {"LogGroup"} for properties in functions.values())

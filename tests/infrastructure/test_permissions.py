@@ -1,7 +1,7 @@
-"""Each function may do what its code does: read from the calls in its use case, not from a list of what was thought of.
+"""Each function has the permissions that its code needs, derived from the calls in its use case, not from a list.
 
-A link is signed with the role of whoever signs it, and works only for what that role may read. Nothing fails when it is
-signed; the person who follows it is refused.
+A link is signed with the function's role, and works only for what that role may read. Signing never fails; without
+the permission, the person who opens the link is refused.
 """
 
 import ast
@@ -45,7 +45,7 @@ def calls(module: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def callers(root: Path) -> dict[str, set[str]]:
-    """What each function calls, by its name."""
+    """The calls of each function, by the function's name."""
     found: dict[str, set[str]] = {}
     for module in (root / "layers/common/seedance").rglob("*.py"):
         if module.stem not in ADAPTERS and (called := calls(module)):
@@ -66,7 +66,9 @@ def allowed(properties: dict[str, Any]) -> set[tuple[str, str]]:
     return found
 
 
-def test_every_function_may_do_what_its_use_case_calls(functions: dict[str, Any], callers: dict[str, set[str]]) -> None:
+def test_every_function_has_the_permissions_for_its_calls(
+    functions: dict[str, Any], callers: dict[str, set[str]]
+) -> None:
     missing = {
         name: refused
         for name, called in callers.items()
@@ -75,12 +77,12 @@ def test_every_function_may_do_what_its_use_case_calls(functions: dict[str, Any]
     assert missing == {}
 
 
-def test_these_functions_tell_people_of_videos(callers: dict[str, set[str]]) -> None:
+def test_only_these_functions_send_notifications_about_jobs(callers: dict[str, set[str]]) -> None:
     assert {name for name, called in callers.items() if called & {"notify", "tell"}} == {
         *("submit", "finalize", "fail", "reconcile", "repair")
     }
 
 
-def test_every_method_of_these_adapters_says_what_it_needs() -> None:
+def test_every_method_of_these_adapters_is_in_the_table() -> None:
     methods = {name for kind in (Media, Notifier) for name, _ in inspect.getmembers(kind, inspect.isfunction)}
     assert {name for name in methods if not name.startswith("_")} == set(CALLS)

@@ -1,4 +1,4 @@
-"""What `sam deploy` is told by samconfig.toml."""
+"""The parameters that samconfig.toml passes to `sam deploy`."""
 
 import re
 import tomllib
@@ -8,10 +8,10 @@ from typing import Any
 from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-untyped]
 
 
-def test_an_environment_that_asks_nobody_names_every_parameter_without_a_default(
+def test_a_non_interactive_environment_sets_every_parameter_without_a_default(
     template: dict[str, Any], root: Path
 ) -> None:
-    """As SAM reads it. Until somebody fills it in, CloudFormation refuses what stands there and says what to do."""
+    """As SAM reads the file. CloudFormation refuses the placeholder values and says what to fill in."""
     config = tomllib.loads((root / "samconfig.toml").read_text())
     silent = {
         name: about["deploy"]["parameters"] for name, about in config.items() if name not in ("version", "default")

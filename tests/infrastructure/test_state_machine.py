@@ -1,4 +1,4 @@
-"""House rules for the wait loop: nothing hangs, nothing is bought twice, every way out closes the record."""
+"""House rules for the job workflow: nothing hangs, nothing is bought twice, and every exit closes the record."""
 
 import builtins
 import inspect
@@ -12,20 +12,20 @@ from seedance.jobs.job import TERMINAL
 from seedance.poll import Outcome as PollOutcome
 
 TASKS = ["Fail", "Finalize", "Generate", "Poll"]
-# What each task may return as "status"; the Choice behind it must know each word or send it to Fail.
+# What each task may return as "status"; the Choice after it must handle each word or send it to Fail.
 OUTCOMES = {
     "Poll": set(PollOutcome),
     "Generate": set(GenerateOutcome),
     "Finalize": {"COMPLETED", "FAILED", "HELD", "NOT_READY"},
 }
-# Where each outcome must lead. Fail is every Choice's default.
+# The next state for each outcome. Fail is every Choice's default.
 NEXT = {
     "Poll": {"RUNNING": "Wait", "COMPLETED": "Finalize", "FAILED": "Fail", "EXPIRED": "Fail", "HELD": "Fail"},
     "Generate": {"COMPLETED": "Finalize", "POSTPONED": "WaitToGenerate", "UNCERTAIN": "Uncertain", "FAILED": "Fail"},
     "Finalize": {"COMPLETED": "Done", "FAILED": "Fail", "HELD": "Fail", "NOT_READY": "Fail"},
 }
-# Where a task buys a video, only what says that the function probably did not run may be tried again; the
-# record tells a second run what the first one began.
+# For a task that buys a video, only errors that mean the function probably did not run may be retried; the
+# record tells a second run what the first one started.
 BUYS = {"Generate"}
 DID_NOT_RUN = {"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.Unknown"}
 
@@ -50,7 +50,7 @@ def branch(states: dict[str, Any], task: str, status: str) -> str:
     )
 
 
-def test_these_are_the_tasks_and_each_is_a_function(states: dict[str, Any], resources: dict[str, Any]) -> None:
+def test_every_task_is_listed_and_runs_a_function(states: dict[str, Any], resources: dict[str, Any]) -> None:
     tasks = {name: state["Resource"] for name, state in states.items() if state["Type"] == "Task"}
     assert sorted(tasks) == TASKS
     substitutions = resources["VideoJobStateMachine"]["Properties"]["DefinitionSubstitutions"]
@@ -61,24 +61,22 @@ def test_these_are_the_tasks_and_each_is_a_function(states: dict[str, Any], reso
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_task_waits_longer_than_its_function_may_run(
-    states: dict[str, Any], functions: dict[str, Any], task: str
-) -> None:
+def test_a_task_outlasts_its_functions_timeout(states: dict[str, Any], functions: dict[str, Any], task: str) -> None:
     assert states[task]["TimeoutSeconds"] >= functions[task.lower()]["Timeout"]
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_whatever_a_task_raises_closes_the_record(states: dict[str, Any], task: str) -> None:
+def test_any_error_of_a_task_closes_the_record(states: dict[str, Any], task: str) -> None:
     (catch,) = states[task]["Catch"]
     assert catch["ErrorEquals"] == ["States.ALL"]
-    assert catch["ResultPath"] == "$.exception"  # job_id stays, for Fail to find the record
+    assert catch["ResultPath"] == "$.exception"  # job_id is kept, so that Fail finds the record
     assert catch["Next"] == ("Crashed" if task == "Fail" else "Fail")
 
 
 @pytest.mark.parametrize("task", sorted(set(TASKS) - BUYS))
-def test_a_task_that_costs_nothing_is_tried_again_for_long(states: dict[str, Any], task: str) -> None:
+def test_a_task_that_costs_nothing_is_retried_for_long(states: dict[str, Any], task: str) -> None:
     busy, retry = states[task]["Retry"]
-    # First, so that a busy account does not use up the tries of what may really be wrong.
+    # First, so that throttling does not use up the attempts for real errors.
     assert busy["ErrorEquals"] == ["Lambda.TooManyRequestsException", "Lambda.Unknown"]
     assert busy["MaxAttempts"] * busy["MaxDelaySeconds"] >= 1800
     assert retry["ErrorEquals"] == ["States.ALL"]
@@ -88,12 +86,12 @@ def test_a_task_that_costs_nothing_is_tried_again_for_long(states: dict[str, Any
 
 
 @pytest.mark.parametrize("task", sorted(BUYS))
-def test_a_task_that_buys_is_under_no_blanket_retry(states: dict[str, Any], task: str) -> None:
+def test_a_task_that_buys_has_no_general_retry(states: dict[str, Any], task: str) -> None:
     retried = {error for retry in states[task]["Retry"] for error in retry["ErrorEquals"]}
     assert retried == DID_NOT_RUN
 
 
-def test_submit_is_no_task_so_that_no_retry_can_repeat_it(states: dict[str, Any]) -> None:
+def test_submit_is_no_task_so_no_retry_can_repeat_it(states: dict[str, Any]) -> None:
     assert not [name for name, state in states.items() if "Submit" in name + state.get("Resource", "")]
 
 
@@ -110,43 +108,43 @@ def test_every_error_name_exists(states: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("task", OUTCOMES)
-def test_each_outcome_of_a_task_leads_where_it_should(states: dict[str, Any], task: str) -> None:
+def test_each_outcome_of_a_task_leads_to_its_state(states: dict[str, Any], task: str) -> None:
     assert set(NEXT[task]) == OUTCOMES[task]
     assert {status: branch(states, task, status) for status in OUTCOMES[task]} == NEXT[task]
 
 
 @pytest.mark.parametrize("task", OUTCOMES)
-def test_a_choice_asks_for_no_word_that_its_task_never_says(states: dict[str, Any], task: str) -> None:
+def test_a_choice_checks_only_for_outcomes_of_its_task(states: dict[str, Any], task: str) -> None:
     choice = states[states[task]["Next"]]
     assert choice["Default"] == "Fail"
     assert {c["StringEquals"] for c in choice["Choices"]} <= OUTCOMES[task]
 
 
-def test_only_words_of_a_task_are_ends_for_fail() -> None:
+def test_fail_ends_jobs_only_for_outcomes_of_a_task() -> None:
     assert set(ENDS) == {PollOutcome.FAILED, PollOutcome.EXPIRED}
     assert set(ENDS.values()) <= TERMINAL
 
 
 @pytest.mark.parametrize("task", OUTCOMES)
-def test_a_word_that_nobody_knows_leads_to_fail_which_leaves_the_job_open(states: dict[str, Any], task: str) -> None:
+def test_an_unknown_outcome_leads_to_fail_which_leaves_the_job_open(states: dict[str, Any], task: str) -> None:
     assert branch(states, task, "PAUSED") == "Fail"
     assert "PAUSED" not in ENDS
 
 
-def test_an_unexpected_end_fails_the_execution_so_that_it_alarms(states: dict[str, Any]) -> None:
+def test_an_unexpected_end_fails_the_execution_to_raise_an_alarm(states: dict[str, Any]) -> None:
     choice = states[states["Fail"]["Next"]]
     assert choice["Choices"] == [{"Variable": "$.unexpected", "BooleanEquals": True, "Next": "Crashed"}]
     assert choice["Default"] == "Done"
     assert states["Crashed"]["Type"] == "Fail"
 
 
-def test_waits_are_as_long_as_the_task_before_them_says(states: dict[str, Any]) -> None:
+def test_waits_are_as_long_as_the_previous_task_returned(states: dict[str, Any]) -> None:
     waits = [state for state in states.values() if state["Type"] == "Wait"]
     assert len(waits) == 2
     assert all(wait["SecondsPath"] == "$.wait_seconds" for wait in waits)
 
 
-def test_every_state_is_reached_and_leads_to_an_end(workflow: dict[str, Any], states: dict[str, Any]) -> None:
+def test_every_state_is_reachable_and_leads_to_an_end(workflow: dict[str, Any], states: dict[str, Any]) -> None:
     reached = {workflow["StartAt"]}
     while fresh := {target for name in reached for target in following(states[name])} - reached:
         reached |= fresh
@@ -164,7 +162,7 @@ def test_the_transport_decides_the_first_step(states: dict[str, Any]) -> None:
     assert states["Transport"]["Default"] == "Wait"
 
 
-def test_what_is_not_obvious_says_why(workflow: dict[str, Any], states: dict[str, Any]) -> None:
+def test_unusual_states_have_a_comment(workflow: dict[str, Any], states: dict[str, Any]) -> None:
     assert workflow["Comment"]
     for state in states.values():
         if state["Type"] in ("Succeed", "Fail"):
@@ -172,5 +170,5 @@ def test_what_is_not_obvious_says_why(workflow: dict[str, Any], states: dict[str
     assert all(retry["Comment"] for name in TASKS if name != "Fail" for retry in states[name]["Retry"])
 
 
-def test_the_language_is_one_that_every_emulator_reads(workflow: dict[str, Any]) -> None:
+def test_the_query_language_is_supported_by_every_emulator(workflow: dict[str, Any]) -> None:
     assert workflow.get("QueryLanguage", "JSONPath") == "JSONPath"

@@ -1,4 +1,4 @@
-"""House rules for template.yaml. An emulator drops what it does not know in silence; these read the text itself."""
+"""House rules for template.yaml. They read the file itself, because emulators ignore unknown settings."""
 
 import json
 from dataclasses import fields
@@ -67,7 +67,7 @@ def keys_of(node: yaml.Node) -> list[str]:
     return [key.value for key, _ in node.value]
 
 
-def test_these_are_the_functions(functions: dict[str, Any], root: Path) -> None:
+def test_every_function_is_listed(functions: dict[str, Any], root: Path) -> None:
     assert sorted(functions) == FUNCTIONS
     assert sorted(path.name for path in (root / "functions").iterdir() if path.is_dir()) == FUNCTIONS
 
@@ -80,7 +80,7 @@ def test_a_function_folder_has_one_file_and_an_empty_init(root: Path, name: str)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_has_a_time_out_of_its_own(functions: dict[str, Any], name: str) -> None:
+def test_a_function_has_its_own_timeout(functions: dict[str, Any], name: str) -> None:
     assert 1 <= functions[name]["Timeout"] <= 900
 
 
@@ -116,7 +116,7 @@ def test_every_log_group_has_retention(resources: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_has_a_policy_without_stars(functions: dict[str, Any], name: str) -> None:
+def test_a_function_has_a_policy_without_wildcards(functions: dict[str, Any], name: str) -> None:
     assert "Role" not in functions[name]
     allowed = statements(functions[name]["Policies"])
     assert allowed
@@ -130,7 +130,7 @@ def test_a_function_has_a_policy_without_stars(functions: dict[str, Any], name: 
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_a_workflows_only_star_is_for_log_delivery(resources: dict[str, Any], name: str) -> None:
+def test_a_workflows_only_wildcard_is_for_log_delivery(resources: dict[str, Any], name: str) -> None:
     policies = resources[name]["Properties"]["Policies"]
     stars = [s for s in statements(policies) if "*" in json.dumps(s["Resource"])]
     assert [statement["Sid"] for statement in stars] == ["DeliverLogs"]
@@ -142,7 +142,7 @@ def test_a_workflows_only_star_is_for_log_delivery(resources: dict[str, Any], na
 
 KEEP = {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
 
-# What each function does with the outside, and so what its policy must hold: no more, no less.
+# What each function calls, and therefore what its policy must allow: no more, no less.
 NEEDED = {
     "submit": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "secretsmanager:GetSecretValue"),
@@ -181,7 +181,7 @@ NEEDED = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_may_do_what_it_does_and_nothing_else(functions: dict[str, Any], name: str) -> None:
+def test_a_function_has_the_permissions_it_needs_and_no_others(functions: dict[str, Any], name: str) -> None:
     allowed = {action for s in statements(functions[name]["Policies"]) for action in as_list(s["Action"])}
     assert allowed == NEEDED[name]
 
@@ -197,14 +197,14 @@ def test_the_environment_has_a_variable_for_each_setting_and_no_other(
     assert not set(own) & set(shared)
 
 
-def test_metrics_go_where_the_alarms_look(template: dict[str, Any], resources: dict[str, Any]) -> None:
+def test_metrics_are_in_the_namespace_of_the_alarms(template: dict[str, Any], resources: dict[str, Any]) -> None:
     variables = template["Globals"]["Function"]["Environment"]["Variables"]
     alarm = resources["UncertainAlarm"]["Properties"]
     assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
     assert alarm["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
 
 
-def test_functions_share_what_is_the_same_for_all(template: dict[str, Any]) -> None:
+def test_common_settings_are_in_globals(template: dict[str, Any]) -> None:
     shared = template["Globals"]["Function"]
     assert shared["Handler"] == "app.handler"
     assert shared["Runtime"] == {"Ref": "Runtime"}
@@ -218,14 +218,14 @@ def test_the_runtime_is_a_parameter(template: dict[str, Any], parameter: str, de
     assert template["Parameters"][parameter]["Default"] == default
 
 
-def test_parameters_and_outputs_that_others_rely_on_are_there(template: dict[str, Any]) -> None:
+def test_the_documented_parameters_and_outputs_exist(template: dict[str, Any]) -> None:
     assert set(PARAMETERS) <= set(template["Parameters"])
     assert set(OUTPUTS) <= set(template["Outputs"])
     assert template["Parameters"]["SegmindBaseUrl"]["Default"] == "https://api.segmind.com"
     assert template["Parameters"]["SegmindMediaHosts"]["Default"] == "images.segmind.com"
 
 
-def test_all_parameters_and_outputs_are_described_and_shown_in_groups(template: dict[str, Any]) -> None:
+def test_all_parameters_and_outputs_are_described_and_grouped(template: dict[str, Any]) -> None:
     for described in (template["Parameters"], template["Outputs"]):
         assert all(entry["Description"] for entry in described.values())
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
@@ -233,20 +233,20 @@ def test_all_parameters_and_outputs_are_described_and_shown_in_groups(template: 
     assert sorted(shown) == sorted(template["Parameters"])
 
 
-def test_the_models_to_choose_from_are_the_catalogues(template: dict[str, Any]) -> None:
+def test_the_allowed_models_are_those_of_the_catalogue(template: dict[str, Any]) -> None:
     parameter = template["Parameters"]["DefaultModel"]
     assert parameter["AllowedValues"] == list(MODELS)
     assert parameter["Default"] in MODELS
 
 
-def test_no_parameter_takes_a_secret(template: dict[str, Any]) -> None:
+def test_no_parameter_is_a_secret(template: dict[str, Any]) -> None:
     assert "Default" not in template["Parameters"]["SegmindApiKeySecretArn"]
     assert not [
         name for name in template["Parameters"] if name.lower().endswith(("key", "password", "token", "secret"))
     ]
 
 
-def test_a_queue_that_feeds_a_function_hides_messages_for_six_time_outs(
+def test_a_functions_queue_has_a_visibility_timeout_of_six_function_timeouts(
     resources: dict[str, Any], functions: dict[str, Any]
 ) -> None:
     fed = {
@@ -260,13 +260,13 @@ def test_a_queue_that_feeds_a_function_hides_messages_for_six_time_outs(
         assert resources[queue]["Properties"]["VisibilityTimeout"] >= 6 * time_out
 
 
-def test_every_queue_is_encrypted_and_keeps_messages_as_long_as_it_can(resources: dict[str, Any]) -> None:
+def test_every_queue_is_encrypted_and_has_the_longest_retention(resources: dict[str, Any]) -> None:
     for queue in of_type(resources, "AWS::SQS::Queue").values():
         assert queue["SqsManagedSseEnabled"] is True
         assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
 
 
-def test_every_queue_that_feeds_has_a_dead_letter_queue_with_an_alarm(
+def test_every_functions_queue_has_a_dead_letter_queue_with_an_alarm(
     resources: dict[str, Any], functions: dict[str, Any]
 ) -> None:
     queues = of_type(resources, "AWS::SQS::Queue")
@@ -291,7 +291,7 @@ def test_every_queue_that_feeds_has_a_dead_letter_queue_with_an_alarm(
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_that_is_called_without_waiting_has_a_dead_letter_queue_and_an_alarm(
+def test_an_asynchronously_invoked_function_has_a_dead_letter_queue_and_an_alarm(
     functions: dict[str, Any], resources: dict[str, Any], name: str
 ) -> None:
     asynchronous = {event["Type"] for event in functions[name].get("Events", {}).values()} - {"SQS", "Api"}
@@ -307,7 +307,7 @@ def test_a_function_that_is_called_without_waiting_has_a_dead_letter_queue_and_a
         assert watched == ["Errors"]
 
 
-def test_rounds_of_reconcile_neither_overlap_nor_repeat_themselves(functions: dict[str, Any]) -> None:
+def test_rounds_of_reconcile_neither_overlap_nor_are_retried(functions: dict[str, Any]) -> None:
     reconcile = functions["reconcile"]
     (event,) = reconcile["Events"].values()
     assert (event["Type"], event["Properties"]["Schedule"]) == ("Schedule", "rate(5 minutes)")
@@ -315,14 +315,14 @@ def test_rounds_of_reconcile_neither_overlap_nor_repeat_themselves(functions: di
     assert reconcile["EventInvokeConfig"] == {"MaximumRetryAttempts": 0}
 
 
-def test_by_default_nothing_is_limited_and_nothing_is_bought_again(template: dict[str, Any]) -> None:
+def test_by_default_there_is_no_budget_and_nothing_is_resubmitted(template: dict[str, Any]) -> None:
     assert template["Parameters"]["DailyBudgetUsd"]["Default"] == "0"
     assert template["Parameters"]["ResubmitLost"]["Default"] == "no"
     assert template["Parameters"]["ResubmitLost"]["AllowedValues"] == ["no", "yes"]
     assert template["Parameters"]["SegmindHistoryUrl"]["Default"].startswith("https://")
 
 
-def test_the_intake_reports_failures_one_by_one(functions: dict[str, Any]) -> None:
+def test_the_intake_reports_partial_batch_failures(functions: dict[str, Any]) -> None:
     source = functions["submit"]["Events"]["Intake"]["Properties"]
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert source["BatchSize"] == 1
@@ -341,7 +341,7 @@ def test_the_intake_reports_failures_one_by_one(functions: dict[str, Any]) -> No
         ("SeedancePipeline", "JobsStuck", 1, {300}),
     ],
 )
-def test_what_a_person_must_know_of_raises_an_alarm_at_once(
+def test_events_that_need_a_person_raise_an_alarm_at_once(
     resources: dict[str, Any], namespace: str, metric: str, number: int, periods: set[int]
 ) -> None:
     alarms = [
@@ -359,11 +359,11 @@ def test_what_a_person_must_know_of_raises_an_alarm_at_once(
         assert alarm["AlarmDescription"]
 
 
-def test_every_alarm_is_one_of_these(resources: dict[str, Any]) -> None:
+def test_every_alarm_is_listed(resources: dict[str, Any]) -> None:
     assert len(of_type(resources, "AWS::CloudWatch::Alarm")) == 10
 
 
-def test_metrics_of_alarms_are_counted_somewhere(resources: dict[str, Any], root: Path) -> None:
+def test_metrics_of_alarms_are_emitted_somewhere(resources: dict[str, Any], root: Path) -> None:
     source = "".join(path.read_text() for path in (root / "layers/common/seedance").rglob("*.py"))
     for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values():
         if alarm["Namespace"] == "SeedancePipeline":
@@ -383,7 +383,7 @@ def test_the_api_needs_a_key_on_every_path(resources: dict[str, Any], functions:
     assert (plan_key["KeyId"], plan_key["UsagePlanId"]) == ({"Ref": "ApiKey"}, {"Ref": "ApiUsagePlan"})
 
 
-def test_the_api_answers_before_the_gateway_gives_up(functions: dict[str, Any]) -> None:
+def test_the_api_responds_before_the_gateway_times_out(functions: dict[str, Any]) -> None:
     assert functions["api"]["Timeout"] <= 29
 
 
@@ -400,13 +400,13 @@ def test_arns_name_no_partition_no_region_and_no_account(root: Path) -> None:
     assert "us-east-1" not in text
 
 
-def test_the_sections_stand_in_their_order(root: Path) -> None:
+def test_the_sections_are_in_order(root: Path) -> None:
     lines = (root / "template.yaml").read_text().splitlines()
     banners = [line.strip("#─ ") for line in lines if line.startswith("# ──")]
     assert banners == BANNERS
 
 
-def test_no_key_is_written_twice(root: Path) -> None:
+def test_no_yaml_key_is_duplicated(root: Path) -> None:
     pending = [yaml.compose((root / "template.yaml").read_text())]
     while pending:
         node = pending.pop()

@@ -1,4 +1,4 @@
-"""House rules for template.yaml: what is stored, and how it is kept."""
+"""House rules for template.yaml: storage, encryption and retention."""
 
 from typing import Any
 
@@ -15,7 +15,9 @@ def of_type(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", BUCKETS)
-def test_a_bucket_is_private_encrypted_kept_and_free_of_orphaned_parts(resources: dict[str, Any], name: str) -> None:
+def test_a_bucket_is_private_encrypted_retained_and_free_of_orphaned_parts(
+    resources: dict[str, Any], name: str
+) -> None:
     bucket = resources[name]
     assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
     properties = bucket["Properties"]
@@ -29,7 +31,7 @@ def test_a_bucket_is_private_encrypted_kept_and_free_of_orphaned_parts(resources
     rule, *others = properties["LifecycleConfiguration"]["Rules"]
     assert (rule["Status"], rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]) == ("Enabled", 1)
     assert "ExpirationInDays" not in rule
-    # Nothing that people brought or paid for is ever deleted; a batch's plan outlives the batch.
+    # Nothing that users uploaded or paid for is ever deleted; a batch's plan outlives the batch.
     assert [other["Prefix"] for other in others] == (["plans/"] if name == "UploadBucket" else [])
     assert all(other["ExpirationInDays"] * 24 * 3600 > FOLLOWED_SECONDS for other in others)
 
@@ -38,7 +40,7 @@ def test_there_are_no_other_buckets(resources: dict[str, Any]) -> None:
     assert sorted(of_type(resources, "AWS::S3::Bucket")) == BUCKETS
 
 
-def test_uploads_are_versioned_and_only_images_and_manifests_are_noticed(resources: dict[str, Any]) -> None:
+def test_uploads_are_versioned_and_only_images_and_manifests_trigger_events(resources: dict[str, Any]) -> None:
     bucket = resources["UploadBucket"]["Properties"]
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     notices = bucket["NotificationConfiguration"]["QueueConfigurations"]
@@ -51,16 +53,16 @@ def test_uploads_are_versioned_and_only_images_and_manifests_are_noticed(resourc
     assert resources["UploadBucket"]["DependsOn"] == "IntakeQueuePolicy"
 
 
-def test_the_table_is_kept_and_can_be_restored(resources: dict[str, Any]) -> None:
+def test_the_table_is_retained_and_can_be_restored(resources: dict[str, Any]) -> None:
     table = resources["JobTable"]
     assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
     assert table["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["Properties"]["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 
 
-def test_the_indexes_are_those_that_the_store_asks(resources: dict[str, Any]) -> None:
+def test_the_indexes_are_those_that_the_store_queries(resources: dict[str, Any]) -> None:
     indexes = {i["IndexName"]: i for i in resources["JobTable"]["Properties"]["GlobalSecondaryIndexes"]}
     assert set(indexes) == {STATE_INDEX, REQUEST_INDEX}
-    # Reconcile decides by these whether a job is worth a read of its own.
+    # Reconcile uses these to decide whether a job needs a separate read.
     assert {"notified_at", "executions"} <= set(indexes[STATE_INDEX]["Projection"]["NonKeyAttributes"])
     assert indexes[REQUEST_INDEX]["KeySchema"] == [{"AttributeName": "request_id", "KeyType": "HASH"}]

@@ -1,4 +1,4 @@
-"""The calls of the provider's API that the stand-in's tests make."""
+"""Calls to the provider's API that several tests of the stand-in make."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Fixtures for the pipeline's tests: a moto that serves HTTP, the stand-in, and an empty stack for each test."""
+"""Fixtures of the integration tests: moto served over HTTP, the stand-in, and an empty stack for each test."""
 
 import logging
 import sys
@@ -29,14 +29,14 @@ def forget(*, clients: bool) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def strict_services() -> Iterator[None]:
-    """SNS refuses what the real one does."""
+    """SNS refuses what the real one refuses."""
     with strict_sns.strict():
         yield
 
 
 @pytest.fixture(scope="session")
 def one_authority(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file with one certificate: nothing here speaks TLS, and to load all 140 takes each client 25 ms."""
+    """A file with one certificate: nothing here uses TLS, and loading all 140 takes each client 25 ms."""
     end = "-----END CERTIFICATE-----\n"
     path = tmp_path_factory.mktemp("tls") / "one.pem"
     path.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
@@ -45,7 +45,7 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def aws_url() -> Iterator[str]:
-    """Where moto serves AWS: a real server, so that a signed link can be fetched by somebody else."""
+    """The URL where moto serves AWS: a real server, so that others can fetch a signed link."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -64,7 +64,7 @@ def provider_server() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def pipeline(aws_url: str, provider_server: Sandbox, one_authority: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """An empty stack, and the stand-in as new."""
+    """An empty stack, and a freshly reset stand-in."""
     http().post(f"{aws_url}/moto-api/reset").raise_for_status()
     provider_server.reset()
     for name, value in {
@@ -89,7 +89,7 @@ def pipeline(aws_url: str, provider_server: Sandbox, one_authority: str, monkeyp
 
 @pytest.fixture
 def set_up(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Change:
-    """Deploys the stack with other parameters, named as the functions' environment has them."""
+    """Deploy the stack with other parameters, named like the functions' environment variables."""
 
     def change(**values: str) -> None:
         for name, value in values.items():
@@ -101,13 +101,13 @@ def set_up(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Change:
 
 @pytest.fixture
 def new_environment() -> Callable[[], None]:
-    """Makes every function start cold."""
+    """Make every function start cold."""
     return lambda: forget(clients=False)
 
 
 @pytest.fixture
 def crash(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Lets a method raise once, where ``when`` holds of its arguments: the function dies right there."""
+    """Make a method raise once, when ``when`` is true for its arguments: the function crashes right there."""
 
     def order(owner: type, method: str, when: Callable[..., bool] = lambda *_, **__: True, *, after: bool) -> None:
         original, armed = getattr(owner, method), [True]
@@ -127,14 +127,14 @@ def crash(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Sandbox]:
-    # Fast enough to wait for a job, slow enough that its record outlives a busy machine's encoder.
+    # Fast enough to wait for a job, slow enough that its record does not expire while a busy machine encodes the video.
     with running(time_scale=0.001, fps=6) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def sandbox(server: Sandbox) -> Sandbox:
-    """The stand-in alone, as new."""
+    """The stand-in alone, freshly reset."""
     server.reset()
     return server
 
@@ -147,7 +147,7 @@ def api(sandbox: Sandbox) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def call(sandbox: Sandbox, api: httpx.Client) -> Callable[[str], httpx.Response]:
-    """The call that belongs to a stage."""
+    """Make the call that belongs to a stage."""
 
     def make(stage: str) -> httpx.Response:
         match stage:

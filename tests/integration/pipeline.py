@@ -1,7 +1,7 @@
-"""What AWS does around the functions, as far as a test needs it: deliver messages, follow the state machine.
+"""The part of AWS around the functions that the tests need: deliver messages, run the state machine.
 
 The functions run in this process, on a moto that serves real HTTP, against the real stand-in for the
-provider. Nobody sleeps: time passes by moving the stand-in's clock ahead and the records back.
+provider. Nothing sleeps: time passes by moving the stand-in's clock forward and the records back.
 """
 
 import hashlib
@@ -53,19 +53,19 @@ def template() -> dict[str, Any]:
 
 @cache
 def http() -> httpx.Client:
-    """One client for everything that the tests ask for themselves; to build one takes longer than to ask."""
+    """One HTTP client for the tests' own requests; building one takes longer than a request."""
     return httpx.Client(trust_env=False)
 
 
 @cache
 def aws(url: str, service: str) -> Any:
-    """The tests' own client of moto's service."""
+    """The tests' own client for a service of moto."""
     return Session().client(service, endpoint_url=url)
 
 
 @cache
 def app(verb: str) -> ModuleType:
-    """A function's module, loaded by its path: every one of them is called ``app``."""
+    """A function's module, loaded by path: all of them are named ``app``."""
     spec = importlib.util.spec_from_file_location(f"app_of_{verb}", ROOT / f"functions/{verb}/app.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -75,7 +75,7 @@ def app(verb: str) -> ModuleType:
 
 
 def png(colour: tuple[int, int, int] = (200, 16, 16), width: int = 64, height: int = 48) -> bytes:
-    """A picture of one colour."""
+    """An image of one colour."""
     rows = (b"\0" + bytes(colour) * width) * height
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
@@ -89,7 +89,7 @@ def png(colour: tuple[int, int, int] = (200, 16, 16), width: int = 64, height: i
 
 
 def s3_event(key: str, version: str | None, size: int, *, name: str = "ObjectCreated:Put") -> dict[str, Any]:
-    """The notification that S3 sends of an upload, with what the pipeline may look at."""
+    """The notification that S3 sends for an upload, with the fields that the pipeline may read."""
     found = {"key": quote_plus(key, safe="/"), "size": size, "sequencer": "0055AED6DCD90281E5"}
     if version:
         found["versionId"] = version
@@ -99,7 +99,7 @@ def s3_event(key: str, version: str | None, size: int, *, name: str = "ObjectCre
 
 @dataclass
 class Pipeline:
-    """One empty stack and the provider's stand-in."""
+    """An empty stack and the provider's stand-in."""
 
     sandbox: Sandbox
     aws_url: str
@@ -117,7 +117,7 @@ class Pipeline:
         return aws(self.aws_url, service)
 
     def create(self, key: str) -> None:
-        """The stack's resources; the table as the template has it."""
+        """Create the stack's resources, with the table as in the template."""
         table = template()["JobTable"]["Properties"]
         for bucket in (UPLOADS, VIDEOS):
             self.client("s3").create_bucket(Bucket=bucket)
@@ -140,7 +140,7 @@ class Pipeline:
         )["stateMachineArn"]
 
     def environment(self) -> dict[str, str]:
-        """What template.yaml tells the functions."""
+        """The functions' environment, as in template.yaml."""
         given = {
             "JOB_TABLE": "jobs",
             "UPLOAD_BUCKET": UPLOADS,
@@ -152,7 +152,7 @@ class Pipeline:
             "SEGMIND_MEDIA_HOSTS": httpx.URL(self.sandbox.url).netloc.decode(),
             "DEFAULT_PROMPT": "The product turns.",
             "SEGMIND_HISTORY_URL": self.sandbox.url,
-            "REQUESTS_PER_MINUTE": "6000",  # nobody sleeps
+            "REQUESTS_PER_MINUTE": "6000",  # nothing sleeps
             "STATE_MACHINE": self.state_machine,
             "BATCH_STATE_MACHINE": self.state_machine,
             "INTAKE_QUEUE": self.queue,
@@ -161,22 +161,22 @@ class Pipeline:
         }
         return variables(declared(), given)
 
-    # what people do -------------------------------------------------------------------------------------------
+    # what users do --------------------------------------------------------------------------------------------
 
     def put(self, key: str, body: bytes, metadata: dict[str, str] | None = None) -> str:
-        """Put an object into the upload bucket without an event; its version."""
+        """Put an object into the upload bucket without an event, and return its version."""
         answer = self.client("s3").put_object(Bucket=UPLOADS, Key=key, Body=body, Metadata=metadata or {})
         return str(answer["VersionId"])
 
     def upload(self, key: str = "uploads/shoe.png", body: bytes | None = None, **metadata: str) -> str:
-        """Upload an image; its job's id. Underscores in a name of metadata stand for dashes."""
+        """Upload an image, and return its job's id. Underscores in metadata names stand for dashes."""
         body = png() if body is None else body
         version = self.put(key, body, {name.replace("_", "-"): value for name, value in metadata.items()})
         self.send(s3_event(key, version, len(body)))
         return upload_job_id(UPLOADS, key, version)
 
     def call(self, method: str, path: str, body: Any = None, **event: Any) -> tuple[int, dict[str, Any]]:
-        """Call the API as API Gateway does once it has checked the key; status and answer."""
+        """Call the API as API Gateway does after checking the key; returns status and body."""
         answer = app("api").handler(
             {
                 "httpMethod": method,
@@ -193,7 +193,7 @@ class Pipeline:
         return answer["statusCode"], json.loads(answer["body"])
 
     def order(self, **body: Any) -> str:
-        """Ask the API for a video; its job's id."""
+        """Request a video from the API, and return its job's id."""
         status, answer = self.call("POST", "/videos", {"prompt": "The product turns.", **body})
         assert status == 202, answer
         return str(answer["job_id"])
@@ -201,16 +201,16 @@ class Pipeline:
     # what AWS does --------------------------------------------------------------------------------------------
 
     def send(self, message: Any) -> None:
-        """Put a message into the intake queue."""
+        """Send a message to the intake queue."""
         self.client("sqs").send_message(QueueUrl=self.queue, MessageBody=json.dumps(message))
 
     def waiting(self) -> list[float]:
-        """For how many seconds each of the queue's messages was put off."""
+        """The delay in seconds of each message in the queue."""
         messages = sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues["intake"]._messages
         return [round(max(0.0, message.delayed_until / 1000 - message.sent_timestamp / 1000)) for message in messages]
 
     def deliver(self) -> int:
-        """Hand every message that is due or put off to submit; how many must come again."""
+        """Pass every message, due or delayed, to submit; returns how many must be redelivered."""
         sqs, again = self.client("sqs"), 0
         self.pass_time(max(self.waiting(), default=0.0))
         for message in sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues["intake"]._messages:
@@ -224,15 +224,15 @@ class Pipeline:
         return again
 
     def submit(self, body: str) -> bool:
-        """Hand one message to submit; whether it is done with."""
+        """Pass one message to submit; returns whether it was completed."""
         record = {"messageId": "m", "receiptHandle": "r", "body": body, "eventSource": "aws:sqs", "attributes": {}}
         answer = app("submit").handler({"Records": [{**record, "awsRegion": REGION}]}, None)
         return not answer["batchItemFailures"]
 
     def run(self, job_id: str, minutes_before: float = 0) -> Job:
-        """Deliver and drive until there is nothing left to do; the job as it is then.
+        """Deliver and drive until nothing is left to do, and return the job.
 
-        ``minutes_before`` is for how long the workflow's start is held up, to make a lost hour shorter.
+        ``minutes_before`` delays the workflow's start, so that the provider's hour ends sooner.
         """
         for _ in range(20):
             if not self.waiting():
@@ -244,10 +244,10 @@ class Pipeline:
         return self.job(job_id)
 
     def drive(self, job_id: str) -> str:
-        """Follow the job's latest execution from its start; the state in which it ended."""
+        """Run the job's latest execution from its start, and return the state in which it ended."""
         ended = self._follow(job_id)
         arn = (self.execution(job_id) or {})["executionArn"]
-        self.client("stepfunctions").stop_execution(executionArn=arn)  # moto thinks that it runs
+        self.client("stepfunctions").stop_execution(executionArn=arn)  # moto considers it running
         return ended
 
     def _follow(self, job_id: str) -> str:
@@ -273,17 +273,17 @@ class Pipeline:
         for left in reversed(range(tries)):
             try:
                 return dict(json.loads(json.dumps(app(name.lower()).handler(data, None))))
-            except Exception as error:  # noqa: BLE001 - Step Functions catches all
+            except Exception as error:  # noqa: BLE001 - Step Functions catches everything
                 if not left:
                     return {**data, "exception": {"Error": type(error).__name__, "Cause": str(error)}}
         raise AssertionError
 
     def reconcile(self) -> Any:
-        """A round of reconcile, as the schedule calls it; what it did."""
+        """Run a round of reconcile, as the schedule does, and return what it did."""
         return app("reconcile").handler({}, None)["done"]
 
     def execution(self, job_id: str) -> dict[str, Any] | None:
-        """The job's latest execution, if it was started."""
+        """The job's latest execution, if any was started."""
         arn = f"{self.state_machine.replace(':stateMachine:', ':execution:')}:{self.job(job_id).execution_name}"
         client = self.client("stepfunctions")
         try:
@@ -292,7 +292,7 @@ class Pipeline:
             return None
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass: the stand-in's clock jumps, and for us everything happened that much earlier."""
+        """Let time pass: the stand-in's clock jumps ahead, and our records move back by the same time."""
         if seconds <= 0:
             return
         self.passed += seconds
@@ -311,15 +311,15 @@ class Pipeline:
             if content.get("turn"):
                 content["turn"] -= seconds
                 message.body = json.dumps(content)
-        # The requests that were booked are as long ago as everything else.
+        # The booked requests move back as well.
         table.delete_item(TableName="jobs", Key={"job_id": {"S": CALENDAR}})
         clock = self.sandbox.state.clock
         for job in list(self.sandbox.state.running.values()):
             takes = RECORD_SECONDS * 1.02 if job.fault == "late" else job.total_seconds
             if clock.now() >= job.accepted_at + takes and job.fault not in NEVER_DONE:
-                self.sandbox.finished(job.request_id)  # it is due: only the encoding takes real time
+                self.sandbox.finished(job.request_id)  # it is due: only encoding takes real time
 
-    # what is there afterwards -----------------------------------------------------------------------------------
+    # the results ------------------------------------------------------------------------------------------------
 
     def job(self, job_id: str) -> Job:
         job = jobs().get(job_id)
@@ -327,7 +327,7 @@ class Pipeline:
         return job
 
     def notifications(self) -> list[dict[str, Any]]:
-        """All that was published so far: the machine's message, with its ``attributes``."""
+        """All published messages so far: the message for programs, with its ``attributes``."""
         while True:
             answer = self.client("sqs").receive_message(
                 QueueUrl=self.notification_queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
@@ -349,7 +349,7 @@ class Pipeline:
         return bytes(self.client("s3").get_object(Bucket=VIDEOS, Key=key)["Body"].read())
 
     def check(self, job_id: str, state: State, *, accepted: int = 1, says: str = "") -> Job:
-        """What must hold of a stack with one job, however it ended. Returns the job."""
+        """Check what must hold for a stack with one job, however the job ended. Returns the job."""
         job = self.job(job_id)
         assert job.state is state, job.error
         summary = self.sandbox.summary()
@@ -379,7 +379,7 @@ class Pipeline:
 
 
 def _holds(choice: dict[str, Any], data: dict[str, Any]) -> bool:
-    """Whether a Choice's rule, of the two kinds that the state machine has, applies."""
+    """Whether a Choice rule, of the two kinds in the state machine, applies."""
     value = data[choice["Variable"].removeprefix("$.")]
     return bool(value == choice.get("StringEquals", choice.get("BooleanEquals")))
 

@@ -1,4 +1,4 @@
-"""The API's handler against the whole of AWS: answers, refusals, repetitions."""
+"""The API's handler with all of AWS behind it: responses, refusals, repeated calls."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ def headers(key: str) -> dict[str, Any]:
     return {"headers": {"Idempotency-Key": key}}
 
 
-def test_a_video_from_the_call_to_its_link(pipeline: Pipeline) -> None:
+def test_a_call_leads_to_a_video_with_a_link(pipeline: Pipeline) -> None:
     status, taken = pipeline.call("POST", "/videos", BODY)
     path = f"/videos/{taken['job_id']}"
     assert (status, taken["state"], taken["video"], taken["error"]) == (202, "RECEIVED", None, None)
@@ -73,7 +73,7 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_request_that_makes_no_sense_is_refused_with_a_reason(pipeline: Pipeline, case: str) -> None:
+def test_an_invalid_request_is_refused_with_a_reason(pipeline: Pipeline, case: str) -> None:
     body, expected, says = REFUSALS[case]
     status, answer = pipeline.call("POST", "/videos", body)
     assert status == expected
@@ -83,7 +83,7 @@ def test_a_request_that_makes_no_sense_is_refused_with_a_reason(pipeline: Pipeli
 
 
 @pytest.mark.parametrize("body", [b"prose", b""])
-def test_an_image_key_of_something_else_is_refused(pipeline: Pipeline, body: bytes) -> None:
+def test_an_image_key_of_a_file_that_is_no_image_is_refused(pipeline: Pipeline, body: bytes) -> None:
     pipeline.put("images/notes.png", body)
     status, answer = pipeline.call("POST", "/videos", {**BODY, "image_key": "images/notes.png"})
     assert (status, answer["error"]["field"]) == (422, "image_key")
@@ -101,20 +101,20 @@ def test_a_body_that_is_not_utf8_is_refused(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/videos/api-none"), ("GET", "/nothing"), ("DELETE", "/videos")])
-def test_what_is_not_there_is_not_found(pipeline: Pipeline, method: str, path: str) -> None:
+def test_an_unknown_path_is_not_found(pipeline: Pipeline, method: str, path: str) -> None:
     status, answer = pipeline.call(method, path)
     assert status == 404
     assert answer["error"]["message"]
 
 
-def test_the_models_are_told_with_their_parameters(pipeline: Pipeline) -> None:
+def test_the_models_are_listed_with_their_parameters(pipeline: Pipeline) -> None:
     status, answer = pipeline.call("GET", "/models")
     assert status == 200
     assert [model["model"] for model in answer["models"]] == list(catalogue.MODELS)
     assert all(model["parameters"]["properties"]["prompt"] for model in answer["models"])
 
 
-def test_the_same_idempotency_key_is_the_same_video(pipeline: Pipeline) -> None:
+def test_the_same_idempotency_key_gives_the_same_video(pipeline: Pipeline) -> None:
     answers = [pipeline.call("POST", "/videos", body, **headers("order-1")) for body in (BODY, BODY)]
     assert [status for status, _ in answers] == [202, 202]
     (job_id,) = {answer["job_id"] for _, answer in answers}
@@ -132,16 +132,16 @@ def test_an_idempotency_key_for_another_body_is_a_conflict(pipeline: Pipeline) -
 
 
 @pytest.mark.parametrize("key", ["", "two words", "x" * 256, "ü"])
-def test_an_idempotency_key_that_is_none_is_refused(pipeline: Pipeline, key: str) -> None:
+def test_an_invalid_idempotency_key_is_refused(pipeline: Pipeline, key: str) -> None:
     status, answer = pipeline.call("POST", "/videos", BODY, **headers(key))
     assert (status, answer["error"]["field"]) == (422, "Idempotency-Key")
 
 
-def test_without_an_idempotency_key_every_call_is_a_video_of_its_own(pipeline: Pipeline) -> None:
+def test_without_an_idempotency_key_every_call_is_a_new_video(pipeline: Pipeline) -> None:
     assert pipeline.order() != pipeline.order()
 
 
-def test_two_callers_may_choose_the_same_idempotency_key(pipeline: Pipeline) -> None:
+def test_two_callers_may_use_the_same_idempotency_key(pipeline: Pipeline) -> None:
     ids = set()
     for caller in ("one", "two"):
         context = {"stage": "v1", "identity": {"apiKeyId": caller}}
@@ -151,7 +151,7 @@ def test_two_callers_may_choose_the_same_idempotency_key(pipeline: Pipeline) -> 
     assert len(ids) == 2
 
 
-def test_a_call_whose_message_got_lost_is_made_good_by_its_repetition(pipeline: Pipeline) -> None:
+def test_a_repeated_call_replaces_a_lost_message(pipeline: Pipeline) -> None:
     _, answer = pipeline.call("POST", "/videos", BODY, **headers("order-1"))
     pipeline.client("sqs").purge_queue(QueueUrl=pipeline.queue)
     assert pipeline.waiting() == []
@@ -160,7 +160,7 @@ def test_a_call_whose_message_got_lost_is_made_good_by_its_repetition(pipeline: 
     pipeline.check(answer["job_id"], State.COMPLETED)
 
 
-def test_the_version_that_was_looked_at_is_the_one_that_is_sent(pipeline: Pipeline) -> None:
+def test_the_checked_version_is_the_one_that_is_sent(pipeline: Pipeline) -> None:
     pipeline.put("images/hat.png", png())
     job_id = pipeline.order(image_key="images/hat.png", parameters={"resolution": "480p"})
     pipeline.put("images/hat.png", b"prose")
@@ -168,7 +168,7 @@ def test_the_version_that_was_looked_at_is_the_one_that_is_sent(pipeline: Pipeli
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_a_job_that_is_asked_for_too_early_has_no_link_to_half_a_video(pipeline: Pipeline) -> None:
+def test_an_unfinished_job_has_no_link_to_a_partial_video(pipeline: Pipeline) -> None:
     job_id = pipeline.order(parameters={"resolution": "480p"})
     pipeline.deliver()
     pipeline.pass_time(60)

@@ -1,8 +1,8 @@
 """Every fault that the stand-in can produce, at every stage where a job can meet it.
 
-Each entry says how the job ends, how many jobs the provider has accepted by then, and words that tell the
-person why. ``Pipeline.check`` adds what always holds: nothing ordered twice, one notification for an end,
-no parts left behind, the video complete or not there.
+Each entry gives the job's final state, how many jobs the provider has accepted by then, and words of the
+message that says why. ``Pipeline.check`` adds what always holds: nothing ordered twice, one notification
+of the end, no parts left behind, the video complete or missing.
 """
 
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ HELD, COPYING = State.HELD, State.COPYING
 
 @dataclass(frozen=True)
 class Ends:
-    """How a job ends that meets a fault once; ``times`` 0 is for ever.
+    """How a job ends that meets a fault; ``times`` 0 means always.
 
-    ``minutes`` is for how long its workflow is held up before it starts, to make a lost hour shorter.
+    ``minutes`` delays the start of its workflow, so that the provider's hour ends sooner.
     """
 
     state: State
@@ -39,7 +39,7 @@ class Ends:
 SLOW = Ends(OK, options={"seconds": 0.05})
 HANGS = {"seconds": 3.0}
 
-# A submit that was answered with an error: nothing was queued. Only trouble of the provider's is tried again.
+# A submit that got an error response: nothing was queued. Only errors on the provider's side are retried.
 REFUSED: dict[str, Ends] = {
     "http-400": Ends(FAILED, "Invalid parameters", 0),
     "http-401-missing": Ends(FAILED, "rejected the API key", 0),
@@ -66,7 +66,7 @@ REFUSED: dict[str, Ends] = {
     "slow": SLOW,
 }
 
-# Nobody can tell whether these were queued: never sent again, whatever really happened.
+# It is unknown whether these were queued: never sent again, whatever really happened.
 AMBIGUOUS: dict[str, Ends] = {
     "http-504": Ends(UNCERTAIN, "504", 0),
     "http-504-html": Ends(UNCERTAIN, "504", 0),
@@ -78,7 +78,7 @@ AMBIGUOUS: dict[str, Ends] = {
     "504-html-after-accept": Ends(UNCERTAIN, "504"),
 }
 
-# Answers that no client may take in whole, or believe.
+# Responses that no client may read completely or trust.
 BEYOND_ALL_LIMITS = ("gzip-bomb", "huge", "deep")
 
 SUBMIT = {
@@ -100,10 +100,10 @@ V1 = {
     "cut-off": Ends(UNCERTAIN, "504", options={"seconds": 0.0}),
     "malformed-json": Ends(UNCERTAIN, "nor a link to one"),
     "empty-body": Ends(UNCERTAIN, "nor a link to one"),
-    "not-an-object": Ends(OK),  # the answer in a list: its link is found
+    "not-an-object": Ends(OK),  # the response in a list: its link is found
 }
 
-# Asking costs nothing and the video is paid for: whatever happens once is survived.
+# A poll costs nothing and the video is paid for: any single fault is survived.
 RESULT = {
     **{f"http-{name}": Ends(OK) for name in ("400", "401-missing", "401", "403", "404", "405", "406-content-type")},
     **{f"http-{name}": Ends(OK) for name in ("406-credits", "406-spend-limit", "410", "422", "429", "500", "502")},
@@ -131,7 +131,7 @@ RESULT = {
     "output-http-scheme": Ends(OK),
 }
 
-# The image's way into the provider's own store. It costs nothing, so trouble is tried again.
+# Uploading the image to the provider's own store. It costs nothing, so errors are retried.
 UPLOAD = {
     **REFUSED,
     **dict.fromkeys(BEYOND_ALL_LIMITS, Ends(OK)),
@@ -191,13 +191,13 @@ STAGES = {
     "job": JOB,
 }
 
-# What goes wrong again and again: then the person is told, and where the video still is.
+# Faults that persist: the notification says so, and where the video still is.
 FOR_EVER = {
     ("submit", "http-500"): Ends(FAILED, "it answered 500", 0, times=0),
     ("submit", "http-502-html"): Ends(FAILED, "it answered 502", 0, times=0),
     ("v1", "http-500"): Ends(FAILED, "it answered 500", 0, times=0),
     ("upload", "reset"): Ends(FAILED, "The image could not be uploaded", 0, times=0),
-    # Until the hour is over; then the history knows of the video.
+    # Until the hour is over; then the history has the video.
     ("result", "http-404"): Ends(OK, times=0),
     ("result", "http-401"): Ends(OK, times=0, minutes=55),
     ("result", "reset"): Ends(OK, times=0, minutes=55),
@@ -208,29 +208,29 @@ FOR_EVER = {
     ("result", "http-429-concurrency"): Ends(OK, times=0, minutes=55),
     ("result", "output-null"): Ends(OK, times=0),
     ("result", "output-file-scheme"): Ends(OK, times=0),
-    # Paid for, and only a person can say where it is.
+    # Paid for, and only a person can find it.
     ("result", "output-two-videos"): Ends(HELD, "2 different videos", times=0),
     ("result", "output-forbidden-host"): Ends(HELD, "The result is on attacker.invalid; only", times=0),
     ("result", "output-http-scheme"): Ends(HELD, "The result is on images.segmind.com; only", times=0),
     ("media", "short"): Ends(FAILED, "cut off", times=0),
     ("media", "html"): Ends(FAILED, "for seven days it is at http://127.0.0.1", times=0),
     ("media", "empty"): Ends(FAILED, "it is empty", times=0),
-    # It may come right: reconcile goes on for as long as the provider keeps the file.
+    # It may still succeed: reconcile retries for as long as the provider keeps the file.
     ("media", "truncated"): Ends(COPYING, times=0),
     ("media", "media-404"): Ends(COPYING, times=0),
     ("media", "redirect"): Ends(COPYING, times=0),
 }
 
 
-def test_every_fault_of_the_stand_in_is_met_at_every_stage_of_a_job() -> None:
+def test_every_fault_of_the_stand_in_is_tested_at_every_stage_of_a_job() -> None:
     met = {(stage, kind) for stage, table in STAGES.items() for kind in table}
-    met.add(("result", "poison-metrics"))  # the price is wrong there; tests/crash meets it
+    met.add(("result", "poison-metrics"))  # it makes the price wrong; tests/crash covers it
     assert met == {(stage, kind.name) for kind in KINDS.values() for stage in kind.stages if stage in STAGES}
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The provider's hour must not be waited for."""
+    """Do not wait for the provider's hour."""
     for name in ("SUBMIT_SECONDS", "STATUS_SECONDS", "GENERATE_SECONDS", "UPLOAD_SECONDS"):
         monkeypatch.setattr(client, name, 1.0)
     monkeypatch.setattr(download, "DOWNLOAD_SECONDS", 1.0)
@@ -238,11 +238,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def meet(pipeline: Pipeline, set_up: Change, stage: str, kind: str, ends: Ends) -> None:
-    """One job by upload that meets the fault, to its end."""
+    """Run one job from an upload that meets the fault, to its end."""
     pipeline.sandbox.fault(stage, kind, times=ends.times, **ends.options)
     metadata = {}
     if stage == "v1":
-        # The call waits for its video, so the stand-in has to be fast by itself.
+        # The call blocks until the video is ready, so the stand-in itself has to be fast.
         pipeline.sandbox.configure(time_scale=0.001)
         metadata = {"model": "seedance-pro", "transport": "v1"}
     if stage == "upload":
@@ -255,18 +255,20 @@ def meet(pipeline: Pipeline, set_up: Change, stage: str, kind: str, ends: Ends) 
 @pytest.mark.parametrize(
     ("stage", "kind"), [pytest.param(stage, kind, id=f"{stage}-{kind}") for stage in STAGES for kind in STAGES[stage]]
 )
-def test_a_fault_that_strikes_once(pipeline: Pipeline, set_up: Change, stage: str, kind: str) -> None:
+def test_a_single_fault_ends_as_listed(pipeline: Pipeline, set_up: Change, stage: str, kind: str) -> None:
     meet(pipeline, set_up, stage, kind, STAGES[stage][kind])
 
 
 @pytest.mark.parametrize(("stage", "kind"), [pytest.param(*fault, id="-".join(fault)) for fault in FOR_EVER])
-def test_a_fault_that_strikes_for_ever(pipeline: Pipeline, set_up: Change, stage: str, kind: str) -> None:
+def test_a_persistent_fault_ends_as_listed(pipeline: Pipeline, set_up: Change, stage: str, kind: str) -> None:
     meet(pipeline, set_up, stage, kind, FOR_EVER[stage, kind])
 
 
 @pytest.mark.parametrize("kind", ["chunked", "truncated", "short", "reset-midway", "html"])
-def test_a_video_of_many_parts(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    # The stand-in's videos here are of 15 KB; S3's own parts begin at 5 MiB.
+def test_a_video_of_many_parts_is_stored_despite_the_fault(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    # The stand-in's videos are 15 KB here; S3's parts have at least 5 MiB.
     monkeypatch.setattr(buckets, "PART_BYTES", 2048)
     monkeypatch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
     pipeline.sandbox.fault("media", kind)
@@ -287,7 +289,7 @@ def test_a_video_of_many_parts(pipeline: Pipeline, monkeypatch: pytest.MonkeyPat
     ],
     ids=lambda names: "-".join(map(str, names)),
 )
-def test_a_copy_goes_on_where_its_line_broke(
+def test_a_copy_resumes_where_its_connection_broke(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, faults: list[str], statuses: list[int | str]
 ) -> None:
     monkeypatch.setattr(buckets, "PART_BYTES", 2048)
@@ -297,7 +299,7 @@ def test_a_copy_goes_on_where_its_line_broke(
         pipeline.sandbox.fault("media", kind)
     job_id = pipeline.upload()
     pipeline.run(job_id)
-    pipeline.check(job_id, State.COMPLETED)  # with the digest of the file as it is at the source
+    pipeline.check(job_id, State.COMPLETED)  # with the checksum of the source file
     fetched = [call["status"] for call in pipeline.sandbox.calls() if call["path"].startswith("/media/")]
     assert fetched[: len(statuses)] == statuses
     assert pipeline.client("s3").list_multipart_uploads(Bucket=VIDEOS).get("Uploads", []) == []

@@ -1,4 +1,4 @@
-"""From an upload's event to a job: what is taken in, what is refused, and what comes twice."""
+"""From an upload's event to a job: accepted uploads, refused uploads, and repeated events."""
 
 import json
 import struct
@@ -22,7 +22,7 @@ ODD_KEYS = {
 
 
 def huge_png() -> bytes:
-    """60,000 x 60,000 pixels of one bit, all black, in some kilobytes: 450 MB for whoever unpacks it."""
+    """60,000 x 60,000 black pixels of one bit, in a few kilobytes: 450 MB when decoded."""
     body = png(width=1, height=1)
     row = zlib.compress(bytes(7_501) * 600)
     header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 1, 0, 0, 0, 0)
@@ -51,7 +51,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize(("key", "folder"), ODD_KEYS.items(), ids=range(len(ODD_KEYS)))
-def test_a_key_of_any_kind_becomes_a_video(pipeline: Pipeline, key: str, folder: str) -> None:
+def test_any_key_becomes_a_video(pipeline: Pipeline, key: str, folder: str) -> None:
     job_id = pipeline.upload(key, resolution="480p")
     pipeline.run(job_id)
     job = pipeline.check(job_id, State.COMPLETED)
@@ -70,7 +70,7 @@ def test_a_prompt_in_any_alphabet_arrives(pipeline: Pipeline, prompt: str) -> No
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_an_upload_that_can_not_become_a_video_is_refused_with_a_reason(pipeline: Pipeline, case: str) -> None:
+def test_an_invalid_upload_is_refused_with_a_reason(pipeline: Pipeline, case: str) -> None:
     body, metadata, says = REFUSED[case]
     job_id = pipeline.upload("uploads/shoe.png", body, **metadata)
     pipeline.run(job_id)
@@ -80,7 +80,7 @@ def test_an_upload_that_can_not_become_a_video_is_refused_with_a_reason(pipeline
 
 @pytest.mark.parametrize("key", ["uploads/shoe.json", "uploads/shoe.png.json", "uploads/shoe.jpg"])
 @pytest.mark.parametrize("body", [b'{"prompt": "The shoe turns."}', b'{"prompt": ', b"[]", b"prompt=x"], ids=range(4))
-def test_a_sidecar_is_refused_and_its_image_is_not(pipeline: Pipeline, key: str, body: bytes) -> None:
+def test_a_sidecar_file_is_refused_but_not_its_image(pipeline: Pipeline, key: str, body: bytes) -> None:
     image, sidecar = pipeline.upload("uploads/shoe.png", resolution="480p"), pipeline.upload(key, body)
     assert pipeline.run(image).state is pipeline.job(image).state is State.COMPLETED
     refused = pipeline.run(sidecar)
@@ -94,20 +94,20 @@ def test_a_sidecar_is_refused_and_its_image_is_not(pipeline: Pipeline, key: str,
     assert sorted(message["status"] for message in pipeline.notifications()) == ["COMPLETED", "REJECTED"]
 
 
-def test_metadata_of_other_tools_is_left_alone(pipeline: Pipeline) -> None:
+def test_metadata_of_other_tools_is_ignored(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(mtime="1730000000.1", sku="A-17", mode="33188", resolution="480p")
     pipeline.run(job_id)
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_what_a_photo_tool_wrote_is_not_ours(pipeline: Pipeline) -> None:
+def test_a_camera_model_is_not_taken_for_our_model_option(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(make="Apple", model="iPhone 14 Pro", xresolution="72", resolutionunit="2")
     pipeline.run(job_id)
     assert pipeline.check(job_id, State.COMPLETED).model == "seedance-1.0-pro-fast"
 
 
 @pytest.mark.parametrize("model", ["", " ", "sora", "x" * 1900, "=?utf-8?b?8J+Rnw==?="])
-def test_people_are_told_of_a_refusal_whatever_the_metadata_says(pipeline: Pipeline, model: str) -> None:
+def test_a_refusal_is_notified_whatever_the_metadata(pipeline: Pipeline, model: str) -> None:
     key = "uploads/" + "nach Größe/" + "fein geschliffen " * 30 + "👟.png"
     job_id = pipeline.upload(key, model=model, duration="7")
     pipeline.run(job_id)
@@ -118,7 +118,7 @@ def test_people_are_told_of_a_refusal_whatever_the_metadata_says(pipeline: Pipel
     assert pipeline.reconcile() == {}
 
 
-def test_an_image_that_is_deleted_before_it_is_looked_at_is_refused(pipeline: Pipeline) -> None:
+def test_an_image_deleted_before_it_is_checked_is_refused(pipeline: Pipeline) -> None:
     version = pipeline.put("uploads/shoe.png", png())
     pipeline.client("s3").delete_object(Bucket=UPLOADS, Key="uploads/shoe.png", VersionId=version)
     pipeline.send(s3_event("uploads/shoe.png", version, 100))
@@ -137,14 +137,14 @@ def test_an_image_that_is_deleted_before_it_is_looked_at_is_refused(pipeline: Pi
     ],
     ids=["test-event", "folder-marker", "removal", "nothing"],
 )
-def test_what_is_no_upload_makes_no_job(pipeline: Pipeline, message: dict[str, Any]) -> None:
+def test_other_events_create_no_job(pipeline: Pipeline, message: dict[str, Any]) -> None:
     assert pipeline.submit(json.dumps(message))
     assert pipeline.client("dynamodb").scan(TableName="jobs")["Count"] == 0
     assert pipeline.notifications() == []
 
 
 @pytest.mark.parametrize("body", ["no JSON", "[]", "{}", '{"job_id": "up-unknown"}'], ids=range(4))
-def test_a_message_that_nobody_understands_comes_again_and_ends_as_a_dead_letter(pipeline: Pipeline, body: str) -> None:
+def test_an_invalid_message_is_redelivered_and_becomes_a_dead_letter(pipeline: Pipeline, body: str) -> None:
     assert not pipeline.submit(body)
 
 
@@ -158,7 +158,7 @@ def test_two_uploads_in_one_message_are_two_jobs(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("when", ["at once", "while it runs", "when it is done"])
-def test_the_same_event_twice_is_one_job(pipeline: Pipeline, when: str) -> None:
+def test_the_same_event_twice_creates_one_job(pipeline: Pipeline, when: str) -> None:
     version = pipeline.put("uploads/shoe.png", png(), {"resolution": "480p"})
     event, job_id = s3_event("uploads/shoe.png", version, 100), upload_job_id(UPLOADS, "uploads/shoe.png", version)
     pipeline.send(event)
@@ -174,7 +174,7 @@ def test_the_same_event_twice_is_one_job(pipeline: Pipeline, when: str) -> None:
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_a_refused_upload_that_is_delivered_again_is_told_of_once(pipeline: Pipeline) -> None:
+def test_a_refused_upload_that_is_delivered_twice_is_notified_once(pipeline: Pipeline) -> None:
     version = pipeline.put("uploads/shoe.txt", b"prose")
     for _ in range(2):
         pipeline.send(s3_event("uploads/shoe.txt", version, 5))
@@ -182,19 +182,19 @@ def test_a_refused_upload_that_is_delivered_again_is_told_of_once(pipeline: Pipe
     pipeline.check(upload_job_id(UPLOADS, "uploads/shoe.txt", version), State.REJECTED, accepted=0, says="content")
 
 
-def test_an_upload_over_the_same_key_is_a_new_job_of_its_own_image(pipeline: Pipeline) -> None:
+def test_an_upload_to_the_same_key_is_a_new_job_with_its_own_image(pipeline: Pipeline) -> None:
     pictures = {pipeline.upload("uploads/shoe.png", png((0, 0, shade))): png((0, 0, shade)) for shade in (50, 200)}
     assert len(pictures) == 2
     for job_id, picture in pictures.items():
         job = pipeline.run(job_id)
         assert job.state is State.COMPLETED
         body = pipeline.sandbox.state.jobs[str(job.request_id)].body
-        assert http().get(body["image_url"]).content == picture  # the version that the event named
+        assert http().get(body["image_url"]).content == picture  # the version in the event
     assert pipeline.sandbox.summary()["duplicates"] == []
     assert len(pipeline.stored()) == len(pipeline.notifications()) == 2
 
 
-def test_without_versions_the_sequencer_tells_uploads_apart(pipeline: Pipeline) -> None:
+def test_without_versions_the_sequencer_distinguishes_uploads(pipeline: Pipeline) -> None:
     pipeline.put("uploads/shoe.png", png())
     event = s3_event("uploads/shoe.png", "null", 100)
     ids = []
@@ -207,7 +207,7 @@ def test_without_versions_the_sequencer_tells_uploads_apart(pipeline: Pipeline) 
     assert pipeline.sandbox.summary()["accepted"] == 2
 
 
-def test_the_image_can_go_into_the_providers_own_store(pipeline: Pipeline, set_up: Change) -> None:
+def test_the_image_can_be_uploaded_to_the_providers_own_store(pipeline: Pipeline, set_up: Change) -> None:
     set_up(image_delivery="upload")
     job_id = pipeline.upload(resolution="480p")
     pipeline.run(job_id)
@@ -217,19 +217,19 @@ def test_the_image_can_go_into_the_providers_own_store(pipeline: Pipeline, set_u
     assert http().get(job.body["image_url"]).content == png()
 
 
-def test_a_key_that_no_link_can_name_is_refused_with_what_to_do(pipeline: Pipeline) -> None:
-    # HTTP clients shorten "a/../b" in an address before they ask for it.
+def test_a_key_that_cannot_be_linked_is_refused_with_advice(pipeline: Pipeline) -> None:
+    # HTTP clients shorten "a/../b" in a URL before they request it.
     job_id = pipeline.upload("uploads/a/../b/./c.png", resolution="480p")
     pipeline.run(job_id)
     pipeline.check(job_id, State.REJECTED, accepted=0, says="rename it")
 
 
 @pytest.mark.parametrize("transport", ["v2", "v1"])
-def test_an_image_that_is_gone_when_it_shall_be_uploaded_ends_the_job(
+def test_an_image_that_is_missing_when_it_must_be_uploaded_ends_the_job(
     pipeline: Pipeline, set_up: Change, transport: str
 ) -> None:
     set_up(image_delivery="upload")
-    if transport == "v2":  # a v1 call is not begun by a delivery
+    if transport == "v2":  # a delivery does not start a v1 call
         pipeline.sandbox.fault("upload", "http-500")
     job_id = pipeline.upload(model="seedance-pro", transport=transport)
     pipeline.deliver()

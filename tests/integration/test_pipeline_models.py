@@ -1,4 +1,4 @@
-"""All models, by upload and by API, with every parameter that they have; and both transports."""
+"""All models, by upload and by API, with all their parameters; and both transports."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ every_model = pytest.mark.parametrize("slug", SETTINGS)
 
 
 def asset(pipeline: Pipeline, body: bytes) -> str:
-    """The address of a file that is on the internet."""
+    """The URL of a file, used as if it were on the internet."""
     return pipeline.client("s3").generate_presigned_url(
         "get_object",
         Params={"Bucket": UPLOADS, "Key": "elsewhere.png", "VersionId": pipeline.put("elsewhere.png", body)},
@@ -47,19 +47,19 @@ def asset(pipeline: Pipeline, body: bytes) -> str:
 
 
 def sent(pipeline: Pipeline) -> dict[str, Any]:
-    """The body of the one job that the provider has."""
+    """The request body of the provider's only job."""
     (job,) = pipeline.sandbox.state.jobs.values()
     return job.body
 
 
 def completed(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
-    """Runs the job to its video; what the provider was sent."""
+    """Run the job until its video is made, and return what the provider was sent."""
     pipeline.run(job_id)
     pipeline.check(job_id, State.COMPLETED)
     return sent(pipeline)
 
 
-def test_the_tables_say_something_of_every_model() -> None:
+def test_the_tables_of_this_file_cover_every_model() -> None:
     assert SETTINGS["seedance-2.0-fast"] == {
         "aspect_ratio": "adaptive",
         "duration": -1,
@@ -97,14 +97,14 @@ def test_a_call_with_all_parameters_and_an_image_in_the_bucket(pipeline: Pipelin
 
 
 @every_model
-def test_a_call_with_an_image_on_the_internet(pipeline: Pipeline, slug: str) -> None:
+def test_a_call_with_an_image_url(pipeline: Pipeline, slug: str) -> None:
     image = asset(pipeline, png())
     body = completed(pipeline, pipeline.order(model=slug, image=image, parameters={"resolution": "480p"}))
     assert body[MODELS[slug].first_image] == image
 
 
 @every_model
-def test_text_alone_asks_for_the_defaults_of_the_models_page(pipeline: Pipeline, slug: str) -> None:
+def test_text_alone_uses_the_defaults_of_the_models_page(pipeline: Pipeline, slug: str) -> None:
     job_id = pipeline.order(model=slug, prompt="a lake")
     body = completed(pipeline, job_id)
     pages = MODELS[slug].parameters
@@ -119,7 +119,7 @@ def test_text_alone_asks_for_the_defaults_of_the_models_page(pipeline: Pipeline,
 
 
 @pytest.mark.parametrize("slug", WITH_REFERENCES)
-def test_references_are_handed_on(pipeline: Pipeline, slug: str) -> None:
+def test_references_are_passed_on(pipeline: Pipeline, slug: str) -> None:
     links = [asset(pipeline, png((0, 0, number))) for number in range(3)]
     references = {name: [link] for name, link in zip(REFERENCES, links, strict=True)}
     body = completed(pipeline, pipeline.order(model=slug, parameters={"resolution": "480p", **references}))
@@ -137,7 +137,7 @@ def test_the_last_frame_is_kept_beside_the_video(pipeline: Pipeline, slug: str) 
 
 @pytest.mark.parametrize("answer", ["video", "json"])
 @pytest.mark.parametrize("slug", V1)
-def test_the_blocking_transport_takes_bytes_and_a_link(pipeline: Pipeline, slug: str, answer: str) -> None:
+def test_the_blocking_transport_accepts_bytes_or_a_link(pipeline: Pipeline, slug: str, answer: str) -> None:
     pipeline.sandbox.configure(time_scale=0.001, v1_answer=answer)
     job_id = pipeline.upload(model=slug, transport="v1", resolution="480p", prompt="a shoe")
     body = completed(pipeline, job_id)
@@ -154,7 +154,7 @@ def test_the_blocking_transport_by_call(pipeline: Pipeline, slug: str) -> None:
     assert [call["path"] for call in pipeline.sandbox.calls(slug)] == [f"/v1/{slug}"]
 
 
-def test_the_stacks_transport_is_a_preference(pipeline: Pipeline, set_up: Any) -> None:
+def test_the_stacks_transport_is_used_only_where_the_model_supports_it(pipeline: Pipeline, set_up: Any) -> None:
     set_up(default_transport="v1")
     pipeline.sandbox.configure(time_scale=0.001)
     for slug in SETTINGS:

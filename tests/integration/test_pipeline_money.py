@@ -1,4 +1,4 @@
-"""What must not cost twice, and must not get lost: crashes, rate limits, keys, credits, deadlines."""
+"""No video is paid for twice or lost: crashes, rate limits, keys, credits, deadlines."""
 
 import json
 import threading
@@ -9,6 +9,7 @@ from pipeline import UPLOADS, Change, Pipeline, app, http, png, s3_event
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue
 from seedance.jobs.job import Hold, State, upload_job_id
 from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.switch import switch
 from seedance.notices.notifier import Notifier
 from seedance.provider.client import Provider
 from seedance.reconcile import release
@@ -23,7 +24,7 @@ def moving_to(state: State) -> Callable[..., bool]:
     return lambda _job, target, **_: target is state
 
 
-# Where the submit function may be killed, and how the job of the redelivered message ends.
+# Where the submit function may be killed, and how the job ends after redelivery.
 SUBMIT_DIES = {
     "before the record is written": (JobStore, "create", None, False, State.COMPLETED, 1),
     "after the record is written": (JobStore, "create", None, True, State.COMPLETED, 1),
@@ -37,19 +38,19 @@ SUBMIT_DIES = {
 
 
 @pytest.mark.parametrize("moment", SUBMIT_DIES)
-def test_a_submit_that_dies_is_never_sent_twice(pipeline: Pipeline, crash: Crash, moment: str) -> None:
+def test_a_submit_that_is_killed_is_never_sent_twice(pipeline: Pipeline, crash: Crash, moment: str) -> None:
     owner, method, target, after, ends, accepted = SUBMIT_DIES[moment]
     crash(owner, method, *([moving_to(target)] if target else []), after=after)
     job_id = pipeline.upload(resolution="480p")
     assert pipeline.deliver() == 1
     if ends is State.UNCERTAIN:
-        assert pipeline.deliver() == 1  # whoever died a moment ago may as well be at it still
+        assert pipeline.deliver() == 1  # an invocation that crashed a moment ago may as well be running still
         pipeline.pass_time(80)
     pipeline.run(job_id)
     pipeline.check(job_id, ends, accepted=accepted, says="it is not known whether the request arrived")
 
 
-# Where a task of the workflow may be killed; its retry goes on from there.
+# Where a task of the workflow may be killed; its retry continues from there.
 TASK_DIES = {
     "after it wrote the link": (JobStore, "move", State.COPYING, True),
     "before the record is complete": (JobStore, "move", State.COMPLETED, False),
@@ -60,7 +61,7 @@ TASK_DIES = {
 
 
 @pytest.mark.parametrize("moment", TASK_DIES)
-def test_a_task_that_dies_is_taken_up_where_it_stopped(pipeline: Pipeline, crash: Crash, moment: str) -> None:
+def test_a_task_that_is_killed_is_continued_where_it_stopped(pipeline: Pipeline, crash: Crash, moment: str) -> None:
     owner, method, target, after = TASK_DIES[moment]
     crash(owner, method, *([moving_to(target)] if target else []), after=after)
     job_id = pipeline.upload(resolution="480p")
@@ -77,7 +78,7 @@ GENERATE_DIES = {
 
 
 @pytest.mark.parametrize("moment", GENERATE_DIES)
-def test_a_blocking_call_that_dies_is_never_sent_twice(pipeline: Pipeline, crash: Crash, moment: str) -> None:
+def test_a_blocking_call_that_is_killed_is_never_sent_twice(pipeline: Pipeline, crash: Crash, moment: str) -> None:
     owner, method, target, after, ends, accepted = GENERATE_DIES[moment]
     pipeline.sandbox.configure(time_scale=0.001)
     crash(owner, method, moving_to(target), after=after)
@@ -105,7 +106,7 @@ def test_a_second_delivery_while_the_first_is_submitting_has_to_wait(pipeline: P
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_an_interrupted_postponement_is_made_up_for_by_the_next_delivery(pipeline: Pipeline, crash: Crash) -> None:
+def test_an_interrupted_postponement_is_repeated_by_the_next_delivery(pipeline: Pipeline, crash: Crash) -> None:
     pipeline.sandbox.fault("submit", "http-429", seconds=30.0)
     crash(IntakeQueue, "send", after=False)
     job_id = pipeline.upload(resolution="480p")
@@ -128,17 +129,17 @@ def test_many_uploads_under_a_tight_rate_limit_all_become_videos(pipeline: Pipel
     assert summary["by_status_code"]["429"] > 0
 
 
-def test_a_rate_limit_is_waited_out_as_long_as_the_provider_says(pipeline: Pipeline) -> None:
+def test_a_rate_limit_is_waited_for_as_long_as_the_provider_says(pipeline: Pipeline) -> None:
     pipeline.sandbox.fault("submit", "http-429", seconds=100.0)
     job_id = pipeline.upload(resolution="480p")
     pipeline.deliver()
     assert pipeline.waiting() == [pytest.approx(100, abs=2)]
-    assert pipeline.job(job_id).attempts == 0  # it says nothing about this job
+    assert pipeline.job(job_id).attempts == 0  # a rate limit is not the job's fault
     pipeline.run(job_id)
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_a_provider_in_trouble_is_asked_less_and_less_often_and_then_given_up(pipeline: Pipeline) -> None:
+def test_a_failing_provider_is_retried_less_and_less_often_and_then_given_up(pipeline: Pipeline) -> None:
     pipeline.sandbox.fault("submit", "http-500", times=0)
     job_id = pipeline.upload()
     waits = []
@@ -152,19 +153,19 @@ def test_a_provider_in_trouble_is_asked_less_and_less_often_and_then_given_up(pi
 # the account ----------------------------------------------------------------------------------------------
 
 
-def test_without_credits_submits_stop_and_after_a_top_up_they_go_on(pipeline: Pipeline) -> None:
+def test_submits_stop_without_credits_and_resume_after_a_top_up(pipeline: Pipeline) -> None:
     pipeline.sandbox.configure(credits=0.01)
     ids = [pipeline.upload(f"uploads/{number}.png", prompt=str(number), resolution="480p") for number in range(3)]
     for job_id in ids:
         job = pipeline.run(job_id)
         assert (job.state, (job.error or {})["code"], job.reserved_usd) == (State.HELD, Hold.PAUSED, None)
         assert "out of credits" in (job.error or {})["message"]
-    assert len(pipeline.sandbox.calls("/v2/")) == 1  # the others are held without a call
+    assert len(pipeline.sandbox.calls("/v2/")) == 1  # the other jobs are held without a call
     assert [told["status"] for told in pipeline.notifications()] == ["HELD"] * 3
     pipeline.reconcile()
-    assert pipeline.waiting() == []  # to top up and to say `seedance resume` is a person's
+    assert pipeline.waiting() == []  # a person must top up and run `seedance resume`
     pipeline.sandbox.configure(credits=5)
-    jobs().resume()
+    switch().resume()
     for job_id in ids:
         release(jobs(), intake_queue(pipeline.queue), jobs().get(job_id) or job)
     assert [pipeline.run(job_id).state for job_id in ids] == [State.COMPLETED] * 3
@@ -182,7 +183,7 @@ def put_key(pipeline: Pipeline, key: str) -> None:
     pipeline.client("secretsmanager").put_secret_value(SecretId=pipeline.secret, SecretString=key)
 
 
-def test_after_a_wrong_key_the_right_one_works_without_a_new_deployment(pipeline: Pipeline) -> None:
+def test_a_corrected_key_works_without_a_new_deployment(pipeline: Pipeline) -> None:
     put_key(pipeline, "SG_wrong")
     job_id = pipeline.upload(resolution="480p")
     pipeline.run(job_id)
@@ -191,11 +192,11 @@ def test_after_a_wrong_key_the_right_one_works_without_a_new_deployment(pipeline
     assert pipeline.run(pipeline.upload(resolution="480p")).state is State.COMPLETED
 
 
-def test_a_key_that_is_rotated_while_a_video_is_made_loses_nothing(pipeline: Pipeline) -> None:
+def test_a_key_rotated_while_a_video_is_made_loses_nothing(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(resolution="480p")
     pipeline.deliver()
     pipeline.pass_time(30)
-    app("poll").handler({"job_id": job_id}, None)  # this function has the old key in memory now
+    app("poll").handler({"job_id": job_id}, None)  # now this function has the old key in memory
     pipeline.sandbox.configure(api_keys=[NEW_KEY])
     put_key(pipeline, NEW_KEY)
     pipeline.run(job_id)
@@ -204,7 +205,7 @@ def test_a_key_that_is_rotated_while_a_video_is_made_loses_nothing(pipeline: Pip
 
 
 @pytest.mark.parametrize("key", [None, " ", "two words", "SG_ü"])
-def test_without_a_usable_key_in_the_secret_jobs_wait_for_it(pipeline: Pipeline, key: str | None) -> None:
+def test_without_a_valid_key_in_the_secret_jobs_wait_for_one(pipeline: Pipeline, key: str | None) -> None:
     secrets = pipeline.client("secretsmanager")
     if key is None:
         secrets.delete_secret(SecretId=pipeline.secret)
@@ -215,12 +216,12 @@ def test_without_a_usable_key_in_the_secret_jobs_wait_for_it(pipeline: Pipeline,
     assert pipeline.job(job_id).state is State.RECEIVED
     if key is None:
         secrets.restore_secret(SecretId=pipeline.secret)
-    put_key(pipeline, f"{KEY}\n")  # as `aws secretsmanager` takes it from a file
+    put_key(pipeline, f"{KEY}\n")  # as `aws secretsmanager` reads it from a file
     pipeline.run(job_id)
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_a_provider_that_can_not_be_reached_has_certainly_queued_nothing(pipeline: Pipeline, set_up: Change) -> None:
+def test_an_unreachable_provider_has_certainly_queued_nothing(pipeline: Pipeline, set_up: Change) -> None:
     set_up(segmind_base_url="http://127.0.0.1:9")
     job_id = pipeline.upload(resolution="480p")
     pipeline.deliver()
@@ -233,20 +234,20 @@ def test_a_provider_that_can_not_be_reached_has_certainly_queued_nothing(pipelin
 # time -----------------------------------------------------------------------------------------------------
 
 
-def test_a_job_that_never_ends_is_asked_after_for_its_hour_and_not_too_often(pipeline: Pipeline) -> None:
+def test_a_job_that_never_ends_is_polled_for_its_hour_and_not_too_often(pipeline: Pipeline) -> None:
     pipeline.sandbox.fault("job", "stuck-processing")
     job_id = pipeline.upload()
     pipeline.run(job_id)
     job = pipeline.check(job_id, State.EXPIRED, says="hour")
-    # The hour of its record, and one more in which the history says that it is not over.
+    # The hour of its record, and one more in which the history says that it is still running.
     assert 7200 <= job.entered["EXPIRED"] - job.entered["QUEUED"] < 7510
-    # About once a minute; how many more while it was likely to end depends on this machine's speed.
+    # About once a minute; how many more around its likely end depends on this machine's speed.
     assert 40 < len(pipeline.sandbox.calls("/v2/requests/")) < 150
     assert len(pipeline.sandbox.calls("/inference-request/")) <= 14
 
 
 @pytest.mark.parametrize("seconds", [49, 200, 1800, 3500, 3590, 3597, 3599])
-def test_a_video_that_is_done_within_the_hour_is_collected(pipeline: Pipeline, seconds: float) -> None:
+def test_a_video_completed_within_the_hour_is_collected(pipeline: Pipeline, seconds: float) -> None:
     job_id = pipeline.upload(resolution="480p")
     pipeline.deliver()
     (job,) = pipeline.sandbox.state.jobs.values()
@@ -257,7 +258,7 @@ def test_a_video_that_is_done_within_the_hour_is_collected(pipeline: Pipeline, s
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_a_job_whose_record_is_gone_before_anybody_asks_is_found_in_the_history(pipeline: Pipeline) -> None:
+def test_a_job_whose_record_expired_before_the_first_poll_is_found_in_the_history(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(resolution="480p")
     pipeline.deliver()
     pipeline.pass_time(3700)
@@ -265,7 +266,7 @@ def test_a_job_whose_record_is_gone_before_anybody_asks_is_found_in_the_history(
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_a_link_that_was_seen_in_time_is_followed_long_after_the_hour(pipeline: Pipeline) -> None:
+def test_a_link_that_was_seen_in_time_is_copied_long_after_the_hour(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(resolution="480p")
     pipeline.deliver()
     pipeline.pass_time(60)
@@ -275,14 +276,14 @@ def test_a_link_that_was_seen_in_time_is_followed_long_after_the_hour(pipeline: 
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_a_file_that_is_deleted_at_the_provider_is_not_a_success(pipeline: Pipeline) -> None:
+def test_a_file_deleted_at_the_provider_is_not_a_success(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(resolution="480p")
     pipeline.deliver()
     pipeline.pass_time(60)
     app("poll").handler({"job_id": job_id}, None)
     pipeline.pass_time(8 * 24 * 3600)
     pipeline.run(job_id)
-    assert pipeline.job(job_id).state is State.COPYING  # our side could not copy it: that alone is no end
+    assert pipeline.job(job_id).state is State.COPYING  # we could not copy it: that alone does not end the job
     pipeline.pass_time(3601)
     pipeline.reconcile()
     pipeline.check(job_id, State.FAILED, says="could not be copied before the provider deleted it")
@@ -292,7 +293,7 @@ def test_a_file_that_is_deleted_at_the_provider_is_not_a_success(pipeline: Pipel
 
 
 @pytest.mark.parametrize("hosts", ["images.segmind.com", "localhost", "127.0.0.1", "127.0.0.1:9"])
-def test_a_result_is_fetched_from_allowed_hosts_only(pipeline: Pipeline, set_up: Change, hosts: str) -> None:
+def test_a_result_is_downloaded_only_from_allowed_hosts(pipeline: Pipeline, set_up: Change, hosts: str) -> None:
     set_up(segmind_media_hosts=hosts)
     job_id = pipeline.upload(resolution="480p")
     pipeline.run(job_id)
@@ -301,9 +302,7 @@ def test_a_result_is_fetched_from_allowed_hosts_only(pipeline: Pipeline, set_up:
     assert pipeline.sandbox.calls("/media/") == []
 
 
-def test_a_held_result_can_still_be_fetched_from_the_link_in_its_notification(
-    pipeline: Pipeline, set_up: Change
-) -> None:
+def test_a_held_result_can_be_downloaded_from_the_link_in_its_notification(pipeline: Pipeline, set_up: Change) -> None:
     set_up(segmind_media_hosts="images.segmind.com")
     job_id = pipeline.upload(resolution="480p")
     pipeline.run(job_id)

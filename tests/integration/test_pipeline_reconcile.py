@@ -1,4 +1,4 @@
-"""What falls between two steps, on real sockets: each is found by a round of reconcile, and nothing is bought twice."""
+"""Jobs stuck between two steps, on real sockets: a round of reconcile finds each, and nothing is bought twice."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ LOST = 1000
 
 
 def finish(pipeline: Pipeline, job_id: str) -> None:
-    """Deliver what waits and follow the latest execution."""
+    """Deliver waiting messages and run the latest execution."""
     pipeline.run(job_id)
 
 
@@ -37,7 +37,7 @@ def test_a_lost_submit_that_arrived_is_adopted(pipeline: Pipeline, fault: str) -
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_a_lost_submit_that_is_done_by_now_is_copied_at_once(pipeline: Pipeline) -> None:
+def test_a_lost_submit_that_is_completed_by_now_is_copied_at_once(pipeline: Pipeline) -> None:
     pipeline.sandbox.fault("submit", "reset-after-accept")
     job_id = pipeline.order(prompt="a shoe", parameters={"seed": 7})
     pipeline.run(job_id)
@@ -50,14 +50,14 @@ def test_a_lost_submit_that_is_done_by_now_is_copied_at_once(pipeline: Pipeline)
 
 @pytest.mark.parametrize("fault", ["reset-before-accept", "http-504"])
 @pytest.mark.parametrize("again", ["no", "yes"])
-def test_a_lost_submit_that_never_arrived_is_a_persons_or_sent_once_more(
+def test_a_lost_submit_that_never_arrived_is_held_or_resubmitted_once(
     pipeline: Pipeline, set_up: Change, fault: str, again: str
 ) -> None:
     set_up(resubmit_lost=again)
     pipeline.sandbox.fault("submit", fault)
     job_id = pipeline.upload(**FAST)
     pipeline.run(job_id)
-    assert pipeline.reconcile() == {}  # the history may lag
+    assert pipeline.reconcile() == {}  # the history may lag behind
     assert pipeline.job(job_id).state is State.UNCERTAIN
     pipeline.pass_time(LOST)
     assert pipeline.reconcile() == {"resolved": 1}
@@ -69,7 +69,7 @@ def test_a_lost_submit_that_never_arrived_is_a_persons_or_sent_once_more(
         pipeline.check(job_id, State.COMPLETED)
 
 
-def test_a_submit_that_is_lost_twice_is_a_persons(pipeline: Pipeline, set_up: Change) -> None:
+def test_a_submit_that_is_lost_twice_is_left_to_a_person(pipeline: Pipeline, set_up: Change) -> None:
     set_up(resubmit_lost="yes")
     pipeline.sandbox.fault("submit", "http-504", times=2)
     job_id = pipeline.upload(**FAST)
@@ -82,7 +82,7 @@ def test_a_submit_that_is_lost_twice_is_a_persons(pipeline: Pipeline, set_up: Ch
     assert pipeline.reconcile() == {}
 
 
-def test_a_history_in_trouble_is_asked_in_the_next_round(pipeline: Pipeline) -> None:
+def test_a_failing_history_is_queried_again_in_the_next_round(pipeline: Pipeline) -> None:
     pipeline.sandbox.fault("submit", "reset-after-accept")
     job_id = pipeline.upload(**FAST)
     pipeline.run(job_id)
@@ -95,8 +95,8 @@ def test_a_history_in_trouble_is_asked_in_the_next_round(pipeline: Pipeline) -> 
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_two_lost_submits_with_one_seed_and_prompt_keep_their_own_videos(pipeline: Pipeline) -> None:
-    # The one never arrived; the other did, and differs in nothing but its image.
+def test_two_lost_submits_with_the_same_seed_and_prompt_keep_their_own_videos(pipeline: Pipeline) -> None:
+    # One never arrived; the other did, and differs only in its image.
     pipeline.sandbox.fault("submit", "reset-before-accept")
     lost = pipeline.upload("uploads/1.png", seed="7", prompt="a shoe", **FAST)
     pipeline.run(lost)
@@ -107,7 +107,7 @@ def test_two_lost_submits_with_one_seed_and_prompt_keep_their_own_videos(pipelin
     assert (pipeline.job(lost).state, pipeline.job(arrived).state) == (State.UNCERTAIN, State.QUEUED)
 
 
-def test_a_v1_call_that_broke_is_adopted_when_the_history_has_its_end(pipeline: Pipeline) -> None:
+def test_a_broken_v1_call_is_adopted_when_the_history_shows_its_end(pipeline: Pipeline) -> None:
     pipeline.sandbox.configure(time_scale=0.001)
     pipeline.sandbox.fault("v1", "reset-after-accept")
     job_id = pipeline.upload(model="seedance-pro", transport="v1", **FAST)
@@ -147,7 +147,7 @@ def test_a_submit_that_died_with_its_message_is_uncertain_and_found(pipeline: Pi
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_a_copy_that_was_impossible_is_made_when_it_is_possible_again(pipeline: Pipeline) -> None:
+def test_a_copy_that_failed_is_made_when_it_is_possible_again(pipeline: Pipeline) -> None:
     pipeline.sandbox.fault("media", "media-404", times=0)
     job_id = pipeline.upload(**FAST)
     pipeline.run(job_id)
@@ -156,7 +156,7 @@ def test_a_copy_that_was_impossible_is_made_when_it_is_possible_again(pipeline: 
     assert pipeline.reconcile() == {"restarted": 1}
     pipeline.drive(job_id)
     pipeline.pass_time(700)
-    assert pipeline.reconcile() == {}  # an hour between two tries
+    assert pipeline.reconcile() == {}  # an hour between two attempts
     pipeline.sandbox.control.delete("/_sandbox/faults").raise_for_status()
     pipeline.pass_time(3600)
     assert pipeline.reconcile() == {"restarted": 1}
@@ -164,7 +164,7 @@ def test_a_copy_that_was_impossible_is_made_when_it_is_possible_again(pipeline: 
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_a_copy_that_stays_impossible_fails_after_seven_days(pipeline: Pipeline) -> None:
+def test_a_copy_that_keeps_failing_fails_the_job_after_seven_days(pipeline: Pipeline) -> None:
     pipeline.sandbox.fault("media", "media-404", times=0)
     job_id = pipeline.upload(**FAST)
     pipeline.run(job_id)
@@ -180,7 +180,7 @@ def _day(pipeline: Pipeline) -> str:
     return str(day).removeprefix("day#")
 
 
-def test_a_message_that_got_lost_is_sent_again(pipeline: Pipeline, crash: Crash) -> None:
+def test_a_lost_message_is_sent_again(pipeline: Pipeline, crash: Crash) -> None:
     crash(IntakeQueue, "send", after=False)
     with pytest.raises(RuntimeError, match="killed"):
         pipeline.call("POST", "/videos", {"prompt": "a shoe", "parameters": {"resolution": "480p"}})
@@ -193,7 +193,7 @@ def test_a_message_that_got_lost_is_sent_again(pipeline: Pipeline, crash: Crash)
     pipeline.check(listed.job_id, State.COMPLETED)
 
 
-def test_an_end_that_nobody_was_told_of_is_told(pipeline: Pipeline, crash: Crash) -> None:
+def test_an_end_without_a_notification_is_notified(pipeline: Pipeline, crash: Crash) -> None:
     crash(Notifier, "notify", after=False)
     pipeline.sandbox.fault("submit", "http-400")
     job_id = pipeline.upload(**FAST)
@@ -226,7 +226,7 @@ def test_above_the_budget_jobs_are_held_until_the_next_day(pipeline: Pipeline, s
 
 
 @pytest.mark.parametrize("transport", ["v2", "v1"])
-def test_a_video_that_no_day_has_room_for_is_refused_and_says_what_to_change(
+def test_a_video_above_a_whole_days_budget_is_refused_with_advice(
     pipeline: Pipeline, set_up: Change, transport: str
 ) -> None:
     set_up(daily_budget_usd="0.30")
@@ -236,7 +236,7 @@ def test_a_video_that_no_day_has_room_for_is_refused_and_says_what_to_change(
     says = ("shorter", "lower resolution", "cheaper model", "DailyBudgetUsd")
     assert [words for words in says if words not in (job.error or {})["message"]] == []
     pipeline.pass_time(24 * 3600)
-    assert pipeline.reconcile() == {}  # and nothing is told anew each day
+    assert pipeline.reconcile() == {}  # and the notification is not repeated each day
     assert len(pipeline.notifications()) == 1
 
 
@@ -245,7 +245,7 @@ def test_a_price_that_the_provider_gives_later_replaces_the_estimate(pipeline: P
     pipeline.deliver()
     pipeline.pass_time(60)
     app("poll").handler({"job_id": job_id}, None)
-    jobs().note(pipeline.job(job_id), cost_usd=None)  # as if its metrics had had no cost
+    jobs().note(pipeline.job(job_id), cost_usd=None)  # as if its metrics had contained no cost
     pipeline.run(job_id)
     estimated = pipeline.job(job_id)
     assert (estimated.state, estimated.cost_usd) == (State.COMPLETED, None)
@@ -257,7 +257,7 @@ def test_a_price_that_the_provider_gives_later_replaces_the_estimate(pipeline: P
     assert pipeline.reconcile() == {}
 
 
-def test_what_was_reserved_is_settled_with_what_was_billed(pipeline: Pipeline) -> None:
+def test_a_reservation_is_settled_with_the_billed_cost(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(**FAST)
     pipeline.run(job_id)
     day = jobs().day(_day(pipeline))
@@ -279,19 +279,19 @@ def test_a_crash_at_the_reservation_books_both_or_neither(pipeline: Pipeline, cr
     assert bool(booked) is (job.reserved_usd is not None) is after
 
 
-# what a person has tried again -----------------------------------------------------------------------------
+# what a person has retried ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def operator(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """The stack as the `seedance` command sees it; its questions to repair need no Lambda here."""
+    """The stack as the `seedance` command sees it; calls to repair need no Lambda here."""
     monkeypatch.setattr(asking, "ask_repair", lambda _, **event: app("repair").handler(event, None))
     outputs = {"JobTableName": "jobs", "SubmitQueueUrl": pipeline.queue, "StateMachineArn": pipeline.state_machine}
     return Target(outputs)
 
 
 def expired(pipeline: Pipeline) -> str:
-    """A job that the provider takes three hours for."""
+    """A job for which the provider takes three hours."""
     job_id = pipeline.upload(**FAST)
     pipeline.deliver()
     (job,) = pipeline.sandbox.state.jobs.values()
@@ -308,7 +308,7 @@ def balanced(pipeline: Pipeline, job_id: str) -> balance.Ledger:
 
 
 @pytest.mark.parametrize("pay", [False, True])
-def test_an_expired_video_that_was_made_after_all_is_copied_and_not_bought_again(
+def test_an_expired_video_that_completed_after_all_is_copied_and_not_bought_again(
     pipeline: Pipeline, operator: Target, *, pay: bool
 ) -> None:
     job_id = expired(pipeline)
@@ -325,7 +325,7 @@ def test_an_expired_video_that_was_made_after_all_is_copied_and_not_bought_again
     assert balanced(pipeline, job_id).day.settled == summary["billed_usd"]
 
 
-def test_a_video_that_was_bought_again_and_made_twice_is_explained_and_a_third_is_not(
+def test_a_video_bought_again_and_made_twice_is_explained_only_if_recorded(
     pipeline: Pipeline, operator: Target
 ) -> None:
     job_id = expired(pipeline)
@@ -342,16 +342,16 @@ def test_a_video_that_was_bought_again_and_made_twice_is_explained_and_a_third_i
     told = [what for _, _, what in story._requests(operator, job)]
     requests = [f"accepted request {job.request_id}", f"accepted earlier request {first}"]
     assert [what.split(",")[0] for what in told] == requests
-    jobs().note(job, earlier_request_ids=[])  # nobody's word for it
+    jobs().note(job, earlier_request_ids=[])  # as if the retry had not been recorded
     books = balanced(pipeline, job_id)
     assert books.duplicates == [f"job {job_id} bought 2 videos"]
     assert books.orphans == [f"request {first} (COMPLETED)"]
 
 
-# what a person's commands ask -------------------------------------------------------------------------------
+# the operators' commands ------------------------------------------------------------------------------------
 
 
-def test_the_key_of_the_provider_is_never_in_an_answer(pipeline: Pipeline) -> None:
+def test_the_providers_key_is_never_in_a_response(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(**FAST)
     job = pipeline.run(job_id)
     ask = {"ask": "history", "model": job.model, "page": 1, "since": job.created_at, "until": job.created_at + 60}

@@ -1,4 +1,4 @@
-"""A stand-in that repeats what it was sent: neither record, message, nor log has the key or what signs our links."""
+"""A stand-in that repeats what it was sent: no record, message or log contains the key or our links' signatures."""
 
 import io
 import json
@@ -18,7 +18,7 @@ SECRETS = (KEY, "Signature=", "Credential=")
 
 @pytest.fixture
 def log(pipeline: Pipeline) -> Iterator[io.StringIO]:
-    """All that the functions log, as they log it."""
+    """The functions' log output, as they write it."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     handler.setFormatter(logger().registered_formatter)
@@ -31,7 +31,7 @@ def log(pipeline: Pipeline) -> Iterator[io.StringIO]:
 
 
 def left_behind(pipeline: Pipeline) -> str:
-    """Every record, and every message but for the signed link to the video that it is meant to have."""
+    """Every record, and every message without the signed link to the video that belongs in it."""
     records = pipeline.client("dynamodb").scan(TableName="jobs")["Items"]
     return json.dumps([records, [{**told, "video": None} for told in pipeline.notifications()]])
 
@@ -46,7 +46,7 @@ def left_behind(pipeline: Pipeline) -> str:
         ("job", "fail-with-echo", {}),
     ],
 )
-def test_what_a_provider_repeats_is_masked_everywhere(
+def test_secrets_that_the_provider_repeats_are_masked_everywhere(
     *, pipeline: Pipeline, set_up: Change, log: io.StringIO, stage: str, kind: str, options: dict[str, int]
 ) -> None:
     pipeline.sandbox.fault(stage, kind, times=1 if stage == "result" else 0, **options)
@@ -61,7 +61,7 @@ def test_what_a_provider_repeats_is_masked_everywhere(
     assert not [secret for secret in SECRETS if any(secret in text for text in said)]
 
 
-def test_a_result_that_nobody_could_tell_is_fetched_by_the_link_that_a_person_gives(pipeline: Pipeline) -> None:
+def test_an_ambiguous_result_is_copied_after_a_person_adopts_the_request(pipeline: Pipeline) -> None:
     pipeline.sandbox.fault("result", "output-two-videos", times=0)
     job_id = pipeline.upload(resolution="480p")
     held = pipeline.run(job_id)
@@ -70,7 +70,7 @@ def test_a_result_that_nobody_could_tell_is_fetched_by_the_link_that_a_person_gi
     assert [(told["status"], told["error"]) for told in pipeline.notifications()] == [("HELD", held.error)]
     pipeline.reconcile()
     assert pipeline.job(job_id).state is State.HELD
-    # As `seedance resolve --adopt` asks, by the history's one link.
+    # As `seedance resolve --adopt` does, with the history's only link.
     asked = {"ask": "adopt", "job_id": job_id, "request_id": held.request_id}
     assert app("repair").handler(asked, None) == {"state": "COPYING"}
     pipeline.drive(job_id)

@@ -1,4 +1,4 @@
-"""Trouble of ours, on real sockets: it ends no job that is at the provider, however long it lasts."""
+"""Our own errors, on real sockets: they never end a job that is at the provider, however long they last."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def test_a_video_outlives_tasks_that_crash_for_hours(
         pipeline.deliver()
         assert pipeline.drive(job_id) == "Crashed"
         assert (pipeline.job(job_id).state, pipeline.notifications()) == (state, [])
-        for _ in range(3):  # each execution that reconcile starts crashes in its turn
+        for _ in range(3):  # each execution that reconcile starts crashes too
             pipeline.pass_time(hours * 1200)
             if pipeline.reconcile() == {"restarted": 1}:
                 assert pipeline.drive(job_id) == "Crashed"
@@ -50,7 +50,7 @@ def test_a_video_outlives_tasks_that_crash_for_hours(
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_v1_job_that_was_never_sent_for_trouble_of_ours_is_sent_later(
+def test_a_v1_job_that_was_not_sent_because_of_our_own_error_is_sent_later(
     *, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     def dies(*_: Any) -> None:
@@ -70,7 +70,7 @@ def test_a_v1_job_that_was_never_sent_for_trouble_of_ours_is_sent_later(
     pipeline.check(job_id, State.COMPLETED)
 
 
-def test_a_failure_that_could_not_be_written_is_found_again(
+def test_a_failure_that_could_not_be_recorded_is_found_again(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(*_: Any) -> None:
@@ -89,7 +89,7 @@ def test_a_failure_that_could_not_be_written_is_found_again(
     pipeline.check(job_id, State.FAILED, says="out of steam")
 
 
-def test_a_v1_job_is_not_asked_for_twice_when_its_call_was_made(
+def test_a_v1_job_whose_call_was_made_is_not_submitted_again(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(*_: Any) -> None:

@@ -1,4 +1,4 @@
-"""The limits of an answer in time, on real connections: whatever comes slowly for ever ends when its time is up."""
+"""The time limits of responses, on real connections: a response that drips endlessly ends when its time is up."""
 
 import gzip
 import socket
@@ -80,7 +80,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def serving(pieces: Iterable[bytes], certificate: Path | None) -> Iterator[str]:
-    """A server that answers every request with the same pieces, one every few milliseconds, and then falls silent."""
+    """A server that sends the same chunks for every request, one every few milliseconds, and then nothing more."""
     over = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -113,7 +113,7 @@ def serving(pieces: Iterable[bytes], certificate: Path | None) -> Iterator[str]:
 
 @pytest.fixture(params=["http", "https"])
 def serve(request: pytest.FixtureRequest, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Serves pieces, plainly and over TLS; its address."""
+    """Serve chunks, with or without TLS; returns the URL."""
     encrypted = request.param == "https"
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     tls.trust.cache_clear()
@@ -132,7 +132,7 @@ def serve(request: pytest.FixtureRequest, certificate: Path, monkeypatch: pytest
 
 @pytest.fixture(autouse=True)
 def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Sets the limits of all calls; they are short unless a test says so."""
+    """Set the time limits of all calls; they are short by default."""
 
     def limit(seconds: float) -> None:
         for name in ("SUBMIT_SECONDS", "STATUS_SECONDS", "GENERATE_SECONDS", "UPLOAD_SECONDS"):
@@ -144,7 +144,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 @pytest.fixture(autouse=True)
 def in_time() -> Iterator[None]:
-    """Nothing takes much longer than its limit, and no thread is left to wait for it."""
+    """Nothing takes much longer than its limit, and no timer thread is left."""
     began = time.monotonic()
     yield
     assert time.monotonic() - began < PATIENCE
@@ -165,7 +165,7 @@ def failure(act: Callable[[], object]) -> ProviderError:
 
 
 @pytest.mark.parametrize("drip", DRIPS)
-def test_a_status_that_drips_is_asked_for_again(serve: Serve, drip: str) -> None:
+def test_a_dripping_status_is_polled_again(serve: Serve, drip: str) -> None:
     provider = at(serve(DRIPS[drip]))
     error = failure(lambda: provider.standing("req-1"))
     assert type(error) is Unavailable
@@ -173,7 +173,7 @@ def test_a_status_that_drips_is_asked_for_again(serve: Serve, drip: str) -> None
 
 
 @pytest.mark.parametrize("drip", DRIPS)
-def test_a_submit_whose_answer_drips_is_uncertain(serve: Serve, drip: str) -> None:
+def test_a_submit_with_a_dripping_response_is_uncertain(serve: Serve, drip: str) -> None:
     provider = at(serve(DRIPS[drip]))
     error = failure(lambda: provider.submit("seedance-pro", {}))
     assert type(error) is SubmitUncertain
@@ -181,14 +181,14 @@ def test_a_submit_whose_answer_drips_is_uncertain(serve: Serve, drip: str) -> No
 
 
 @pytest.mark.parametrize("drip", DRIPS)
-def test_an_upload_and_a_history_that_drip_are_unavailable(serve: Serve, drip: str) -> None:
+def test_a_dripping_upload_or_history_is_unavailable(serve: Serve, drip: str) -> None:
     provider = at(serve(DRIPS[drip]))
     assert type(failure(lambda: provider.upload_asset("image/png", "aGVsbG8="))) is Unavailable
     assert type(failure(lambda: list(provider.history("seedance-pro", 0.0, 1.0)))) is Unavailable
 
 
 @pytest.mark.parametrize("drip", ["head", "100 Continue", "silence"])
-def test_a_v1_call_without_a_head_is_uncertain(serve: Serve, drip: str) -> None:
+def test_a_v1_call_without_response_headers_is_uncertain(serve: Serve, drip: str) -> None:
     provider = at(serve(DRIPS[drip]))
 
     def call() -> None:
@@ -199,7 +199,7 @@ def test_a_v1_call_without_a_head_is_uncertain(serve: Serve, drip: str) -> None:
 
 
 @pytest.mark.parametrize("drip", ["chunks", "chunk line", "length", "no length"])
-def test_a_v1_video_that_drips_does_not_pass_for_a_whole_one(serve: Serve, drip: str) -> None:
+def test_a_dripping_v1_video_does_not_count_as_complete(serve: Serve, drip: str) -> None:
     provider = at(serve(DRIPS[drip]))
     with provider.generate("seedance-pro", {}) as response, pytest.raises(httpx.HTTPError):
         for _ in response.iter_bytes():
@@ -210,14 +210,14 @@ def test_a_v1_video_that_drips_does_not_pass_for_a_whole_one(serve: Serve, drip:
     ("status", "body", "kind"),
     [(b"400 Bad", b"", Refused), (b"406 No", b"Insufficient credits", OutOfCredits), (b"503 No", b"", Unavailable)],
 )
-def test_an_error_whose_body_drips_is_known_by_its_status(
+def test_an_error_with_a_dripping_body_is_judged_by_its_status(
     serve: Serve, status: bytes, body: bytes, kind: type[ProviderError]
 ) -> None:
     provider = at(serve([b"HTTP/1.1 " + status + b"\r\n\r\n" + body, *[b" "] * 100_000]))
     assert type(failure(lambda: provider.submit("seedance-pro", {}))) is kind
 
 
-def test_a_rejected_key_gives_no_second_helping_of_time(serve: Serve, limits: Callable[[float], None]) -> None:
+def test_a_rejected_key_does_not_restart_the_time_limit(serve: Serve, limits: Callable[[float], None]) -> None:
     limits(1.0)
     keys = iter(["SG_0000000000000000", "SG_1111111111111111"])
     url = serve([b"HTTP/1.1 401 No\r\n\r\n", *[b" "] * 100_000])
@@ -227,7 +227,9 @@ def test_a_rejected_key_gives_no_second_helping_of_time(serve: Serve, limits: Ca
     assert time.monotonic() - began < 1.9
 
 
-def test_a_bomb_and_a_body_without_end_are_left_early(serve: Serve, limits: Callable[[float], None]) -> None:
+def test_a_decompression_bomb_and_an_endless_body_are_cut_off_early(
+    serve: Serve, limits: Callable[[float], None]
+) -> None:
     limits(PATIENCE)
     bomb = gzip.compress(bytes(100_000_000))
     head = OK + b"content-encoding: gzip\r\n\r\n"
@@ -237,7 +239,7 @@ def test_a_bomb_and_a_body_without_end_are_left_early(serve: Serve, limits: Call
     )
 
 
-def test_what_comes_in_time_is_read(serve: Serve, limits: Callable[[float], None]) -> None:
+def test_a_response_in_time_is_read(serve: Serve, limits: Callable[[float], None]) -> None:
     limits(PATIENCE)
     body = b'{"status": "QUEUED", "request_id": "req-1"}'
     url = serve([OK + b"content-length: %d\r\n\r\n" % len(body), body[:10], body[10:]])
@@ -248,8 +250,8 @@ def test_what_comes_in_time_is_read(serve: Serve, limits: Callable[[float], None
 
 
 @pytest.mark.parametrize("drip", DRIPS)
-def test_a_file_with_a_limit_that_drips_is_given_up(serve: Serve, drip: str) -> None:
-    """As a last frame, which must not keep its video."""
+def test_a_dripping_file_with_a_limit_is_given_up(serve: Serve, drip: str) -> None:
+    """For example a last frame, which must not delay its video."""
     url = serve(DRIPS[drip])
     with (
         pytest.raises(SourceUnavailable),
@@ -258,7 +260,7 @@ def test_a_file_with_a_limit_that_drips_is_given_up(serve: Serve, drip: str) -> 
         list(source.chunks)
 
 
-def test_a_file_with_a_limit_that_comes_in_time_is_whole(serve: Serve) -> None:
+def test_a_file_with_a_limit_that_arrives_in_time_is_complete(serve: Serve) -> None:
     url = serve([b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n", b"abc", b"def"])
     with Downloads({url.partition("://")[2]}).open(f"{url}/f.png", PATIENCE) as source:
         assert b"".join(source.chunks) == b"abcdef"

@@ -1,4 +1,4 @@
-"""The stand-in's API against the provider's documents: a real server, real sockets, nothing mocked."""
+"""The stand-in's API, compared with the provider's documents: a real server, real sockets, nothing mocked."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def until_status(api: httpx.Client, url: str, status: str) -> httpx.Response:
 # submit, poll, fetch --------------------------------------------------------------------------------------
 
 
-def test_a_submit_answers_with_an_id_and_absolute_urls(api: httpx.Client) -> None:
+def test_a_submit_returns_an_id_and_absolute_urls(api: httpx.Client) -> None:
     answer = submitted(api)
     base = f"{api.base_url}/v2/requests/{answer['request_id']}"
     assert answer == {
@@ -46,7 +46,7 @@ def test_a_submit_answers_with_an_id_and_absolute_urls(api: httpx.Client) -> Non
     }
 
 
-def test_urls_name_the_host_that_the_caller_used(api: httpx.Client) -> None:
+def test_urls_use_the_host_that_the_caller_used(api: httpx.Client) -> None:
     answer = api.post("/v2/seedance-2.0-mini", json=MINI, headers={"host": f"localhost:{api.base_url.port}"}).json()
     assert answer["response_url"].startswith(f"http://localhost:{api.base_url.port}/v2/requests/")
 
@@ -63,7 +63,7 @@ def test_every_model_completes_with_an_output_under_v2(sandbox: Sandbox, api: ht
 def test_the_status_goes_from_queued_to_processing_to_completed_over_the_published_average(
     sandbox: Sandbox, api: httpx.Client
 ) -> None:
-    sandbox.configure(time_scale=1.0)  # real time; only the clock is moved on
+    sandbox.configure(time_scale=1.0)  # real time; only the clock is moved ahead
     job = submitted(api, "seedance-pro")  # published average: 62 s
     queued = api.get(job["status_url"]).json()
     assert queued["status"] == "QUEUED"
@@ -78,7 +78,7 @@ def test_the_status_goes_from_queued_to_processing_to_completed_over_the_publish
     sandbox.finished(job["request_id"])
     completed = api.get(job["status_url"]).json()
     assert completed["status"] == "COMPLETED"
-    assert "output" not in completed, "the status carries no output"
+    assert "output" not in completed, "the status contains no output"
     assert completed["metrics"] == {
         "inference_time": 55.8,
         "queue_time": 6.2,
@@ -122,7 +122,7 @@ def test_a_flagged_prompt_passes_only_without_the_pre_filter(sandbox: Sandbox, a
     assert sandbox.finished(waved_through).status == "COMPLETED"
 
 
-def test_a_record_is_gone_after_its_hour_but_its_file_and_its_history_stay(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_record_expires_after_its_hour_but_its_file_and_history_stay(sandbox: Sandbox, api: httpx.Client) -> None:
     job = submitted(api)
     sandbox.finished(job["request_id"])
     output = api.get(job["response_url"]).json()["output"]
@@ -147,7 +147,7 @@ def test_an_unknown_request_is_404(api: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer SG_0123456789abcdef"}])
-def test_without_a_key_it_is_401_also_for_a_bearer_token(sandbox: Sandbox, headers: dict[str, str]) -> None:
+def test_without_a_key_or_with_a_bearer_token_it_is_401(sandbox: Sandbox, headers: dict[str, str]) -> None:
     answer = sandbox.control.post("/v2/seedance-2.0-mini", json=MINI, headers=headers)
     assert answer.status_code == 401
     assert re.match(r"Missing .*x-api-key", answer.json()["error"])
@@ -166,13 +166,13 @@ def test_without_a_key_it_is_401_also_for_a_bearer_token(sandbox: Sandbox, heade
         ("GET", "/inference-request/request-history"),
     ],
 )
-def test_a_rejected_key_is_401_in_other_words(sandbox: Sandbox, method: str, path: str) -> None:
+def test_a_rejected_key_is_401_with_another_message(sandbox: Sandbox, method: str, path: str) -> None:
     answer = sandbox.control.request(method, path, headers={"x-api-key": "SG_wrong"})
     assert answer.status_code == 401
     assert answer.json()["error"] == "Invalid API key"
 
 
-def test_only_the_named_keys_are_accepted_where_some_are_named(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_only_the_configured_keys_are_accepted_if_any_are_configured(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.configure(api_keys=["SG_aaaaaaaaaaaaaaaa"])
     assert api.get("/v1/get-user-credits").status_code == 401
     other = sandbox.control.get("/v1/get-user-credits", headers={"x-api-key": "SG_aaaaaaaaaaaaaaaa"})
@@ -201,13 +201,13 @@ def test_an_invalid_body_is_refused_and_queues_nothing(
     assert sandbox.summary()["accepted"] == 0
 
 
-def test_no_such_model_and_no_such_endpoint_are_404(api: httpx.Client) -> None:
+def test_an_unknown_model_and_an_unknown_endpoint_are_404(api: httpx.Client) -> None:
     assert "seedance-9" in api.post("/v2/seedance-9", json=MINI).json()["error"]
     assert api.post("/v2/seedance-9", json=MINI).status_code == 404
     assert api.get("/v3/x").status_code == 404
 
 
-def test_a_wrong_verb_is_405_in_html(api: httpx.Client) -> None:
+def test_a_wrong_method_is_405_in_html(api: httpx.Client) -> None:
     answer = api.get("/v2/seedance-2.0-mini")
     assert answer.status_code == 405
     assert answer.headers["content-type"].startswith("text/html")
@@ -232,9 +232,7 @@ def test_credits_are_charged_on_completion_and_run_out_as_406(sandbox: Sandbox, 
     assert api.post("/v2/seedance-2.0-mini", json=MINI).status_code == 200
 
 
-def test_the_rate_limit_counts_submits_and_gets_alike_and_says_when_it_resets(
-    sandbox: Sandbox, api: httpx.Client
-) -> None:
+def test_the_rate_limit_counts_submits_and_gets_and_says_when_it_resets(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.configure(rate_limit=3, rate_window=60, time_scale=1.0)
     job = submitted(api)
     assert [api.get(job["status_url"]).status_code for _ in range(3)] == [200, 200, 429]
@@ -260,7 +258,7 @@ def test_the_rate_window_is_scaled_like_all_times(sandbox: Sandbox, api: httpx.C
 # v1 -------------------------------------------------------------------------------------------------------
 
 
-def test_v1_blocks_and_answers_the_bytes_with_its_headers(api: httpx.Client) -> None:
+def test_v1_blocks_and_returns_the_bytes_with_its_headers(api: httpx.Client) -> None:
     answer = api.post("/v1/seedance-pro", json=PRO | {"seed": 7})
     assert answer.headers["content-type"] == "video/mp4"
     assert answer.content[4:8] == b"ftyp"
@@ -270,26 +268,26 @@ def test_v1_blocks_and_answers_the_bytes_with_its_headers(api: httpx.Client) -> 
     assert float(answer.headers["x-cost"]) + float(answer.headers["x-remaining-credits"]) == pytest.approx(100)
 
 
-def test_v1_answers_json_with_a_url_where_so_configured(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_v1_returns_json_with_a_url_if_so_configured(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.configure(v1_answer="json")
     answer = api.post("/v1/seedance-pro", json=PRO)
     assert answer.headers["x-request-id"] in answer.json()["output"]
     assert api.get(answer.json()["output"]).headers["content-type"] == "video/mp4"
 
 
-def test_v1_tells_a_failure_in_words(api: httpx.Client) -> None:
+def test_v1_reports_a_failure_with_a_message(api: httpx.Client) -> None:
     answer = api.post("/v1/seedance-pro", json=PRO | {"prompt": "[blocked]"})
     assert answer.status_code == 422
     assert "moderation" in answer.json()["error"]
 
 
-def test_a_v1_run_has_no_v2_record_but_a_row_in_the_history(api: httpx.Client) -> None:
+def test_a_v1_call_has_no_v2_record_but_a_row_in_the_history(api: httpx.Client) -> None:
     request_id = api.post("/v1/seedance-pro", json=PRO).headers["x-request-id"]
     assert api.get(f"/v2/requests/{request_id}").status_code == 404
     assert api.get("/inference-request/request-history").json()["data"][0]["request_id"] == request_id
 
 
-def test_a_v1_call_cut_off_leaves_a_billed_job_in_the_history(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_an_interrupted_v1_call_leaves_a_billed_job_in_the_history(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.fault("v1", "cut-off", seconds=0.01)
     assert api.post("/v1/seedance-pro", json=PRO).status_code == 504
     row = api.get("/inference-request/request-history").json()["data"][0]
@@ -303,7 +301,7 @@ def test_a_v1_call_cut_off_leaves_a_billed_job_in_the_history(sandbox: Sandbox, 
 # history --------------------------------------------------------------------------------------------------
 
 
-def test_a_history_row_tells_what_was_asked_and_what_became_of_it(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_history_row_has_the_request_and_its_outcome(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.configure(history_bodies="object")
     good, bad = submitted(api)["request_id"], submitted(api, prompt="[blocked]")["request_id"]
     sandbox.finished(good)
@@ -355,20 +353,20 @@ def test_the_history_is_paged_filtered_and_sorted(sandbox: Sandbox, api: httpx.C
         {"sort_by": "prompt"},
     ],
 )
-def test_a_history_query_that_is_not_allowed_is_400(api: httpx.Client, query: dict[str, Any]) -> None:
+def test_an_invalid_history_query_is_400(api: httpx.Client, query: dict[str, Any]) -> None:
     answer = api.get("/inference-request/request-history", params=query)
     assert answer.status_code == 400
     assert answer.json()["error"]
 
 
-def test_the_history_knows_no_request_it_never_got(api: httpx.Client) -> None:
+def test_the_history_has_no_unknown_request(api: httpx.Client) -> None:
     assert api.get("/inference-request/request-history/none").status_code == 404
 
 
 # upload ---------------------------------------------------------------------------------------------------
 
 
-def test_an_upload_is_served_again_as_it_came(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_an_uploaded_file_is_served_unchanged(sandbox: Sandbox, api: httpx.Client) -> None:
     answer = api.post(
         "/upload-asset", json={"data_urls": ["data:image/png;base64,aGVsbG8=", "data:audio/mpeg;base64,aQ=="]}
     )
@@ -380,5 +378,5 @@ def test_an_upload_is_served_again_as_it_came(sandbox: Sandbox, api: httpx.Clien
 @pytest.mark.parametrize(
     "body", [[], {}, {"data_urls": []}, {"data_urls": ["https://x"]}, {"data_urls": ["data:image/png;base64,%%"]}]
 )
-def test_an_upload_that_is_none_is_400(api: httpx.Client, body: object) -> None:
+def test_an_invalid_upload_is_400(api: httpx.Client, body: object) -> None:
     assert api.post("/upload-asset", json=body).status_code == 400

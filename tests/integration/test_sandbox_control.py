@@ -1,4 +1,4 @@
-"""`/_sandbox`, the log, the command line and the restart."""
+"""`/_sandbox`, the log, the command line and restarts."""
 
 import io
 import os
@@ -20,7 +20,7 @@ from local.sandbox.inprocess import KEY
 MINI = {"prompt": "a horse", "aspect_ratio": "1:1", "resolution": "480p", "generate_audio": False}
 
 
-def test_the_log_holds_every_call_in_order_and_never_a_key(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_the_log_has_every_call_in_order_and_never_a_key(sandbox: Sandbox, api: httpx.Client) -> None:
     job = api.post("/v2/seedance-2.0-mini", json=MINI).json()
     api.get(job["status_url"])
     api.get("/v1/get-user-credits?x=1")
@@ -39,7 +39,7 @@ def test_the_log_holds_every_call_in_order_and_never_a_key(sandbox: Sandbox, api
     assert submit["at"] <= poll["at"]
 
 
-def test_the_log_can_be_asked_for_a_part(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_the_log_can_be_filtered(sandbox: Sandbox, api: httpx.Client) -> None:
     for _ in range(3):
         api.get("/v1/get-user-credits")
     api.get("/v2/requests/x")
@@ -48,14 +48,12 @@ def test_the_log_can_be_asked_for_a_part(sandbox: Sandbox, api: httpx.Client) ->
     assert [call["n"] for call in since] == [3, 4]
 
 
-def test_a_long_body_is_logged_short(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_long_body_is_shortened_in_the_log(sandbox: Sandbox, api: httpx.Client) -> None:
     api.post("/upload-asset", json={"data_urls": ["data:image/png;base64," + "A" * 100_000]})
     assert len(sandbox.calls()[0]["body"]["data_urls"][0]) < 200
 
 
-def test_the_summary_counts_what_is_billed_and_finds_what_was_ordered_twice(
-    sandbox: Sandbox, api: httpx.Client
-) -> None:
+def test_the_summary_sums_what_is_billed_and_finds_duplicate_orders(sandbox: Sandbox, api: httpx.Client) -> None:
     def submit(**changes: Any) -> str:
         return str(api.post("/v2/seedance-2.0-mini", json=MINI | changes).json()["request_id"])
 
@@ -71,7 +69,7 @@ def test_the_summary_counts_what_is_billed_and_finds_what_was_ordered_twice(
     assert summary["duplicates"] == [{"model": "seedance-2.0-mini", "request_ids": [first, again], "body": MINI}]
 
 
-def test_two_signed_links_to_one_picture_are_the_same_order(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_two_signed_links_to_one_image_count_as_the_same_order(sandbox: Sandbox, api: httpx.Client) -> None:
     link = f"{sandbox.url}/media/asset-a.png?versionId=1&X-Amz-Signature="
     signed = [MINI | {"first_frame_url": link + signature} for signature in ("aa", "bb")]
     other_version = MINI | {"first_frame_url": link.replace("versionId=1", "versionId=2") + "aa"}
@@ -79,7 +77,7 @@ def test_two_signed_links_to_one_picture_are_the_same_order(sandbox: Sandbox, ap
     assert [group["request_ids"] for group in sandbox.summary()["duplicates"]] == [ids[:2]]
 
 
-def test_the_configuration_is_shown_changed_and_reset(sandbox: Sandbox) -> None:
+def test_the_configuration_can_be_read_changed_and_reset(sandbox: Sandbox) -> None:
     url = f"{sandbox.url}/_sandbox/config"
     before = sandbox.control.get(url).json()
     assert (before["time_scale"], before["credits"], before["api_keys"]) == (0.001, 100.0, "any")
@@ -104,7 +102,7 @@ def test_the_configuration_is_shown_changed_and_reset(sandbox: Sandbox) -> None:
         [],
     ],
 )
-def test_a_configuration_that_makes_no_sense_is_refused_whole(sandbox: Sandbox, values: object) -> None:
+def test_an_invalid_configuration_is_refused_completely(sandbox: Sandbox, values: object) -> None:
     url = f"{sandbox.url}/_sandbox/config"
     before = sandbox.control.get(url).json()
     answer = sandbox.control.post(url, json=values)
@@ -125,7 +123,7 @@ def test_a_reset_forgets_everything(sandbox: Sandbox, api: httpx.Client) -> None
     assert api.post("/v2/seedance-2.0-mini", json=MINI).status_code == 200
 
 
-def test_a_reset_in_the_middle_of_an_encoding_spoils_nothing(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_reset_during_an_encoding_breaks_nothing(sandbox: Sandbox, api: httpx.Client) -> None:
     long = MINI | {"prompt": "long", "duration": 15, "resolution": "1080p"}
     for _ in range(3):
         api.post("/v2/seedance-2.0-mini", json=long)
@@ -136,7 +134,7 @@ def test_a_reset_in_the_middle_of_an_encoding_spoils_nothing(sandbox: Sandbox, a
         assert sum(1 for _ in container.decode(video=0)) == 15 * 6
 
 
-def test_faults_are_listed_with_what_is_left_of_them_and_cleared(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_faults_are_listed_with_their_remaining_count_and_cleared(sandbox: Sandbox, api: httpx.Client) -> None:
     url = f"{sandbox.url}/_sandbox/faults"
     ordered = sandbox.control.post(url, json=[{"on": "credits", "kind": "http", "status": 500, "times": 2}])
     assert (ordered.status_code, ordered.json()["faults"][0]["kind"]) == (201, "http-500")
@@ -148,7 +146,7 @@ def test_faults_are_listed_with_what_is_left_of_them_and_cleared(sandbox: Sandbo
     assert sandbox.control.post(url, json={"on": "credits", "kind": "flood"}).status_code == 400
 
 
-def test_health_and_jobs_can_be_looked_at_without_a_key(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_health_and_jobs_can_be_read_without_a_key(sandbox: Sandbox, api: httpx.Client) -> None:
     assert sandbox.control.get("/_sandbox/health").json()["status"] == "ok"
     request_id = api.post("/v2/seedance-2.0-mini", json=MINI).json()["request_id"]
     (job,) = sandbox.control.get("/_sandbox/jobs").json()["jobs"]
@@ -172,7 +170,7 @@ def test_a_thousand_jobs_at_once_share_one_encoding(sandbox: Sandbox) -> None:
 
 
 def started(*options: str) -> tuple["subprocess.Popen[str]", str]:
-    """The command line's sandbox, and the URL from the line it prints once it listens."""
+    """The sandbox started from the command line, and the URL that it prints once it listens."""
     process = subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, "-m", "local.sandbox", "--port", "0", *options],
         stdout=subprocess.PIPE,
@@ -187,7 +185,7 @@ def started(*options: str) -> tuple["subprocess.Popen[str]", str]:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_says_when_it_is_ready_and_stops_cleanly(stop: signal.Signals) -> None:
+def test_the_command_reports_when_it_is_ready_and_stops_cleanly(stop: signal.Signals) -> None:
     process, url = started("--credits", "3", "--api-key", "SG_mine", "--rate-limit", "7")
     with process:
         assert httpx.get(f"{url}/v1/get-user-credits", headers={"x-api-key": "SG_mine"}).json() == {"credits": 3.0}
@@ -197,7 +195,7 @@ def test_the_command_says_when_it_is_ready_and_stops_cleanly(stop: signal.Signal
         assert process.wait(timeout=10) == 0
 
 
-def test_the_command_refuses_nonsense_in_words() -> None:
+def test_the_command_refuses_invalid_options_with_a_clear_message() -> None:
     command = [sys.executable, "-m", "local.sandbox", "--time-scale", "0"]
     done = subprocess.run(  # noqa: S603 - our own module
         command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False
@@ -213,7 +211,7 @@ def test_a_restart_keeps_jobs_files_history_log_and_credits(tmp_path: Path) -> N
     with process:
         done = httpx.post(f"{url}/v2/seedance-2.0-mini", json=MINI, headers=headers).json()
         while httpx.get(done["status_url"], headers=headers).json()["status"] != "COMPLETED":
-            time.sleep(0.02)  # another process: there is no condition to wait on but its answer
+            time.sleep(0.02)  # another process: its response is the only condition to wait for
         video = httpx.get(f"{url}/media/{done['request_id']}.mp4").content
         httpx.post(f"{url}/_sandbox/config", json={"time_scale": 1.0})
         running_on = httpx.post(f"{url}/v2/seedance-2.0-mini", json=MINI, headers=headers).json()

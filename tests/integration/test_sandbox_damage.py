@@ -1,4 +1,4 @@
-"""Faults on demand: every kind, wherever it may strike, as a client sees it and as it is billed."""
+"""Faults on demand: every kind at every stage, as a client sees it and as it is billed."""
 
 import io
 import json
@@ -13,10 +13,10 @@ from calls import BODY, HISTORY, SLUG, completed, submitted
 from local.sandbox import Sandbox
 from local.sandbox.kinds import ACCEPTING, API, KINDS, READING
 
-HANG = 0.05  # seconds: long enough to be a hang to a client that waits for less
+HANG = 0.05  # seconds: longer than the client waits
 
 
-def test_the_kinds_are_listed_for_machines(sandbox: Sandbox) -> None:
+def test_the_kinds_are_listed_for_programs(sandbox: Sandbox) -> None:
     listed = sandbox.control.get("/_sandbox/fault-kinds").json()
     assert [kind["name"] for kind in listed["kinds"]] == list(KINDS)
     for kind in listed["kinds"]:
@@ -31,7 +31,7 @@ ERRORS = [name for name in KINDS if name.startswith("http-")]
 
 @pytest.mark.parametrize("kind", ERRORS)
 @pytest.mark.parametrize("stage", API)
-def test_an_error_is_answered_once_in_the_documented_shape_and_nothing_is_queued(
+def test_an_error_is_returned_once_in_the_documented_format_and_nothing_is_queued(
     sandbox: Sandbox, call: Callable[[str], httpx.Response], stage: str, kind: str
 ) -> None:
     accepted = 1 if stage in ("status", "result") else 0
@@ -49,7 +49,9 @@ def test_an_error_is_answered_once_in_the_documented_shape_and_nothing_is_queued
     assert call(stage).status_code == 200
 
 
-def test_the_three_406_differ_in_their_words_only(sandbox: Sandbox, call: Callable[[str], httpx.Response]) -> None:
+def test_the_three_406_errors_differ_only_in_their_message(
+    sandbox: Sandbox, call: Callable[[str], httpx.Response]
+) -> None:
     words = []
     for cause in ("content-type", "credits", "spend-limit"):
         sandbox.fault("submit", "http", status=f"406-{cause}")
@@ -57,7 +59,7 @@ def test_the_three_406_differ_in_their_words_only(sandbox: Sandbox, call: Callab
     assert len(set(words)) == 3
 
 
-def test_an_errors_words_can_be_chosen(sandbox: Sandbox, call: Callable[[str], httpx.Response]) -> None:
+def test_an_errors_message_can_be_chosen(sandbox: Sandbox, call: Callable[[str], httpx.Response]) -> None:
     sandbox.fault("submit", "http-500", error="The model choked on 'seed'")
     assert call("submit").json() == {"error": "The model choked on 'seed'"}
 
@@ -67,7 +69,7 @@ def test_an_errors_words_can_be_chosen(sandbox: Sandbox, call: Callable[[str], h
 
 @pytest.mark.parametrize("stage", READING)
 @pytest.mark.parametrize("kind", ["reset", "timeout"])
-def test_a_reading_call_is_cut_and_works_again(
+def test_a_read_is_cut_off_once_and_then_works_again(
     sandbox: Sandbox, call: Callable[[str], httpx.Response], stage: str, kind: str
 ) -> None:
     sandbox.fault(stage, kind, **({"seconds": HANG} if kind == "timeout" else {}))
@@ -81,7 +83,7 @@ def test_a_reading_call_is_cut_and_works_again(
 @pytest.mark.parametrize(
     "kind", ["reset-before-accept", "timeout-before-accept", "reset-after-accept", "timeout-after-accept"]
 )
-def test_a_cut_submit_looks_the_same_whether_or_not_it_is_billed(
+def test_a_submit_that_is_cut_off_looks_the_same_whether_or_not_it_is_billed(
     sandbox: Sandbox, api: httpx.Client, call: Callable[[str], httpx.Response], stage: str, kind: str
 ) -> None:
     sandbox.configure(history_bodies="object")
@@ -99,7 +101,7 @@ def test_a_cut_submit_looks_the_same_whether_or_not_it_is_billed(
     assert sandbox.summary()["billed"] == accepted
 
 
-def test_a_client_that_waits_for_less_times_out_and_the_job_goes_on(sandbox: Sandbox) -> None:
+def test_an_impatient_client_times_out_and_the_job_continues(sandbox: Sandbox) -> None:
     sandbox.fault("submit", "timeout-after-accept", seconds=2)
     with sandbox.client(timeout=0.1) as api, pytest.raises(httpx.ReadTimeout):
         api.post(f"/v2/{SLUG}", json=BODY)
@@ -119,14 +121,16 @@ def test_a_504_may_leave_a_billed_job_behind(
     assert sandbox.summary()["accepted"] == 1
 
 
-def test_a_fault_for_accepted_jobs_waits_for_one(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_fault_for_accepted_jobs_waits_for_an_accepted_job(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.fault("submit", "504-after-accept")
     assert api.post(f"/v2/{SLUG}", json=BODY | {"duration": 7}).status_code == 400
     assert api.post(f"/v2/{SLUG}", json=BODY).status_code == 504
 
 
 @pytest.mark.parametrize("stage", [*API, "media"])
-def test_a_slow_call_is_right_in_the_end(sandbox: Sandbox, call: Callable[[str], httpx.Response], stage: str) -> None:
+def test_a_slow_call_returns_the_right_response_in_the_end(
+    sandbox: Sandbox, call: Callable[[str], httpx.Response], stage: str
+) -> None:
     sandbox.fault(stage, "slow", seconds=0.05)
     answer = call(stage)
     assert answer.status_code == 200
@@ -139,7 +143,7 @@ def test_a_slow_call_is_right_in_the_end(sandbox: Sandbox, call: Callable[[str],
 
 @pytest.mark.parametrize("stage", API)
 @pytest.mark.parametrize("kind", ["malformed-json", "empty-body", "not-an-object"])
-def test_an_answer_can_be_no_json_object_though_the_work_is_done(
+def test_a_response_can_be_no_json_object_although_the_call_succeeded(
     sandbox: Sandbox, call: Callable[[str], httpx.Response], stage: str, kind: str
 ) -> None:
     sandbox.fault(stage, kind)
@@ -183,12 +187,12 @@ def test_the_history_may_not_show_a_row_yet(sandbox: Sandbox, api: httpx.Client)
         ("output-two-videos", lambda output, url: len(set(output)) == 2 and output[0] == url),
     ],
 )
-def test_a_result_can_be_of_the_wrong_kind_once(
+def test_a_result_can_have_the_wrong_type_once(
     sandbox: Sandbox, api: httpx.Client, kind: str, matches: Callable[[Any, str], bool]
 ) -> None:
     sandbox.fault("result", kind)
     job = submitted(api)
-    # It waits for the result that has an output.
+    # The fault waits for a result with an output.
     assert api.get(job["response_url"]).json()["status"] in ("QUEUED", "PROCESSING")
     sandbox.finished(job["request_id"])
     wrong, right = (api.get(job["response_url"]).json() for _ in range(2))
@@ -197,7 +201,7 @@ def test_a_result_can_be_of_the_wrong_kind_once(
 
 
 def test_every_wrong_output_is_tested_above() -> None:
-    marks = test_a_result_can_be_of_the_wrong_kind_once.pytestmark  # type: ignore[attr-defined]
+    marks = test_a_result_can_have_the_wrong_type_once.pytestmark  # type: ignore[attr-defined]
     assert {case[0] for case in marks[0].args[1]} == {name for name in KINDS if name.startswith("output-")}
 
 
@@ -223,7 +227,9 @@ def test_a_truncated_file_announces_more_than_it_sends(sandbox: Sandbox, video: 
     assert sandbox.control.get(video[0]).content == video[1]
 
 
-def test_a_short_file_is_consistent_but_cannot_be_played_to_its_end(sandbox: Sandbox, video: tuple[str, bytes]) -> None:
+def test_a_short_file_has_a_correct_length_but_cannot_be_decoded_to_its_end(
+    sandbox: Sandbox, video: tuple[str, bytes]
+) -> None:
     sandbox.fault("media", "short")
     answer = sandbox.control.get(video[0])
     assert int(answer.headers["content-length"]) == len(answer.content) == len(video[1]) // 2
@@ -237,7 +243,7 @@ def test_a_short_file_is_consistent_but_cannot_be_played_to_its_end(sandbox: San
     assert frames < 4 * 6
 
 
-def test_a_reset_midway_can_be_resumed_with_a_range(sandbox: Sandbox, video: tuple[str, bytes]) -> None:
+def test_a_download_reset_midway_can_be_resumed_with_a_range(sandbox: Sandbox, video: tuple[str, bytes]) -> None:
     sandbox.fault("media", "reset-midway")
     received = bytearray()
     with pytest.raises(httpx.ReadError), sandbox.control.stream("GET", video[0]) as answer:
@@ -249,7 +255,7 @@ def test_a_reset_midway_can_be_resumed_with_a_range(sandbox: Sandbox, video: tup
     assert bytes(received) + rest.content == video[1]
 
 
-def test_a_range_of_another_file_is_all_of_this_one(sandbox: Sandbox, video: tuple[str, bytes]) -> None:
+def test_a_range_with_another_etag_returns_the_whole_file(sandbox: Sandbox, video: tuple[str, bytes]) -> None:
     etag = sandbox.control.get(video[0]).headers["etag"]
     for mark, status in ((etag, 206), ('"another"', 200)):
         answer = sandbox.control.get(video[0], headers={"range": "bytes=10-", "if-range": mark})
@@ -281,7 +287,7 @@ def test_a_range_can_be_ignored(sandbox: Sandbox, video: tuple[str, bytes]) -> N
         ("media-500", 500, "application/xml"),
     ],
 )
-def test_something_else_can_come_in_place_of_the_file(
+def test_something_else_can_be_returned_instead_of_the_file(
     sandbox: Sandbox, video: tuple[str, bytes], kind: str, status: int, content_type: str
 ) -> None:
     sandbox.fault("media", kind)
@@ -293,39 +299,39 @@ def test_something_else_can_come_in_place_of_the_file(
     assert sandbox.control.get(video[0]).content == video[1]
 
 
-def test_a_file_can_move_within_its_host(sandbox: Sandbox, video: tuple[str, bytes]) -> None:
+def test_a_file_can_be_redirected_within_its_host(sandbox: Sandbox, video: tuple[str, bytes]) -> None:
     sandbox.fault("media", "redirect")
     answer = sandbox.control.get(video[0], follow_redirects=True)
     assert [step.status_code for step in answer.history] == [302]
     assert answer.content == video[1]
 
 
-def test_a_file_can_move_where_nobody_should_follow(sandbox: Sandbox, video: tuple[str, bytes]) -> None:
+def test_a_file_can_be_redirected_to_a_forbidden_host(sandbox: Sandbox, video: tuple[str, bytes]) -> None:
     sandbox.fault("media", "redirect-forbidden", location="http://10.0.0.1/x")
     answer = sandbox.control.get(video[0])
     assert (answer.status_code, answer.headers["location"]) == (302, "http://10.0.0.1/x")
 
 
-# the picture, and the job ---------------------------------------------------------------------------------
+# the image, and the job -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("kind", "words"), [("unreachable", "could not be downloaded"), ("not-an-image", "not an image")]
 )
-def test_the_pictures_fetch_can_fail(sandbox: Sandbox, api: httpx.Client, kind: str, words: str) -> None:
+def test_fetching_the_image_can_fail(sandbox: Sandbox, api: httpx.Client, kind: str, words: str) -> None:
     sandbox.fault("image-fetch", kind, prompt_contains="horse")
     job = submitted(api, first_frame_url="https://example.invalid/a.png?X-Amz-Signature=x")
     assert words in str(sandbox.finished(job["request_id"]).error)
 
 
-def test_a_slow_picture_delays_the_job(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_slow_image_delays_the_job(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.fault("image-fetch", "slow", seconds=0.3)
     job = sandbox.finished(submitted(api, first_frame_url=f"{sandbox.url}/media/asset-none.png")["request_id"])
     assert job.status == "FAILED"
     assert job.updated - job.created >= 0.3
 
 
-def test_a_job_can_fail_in_chosen_words_and_costs_nothing(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_job_can_fail_with_a_chosen_message_and_costs_nothing(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.fault("job", "fail", error="CUDA out of memory")
     job = submitted(api)
     sandbox.finished(job["request_id"])
@@ -335,7 +341,7 @@ def test_a_job_can_fail_in_chosen_words_and_costs_nothing(sandbox: Sandbox, api:
 
 
 @pytest.mark.parametrize(("kind", "status"), [("stuck-queued", "QUEUED"), ("stuck-processing", "PROCESSING")])
-def test_a_job_can_be_stuck_until_its_record_is_gone(
+def test_a_job_can_be_stuck_until_its_record_expires(
     sandbox: Sandbox, api: httpx.Client, kind: str, status: str
 ) -> None:
     sandbox.configure(time_scale=1.0)
@@ -343,14 +349,14 @@ def test_a_job_can_be_stuck_until_its_record_is_gone(
     job = submitted(api)
     other = submitted(api)
     sandbox.configure(clock_offset=3500)
-    sandbox.finished(other["request_id"])  # by now the stuck one has had its time as well
+    sandbox.finished(other["request_id"])  # by now the stuck one would be completed too
     assert api.get(job["status_url"]).json()["status"] == status
     sandbox.configure(clock_offset=3601)
     assert api.get(job["status_url"]).status_code == 404
     assert sandbox.summary()["billed"] == 1
 
 
-def test_a_late_job_is_billed_though_its_record_is_gone(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_late_job_is_billed_although_its_record_expired(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.configure(time_scale=1.0)
     sandbox.fault("job", "late")
     job = submitted(api)
@@ -381,7 +387,7 @@ def test_a_record_can_be_missing_once(sandbox: Sandbox, api: httpx.Client) -> No
     assert [api.get(job["status_url"]).status_code for _ in range(3)] == [404, 200, 200]
 
 
-def test_a_status_can_be_a_word_nobody_knows(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_status_can_be_an_unknown_word(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.configure(time_scale=1.0)
     sandbox.fault("job", "unknown-status", status="IN_ORBIT")
     job = submitted(api)

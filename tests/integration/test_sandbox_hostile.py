@@ -1,4 +1,4 @@
-"""Answers that no client may trust: enormous, endless, for somebody else, with secrets or nonsense in them."""
+"""Responses that no client may trust: huge, endless, for another request, or containing secrets or nonsense."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ def test_an_error_can_repeat_the_whole_request(
 
 
 @pytest.mark.parametrize("stage", API)
-def test_a_reset_can_lie_a_year_ahead(sandbox: Sandbox, call: Callable[[str], httpx.Response], stage: str) -> None:
+def test_a_reset_can_be_a_year_ahead(sandbox: Sandbox, call: Callable[[str], httpx.Response], stage: str) -> None:
     sandbox.fault(stage, "far-reset")
     answer = call(stage)
     assert answer.status_code == 429
@@ -44,9 +44,7 @@ def test_an_error_text_can_hold_half_an_emoji(
 @pytest.mark.parametrize(
     ("kind", "least"), [("gzip-bomb", BOMB_BYTES), ("huge", HUGE_BYTES), ("deep", 2 * DEEP_LEVELS)]
 )
-def test_an_answer_can_be_enormous(
-    sandbox: Sandbox, call: Callable[[str], httpx.Response], kind: str, least: int
-) -> None:
+def test_a_response_can_be_huge(sandbox: Sandbox, call: Callable[[str], httpx.Response], kind: str, least: int) -> None:
     sandbox.fault("history", kind)
     answer = call("history")
     assert answer.status_code == 200
@@ -58,7 +56,7 @@ def test_an_answer_can_be_enormous(
             answer.json()
 
 
-def test_an_answer_can_come_a_byte_at_a_time(sandbox: Sandbox, call: Callable[[str], httpx.Response]) -> None:
+def test_a_response_can_arrive_one_byte_at_a_time(sandbox: Sandbox, call: Callable[[str], httpx.Response]) -> None:
     sandbox.fault("credits", "drip", seconds=0.01)
     answer = call("credits")
     assert answer.json() == {"credits": 100.0}
@@ -90,7 +88,7 @@ def test_a_failed_job_can_say_anything(sandbox: Sandbox, api: httpx.Client, kind
     assert words in answer.json()["error"]
 
 
-def test_the_provider_names_times_by_a_clock_of_its_own(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_the_provider_uses_its_own_clock(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.configure(clock_skew=-3000)
     submitted(api)
     window = {"from_date": (datetime.now(UTC) - timedelta(days=1)).date().isoformat()}

@@ -35,8 +35,8 @@ def test_a_job_is_submitted_and_waited_for(segmind: SegmindClient) -> None:
     assert httpx.get(result["output"]).content[4:8] == b"ftyp"
 
 
-def test_the_pages_own_example_body_is_taken(segmind: SegmindClient, sandbox: Sandbox) -> None:
-    # Page 000, with its string "false", but for the picture: that one is on the internet.
+def test_the_example_body_of_the_model_page_is_accepted(segmind: SegmindClient, sandbox: Sandbox) -> None:
+    # Page 000, with its string "false", except for the image, which is on the internet.
     job = segmind.submit_async(
         "seedance-1.0-pro-fast",
         duration=10,
@@ -50,13 +50,13 @@ def test_the_pages_own_example_body_is_taken(segmind: SegmindClient, sandbox: Sa
     assert sandbox.finished(job.request_id).status == "COMPLETED"
 
 
-def test_a_blocking_call_answers_the_video(segmind: SegmindClient) -> None:
+def test_a_blocking_call_returns_the_video(segmind: SegmindClient) -> None:
     answer = segmind.run_sync("seedance-pro", **PRO)
     assert answer.content[4:8] == b"ftyp"
     assert float(answer.headers["x-cost"]) > 0
 
 
-def test_a_failed_job_raises_its_words(segmind: SegmindClient) -> None:
+def test_a_failed_job_raises_its_message(segmind: SegmindClient) -> None:
     job = segmind.submit_async("seedance-2.0-mini", **MINI | {"prompt": "a [blocked] horse"})
     with pytest.raises(InferenceFailed) as caught:
         job.wait(timeout=20, interval=0.02)
@@ -74,7 +74,7 @@ def test_an_expired_id_raises_404(segmind: SegmindClient, sandbox: Sandbox) -> N
     assert (caught.value.status, caught.value.detail) == (404, f"Request {job.request_id} not found")
 
 
-def test_a_job_that_is_stuck_times_out(segmind: SegmindClient, sandbox: Sandbox) -> None:
+def test_a_stuck_job_times_out(segmind: SegmindClient, sandbox: Sandbox) -> None:
     sandbox.fault("job", "stuck-processing")
     job = segmind.submit_async("seedance-2.0-mini", **MINI)
     with pytest.raises(InferenceTimeout):
@@ -90,7 +90,7 @@ def test_a_job_that_is_stuck_times_out(segmind: SegmindClient, sandbox: Sandbox)
         (KEY, "seedance-2.0-mini", {"prompt": None}, 422),
     ],
 )
-def test_a_refusal_raises_its_status_and_words(
+def test_a_refusal_raises_its_status_and_message(
     sandbox: Sandbox, key: str, slug: str, changes: dict[str, Any], status: int
 ) -> None:
     client = SegmindClient(api_key=key, base_url=f"{sandbox.url}/v1")

@@ -1,4 +1,4 @@
-"""No web page reaches the stand-in: neither what is the provider's, nor the control API, nor files."""
+"""No web page can call the stand-in: neither the provider's API, nor the control API, nor files."""
 
 import httpx
 import pytest
@@ -34,7 +34,7 @@ def test_a_web_page_is_refused(
 ) -> None:
     headers, says = page
     sandbox.fault("submit", "http-502")
-    # As a page can send it without asking: a form's POST, with JSON in it.
+    # A POST that a page can send without a preflight: a form with JSON in it.
     body = '{"on": "submit", "kind": "http-500"}'
     answer = api.request(method, path, content=body, headers={"Content-Type": "text/plain", **headers})
     assert answer.status_code == 403
@@ -44,14 +44,14 @@ def test_a_web_page_is_refused(
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-def test_no_page_gets_leave_to_call(api: httpx.Client, method: str, path: str) -> None:
+def test_no_web_page_gets_permission_to_call(api: httpx.Client, method: str, path: str) -> None:
     answer = api.options(path, headers={"Origin": str(api.base_url), "Access-Control-Request-Method": method})
     assert answer.status_code == 403
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "", "example.com"])  # noqa: S104 - refused
-def test_it_listens_to_this_machine_alone(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_listens_only_on_this_machine(host: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--host", host, "--port", "0"])
     assert "other machines could reach it" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The stand-in's pictures and videos: fetched over a real socket, probed with PyAV."""
+"""The stand-in's images and videos: downloaded over a real socket, checked with PyAV."""
 
 import base64
 import io
@@ -42,7 +42,7 @@ def uploaded(api: httpx.Client, data: bytes, kind: str = "image/png") -> str:
 
 
 def made(sandbox: Sandbox, api: httpx.Client, slug: str = "seedance-2.0-mini", **changes: Any) -> dict[str, Any]:
-    """The result of a job, once it is over."""
+    """The result of a job, once it has ended."""
     answer = api.post(f"/v2/{slug}", json=BODY | changes)
     assert answer.status_code == 200, answer.text
     sandbox.finished(answer.json()["request_id"])
@@ -76,7 +76,7 @@ def is_about(colour: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
         ({"duration": 15}, (480, 480), 15),
     ],
 )
-def test_a_video_has_the_asked_length_shape_and_resolution(
+def test_a_video_has_the_requested_length_ratio_and_resolution(
     sandbox: Sandbox, api: httpx.Client, changes: dict[str, Any], size: tuple[int, int], seconds: int
 ) -> None:
     answer = api.get(made(sandbox, api, **changes)["output"])
@@ -96,7 +96,7 @@ def test_a_video_can_be_played_while_it_loads(sandbox: Sandbox, api: httpx.Clien
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_sound_comes_only_when_asked_for(sandbox: Sandbox, api: httpx.Client, wanted: bool) -> None:
+def test_a_video_has_sound_only_if_requested(sandbox: Sandbox, api: httpx.Client, wanted: bool) -> None:
     with av.open(io.BytesIO(api.get(made(sandbox, api, generate_audio=wanted)["output"]).content)) as container:
         assert [stream.codec_context.name for stream in container.streams.audio] == ["aac"] * wanted
         assert container.duration == pytest.approx(4_000_000, rel=0.02)
@@ -107,7 +107,7 @@ def test_an_automatic_length_is_five_seconds(sandbox: Sandbox, api: httpx.Client
     assert len(frames_of(video)) == 5 * 6
 
 
-def test_the_same_words_look_the_same_and_other_words_do_not(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_the_same_prompt_gives_the_same_image_and_another_prompt_another(sandbox: Sandbox, api: httpx.Client) -> None:
     first, again, other = (
         made(sandbox, api, prompt=words)["output"] for words in ("a red car", "a red car", "a blue car")
     )
@@ -115,7 +115,7 @@ def test_the_same_words_look_the_same_and_other_words_do_not(sandbox: Sandbox, a
     assert look[0] == look[1] != look[2]
 
 
-def test_each_job_has_bytes_of_its_own(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_each_job_has_a_unique_file(sandbox: Sandbox, api: httpx.Client) -> None:
     first, again = made(sandbox, api), made(sandbox, api)
     videos = [api.get(result["output"]) for result in (first, again)]
     assert videos[0].content != videos[1].content
@@ -125,15 +125,15 @@ def test_each_job_has_bytes_of_its_own(sandbox: Sandbox, api: httpx.Client) -> N
 
 
 @pytest.mark.parametrize("codec", ["png", "mjpeg", "libwebp", "gif", "bmp", "tiff"])
-def test_the_video_shows_the_picture_whatever_its_format(sandbox: Sandbox, api: httpx.Client, codec: str) -> None:
+def test_the_video_shows_the_image_whatever_its_format(sandbox: Sandbox, api: httpx.Client, codec: str) -> None:
     url = uploaded(api, picture(RED, codec=codec))
     frames = frames_of(api.get(made(sandbox, api, first_frame_url=url)["output"]).content)
     for frame in (frames[0], frames[-1]):
         assert is_about(colour_at(frame, 0.5, 0.5), RED)
 
 
-def test_the_zoom_keeps_the_picture_centred(sandbox: Sandbox, api: httpx.Client) -> None:
-    # Red but for a blue block in the middle: as the video zooms in, the block grows to all sides alike.
+def test_the_zoom_keeps_the_image_centred(sandbox: Sandbox, api: httpx.Client) -> None:
+    # Red except for a blue block in the middle: as the video zooms in, the block grows equally on all sides.
     frame = av.VideoFrame(480, 480, "rgb24")
     rows = [b"".join(bytes(BLUE if 160 <= x < 320 and 160 <= y < 320 else RED) for x in range(480)) for y in range(480)]
     frame.planes[0].update(b"".join(row.ljust(frame.planes[0].line_size, b"\0") for row in rows))
@@ -152,19 +152,19 @@ def test_the_zoom_keeps_the_picture_centred(sandbox: Sandbox, api: httpx.Client)
     assert abs((first[0] - last[0]) - (last[1] - first[1])) <= 8
 
 
-def test_adaptive_takes_the_pictures_shape(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_adaptive_uses_the_images_ratio(sandbox: Sandbox, api: httpx.Client) -> None:
     url = uploaded(api, picture(size=(120, 240)))
     video = api.get(made(sandbox, api, first_frame_url=url, aspect_ratio="adaptive")["output"]).content
     assert (frames_of(video)[0].width, frames_of(video)[0].height) == (480, 960)
 
 
-def test_a_reference_picture_is_shown_too(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_reference_image_is_shown_too(sandbox: Sandbox, api: httpx.Client) -> None:
     url = uploaded(api, picture(BLUE))
     frame = frames_of(api.get(made(sandbox, api, reference_images=[url])["output"]).content)[0]
     assert is_about(colour_at(frame, 0.5, 0.5), BLUE)
 
 
-def test_the_last_frame_is_a_picture_of_the_end(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_the_last_frame_is_an_image_of_the_end(sandbox: Sandbox, api: httpx.Client) -> None:
     result = made(sandbox, api, first_frame_url=uploaded(api, picture(BLUE)), return_last_frame=True)
     answer = api.get(result["last_frame_url"])
     assert answer.headers["content-type"] == "image/png"
@@ -173,13 +173,13 @@ def test_the_last_frame_is_a_picture_of_the_end(sandbox: Sandbox, api: httpx.Cli
     assert is_about(colour_at(frame, 0.5, 0.5), BLUE)
 
 
-def test_the_last_frame_is_not_there_unless_asked_for(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_there_is_a_last_frame_only_if_requested(sandbox: Sandbox, api: httpx.Client) -> None:
     result = made(sandbox, api)
     assert "last_frame_url" not in result
     assert api.get(result["output"].replace(".mp4", "-last.png")).status_code == 404
 
 
-def test_the_pictures_fetch_is_real_and_logged(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_the_image_is_really_fetched_and_the_fetch_logged(sandbox: Sandbox, api: httpx.Client) -> None:
     url = uploaded(api, picture())
     made(sandbox, api, first_frame_url=url)
     (fetch,) = sandbox.calls("/media/asset-")
@@ -193,7 +193,7 @@ def closed_port() -> int:
 
 
 @pytest.mark.parametrize("field", ["first_frame_url", "reference_images", "reference_videos"])
-def test_an_unreachable_file_fails_the_job_with_words_that_hide_the_signature(
+def test_an_unreachable_file_fails_the_job_with_a_message_without_the_signature(
     sandbox: Sandbox, api: httpx.Client, field: str
 ) -> None:
     url = f"http://127.0.0.1:{closed_port()}/a.png?X-Amz-Signature=secret"
@@ -204,24 +204,24 @@ def test_an_unreachable_file_fails_the_job_with_words_that_hide_the_signature(
     assert sandbox.state.credits == 100
 
 
-def test_a_missing_picture_fails_the_job(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_missing_image_fails_the_job(sandbox: Sandbox, api: httpx.Client) -> None:
     result = made(sandbox, api, first_frame_url=f"{sandbox.url}/media/asset-none.png")
     assert "HTTP 404" in result["error"]
 
 
 @pytest.mark.parametrize("data", [b"<html>no picture</html>", b"\x89PNG\r\n\x1a\n" + b"\0" * 60, b"\0"])
-def test_what_is_no_picture_fails_the_job(sandbox: Sandbox, api: httpx.Client, data: bytes) -> None:
+def test_a_file_that_is_not_an_image_fails_the_job(sandbox: Sandbox, api: httpx.Client, data: bytes) -> None:
     result = made(sandbox, api, first_frame_url=uploaded(api, data))
     assert result["status"] == "FAILED"
     assert "image" in result["error"]
 
 
-def test_a_video_is_no_picture(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_video_instead_of_an_image_fails_the_job(sandbox: Sandbox, api: httpx.Client) -> None:
     result = made(sandbox, api, first_frame_url=made(sandbox, api)["output"])
     assert "not an image" in result["error"]
 
 
-def test_the_last_frame_that_is_given_must_be_a_picture_too(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_given_last_frame_must_be_an_image_too(sandbox: Sandbox, api: httpx.Client) -> None:
     result = made(
         sandbox, api, first_frame_url=uploaded(api, picture()), last_frame_url=uploaded(api, b"no picture at all")
     )
@@ -231,7 +231,7 @@ def test_the_last_frame_that_is_given_must_be_a_picture_too(sandbox: Sandbox, ap
 # the files ------------------------------------------------------------------------------------------------
 
 
-def test_a_file_needs_no_key_and_says_its_length(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_a_file_needs_no_key_and_has_its_length(sandbox: Sandbox, api: httpx.Client) -> None:
     url = made(sandbox, api)["output"]
     whole, head = sandbox.control.get(url), sandbox.control.head(url)
     assert int(whole.headers["content-length"]) == len(whole.content)
@@ -243,7 +243,7 @@ def test_a_file_needs_no_key_and_says_its_length(sandbox: Sandbox, api: httpx.Cl
 def test_parts_of_a_file_make_up_the_whole(sandbox: Sandbox, api: httpx.Client) -> None:
     url = made(sandbox, api)["output"]
     whole = sandbox.control.get(url).content
-    tail = len(whole) - 30  # inside the box that is not on disk
+    tail = len(whole) - 30  # inside the box that is not stored on disk
     parts = []
     for span in ("0-999", f"1000-{tail - 1}", f"{tail}-", "-10"):
         part = sandbox.control.get(url, headers={"range": f"bytes={span}"})
@@ -272,7 +272,7 @@ def test_a_running_job_has_no_file_yet(sandbox: Sandbox, api: httpx.Client) -> N
     assert api.get(f"/media/{request_id}.mp4").status_code == 404
 
 
-def test_an_encoding_is_made_once_for_all_who_want_it(tmp_path: Path) -> None:
+def test_identical_videos_are_encoded_once(tmp_path: Path) -> None:
     with running(time_scale=0.001, fps=6, state=tmp_path / "state.json") as sandbox, sandbox.client() as api:
         url = uploaded(api, picture())
         ids = [

@@ -1,7 +1,7 @@
-"""The soak: many uploads through repetitions, faults, killed workers and a restart; then the day must balance.
+"""The soak test: many uploads with repeated events, faults, killed workers and a restart. Then the day must balance.
 
-``python -m tests.soak.run --uploads 300`` runs it on a stack of its own and prints a table; ``--output`` writes
-it to a file as well. Exit 1 when a video was bought twice, lost, or not told of.
+``python -m tests.soak.run --uploads 300`` runs it on its own stack and prints a table; ``--output`` also writes it to a
+file. Exits with 1 if a video was bought twice or lost, or if a notification is missing.
 """
 
 import argparse
@@ -31,10 +31,10 @@ from tests.e2e.deployed import Deployed
 
 TIME_SCALE = 0.05
 AT_ONCE = 14
-"""Jobs under way. The emulator runs 24 functions at a time."""
+"""The jobs in progress at a time. The emulator runs 24 functions at a time."""
 
 REDELIVERY_SECONDS = 70
-"""The intake queue's visibility time-out here. The six minutes that AWS asks for would be most of the soak."""
+"""The intake queue's visibility timeout here. The six minutes that AWS requires would be most of the test."""
 
 RECONCILE_SECONDS = 5.0
 LOOK_SECONDS = 0.5
@@ -60,7 +60,7 @@ FAULTS: tuple[dict[str, Any], ...] = (
 
 @dataclass
 class Tally:
-    """What was done to the stack, what people and reconcile had to do, and what is wrong."""
+    """What the test did to the stack, what people and reconcile did, and what is wrong."""
 
     done: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
@@ -69,19 +69,19 @@ class Tally:
 
 
 class Soak:
-    """One soak on one stack."""
+    """One soak test on one stack."""
 
     def __init__(self, world: Deployed, home: Path, uploads: int, seed: int) -> None:
         self.world, self.home, self.uploads = world, home, uploads
         self.target = Target(world.stack.outputs, world.stack)
         self.tally = Tally()
-        self.random = random.Random(seed)  # noqa: S311 - equal runs should go alike
+        self.random = random.Random(seed)  # noqa: S311 - runs should be repeatable
         self.jobs: list[str] = []
         self._reconciled = 0.0
         self._begun = time.monotonic()
 
     def run(self, seconds: float) -> None:
-        """All of it, within that time."""
+        """Run the whole test within this time."""
         deadline = time.monotonic() + seconds
         self.world.client("sqs").set_queue_attributes(
             QueueUrl=self.world.output("SubmitQueueUrl"), Attributes={"VisibilityTimeout": str(REDELIVERY_SECONDS)}
@@ -96,12 +96,12 @@ class Soak:
             self.upload(number)
             if number in disturb:
                 disturb[number]()
-        self.say(f"{self.uploads} uploads are in")
+        self.say(f"{self.uploads} images uploaded")
         self._wait(lambda: self._open() == 0, deadline)
         self.check()
 
     def upload(self, number: int) -> None:
-        """One upload: every tenth is delivered twice, every tenth meets a fault."""
+        """Upload an image. Every tenth event is delivered twice, every tenth upload meets a fault."""
         prompt = f"soak {number:04d}."
         if number % 10 == 3:
             fault = FAULTS[number // 10 % len(FAULTS)]
@@ -118,7 +118,7 @@ class Soak:
         self.jobs.append(put(f"uploads/{number:04d}.jpg", **about))
 
     def kill_workers(self) -> None:
-        """kill -9 every Lambda worker of this stack, whatever it is doing."""
+        """Kill every Lambda worker of this stack with SIGKILL, whatever it is doing."""
         self._busy()
         killed = 0
         for process in Path("/proc").iterdir():
@@ -134,7 +134,7 @@ class Soak:
         self.tally.done["rounds of kill -9"] += 1
 
     def restart(self) -> None:
-        """Stop everything, and start it again from what it kept."""
+        """Stop the stack and start it again with its saved state."""
         self._busy()
         self.say("restarting the stack")
         stopped = time.time()
@@ -147,7 +147,7 @@ class Soak:
         self.tally.done["executions lost by the restart"] += dead
 
     def _skip_quarter_of_an_hour(self, stopped: float) -> None:
-        """A v1 call may take 15 minutes, and for so long nobody may say that it died. Here everybody knows."""
+        """Age interrupted v1 calls. A v1 call only counts as dead after 15 minutes; here it is known to be dead."""
         for job_id, state in self.world.states().items():
             job = self.target.job(job_id)
             if state is State.SUBMITTING and job.transport == "v1" and job.updated_at < stopped:
@@ -155,20 +155,20 @@ class Soak:
                 self.tally.done["v1 calls cut off"] += 1
 
     def check(self) -> None:
-        """Look for what must not be."""
+        """Check the result for violations."""
         self.say("checking")
         wrong = self.tally.violations
         heard = self._heard()
         for job_id in self.jobs:
             job = self.target.jobs.get(job_id)
             if job is None:
-                wrong.append(f"job {job_id} was never made")
+                wrong.append(f"job {job_id} was never created")
                 continue
             self.tally.done[f"jobs {job.state.value}"] += 1
             if job.notified_at is None or job.state.value not in heard.get(job_id, []):
-                wrong.append(f"nobody was told that job {job_id} is {job.state.value}")
+                wrong.append(f"no notification that job {job_id} is {job.state.value}")
             if job.state is State.COMPLETED and not self._right(job):
-                wrong.append(f"job {job_id} has another video than the one that was made")
+                wrong.append(f"job {job_id} has a different video from the provider's")
             if job.state is State.FAILED and (job.error or {}).get("code") != "PROVIDER_JOB_FAILED":
                 wrong.append(f"job {job_id} failed: {job.error}")
             if job.error:
@@ -188,25 +188,25 @@ class Soak:
         self.tally.done["videos billed"] = accepted["billed"]
 
     def say(self, what: str) -> None:
-        """Progress, for who waits."""
+        """Print progress."""
         print(f"{time.monotonic() - self._begun:6.1f} s  {what}", file=sys.stderr, flush=True)
 
     # waiting ------------------------------------------------------------------------------------------------------
 
     def _wait(self, ready: Any, deadline: float) -> None:
-        """Wait, and do meanwhile what the schedule and the people on call would."""
+        """Wait, and meanwhile do what the schedule and the operators would do."""
         while not ready():
             if time.monotonic() > deadline:
                 states = self.world.states()
                 late = {job_id: states.get(job_id, "no record") for job_id in self.jobs}
-                raise SystemExit(f"not over in time: { {k: str(v) for k, v in late.items() if not _over(v)} }")
+                raise SystemExit(f"not finished in time: { {k: str(v) for k, v in late.items() if not _over(v)} }")
             if time.monotonic() - self._reconciled > RECONCILE_SECONDS:
                 self._care()
                 self._reconciled = time.monotonic()
             time.sleep(LOOK_SECONDS)
 
     def _care(self) -> None:
-        # A killed worker may be the one that was asked, and then the next round sees to it.
+        # The function may run in a worker that is killed. The next round then does the work.
         with contextlib.suppress(CommandError, BotoCoreError, ClientError):
             for what, count in asking.reconcile(self.target).items():
                 self.tally.done[f"reconcile {what}"] += count
@@ -228,7 +228,7 @@ class Soak:
         return sum(not _over(states.get(job_id)) for job_id in self.jobs)
 
     def _busy(self) -> None:
-        """Wait until there is something under way that could be lost."""
+        """Wait until there is work in progress that could be lost."""
         deadline = time.monotonic() + 10
         while self._executions("RUNNING") < 3 and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -241,7 +241,7 @@ class Soak:
     # checking -----------------------------------------------------------------------------------------------------
 
     def _heard(self) -> dict[str, list[str]]:
-        """The states that were told of each job."""
+        """The states in each job's notifications."""
         heard: dict[str, list[str]] = {}
         for message in self.world.received(self.world.queue):
             body = json.loads(message["Message"])
@@ -260,26 +260,26 @@ def _over(state: Any) -> bool:
 
 
 def table(soak: Soak, seconds: float) -> str:
-    """The result, for people."""
+    """The result as a Markdown table."""
     done = soak.tally.done
     shown = {
         "uploads": soak.uploads,
         "delivered twice": done["delivered twice"],
-        "met a fault of the provider": soak.tally.faults.total(),
+        "with a fault of the provider": soak.tally.faults.total(),
         "Lambda workers killed (kill -9)": f"{done['workers killed']} in {done['rounds of kill -9']} rounds",
         "restarts of the whole stack": done["restarts of the stack"],
         "executions lost by the restart": done["executions lost by the restart"],
-        "v1 calls cut off by it": done["v1 calls cut off"],
-        "brought on by reconcile": ", ".join(
+        "v1 calls interrupted by the restart": done["v1 calls cut off"],
+        "actions of reconcile": ", ".join(
             f"{count} {name.removeprefix('reconcile ')}" for name, count in done.items() if "reconcile " in name
         ),
-        "decided by a person": f"{done['a person resubmitted']} resubmitted (never arrived), "
+        "decisions by a person": f"{done['a person resubmitted']} resubmitted (never arrived), "
         f"{done['a person retried the copy']} copied again",
         "dead letters put back": done["dead letters put back"],
         "jobs at the end": ", ".join(
             f"{count} {name.removeprefix('jobs ')}" for name, count in done.items() if name.startswith("jobs ")
         ),
-        "requests the provider took": f"{done['requests accepted']}, {done['videos billed']} billed",
+        "requests accepted by the provider": f"{done['requests accepted']}, {done['videos billed']} billed",
         "settled by us": f"${done['cents settled'] / 100:.2f}",
         "charged by the provider": f"${done['cents charged'] / 100:.2f}",
         "notifications repeated": done["messages repeated"],
@@ -292,19 +292,19 @@ def table(soak: Soak, seconds: float) -> str:
     lines = ["| what | number |", "|---|---|", *(f"| {name} | {value} |" for name, value in shown.items())]
     lines += [
         "",
-        "Faults met: " + ", ".join(f"{count} x {name}" for name, count in sorted(soak.tally.faults.items())) + ".",
+        "Faults: " + ", ".join(f"{count} x {name}" for name, count in sorted(soak.tally.faults.items())) + ".",
     ]
-    lines += ["", "Without a video, and told so: " + "; ".join(f"{n} x {why}" for why, n in soak.tally.reasons.items())]
+    lines += ["", "Jobs without a video: " + "; ".join(f"{n} x {why}" for why, n in soak.tally.reasons.items())]
     return "\n".join(lines) + "\n"
 
 
 def main() -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.soak.run", description="Uploads through thick and thin.")
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak.run", description="Runs the soak test.")
     parser.add_argument("--uploads", type=int, default=300)
-    parser.add_argument("--seconds", type=float, default=600.0, help="how long it may take")
+    parser.add_argument("--seconds", type=float, default=600.0, help="the longest time that it may take")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--output", type=Path, help="write the table there, as Markdown")
+    parser.add_argument("--output", type=Path, help="also write the table to this file, as Markdown")
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         home = Path(folder)
@@ -323,7 +323,7 @@ def main() -> int:
         print(f"violation: {violation}")
     if wanted.output:
         command = f"`python -m tests.soak.run --uploads {wanted.uploads}`"
-        title = f"# Soak\n\nWritten by {command} on {datetime.now(UTC).date()}.\n\n"
+        title = f"# Soak test\n\nWritten by {command} on {datetime.now(UTC).date()}.\n\n"
         wanted.output.write_text(title + result)
     return 1 if soak.tally.violations else 0
 

@@ -1,4 +1,4 @@
-"""A small soak, by the command that runs the large one."""
+"""A small soak test, run with the same command as the large one."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 
 
-def test_no_video_is_bought_twice_or_lost_however_the_stack_is_treated(root: Path, tmp_path: Path) -> None:
+def test_no_video_is_bought_twice_or_lost_under_crashes_and_faults(root: Path, tmp_path: Path) -> None:
     if not (Path(sys.executable).parent / "ministack").exists():
         pytest.skip("no emulator is installed; `pip install -e .` brings it")
     table = tmp_path / "soak.md"

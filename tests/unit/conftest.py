@@ -1,11 +1,11 @@
-"""The unit tests' surroundings: no network, made-up credentials, an empty account in moto for each test.
+"""Fixtures of the unit tests: no network, fake credentials, and an empty moto account for each test.
 
-``world`` is what the use cases talk to: real adapters on moto, and ``wire`` in the provider's place.
+``world`` is what the use cases talk to: real adapters on moto. ``wire`` stands in for the provider.
 """
 
 import json
 import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ import httpx
 import pytest
 import strict_sns
 from aws_lambda_powertools import Metrics
+from clocks import NOW, Clock
 from footage import movie, small_png
 from hypothesis import settings as hypothesis_settings
 from moto import mock_aws
@@ -27,26 +28,31 @@ from pytest_socket import disable_socket, enable_socket
 from seedance import observability
 from seedance.aws import clients as aws_clients
 from seedance.aws.attributes import written_item
+from seedance.aws.job_table import JobTable
 from seedance.batches.files import Sheets
 from seedance.batches.job_states import Register
 from seedance.intake import Intake
 from seedance.jobs.handoff import Batches, IntakeQueue, Workflow
+from seedance.jobs.in_flight import InFlight
 from seedance.jobs.job import Job, State
 from seedance.jobs.requests import Defaults
 from seedance.jobs.store import JobStore
+from seedance.jobs.switch import Switch
 from seedance.media.buckets import Media
 from seedance.notices.notifier import Notifier
+from seedance.pacing.durations import Durations
 from seedance.pacing.pacer import Pacer
 from seedance.paid_call import Sending
 from seedance.provider import http
 from seedance.provider.client import Provider
 from seedance.provider.download import Downloads
+from seedance.reconcile import Place
 from seedance.submit import Submit
 from variables import variables
+from wire import Wire
 
 REGION = "eu-central-1"
 KEY = "SG_0123456789abcdef"
-NOW = 1_763_600_000.0
 HISTORY = "https://history.segmind.example"
 UPLOADS, VIDEOS, TABLE, SECRET = "example-uploads", "example-videos", "jobs-of-tests", "key-of-tests"
 ENVIRONMENT = {
@@ -66,7 +72,7 @@ hypothesis_settings.load_profile("unit")
 
 @pytest.fixture(autouse=True)
 def no_network() -> Iterator[None]:
-    """No socket can be made. Unix sockets are: an event loop wakes itself up through a pair of them."""
+    """Block all sockets except Unix sockets: an event loop wakes itself up through a pair of those."""
     disable_socket(allow_unix_socket=True)
     yield
     enable_socket()
@@ -74,7 +80,7 @@ def no_network() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def made_up_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing of the machine's own AWS set-up is seen, and no metric of another test."""
+    """Hide the machine's own AWS configuration, and the metrics of other tests."""
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_CONFIG_FILE", "AWS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in ENVIRONMENT.items():
@@ -95,7 +101,7 @@ def _forget() -> None:
 
 @pytest.fixture(scope="session")
 def clients() -> Iterator[dict[str, Any]]:
-    """The layer's own AWS clients, built once; moto answers them, or else nobody can."""
+    """The layer's own AWS clients, built once. Only moto can answer them."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
@@ -110,67 +116,27 @@ def clients() -> Iterator[dict[str, Any]]:
     return made
 
 
-class Wire:
-    """The other end of the line: answers in the order they were given, and keeps what was asked.
-
-    A request that nobody expected fails the test, and so does an answer that nobody fetched.
-    """
-
-    def __init__(self) -> None:
-        self.requests: list[httpx.Request] = []
-        self._answers: deque[httpx.Response | Exception] = deque()
-
-    def will(self, *answers: httpx.Response | Exception) -> None:
-        self._answers.extend(answers)
-
-    def forget(self) -> None:
-        """Drop the answers that nobody fetched, where that is no mistake."""
-        self._answers.clear()
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        request.read()
-        self.requests.append(request)
-        assert self._answers, f"nobody expected {request.method} {request.url}"
-        answer = self._answers.popleft()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    @property
-    def asked(self) -> list[str]:
-        return [f"{request.method} {request.url}" for request in self.requests]
-
-    def body(self, number: int = -1) -> dict[str, Any]:
-        return dict(json.loads(self.requests[number].content))
-
-
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     line = Wire()
     monkeypatch.setattr(http, "_pool", lambda _: Pool(line))
     yield line
-    assert not line._answers, f"{len(line._answers)} answers were not fetched"
-
-
-@dataclass
-class Clock:
-    now: float = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += seconds
+    assert not line._answers, f"{len(line._answers)} responses are left over"
 
 
 @dataclass
 class World:
-    """An account with the stack's resources in it, and the adapters on them."""
+    """An AWS account with the stack's resources, and the adapters that use them."""
 
     aws: dict[str, Any]
     wire: Wire
     clock: Clock
+    table: JobTable
     store: JobStore
+    switch: Switch
+    in_flight: InFlight
+    durations: Durations
+    place: Place
     media: Media
     notifier: Notifier
     workflow: Workflow
@@ -185,11 +151,9 @@ class World:
     arns: SimpleNamespace
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    naps: list[float] = field(default_factory=list)
-    """Seconds that the store waited for its next try."""
 
     def called(self, operation: str) -> list[dict[str, Any]]:
-        """The parameters of every call of an AWS operation, in order."""
+        """The parameters of every call to an AWS operation, in order."""
         return [parameters for name, parameters in self.calls if name == operation]
 
     def put(self, job: Job) -> Job:
@@ -203,7 +167,7 @@ class World:
         return found
 
     def upload(self, key: str, body: bytes, **metadata: str) -> dict[str, Any]:
-        """Put an object; the S3 notification of it."""
+        """Put an object, and return the S3 notification for it."""
         stored = self.aws["s3"].put_object(Bucket=UPLOADS, Key=key, Body=body, Metadata=metadata)
         record = {
             "eventSource": "aws:s3",
@@ -224,24 +188,24 @@ class World:
         return [json.loads(call["input"]) for call in self.called("StartExecution")]
 
     def postponed(self) -> list[tuple[str, int]]:
-        """What was put into the intake queue: job id and delay in seconds."""
+        """What was sent to the intake queue: job id and delay in seconds."""
         return [
             (json.loads(call["MessageBody"])["job_id"], call["DelaySeconds"]) for call in self.called("SendMessage")
         ]
 
     def notified(self) -> list[dict[str, Any]]:
-        """The machines' message of every publish."""
+        """The message for programs in every publish."""
         return [json.loads(json.loads(call["Message"])["default"]) for call in self.called("Publish")]
 
     def counted(self) -> dict[str, int]:
-        """The metrics so far, written out already or not."""
+        """The metrics so far, whether flushed or not."""
         return dict(self.counts)
 
     def stored(self, key: str) -> bytes:
         return bytes(self.aws["s3"].get_object(Bucket=VIDEOS, Key=key)["Body"].read())
 
     def intake(self, submit: Submit) -> Intake:
-        """What hands the queue's messages to a submit of a test's own."""
+        """An intake that passes the queue's messages to the test's own submit."""
         defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
         return Intake(self.store, self.media, self.batches, submit, defaults, UPLOADS)
 
@@ -249,15 +213,14 @@ class World:
         return [item["Key"] for item in self.aws["s3"].list_objects_v2(Bucket=VIDEOS).get("Contents", [])]
 
 
-def _pacer(clients: dict[str, Any], clock: Clock, **changes: Any) -> Pacer:
-    values = {"requests_per_minute": 50, "max_in_flight": 500, "most_polls": 5, **changes}
-    return Pacer(TABLE, clients["dynamodb"], clock=clock, sleep=clock.pass_by, **values)
+def _pacer(table: JobTable, **changes: Any) -> Pacer:
+    return Pacer(table, **{"requests_per_minute": 50, "max_in_flight": 500, "most_polls": 5, **changes})
 
 
 @pytest.fixture
 def make_pacer(world: World) -> Callable[..., Pacer]:
-    """A pacer of another stack; what is not given is as in the world's."""
-    return lambda **changes: _pacer(world.aws, world.clock, **changes)
+    """A pacer with other settings; those that are not given are the world's."""
+    return lambda **changes: _pacer(world.table, **changes)
 
 
 @pytest.fixture
@@ -290,10 +253,10 @@ def world(
             )["stateMachineArn"],
         )
         clock = Clock()
-        naps: list[float] = []
-        store = JobStore(TABLE, clients["dynamodb"], clock, naps.append)
+        table = JobTable(TABLE, clients["dynamodb"], clock)
+        store, switch = JobStore(table), Switch(table)
         media = Media(VIDEOS, clients["s3"])
-        pacer = _pacer(clients, clock)
+        pacer = _pacer(table)
         line = httpx.MockTransport(wire)
         at = Provider(
             "https://api.segmind.com",
@@ -307,20 +270,24 @@ def world(
             aws=clients,
             wire=wire,
             clock=clock,
+            table=table,
             store=store,
+            switch=switch,
+            in_flight=InFlight(table),
+            durations=Durations(table),
+            place=Place(table),
             media=media,
-            notifier=Notifier(arns.topic, clients["sns"], store, media),
+            notifier=Notifier(arns.topic, clients["sns"], store, media, clock),
             workflow=Workflow(arns.machine, clients["stepfunctions"]),
             queue=IntakeQueue(arns.queue, clients["sqs"]),
             provider=at,
             downloads=Downloads(frozenset({"images.segmind.com"})),
             pacer=pacer,
-            sending=Sending(store, at, media, pacer, "link", clock=clock),
+            sending=Sending(store, switch, at, media, pacer, "link", clock=clock),
             batches=Batches(arns.batch_machine, clients["stepfunctions"]),
             sheets=Sheets(UPLOADS, clients["s3"]),
-            register=Register(TABLE, clients["dynamodb"]),
+            register=Register(table),
             arns=arns,
-            naps=naps,
         )
 
         def watch(params: dict[str, Any], model: Any, **_: Any) -> None:
@@ -342,7 +309,7 @@ def world(
 
 @pytest.fixture
 def wired(world: World, template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """The same world, found by the functions as they find it on Lambda: through the environment."""
+    """The same world, found by the functions as on Lambda: through the environment."""
     given = {
         "JOB_TABLE": TABLE,
         "UPLOAD_BUCKET": UPLOADS,
@@ -368,7 +335,7 @@ def wired(world: World, template: dict[str, Any], monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def make_job() -> Callable[..., Job]:
-    """A job of an upload; whatever else is wanted by name."""
+    """A job that came from an upload; other fields are set by keyword."""
 
     def make(state: State = State.RECEIVED, **changes: Any) -> Job:
         values: dict[str, Any] = {
@@ -395,7 +362,7 @@ def make_job() -> Callable[..., Job]:
 
 @pytest.fixture
 def rate_limited() -> Callable[[float | None], httpx.Response]:
-    """A 429 that says, or does not say, in how many seconds its limit resets."""
+    """A 429 that may say in how many seconds the limit resets."""
 
     def answer(reset_in: float | None) -> httpx.Response:
         if reset_in is None:
@@ -408,7 +375,7 @@ def rate_limited() -> Callable[[float | None], httpx.Response]:
 
 @pytest.fixture
 def event(root: Path) -> Callable[[str], dict[str, Any]]:
-    """Reads one of the sample events that `sam local invoke` takes as well."""
+    """Read one of the sample events, which also work with `sam local invoke`."""
 
     def read(name: str) -> dict[str, Any]:
         return dict(json.loads((root / "events" / f"{name}.json").read_text()))
@@ -418,7 +385,7 @@ def event(root: Path) -> Callable[[str], dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def movies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Real MP4s, one second long, with their boxes in the orders that occur."""
+    """Real MP4s of one second, with their boxes in the orders that occur in practice."""
     file = tmp_path_factory.mktemp("movies") / "movie.mp4"
     return {
         "index last": movie(file),

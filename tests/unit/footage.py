@@ -1,4 +1,4 @@
-"""Real files to test with: a film of one second, and a picture."""
+"""Real files to test with: a video of one second, and an image."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Calls a function's handler as Lambda does: app.py by its path, events and answers as JSON."""
+"""Calls a function's handler as Lambda does: app.py is loaded by path; events and responses are JSON."""
 
 import importlib.util
 import json
@@ -15,7 +15,7 @@ CONTEXT = SimpleNamespace(
 
 
 def invoke(root: Path, function: str, event: dict[str, Any]) -> Any:
-    """The answer of a function, loaded anew."""
+    """Load the function afresh, and return its response."""
     path = root / "functions" / function / "app.py"
     spec = importlib.util.spec_from_file_location(f"app_of_{function}", path)
     assert spec is not None

@@ -1,6 +1,6 @@
-"""Jobs that stood still and rows of the provider's history, for the tests of those who look something up in it.
+"""Stalled jobs and rows of the provider's history, for tests of the code that looks up requests there.
 
-The fixtures are every unit test's: conftest.py imports them.
+All unit tests can use the fixtures: conftest.py imports them.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def iso(moment: float) -> str:
 
 
 def row(world: Any, request_id: str = "req-9", names: str | None = ID, **fields: Any) -> dict[str, Any]:
-    """A row of the history; its image link names a job, or there is none."""
+    """A row of the history, with an image link that names a job, or without one."""
     disposition = f"response-content-disposition=inline%3B%20filename%3D%22{names}%22"
     link = f"https://example-uploads.s3.eu-central-1.amazonaws.com/uploads/a.png?{disposition}&X-Amz-Signature=0"
     body = {"image_url": link} if names else {}
@@ -39,7 +39,7 @@ def history(*rows: dict[str, Any]) -> httpx.Response:
 
 @pytest.fixture
 def put(world: Any, make_job: Callable[..., Job]) -> Callable[..., Job]:
-    """A job that has stood still for ``idle`` seconds."""
+    """A job that has not changed for ``idle`` seconds."""
 
     def make(state: State, idle: float = 0, **changes: Any) -> Job:
         then = world.clock.now - idle
@@ -51,7 +51,7 @@ def put(world: Any, make_job: Callable[..., Job]) -> Callable[..., Job]:
 
 @pytest.fixture
 def uncertain(world: Any, put: Any) -> Callable[..., Job]:
-    """A job whose submit may have arrived, ``idle`` seconds ago."""
+    """A job whose submit, ``idle`` seconds ago, may have reached the provider."""
 
     def make(idle: float = 60, **changes: Any) -> Job:
         values = {"submitted_at": world.clock.now - idle, "error": LOST, "image": IMAGE, "request_id": None}
@@ -62,6 +62,6 @@ def uncertain(world: Any, put: Any) -> Callable[..., Job]:
 
 @pytest.fixture
 def repair(world: Any) -> Repair:
-    """What people's commands ask, with an intake queue that has no dead letters."""
-    holding = Holding(world.store, world.queue, world.aws["sqs"], "no-dead-letters", world.clock)
+    """The use case behind the operators' commands, with an intake queue that has no dead letters."""
+    holding = Holding(world.store, world.switch, world.queue, world.aws["sqs"], "no-dead-letters", world.clock)
     return Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)

@@ -1,4 +1,4 @@
-"""urllib3's pool of connections with the tests' wire at the other end: what it reads and raises is urllib3's own."""
+"""urllib3's connection pool with the tests' wire at the other end. Responses and errors are urllib3's own."""
 
 import io
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ _AS_URLLIB3: tuple[tuple[type[Exception], Exception], ...] = (
     (httpx.DecodingError, DecodeError("in the words of httpx")),
     (httpx.TransportError, ProtocolError("in the words of httpx")),
 )
-"""The wire's errors are httpx's, whoever asks."""
+"""The wire always raises httpx's errors; this maps them to urllib3's."""
 
 
 class _Body(io.RawIOBase):
-    """A body that comes in the chunks in which it was given."""
+    """A body that arrives in the given chunks."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -30,7 +30,7 @@ class _Body(io.RawIOBase):
 
 
 class Pool(urllib3.PoolManager):
-    """Asks the wire, and answers as urllib3 does."""
+    """Sends requests to the wire, and returns urllib3's responses."""
 
     def __init__(self, wire: Any) -> None:
         super().__init__()

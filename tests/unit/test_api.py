@@ -1,4 +1,4 @@
-"""The API's use cases: a call is a job once, however often it is repeated; how a job stands, for the outside."""
+"""The API's use cases: a call makes one job, however often it is repeated; the public status of a job."""
 
 import json
 from collections.abc import Callable
@@ -42,16 +42,16 @@ def test_a_call_becomes_a_job_in_the_queue(world: Any, api: Api) -> None:
     assert world.wire.requests == []
 
 
-def test_a_seed_is_on_the_record_from_the_start_and_a_chosen_one_stays(api: Api) -> None:
+def test_a_seed_is_recorded_at_creation_and_a_chosen_seed_is_kept(api: Api) -> None:
     derived = create(api).parameters["seed"]
     assert derived in range(1, 1_000_000)
     assert create(api).parameters["seed"] == derived
     assert describe(create(api), None)["parameters"]["seed"] == derived
     chosen = '{"prompt": "x", "model": "seedance-2.0-mini", "parameters": {"seed": -1}}'
-    assert create(api, chosen, key="order-2").parameters["seed"] == -1  # random, as asked
+    assert create(api, chosen, key="order-2").parameters["seed"] == -1  # random, as requested
 
 
-def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, api: Api, png: bytes) -> None:
+def test_an_image_in_the_bucket_is_checked_and_its_version_recorded(world: Any, api: Api, png: bytes) -> None:
     version = world.upload("images/a.png", png)["Records"][0]["s3"]["object"]["versionId"]
     job = create(api, '{"prompt": "x", "image_key": "images/a.png"}')
     assert job.image == {
@@ -75,7 +75,7 @@ def test_an_image_in_the_bucket_is_looked_at_and_its_version_kept(world: Any, ap
         ("images/.", "rename it"),
     ],
 )
-def test_an_image_that_is_not_there_is_refused_by_its_field(world: Any, api: Api, key: str, says: str) -> None:
+def test_a_missing_image_is_refused_and_the_field_named(world: Any, api: Api, key: str, says: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         create(api, json.dumps({"prompt": "x", "image_key": key}))
     assert caught.value.field == "image_key"
@@ -86,7 +86,7 @@ def test_an_image_that_is_not_there_is_refused_by_its_field(world: Any, api: Api
 @pytest.mark.parametrize(
     ("cut", "says"), [(0, "is empty"), (4, "is not an image"), (30, "is cut off"), (-1, "is cut off")]
 )
-def test_an_image_that_nobody_can_open_is_refused_by_its_field(
+def test_an_unreadable_image_is_refused_and_the_field_named(
     world: Any, api: Api, png: bytes, cut: int, says: str
 ) -> None:
     world.upload("images/a.png", png[:cut])
@@ -113,7 +113,7 @@ def test_an_image_that_nobody_can_open_is_refused_by_its_field(
         *("/images/a.png", " images/a.png", "images\\a.png", "images%2Fa.png", "x/images/a.png", "../images/a.png"),
     ],
 )
-def test_a_key_elsewhere_is_refused_whether_or_not_something_is_there(
+def test_an_image_key_outside_the_allowed_folders_is_refused_whether_or_not_it_exists(
     world: Any, api: Api, png: bytes, key: str, *, there: bool
 ) -> None:
     if there:
@@ -126,13 +126,13 @@ def test_a_key_elsewhere_is_refused_whether_or_not_something_is_there(
     assert world.store.newest(State.RECEIVED) == []
 
 
-def test_a_stack_with_one_folder_of_images_names_it(world: Any, api: Api) -> None:
+def test_with_one_allowed_folder_the_refusal_names_it(world: Any, api: Api) -> None:
     with pytest.raises(InvalidRequest) as caught:
         create(replace(api, image_prefixes=("images/",)), '{"prompt": "x", "image_key": "uploads/a.png"}')
     assert str(caught.value) == "image_key: must begin with images/"
 
 
-def test_a_call_of_before_is_still_answered_when_its_image_may_no_longer_be_named(
+def test_a_repeated_call_is_answered_even_when_its_image_key_is_no_longer_allowed(
     world: Any, api: Api, png: bytes
 ) -> None:
     world.upload("shop/a.png", png)
@@ -141,7 +141,7 @@ def test_a_call_of_before_is_still_answered_when_its_image_may_no_longer_be_name
     assert create(replace(api, image_prefixes=("images/",)), body) == first
 
 
-def test_a_refused_call_leaves_no_job(world: Any, api: Api) -> None:
+def test_a_refused_call_creates_no_job(world: Any, api: Api) -> None:
     with pytest.raises(InvalidRequest):
         create(api, '{"prompt": "x", "parameters": {"duration": 7}}')
     with pytest.raises(InvalidRequest, match="Idempotency-Key"):
@@ -162,11 +162,11 @@ def test_a_repeated_call_is_the_same_job_and_its_message_is_sent_again(world: An
     first = create(api)
     again = create(api, '{ "prompt":"a shoe turns" }')
     assert again == first
-    assert world.postponed() == [(first.job_id, 0)] * 2  # the first message may be what got lost
+    assert world.postponed() == [(first.job_id, 0)] * 2  # the first message may have been lost
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.RECEIVED])
-def test_a_repeated_call_tells_how_far_the_job_is_and_queues_nothing(
+def test_a_repeated_call_returns_the_jobs_state_and_queues_nothing(
     world: Any, api: Api, make_job: Make, state: State
 ) -> None:
     first = create(api)
@@ -176,7 +176,7 @@ def test_a_repeated_call_tells_how_far_the_job_is_and_queues_nothing(
 
 
 @pytest.mark.parametrize("body", ['{"prompt": "another"}', '{"prompt": "a shoe turns", "model": "seedance-pro"}'])
-def test_a_key_that_was_used_for_another_body_is_a_conflict(world: Any, api: Api, body: str) -> None:
+def test_a_key_already_used_for_another_body_is_a_conflict(world: Any, api: Api, body: str) -> None:
     create(api)
     with pytest.raises(Conflict, match="use a new key"):
         create(api, body)
@@ -191,7 +191,7 @@ def test_without_a_key_each_call_is_a_new_job(api: Api) -> None:
     assert create(api, key=None).job_id != create(api, key=None).job_id
 
 
-def test_a_job_that_is_not_there_is_none(api: Api) -> None:
+def test_an_unknown_job_is_none(api: Api) -> None:
     assert api.video("up-nobody") is None
 
 
@@ -205,7 +205,7 @@ def test_a_job_in_any_state_has_the_same_fields(world: Any, api: Api, make_job: 
     assert json.loads(json.dumps(described)) == described
 
 
-def test_only_a_completed_job_shows_its_video_with_a_fresh_link(world: Any, api: Api, make_job: Make) -> None:
+def test_only_a_completed_job_has_a_video_with_a_fresh_link(world: Any, api: Api, make_job: Make) -> None:
     world.put(make_job(State.COMPLETED, video=VIDEO))
     video = (api.video("up-1") or {})["video"]
     assert "X-Amz-Signature" in video["url"]
@@ -213,7 +213,7 @@ def test_only_a_completed_job_shows_its_video_with_a_fresh_link(world: Any, api:
     assert (api.video("up-1") or {})["video"] is None
 
 
-def test_times_are_for_people_and_addresses_at_the_provider_stay_inside(make_job: Make) -> None:
+def test_times_are_readable_and_the_providers_urls_are_left_out(make_job: Make) -> None:
     described = describe(make_job(State.COPYING, created_at=0.0, submitted_at=None, updated_at=60.0), None)
     assert described["created_at"] == "1970-01-01T00:00:00+00:00"
     assert described["submitted_at"] is None

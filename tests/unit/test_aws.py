@@ -1,4 +1,4 @@
-"""AWS clients: one session, one client a service, patient but not for a minute, links by Signature Version 4."""
+"""AWS clients: one session, one client per service, short timeouts, links signed with Signature Version 4."""
 
 import inspect
 import ssl
@@ -32,7 +32,7 @@ def fresh() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("get", "service"), SERVICES, ids=[service for _, service in SERVICES])
-def test_each_service_has_one_client_with_short_time_outs(get: Callable[[], Any], service: str) -> None:
+def test_each_service_has_one_client_with_short_timeouts(get: Callable[[], Any], service: str) -> None:
     client = get()
     assert client is get()
     assert client.meta.service_model.service_name == service
@@ -51,14 +51,14 @@ def test_all_clients_come_from_one_session(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(made) == 1
 
 
-def test_a_client_is_built_when_it_is_first_used() -> None:
+def test_a_client_is_built_on_first_use() -> None:
     topic = clients.sns()
     assert clients._client.cache_info().currsize == 0
     assert topic.meta.region_name == "eu-central-1"
     assert clients._client.cache_info().currsize == 1
 
 
-def test_links_are_signed_by_version_four() -> None:
+def test_links_are_signed_with_signature_version_4() -> None:
     assert clients.s3().meta.config.signature_version == "s3v4"
 
 
@@ -71,17 +71,17 @@ def link(bucket: str = "bucket") -> str:
 REGIONAL = {
     "us-east-1": "s3.us-east-1.amazonaws.com",
     "eu-central-1": "s3.eu-central-1.amazonaws.com",
-    # Launched after March 2019: the global host answers 307 or 400 for their buckets.
+    # Launched after March 2019: the global host returns 307 or 400 for their buckets.
     "eu-south-1": "s3.eu-south-1.amazonaws.com",
     "il-central-1": "s3.il-central-1.amazonaws.com",
-    # Partitions of their own.
+    # Separate partitions.
     "us-gov-west-1": "s3.us-gov-west-1.amazonaws.com",
     "cn-north-1": "s3.cn-north-1.amazonaws.com.cn",
 }
 
 
 @pytest.mark.parametrize(("region", "host"), REGIONAL.items(), ids=list(REGIONAL))
-def test_links_name_the_regions_own_host(monkeypatch: pytest.MonkeyPatch, region: str, host: str) -> None:
+def test_links_use_the_regional_host(monkeypatch: pytest.MonkeyPatch, region: str, host: str) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)
     assert clients.s3().meta.endpoint_url == f"https://{host}"
     assert link() == f"https://bucket.{host}/a%20b.png"
@@ -93,7 +93,7 @@ def test_links_name_the_regions_own_host(monkeypatch: pytest.MonkeyPatch, region
     "endpoint",
     ["http://127.0.0.1:4566", "http://127.8.9.1:80", "http://[::1]:4566", "http://localhost:4566", "http://minio:9000"],
 )
-def test_links_to_an_endpoint_that_is_named_have_the_bucket_in_their_path(
+def test_links_to_a_custom_endpoint_have_the_bucket_in_the_path(
     monkeypatch: pytest.MonkeyPatch, variable: str, endpoint: str
 ) -> None:
     monkeypatch.setenv(variable, endpoint)
@@ -101,7 +101,7 @@ def test_links_to_an_endpoint_that_is_named_have_the_bucket_in_their_path(
     assert link("name.with.dots") == f"{endpoint}/name.with.dots/a%20b.png"
 
 
-def test_all_lines_trust_by_one_context_that_is_loaded_once() -> None:
+def test_all_connections_share_one_tls_context_that_is_loaded_once() -> None:
     for get, service in SERVICES:
         line = get()._endpoint.http_session
         pool = line._manager.connection_from_url(f"https://{service}.eu-central-1.amazonaws.com")
@@ -115,14 +115,14 @@ def test_all_lines_trust_by_one_context_that_is_loaded_once() -> None:
     assert len(trust().get_ca_certs()) > 50
 
 
-def test_what_the_line_overrides_is_what_botocore_calls() -> None:
+def test_the_overridden_methods_are_the_ones_that_botocore_calls() -> None:
     theirs = inspect.getsource(URLLib3Session)
     assert "self._get_ssl_context()" in theirs
     assert "self._setup_ssl_cert(conn, request.url, self._verify)" in theirs
     assert "self.http_session.send(" in inspect.getsource(botocore.endpoint.Endpoint)
 
 
-def test_authorities_of_ones_own_stay_botocores_business(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_custom_ca_bundle_is_left_to_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", "somebodys.pem")
     line = clients.dynamodb()._endpoint.http_session  # type: ignore[attr-defined]
     assert type(line) is URLLib3Session

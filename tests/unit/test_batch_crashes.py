@@ -1,4 +1,4 @@
-"""A batch whose functions die at every call they make to AWS, before it and after it, and are tried again."""
+"""A batch whose functions are killed before and after every AWS call, and then retried."""
 
 import csv
 import io
@@ -22,12 +22,12 @@ WORST = 60
 
 
 class Killed(BaseException):
-    """The function's process is gone; no ``except`` of ours may see it as an ordinary error."""
+    """The function's process was killed; no ``except`` of ours may catch it as an ordinary error."""
 
 
 @contextmanager
 def dying(world: Any, call: int, moment: str) -> Iterator[list[str]]:
-    """Have the process die at its call of that number, ``before-call`` or ``after-call``."""
+    """Kill the process at the call with that number, ``before-call`` or ``after-call``."""
     made: list[str] = []
 
     def count(model: Any = None, **_: Any) -> None:
@@ -46,7 +46,7 @@ def dying(world: Any, call: int, moment: str) -> Iterator[list[str]]:
 
 
 def tried_again(world: Any, step: Callable[[], Any], call: int, moment: str) -> tuple[Any, bool]:
-    """A step that may die once, and is then run again as its state's Retry does; whether it died."""
+    """Run a step that may be killed once, and run it again as its state's Retry does. Returns whether it was killed."""
     try:
         with dying(world, call, moment):
             return step(), False
@@ -62,7 +62,7 @@ def version(world: Any, png: bytes) -> str:
 
 @pytest.mark.parametrize("moment", ["before-call", "after-call"])
 @pytest.mark.parametrize("victim", ["plan", "enqueue", "collect"])
-def test_wherever_a_function_dies_the_batch_comes_out_the_same(
+def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
     world: Any, version: str, victim: str, moment: str
 ) -> None:
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
@@ -71,7 +71,7 @@ def test_wherever_a_function_dies_the_batch_comes_out_the_same(
     collect = Collect(world.register, world.sheets, world.notifier, clock=world.clock)
     died = 0
     for call in range(1, WORST):
-        batch = batch_id(UPLOADS, KEY, f"{version}-{call}")  # a batch of its own for each death
+        batch = batch_id(UPLOADS, KEY, f"{version}-{call}")  # a separate batch for each crash
         event = {"batch_id": batch, "bucket": UPLOADS, "key": KEY, "version_id": version}
         at = {"plan": 0, "enqueue": 0, "collect": 0, victim: call}
         state, dead_in_plan = tried_again(world, lambda event=event: plan(event), at["plan"], moment)
@@ -99,7 +99,7 @@ def test_wherever_a_function_dies_the_batch_comes_out_the_same(
         ]
         assert set(ids) <= set(sent)
         told = len(world.notified()) - before
-        assert told == 1 or (told == 2 and dead_in_collect)  # never lost; twice only if it died right after
+        assert told == 1 or (told == 2 and dead_in_collect)  # never lost; twice only if it was killed right after
         dead = dead_in_plan or dead_in_enqueue or dead_in_collect
         died += dead
         if not dead:

@@ -1,4 +1,4 @@
-"""Tables of the benchmarks: each in its own section of the page, in place of its last one."""
+"""Tables of the benchmarks: each is written to its own section of the page, and replaces the previous table."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_a_table_replaces_its_own_section_and_no_other(tmp_path: Path, capsys: p
     assert "0.40" in capsys.readouterr().out
 
 
-def test_a_page_names_the_command_and_no_place(tmp_path: Path) -> None:
+def test_a_page_names_the_command_but_no_local_path(tmp_path: Path) -> None:
     publish(table("first", "1"), tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text()
     assert "`python -m benchmarks.first`" in text
@@ -34,7 +34,7 @@ def test_a_page_names_the_command_and_no_place(tmp_path: Path) -> None:
     assert str(Path(__file__).parents[2]) not in text
 
 
-def test_numbers_stand_at_the_right() -> None:
+def test_numbers_are_right_aligned() -> None:
     assert table("x", "0.40").text.splitlines() == ["| what | ratio |", "| ---- | ----: |", "| ours |  0.40 |"]
 
 
@@ -45,5 +45,5 @@ def test_contenders_take_turns() -> None:
     assert samples == {"a": [1, 3], "b": [2, 4]}
 
 
-def test_ratios_are_of_the_same_round() -> None:
+def test_ratios_compare_runs_of_the_same_round() -> None:
     assert median_ratio([1.0, 20.0, 3.0], [2.0, 40.0, 3.0]) == 0.5

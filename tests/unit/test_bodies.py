@@ -1,4 +1,4 @@
-"""Bodies: what is too long, too deep or too much is told before it costs anything."""
+"""Response bodies: too long, too deep or too many values is detected early, before it costs time or memory."""
 
 import gzip
 import json
@@ -43,17 +43,17 @@ def test_a_body_is_unpacked_from_chunks_of_any_size(encoding: str, pack: Any) ->
 @pytest.mark.parametrize(
     ("encoding", "packed"), [("gzip", b"no gzip"), ("deflate", b"\xff"), ("br", b"x"), ("gzip, gzip", b"x")]
 )
-def test_what_can_not_be_unpacked_is_said(encoding: str, packed: bytes) -> None:
+def test_a_body_that_cannot_be_unpacked_is_an_error(encoding: str, packed: bytes) -> None:
     with pytest.raises(Unreadable):
         unpacked([packed], encoding)
 
 
 @pytest.mark.parametrize("size", [999, 1000])
-def test_up_to_the_limit_all_is_read(size: int) -> None:
+def test_a_body_up_to_the_limit_is_read_in_full(size: int) -> None:
     assert len(unpacked([b"x" * size])) == size
 
 
-def test_a_body_without_end_is_left_at_the_limit() -> None:
+def test_an_endless_body_is_cut_off_at_the_limit() -> None:
     asked: list[int] = []
 
     def endless() -> Iterator[bytes]:
@@ -67,7 +67,7 @@ def test_a_body_without_end_is_left_at_the_limit() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_a_bomb_goes_off_at_the_limit(encoding: str) -> None:
+def test_a_decompression_bomb_is_stopped_at_the_limit(encoding: str) -> None:
     packer = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
     bomb = b"".join(packer.compress(bytes(1_000_000)) for _ in range(200)) + packer.flush()
     assert len(bomb) < 250_000  # for 200 MB
@@ -91,12 +91,12 @@ def test_a_bomb_goes_off_at_the_limit(encoding: str) -> None:
         '["\\"[",' + "[" * 100,
     ],
 )
-def test_deep_brackets_are_told_before_they_are_parsed(text: str) -> None:
+def test_deep_nesting_is_detected_before_parsing(text: str) -> None:
     with pytest.raises(Unreadable):
         bodies.parsed(text.encode())
 
 
-def test_brackets_in_strings_and_side_by_side_are_not_deep() -> None:
+def test_brackets_in_strings_or_side_by_side_do_not_count_as_nesting() -> None:
     value = {"prompt": "[" * 5000 + '\\"{', "rows": [[]] * 500, "deep": json.loads("[" * 60 + "]" * 60)}
     assert bodies.parsed(json.dumps(value).encode()) == value
 
@@ -110,7 +110,7 @@ def test_too_many_values_are_not_parsed(text: str) -> None:
 @pytest.mark.parametrize(
     "escapes", ['"' + '\\"[' * MANY, '"' + '\\"[' * MANY + "\\", '"\\' * MANY + "[" * 100, '"' * MANY + "[" * 100]
 )
-def test_quotes_without_end_take_no_time_without_end(escapes: str) -> None:
+def test_many_unclosed_quotes_take_bounded_time(escapes: str) -> None:
     with pytest.raises(Unreadable):
         bodies.parsed(escapes.encode())
 
@@ -119,7 +119,7 @@ def test_quotes_without_end_take_no_time_without_end(escapes: str) -> None:
     "number",
     ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * (LONGEST_NUMBER + 1), "9" * 5000, "-" + "9" * 5000],
 )
-def test_a_number_that_nothing_can_hold_costs_itself_only(number: str) -> None:
+def test_a_number_that_cannot_be_stored_loses_only_itself(number: str) -> None:
     assert bodies.parsed(f'{{"cost": {number}, "output": "x"}}'.encode()) == {"cost": None, "output": "x"}
 
 
@@ -132,12 +132,12 @@ def test_a_number_that_nothing_can_hold_costs_itself_only(number: str) -> None:
         (r'"\\ud83d"', "\\ud83d"),
     ],
 )
-def test_half_an_emoji_is_a_question_mark(text: str, value: Any) -> None:
+def test_half_an_emoji_becomes_a_question_mark(text: str, value: Any) -> None:
     assert bodies.parsed(text.encode()) == value
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"<html>", b"1 2", b"\x00\x00"])
-def test_what_is_not_json_is_said(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_an_error(body: bytes) -> None:
     with pytest.raises(Unreadable, match="not JSON"):
         bodies.parsed(body)
 
@@ -152,7 +152,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.booleans())
-def test_whatever_json_can_say_is_read_as_it_is(value: Any, ascii_only: bool) -> None:
+def test_any_json_value_is_read_unchanged(value: Any, ascii_only: bool) -> None:
     assert bodies.parsed(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 

@@ -1,7 +1,6 @@
-"""The catalogue against a second reading of the provider's model pages: the stand-in's table, which shares no code.
+"""The catalogue, compared with a second table that was written from the provider's model pages: the stand-in's.
 
-A model that is in both tables is tested here with every parameter. What a page says is held for the stand-in by
-test_sandbox_models.py, in examples.
+The two share no code. Examples from the pages, in test_sandbox_models.py, test the stand-in's table.
 """
 
 from typing import Any
@@ -17,9 +16,9 @@ BOOLEANS = ([True, False], ["perhaps", 2, [], {}])
 ADDRESSES = ([A, "http://example.com/a"], ["a.png", "ftp://example.com/a", "data:image/png;base64,AA", 5, [A]])
 NO_NUMBERS = ["x", "five", 1.5, True, [1]]
 USUAL = {"aspect_ratio": "16:9", "duration": 5, "resolution": "720p"}
-"""What is sent where a page requires a value and nobody says one."""
+"""The defaults that are sent for parameters that a page requires."""
 V1 = {"seedance-pro", "seedance-2.0-fast"}
-"""The models whose pages show the blocking call as well."""
+"""The models whose pages also show the blocking call."""
 
 # model -> parameter -> what its page says
 PAGES = {
@@ -36,7 +35,7 @@ def lists(longest: int) -> tuple[list[Any], list[Any]]:
 
 
 def choices(name: str, about: Parameter) -> tuple[list[Any], list[Any]]:
-    """What a page lists, and what it does not: near it, or another page's."""
+    """Listed values, and values that are not listed: near them, or on another page."""
     taken = list(about.choices)
     others = {choice for page in PAGES.values() if name in page for choice in page[name].choices}
     if about.type == "integer":
@@ -78,7 +77,7 @@ def refusal(slug: str, *, has_image: bool = False, **given: Any) -> InvalidReque
 
 
 def defaults(slug: str) -> dict[str, Any]:
-    """What is sent when nobody says anything."""
+    """The parameters that are sent if none are given."""
     said = {name: USUAL[name] if about.required else about.default for name, about in PAGES[slug].items()}
     return {name: value for name, value in said.items() if value is not None}
 
@@ -95,7 +94,7 @@ def test_a_model_has_the_parameters_of_its_page_and_no_others(slug: str) -> None
 
 
 @pytest.mark.parametrize("slug", PAGES)
-def test_what_nobody_says_is_sent_as_the_page_has_it(slug: str) -> None:
+def test_a_missing_parameter_is_sent_with_the_pages_default(slug: str) -> None:
     assert validate(slug) == {"prompt": "a shoe", **defaults(slug)}
 
 
@@ -110,7 +109,7 @@ def test_an_allowed_value_is_sent(slug: str, name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(("slug", "name", "value"), REFUSED)
-def test_a_value_that_is_not_allowed_is_refused_by_name_and_with_what_is(slug: str, name: str, value: Any) -> None:
+def test_a_disallowed_value_is_refused_with_its_name_and_the_allowed_values(slug: str, name: str, value: Any) -> None:
     error = refusal(slug, **{name: value})
     assert error.field == name
     assert f"must be {catalogue.allowed(catalogue.find(slug), name)}, not " in error.message
@@ -129,13 +128,13 @@ def test_a_value_that_is_not_allowed_is_refused_by_name_and_with_what_is(slug: s
         ("seedance-2.0-fast", "reference_videos", "a list of at most 3, each an http or https address"),
     ],
 )
-def test_what_is_allowed_is_said_in_words(slug: str, name: str, words: str) -> None:
+def test_allowed_values_are_described_in_plain_words(slug: str, name: str, words: str) -> None:
     assert catalogue.allowed(catalogue.find(slug), name).startswith(words)
 
 
 @pytest.mark.parametrize("slug", PAGES)
 @pytest.mark.parametrize("other", sorted({name for page in PAGES.values() for name in page}))
-def test_another_models_parameter_is_refused_unless_it_is_a_name_for_an_image(slug: str, other: str) -> None:
+def test_another_models_parameter_is_refused_unless_it_is_an_alias_for_an_image(slug: str, other: str) -> None:
     if other in PAGES[slug]:
         assert other in catalogue.find(slug).names
     elif other in FIRST_IMAGE.values():
@@ -147,20 +146,20 @@ def test_another_models_parameter_is_refused_unless_it_is_a_name_for_an_image(sl
 
 @pytest.mark.parametrize("slug", PAGES)
 @pytest.mark.parametrize("name", ["image", "image_url", "first_frame", "first_frame_url", "first_image"])
-def test_the_first_image_has_common_names(slug: str, name: str) -> None:
+def test_the_first_image_has_aliases(slug: str, name: str) -> None:
     assert validate(slug, **{name: A})[FIRST_IMAGE[slug]] == A
 
 
 @pytest.mark.parametrize("slug", PAGES)
 @pytest.mark.parametrize("name", ["last_image", "last_frame", "last_frame_url", "last_image_url"])
-def test_the_last_image_has_common_names_where_there_is_one(slug: str, name: str) -> None:
+def test_the_last_image_has_aliases_where_the_model_takes_one(slug: str, name: str) -> None:
     if slug in LAST_IMAGE:
         assert validate(slug, image=A, **{name: B})["last_frame_url"] == B
     else:
         assert refusal(slug, image=A, **{name: B}).field == name
 
 
-def test_audio_and_ratio_are_common_names_too() -> None:
+def test_audio_and_ratio_are_aliases_too() -> None:
     assert (
         validate("seedance-1.5-pro", audio=False, ratio="1:1").items()
         >= {
@@ -172,7 +171,7 @@ def test_audio_and_ratio_are_common_names_too() -> None:
 
 
 @pytest.mark.parametrize("slug", [slug for slug in LAST_IMAGE if MODELS[slug].last_needs_first])
-def test_a_last_image_needs_a_first_one(slug: str) -> None:
+def test_a_last_image_requires_a_first_image(slug: str) -> None:
     error = refusal(slug, last_frame_url=A)
     assert (error.field, f"requires {FIRST_IMAGE[slug]}" in error.message) == ("last_frame_url", True)
     assert validate(slug, has_image=True, last_frame_url=A)["last_frame_url"] == A
@@ -193,15 +192,15 @@ def test_reference_images_exclude_a_first_image(slug: str) -> None:
 
 
 @pytest.mark.parametrize("slug", PAGES)
-def test_an_image_in_the_bucket_takes_the_first_images_place(slug: str) -> None:
+def test_an_image_in_the_bucket_is_used_as_the_first_image(slug: str) -> None:
     assert validate(slug, has_image=True) == validate(slug)
-    assert refusal(slug, has_image=True, image=A).field == "image"  # as it was spelt
+    assert refusal(slug, has_image=True, image=A).field == "image"  # under the name the caller used
     assert refusal(slug, has_image=True, **{FIRST_IMAGE[slug]: A}).field == FIRST_IMAGE[slug]
 
 
 @pytest.mark.parametrize("empty", [None, ""])
 @pytest.mark.parametrize("slug", PAGES)
-def test_an_empty_value_is_as_good_as_none(slug: str, empty: str | None) -> None:
+def test_an_empty_value_counts_as_missing(slug: str, empty: str | None) -> None:
     assert validate(slug, **dict.fromkeys(PAGES[slug], empty)) == validate(slug)
 
 
@@ -223,7 +222,7 @@ def test_a_prompt_has_one_to_five_thousand_characters(slug: str, count: int, tak
         ("sora", "'sora' does not exist; available: seedance-pro, "),
     ],
 )
-def test_an_unknown_model_is_answered_with_the_nearest_and_all(slug: str, hint: str) -> None:
+def test_an_unknown_model_is_refused_with_the_nearest_name_and_all_names(slug: str, hint: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         catalogue.find(slug)
     assert caught.value.field == "model"
@@ -231,7 +230,7 @@ def test_an_unknown_model_is_answered_with_the_nearest_and_all(slug: str, hint: 
     assert all(name in caught.value.message for name in PAGES)
 
 
-def test_an_unknown_parameter_is_answered_with_the_nearest_and_all() -> None:
+def test_an_unknown_parameter_is_refused_with_the_nearest_name_and_all_names() -> None:
     error = refusal("seedance-pro", cammera_fixed=True)
     assert "did you mean camera_fixed?" in error.message
     assert all(name in error.message for name in PAGES["seedance-pro"])
@@ -265,7 +264,7 @@ def test_the_payload_is_what_was_validated_with_the_link_and_a_seed(slug: str) -
     parameters = validate(slug, has_image=True)
     body = catalogue.payload(catalogue.find(slug), parameters, job_id="up-1", image_link=A)
     assert body == {**parameters, FIRST_IMAGE[slug]: A, "seed": body["seed"]}
-    assert FIRST_IMAGE[slug] not in parameters  # the record's own parameters keep no signed link
+    assert FIRST_IMAGE[slug] not in parameters  # no signed link is stored in the record's own parameters
 
 
 def test_without_an_image_no_image_is_sent() -> None:
@@ -274,7 +273,7 @@ def test_without_an_image_no_image_is_sent() -> None:
 
 
 @pytest.mark.parametrize("slug", PAGES)
-def test_a_seed_follows_from_the_job_and_is_in_every_models_range(slug: str) -> None:
+def test_a_seed_is_derived_from_the_job_and_fits_every_models_range(slug: str) -> None:
     model, parameters = catalogue.find(slug), validate(slug)
     seeds = [catalogue.payload(model, parameters, job_id=f"up-{n}", image_link=None)["seed"] for n in range(500)]
     assert all(1 <= seed <= 999999 for seed in seeds)
@@ -283,10 +282,10 @@ def test_a_seed_follows_from_the_job_and_is_in_every_models_range(slug: str) -> 
 
 
 @pytest.mark.parametrize("slug", PAGES)
-def test_a_job_that_has_its_seed_on_record_sends_that_one(slug: str) -> None:
+def test_a_recorded_seed_is_the_one_that_is_sent(slug: str) -> None:
     recorded = catalogue.seeded(validate(slug), "up-1")
     assert catalogue.seeded(recorded, "up-2") == recorded
-    assert validate(slug, **recorded) == recorded  # so a person can ask for the same video again
+    assert validate(slug, **recorded) == recorded  # so a person can request the same video again
     assert catalogue.payload(catalogue.find(slug), recorded, job_id="up-1", image_link=None) == recorded
 
 
@@ -298,7 +297,7 @@ def test_a_job_that_has_its_seed_on_record_sends_that_one(slug: str) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["first_frame_url", "reference_images"])
-def test_an_address_with_what_no_address_has_is_refused(name: str, address: str) -> None:
+def test_a_url_with_invalid_characters_is_refused(name: str, address: str) -> None:
     given = [address] if name == "reference_images" else address
     with pytest.raises(InvalidRequest, match="without spaces") as refusal:
         validate("seedance-2.0-mini", **{name: given})
@@ -308,11 +307,11 @@ def test_an_address_with_what_no_address_has_is_refused(name: str, address: str)
 @pytest.mark.parametrize(
     "address", ["https://e.com/a%20b.png", "http://e.com", "https://e.com/ä?x=1#y", " https://e.com "]
 )
-def test_other_addresses_pass(address: str) -> None:
+def test_other_urls_are_accepted(address: str) -> None:
     assert validate("seedance-2.0-mini", first_frame_url=address)["first_frame_url"] == address.strip()
 
 
 @pytest.mark.parametrize(("slug", "seed"), [("seedance-pro", 42), ("seedance-2.0-mini", -1), ("seedance-2.0-fast", 0)])
-def test_a_fixed_seed_stays(slug: str, seed: int) -> None:
+def test_a_fixed_seed_is_kept(slug: str, seed: int) -> None:
     parameters = validate(slug, seed=seed)
     assert catalogue.payload(catalogue.find(slug), parameters, job_id="j", image_link=None)["seed"] == seed

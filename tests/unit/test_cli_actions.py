@@ -1,4 +1,4 @@
-"""What the commands do to a stack, on moto and on a wire in the API's place."""
+"""What the commands do to a stack: AWS is moto, and a wire stands in for the API."""
 
 import hashlib
 from collections.abc import Callable
@@ -20,7 +20,7 @@ API = "https://api.example/v1"
 
 @pytest.fixture
 def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """A stack on AWS that is moto."""
+    """A stack on AWS, which is moto."""
     s3 = world.aws["s3"]
     for bucket in (UPLOADS, VIDEOS):
         where = {"LocationConstraint": s3.meta.region_name}
@@ -45,7 +45,7 @@ def accepted() -> httpx.Response:
     return httpx.Response(202, json={"job_id": "api-1", "state": "RECEIVED"})
 
 
-def test_a_dropped_image_lies_where_the_pipeline_looks(world: Any, target: Target, image: Path) -> None:
+def test_a_dropped_image_is_put_where_the_pipeline_looks(world: Any, target: Target, image: Path) -> None:
     job_id = actions.drop(target, image, "image/png", Wish(prompt="größer", parameters={"duration": "5"}))
 
     stored = world.aws["s3"].head_object(Bucket=UPLOADS, Key="uploads/red shoe.png")
@@ -70,7 +70,7 @@ def test_a_call_has_key_and_body(world: Any, target: Target) -> None:
     assert world.wire.body() == {"prompt": "turn"}
 
 
-def test_a_call_with_an_address_passes_it_on(world: Any, target: Target) -> None:
+def test_a_call_with_a_url_passes_it_on(world: Any, target: Target) -> None:
     world.wire.will(accepted())
     actions.submit(target, Wish(prompt="turn"), "https://shop.example/shoe.jpg", None)
     assert world.wire.body()["image"] == "https://shop.example/shoe.jpg"
@@ -78,7 +78,7 @@ def test_a_call_with_an_address_passes_it_on(world: Any, target: Target) -> None
 
 
 @pytest.mark.parametrize("key", ["é", "two words", "a\nb", "x" * 256])
-def test_an_idempotency_key_that_no_header_carries_is_refused(
+def test_an_idempotency_key_that_does_not_fit_into_a_header_is_refused(
     world: Any, target: Target, image: Path, key: str
 ) -> None:
     with pytest.raises(InvalidRequest, match="visible ASCII"):
@@ -86,11 +86,11 @@ def test_an_idempotency_key_that_no_header_carries_is_refused(
     assert world.called("PutObject") == []
 
 
-def test_a_file_is_put_where_a_call_may_name_it_by_default(template: dict[str, Any]) -> None:
+def test_a_file_is_put_under_a_prefix_that_calls_may_use_by_default(template: dict[str, Any]) -> None:
     assert template["Parameters"]["ImageKeyPrefixes"]["Default"].split(",") == [actions.API_IMAGES_PREFIX]
 
 
-def test_a_call_with_a_file_puts_it_where_it_starts_no_second_job(world: Any, target: Target, image: Path) -> None:
+def test_a_call_with_a_file_puts_it_where_it_triggers_no_second_job(world: Any, target: Target, image: Path) -> None:
     world.wire.will(accepted())
     actions.submit(target, Wish(prompt="turn"), str(image), None)
     assert world.wire.body()["image_key"] == "images/red shoe.png"
@@ -106,7 +106,7 @@ def test_a_call_with_a_file_puts_it_where_it_starts_no_second_job(world: Any, ta
         (httpx.Response(500, json=["odd"]), "odd"),
     ],
 )
-def test_a_refusal_is_said_in_the_apis_words(world: Any, target: Target, answer: httpx.Response, says: str) -> None:
+def test_a_refusal_shows_the_apis_message(world: Any, target: Target, answer: httpx.Response, says: str) -> None:
     world.wire.will(answer)
     with pytest.raises(CommandError, match=rf"the API returned {answer.status_code}: .*{says}"):
         actions.submit(target, Wish(prompt="turn"), None, None)
@@ -120,13 +120,15 @@ def finished(world: Any, target: Target, make_job: Callable[..., Job]) -> Job:
     return make_job(State.COMPLETED, video=video | {"sha256": hashlib.sha256(content).hexdigest()})
 
 
-def test_a_video_is_fetched_whole(target: Target, finished: Job, tmp_path: Path) -> None:
+def test_a_video_is_downloaded_completely(target: Target, finished: Job, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     assert actions.fetch(target, finished, tmp_path / "out" / "v.mp4") == 9
     assert [(p.name, p.read_bytes()) for p in (tmp_path / "out").iterdir()] == [("v.mp4", b"the video")]
 
 
-def test_a_video_that_is_not_what_was_stored_is_not_kept(target: Target, finished: Job, tmp_path: Path) -> None:
+def test_a_download_that_differs_from_the_stored_video_is_deleted(
+    target: Target, finished: Job, tmp_path: Path
+) -> None:
     assert finished.video
     finished.video["sha256"] = "0" * 64
     (tmp_path / "v.mp4").write_bytes(b"an older one")
@@ -136,12 +138,14 @@ def test_a_video_that_is_not_what_was_stored_is_not_kept(target: Target, finishe
     assert not (tmp_path / ".v.mp4.part").exists()
 
 
-def test_there_is_no_video_before_the_end(target: Target, make_job: Callable[..., Job], tmp_path: Path) -> None:
+def test_there_is_no_video_before_the_job_is_completed(
+    target: Target, make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     failed = make_job(State.FAILED, error={"code": "X", "message": "blocked"})
     with pytest.raises(CommandError, match="has no video: it is FAILED: blocked"):
         actions.fetch(target, failed, tmp_path / "v.mp4")
 
 
-def test_a_folder_that_is_not_there_is_named(target: Target, finished: Job, tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(target: Target, finished: Job, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"the folder .*nowhere does not exist"):
         actions.fetch(target, finished, tmp_path / "nowhere" / "v.mp4")

@@ -1,4 +1,4 @@
-"""A day's balance, with each kind of trouble provoked."""
+"""A day's balance, with each kind of discrepancy provoked."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,19 +20,19 @@ LINK = "https://images.segmind.com/v.mp4"
 
 @pytest.fixture
 def asked() -> list[dict[str, Any]]:
-    """What the reconcile function was asked."""
+    """The questions sent to the repair function."""
     return []
 
 
 @pytest.fixture
 def answers() -> dict[str, Any]:
-    """What it answers."""
+    """Its answers."""
     return {"rows": [], "next": None}
 
 
 @pytest.fixture
 def target(world: Any, monkeypatch: pytest.MonkeyPatch, asked: Any, answers: Any) -> Target:
-    """A stack on AWS that is moto; its reconcile function answers as told."""
+    """A stack on AWS, which is moto; its repair function gives the prepared answers."""
     dead = world.aws["sqs"].create_queue(QueueName="dead")["QueueUrl"]
     made = Target(
         {"SubmitQueueUrl": world.arns.queue, "StateMachineArn": world.arns.machine, "DeadLetterQueueUrl": dead}
@@ -58,14 +58,14 @@ def row(request_id: str = "req-1", job_id: str | None = "up-1", status: str = "C
 
 @pytest.fixture
 def done(make_job: Make) -> Job:
-    """A job that was made and settled."""
+    """A job whose video was made and settled."""
     return make_job(State.COMPLETED, cost_usd=0.3, settled_usd=0.3, settled_days={DAY: 0.3})
 
 
 SETTLED = Day(DAY, reserved=0.25, settled=0.3, committed=0.3)
 
 
-def test_a_day_that_balances_has_three_zeros(done: Job) -> None:
+def test_a_balanced_day_has_three_zeros(done: Job) -> None:
     found = balance.balance(SETTLED, [done], [row()])
     assert (found.duplicates, found.orphans, found.unreconciled) == ([], [], [])
     assert found.balanced
@@ -83,17 +83,17 @@ def test_a_job_that_bought_two_videos_is_a_duplicate(done: Job) -> None:
     assert not found.balanced
 
 
-def test_a_second_try_after_a_failure_is_none(done: Job) -> None:
+def test_a_second_request_after_a_failed_one_is_no_duplicate(done: Job) -> None:
     assert balance.balance(SETTLED, [done], [row(), row("req-0", status="FAILED", usd=None)]).duplicates == []
 
 
-def test_a_request_that_two_jobs_have_is_a_duplicate(done: Job) -> None:
+def test_a_request_shared_by_two_jobs_is_a_duplicate(done: Job) -> None:
     found = balance.balance(SETTLED, [done, replace(done, job_id="up-2")], [row()])
     assert found.duplicates == ["request req-1 belongs to 2 jobs"]
     assert not found.balanced
 
 
-def test_what_a_retry_left_behind_and_was_made_after_all_is_spent_and_explained(done: Job) -> None:
+def test_a_request_abandoned_by_a_retry_but_completed_is_counted_and_explained(done: Job) -> None:
     again = replace(done, earlier_request_ids=["req-0", "req-failed"])
     failed = row("req-failed", status="FAILED", usd=None)
     found = balance.balance(SETTLED, [again], [row(), row("req-0", usd=0.25), failed])
@@ -102,7 +102,7 @@ def test_what_a_retry_left_behind_and_was_made_after_all_is_spent_and_explained(
     assert (found.paid_again_usd, found.charged_usd) == (0.25, 0.55)
 
 
-def test_a_second_payment_shows_beside_one_that_is_explained(done: Job) -> None:
+def test_an_unexplained_second_payment_is_reported_beside_an_explained_one(done: Job) -> None:
     again = replace(done, earlier_request_ids=["req-0"])
     found = balance.balance(SETTLED, [again], [row(), row("req-0"), row("req-9")])
     assert found.duplicates == ["job up-1 bought 2 videos"]
@@ -110,33 +110,33 @@ def test_a_second_payment_shows_beside_one_that_is_explained(done: Job) -> None:
     assert found.paid_again == ["request req-0 of job up-1"]
 
 
-def test_a_request_that_one_job_gave_up_and_another_has_is_a_duplicate(done: Job) -> None:
+def test_a_request_abandoned_by_one_job_and_held_by_another_is_a_duplicate(done: Job) -> None:
     other = replace(done, job_id="up-2", request_id="req-2", earlier_request_ids=["req-1"], settled_days={})
     assert balance.balance(SETTLED, [done, other], [row()]).duplicates == ["request req-1 belongs to 2 jobs"]
     assert balance.balance(Day(DAY), [other], []).duplicates == []
 
 
 @pytest.mark.parametrize("status", ["COMPLETED", "PENDING"])
-def test_a_request_that_no_job_has_is_an_orphan(done: Job, status: str) -> None:
+def test_a_request_without_a_job_is_an_orphan(done: Job, status: str) -> None:
     found = balance.balance(SETTLED, [done], [row(), row("req-9", None, status)])
     assert found.orphans == [f"request req-9 ({status})"]
     assert not found.balanced
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_job_of_the_day_that_is_under_way_is_unreconciled(make_job: Make, state: State) -> None:
+def test_an_unfinished_job_of_the_day_is_unreconciled(make_job: Make, state: State) -> None:
     job = make_job(state, reserved_usd=0.2, reserved_day=DAY, request_id=None)
     under_way = state in ("SUBMITTING", "QUEUED", "PROCESSING", "COPYING", "UNCERTAIN")
     found = balance.balance(Day(DAY, reserved=0.2, committed=0.2), [job], [])
     assert found.unreconciled == ([f"job up-1 is {state.value}"] if under_way else [])
 
 
-def test_a_job_that_another_day_pays_for_is_that_days(make_job: Make) -> None:
+def test_a_job_reserved_on_another_day_does_not_count(make_job: Make) -> None:
     assert balance.balance(Day(DAY), [make_job(State.QUEUED, reserved_usd=0.2, reserved_day="2026-11-19")], []).balanced
 
 
 @pytest.mark.parametrize(("committed", "stray"), [(0.3, None), (0.304, None), (0.5, "$0.20"), (0.1, "$-0.20")])
-def test_money_that_no_job_holds_is_unreconciled(done: Job, committed: float, stray: str | None) -> None:
+def test_a_reservation_without_a_job_is_unreconciled(done: Job, committed: float, stray: str | None) -> None:
     found = balance.balance(Day(DAY, reserved=0.5, settled=0.3, committed=committed), [done], [row()])
     assert found.unreconciled == ([f"{stray} is reserved by no job"] if stray else [])
 
@@ -144,7 +144,7 @@ def test_money_that_no_job_holds_is_unreconciled(done: Job, committed: float, st
 @pytest.mark.parametrize(
     ("jobs", "strange"), [([0.1, 0.2], None), ([0.1, 0.204], None), ([0.1], "$0.20"), ([0.3, 0.3], "$-0.30")]
 )
-def test_what_the_day_settled_is_what_its_jobs_settled(make_job: Make, jobs: list[float], strange: str | None) -> None:
+def test_the_day_settles_what_its_jobs_settle(make_job: Make, jobs: list[float], strange: str | None) -> None:
     made = [
         make_job(State.FAILED, job_id=f"up-{number}", settled_days={DAY: usd, "2026-11-19": 9.0})
         for number, usd in enumerate(jobs)
@@ -154,7 +154,7 @@ def test_what_the_day_settled_is_what_its_jobs_settled(make_job: Make, jobs: lis
 
 
 @pytest.mark.parametrize(("settled", "balanced"), [(0.3, True), (0.304, True), (0.35, False), (None, False)])
-def test_a_price_that_differs_is_unreconciled(done: Job, settled: float | None, balanced: bool) -> None:
+def test_a_different_price_is_unreconciled(done: Job, settled: float | None, balanced: bool) -> None:
     days = {DAY: settled or 0.0}
     day = Day(DAY, settled=settled or 0.0, committed=settled or 0.0)
     job = replace(done, cost_usd=settled, settled_usd=settled, settled_days=days)
@@ -164,14 +164,14 @@ def test_a_price_that_differs_is_unreconciled(done: Job, settled: float | None, 
 
 
 @pytest.mark.parametrize(("estimate", "balanced"), [(0.3, True), (0.25, False)])
-def test_an_estimate_is_called_one(done: Job, *, estimate: float, balanced: bool) -> None:
+def test_an_estimate_is_labelled_as_an_estimate(done: Job, *, estimate: float, balanced: bool) -> None:
     job = replace(done, cost_usd=None, settled_usd=estimate, settled_days={DAY: estimate})
     found = balance.balance(Day(DAY, settled=estimate, committed=estimate), [job], [row()])
     said = [f"job up-1 settled ${estimate:.2f} (its estimate); the provider charged $0.30"]
     assert found.unreconciled == ([] if balanced else said)
 
 
-def test_a_ledger_asks_for_every_model_and_the_days_rows_alone(
+def test_a_ledger_asks_for_every_model_and_only_for_the_days_rows(
     world: Any, target: Target, make_job: Make, asked: Any, answers: Any
 ) -> None:
     noon = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
@@ -186,11 +186,11 @@ def test_a_ledger_asks_for_every_model_and_the_days_rows_alone(
     ]
     found = balance.ledger(target, date(2026, 11, 20))
     assert found.balanced, found
-    assert (found.requests, found.day.settled) == (1, 0.3)  # once, though every model's answer has it
+    assert (found.requests, found.day.settled) == (1, 0.3)  # once, although it is in every model's answer
     assert sorted(event["model"] for event in asked) == sorted(MODELS)
 
 
-def test_a_history_that_takes_several_answers_is_read_to_its_last_row_and_no_row_counts_twice(
+def test_a_history_in_several_answers_is_read_to_the_end_and_no_row_counts_twice(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = {
@@ -211,7 +211,7 @@ def test_a_history_that_takes_several_answers_is_read_to_its_last_row_and_no_row
     assert pages == [1, 3, 4]
 
 
-def test_a_ledger_has_the_rows_of_every_part(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_has_the_rows_of_every_answer(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     noon = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 
     def ask(_: Target, *, model: str, page: int, **__: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`seedance batch`: what is found on this machine, what is sent, how a batch is followed."""
+"""`seedance batch`: the checks on this machine, the upload, and following a batch."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
 
 @pytest.fixture
 def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """A stack on AWS that is moto."""
+    """A stack on AWS, which is moto."""
     made = Target({"UploadBucketName": UPLOADS, "BatchStateMachineArn": MACHINE})
     monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
     monkeypatch.setattr(batch, "find", lambda *_: made)
@@ -51,11 +51,11 @@ def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
 
 
 class Executions:
-    """Step Functions' answers about one execution, in their order."""
+    """Step Functions' answers about one execution, in order."""
 
-    class exceptions:  # noqa: N801 - as botocore calls it
+    class exceptions:  # noqa: N801 - botocore's name
         class ExecutionDoesNotExist(ClientError):
-            """As botocore makes it."""
+            """The exception that botocore raises."""
 
             def __init__(self) -> None:
                 super().__init__({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
@@ -82,7 +82,7 @@ class Executions:
 
 @pytest.fixture
 def follow(target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Executions]:
-    """Have the batch's execution stand as told, look after look."""
+    """Give the batch's execution the listed states, one per look."""
 
     def stand(*answers: Any) -> Executions:
         executions = Executions(*answers)
@@ -93,7 +93,7 @@ def follow(target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Exe
     return stand
 
 
-def test_a_dry_run_needs_no_stack_and_says_what_it_comes_to(run: Run, manifest: Any) -> None:
+def test_a_dry_run_needs_no_stack_and_shows_the_total_cost(run: Run, manifest: Any) -> None:
     said = run(manifest("a.jpg,x,,10,1\n" * 3 + ",A lake,seedance-pro,5,2\n"), "--dry-run")
     assert said.exit_code == 0, said.output
     lines = [line.split() for line in said.output.splitlines()]
@@ -103,13 +103,11 @@ def test_a_dry_run_needs_no_stack_and_says_what_it_comes_to(run: Run, manifest: 
 
 
 @pytest.mark.parametrize(("model", "cost"), [("seedance-2.0-fast", "$0.77"), ("seedance-pro", "$0.35")])
-def test_rows_that_name_no_model_are_what_the_stack_makes_of_them(
-    run: Run, manifest: Any, model: str, cost: str
-) -> None:
+def test_rows_without_a_model_use_the_stacks_default_model(run: Run, manifest: Any, model: str, cost: str) -> None:
     assert cost in run(manifest(",x,,,\n"), "--dry-run", "--default-model", model).output
 
 
-def test_bad_rows_are_shown_and_all_of_them_reported(run: Run, manifest: Any, tmp_path: Path) -> None:
+def test_bad_rows_are_shown_and_all_are_in_the_report(run: Run, manifest: Any, tmp_path: Path) -> None:
     rows = ",x,,,\n" * 200 + ",x,,7,=S\n" * 30
     said = run(manifest(rows), "--dry-run", "--report", tmp_path / "bad.csv")
     assert said.exit_code == 0, said.output
@@ -131,7 +129,7 @@ def test_bad_rows_are_shown_and_all_of_them_reported(run: Run, manifest: Any, tm
         (",x,,,\n", ["--default-model", "sora"], "'sora' does not exist"),
     ],
 )
-def test_what_the_stack_would_refuse_is_refused_here_and_not_sent(
+def test_a_manifest_that_the_stack_would_refuse_is_not_sent(
     *, run: Run, manifest: Any, world: Any, target: Target, rows: str, options: list[str], says: str
 ) -> None:
     said = run(manifest(rows), *options)
@@ -141,13 +139,13 @@ def test_what_the_stack_would_refuse_is_refused_here_and_not_sent(
 
 
 @pytest.mark.parametrize("name", ["spring.txt", "spring.xlsx", "spring.results.csv", "a.rejected.csv"])
-def test_a_file_that_is_no_manifest_by_its_name_is_not_read(run: Run, manifest: Any, name: str) -> None:
+def test_a_file_without_a_manifests_suffix_is_not_read(run: Run, manifest: Any, name: str) -> None:
     said = run(manifest(",x,,,\n", name), "--dry-run")
     assert said.exit_code == 1
     assert "must end in .csv or .jsonl" in said.output
 
 
-def test_a_file_that_can_not_be_read_is_in_the_report_too(run: Run, manifest: Any, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_in_the_report_too(run: Run, manifest: Any, tmp_path: Path) -> None:
     said = run(manifest(',x,,7,\n"open,x,,,\n'), "--dry-run", "--report", tmp_path / "bad.csv")
     assert said.exit_code == 1
     assert "line 3: opens a quote that is not closed" in said.output
@@ -157,12 +155,14 @@ def test_a_file_that_can_not_be_read_is_in_the_report_too(run: Run, manifest: An
     ]
 
 
-def test_a_missing_file_is_one_sentence(run: Run, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_in_one_sentence(run: Run, tmp_path: Path) -> None:
     said = run(tmp_path / "none.csv", "--dry-run")
     assert (said.exit_code, "none.csv" in said.output) == (1, True)
 
 
-def test_a_manifest_is_sent_as_it_is_and_the_results_named(run: Run, manifest: Any, world: Any, target: Target) -> None:
+def test_a_manifest_is_sent_unchanged_and_the_results_are_named(
+    run: Run, manifest: Any, world: Any, target: Target
+) -> None:
     file = manifest(",x,,,\n")
     said = run(file)
     assert said.exit_code == 0, said.output
@@ -173,7 +173,7 @@ def test_a_manifest_is_sent_as_it_is_and_the_results_named(run: Run, manifest: A
     assert f"s3://{UPLOADS}/batches/spring-{name[6:14]}.results.csv" in said.output
 
 
-def test_a_bucket_without_versions_gives_a_batch_no_name(world: Any, target: Target, manifest: Any) -> None:
+def test_an_unversioned_bucket_gives_no_batch_id(world: Any, target: Target, manifest: Any) -> None:
     target.outputs["UploadBucketName"] = "example-videos"
     with pytest.raises(CommandError, match="is not versioned"):
         batch.send(target, manifest(",x,,,\n"))
@@ -202,7 +202,7 @@ def test_a_batch_is_followed_to_its_end(
     assert said == [*before, "1 of 2 rows are finished", "finishing"]
 
 
-def test_a_batch_that_does_not_begin_is_not_waited_for(
+def test_a_batch_that_does_not_start_is_not_waited_for(
     target: Target, follow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     follow(None)
@@ -226,7 +226,7 @@ def test_a_batch_that_crashed_says_where_to_look(target: Target, follow: Any) ->
         ({**ENDED, "status": "BATCH_OPEN", "states": {"COMPLETED": 1, "HELD": 1}}, "1 of 2 rows have no video"),
     ],
 )
-def test_less_than_every_video_is_no_success(ended: dict[str, Any], says: str) -> None:
+def test_any_missing_video_means_failure(ended: dict[str, Any], says: str) -> None:
     with pytest.raises(CommandError, match=says):
         batch._report(ended)
 
@@ -236,7 +236,7 @@ def test_every_video_is_a_success(capsys: pytest.CaptureFixture[str]) -> None:
     assert "BATCH_DONE: 2 COMPLETED; cost $0.50" in capsys.readouterr().out
 
 
-def test_what_is_assumed_of_a_stack_is_the_templates_default(template: dict[str, Any]) -> None:
+def test_the_assumed_settings_are_the_templates_defaults(template: dict[str, Any]) -> None:
     parameters = template["Parameters"]
     assert parameters["BatchToleratedFailurePercent"]["Default"] == batch.TOLERATED_PERCENT
     assert parameters["DefaultModel"]["Default"] == batch.DEFAULT_MODEL
@@ -251,7 +251,7 @@ def test_what_is_assumed_of_a_stack_is_the_templates_default(template: dict[str,
         ({"FAILED": True}, "its execution in Step Functions shows why"),
     ],
 )
-def test_the_status_of_a_batch_is_that_of_its_execution(
+def test_the_status_of_a_batch_is_the_status_of_its_execution(
     *, run: Run, target: Target, follow: Any, monkeypatch: pytest.MonkeyPatch, execution: dict[str, Any], says: str
 ) -> None:
     follow(execution)
@@ -262,9 +262,7 @@ def test_the_status_of_a_batch_is_that_of_its_execution(
     assert as_json["batch_id"] == "batch-1"
 
 
-def test_a_batch_that_is_not_there_has_no_status(
-    run: Run, target: Target, follow: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_batch_has_no_status(run: Run, target: Target, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     follow(None)
     monkeypatch.setattr(main, "find", lambda *_: target)
     said = CliRunner().invoke(app, ["status", "batch-1"])

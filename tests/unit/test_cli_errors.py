@@ -1,10 +1,11 @@
-"""The command line as people meet it: each mistake is one sentence and an exit code, never a traceback."""
+"""The command line as users see it: each mistake gives one sentence and an exit code, never a traceback."""
 
 import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty state directory, and nothing of the person's."""
+    """An empty state directory, without the user's own settings."""
     monkeypatch.setenv("SEEDANCE_HOME", str(tmp_path))
     for name in ("SEEDANCE_STACK", "SEGMIND_API_KEY"):
         monkeypatch.delenv(name, raising=False)
@@ -57,7 +58,7 @@ def run(state: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture
 def records(state: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
-    """A stack that is up, with these jobs in its table."""
+    """A running stack with these jobs in its table."""
     launch.write_json(state / "outputs.json", asdict(STACK))
     monkeypatch.setattr(processes, "command_line", lambda _: "python ministack")
     monkeypatch.setattr(launch, "answers", lambda _: True)
@@ -70,10 +71,8 @@ def records(state: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
         def newest(self, wanted: State, limit: int) -> list[Job]:
             return [job for job in jobs.values() if job.state is wanted][:limit]
 
-        def paused(self) -> str | None:
-            return None
-
     monkeypatch.setattr(Target, "jobs", Table())
+    monkeypatch.setattr(Target, "switch", SimpleNamespace(paused=lambda: None))
     monkeypatch.setattr(Target, "poll_seconds", 0.0)
     return jobs
 
@@ -106,7 +105,7 @@ def image(tmp_path: Path, png: bytes) -> str:
         (["list", "--outputs", "x", "--stack", "y"], "use only one of them"),
     ],
 )
-def test_a_mistake_is_one_sentence(run: Run, image: str, arguments: list[str], says: str) -> None:
+def test_a_mistake_is_reported_in_one_sentence(run: Run, image: str, arguments: list[str], says: str) -> None:
     result = run(*[image if argument == "IMAGE" else argument for argument in arguments])
     assert result.exit_code == 1
     assert result.stderr.startswith("error: ")
@@ -116,7 +115,7 @@ def test_a_mistake_is_one_sentence(run: Run, image: str, arguments: list[str], s
 
 
 @pytest.mark.parametrize("arguments", [["up", "--port", "70000"], ["nonsense"], ["drop"], ["list", "--state", "odd"]])
-def test_a_wrong_usage_exits_with_two(run: Run, arguments: list[str]) -> None:
+def test_wrong_usage_exits_with_2(run: Run, arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
 
 
@@ -130,7 +129,7 @@ def test_an_unknown_job_is_named(run: Run, records: dict[str, Job]) -> None:
 
 
 @pytest.mark.usefixtures("records")
-def test_a_batch_is_not_taken_for_a_job(run: Run) -> None:
+def test_a_batch_is_not_mistaken_for_a_job(run: Run) -> None:
     result = run("get", "batch-0123")
     assert (result.exit_code, "`seedance status batch-0123` shows its status" in result.stderr) == (1, True)
 
@@ -153,7 +152,7 @@ def test_a_video_is_fetched_into_a_folder(
     assert fetched == [Path(folder) / "red shoe.mp4"]
 
 
-def test_half_a_stack_is_named(run: Run, records: dict[str, Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_running_stack_is_reported(run: Run, records: dict[str, Job], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "answers", lambda _: False)
     assert "the local AWS does not respond; run `seedance down`, then" in run("list").stderr
 
@@ -173,7 +172,7 @@ def test_half_a_stack_is_named(run: Run, records: dict[str, Job], monkeypatch: p
     ],
 )
 @pytest.mark.usefixtures("records")
-def test_what_goes_wrong_on_the_way_is_a_sentence(
+def test_a_failure_during_a_command_is_reported_in_one_sentence(
     run: Run, image: str, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
 ) -> None:
     def fails(*_: object) -> str:
@@ -185,7 +184,7 @@ def test_what_goes_wrong_on_the_way_is_a_sentence(
     assert says in result.stderr
 
 
-def test_ctrl_c_is_130(run: Run, records: dict[str, Job], image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_exits_with_130(run: Run, records: dict[str, Job], image: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> str:
         raise KeyboardInterrupt
 
@@ -200,7 +199,7 @@ def dropped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("dropped")
 class TestDropAndWait:
-    def test_a_video_is_exit_zero(self, run: Run, records: dict[str, Job], image: str, make_job: Any) -> None:
+    def test_a_video_exits_with_0(self, run: Run, records: dict[str, Job], image: str, make_job: Any) -> None:
         video = {"bucket": "videos", "key": "videos/shoe/up-1.mp4"}
         records["up-1"] = make_job(State.COMPLETED, video=video, cost_usd=0.25)
         result = run("drop", image, "--wait")
@@ -209,7 +208,7 @@ class TestDropAndWait:
         assert "cost $0.25; `seedance get up-1` downloads it" in result.stdout
 
     @pytest.mark.parametrize("end", [State.FAILED, State.EXPIRED, State.REJECTED, State.HELD, State.UNCERTAIN])
-    def test_no_video_is_exit_one_and_why(
+    def test_no_video_exits_with_1_and_says_why(
         self, run: Run, records: dict[str, Job], image: str, make_job: Any, end: State
     ) -> None:
         records["up-1"] = make_job(end, error={"code": "X", "message": "the picture was blocked"})
@@ -218,7 +217,7 @@ class TestDropAndWait:
         assert f"error: job up-1 is {end}" in result.stderr
         assert "the picture was blocked" in result.stderr
 
-    def test_ctrl_c_says_that_the_job_goes_on(
+    def test_ctrl_c_says_that_the_job_continues(
         self, run: Run, records: dict[str, Job], image: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def interrupted(*_: object) -> None:
@@ -229,21 +228,23 @@ class TestDropAndWait:
         assert result.exit_code == 130
         assert "the job continues: `seedance status up-1`" in result.stderr
 
-    def test_it_says_that_submits_are_paused(
+    def test_the_output_says_that_submits_are_paused(
         self, run: Run, records: dict[str, Job], image: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Target.jobs, "paused", lambda: "no money", raising=False)
+        monkeypatch.setattr(Target.switch, "paused", lambda: "no money")
         result = run("drop", image)
         assert result.exit_code == 0
         assert "submits are paused (no money); it is HELD until `seedance resume`" in result.stderr
 
-    def test_without_waiting_it_says_how_to_look(self, run: Run, records: dict[str, Job], image: str) -> None:
+    def test_without_waiting_the_output_says_how_to_check_the_status(
+        self, run: Run, records: dict[str, Job], image: str
+    ) -> None:
         result = run("drop", image)
         assert result.exit_code == 0
         assert "job up-1\n`seedance status up-1`" in result.stdout
 
 
-def test_models_are_json_schema(run: Run) -> None:
+def test_models_are_printed_as_json_schema(run: Run) -> None:
     models = json.loads(run("models").stdout)
     assert [model["model"] for model in models] == list(catalogue.MODELS)
     assert all(model["parameters"]["properties"]["prompt"] for model in models)
@@ -258,11 +259,11 @@ def test_the_newest_jobs_come_first(run: Run, records: dict[str, Job], make_job:
     assert [line.split()[0] for line in run("list", "--state", "queued").stdout.splitlines()[1:]] == ["up-1"]
 
 
-def test_no_jobs_is_no_error(run: Run, records: dict[str, Job]) -> None:
+def test_an_empty_list_of_jobs_is_no_error(run: Run, records: dict[str, Job]) -> None:
     assert run("list").stdout == "no jobs yet\n"
 
 
-def test_a_job_is_shown_whole(run: Run, records: dict[str, Job], make_job: Any) -> None:
+def test_a_job_is_shown_in_full(run: Run, records: dict[str, Job], make_job: Any) -> None:
     records["up-1"] = make_job(State.FAILED, error={"code": "X", "message": "blocked: [nsfw]"})
     shown = run("status", "up-1").stdout
     assert "FAILED" in shown
@@ -270,11 +271,11 @@ def test_a_job_is_shown_whole(run: Run, records: dict[str, Job], make_job: Any) 
     assert json.loads(run("status", "up-1", "--json").stdout)["parameters"]["prompt"] == "a shoe turns"
 
 
-def test_down_can_be_repeated(run: Run) -> None:
+def test_running_down_twice_is_no_error(run: Run) -> None:
     assert run("down").stdout == "nothing was running\n"
 
 
-def test_up_prints_what_comes_next(run: Run, records: dict[str, Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_prints_the_next_steps(run: Run, records: dict[str, Job], monkeypatch: pytest.MonkeyPatch) -> None:
     shown = run("up").stdout
     assert "already up at http://127.0.0.1:4566" in shown
     assert 'eval "$(seedance env)"' in shown
@@ -282,7 +283,7 @@ def test_up_prints_what_comes_next(run: Run, records: dict[str, Job], monkeypatc
     assert "seedance drop local/sample/product.jpg --wait" in shown
 
 
-def test_env_gives_a_shell_everything_that_the_aws_cli_needs(
+def test_env_sets_everything_that_the_aws_cli_needs(
     run: Run, records: dict[str, Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
@@ -303,13 +304,13 @@ env"""
     }
 
 
-def test_env_without_a_stack_prints_nothing_that_a_shell_would_run(run: Run) -> None:
+def test_env_without_a_stack_prints_nothing_that_a_shell_would_execute(run: Run) -> None:
     result = run("env")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "no local stack is running" in result.stderr
 
 
-def test_a_failed_demo_says_which_promise_was_broken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_demo_says_which_check_failed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise DemoFailed("no notification for job up-1 arrived within 30 s")
 
@@ -318,20 +319,20 @@ def test_a_failed_demo_says_which_promise_was_broken(run: Run, monkeypatch: pyte
     assert (result.exit_code, result.stderr) == (1, "error: no notification for job up-1 arrived within 30 s\n")
 
 
-def test_a_video_is_played_to_its_end(tmp_path: Path, mp4: bytes) -> None:
+def test_a_video_is_decoded_to_its_end(tmp_path: Path, mp4: bytes) -> None:
     (tmp_path / "v.mp4").write_bytes(mp4)
     played = play(tmp_path / "v.mp4")
     assert (played.width, played.height, played.frames, played.seconds) == (16, 16, 4, 1.0)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"])
-def test_what_does_not_play_fails_the_demo(tmp_path: Path, content: bytes) -> None:
+def test_a_video_that_cannot_be_decoded_fails_the_demo(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "v.mp4").write_bytes(content)
     with pytest.raises(DemoFailed, match="can't be played"):
         play(tmp_path / "v.mp4")
 
 
-def test_the_nearest_stack_upward_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_nearest_stack_in_a_parent_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEEDANCE_HOME", raising=False)
     (tmp_path / "project" / ".seedance").mkdir(parents=True)
     (tmp_path / "project" / "photos" / "raw").mkdir(parents=True)
@@ -342,14 +343,16 @@ def test_the_nearest_stack_upward_is_found(tmp_path: Path, monkeypatch: pytest.M
     assert home() == tmp_path
 
 
-def test_without_a_stack_upward_the_checkouts_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_stack_in_a_parent_folder_the_checkouts_stack_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("SEEDANCE_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     assert home() == local_stack.HOME
 
 
 class CloudFormation:
-    """An account with one stack in it."""
+    """An account with one stack."""
 
     def __init__(self, region_name: str | None = None) -> None:
         self.region = region_name
@@ -380,7 +383,7 @@ def test_a_stack_on_aws_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> Non
     ("given", "region"),
     [({}, None), ({"AWS_REGION": "a"}, "a"), ({"AWS_REGION": "a", "AWS_DEFAULT_REGION": "b"}, "b")],
 )
-def test_either_variable_names_the_region(
+def test_either_variable_sets_the_region(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str], region: str | None
 ) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
@@ -397,9 +400,7 @@ def test_either_variable_names_the_region(
     ("name", "says"),
     [("other", "stack other: Stack with id other does not exist"), ("locked", "Unable to locate credentials")],
 )
-def test_a_stack_on_aws_that_is_not_found_is_named(
-    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, says: str
-) -> None:
+def test_an_unknown_stack_on_aws_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
     monkeypatch.setattr("cli.target.Session", CloudFormation)
     monkeypatch.setenv("SEEDANCE_STACK", name)
     result = run("list")

@@ -1,4 +1,4 @@
-"""The operators' commands as people see them: a job's story from all sides, a day's balance, what was done."""
+"""The operators' commands as users see them: a job's story, a day's balance, and what each command did."""
 
 import io
 import json
@@ -27,7 +27,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 
 
 class Executions:
-    """Step Functions, as far as a history of executions goes."""
+    """The part of Step Functions that returns the history of executions."""
 
     def __init__(self) -> None:
         self.told: dict[str, list[dict[str, Any]]] = {}
@@ -37,7 +37,7 @@ class Executions:
         assert operation == "get_execution_history"
         return self
 
-    def paginate(self, *, executionArn: str) -> list[dict[str, Any]]:  # noqa: N803 - boto3's
+    def paginate(self, *, executionArn: str) -> list[dict[str, Any]]:  # noqa: N803 - boto3's name
         machine, _, name = executionArn.rpartition(":")
         assert ":execution:" in machine
         if name not in self.told:
@@ -59,13 +59,13 @@ def rows() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def target(world: Any, executions: Executions, rows: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """A stack on AWS that is moto; its repair function has ``rows`` for the provider's history."""
+    """A stack on AWS, which is moto; its repair function sees ``rows`` as the provider's history."""
     dead = world.aws["sqs"].create_queue(QueueName="dead")["QueueUrl"]
     made = Target({"StateMachineArn": world.arns.machine, "DeadLetterQueueUrl": dead})
     clients = {**world.aws, "stepfunctions": executions}
     monkeypatch.setattr(Target, "client", lambda _, service: clients[service])
     made.__dict__["jobs"] = world.store
-    holding = Holding(world.store, world.queue, world.aws["sqs"], dead, world.clock)
+    holding = Holding(world.store, world.switch, world.queue, world.aws["sqs"], dead, world.clock)
     repair = Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)
 
     def ask(_: Target, **event: Any) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def target(world: Any, executions: Executions, rows: Any, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def says(target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """What a command says; it must end with that code."""
+    """Run a command, which must exit with that code, and return its output."""
     monkeypatch.setattr(operate, "find", lambda *_: target)
     monkeypatch.setattr(operate.out, "_width", 200)
 
@@ -114,7 +114,7 @@ def made(make_job: Make) -> Job:
     )
 
 
-def test_a_story_is_told_from_all_sides_in_the_order_of_time(
+def test_a_story_merges_all_sources_in_chronological_order(
     target: Target, made: Job, executions: Executions, rows: Any
 ) -> None:
     executions.told["up-1"] = [
@@ -125,7 +125,7 @@ def test_a_story_is_told_from_all_sides_in_the_order_of_time(
         event("TaskTimedOut", 50, error="States.Timeout"),
         event("ExecutionFailed", 51, error="Unexpected", cause="x" * 400),
     ]
-    executions.told["up-1-3"] = [event("ExecutionStarted", 55)]  # the second one was never started
+    executions.told["up-1-3"] = [event("ExecutionStarted", 55)]  # the second execution was never started
     rows += [row("req-1"), row("req-other")]
     told = [(moment - NOON, source, what) for moment, source, what in story.timeline(target, made)]
     assert told[:-5] == [
@@ -146,14 +146,14 @@ def test_a_story_is_told_from_all_sides_in_the_order_of_time(
     ]
 
 
-def test_what_the_provider_took_before_a_retry_is_told_too(target: Target, made: Job, rows: Any) -> None:
+def test_a_story_includes_the_requests_before_a_retry(target: Target, made: Job, rows: Any) -> None:
     made.earlier_request_ids = ["req-0"]
     rows += [row("req-0", cost_usd=None, status="PENDING", created_at=None), row("req-9", job_id="up-1")]
     told = [what for _, source, what in story.timeline(target, made) if source == "provider"]
     assert told == ["accepted earlier request req-0, now PENDING", "accepted request req-9, now COMPLETED, $0.30"]
 
 
-def test_a_job_that_was_never_submitted_is_no_question_to_the_provider(
+def test_the_provider_is_not_asked_about_a_job_that_was_never_submitted(
     target: Target, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nobody(*_: Any, **__: Any) -> Any:
@@ -163,7 +163,7 @@ def test_a_job_that_was_never_submitted_is_no_question_to_the_provider(
     assert {source for _, source, _ in story.timeline(target, make_job(State.REJECTED))} == {"record"}
 
 
-def test_a_history_out_of_reach_does_not_hide_the_rest(
+def test_an_unreachable_history_does_not_hide_the_rest(
     target: Target, made: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: Any, **__: Any) -> Any:
@@ -175,7 +175,9 @@ def test_a_history_out_of_reach_does_not_hide_the_rest(
     assert len(told) == 5
 
 
-def test_trouble_with_the_executions_is_not_taken_for_none(target: Target, made: Job, executions: Executions) -> None:
+def test_an_error_from_step_functions_does_not_mean_no_executions(
+    target: Target, made: Job, executions: Executions
+) -> None:
     executions.trouble = "AccessDeniedException"
     with pytest.raises(ClientError, match="AccessDenied"):
         story.timeline(target, made)
@@ -193,18 +195,20 @@ def test_explain_shows_the_job_and_its_story(world: Any, says: Any, made: Job, r
 # stop and go ------------------------------------------------------------------------------------------------
 
 
-def test_pause_says_whether_it_was_needed_and_resume_how_many_it_let_go(world: Any, says: Any, make_job: Make) -> None:
+def test_pause_says_whether_it_changed_anything_and_resume_how_many_jobs_it_released(
+    world: Any, says: Any, make_job: Make
+) -> None:
     assert "held until" in says("pause", "--reason", "the fair").lower()
-    assert world.store.paused() == "the fair"
+    assert world.switch.paused() == "the fair"
     assert "submits were already paused" in says("pause")
-    assert world.store.paused() == "the fair"
+    assert world.switch.paused() == "the fair"
     world.put(make_job(State.HELD, error={"code": Hold.PAUSED.value, "message": "m"}))
     assert says("resume") == "submits resumed; 1 held job released\n"
-    assert world.store.paused() is None
+    assert world.switch.paused() is None
     assert says("resume") == "submits resumed; 0 held jobs released\n"
 
 
-def test_release_lets_go_of_the_budgets_jobs_alone(world: Any, says: Any, make_job: Make) -> None:
+def test_release_releases_only_jobs_held_for_the_budget(world: Any, says: Any, make_job: Make) -> None:
     for number, code in enumerate([Hold.BUDGET, Hold.BUDGET, Hold.PAUSED]):
         world.put(make_job(State.HELD, job_id=f"up-{number}", error={"code": code.value, "message": "m"}))
     assert says("release") == "2 held jobs released\n"
@@ -216,7 +220,7 @@ def test_redrive_counts_messages(world: Any, says: Any, target: Target) -> None:
     assert says("redrive") == "1 message put back into the queue\n"
 
 
-def test_retry_and_resolve_say_what_they_do_or_why_not(world: Any, says: Any, make_job: Make) -> None:
+def test_retry_and_resolve_say_what_they_did_or_why_not(world: Any, says: Any, make_job: Make) -> None:
     world.put(make_job(State.FAILED, request_id=None))
     assert "use --pay" in says("retry", "up-1", code=1)
     assert "will be billed" in says("retry", "up-1", "--pay")
@@ -229,7 +233,7 @@ def test_retry_and_resolve_say_what_they_do_or_why_not(world: Any, says: Any, ma
 # a day's balance --------------------------------------------------------------------------------------------
 
 
-def test_a_ledger_shows_the_days_money_and_three_zeros(world: Any, says: Any, make_job: Make, rows: Any) -> None:
+def test_a_ledger_shows_the_days_sums_and_three_zeros(world: Any, says: Any, make_job: Make, rows: Any) -> None:
     world.clock.now = NOON
     job = world.put(make_job(State.COMPLETED, updated_at=NOON, reserved_day=DAY, earlier_request_ids=["req-0"]))
     world.store.price(job, 0.3)
@@ -243,7 +247,7 @@ def test_a_ledger_shows_the_days_money_and_three_zeros(world: Any, says: Any, ma
     assert "    request req-0 of job up-1" in lines
 
 
-def test_a_ledger_that_does_not_balance_lists_why_and_ends_with_one(
+def test_a_ledger_that_does_not_balance_lists_why_and_exits_with_1(
     world: Any, says: Any, make_job: Make, rows: Any
 ) -> None:
     world.clock.now = NOON
@@ -256,7 +260,7 @@ def test_a_ledger_that_does_not_balance_lists_why_and_ends_with_one(
     assert "Paid again" not in said
 
 
-def test_a_day_is_a_date(says: Any) -> None:
+def test_an_invalid_date_is_refused(says: Any) -> None:
     assert "--date must be a day like" in says("ledger", "--date", "yesterday", code=1)
 
 
@@ -274,7 +278,7 @@ LOCAL = Stack(
 
 
 @pytest.mark.parametrize("local", [None, LOCAL], ids=["on AWS", "on this machine"])
-def test_repair_is_waited_for_longer_than_it_may_run_and_asked_once(
+def test_repair_is_called_once_and_waited_for_longer_than_its_timeout(
     *, local: Stack | None, template: dict[str, Any]
 ) -> None:
     config = Target({}, local).client("lambda", asking.ANSWER_SECONDS).meta.config
@@ -294,7 +298,7 @@ def test_repair_is_waited_for_longer_than_it_may_run_and_asked_once(
         ({"Payload": {"rows": []}}, None),
     ],
 )
-def test_what_repair_answers_is_an_answer_or_a_sentence(
+def test_repairs_response_is_returned_or_its_error_is_one_sentence(
     *, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], says: str | None
 ) -> None:
     sent: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What is typed becomes metadata or a body, and what the stack would refuse is refused here."""
+"""Options become metadata or a request body, and what the stack would refuse is refused locally."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_a_prompt_arrives_as_it_was_typed(prompt: str) -> None:
 
 
 @given(TEXT)
-def test_no_word_is_longer_than_the_standard_allows(prompt: str) -> None:
+def test_no_encoded_word_is_longer_than_the_standard_allows(prompt: str) -> None:
     sent = header_text(prompt)
     assert sent == prompt or all(len(word) <= 75 for word in sent.split(" "))
 
@@ -34,7 +34,7 @@ def test_plain_text_is_left_alone() -> None:
     assert header_text("A red shoe turns, 50% slower = better?") == "A red shoe turns, 50% slower = better?"
 
 
-def test_metadata_has_what_was_asked_and_nothing_else() -> None:
+def test_metadata_has_only_the_given_options() -> None:
     wish = Wish(prompt="turn", model="seedance-pro", parameters={"duration": "10", "camera_fixed": "true"})
     assert wish.metadata() == {
         "model": "seedance-pro",
@@ -45,7 +45,7 @@ def test_metadata_has_what_was_asked_and_nothing_else() -> None:
     assert Wish().metadata() == {}
 
 
-def test_metadata_means_to_the_stack_what_it_meant_here() -> None:
+def test_the_stack_reads_the_metadata_as_it_was_meant() -> None:
     wish = Wish(prompt="größer", model="seedance-1.5-pro", transport="v2", parameters={"duration": "7", "audio": "no"})
     request = requests.upload_request(wish.metadata(), DEFAULTS)
     assert request.model.slug == "seedance-1.5-pro"
@@ -54,13 +54,13 @@ def test_metadata_means_to_the_stack_what_it_meant_here() -> None:
     assert request.parameters["generate_audio"] is False
 
 
-def test_what_s3_cannot_hold_is_refused_with_a_way_out() -> None:
+def test_metadata_that_s3_cannot_hold_is_refused_with_an_alternative() -> None:
     Wish(prompt="x" * (METADATA_LIMIT - len("prompt"))).metadata()
     with pytest.raises(InvalidRequest, match="seedance submit --image"):
         Wish(prompt="x" * (METADATA_LIMIT - len("prompt") + 1)).metadata()
 
 
-def test_a_body_has_what_was_asked_and_nothing_else() -> None:
+def test_a_body_has_only_the_given_options() -> None:
     wish = Wish(prompt="turn", model="seedance-pro", transport="v1", parameters={"duration": "10"})
     assert wish.body() == {
         "model": "seedance-pro",
@@ -87,7 +87,7 @@ def test_a_body_has_what_was_asked_and_nothing_else() -> None:
         (Wish(parameters={"seed": "\udce9"}), "seed: is not UTF-8 text"),
     ],
 )
-def test_a_wrong_wish_is_refused_before_anything_is_sent(wish: Wish, says: str) -> None:
+def test_invalid_options_are_refused_before_anything_is_sent(wish: Wish, says: str) -> None:
     with pytest.raises(InvalidRequest, match=says):
         wish.check(has_image=True)
 
@@ -98,15 +98,15 @@ def test_a_wrong_wish_is_refused_before_anything_is_sent(wish: Wish, says: str) 
         Wish(),
         Wish(model="seedance-pro"),
         Wish(model="seedance-2.0-fast", parameters={"duration": "-1", "audio": "true"}),
-        # Without a model it is the stack that knows what its own model takes.
+        # Without a model, only the stack knows which parameters its default model takes.
         Wish(parameters={"duration": "7"}),
     ],
 )
-def test_a_good_wish_passes(wish: Wish) -> None:
+def test_valid_options_are_accepted(wish: Wish) -> None:
     wish.check(has_image=True)
 
 
-def test_settings_are_read() -> None:
+def test_settings_are_parsed() -> None:
     given = ["duration=10", "aspect-ratio = 16:9", "image_url=http://x/?a=b"]
     assert read_settings(given) == {"duration": "10", "aspect_ratio": "16:9", "image_url": "http://x/?a=b"}
 
@@ -120,24 +120,24 @@ def test_settings_are_read() -> None:
         (["model=seedance-pro"], "use the option --model"),
     ],
 )
-def test_settings_that_are_none_are_refused(pairs: list[str], says: str) -> None:
+def test_invalid_settings_are_refused(pairs: list[str], says: str) -> None:
     with pytest.raises(InvalidRequest, match=says):
         read_settings(pairs)
 
 
-def test_an_image_is_known_by_its_bytes(tmp_path: Path, png: bytes) -> None:
+def test_an_images_type_is_detected_from_its_bytes(tmp_path: Path, png: bytes) -> None:
     image = tmp_path / "misnamed.txt"
     image.write_bytes(png)
     assert image_type(image) == "image/png"
 
 
-def test_the_sample_is_a_picture_that_the_stack_takes(root: Path) -> None:
+def test_the_sample_is_an_image_that_the_stack_accepts(root: Path) -> None:
     sample = root / "local" / "sample" / "product.jpg"
     assert image_type(sample) == "image/jpeg"
     assert sample.stat().st_size < 200_000
 
 
-def test_what_is_no_image_is_refused(tmp_path: Path, png: bytes) -> None:
+def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path, png: bytes) -> None:
     (tmp_path / "page.png").write_text("<html>")
     (tmp_path / "empty.png").touch()
     with (tmp_path / "huge.png").open("wb") as huge:

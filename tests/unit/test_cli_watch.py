@@ -1,4 +1,4 @@
-"""A job's progress as people see it."""
+"""A job's progress as users see it."""
 
 import io
 import time
@@ -17,13 +17,13 @@ from cli.watch import Moment, moment, over, reason
 MakeJob = Callable[..., Job]
 
 
-def test_a_moment_before_the_job_is_there() -> None:
+def test_progress_before_the_job_exists() -> None:
     now = moment(None, since=100, now=102.5, scale=1)
     assert now.text().startswith("WAITING")
     assert now.text().endswith("2.5 s")
 
 
-def test_a_moment_of_a_job_is_in_this_machines_seconds(make_job: MakeJob) -> None:
+def test_progress_is_in_this_machines_seconds(make_job: MakeJob) -> None:
     job = make_job(State.PROCESSING, created_at=101.0, expected_seconds=49)
     now = moment(job, since=100, now=102.5, scale=0.1)
     assert now == Moment(State.PROCESSING, 2.5, pytest.approx(4.9))
@@ -72,17 +72,17 @@ def test_the_bar_is_full_at_the_end_and_not_before(now: Moment, share: float) ->
     assert now.share == share
 
 
-def test_every_state_has_its_words() -> None:
+def test_every_state_has_a_description() -> None:
     for state in State:
         assert Moment(state, 1, None).text().startswith(state.value)
 
 
 @pytest.mark.parametrize("state", State)
-def test_waiting_ends_where_nothing_goes_on_by_itself(make_job: MakeJob, state: State) -> None:
+def test_waiting_ends_in_states_that_do_not_advance_by_themselves(make_job: MakeJob, state: State) -> None:
     assert over(make_job(state)) is (state.terminal or state in (State.HELD, State.UNCERTAIN))
 
 
-def test_waiting_goes_on_while_there_is_no_job() -> None:
+def test_waiting_continues_while_there_is_no_job() -> None:
     assert not over(None)
 
 
@@ -93,14 +93,14 @@ def test_waiting_goes_on_while_there_is_no_job() -> None:
         (State.HELD, "is HELD and needs a person's decision: the picture was blocked"),
     ],
 )
-def test_the_reason_is_in_words(make_job: MakeJob, state: State, says: str) -> None:
+def test_the_reason_is_readable(make_job: MakeJob, state: State, says: str) -> None:
     job = make_job(state, error={"code": "X", "message": "the picture was blocked"})
     assert reason(job).endswith(says)
     assert reason(make_job(State.EXPIRED)).endswith("no reason is recorded")
 
 
 class Records:
-    """A table in which a job moves on each time that it is read."""
+    """A table in which a job advances each time it is read."""
 
     def __init__(self, *jobs: Job | None) -> None:
         self.jobs = list(jobs)
@@ -111,7 +111,7 @@ class Records:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Time passes when somebody sleeps."""
+    """Time passes only when the code sleeps."""
     made = SimpleNamespace(now=1000.0)
 
     def sleep(seconds: float) -> None:
@@ -137,7 +137,7 @@ def test_a_job_is_followed_to_its_end(clock: Any, make_job: MakeJob, terminal: b
     assert "COMPLETED" in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_log_gets_a_line_a_change_and_one_now_and_then(clock: Any, make_job: MakeJob) -> None:
+def test_a_log_gets_a_line_for_each_change_and_one_at_intervals(clock: Any, make_job: MakeJob) -> None:
     jobs = [*[make_job(State.QUEUED)] * 3, *[make_job(State.PROCESSING)] * 8, make_job(State.COMPLETED)]
     log = io.StringIO()
     watch.follow(target(*jobs), "up-1", Console(file=log, width=100))
@@ -154,7 +154,7 @@ def test_a_log_gets_a_line_for_each_failed_attempt(clock: Any, make_job: MakeJob
     assert said == ["waiting for attempt 2 of", "waiting for attempt 3 of", ""]
 
 
-def test_patience_with_an_upload_that_nobody_takes_in_has_an_end(clock: Any) -> None:
+def test_waiting_for_an_upload_that_becomes_no_job_ends(clock: Any) -> None:
     assert watch.follow(target(None), "up-1", Console(file=io.StringIO())) is None
     assert clock.now - 1000 < watch.PATIENCE_SECONDS + 5
 

@@ -1,4 +1,4 @@
-"""Collect: how a batch stands, when it is over, what its results say, and that people are told once."""
+"""Collect: the progress of a batch, when it has ended, its results, and its single notification."""
 
 import csv
 import io
@@ -57,7 +57,7 @@ def planned(world: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def stand(world: Any, make_job: Make) -> Callable[..., None]:
-    """Say how the jobs of rows 1, 2, 3 … stand; None is a job that is not there."""
+    """Set the states of the jobs of rows 1, 2, 3 …; None is a job that does not exist."""
 
     def put(*states: State | None, **changes: Any) -> None:
         for row, state in enumerate(states, start=1):
@@ -77,12 +77,12 @@ def results(world: Any) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def test_while_jobs_are_under_way_it_is_running(world: Any, collect: Collect, planned: Any, stand: Any) -> None:
+def test_a_batch_is_running_while_any_job_is(world: Any, collect: Collect, planned: Any, stand: Any) -> None:
     stand(State.COMPLETED, State.FAILED, State.PROCESSING)
     world.clock.now += 300
     state = collect(planned)
     assert (state["status"], state["over"]) == ("RUNNING", 3)
-    assert state["chunks"] == planned["chunks"][1:]  # the first is not looked at again
+    assert state["chunks"] == planned["chunks"][1:]  # the first is not checked again
     assert state["wait_seconds"] == 50
     assert {**state, **{name: planned[name] for name in ("status", "over", "chunks", "wait_seconds")}} == {
         **planned,
@@ -91,7 +91,7 @@ def test_while_jobs_are_under_way_it_is_running(world: Any, collect: Collect, pl
     assert world.called("Publish") == []
 
 
-def test_when_all_are_over_the_results_are_written_and_people_told(
+def test_when_all_jobs_have_ended_results_are_written_and_a_notification_is_sent(
     world: Any, collect: Collect, planned: Any, stand: Any
 ) -> None:
     stand(State.COMPLETED, State.FAILED, State.EXPIRED)
@@ -159,14 +159,14 @@ def test_when_all_are_over_the_results_are_written_and_people_told(
     assert world.counted() == {"BatchesEnded": 1}
 
 
-def test_a_row_that_was_never_taken_in_is_not_waited_for(
+def test_a_row_that_was_never_enqueued_is_not_waited_for(
     world: Any, collect: Collect, planned: Any, stand: Any
 ) -> None:
     stand(State.COMPLETED, None, State.COMPLETED)
     state = collect({**planned, "exception": {"Error": "States.ExceedToleratedFailureThreshold"}})
     assert [row["state"] for row in results(world)] == ["COMPLETED", "NOT_STARTED", "COMPLETED", "REJECTED"]
     assert world.notified()[0]["error"]["code"] == "INTERNAL"
-    assert state["exception"]  # so that the execution fails and rings
+    assert state["exception"]  # so that the execution fails and an alarm goes off
 
 
 @pytest.mark.parametrize(
@@ -179,11 +179,11 @@ def test_a_row_that_was_never_taken_in_is_not_waited_for(
         ((State.COMPLETED, State.UNCERTAIN, State.PROCESSING), FOLLOWED_SECONDS + 1, "BATCH_OPEN"),
     ],
 )
-def test_a_batch_does_not_wait_for_people_for_ever(
+def test_a_batch_does_not_wait_for_a_person_forever(
     *, world: Any, collect: Collect, planned: Any, stand: Any, states: Any, idle: float, ends: str | None
 ) -> None:
     stand(*states)
-    state = collect(planned)  # one look at once, the next after a long time in which nothing happened
+    state = collect(planned)  # the first check at once, the next after a long time in which nothing happened
     assert state["status"] == "RUNNING"
     world.clock.now += idle
     state = collect(state)
@@ -192,23 +192,23 @@ def test_a_batch_does_not_wait_for_people_for_ever(
         assert [row["state"] for row in results(world)[:3]] == [one.value for one in states]
 
 
-def test_a_faster_provider_shortens_every_time(world: Any, collect: Collect, planned: Any, stand: Any) -> None:
+def test_a_faster_provider_shortens_every_wait(world: Any, collect: Collect, planned: Any, stand: Any) -> None:
     stand(State.COMPLETED, State.HELD, State.COMPLETED)
     state = collect(planned)
     world.clock.now += HELD_SECONDS / 10 + 1
     assert replace(collect, scale=0.1)(state)["status"] == "BATCH_OPEN"
 
 
-def test_the_same_look_again_writes_the_same_results(world: Any, collect: Collect, planned: Any, stand: Any) -> None:
+def test_checking_again_writes_the_same_results(world: Any, collect: Collect, planned: Any, stand: Any) -> None:
     stand(State.COMPLETED, State.COMPLETED, State.COMPLETED)
     collect(planned)
     first = results(world)
     collect(planned)
     assert results(world) == first
-    assert len(world.notified()) == 2  # published before it is on the record: repeated, never lost
+    assert len(world.notified()) == 2  # published before it is recorded: repeated, never lost
 
 
-def test_a_plan_that_crashed_is_told(world: Any, collect: Collect) -> None:
+def test_a_crashed_plan_is_notified(world: Any, collect: Collect) -> None:
     event = {"batch_id": BATCH, "bucket": "example-uploads", "key": "batches/spring.csv", "version_id": "v"}
     state = collect({**event, "exception": {"Error": "Lambda.Unknown"}})
     (message,) = world.notified()
@@ -241,12 +241,12 @@ def test_many_rows_are_read_a_hundred_at_a_time(world: Any, collect: Collect, pl
         (10, 0, 0, 20),
     ],
 )
-def test_waits_follow_the_speed_so_far(elapsed: float, over: int, left: int, wait: int) -> None:
+def test_waits_depend_on_the_speed_so_far(elapsed: float, over: int, left: int, wait: int) -> None:
     assert next_wait(elapsed, over, left) == wait
 
 
-def test_ten_thousand_rows_take_few_looks() -> None:
-    """At 50 requests a minute and two or more a video, 25 videos a minute are the most there can be."""
+def test_ten_thousand_rows_take_few_checks() -> None:
+    """At 50 requests per minute and two or more per video, at most 25 videos per minute can be made."""
     elapsed, looks = 60.0, 0
     while (over := min(10_000, int(elapsed / 60 * 25))) < 10_000:
         elapsed += next_wait(elapsed, over, 10_000 - over)

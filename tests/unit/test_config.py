@@ -1,4 +1,4 @@
-"""Settings: complete or named, from the environment alone, once."""
+"""Settings: read once, only from the environment; every missing variable is named."""
 
 import re
 from dataclasses import fields
@@ -34,15 +34,32 @@ KINDS = pytest.mark.parametrize(
 )
 
 
+TEXTS: dict[Any, tuple[str, Any]] = {
+    str: ("a text", "a text"),
+    int: ("7", 7),
+    float: ("0.5", 0.5),
+    float | None: ("12.5", 12.5),
+    bool: ("yes", True),
+    tuple[str, ...]: ("a/,b/", ("a/", "b/")),
+    frozenset[str]: ("One,two:80", {"one", "two:80"}),
+    config.Address: ("https://api.segmind.com", "https://api.segmind.com"),
+}
+"""A variable's text for each type of field, and the value that it becomes."""
+
+
 def environment(kind: type[Settings]) -> dict[str, str]:
-    return {field.name.upper(): f"value of {field.name}" for field in fields(kind)}
+    return {field.name.upper(): TEXTS[field.type][0] for field in fields(kind)}
+
+
+def one(name: str, text: str, kind: type[Settings] = Settings) -> Any:
+    return getattr(read(kind, {**environment(kind), name.upper(): text}), name)
 
 
 @KINDS
-def test_a_field_is_the_variable_of_its_name(kind: type[Settings]) -> None:
+def test_each_field_is_read_from_the_variable_of_its_name(kind: type[Settings]) -> None:
     settings = read(kind, {**environment(kind), "PATH": "/bin"})
     assert {field.name: getattr(settings, field.name) for field in fields(kind)} == {
-        field.name: f"value of {field.name}" for field in fields(kind)
+        field.name: TEXTS[field.type][1] for field in fields(kind)
     }
 
 
@@ -63,6 +80,25 @@ def test_all_missing_variables_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "allowed"),
+    [
+        ("max_in_flight", "2.5", "a whole number"),
+        ("max_in_flight", "-1", "a whole number"),
+        ("max_in_flight", "many", "a whole number"),
+        ("polls_per_video", "many", "a number"),
+        ("polls_per_video", "inf", "a number"),
+        ("daily_budget_usd", "nan", "a number"),
+        ("resubmit_lost", "true", '"no" or "yes"'),
+        ("segmind_base_url", "api.segmind.com", "https://"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name: str, text: str, allowed: str) -> None:
+    with pytest.raises(ConfigurationError, match=name.upper()) as caught:
+        one(name, text, ReconcileSettings)
+    assert allowed in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("text", "hosts"),
     [
         ("images.segmind.com", {"images.segmind.com"}),
@@ -71,17 +107,17 @@ def test_all_missing_variables_are_named_at_once() -> None:
     ],
 )
 def test_media_hosts_are_a_list_in_lower_case(text: str, hosts: set[str]) -> None:
-    assert read(Settings, {**environment(Settings), "SEGMIND_MEDIA_HOSTS": text}).media_hosts == hosts
+    assert one("segmind_media_hosts", text) == hosts
 
 
 @pytest.mark.parametrize(("text", "scale"), [("1", 1.0), ("0.1", 0.1)])
 def test_time_scale_is_a_number(text: str, scale: float) -> None:
-    assert read(Settings, {**environment(Settings), "TIME_SCALE": text}).scale == scale
+    assert one("time_scale", text) == scale
 
 
 @pytest.mark.parametrize(("text", "budget"), [("0", None), ("0.00", None), ("12.5", 12.5)])
-def test_a_budget_of_zero_is_none(text: str, budget: float | None) -> None:
-    assert read(Settings, {**environment(Settings), "DAILY_BUDGET_USD": text}).budget == budget
+def test_a_budget_of_zero_means_no_budget(text: str, budget: float | None) -> None:
+    assert one("daily_budget_usd", text) == budget
 
 
 ADDRESSES = [
@@ -106,19 +142,19 @@ NO_ADDRESSES = [
     "https://host:",
     "https://host:port",
     "https://host:123456",
-    # In plain text, over a network.
+    # Unencrypted, over a network.
     "http://api.segmind.com",
     "http://10.0.0.7:8080",
     "http://0.0.0.0:8080",
     "http://[::ffff:10.0.0.7]:8080",
-    # Not this machine, though it begins like it.
+    # Not this machine, although it begins like it.
     "http://127.0.0.1.evil.example",
     "http://127.0.0.1.nip.io:8080",
     "http://localhost.evil.example",
     "http://localhostevil.example",
     "http://127.0.0.1:80.evil.example",
     "http://[::1].evil.example",
-    # Another host behind what looks like one.
+    # Another host after what looks like an allowed one.
     "http://localhost@evil.example",
     "http://127.0.0.1:8080@evil.example",
     "https://api.segmind.com@evil.example",
@@ -144,10 +180,10 @@ NO_ADDRESSES = [
 @pytest.mark.parametrize(
     ("text", "fine"), [*((text, True) for text in ADDRESSES), *((text, False) for text in NO_ADDRESSES)]
 )
-def test_where_the_key_may_go(
+def test_only_allowed_addresses_may_receive_the_key(
     wired: Any, template: dict[str, Any], monkeypatch: pytest.MonkeyPatch, parameter: str, text: str, *, fine: bool
 ) -> None:
-    """The template and the functions agree about it."""
+    """The template and the functions agree on this."""
     declared = template["Parameters"][parameter]
     assert bool(re.fullmatch(declared["AllowedPattern"], text)) is fine
     assert "https://" in declared["ConstraintDescription"]
@@ -164,15 +200,14 @@ def test_where_the_key_may_go(
                 told()
 
 
-def test_a_port_above_the_last_one_is_none() -> None:
+def test_a_port_above_65535_is_invalid() -> None:
     assert config.is_address("https://host:65535")
     assert not config.is_address("https://host:65536")
     assert not config.is_address("https://host:0")
 
 
-def test_the_folders_of_images_are_a_list() -> None:
-    told = read(ApiSettings, {**environment(ApiSettings), "IMAGE_KEY_PREFIXES": "images/,shop/new in/"})
-    assert told.image_prefixes == ("images/", "shop/new in/")
+def test_image_key_prefixes_are_a_list() -> None:
+    assert one("image_key_prefixes", "images/,shop/new in/", ApiSettings) == ("images/", "shop/new in/")
 
 
 @pytest.mark.parametrize(
@@ -190,21 +225,21 @@ def test_the_folders_of_images_are_a_list() -> None:
         ("images/,/", False),
     ],
 )
-def test_a_folder_of_images_ends_with_a_slash(template: dict[str, Any], text: str, *, fine: bool) -> None:
+def test_an_image_key_prefix_ends_with_a_slash(template: dict[str, Any], text: str, *, fine: bool) -> None:
     assert bool(re.fullmatch(template["Parameters"]["ImageKeyPrefixes"]["AllowedPattern"], text)) is fine
 
 
-def test_by_default_a_caller_may_name_what_lies_under_images(template: dict[str, Any]) -> None:
+def test_by_default_callers_may_use_keys_under_images(template: dict[str, Any]) -> None:
     assert template["Parameters"]["ImageKeyPrefixes"]["Default"] == "images/"
 
 
-def test_the_environment_is_read_on_the_first_call_and_not_again(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_read_only_on_the_first_call(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.settings().job_table == "jobs-of-tests"
     assert config.submit_settings().state_machine == wired.arns.machine
     assert config.intake_settings().batch_state_machine == wired.arns.batch_machine
-    assert config.plan_settings().tolerated_percent == 20.0
+    assert config.plan_settings().batch_tolerated_failure_percent == 20.0
     assert config.enqueue_settings().intake_queue == wired.arns.queue
-    assert config.reconcile_settings().resubmit_lost == "no"
+    assert config.reconcile_settings().resubmit_lost is False
     assert config.api_settings().intake_queue == wired.arns.queue
     monkeypatch.setenv("JOB_TABLE", "another")
     assert config.settings().job_table == "jobs-of-tests"

@@ -1,4 +1,4 @@
-"""Fetching a result: only from allowed hosts, every redirect looked at, every byte counted."""
+"""Downloading a result: only from allowed hosts, with every redirect checked and every byte counted."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def redirect(location: str, status: int = 302) -> httpx.Response:
         "https://127.0.0.1:9000/v",
     ],
 )
-def test_an_address_on_the_list_is_fetched(fetch: Any, wire: Any, url: str) -> None:
+def test_a_url_on_the_list_is_downloaded(fetch: Any, wire: Any, url: str) -> None:
     wire.will(httpx.Response(200, content=b"video"))
     assert fetch(url) == b"video"
 
@@ -113,7 +113,7 @@ def test_an_address_on_the_list_is_fetched(fetch: Any, wire: Any, url: str) -> N
         "https://images.segmind.com/\x00",
     ],
 )
-def test_any_other_address_is_refused_before_anything_is_sent(fetch: Any, wire: Any, url: str) -> None:
+def test_any_other_url_is_refused_before_anything_is_sent(fetch: Any, wire: Any, url: str) -> None:
     with pytest.raises(ForbiddenSource):
         fetch(url)
     assert wire.requests == []
@@ -141,14 +141,14 @@ def test_a_redirect_to_an_allowed_host_is_followed(fetch: Any, wire: Any, status
         "https://images.segmind.com@evil.com/",
     ],
 )
-def test_a_redirect_to_any_other_host_is_not(fetch: Any, wire: Any, location: str) -> None:
+def test_a_redirect_to_any_other_host_is_refused(fetch: Any, wire: Any, location: str) -> None:
     wire.will(redirect(location))
     with pytest.raises(ForbiddenSource):
         fetch()
     assert len(wire.requests) == 1
 
 
-def test_three_redirects_are_followed_and_not_a_fourth(fetch: Any, wire: Any) -> None:
+def test_three_redirects_are_followed_but_not_a_fourth(fetch: Any, wire: Any) -> None:
     wire.will(*(redirect(f"/{number}") for number in range(3)), httpx.Response(200, content=b"v"))
     assert fetch() == b"v"
     wire.will(*(redirect(f"/{number}") for number in range(4)))
@@ -156,26 +156,26 @@ def test_three_redirects_are_followed_and_not_a_fourth(fetch: Any, wire: Any) ->
         fetch()
 
 
-def test_a_redirect_to_nowhere_ends(fetch: Any, wire: Any) -> None:
+def test_a_redirect_without_a_location_is_an_error(fetch: Any, wire: Any) -> None:
     wire.will(httpx.Response(302))
     with pytest.raises(SourceUnavailable, match="sent a redirect without a Location"):
         fetch()
 
 
 @pytest.mark.parametrize("to", ["http://[", "https://[::1", "https://images.segmind.com:99999/"])
-def test_a_redirect_to_what_is_no_address_is_refused_in_words(fetch: Any, wire: Any, to: str) -> None:
+def test_a_redirect_to_an_invalid_url_is_refused_with_a_clear_message(fetch: Any, wire: Any, to: str) -> None:
     wire.will(httpx.Response(302, headers={"location": to}))
     with pytest.raises(ForbiddenSource, match="address"):
         fetch()
 
 
 @pytest.mark.parametrize("length", ["²", "9" * 5000, "-1", "1_0", "x"])
-def test_a_length_that_is_no_number_is_none(length: str) -> None:
+def test_an_invalid_content_length_is_ignored(length: str) -> None:
     assert announced_length({"content-length": length}) is None
 
 
 @pytest.mark.parametrize("status", [201, 204, 206, 400, 403, 404, 410, 416, 429, 500, 503])
-def test_only_a_whole_answer_is_a_file(fetch: Any, wire: Any, status: int) -> None:
+def test_only_a_200_response_is_a_file(fetch: Any, wire: Any, status: int) -> None:
     wire.will(httpx.Response(status))
     with pytest.raises(SourceUnavailable, match=str(status)):
         fetch()
@@ -191,7 +191,7 @@ def test_only_a_whole_answer_is_a_file(fetch: Any, wire: Any, status: int) -> No
         ProtocolError("[Errno 1]"),
     ],
 )
-def test_a_line_that_breaks_may_be_tried_again(fetch: Any, wire: Any, broken: Exception) -> None:
+def test_a_broken_connection_may_be_retried(fetch: Any, wire: Any, broken: Exception) -> None:
     wire.will(broken)
     with pytest.raises(SourceUnavailable, match=r"could not be downloaded: (no|the) \w+ [a-z ]+$"):
         fetch()
@@ -211,7 +211,7 @@ def body(*chunks: bytes, then: Exception | None = None) -> Iterator[bytes]:
         ("4", [b"12345"], "expected 4 bytes, received 5"),
     ],
 )
-def test_a_file_of_another_length_than_announced_is_not_whole(
+def test_a_file_shorter_or_longer_than_announced_is_incomplete(
     fetch: Any, wire: Any, announced: str, chunks: list[bytes], words: str
 ) -> None:
     wire.will(httpx.Response(200, content=body(*chunks), headers={"content-length": announced}))
@@ -220,20 +220,22 @@ def test_a_file_of_another_length_than_announced_is_not_whole(
 
 
 @pytest.mark.parametrize("headers", [{}, {"content-length": "5"}, {"content-length": "five"}, {"content-length": ""}])
-def test_a_file_is_whole_by_its_length_or_has_none(fetch: Any, wire: Any, headers: dict[str, str]) -> None:
+def test_a_file_of_the_announced_or_an_unknown_length_is_complete(
+    fetch: Any, wire: Any, headers: dict[str, str]
+) -> None:
     wire.will(httpx.Response(200, content=body(b"12", b"345"), headers=headers))
     assert fetch() == b"12345"
 
 
 @pytest.mark.parametrize("broken", [ConnectionResetError("gone"), TimeoutError("gone"), IncompleteRead(b"", 5)])
-def test_a_line_that_breaks_in_the_middle_says_how_far_it_got(fetch: Any, wire: Any, broken: Exception) -> None:
+def test_a_connection_that_breaks_midway_reports_the_bytes_received(fetch: Any, wire: Any, broken: Exception) -> None:
     first = bytes(CHUNK_BYTES)
     wire.will(httpx.Response(200, content=body(first, b"12", then=broken)))
     with pytest.raises(SourceUnavailable, match=rf"after {CHUNK_BYTES + 2} bytes: (no|the) [a-z ]+$"):
         fetch()
 
 
-def test_bytes_come_as_the_line_brings_them(downloads: Downloads, wire: Any) -> None:
+def test_chunks_are_passed_on_as_they_arrive(downloads: Downloads, wire: Any) -> None:
     wire.will(httpx.Response(200, content=body(bytes(CHUNK_BYTES), b"1234567")))
     with downloads.open(LINK) as source:
         assert [len(chunk) for chunk in source.chunks] == [CHUNK_BYTES, 7]
@@ -247,7 +249,7 @@ def test_bytes_come_as_the_line_brings_them(downloads: Downloads, wire: Any) -> 
         ({}, None, ""),
     ],
 )
-def test_length_and_type_are_told(
+def test_length_and_type_are_reported(
     downloads: Downloads, wire: Any, headers: dict[str, str], length: int | None, media_type: str
 ) -> None:
     wire.will(httpx.Response(200, content=body(b"12345"), headers=headers))
@@ -255,7 +257,7 @@ def test_length_and_type_are_told(
         assert (source.length, source.media_type) == (length, media_type)
 
 
-def test_neither_key_nor_compression_goes_out(fetch: Any, wire: Any) -> None:
+def test_no_key_is_sent_and_no_compression_requested(fetch: Any, wire: Any) -> None:
     wire.will(httpx.Response(200, content=b"v"))
     fetch()
     assert wire.requests[0].headers["accept-encoding"] == "identity"
@@ -263,7 +265,7 @@ def test_neither_key_nor_compression_goes_out(fetch: Any, wire: Any) -> None:
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(500), ReadTimeoutError(NOBODY, LINK, "")])
-def test_no_error_has_the_signature_of_a_link(fetch: Any, wire: Any, answer: Any) -> None:
+def test_no_error_contains_the_signature_of_a_link(fetch: Any, wire: Any, answer: Any) -> None:
     wire.will(answer)
     with pytest.raises(MediaError) as raised:
         fetch(f"{LINK}?X-Amz-Signature=secret")
@@ -271,7 +273,7 @@ def test_no_error_has_the_signature_of_a_link(fetch: Any, wire: Any, answer: Any
     assert raised.value.url == LINK
 
 
-def test_the_stacks_hosts_come_from_its_settings(wired: Any) -> None:
+def test_the_allowed_hosts_come_from_the_settings(wired: Any) -> None:
     downloads = download_module.downloads()
     downloads.check(LINK)
     with pytest.raises(ForbiddenSource, match=r"only images\.segmind\.com is allowed"):

@@ -1,4 +1,4 @@
-"""A download whose line breaks goes on where it broke, if the file is the same; it is never patched together."""
+"""A broken download resumes where it stopped if the file is unchanged; parts of different files are never combined."""
 
 from collections.abc import Callable, Iterator
 from http.client import IncompleteRead
@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from clocks import Clock
 from seedance.errors import SourceUnavailable
 from seedance.provider.download import RESUME_SECONDS, RESUMES, Downloads
 from urllib3.exceptions import NewConnectionError
@@ -18,13 +19,13 @@ MARKED = {"etag": '"v1"'}
 
 
 @pytest.fixture
-def pauses() -> list[float]:
-    return []
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
-def fetch(wire: Any, pauses: list[float]) -> Callable[[], bytes]:
-    downloads = Downloads(frozenset({"images.segmind.com"}), pause=pauses.append)
+def fetch(wire: Any, clock: Clock) -> Callable[[], bytes]:
+    downloads = Downloads(frozenset({"images.segmind.com"}), clock)
 
     def read() -> bytes:
         with downloads.open(LINK) as source:
@@ -34,7 +35,7 @@ def fetch(wire: Any, pauses: list[float]) -> Callable[[], bytes]:
 
 
 def part(start: int, chunks: int, then: Exception | None = None) -> Iterator[bytes]:
-    """So many chunks of the file from a byte on, then an error; without one, all the rest."""
+    """The given number of chunks from a byte on, then an error; without an error, the whole rest."""
     yield from (FILE[at : at + CHUNK_BYTES] for at in range(start, start + chunks * CHUNK_BYTES, CHUNK_BYTES))
     if then:
         raise then
@@ -54,23 +55,23 @@ BROKEN = ConnectionResetError("gone")
 
 
 @pytest.mark.parametrize("broken", [ConnectionResetError("x"), TimeoutError("x"), IncompleteRead(b"", 5)])
-def test_it_goes_on_at_the_byte_it_reached(fetch: Any, wire: Any, pauses: list[float], broken: Exception) -> None:
+def test_a_download_resumes_at_the_byte_it_reached(fetch: Any, wire: Any, clock: Clock, broken: Exception) -> None:
     wire.will(whole(part(0, 2, broken)), rest(2 * CHUNK_BYTES, part(2 * CHUNK_BYTES, 0)))
     assert fetch() == FILE
     assert wire.requests[1].headers["range"] == f"bytes={2 * CHUNK_BYTES}-"
     assert wire.requests[1].headers["if-range"] == '"v1"'
     assert wire.requests[1].headers["accept-encoding"] == "identity"
-    assert pauses == [RESUME_SECONDS]
+    assert clock.naps == [RESUME_SECONDS]
 
 
-def test_the_time_of_the_last_change_marks_a_file_too(fetch: Any, wire: Any) -> None:
+def test_last_modified_identifies_a_file_too(fetch: Any, wire: Any) -> None:
     changed = {"etag": 'W/"v1"', "last-modified": "Fri, 20 Nov 2026 09:30:00 GMT"}
     wire.will(whole(part(0, 1, BROKEN), **changed), rest(CHUNK_BYTES, part(CHUNK_BYTES, 0), **changed))
     assert fetch() == FILE
     assert wire.requests[1].headers["if-range"] == changed["last-modified"]
 
 
-def test_a_file_of_unknown_length_goes_on_as_well(fetch: Any, wire: Any) -> None:
+def test_a_file_of_unknown_length_is_resumed_too(fetch: Any, wire: Any) -> None:
     wire.will(
         httpx.Response(200, content=part(0, 1, BROKEN), headers=MARKED),
         httpx.Response(
@@ -82,30 +83,28 @@ def test_a_file_of_unknown_length_goes_on_as_well(fetch: Any, wire: Any) -> None
     assert fetch() == FILE
 
 
-def test_fewer_bytes_than_announced_are_a_broken_line(fetch: Any, wire: Any) -> None:
+def test_fewer_bytes_than_announced_count_as_a_broken_connection(fetch: Any, wire: Any) -> None:
     wire.will(whole(iter([FILE[:CHUNK_BYTES]])), rest(CHUNK_BYTES, part(CHUNK_BYTES, 0)))
     assert fetch() == FILE
 
 
-def test_a_host_without_ranges_is_read_once_more_from_the_start(fetch: Any, wire: Any) -> None:
+def test_a_host_without_ranges_is_read_again_from_the_start(fetch: Any, wire: Any) -> None:
     wire.will(whole(part(0, 2, BROKEN)), whole(part(0, 0)))
     assert fetch() == FILE
 
 
-def test_that_host_may_break_off_again_before_the_byte_that_was_reached(fetch: Any, wire: Any) -> None:
+def test_a_host_without_ranges_may_break_off_again_at_an_earlier_byte(fetch: Any, wire: Any) -> None:
     wire.will(whole(part(0, 3, BROKEN)), whole(part(0, 1, BROKEN)), whole(part(0, 4, BROKEN)), whole(part(0, 0)))
     assert fetch() == FILE
 
 
 @pytest.mark.parametrize("chunks", [0, 1, 2, 3, 4])
-def test_what_comes_once_more_from_the_start_is_cut_at_the_byte_that_was_reached(
-    fetch: Any, wire: Any, chunks: int
-) -> None:
+def test_bytes_that_come_again_from_the_start_are_skipped(fetch: Any, wire: Any, chunks: int) -> None:
     wire.will(whole(part(0, 2, BROKEN)), whole(part(0, chunks)))
     assert fetch() == FILE
 
 
-def test_trouble_on_the_way_back_counts_as_a_try(fetch: Any, wire: Any, pauses: list[float]) -> None:
+def test_an_error_while_resuming_counts_as_an_attempt(fetch: Any, wire: Any, clock: Clock) -> None:
     wire.will(
         whole(part(0, 1, BROKEN)),
         NewConnectionError(NOBODY, "down"),
@@ -114,10 +113,10 @@ def test_trouble_on_the_way_back_counts_as_a_try(fetch: Any, wire: Any, pauses: 
         rest(2 * CHUNK_BYTES, part(2 * CHUNK_BYTES, 0)),
     )
     assert fetch() == FILE
-    assert pauses == [RESUME_SECONDS * number for number in (1, 2, 3, 4)]
+    assert clock.naps == [RESUME_SECONDS * number for number in (1, 2, 3, 4)]
 
 
-def test_it_gives_up_in_the_end(fetch: Any, wire: Any) -> None:
+def test_a_download_gives_up_after_the_last_attempt(fetch: Any, wire: Any) -> None:
     wire.will(whole(part(0, 1, BROKEN)), *[rest(CHUNK_BYTES, part(CHUNK_BYTES, 0, BROKEN)) for _ in range(RESUMES)])
     with pytest.raises(
         SourceUnavailable, match=f"the connection dropped after {CHUNK_BYTES} bytes: the connection was reset"
@@ -140,21 +139,21 @@ def test_it_gives_up_in_the_end(fetch: Any, wire: Any) -> None:
     ],
     ids=["another file", "its rest", "another length", "another byte", "no range", "gone", "no such range", "moved"],
 )
-def test_what_is_not_the_rest_of_this_file_is_not_taken(fetch: Any, wire: Any, answer: httpx.Response) -> None:
+def test_a_response_that_is_not_the_rest_of_this_file_is_refused(fetch: Any, wire: Any, answer: httpx.Response) -> None:
     wire.will(whole(part(0, 1, BROKEN)), answer)
     with pytest.raises(SourceUnavailable, match=f"the connection dropped after {CHUNK_BYTES} bytes"):
         fetch()
     assert len(wire.requests) == 2
 
 
-def test_the_rest_need_not_have_the_mark_again(fetch: Any, wire: Any) -> None:
+def test_the_rest_need_not_repeat_the_etag(fetch: Any, wire: Any) -> None:
     unmarked = {"content-range": f"bytes {CHUNK_BYTES}-{len(FILE) - 1}/{len(FILE)}"}
     wire.will(whole(part(0, 1, BROKEN)), httpx.Response(206, content=part(CHUNK_BYTES, 0), headers=unmarked))
     assert fetch() == FILE
 
 
 @pytest.mark.parametrize("headers", [{}, {"etag": 'W/"v1"'}])
-def test_a_file_without_a_mark_is_not_taken_up(fetch: Any, wire: Any, headers: dict[str, str]) -> None:
+def test_a_file_without_an_etag_or_date_is_not_resumed(fetch: Any, wire: Any, headers: dict[str, str]) -> None:
     wire.will(httpx.Response(200, content=part(0, 1, BROKEN), headers=headers))
     with pytest.raises(SourceUnavailable):
         fetch()

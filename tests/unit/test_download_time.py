@@ -1,10 +1,11 @@
-"""A download's time: a silent line on each of its lines, and a limit for the whole, which no line outlasts."""
+"""A download's time limits: one for silence on each connection, and one for the whole download."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from clocks import Clock
 from seedance.errors import SourceUnavailable
 from seedance.provider import http
 from seedance.provider.download import DOWNLOAD_SECONDS, Downloads
@@ -16,7 +17,7 @@ MARKED = {"etag": '"v1"', "content-length": "4"}
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[Limit]:
-    """The limits that were begun."""
+    """The limits that were started."""
     begun: list[Limit] = []
     enter = Limit.__enter__
     monkeypatch.setattr(Limit, "__enter__", lambda self: begun.append(self) or enter(self))
@@ -25,7 +26,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[Limit]:
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, Limit | None]]:
-    """The longest silence and the limit of every line that was opened."""
+    """The longest allowed silence and the limit of every opened connection."""
     opened: list[tuple[float, Limit | None]] = []
     get = http.get
 
@@ -39,7 +40,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, Limit | None]]:
 
 @pytest.fixture
 def fetch(wire: Any) -> Callable[[float | None], bytes]:
-    downloads = Downloads(frozenset({"images.segmind.com"}), pause=lambda _: None)
+    downloads = Downloads(frozenset({"images.segmind.com"}), Clock())
 
     def read(seconds: float | None) -> bytes:
         with downloads.open(LINK, seconds) as source:
@@ -59,7 +60,9 @@ def body(*parts: bytes | Callable[[], None] | Exception) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("seconds", [None, 9.0])
-def test_each_line_has_the_same_limits(fetch: Any, wire: Any, limits: Any, lines: Any, seconds: float | None) -> None:
+def test_every_connection_has_the_same_limits(
+    fetch: Any, wire: Any, limits: Any, lines: Any, seconds: float | None
+) -> None:
     wire.will(
         httpx.Response(302, headers={"location": LINK}),
         httpx.Response(200, content=body(b"12", ConnectionResetError("x")), headers=MARKED),
@@ -70,7 +73,7 @@ def test_each_line_has_the_same_limits(fetch: Any, wire: Any, limits: Any, lines
     assert lines == [(DOWNLOAD_SECONDS, limits[0] if limits else None)] * 3
 
 
-def test_a_file_that_ends_with_its_time_is_not_whole(fetch: Any, wire: Any, limits: Any) -> None:
+def test_a_file_that_ends_when_time_is_up_is_incomplete(fetch: Any, wire: Any, limits: Any) -> None:
     wire.will(httpx.Response(200, content=body(b"12", lambda: setattr(limits[0], "over", True))))
     with pytest.raises(SourceUnavailable, match=r"^the download of the result took too long$"):
         fetch(9.0)
@@ -91,7 +94,7 @@ def test_a_redirect_that_comes_when_time_is_up_is_not_followed(
         fetch(9.0)
 
 
-def test_a_line_that_breaks_when_time_is_up_is_not_taken_up_again(fetch: Any, wire: Any, limits: Any) -> None:
+def test_a_connection_that_breaks_when_time_is_up_is_not_resumed(fetch: Any, wire: Any, limits: Any) -> None:
     late = body(b"12", lambda: setattr(limits[0], "over", True), ConnectionResetError("x"))
     wire.will(httpx.Response(200, content=late, headers=MARKED))
     with pytest.raises(SourceUnavailable, match="took too long"):

@@ -1,7 +1,7 @@
-"""Jobs under way when the stack is updated: records and inputs of release 0.1.0, recorded there, taken up by this one.
+"""Jobs under way when the stack is updated: this release continues records and inputs of release 0.1.0.
 
-tests/unit/recorded/0.1.0.json has what the functions of 0.1.0 were given, in its integration tests against the
-stand-in: the task, its input, the table's items at that moment, and what 0.1.0 answered.
+tests/unit/recorded/0.1.0.json was recorded in the integration tests of 0.1.0, against the stand-in: the task, its
+input, the table's items at that moment, and the response of 0.1.0.
 """
 
 import json
@@ -22,10 +22,10 @@ pytestmark = pytest.mark.usefixtures("wired")
 
 AFTER = {
     ("submit", "RECEIVED", "v2"): State.QUEUED,
-    ("submit", "RECEIVED", "v1"): State.RECEIVED,  # its call is made by the workflow
+    ("submit", "RECEIVED", "v1"): State.RECEIVED,  # the workflow makes its call
     ("poll", "RUNNING"): State.PROCESSING,
     ("poll", "COMPLETED"): State.COPYING,
-    ("poll", "FAILED"): State.PROCESSING,  # the workflow's Fail writes it down
+    ("poll", "FAILED"): State.PROCESSING,  # the workflow's Fail records it
     ("generate", "COMPLETED"): State.COPYING,
     ("finalize", "COMPLETED"): State.COMPLETED,
     ("fail", "FAILED"): State.FAILED,
@@ -46,7 +46,7 @@ def as_of_now(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def provider(recorded: dict[str, Any], mp4: bytes) -> list[httpx.Response]:
-    """What the provider says, so that the same follows as followed in 0.1.0."""
+    """The provider's responses that lead to the same outcome as in 0.1.0."""
     (item,) = recorded["items"]
     status = recorded["answer"].get("status")
     match recorded["task"], status:
@@ -66,7 +66,7 @@ def provider(recorded: dict[str, Any], mp4: bytes) -> list[httpx.Response]:
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=name)
-def test_what_0_1_0_left_behind_is_taken_up(world: Any, root: Path, recorded: dict[str, Any], mp4: bytes) -> None:
+def test_jobs_left_by_0_1_0_are_continued(world: Any, root: Path, recorded: dict[str, Any], mp4: bytes) -> None:
     (item,) = json.loads(json.dumps(recorded["items"]))
     before, transport = item["state"]["S"], item["transport"]["S"]
     world.aws["dynamodb"].put_item(TableName=os.environ["JOB_TABLE"], Item=as_of_now(item))

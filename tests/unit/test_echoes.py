@@ -1,6 +1,6 @@
-"""A provider that repeats what it was sent: the key and our signed link, in every text that it may give.
+"""A provider that repeats what it was sent: the key and our signed link appear in every text it may return.
 
-From the functions' handlers to what they leave behind: records, notifications, logs, errors, answers to a person.
+The tests run the functions' handlers and check all their output: records, notifications, logs, errors, responses.
 """
 
 import io
@@ -46,7 +46,7 @@ def assert_clean(link: str, *texts: object) -> None:
 
 @pytest.fixture
 def log(world: Any) -> Iterator[io.StringIO]:
-    """What the functions log, as they log it."""
+    """The functions' log output, as they write it."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     handler.setFormatter(logger().registered_formatter)
@@ -61,7 +61,7 @@ def left_behind(world: Any) -> list[object]:
 
 
 def echo(link: str) -> dict[str, Any]:
-    """Both secrets, in every field that an answer has."""
+    """Both secrets, in every field of a response."""
     both = f"{KEY} {link}"
     sent = {"headers": {"x-api-key": KEY}, "body": {"image_url": link}}
     return {
@@ -97,7 +97,7 @@ def said(status: int, fields: dict[str, Any], link: str) -> httpx.Response:
 
 @pytest.mark.parametrize(("status", "fields"), ANSWERS, ids=[f"{status} {fields}" for status, fields in ANSWERS])
 @pytest.mark.parametrize("call", ["submit", "poll", "generate", "history"])
-def test_no_answer_leaves_a_secret_behind(
+def test_no_response_leaves_a_secret_behind(
     *,
     wired: Any,
     make_job: Make,
@@ -113,7 +113,7 @@ def test_no_answer_leaves_a_secret_behind(
     at = State.QUEUED if call == "poll" else State.RECEIVED
     model = "seedance-pro"
     wired.put(make_job(at, image=IMAGE, transport="v1" if v1 else "v2", model=model, gone_polls=9))
-    wired.wire.will(answer, answer)  # a poll may ask the history as well
+    wired.wire.will(answer, answer)  # a poll may query the history as well
     told: object = None
     try:
         told = CALLS[call](wired)
@@ -125,7 +125,7 @@ def test_no_answer_leaves_a_secret_behind(
     assert_clean(link, told, log.getvalue(), *left_behind(wired))
 
 
-def test_what_is_logged_is_masked(*, world: Any, make_job: Make, link: str, log: io.StringIO) -> None:
+def test_logs_are_masked(*, world: Any, make_job: Make, link: str, log: io.StringIO) -> None:
     world.put(make_job(State.QUEUED))
     world.wire.will(said(500, {}, link))
     _poll(world)
@@ -147,7 +147,7 @@ def _submit(world: Any) -> object:
 
 
 def _poll(world: Any) -> object:
-    return Poll(world.store, world.provider, world.pacer, clock=world.clock)("up-1")
+    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)("up-1")
 
 
 def _generate(world: Any) -> object:
@@ -166,7 +166,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
 }
 
 
-def test_a_history_for_a_persons_eyes_is_masked(world: Any, wired: Any, link: str) -> None:
+def test_a_history_shown_to_a_person_is_masked(world: Any, wired: Any, link: str) -> None:
     row = {
         "request_id": "req-1",
         "model_status": f"FAILED {link}",
@@ -182,7 +182,7 @@ def test_a_history_for_a_persons_eyes_is_masked(world: Any, wired: Any, link: st
     assert [one["url"] for one in rows] == [None, None]
 
 
-def test_the_bodies_that_jobs_are_recognised_by_are_not_masked(world: Any, link: str) -> None:
+def test_the_request_bodies_used_for_matching_are_not_masked(world: Any, link: str) -> None:
     world.wire.will(httpx.Response(200, json=[{"request_id": "req-1", "request_body": {"image_url": link}}]))
     (row,) = world.provider.history("seedance-pro", 0.0, 1.0)
     assert row.body["image_url"] == link
@@ -198,7 +198,9 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda error: type(error).__name__)
-def test_an_exception_that_quotes_a_secret_is_masked_with_its_causes(world: Any, link: str, broken: Exception) -> None:
+def test_an_exception_that_quotes_a_secret_is_masked_including_its_causes(
+    world: Any, link: str, broken: Exception
+) -> None:
     def line(_: httpx.Request) -> httpx.Response:
         quoted = type(broken)(str(broken).replace("LINK", link))
         quoted.__cause__ = ValueError(f"h11: {KEY}", LookupError(link))
@@ -216,13 +218,13 @@ def test_an_exception_that_quotes_a_secret_is_masked_with_its_causes(world: Any,
             error = error.__cause__ or error.__context__
 
 
-def test_a_request_id_that_is_the_key_is_none(world: Any) -> None:
+def test_a_request_id_that_contains_the_key_is_refused(world: Any) -> None:
     world.wire.will(httpx.Response(200, json={"request_id": f"req-{KEY}"}))
     with pytest.raises(SubmitUncertain, match="no usable request id"):
         world.provider.submit("seedance-pro", {})
 
 
-def test_a_rotated_key_is_masked_as_well_as_the_one_before(world: Any) -> None:
+def test_after_a_rotation_both_keys_are_masked(world: Any) -> None:
     keys = iter([KEY, "SG_fedcba9876543210"])
     at = Provider("https://a", "", "", key=lambda: next(keys), transport=httpx.MockTransport(world.wire))
     both = {"error": f"{KEY} SG_fedcba9876543210"}
@@ -232,7 +234,7 @@ def test_a_rotated_key_is_masked_as_well_as_the_one_before(world: Any) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32-le"])
-def test_a_key_is_found_in_every_encoding_that_json_may_have(world: Any, encoding: str) -> None:
+def test_a_key_is_found_in_every_encoding_that_json_allows(world: Any, encoding: str) -> None:
     body = json.dumps({"status": "COMPLETED", "said": KEY}).encode(encoding)
     world.wire.will(httpx.Response(200, content=body))
     assert world.provider.standing("req-1").result.answer == '{"status":"COMPLETED","said":"***"}'

@@ -1,4 +1,4 @@
-"""Enqueue: a chunk of a plan becomes jobs and messages; again and again, it becomes nothing more."""
+"""Enqueue: a chunk of a plan becomes jobs and messages; repeating it creates no more jobs."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ def enqueue(world: Any) -> Enqueue:
 
 @pytest.fixture
 def chunk(world: Any) -> Any:
-    """Write a plan of so many rows, of which every fifth is bad; the event of its only chunk."""
+    """Write a plan with the given number of rows, every fifth one bad, and return the event of its only chunk."""
 
     def write(rows: int, **changes: Any) -> dict[str, Any]:
         with world.sheets.write(f"plans/{BATCH}.jsonl") as plan:
@@ -66,14 +66,14 @@ def test_a_text_to_video_row_has_no_image(world: Any, enqueue: Enqueue, chunk: A
     assert world.job(batch_job_id(BATCH, 1)).image is None
 
 
-def test_messages_go_ten_a_request_after_all_records(world: Any, enqueue: Enqueue, chunk: Any) -> None:
+def test_messages_are_sent_ten_per_request_after_all_records(world: Any, enqueue: Enqueue, chunk: Any) -> None:
     enqueue(chunk(25))
     assert [len(call["Entries"]) for call in world.called("SendMessageBatch")] == [10, 10]
     names = [name for name, _ in world.calls if name in ("PutItem", "SendMessageBatch")]
     assert names == ["PutItem"] * 20 + ["SendMessageBatch"] * 2
 
 
-def test_a_repetition_changes_no_job_and_sends_again(world: Any, enqueue: Enqueue, chunk: Any) -> None:
+def test_a_repetition_changes_no_job_but_sends_the_messages_again(world: Any, enqueue: Enqueue, chunk: Any) -> None:
     event = chunk(3)
     enqueue(event)
     moved = world.store.move(world.job(batch_job_id(BATCH, 1)), State.HELD)
@@ -82,7 +82,7 @@ def test_a_repetition_changes_no_job_and_sends_again(world: Any, enqueue: Enqueu
     assert len(sent(world)) == 6
 
 
-def test_a_crash_half_way_is_made_good_by_the_next_try(
+def test_a_crash_halfway_is_repaired_by_the_next_attempt(
     world: Any, enqueue: Enqueue, chunk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = chunk(3)
@@ -95,7 +95,7 @@ def test_a_crash_half_way_is_made_good_by_the_next_try(
     assert len(sent(world)) == 3
 
 
-def test_a_chunk_of_bad_rows_is_no_jobs(world: Any, enqueue: Enqueue, chunk: Any) -> None:
+def test_a_chunk_of_bad_rows_creates_no_jobs(world: Any, enqueue: Enqueue, chunk: Any) -> None:
     event = chunk(5)
     event["chunk"] = [event["chunk"][1] - len('{"row": 5, "columns": {"sku": "S-5"}, "error": "prompt: is missing"}\n')]
     event["chunk"] += [event["chunk"][0], 5, 5]

@@ -1,4 +1,4 @@
-"""The error tree: drawn as it is, with a stable code for each."""
+"""The error tree: it matches its drawing, and each error has a stable code."""
 
 import inspect
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from seedance.errors import MediaError, SeedanceError
 TREE = [thing for thing in vars(errors).values() if inspect.isclass(thing) and issubclass(thing, SeedanceError)]
 
 
-def test_every_error_has_a_code_of_its_own_for_machines() -> None:
+def test_every_error_has_a_unique_code() -> None:
     codes = [thing.code for thing in TREE]
     assert len(set(codes)) == len(codes)
     assert all(code.isascii() and code == code.upper() and code.replace("_", "").isalpha() for code in codes)

@@ -1,4 +1,4 @@
-"""Text of any kind in fields that a service restricts: it always fits, and what fits already is left alone."""
+"""Arbitrary text in fields that a service restricts: it is always made to fit, and valid text is left unchanged."""
 
 import json
 from email.message import Message
@@ -19,17 +19,17 @@ TEXTS = pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
 
 
 @TEXTS
-def test_a_subject_is_what_sns_takes(text: str) -> None:
+def test_a_subject_is_accepted_by_sns(text: str) -> None:
     assert strict_sns.SUBJECT.fullmatch(fields.subject(text))
 
 
 @given(ANY)
-def test_any_subject_is_what_sns_takes(text: str) -> None:
+def test_any_subject_is_accepted_by_sns(text: str) -> None:
     assert strict_sns.SUBJECT.fullmatch(fields.subject(text))
 
 
 @pytest.mark.parametrize("text", ["Your video is ready: shoe", "x" * 99, "?", "(a)"])
-def test_a_subject_that_fits_is_left_alone(text: str) -> None:
+def test_a_valid_subject_is_unchanged(text: str) -> None:
     assert fields.subject(text) == text
 
 
@@ -45,12 +45,12 @@ def sns_takes(text: str) -> None:
 
 
 @TEXTS
-def test_a_message_and_its_attributes_are_what_sns_takes(text: str) -> None:
+def test_a_message_and_its_attributes_are_accepted_by_sns(text: str) -> None:
     sns_takes(text)
 
 
 @given(ANY)
-def test_any_message_and_its_attributes_are_what_sns_takes(text: str) -> None:
+def test_any_message_and_its_attributes_are_accepted_by_sns(text: str) -> None:
     sns_takes(text)
 
 
@@ -60,7 +60,7 @@ def test_an_attribute_without_a_value_is_left_out(value: str | None) -> None:
 
 
 @pytest.mark.parametrize("letter", ["x", '"', "\\", "\n", "\x01", "é", "👟"])
-def test_a_message_that_is_too_long_loses_the_end_of_its_texts_and_nothing_else(letter: str) -> None:
+def test_in_a_message_that_is_too_long_only_the_ends_of_its_texts_are_cut(letter: str) -> None:
     facts: dict[str, Any] = {
         "job_id": "up-1",
         "prompt": letter * 200_000,
@@ -78,7 +78,7 @@ def test_a_message_that_is_too_long_loses_the_end_of_its_texts_and_nothing_else(
     assert json.loads(body)["email"] == told["prompt"]
 
 
-def test_a_message_that_fits_is_told_in_full() -> None:
+def test_a_message_that_fits_is_unchanged() -> None:
     facts = {"prompt": "x" * 20_000, "batch": None, "list": ["a"]}
     assert json.loads(json.loads(fields.message(facts, lambda told: "mail"))["default"]) == facts
 
@@ -92,7 +92,7 @@ def s3_takes(metadata: dict[str, str]) -> None:
 
 
 @TEXTS
-def test_metadata_is_what_s3_takes(text: str) -> None:
+def test_metadata_is_accepted_by_s3(text: str) -> None:
     metadata = fields.metadata({"job-id": "up-1", "model": text, "request-id": text, "none": None})
     s3_takes(metadata)
     assert metadata["job-id"] == "up-1"
@@ -100,11 +100,11 @@ def test_metadata_is_what_s3_takes(text: str) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["job-id", "model", "request-id"]), ANY | st.none()))
-def test_any_metadata_is_what_s3_takes(values: dict[str, str | None]) -> None:
+def test_any_metadata_is_accepted_by_s3(values: dict[str, str | None]) -> None:
     s3_takes(fields.metadata(values))
 
 
-def test_metadata_that_fits_is_left_alone() -> None:
+def test_valid_metadata_is_unchanged() -> None:
     values = {"job-id": "up-1", "model": "m" * 900, "request-id": "r" * 900}
     assert fields.metadata(values) == values
 
@@ -116,7 +116,7 @@ def a_header_carries(stem: str) -> None:
     assert len(header) < 2000
     message = Message()
     message["Content-Disposition"] = header
-    name = message.get_filename()  # as a browser reads it: the full name before the plain one
+    name = message.get_filename()  # as a browser reads it: the full name takes precedence over the plain one
     assert name is not None
     assert name.endswith(".mp4")
     assert len(name.encode()) <= fields.FILE_NAME_BYTES
@@ -124,12 +124,12 @@ def a_header_carries(stem: str) -> None:
 
 
 @TEXTS
-def test_a_file_name_is_what_a_header_carries(text: str) -> None:
+def test_a_file_name_fits_into_a_header(text: str) -> None:
     a_header_carries(text)
 
 
 @given(ANY)
-def test_any_file_name_is_what_a_header_carries(text: str) -> None:
+def test_any_file_name_fits_into_a_header(text: str) -> None:
     a_header_carries(text)
 
 
@@ -140,26 +140,26 @@ def test_any_file_name_is_what_a_header_carries(text: str) -> None:
         *(("\ud800", False), (None, False), (5, False), (True, False), (["a"], False), (b"a", False)),
     ],
 )
-def test_a_key_of_a_table_has_1_to_2048_bytes(text: object, fits: bool) -> None:
+def test_a_table_key_has_1_to_2048_bytes(text: object, fits: bool) -> None:
     assert fields.is_table_key(text) is fits
 
 
 @pytest.mark.parametrize("text", ["", "a" * 3000, "\ud800"])
-def test_what_no_item_can_have_as_its_key_is_not_there(world: Any, text: str) -> None:
+def test_an_impossible_key_is_not_found(world: Any, text: str) -> None:
     assert world.store.get(text) is None
     assert world.store.owner_of(text) is None
     assert world.store.jobs_of_request(text) == []
 
 
 @given(ANY, st.sampled_from(["", ".results.csv", "-01234567.rejected.csv"]))
-def test_an_objects_key_has_all_of_its_ending(stem: str, ending: str) -> None:
+def test_an_object_key_keeps_its_whole_suffix(stem: str, ending: str) -> None:
     key = fields.object_key(stem * 20, ending)
     assert len(key.encode()) <= fields.OBJECT_KEY_BYTES
     assert key.endswith(ending)
 
 
 @given(ANY)
-def test_a_line_is_one_line(text: str) -> None:
+def test_a_line_has_no_line_breaks(text: str) -> None:
     line = fields.one_line(text)
     line.encode()
     assert len(line.splitlines()) <= 1

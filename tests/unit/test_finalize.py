@@ -1,4 +1,4 @@
-"""Finalize: the video into the bucket, the record completed once, everybody told; all of it repeatable."""
+"""Finalize: copy the video to the bucket, complete the record once, send the notification. Safe to repeat."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -27,7 +27,9 @@ def finalize(world: Any) -> Finalize:
     return Finalize(world.store, world.downloads, world.media, world.notifier)
 
 
-def test_a_video_is_copied_completed_and_told_about(world: Any, finalize: Finalize, make_job: Make, mp4: bytes) -> None:
+def test_a_video_is_copied_and_its_job_completed_and_notified(
+    world: Any, finalize: Finalize, make_job: Make, mp4: bytes
+) -> None:
     world.put(make_job(State.COPYING, cost_usd=0.25))
     world.wire.will(httpx.Response(200, content=mp4))
     assert finalize("up-1") == DONE
@@ -43,7 +45,7 @@ def test_a_video_is_copied_completed_and_told_about(world: Any, finalize: Finali
     assert world.counted() == {"JobsCompleted": 1}
 
 
-def test_done_twice_is_done_once(world: Any, finalize: Finalize, make_job: Make, mp4: bytes) -> None:
+def test_finalizing_twice_has_the_effect_of_once(world: Any, finalize: Finalize, make_job: Make, mp4: bytes) -> None:
     world.put(make_job(State.COPYING))
     world.wire.will(httpx.Response(200, content=mp4))
     assert [finalize("up-1"), finalize("up-1")] == [DONE, DONE]
@@ -51,14 +53,16 @@ def test_done_twice_is_done_once(world: Any, finalize: Finalize, make_job: Make,
     assert len(world.wire.requests) == 1
 
 
-def test_a_crash_before_the_notification_is_made_good(world: Any, finalize: Finalize, make_job: Make) -> None:
+def test_a_crash_before_the_notification_is_repaired_by_the_next_run(
+    world: Any, finalize: Finalize, make_job: Make
+) -> None:
     video = {"bucket": "example-videos", "key": KEY, "bytes": 7, "sha256": "ab"}
     world.put(make_job(State.COMPLETED, video=video, notified_at=None))
     assert finalize("up-1") == DONE
     assert len(world.notified()) == 1
 
 
-def test_a_video_that_v1_has_put_there_is_not_fetched(world: Any, finalize: Finalize, make_job: Make) -> None:
+def test_a_video_that_v1_has_stored_is_not_downloaded(world: Any, finalize: Finalize, make_job: Make) -> None:
     video = {"bucket": "example-videos", "key": KEY, "bytes": 7, "sha256": "ab"}
     world.put(make_job(State.COPYING, video=video, result_url=None))
     assert finalize("up-1") == DONE
@@ -70,7 +74,7 @@ def test_a_video_that_v1_has_put_there_is_not_fetched(world: Any, finalize: Fina
     "answer",
     [httpx.Response(403), httpx.Response(404), httpx.Response(503), ConnectTimeoutError(), ProtocolError()],
 )
-def test_a_host_that_does_not_deliver_is_tried_again_by_the_workflow(
+def test_an_unavailable_host_is_retried_by_the_workflow(
     world: Any, finalize: Finalize, make_job: Make, answer: Any
 ) -> None:
     world.put(make_job(State.COPYING))
@@ -81,7 +85,7 @@ def test_a_host_that_does_not_deliver_is_tried_again_by_the_workflow(
     assert (world.video_keys(), world.notified()) == ([], [])
 
 
-def test_a_file_that_comes_short_is_tried_again_by_the_workflow(
+def test_an_incomplete_file_is_retried_by_the_workflow(
     world: Any, finalize: Finalize, make_job: Make, mp4: bytes
 ) -> None:
     world.put(make_job(State.COPYING))
@@ -91,7 +95,7 @@ def test_a_file_that_comes_short_is_tried_again_by_the_workflow(
     assert world.video_keys() == []
 
 
-def test_what_is_no_video_is_fetched_twice_before_it_is_believed(
+def test_an_invalid_video_is_downloaded_twice_before_the_job_fails(
     world: Any, finalize: Finalize, make_job: Make, mp4: bytes
 ) -> None:
     world.put(make_job(State.COPYING))
@@ -104,7 +108,7 @@ def test_what_is_no_video_is_fetched_twice_before_it_is_believed(
     assert world.video_keys() == []
 
 
-def test_a_video_that_is_whole_the_second_time_is_taken(
+def test_a_video_that_is_complete_the_second_time_is_accepted(
     world: Any, finalize: Finalize, make_job: Make, mp4: bytes
 ) -> None:
     world.put(make_job(State.COPYING))
@@ -115,7 +119,7 @@ def test_a_video_that_is_whole_the_second_time_is_taken(
 @pytest.mark.parametrize(
     "url", ["https://evil.com/v.mp4", "http://images.segmind.com/v.mp4", "http://169.254.169.254/"]
 )
-def test_a_result_elsewhere_is_not_fetched(world: Any, finalize: Finalize, make_job: Make, url: str) -> None:
+def test_a_result_on_another_host_is_not_downloaded(world: Any, finalize: Finalize, make_job: Make, url: str) -> None:
     world.put(make_job(State.COPYING, result_url=url))
     outcome = finalize("up-1")
     job = world.job()
@@ -125,13 +129,13 @@ def test_a_result_elsewhere_is_not_fetched(world: Any, finalize: Finalize, make_
     assert (world.wire.requests, world.counted()) == ([], {"JobsHeld": 1})
 
 
-def test_a_held_result_is_settled_by_its_estimate(world: Any, finalize: Finalize, make_job: Make) -> None:
+def test_a_held_result_is_settled_with_its_estimate(world: Any, finalize: Finalize, make_job: Make) -> None:
     world.put(make_job(State.COPYING, reserved_usd=0.2, reserved_day="2026-11-20", result_url="https://evil.com/v.mp4"))
     assert finalize("up-1")["status"] == "HELD"
     assert (world.job().reserved_usd, world.job().settled_usd) == (None, 0.2)
 
 
-def test_once_its_host_is_allowed_a_held_result_is_copied(
+def test_a_held_result_is_copied_once_its_host_is_allowed(
     world: Any, finalize: Finalize, make_job: Make, mp4: bytes
 ) -> None:
     world.put(make_job(State.COPYING, result_url="https://new.example/v.mp4"))
@@ -142,7 +146,9 @@ def test_once_its_host_is_allowed_a_held_result_is_copied(
     assert allowing("up-1") == DONE
 
 
-def test_a_redirect_to_a_new_host_names_it(world: Any, finalize: Finalize, make_job: Make) -> None:
+def test_a_redirect_to_an_unlisted_host_is_reported_with_the_host(
+    world: Any, finalize: Finalize, make_job: Make
+) -> None:
     world.put(make_job(State.COPYING))
     world.wire.will(httpx.Response(302, headers={"location": "https://new.example/v.mp4?X-Amz-Signature=5d6e"}))
     message = finalize("up-1")["error"]["message"]
@@ -150,13 +156,13 @@ def test_a_redirect_to_a_new_host_names_it(world: Any, finalize: Finalize, make_
     assert "5d6e" not in message
 
 
-def test_a_record_without_a_link_fails_in_words(world: Any, finalize: Finalize, make_job: Make) -> None:
+def test_a_record_without_a_link_fails_with_a_clear_message(world: Any, finalize: Finalize, make_job: Make) -> None:
     world.put(make_job(State.COPYING, result_url=None))
     outcome = finalize("up-1")
     assert (outcome["status"], outcome["error"]["code"]) == ("FAILED", "RESULT_NOT_A_VIDEO")
 
 
-def test_a_last_frame_lies_beside_the_video(
+def test_a_last_frame_is_stored_beside_the_video(
     *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, png: bytes
 ) -> None:
     world.put(make_job(State.COPYING, last_frame_url=FRAME))
@@ -185,7 +191,7 @@ def test_a_last_frame_lies_beside_the_video(
     ],
     ids=lambda value: str(getattr(value, "headers", value))[:60],
 )
-def test_a_last_frame_that_does_not_come_costs_no_video(
+def test_an_unavailable_last_frame_does_not_fail_the_video(
     *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, url: str, answer: Any, lost: int
 ) -> None:
     world.put(make_job(State.COPYING, last_frame_url=url))
@@ -195,7 +201,7 @@ def test_a_last_frame_that_does_not_come_costs_no_video(
     assert world.counted().get("LastFramesLost", 0) == lost
 
 
-def test_the_video_is_on_the_record_before_the_last_frame_is_asked_for(
+def test_the_video_is_recorded_before_the_last_frame_is_requested(
     *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(*_: Any, **__: Any) -> None:
@@ -207,10 +213,10 @@ def test_the_video_is_on_the_record_before_the_last_frame_is_asked_for(
     with pytest.raises(MemoryError):
         finalize("up-1")
     assert (world.job().state, world.job().video["key"]) == (State.COPYING, KEY)
-    assert finalize("up-1") == DONE  # and asks nobody for anything again
+    assert finalize("up-1") == DONE  # and sends no further request
 
 
-def test_a_last_frame_that_can_not_be_stored_costs_no_video(
+def test_a_last_frame_that_cannot_be_stored_does_not_fail_the_video(
     *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = world.aws["s3"].put_object
@@ -227,14 +233,14 @@ def test_a_last_frame_that_can_not_be_stored_costs_no_video(
     assert world.counted() == {"JobsCompleted": 1, "LastFramesLost": 1}
 
 
-def test_a_last_frame_has_a_limit_for_the_whole_of_it(
+def test_a_last_frame_has_a_limit_for_its_whole_download(
     *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits: list[Limit] = []
 
     def drip() -> Iterator[bytes]:
         yield png[:10]
-        limits[0].over = True  # the time is up, and the connection ends without a word
+        limits[0].over = True  # time is up, and the connection ends without an error
         yield b""
 
     enter = Limit.__enter__
@@ -243,10 +249,10 @@ def test_a_last_frame_has_a_limit_for_the_whole_of_it(
     world.wire.will(httpx.Response(200, content=mp4), httpx.Response(200, content=drip()))
     assert finalize("up-1") == DONE
     assert "last_frame_key" not in world.job().video
-    assert [limit._timer.interval for limit in limits] == [FRAME_SECONDS]  # and none for the video
+    assert [limit._timer.interval for limit in limits] == [FRAME_SECONDS]  # and no limit for the video
 
 
-def test_a_video_that_can_not_be_told_now_is_completed_all_the_same(
+def test_a_job_is_completed_even_when_its_notification_fails(
     *, world: Any, finalize: Finalize, make_job: Make, mp4: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(**_: Any) -> Any:
@@ -261,7 +267,7 @@ def test_a_video_that_can_not_be_told_now_is_completed_all_the_same(
 
 
 @pytest.mark.parametrize("state", [s for s in State if s not in (State.COPYING, State.COMPLETED)])
-def test_a_job_in_any_other_state_has_no_video_to_copy(
+def test_in_any_other_state_there_is_no_video_to_copy(
     world: Any, finalize: Finalize, make_job: Make, state: State
 ) -> None:
     before = world.put(make_job(state))
@@ -271,6 +277,6 @@ def test_a_job_in_any_other_state_has_no_video_to_copy(
     assert world.notified() == []
 
 
-def test_a_job_without_a_record_is_not_passed_over(finalize: Finalize) -> None:
+def test_a_missing_record_is_an_error(finalize: Finalize) -> None:
     with pytest.raises(LookupError, match="up-1"):
         finalize("up-1")

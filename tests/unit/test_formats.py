@@ -1,4 +1,4 @@
-"""Images by their signatures, MP4s by their boxes: near misses, any chunking, cuts everywhere."""
+"""Images are detected by their signatures, MP4s by their boxes: near misses, any chunking, truncation at every byte."""
 
 import struct
 from contextlib import suppress
@@ -27,7 +27,7 @@ from seedance.media.formats import HEAD_BYTES, Mp4Check, image_type
         (b"BM\x3a\x00\x00\x00\x00\x00\x00\x00\x36\x00\x00\x00", "image/bmp"),
     ],
 )
-def test_an_image_is_known_by_its_first_bytes(head: bytes, media_type: str) -> None:
+def test_an_images_type_is_detected_from_its_first_bytes(head: bytes, media_type: str) -> None:
     assert image_type(head) == media_type
     assert image_type(head.ljust(HEAD_BYTES, b"\x00")) == media_type
 
@@ -38,7 +38,7 @@ def test_an_image_is_known_by_its_first_bytes(head: bytes, media_type: str) -> N
         b"",
         b"\xff\xd8",
         b"\xff\xd8\xfe",
-        b"\x89PNG\n\x1a\n",  # line ends changed on the way, which breaks the image
+        b"\x89PNG\n\x1a\n",  # line endings converted in transit, which breaks the image
         b"\x89PNG\r\n\x1a",
         b" \x89PNG\r\n\x1a\n",
         b"BMW makes cars, and this is prose.",
@@ -66,7 +66,7 @@ def test_near_misses_are_not_images(head: bytes) -> None:
     assert image_type(head) is None
 
 
-def test_a_real_png_is_one(png: bytes) -> None:
+def test_a_real_png_is_detected(png: bytes) -> None:
     assert image_type(png[:HEAD_BYTES]) == "image/png"
 
 
@@ -123,12 +123,12 @@ def boundaries(movie: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_whole_movie_passes(name: str) -> None:
+def test_a_complete_movie_passes(name: str) -> None:
     check(WHOLE[name])
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_no_whole_movie_is_refused_with_the_reason(name: str) -> None:
+def test_an_incomplete_movie_is_refused_with_the_reason(name: str) -> None:
     movie, reason = BROKEN[name]
     with pytest.raises(ValueError, match=reason):
         check(movie)
@@ -140,7 +140,7 @@ def test_real_movies_pass(movies: dict[str, bytes], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["index first", "index last"])
-def test_a_real_movie_that_is_cut_anywhere_is_refused(movies: dict[str, bytes], name: str) -> None:
+def test_a_real_movie_cut_anywhere_is_refused(movies: dict[str, bytes], name: str) -> None:
     movie = movies[name]
     ends = boundaries(movie)
     assert ends[-1] == len(movie)
@@ -165,7 +165,7 @@ def test_a_cut_inside_any_box_of_a_fragmented_movie_is_found(movies: dict[str, b
         ("index first", []),
         ("index last", []),
         ("64-bit size", []),
-        # Where a box ends and all that a movie needs has come by, nobody can tell; the announced length can.
+        # After a box that ends a playable movie, only the announced length can reveal a cut.
         ("64-bit size of nothing", [FTYP + MOOV + MDAT]),
         (
             "fragments",
@@ -174,7 +174,7 @@ def test_a_cut_inside_any_box_of_a_fragmented_movie_is_found(movies: dict[str, b
         ("fragments without mdat", []),
     ],
 )
-def test_a_cut_is_found_everywhere_but_between_two_whole_boxes(name: str, unseen: list[bytes]) -> None:
+def test_a_cut_is_found_everywhere_except_between_two_complete_boxes(name: str, unseen: list[bytes]) -> None:
     passed = []
     for place in range(len(WHOLE[name])):
         with suppress(ValueError):
@@ -187,7 +187,7 @@ CHUNKED = {**WHOLE, **{name: movie for name, (movie, _) in BROKEN.items()}}
 
 
 @given(st.sampled_from(sorted(CHUNKED)), st.lists(st.integers(0, 90), max_size=12))
-def test_the_verdict_is_the_same_however_the_bytes_are_cut_into_chunks(name: str, cuts: list[int]) -> None:
+def test_the_result_does_not_depend_on_the_chunks(name: str, cuts: list[int]) -> None:
     movie = CHUNKED[name]
     edges = sorted({0, len(movie), *(cut for cut in cuts if cut < len(movie))})
     chunks = [movie[start:end] for start, end in pairwise(edges)]
@@ -202,7 +202,7 @@ def test_the_verdict_is_the_same_however_the_bytes_are_cut_into_chunks(name: str
     assert verdict(*chunks) == verdict(movie) == verdict(*(bytes([byte]) for byte in movie))
 
 
-def test_a_web_page_is_refused_before_the_rest_of_it_has_come() -> None:
+def test_a_web_page_is_refused_before_the_rest_arrives() -> None:
     walker = Mp4Check()
     with pytest.raises(ValueError, match="begin"):
         walker.feed(b"<!doctype html>")

@@ -1,4 +1,4 @@
-"""The gate around the emulator: real AWS clients get through with the stack's credentials, and nobody else does."""
+"""The gate in front of the emulator: only requests signed with the stack's credentials get through."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ API = "/_aws/execute-api/d4000456/v1/videos"
 
 @dataclass
 class Emulator:
-    """What stands behind the gate: it notes what reaches it, does it, and lets every page read the answer."""
+    """The emulator behind the gate: it records what reaches it, answers, and lets every web page read the response."""
 
     reached: list[tuple[str, str, bytes]] = field(default_factory=list)
     answer: bytes = b"{}"
@@ -54,7 +54,7 @@ Ask = Callable[..., httpx.Response]
 
 @pytest.fixture
 def ask(emulator: Emulator) -> Ask:
-    """Sends a request to the gate; ``now`` is the gate's clock."""
+    """Send a request to the gate; ``now`` is the gate's clock."""
 
     def send(method: str, url: str, now: Callable[[], float] = time.time, **options: Any) -> httpx.Response:
         gate: Any = Gate(emulator, PORT, OURS, now)
@@ -73,7 +73,7 @@ Client = Callable[..., Any]
 
 @pytest.fixture
 def client(ask: Ask) -> Client:
-    """A real client of AWS whose requests go to the gate; ``change`` has its hand in between, as an attacker would."""
+    """A real AWS client whose requests go to the gate; ``change`` alters them on the way, as an attacker would."""
 
     def made(service: str, credentials: Credentials = OURS, change: Callable[[Any], None] = lambda _: None) -> Any:
         found = aws.client.__wrapped__(aws.Access(URL, credentials), service)
@@ -102,15 +102,17 @@ def client(ask: Ask) -> Client:
 @pytest.mark.parametrize(
     "key", ["plain.jpg", "red shoe+1.JPG", "übergröße/靴 (1).jpeg", "[50%] & more='cheap'.png", "a//b"]
 )
-def test_an_object_is_put_and_read_by_the_stacks_credentials(emulator: Emulator, client: Client, key: str) -> None:
-    emulator.answer = b""  # S3's clients take any other answer to a PUT for an error
+def test_an_object_is_written_and_read_with_the_stacks_credentials(
+    emulator: Emulator, client: Client, key: str
+) -> None:
+    emulator.answer = b""  # S3's clients treat any other response to a PUT as an error
     s3 = client("s3")
     s3.put_object(Bucket="uploads", Key=key, Body=b"picture", Metadata={"prompt": "a  shoe"})
     s3.list_objects_v2(Bucket="uploads", Prefix=key)
     assert [(method, body) for method, _, body in emulator.reached] == [("PUT", b"picture"), ("GET", b"")]
 
 
-def test_functions_calls_pass_with_the_key_id_that_the_emulator_gives_them(emulator: Emulator, client: Client) -> None:
+def test_calls_with_the_functions_key_id_get_through(emulator: Emulator, client: Client) -> None:
     client("dynamodb", replace(OURS, access_key_id=FUNCTIONS_KEY_ID)).list_tables()
     assert len(emulator.reached) == 1
 
@@ -128,13 +130,13 @@ def test_every_kind_of_service_is_reached(emulator: Emulator, client: Client) ->
     assert len(emulator.reached) == 7
 
 
-def test_a_large_body_arrives_whole(emulator: Emulator, client: Client) -> None:
+def test_a_large_body_arrives_complete(emulator: Emulator, client: Client) -> None:
     picture, emulator.answer = bytes(range(256)) * 4096, b""
     client("s3").put_object(Bucket="uploads", Key="k", Body=picture)
     assert emulator.reached[0][2] == picture
 
 
-def test_waits_are_scaled_by_a_signed_call(emulator: Emulator, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waits_are_scaled_with_a_signed_call(emulator: Emulator, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     def post(url: str, *, content: str, headers: dict[str, str], trust_env: bool, timeout: float) -> httpx.Response:
         return ask("POST", url, content=content, headers=headers)
 
@@ -174,7 +176,7 @@ UNSIGNED = [
 
 
 @pytest.mark.parametrize(("method", "path"), UNSIGNED)
-def test_what_is_not_signed_is_refused(emulator: Emulator, ask: Ask, method: str, path: str) -> None:
+def test_an_unsigned_request_is_refused(emulator: Emulator, ask: Ask, method: str, path: str) -> None:
     answer = ask(method, path, content=b"{}", headers={"X-Amz-Target": "secretsmanager.GetSecretValue"})
     assert (answer.status_code, emulator.reached) == (403, [])
     assert 'the request is not signed; run `eval "$(seedance env)"`' in answer.json()["message"]
@@ -187,7 +189,7 @@ def test_a_form_that_posts_a_file_is_refused(emulator: Emulator, ask: Ask) -> No
 
 
 @pytest.mark.parametrize("path", [API, "/restapis/d4000456/v1/_user_request_/videos", "/_ministack/health"])
-def test_the_api_has_a_key_of_its_own_and_health_is_open(emulator: Emulator, ask: Ask, path: str) -> None:
+def test_the_api_has_its_own_key_and_health_needs_none(emulator: Emulator, ask: Ask, path: str) -> None:
     assert ask("GET", path, headers={"x-api-key": "k"}).status_code == 200
     assert len(emulator.reached) == 1
 
@@ -204,7 +206,7 @@ def test_the_api_has_a_key_of_its_own_and_health_is_open(emulator: Emulator, ask
         ({"Sec-Fetch-Site": "same-site"}, "pages of another site"),
     ],
 )
-def test_a_web_page_is_refused_in_words(
+def test_a_web_page_is_refused_with_a_clear_message(
     emulator: Emulator, ask: Ask, path: str, headers: dict[str, str], says: str
 ) -> None:
     answer = ask("POST", path, json={}, headers={"x-api-key": "k", **headers})
@@ -213,7 +215,7 @@ def test_a_web_page_is_refused_in_words(
     assert answer.headers["connection"] == "close", "its body was not read"
 
 
-def test_a_web_page_that_knows_the_credentials_is_refused_as_well(emulator: Emulator, client: Client) -> None:
+def test_a_web_page_that_knows_the_credentials_is_refused_too(emulator: Emulator, client: Client) -> None:
     def from_a_page(request: Any) -> None:
         request.headers.update(STRANGER)
 
@@ -230,7 +232,7 @@ def test_a_preflight_is_refused(emulator: Emulator, ask: Ask, path: str) -> None
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_no_page_is_told_that_it_may_read_an_answer(emulator: Emulator, ask: Ask) -> None:
+def test_no_response_allows_a_web_page_to_read_it(emulator: Emulator, ask: Ask) -> None:
     answer = ask("GET", API)
     assert answer.headers["etag"] == '"1"'
     assert not [name for name in answer.headers if name.startswith("access-control")]
@@ -246,7 +248,7 @@ def test_no_page_is_told_that_it_may_read_an_answer(emulator: Emulator, ask: Ask
         (Credentials(FUNCTIONS_KEY_ID, "test"), "the signature does not match"),
     ],
 )
-def test_other_credentials_are_refused_in_the_services_own_words(
+def test_other_credentials_are_refused_with_the_services_own_error(
     emulator: Emulator, client: Client, credentials: Credentials, says: str
 ) -> None:
     function = {"FunctionName": "f", "Role": "arn:aws:iam::000000000000:role/r", "Code": {"ZipFile": b"zip"}}
@@ -293,7 +295,7 @@ def link() -> str:
 
 def test_a_link_works_for_a_while(emulator: Emulator, ask: Ask, link: str) -> None:
     assert ask("GET", link).status_code == 200
-    assert ask("GET", link, headers=MAIL).status_code == 200, "opened by a click in a mail on a web page"
+    assert ask("GET", link, headers=MAIL).status_code == 200, "opened by a click in an email on a web page"
     late = ask("GET", link, now=lambda: datetime.now(UTC).timestamp() + 61)
     assert (late.status_code, len(emulator.reached)) == (403, 2)
     assert "the link has expired" in late.text
@@ -315,7 +317,7 @@ def test_a_changed_link_is_refused(emulator: Emulator, ask: Ask, link: str, chan
     assert (ask("GET", change(link)).status_code, emulator.reached) == (403, [])
 
 
-def test_a_link_is_good_for_its_method_and_no_page_has_a_hand_in_it(emulator: Emulator, ask: Ask, link: str) -> None:
+def test_a_link_works_only_for_its_method_and_not_from_web_pages(emulator: Emulator, ask: Ask, link: str) -> None:
     assert ask("PUT", link, content=b"x").status_code == 403
     assert ask("DELETE", link).status_code == 403
     assert ask("GET", link, headers=STRANGER).status_code == 403
@@ -324,7 +326,7 @@ def test_a_link_is_good_for_its_method_and_no_page_has_a_hand_in_it(emulator: Em
     assert emulator.reached == []
 
 
-def test_a_file_is_put_by_a_link(emulator: Emulator, ask: Ask) -> None:
+def test_a_file_is_uploaded_with_a_link(emulator: Emulator, ask: Ask) -> None:
     s3 = aws.client.__wrapped__(aws.Access(URL, OURS), "s3")
     link = s3.generate_presigned_url("put_object", Params={"Bucket": "b", "Key": "k"}, ExpiresIn=60)
     assert ask("PUT", link, content=b"picture").status_code == 200
@@ -379,9 +381,7 @@ def test_a_call_costs_the_gate_less_than_a_millisecond(client: Client, ask: Ask)
     assert len(answered) == 200
 
 
-def test_a_body_that_nobody_signed_is_passed_on_as_it_comes(
-    emulator: Emulator, ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unsigned_body_is_streamed(emulator: Emulator, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     def read(_: Any) -> None:
         raise AssertionError("the gate read the body")
 

@@ -1,4 +1,4 @@
-"""Generate: v1's one call. The video straight into the bucket, a link for Finalize, or a clear word on the money."""
+"""Generate: v1's single call. It stores the video, leaves a link for Finalize, or says whether money was spent."""
 
 import gzip
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ def generate(world: Any) -> Generate:
 
 
 def sending_by(generate: Generate, **changes: Any) -> Generate:
-    """The same use case, with another provider, image delivery or scale."""
+    """The same use case with another provider, image delivery or time scale."""
     provider = changes.get("provider", generate.provider)
     return replace(generate, provider=provider, sending=replace(generate.sending, **changes))
 
@@ -49,7 +49,7 @@ def chunks(body: bytes, then: Exception | None = None) -> Iterator[bytes]:
         raise then
 
 
-def test_bytes_go_straight_into_the_bucket(*, world: Any, generate: Generate, job: Any, mp4: bytes) -> None:
+def test_bytes_are_streamed_into_the_bucket(*, world: Any, generate: Generate, job: Any, mp4: bytes) -> None:
     job()
     world.wire.will(httpx.Response(200, content=mp4, headers=HEADERS))
     assert generate("up-1") == {"job_id": "up-1", "transport": "v1", "status": "COMPLETED", "error": None}
@@ -72,7 +72,7 @@ def test_a_link_is_left_to_finalize(*, world: Any, generate: Generate, job: Any,
     assert world.job().cost_usd == 0.35
 
 
-def test_intent_is_on_the_record_before_the_post(*, world: Any, generate: Generate, job: Any) -> None:
+def test_the_intent_is_recorded_before_the_post(*, world: Any, generate: Generate, job: Any) -> None:
     seen: list[Job] = []
 
     def look(request: httpx.Request) -> httpx.Response:
@@ -86,7 +86,7 @@ def test_intent_is_on_the_record_before_the_post(*, world: Any, generate: Genera
 
 
 @pytest.mark.parametrize("odd", ["", "soon", "nan", "inf", "-inf", "1e999"])
-def test_headers_that_make_no_sense_cost_no_video(
+def test_invalid_headers_do_not_lose_the_video(
     *, world: Any, generate: Generate, job: Any, mp4: bytes, odd: str
 ) -> None:
     job()
@@ -108,7 +108,7 @@ def broken_video(mp4: bytes) -> dict[str, httpx.Response]:
 
 
 @pytest.mark.parametrize("damage", ["cut off", "shorter than announced", "line broke", "web page", "nothing"])
-def test_a_video_that_did_not_arrive_whole_is_uncertain_and_can_be_found_again(
+def test_an_incomplete_video_is_uncertain_and_can_be_found_again(
     *, world: Any, generate: Generate, job: Any, mp4: bytes, damage: str
 ) -> None:
     job()
@@ -124,7 +124,9 @@ JSON = {**HEADERS, "content-type": "application/json"}
 
 
 @pytest.mark.parametrize("body", ["{}", "null", "{", '{"output":null}', '{"status":"QUEUED"}'])
-def test_an_answer_without_a_link_is_uncertain_and_kept(*, world: Any, generate: Generate, job: Any, body: str) -> None:
+def test_a_response_without_a_link_is_uncertain_and_is_kept(
+    *, world: Any, generate: Generate, job: Any, body: str
+) -> None:
     job()
     world.wire.will(httpx.Response(200, text=body, headers=JSON))
     assert generate("up-1")["status"] == "UNCERTAIN"
@@ -139,7 +141,7 @@ def test_an_answer_without_a_link_is_uncertain_and_kept(*, world: Any, generate:
         ("https://new.example/v.mp4", "is on new.example", "https://new.example/v.mp4"),
     ],
 )
-def test_a_link_that_is_not_clear_is_held_for_a_person(
+def test_an_ambiguous_link_is_held_for_a_person(
     *, world: Any, generate: Generate, job: Any, output: Any, says: str, link: str | None
 ) -> None:
     job()
@@ -162,7 +164,7 @@ def test_a_link_is_found_in_any_shape(*, world: Any, generate: Generate, job: An
     assert world.job().result_url == LINK
 
 
-def test_a_key_that_comes_back_is_in_no_record(*, world: Any, generate: Generate, job: Any) -> None:
+def test_a_key_in_the_response_is_not_stored(*, world: Any, generate: Generate, job: Any) -> None:
     job()
     headers = {**JSON, "x-request-id": f"req {KEY}", "x-cost": "0.35"}
     world.wire.will(httpx.Response(200, json={"said": KEY}, headers=headers))
@@ -178,7 +180,7 @@ def test_a_key_that_comes_back_is_in_no_record(*, world: Any, generate: Generate
     ],
     ids=["301", "504", "520", "time-out", "reset", "closed"],
 )
-def test_an_ambiguous_outcome_is_uncertain_and_never_sent_again(
+def test_an_ambiguous_outcome_is_uncertain_and_never_resubmitted(
     *, world: Any, generate: Generate, job: Any, answer: Any
 ) -> None:
     job()
@@ -189,7 +191,7 @@ def test_an_ambiguous_outcome_is_uncertain_and_never_sent_again(
     assert world.counted()["JobsUncertain"] == 1
 
 
-def test_a_call_that_was_interrupted_is_uncertain(*, world: Any, generate: Generate, job: Any) -> None:
+def test_an_interrupted_call_is_uncertain(*, world: Any, generate: Generate, job: Any) -> None:
     job(State.SUBMITTING)
     assert generate("up-1")["status"] == "UNCERTAIN"
     assert world.job().state is State.UNCERTAIN
@@ -201,7 +203,7 @@ def test_a_call_that_was_interrupted_is_uncertain(*, world: Any, generate: Gener
     [(httpx.Response(500), 15), (httpx.Response(502), 15), (httpx.Response(503), 15), (httpx.ConnectError("no"), 15)],
     ids=["500", "502", "503", "no connection"],
 )
-def test_trouble_before_anything_began_is_waited_out(
+def test_an_error_before_anything_started_is_retried_later(
     *, world: Any, generate: Generate, job: Any, answer: Any, wait: int
 ) -> None:
     job()
@@ -211,7 +213,7 @@ def test_trouble_before_anything_began_is_waited_out(
     assert (world.job().state, world.job().attempts, world.job().submitted_at) == (State.RECEIVED, 1, None)
 
 
-def test_trouble_that_lasts_fails_after_six_attempts(*, world: Any, generate: Generate, job: Any) -> None:
+def test_a_lasting_error_fails_after_six_attempts(*, world: Any, generate: Generate, job: Any) -> None:
     job()
     world.wire.will(*(httpx.Response(500) for _ in range(MAX_ATTEMPTS)))
     outcomes = []
@@ -227,7 +229,7 @@ def test_trouble_that_lasts_fails_after_six_attempts(*, world: Any, generate: Ge
 @pytest.mark.parametrize(
     ("reset_in", "scale", "wait"), [(None, 1.0, 16), (40, 1.0, 41), (40, 0.5, 81), (-9, 1.0, 1), (4e7, 1.0, 901)]
 )
-def test_a_rate_limit_is_waited_out_and_costs_no_attempt(
+def test_a_rate_limit_is_waited_for_and_costs_no_attempt(
     *, world: Any, generate: Generate, job: Any, rate_limited: Any, reset_in: float | None, scale: float, wait: int
 ) -> None:
     job()
@@ -243,14 +245,14 @@ def test_a_rate_limit_is_waited_out_and_costs_no_attempt(
 
 @pytest.mark.parametrize(("turn_in", "wait"), [(30.0, 31), (800.0, 801), (50_000.0, 901)])
 @pytest.mark.parametrize("scale", [1.0, 1e-9])
-def test_a_wait_is_whole_seconds_that_a_workflow_takes(
+def test_a_wait_is_in_whole_seconds_and_valid_in_a_workflow(
     *, world: Any, generate: Generate, job: Any, make_pacer: Any, turn_in: float, wait: int, scale: float
 ) -> None:
     pacer = make_pacer(scale=scale)
     job(turn_at=pacer.turn_in(turn_in))
     slow = make_pacer(scale=scale, requests_per_minute=1, max_in_flight=1)
     for _ in range(3):
-        slow.submit_turn(None, 60_000.0 / scale)  # each waits for a video that takes so long
+        slow.submit_turn(None, 60_000.0 / scale)  # each waits for a video that takes this long
     outcome = sending_by(generate, pacer=pacer, scale=scale)("up-1")
     assert outcome["status"] == "POSTPONED"
     assert outcome["wait_seconds"] == (wait if scale == 1 else 99_999_999)
@@ -268,7 +270,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_json_that_can_not_be_read_leaves_the_request_to_be_found(
+def test_unreadable_json_is_uncertain_and_the_request_id_is_kept(
     *, world: Any, generate: Generate, job: Any, kind: str
 ) -> None:
     job()
@@ -281,7 +283,7 @@ def test_json_that_can_not_be_read_leaves_the_request_to_be_found(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, MONEY, 410, 422])
-def test_a_refusal_fails_with_the_providers_words(*, world: Any, generate: Generate, job: Any, status: int) -> None:
+def test_a_refusal_fails_with_the_providers_message(*, world: Any, generate: Generate, job: Any, status: int) -> None:
     job()
     world.wire.will(httpx.Response(status, json={"error": "no credits, said the provider"}))
     outcome = generate("up-1")
@@ -291,7 +293,7 @@ def test_a_refusal_fails_with_the_providers_words(*, world: Any, generate: Gener
 
 
 @pytest.mark.parametrize("state", [State.COPYING, State.COMPLETED])
-def test_a_call_that_comes_twice_goes_on_to_finalize(*, world: Any, generate: Generate, job: Any, state: State) -> None:
+def test_a_repeated_call_continues_to_finalize(*, world: Any, generate: Generate, job: Any, state: State) -> None:
     before = job(state)
     assert generate("up-1")["status"] == "COMPLETED"
     assert world.job() == before
@@ -299,7 +301,7 @@ def test_a_call_that_comes_twice_goes_on_to_finalize(*, world: Any, generate: Ge
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.REJECTED, State.EXPIRED, State.HELD])
-def test_a_job_that_is_not_to_be_made_is_not(*, world: Any, generate: Generate, job: Any, state: State) -> None:
+def test_an_ended_or_held_job_is_not_generated(*, world: Any, generate: Generate, job: Any, state: State) -> None:
     before = job(state, error={"code": "X", "message": "because"})
     outcome = generate("up-1")
     assert (outcome["status"], outcome["error"]) == ("FAILED", {"code": "X", "message": "because"})
@@ -307,7 +309,7 @@ def test_a_job_that_is_not_to_be_made_is_not(*, world: Any, generate: Generate, 
     assert world.wire.requests == []
 
 
-def test_a_missing_key_leaves_the_job_as_it_was(*, world: Any, generate: Generate, job: Any) -> None:
+def test_a_missing_key_leaves_the_job_unchanged(*, world: Any, generate: Generate, job: Any) -> None:
     def no_key() -> str:
         raise ConfigurationError("the secret is empty")
 
@@ -328,7 +330,7 @@ def test_a_missing_key_leaves_the_job_as_it_was(*, world: Any, generate: Generat
     ],
     ids=["image gone", "500", "time-out", "413"],
 )
-def test_an_asset_upload_that_fails_is_no_call(
+def test_a_failed_asset_upload_makes_no_call(
     *,
     world: Any,
     generate: Generate,
@@ -350,7 +352,7 @@ def test_an_asset_upload_that_fails_is_no_call(
     assert POSTED not in world.wire.asked
 
 
-def test_a_job_taken_up_by_somebody_else_is_looked_at_again(
+def test_a_job_taken_by_another_invocation_is_read_again(
     *, world: Any, generate: Generate, job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stale = job()
@@ -361,13 +363,13 @@ def test_a_job_taken_up_by_somebody_else_is_looked_at_again(
     assert world.wire.requests == []
 
 
-def test_a_job_without_a_record_is_not_passed_over(generate: Generate) -> None:
+def test_a_missing_record_is_an_error(generate: Generate) -> None:
     with pytest.raises(LookupError, match="up-1"):
         generate("up-1")
 
 
 @pytest.mark.parametrize("found", ["", " ", "a b", "x" * 129, "a/b", "..", "a\tb"])
-def test_a_request_id_that_can_not_be_stored_costs_no_video(
+def test_a_request_id_that_cannot_be_stored_does_not_lose_the_video(
     *, world: Any, generate: Generate, job: Any, mp4: bytes, found: str
 ) -> None:
     job()
@@ -377,7 +379,7 @@ def test_a_request_id_that_can_not_be_stored_costs_no_video(
 
 
 @pytest.mark.parametrize("by_link", [False, True])
-def test_facts_that_can_not_be_noted_on_the_way_cost_no_video(
+def test_a_failed_write_during_the_call_does_not_lose_the_video(
     *, world: Any, generate: Generate, job: Any, mp4: bytes, monkeypatch: pytest.MonkeyPatch, by_link: bool
 ) -> None:
     def fails(*_: Any, **__: Any) -> Any:
@@ -394,7 +396,7 @@ def test_facts_that_can_not_be_noted_on_the_way_cost_no_video(
 
 
 @pytest.mark.parametrize("link", [True, False])
-def test_another_jobs_request_is_uncertain_and_its_video_is_not_taken(
+def test_another_jobs_request_is_uncertain_and_its_video_is_not_stored(
     *, world: Any, generate: Generate, job: Any, mp4: bytes, link: bool
 ) -> None:
     world.store.move(job(State.SUBMITTING, job_id="up-2"), State.QUEUED, request_id="req-7")

@@ -1,4 +1,4 @@
-"""The functions as Lambda runs them: app.py by its path, the sample events in, what they answer out."""
+"""The functions as Lambda runs them: app.py loaded by path, sample events as input, and their responses."""
 
 import json
 import time
@@ -37,7 +37,7 @@ def accepted(request_id: str = "req-9") -> httpx.Response:
 
 
 def with_real_versions(world: Any, event: dict[str, Any], png: bytes) -> dict[str, Any]:
-    """Upload what the event says was uploaded, and put the real version ids into it."""
+    """Upload the objects that the event names, and put their real version ids into it."""
     for record in event["Records"]:
         body = json.loads(record["body"])
         for item in body["Records"]:
@@ -47,7 +47,7 @@ def with_real_versions(world: Any, event: dict[str, Any], png: bytes) -> dict[st
     return event
 
 
-def test_submit_takes_an_upload(*, world: Any, run: Any, event: Event, png: bytes) -> None:
+def test_submit_accepts_an_upload(*, world: Any, run: Any, event: Event, png: bytes) -> None:
     world.wire.will(accepted())
     answer = run("submit", with_real_versions(world, event("s3-upload"), png))
     assert answer == {"batchItemFailures": []}
@@ -56,21 +56,19 @@ def test_submit_takes_an_upload(*, world: Any, run: Any, event: Event, png: byte
     assert world.wire.body()["prompt"] == "The camera moves slowly."
 
 
-def test_submit_takes_a_test_event_for_what_it_is(world: Any, run: Any, event: Event) -> None:
+def test_submit_recognises_a_test_event(world: Any, run: Any, event: Event) -> None:
     assert run("submit", event("s3-test-event")) == {"batchItemFailures": []}
     assert world.wire.requests == []
 
 
 def test_odd_keys_all_become_jobs(*, world: Any, run: Any, event: Event) -> None:
     assert run("submit", event("s3-upload-odd-keys")) == {"batchItemFailures": []}
-    # None of them is in the bucket, so each ends as a rejected job of its own; the folder is none.
+    # None of them is in the bucket, so each becomes a rejected job; the folder becomes none.
     assert len(world.store.newest(State.REJECTED)) == 17
     assert len({message["job_id"] for message in world.notified()}) == 17
 
 
-def test_of_a_batch_exactly_the_message_that_failed_comes_again(
-    *, world: Any, run: Any, event: Event, png: bytes
-) -> None:
+def test_only_the_failed_message_of_a_batch_is_redelivered(*, world: Any, run: Any, event: Event, png: bytes) -> None:
     batch = with_real_versions(world, event("s3-batch"), png)
     batch["Records"][1]["body"] = '{"job_id": "up-nobody"}'
     world.wire.will(*(accepted(f"req-{number}") for number in range(3)))
@@ -78,7 +76,7 @@ def test_of_a_batch_exactly_the_message_that_failed_comes_again(
     assert {job.name for job in world.store.newest(State.QUEUED)} == {"1a", "1b", "3a"}
 
 
-def test_when_all_fail_all_come_again(run: Any, event: Event) -> None:
+def test_when_all_fail_all_are_redelivered(run: Any, event: Event) -> None:
     batch = event("s3-batch")
     for record in batch["Records"]:
         record["body"] = "{"
@@ -87,14 +85,14 @@ def test_when_all_fail_all_come_again(run: Any, event: Event) -> None:
     ]
 
 
-def test_submit_takes_up_a_job_that_waited(*, world: Any, run: Any, event: Event, put: Any) -> None:
+def test_submit_continues_a_job_that_waited(*, world: Any, run: Any, event: Event, put: Any) -> None:
     put(State.RECEIVED)
     world.wire.will(accepted())
     assert run("submit", event("sqs-job")) == {"batchItemFailures": []}
     assert world.job(JOB).state is State.QUEUED
 
 
-def test_a_missing_secret_keeps_the_message_and_leaves_the_job_received(
+def test_with_a_missing_secret_the_message_is_redelivered_and_the_job_stays_received(
     *, world: Any, run: Any, event: Event, put: Any
 ) -> None:
     put(State.RECEIVED)
@@ -121,8 +119,8 @@ def test_repair_answers_questions_about_the_history(*, world: Any, run: Any, put
     assert world.job(JOB).request_id == "req-9"
 
 
-def test_a_long_history_comes_in_answers_far_below_lambdas_limit(*, world: Any, run: Any) -> None:
-    # Rows as hostile as they may be: every text long, and of letters that take six bytes each in JSON.
+def test_a_long_history_is_split_into_responses_far_below_lambdas_limit(*, world: Any, run: Any) -> None:
+    # The worst rows possible: every text is long, and made of characters that take six bytes each in JSON.
     rows = [
         {
             "request_id": f"req-{number}",
@@ -145,7 +143,7 @@ def test_a_long_history_comes_in_answers_far_below_lambdas_limit(*, world: Any, 
     assert answers == 5
 
 
-def test_an_answer_has_ten_pages_of_the_history_at_most(*, world: Any, run: Any) -> None:
+def test_a_response_has_at_most_ten_pages_of_the_history(*, world: Any, run: Any) -> None:
     rows = [{"request_id": f"req-{number}", "model_status": "COMPLETED"} for number in range(2150)]
     ask = {"ask": "history", "model": "seedance-pro", "since": 1.0, "until": 2.0}
     pages = [httpx.Response(200, json={"data": rows[start : start + 100]}) for start in range(0, 2150, 100)]
@@ -156,7 +154,7 @@ def test_an_answer_has_ten_pages_of_the_history_at_most(*, world: Any, run: Any)
         assert answer["next"] == following
 
 
-def test_an_ordinary_day_of_the_history_is_one_answer(*, world: Any, run: Any) -> None:
+def test_an_ordinary_day_of_the_history_is_one_response(*, world: Any, run: Any) -> None:
     rows = [
         {"request_id": f"req-{number}", "model_status": "COMPLETED", "generation_url": URL} for number in range(250)
     ]
@@ -166,7 +164,7 @@ def test_an_ordinary_day_of_the_history_is_one_answer(*, world: Any, run: Any) -
 
 
 @pytest.mark.parametrize("job_id", [JOB, "up-nobody"])
-def test_repair_refuses_in_words(*, world: Any, run: Any, put: Any, job_id: str) -> None:
+def test_repair_refuses_with_a_clear_message(*, world: Any, run: Any, put: Any, job_id: str) -> None:
     before = put(State.COMPLETED)
     answer = run("repair", {"ask": "adopt", "job_id": job_id, "request_id": "req-9"})
     assert f"{job_id} is not UNCERTAIN or HELD" in answer["error"]
@@ -226,7 +224,7 @@ def test_a_task_whose_job_has_no_record_raises(run: Any, event: Event, function:
         run(function, event(function))
 
 
-def test_metrics_are_written_also_when_a_task_raises(
+def test_metrics_are_written_even_when_a_task_raises(
     *, run: Any, event: Event, put: Any, capsys: pytest.CaptureFixture[str], world: Any
 ) -> None:
     put(State.RECEIVED)
@@ -255,7 +253,7 @@ def test_the_api_creates_a_video_once(world: Any, run: Any, event: Event) -> Non
     assert world.job(body["job_id"]).state is State.RECEIVED
 
 
-def test_header_names_know_no_case(run: Any, event: Event) -> None:
+def test_header_names_are_case_insensitive(run: Any, event: Event) -> None:
     created = event("api-create-video")
     _, first = call(run, created)
     headers = {name.upper(): value for name, value in created["headers"].items()}
@@ -298,14 +296,14 @@ def test_a_reused_key_is_a_conflict(run: Any, event: Event) -> None:
     assert (status, body["error"]["code"]) == (409, "CONFLICT")
 
 
-def test_the_api_tells_how_a_job_stands(run: Any, event: Event, put: Any) -> None:
+def test_the_api_returns_a_jobs_status(run: Any, event: Event, put: Any) -> None:
     assert call(run, event("api-get-video"))[0] == 404
     put(State.PROCESSING)
     status, body = call(run, event("api-get-video"))
     assert (status, body["job_id"], body["state"]) == (200, JOB, "PROCESSING")
 
 
-def test_the_api_names_what_makes_a_record_unreadable(world: Any, run: Any, event: Event, put: Any) -> None:
+def test_the_api_names_the_field_that_makes_a_record_unreadable(world: Any, run: Any, event: Event, put: Any) -> None:
     put(State.PROCESSING)
     item = world.aws["dynamodb"].get_item(TableName="jobs-of-tests", Key={"job_id": {"S": JOB}})["Item"]
     world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item=item | {"created_at": {"S": "yesterday"}})
@@ -313,7 +311,7 @@ def test_the_api_names_what_makes_a_record_unreadable(world: Any, run: Any, even
     assert (status, body["error"]["code"], body["error"]["field"]) == (500, "RECORD_UNREADABLE", "created_at")
 
 
-def test_an_id_that_no_job_can_have_is_not_there(run: Any, event: Event) -> None:
+def test_an_id_that_no_job_can_have_is_not_found(run: Any, event: Event) -> None:
     path = f"/videos/{'a' * 2049}"
     assert call(run, event("api-get-video"), path=path, resource=path)[0] == 404
 
@@ -326,12 +324,12 @@ def test_the_api_lists_the_models(run: Any, event: Event) -> None:
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/"), ("DELETE", "/videos"), ("GET", "/videos/a/b"), ("PUT", "/models")]
 )
-def test_there_is_nothing_else(run: Any, event: Event, method: str, path: str) -> None:
+def test_any_other_path_or_method_is_not_found(run: Any, event: Event, method: str, path: str) -> None:
     status, body = call(run, event("api-list-models"), httpMethod=method, path=path, resource=path)
     assert (status, "POST /videos" in body["error"]["message"]) == (404, True)
 
 
-def test_callers_are_told_apart_by_key_even_where_the_gateway_does_not_name_it(run: Any, event: Event) -> None:
+def test_callers_are_distinguished_by_key_even_when_the_gateway_does_not_name_it(run: Any, event: Event) -> None:
     jobs = set()
     for key_id, key in (("id-1", "a"), ("id-2", "a"), (None, "a"), (None, "b")):
         created = event("api-create-video")
@@ -341,7 +339,7 @@ def test_callers_are_told_apart_by_key_even_where_the_gateway_does_not_name_it(r
     assert len(jobs) == 4
 
 
-def test_every_sample_event_is_of_use(root: Path) -> None:
+def test_every_sample_event_is_used(root: Path) -> None:
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     for path in (root / "events").glob("*.json"):
         assert f'"{path.stem}"' in tests, path.name

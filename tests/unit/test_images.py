@@ -1,4 +1,4 @@
-"""Images by their bytes: real ones of every kind, cut at every place, and headers that promise too much."""
+"""Images are checked by their bytes: real ones of every kind, truncated at every byte, and with invalid headers."""
 
 import io
 import os
@@ -28,7 +28,7 @@ STILL_OPENS = {"gif": 1, "bmp": 1, "tiff": 4, "webp": 1, "webp, lossless": 1}
 
 @pytest.fixture(scope="module")
 def pictures() -> dict[str, bytes]:
-    """Noise, so that no format makes it small."""
+    """Random pixels, so that no format compresses them well."""
     return {name: encoded(*how) for name, how in ENCODERS.items()}
 
 
@@ -111,7 +111,7 @@ def tiff(width: int, height: int, *, order: str = "<", directory_last: bool = Fa
     return head + (bytes(100) + directory if directory_last else directory + bytes(100))
 
 
-EXIF = segment(0xE1, b"Exif\0\0" + b"\xff\xd8\xff\xd9" * 10_000)  # with a picture of its own, as phones write it
+EXIF = segment(0xE1, b"Exif\0\0" + b"\xff\xd8\xff\xd9" * 10_000)  # with an embedded thumbnail, as phones write it
 VALID = {
     "a JPEG whose header is far behind": jpeg(640, 480, before=EXIF * 3),
     "a progressive JPEG": jpeg(640, 480, frame=0xC2, data=b"x" + segment(0xC4, b"t") + segment(0xDA, bytes(4)) + b"y"),
@@ -180,7 +180,7 @@ def test_a_photograph_is_read(pytestconfig: pytest.Config) -> None:
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_real_image_that_is_cut_anywhere_is_refused(pictures: dict[str, bytes], name: str) -> None:
+def test_a_real_image_cut_anywhere_is_refused(pictures: dict[str, bytes], name: str) -> None:
     whole = pictures[name]
     places = {*range(64), *range(64, len(whole), 1009), *range(len(whole) - 64, len(whole))}
     passed = []
@@ -195,18 +195,18 @@ def test_a_real_image_that_is_cut_anywhere_is_refused(pictures: dict[str, bytes]
 
 
 @pytest.mark.parametrize("name", VALID)
-def test_what_a_decoder_opens_passes(name: str) -> None:
+def test_an_image_that_decoders_open_passes(name: str) -> None:
     assert look(VALID[name]) == (640, 480)
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_no_decoder_opens_is_refused_with_the_reason(name: str) -> None:
+def test_an_image_that_no_decoder_opens_is_refused_with_the_reason(name: str) -> None:
     body, words = BROKEN[name]
     assert words in refusal(body)
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_small_file_that_unpacks_to_a_huge_image_is_refused(name: str) -> None:
+def test_a_small_file_that_decodes_to_a_huge_image_is_refused(name: str) -> None:
     assert len(BOMBS[name]) < 1000
     assert "pixels; at most 178,956,970 pixels in total are allowed" in refusal(BOMBS[name])
 
@@ -220,12 +220,12 @@ def test_the_limit_is_the_number_of_pixels(height: int, taken: bool) -> None:
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (64, 48), (299, 299), (6_001, 4_000), (8_064, 6_048), (5_000, 100)])
-def test_what_the_provider_may_scale_is_left_to_it(sides: tuple[int, int]) -> None:
+def test_unusual_sizes_are_left_to_the_provider(sides: tuple[int, int]) -> None:
     assert look(png(*sides)) == sides
 
 
 @pytest.mark.parametrize("name", [*ENCODERS, *VALID])
-def test_the_verdict_does_not_depend_on_how_the_bytes_arrive(pictures: dict[str, bytes], name: str) -> None:
+def test_the_result_does_not_depend_on_how_the_bytes_arrive(pictures: dict[str, bytes], name: str) -> None:
     class Trickle(io.BytesIO):
         def read(self, amount: int | None = -1, /) -> bytes:
             return super().read(min(amount or 1, 997))
@@ -236,7 +236,7 @@ def test_the_verdict_does_not_depend_on_how_the_bytes_arrive(pictures: dict[str,
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "bmp"])
-def test_a_large_image_is_read_without_being_kept(kind: str) -> None:
+def test_a_large_image_is_not_kept_in_memory(kind: str) -> None:
     size = 16 * 1024 * 1024
     noise = os.urandom(size).replace(b"\xff", b"\0")
     blocks = b"".join(b"\xff" + noise[at : at + 255] for at in range(0, size - 255, 255))
@@ -256,7 +256,7 @@ def test_a_large_image_is_read_without_being_kept(kind: str) -> None:
     assert peak < 1024 * 1024
 
 
-def test_no_more_is_read_than_it_takes(pictures: dict[str, bytes]) -> None:
+def test_no_more_is_read_than_necessary(pictures: dict[str, bytes]) -> None:
     source = io.BytesIO(png(60_000, 60_000) + bytes(10_000_000))
     with pytest.raises(ValueError, match="pixels in total"):
         look_through(source, 10_000_100)

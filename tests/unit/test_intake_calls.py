@@ -1,4 +1,4 @@
-"""Intake of API calls: bodies, refusals that name the field and what is allowed, fingerprints, keys."""
+"""Intake of API calls: bodies, refusals that name the field and the allowed values, fingerprints, idempotency keys."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ def test_the_smallest_body_is_a_prompt() -> None:
     assert request.parameters["prompt"] == "a shoe turns"
 
 
-def test_a_full_body_is_taken_as_it_is() -> None:
+def test_a_full_body_is_accepted_unchanged() -> None:
     body = {
         "model": "seedance-2.0-fast",
         "prompt": "a shoe turns",
@@ -53,7 +53,7 @@ def test_an_image_in_the_bucket_is_named_by_its_key() -> None:
     assert "image_url" not in request.parameters
 
 
-def test_nulls_are_as_good_as_nothing() -> None:
+def test_nulls_count_as_missing() -> None:
     body = '{"prompt": "x", "model": null, "image": null, "image_key": null, "parameters": null, "transport": null}'
     assert api_request(body, DEFAULTS) == api_request('{"prompt": "x"}', DEFAULTS)
 
@@ -61,7 +61,7 @@ def test_nulls_are_as_good_as_nothing() -> None:
 @pytest.mark.parametrize(
     "body", [None, "", "  ", "{", "[]", '"text"', "1", "null", "{'prompt': 'x'}", "<xml/>", "[" * 100_000]
 )
-def test_what_is_no_json_object_is_refused_as_a_whole(body: str | None) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(body: str | None) -> None:
     error = refusal(body)
     assert (error.field, "must be a JSON object" in error.message) == ("body", True)
 
@@ -109,13 +109,13 @@ def test_what_is_no_json_object_is_refused_as_a_whole(body: str | None) -> None:
         ({"prompt": "x", "parameters": {"camera_fixed": "perhaps"}}, "camera_fixed", "true or false"),
     ],
 )
-def test_a_refusal_names_the_field_and_what_is_allowed(body: dict[str, Any], field: str, words: str) -> None:
+def test_a_refusal_names_the_field_and_the_allowed_values(body: dict[str, Any], field: str, words: str) -> None:
     error = refusal(json.dumps(body))
     assert error.field == field
     assert words in error.message
 
 
-def test_the_longest_key_that_s3_knows_is_taken() -> None:
+def test_the_longest_key_that_s3_allows_is_accepted() -> None:
     assert api_request(json.dumps({"prompt": "x", "image_key": "é" * 512}), DEFAULTS).image_key == "é" * 512
 
 
@@ -149,16 +149,16 @@ def test_any_json_is_a_request_or_a_refusal(body: dict[str, Any]) -> None:
         ('{"a": 1}', '{"a": 1, "b": null}', False),
     ],
 )
-def test_order_and_white_space_make_no_other_body(one: str, other: str, same: bool) -> None:
+def test_order_and_whitespace_do_not_change_the_fingerprint(one: str, other: str, same: bool) -> None:
     assert (fingerprint(one) == fingerprint(other)) is same
 
 
-def test_a_lone_surrogate_has_a_fingerprint_too() -> None:
+def test_a_body_with_a_lone_surrogate_has_a_fingerprint_too() -> None:
     assert fingerprint('{"a": "\\ud800"}') != fingerprint('{"a": "\\ud801"}')
 
 
 @pytest.mark.parametrize("key", ["a", "order-4711", "!~", "x" * 255])
-def test_a_visible_idempotency_key_is_taken(key: str) -> None:
+def test_a_printable_idempotency_key_is_accepted(key: str) -> None:
     assert check_idempotency_key(key) == key
 
 

@@ -1,4 +1,4 @@
-"""Intake of uploads: S3's notifications, odd keys, the object's metadata."""
+"""Intake of uploads: S3 notifications, unusual keys, object metadata."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def refusal(metadata: dict[str, str], defaults: Defaults = DEFAULTS) -> InvalidR
     return caught.value
 
 
-def test_a_plain_upload_is_read_whole(event: Callable[[str], dict[str, Any]]) -> None:
+def test_a_plain_upload_is_read_completely(event: Callable[[str], dict[str, Any]]) -> None:
     assert uploads_of(event("s3-upload")) == [
         Upload(
             bucket="example-uploads",
@@ -36,7 +36,7 @@ def test_a_plain_upload_is_read_whole(event: Callable[[str], dict[str, Any]]) ->
     ]
 
 
-def test_odd_keys_are_decoded_once_and_only_creations_count(event: Callable[[str], dict[str, Any]]) -> None:
+def test_unusual_keys_are_decoded_once_and_only_creations_count(event: Callable[[str], dict[str, Any]]) -> None:
     assert [upload.key for upload in uploads_of(event("s3-upload-odd-keys"))] == [
         "uploads/summer sale/red shoe.JPG",
         "uploads/a+b.png",
@@ -67,7 +67,7 @@ def test_odd_keys_are_decoded_once_and_only_creations_count(event: Callable[[str
         ("uploads/unversioned.png", None, "0066F2A1B7C3D4E5F1"),
     ],
 )
-def test_without_a_real_version_id_the_sequencer_tells_uploads_apart(
+def test_without_a_real_version_id_the_sequencer_distinguishes_uploads(
     event: Callable[[str], dict[str, Any]], key: str, version_id: str | None, version: str
 ) -> None:
     (upload,) = (upload for upload in uploads_of(event("s3-upload-odd-keys")) if upload.key == key)
@@ -78,7 +78,7 @@ def test_without_a_real_version_id_the_sequencer_tells_uploads_apart(
     ("key", "size", "is_marker"),
     [("uploads/folder/", 0, True), ("uploads/folder/", 5, False), ("uploads/empty.png", 0, False)],
 )
-def test_only_an_empty_object_with_a_slash_at_its_end_is_a_folder(key: str, size: int, is_marker: bool) -> None:
+def test_only_an_empty_object_whose_key_ends_with_a_slash_is_a_folder(key: str, size: int, is_marker: bool) -> None:
     assert Upload("b", key, None, "1", size).is_folder_marker is is_marker
 
 
@@ -87,7 +87,7 @@ def test_several_records_in_several_messages_are_all_found(event: Callable[[str]
     assert names == ["1a.png", "1b.png", "2a.png", "2b.png", "2c.png", "3a.png"]
 
 
-def test_the_test_event_of_a_new_configuration_asks_for_nothing(event: Callable[[str], dict[str, Any]]) -> None:
+def test_the_test_event_of_a_new_configuration_is_no_upload(event: Callable[[str], dict[str, Any]]) -> None:
     assert uploads_of(event("s3-test-event")) == []
 
 
@@ -109,25 +109,25 @@ def test_the_test_event_of_a_new_configuration_asks_for_nothing(event: Callable[
         },
     ],
 )
-def test_what_is_no_notification_is_not_passed_over_in_silence(message: dict[str, Any]) -> None:
+def test_a_message_that_is_no_notification_is_an_error(message: dict[str, Any]) -> None:
     with pytest.raises((KeyError, ValueError, TypeError)):
         uploads_in(message)
 
 
 @pytest.mark.parametrize("record", [{"eventSource": "aws:ses", "eventName": "ObjectCreated:Put"}, {}])
-def test_records_of_other_services_are_not_passed_over_in_silence(record: dict[str, str]) -> None:
+def test_records_of_other_services_are_an_error(record: dict[str, str]) -> None:
     with pytest.raises((KeyError, ValueError)):
         uploads_in({"Records": [record]})
 
 
 @pytest.mark.parametrize("key", ["uploads/../secrets.png", "uploads/./a.png", "..", "uploads/a/.."])
-def test_a_key_that_no_link_can_name_is_refused_with_what_to_do(key: str) -> None:
+def test_a_key_that_cannot_be_linked_is_refused_with_advice(key: str) -> None:
     with pytest.raises(InvalidRequest, match="rename it"):
         check_key(key)
 
 
 @pytest.mark.parametrize("key", ["uploads/a..b.png", "uploads/...", "uploads//a.png", "uploads/.hidden"])
-def test_other_odd_keys_are_fine(key: str) -> None:
+def test_other_unusual_keys_are_accepted(key: str) -> None:
     assert check_key(key) == key
 
 
@@ -149,12 +149,12 @@ def test_other_odd_keys_are_fine(key: str) -> None:
         ("elsewhere/shoe.png", "elsewhere/shoe", "shoe"),
     ],
 )
-def test_a_video_is_called_after_its_upload(key: str, folder: str, name: str) -> None:
+def test_a_video_is_named_after_its_upload(key: str, folder: str, name: str) -> None:
     assert upload_name(key) == (folder, name)
 
 
 @given(st.text(max_size=1100).filter(lambda text: text.isprintable()))
-def test_any_key_gives_a_folder_in_which_a_videos_key_fits(text: str) -> None:
+def test_any_key_gives_a_folder_with_room_for_a_videos_key(text: str) -> None:
     key = "uploads/" + text.encode()[:1016].decode(errors="ignore")
     folder, name = upload_name(key)
     assert folder
@@ -169,7 +169,7 @@ def test_the_longest_key_still_leaves_room_for_the_videos_own() -> None:
     assert set(name) == {"é"}
 
 
-def test_an_upload_that_says_nothing_gets_the_stacks_defaults() -> None:
+def test_an_upload_without_metadata_gets_the_stacks_defaults() -> None:
     request = upload_request({}, DEFAULTS)
     assert (request.model.slug, request.transport, request.image_key) == ("seedance-1.0-pro-fast", "v2", None)
     assert request.parameters["prompt"] == DEFAULTS.prompt
@@ -210,18 +210,18 @@ def test_metadata_names_options_in_any_spelling_that_s3_allows() -> None:
         *("sku", "title", "owner", "product", "author", "description", "last-modified", "source", "original-filename"),
     ],
 )
-def test_metadata_of_other_programs_is_left_alone(name: str) -> None:
+def test_metadata_of_other_programs_is_ignored(name: str) -> None:
     assert upload_request({name: "anything"}, DEFAULTS) == upload_request({}, DEFAULTS)
 
 
 @pytest.mark.parametrize("camera", ["iPhone 14 Pro", "NIKON D850", "Canon EOS R5 Mark II", "Pixel 7 Pro", "ILCE-7RM5"])
-def test_a_cameras_model_beside_its_make_is_no_option(camera: str) -> None:
+def test_a_camera_model_next_to_its_make_is_no_option(camera: str) -> None:
     metadata = {"Make": "Apple", "Model": camera, "XResolution": "72"}
     assert upload_request(metadata, DEFAULTS) == upload_request({}, DEFAULTS)
     assert asked_model(metadata) is None
 
 
-def test_a_model_of_ours_is_one_beside_a_make_too() -> None:
+def test_a_known_model_next_to_a_make_is_an_option() -> None:
     assert upload_request({"make": "x", "model": "seedance-2.0-mini"}, DEFAULTS).model.slug == "seedance-2.0-mini"
     assert refusal({"make": "x", "model": "sedance-pro"}).field == "model"
     assert refusal({"model": "iPhone 14 Pro"}).field == "model"
@@ -231,7 +231,7 @@ def test_a_model_of_ours_is_one_beside_a_make_too() -> None:
     ("metadata", "asked"),
     [({}, None), ({"model": ""}, None), ({"model": " "}, None), ({"model": "sora"}, "sora"), ({"Model": "x"}, "x")],
 )
-def test_what_an_upload_asks_for_is_kept_were_it_nonsense(metadata: dict[str, str], asked: str | None) -> None:
+def test_the_requested_model_is_recorded_even_if_invalid(metadata: dict[str, str], asked: str | None) -> None:
     assert asked_model(metadata) == asked
 
 
@@ -271,7 +271,7 @@ def test_a_misspelt_option_is_refused_with_the_right_spelling(name: str, meant: 
         ({"model": "seedance-2.0-mini", "reference_images": "https://example.com/a"}, "reference_images", "combined"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused_by_name(metadata: dict[str, str], field: str, words: str) -> None:
+def test_an_impossible_option_is_refused_by_name(metadata: dict[str, str], field: str, words: str) -> None:
     error = refusal(metadata)
     assert error.field == field
     assert words in str(error)
@@ -290,7 +290,7 @@ def test_an_option_that_cannot_be_is_refused_by_name(metadata: dict[str, str], f
         ("a = b?", "a = b?"),
     ],
 )
-def test_text_that_is_not_ascii_arrives_as_it_was_typed(raw: str, text: str) -> None:
+def test_non_ascii_text_arrives_as_it_was_typed(raw: str, text: str) -> None:
     assert upload_request({"prompt": raw}, DEFAULTS).parameters["prompt"] == text
 
 
@@ -313,7 +313,7 @@ def test_control_characters_are_refused(raw: str) -> None:
     assert (error.field, "control characters" in error.message) == ("prompt", True)
 
 
-def test_line_breaks_and_tabs_in_a_prompt_are_text() -> None:
+def test_line_breaks_and_tabs_in_a_prompt_are_kept() -> None:
     encoded = "=?utf-8?Q?Shot_1:=0A=09a_shoe?="
     assert upload_request({"prompt": encoded}, DEFAULTS).parameters["prompt"] == "Shot 1:\n\ta shoe"
 
@@ -328,7 +328,7 @@ def test_line_breaks_and_tabs_in_a_prompt_are_text() -> None:
         ("v2", "seedance-pro", "v1", "v1"),
     ],
 )
-def test_the_transport_is_what_was_asked_or_what_the_stack_prefers(
+def test_the_transport_is_the_requested_one_or_the_stacks_default(
     default: str, model: str, asked: str | None, transport: str
 ) -> None:
     metadata = {"model": model} | ({"transport": asked} if asked else {})

@@ -1,4 +1,4 @@
-"""Items of DynamoDB: written as boto3 writes them, read as it reads them, with plain numbers."""
+"""DynamoDB items: written and read as boto3 does, but with plain numbers."""
 
 from decimal import Decimal
 from typing import Any
@@ -19,7 +19,7 @@ VALUES = st.recursive(
 
 
 def plain(value: Any) -> Any:
-    """What boto3 reads, with its decimals as the numbers that they are."""
+    """What boto3 reads, with its Decimals as plain numbers."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, dict):
@@ -46,17 +46,17 @@ def test_a_whole_number_is_an_int_however_it_is_written(text: str) -> None:
     assert repr(read_item({"n": {"N": text}})) == repr({"n": 100})
 
 
-def test_a_number_of_any_length_is_exact() -> None:
+def test_a_number_of_any_length_is_kept_exactly() -> None:
     assert read_item({"n": {"N": "12345678901234567890123"}}) == {"n": 12345678901234567890123}
 
 
-def test_a_state_is_its_word() -> None:
+def test_a_state_is_stored_as_its_name() -> None:
     assert written_item({"state": State.QUEUED}) == {"state": {"S": "QUEUED"}}
     assert type(written_item({"state": State.QUEUED})["state"]["S"]) is str
 
 
 @pytest.mark.parametrize("value", [b"bytes", {1, 2}, object()])
-def test_what_no_record_holds_is_not_written(value: Any) -> None:
+def test_an_unsupported_type_is_not_written(value: Any) -> None:
     with pytest.raises(TypeError, match="can't be stored in an item"):
         written_item({"x": value})
 
@@ -64,5 +64,5 @@ def test_what_no_record_holds_is_not_written(value: Any) -> None:
 @pytest.mark.parametrize(
     ("stored", "read"), [({"B": b"x"}, b"x"), ({"SS": ["a"]}, ["a"]), ({"NS": ["1"]}, ["1"]), ({"BS": [b"x"]}, [b"x"])]
 )
-def test_a_value_that_we_never_write_makes_no_item_unreadable(stored: dict[str, Any], read: Any) -> None:
+def test_an_unsupported_stored_type_does_not_make_the_item_unreadable(stored: dict[str, Any], read: Any) -> None:
     assert read_item({"x": stored, "y": {"N": "1"}}) == {"x": read, "y": 1}

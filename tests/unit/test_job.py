@@ -1,4 +1,4 @@
-"""The job: which states follow which, ids that stay the same for the same event, records, timings."""
+"""The job: allowed transitions, ids that are the same for the same event, records, timings."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from seedance.jobs.job import (
     upload_job_id,
 )
 
-# The design's table, written down a second time: from each state, the states that may follow.
+# The design's table, written a second time: from each state, the states that may follow.
 FOLLOWING = {
     "RECEIVED": "SUBMITTING REJECTED FAILED HELD",
     "SUBMITTING": "QUEUED COPYING RECEIVED FAILED HELD UNCERTAIN",
@@ -31,31 +31,31 @@ FOLLOWING = {
     "HELD": "RECEIVED QUEUED COPYING FAILED",
     "UNCERTAIN": "QUEUED COPYING HELD RECEIVED FAILED",
     "COMPLETED": "",
-    "FAILED": "COPYING RECEIVED",  # by a person's command alone
+    "FAILED": "COPYING RECEIVED",  # only by a person's command
     "EXPIRED": "COPYING RECEIVED",
     "REJECTED": "",
 }
-# And what a state means for money.
+# The states of each phase, written a second time as well.
 PHASES = {
     "WAITING": "RECEIVED HELD",
     "SENDING": "SUBMITTING UNCERTAIN",
     "AT_PROVIDER": "QUEUED PROCESSING COPYING",
     "OVER": "COMPLETED FAILED EXPIRED REJECTED",
 }
-# What Step Functions allows as the name of an execution.
+# Allowed names of an execution in Step Functions.
 EXECUTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 TEXT = st.text(max_size=40)
 
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("target", State)
-def test_a_state_follows_another_only_by_the_table(state: State, target: State) -> None:
+def test_only_transitions_in_the_table_are_allowed(state: State, target: State) -> None:
     allowed = target in FOLLOWING[state].split()
     assert (target in TRANSITIONS[state]) is allowed
 
 
 @pytest.mark.parametrize("state", State)
-def test_what_a_state_means_for_money(state: State) -> None:
+def test_each_state_is_in_the_phase_of_the_table(state: State) -> None:
     (name,) = (name for name, states in PHASES.items() if state in states.split())
     assert phase(state).name == name
     assert (state in UNDER_WAY) is (name in ("SENDING", "AT_PROVIDER"))
@@ -63,7 +63,7 @@ def test_what_a_state_means_for_money(state: State) -> None:
 
 
 @pytest.mark.parametrize("state", State)
-def test_terminal_states_are_left_by_a_persons_command_or_never(state: State) -> None:
+def test_terminal_states_are_left_only_by_a_persons_command(state: State) -> None:
     assert state.terminal is (state in PHASES["OVER"].split())
     if state.terminal:
         assert TRANSITIONS[state] <= {State.COPYING, State.RECEIVED}
@@ -71,14 +71,14 @@ def test_terminal_states_are_left_by_a_persons_command_or_never(state: State) ->
 
 
 @pytest.mark.parametrize("state", [state for state in State if not state.terminal])
-def test_every_state_that_is_not_the_end_can_reach_one(state: State) -> None:
+def test_every_other_state_can_reach_a_terminal_one(state: State) -> None:
     reached, edge = {state}, {state}
     while edge := {target for source in edge for target in TRANSITIONS[source]} - reached:
         reached |= edge
     assert any(target.terminal for target in reached)
 
 
-def test_a_video_that_is_being_made_is_never_sent_back_to_be_submitted() -> None:
+def test_a_running_job_is_never_submitted_again() -> None:
     for state in (State.QUEUED, State.PROCESSING, State.COPYING):
         assert not {State.RECEIVED, State.SUBMITTING} & TRANSITIONS[state]
 
@@ -114,13 +114,13 @@ def test_an_upload_and_a_call_never_share_an_id_nor_do_two_callers() -> None:
 
 
 @given(TEXT, TEXT, TEXT)
-def test_an_id_is_a_legal_name_for_an_execution(bucket: str, key: str, version: str) -> None:
+def test_an_id_is_a_valid_execution_name(bucket: str, key: str, version: str) -> None:
     for job_id in (upload_job_id(bucket, key, version), api_job_id(bucket, key)):
         assert EXECUTION_NAME.fullmatch(job_id)
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_record_gives_the_job_back(make_job: Callable[..., Job], state: State) -> None:
+def test_a_job_survives_a_round_trip_through_its_record(make_job: Callable[..., Job], state: State) -> None:
     job = make_job(state, error={"code": "X", "message": "y"}, cost_usd=0.25, metrics={"total": 61.5})
     assert Job.from_record(job.to_record()) == job
 
@@ -132,16 +132,16 @@ def test_a_record_has_no_empty_attributes_and_every_field_that_has_a_value(make_
     assert set(record) == {f.name for f in fields(Job) if getattr(job, f.name) is not None}
 
 
-def test_attributes_of_a_newer_version_are_passed_over(make_job: Callable[..., Job]) -> None:
+def test_attributes_of_a_newer_version_are_ignored(make_job: Callable[..., Job]) -> None:
     assert Job.from_record({**make_job().to_record(), "from_the_future": 1}) == make_job()
 
 
-def test_an_unknown_state_is_not_taken_for_a_known_one(make_job: Callable[..., Job]) -> None:
+def test_an_unknown_state_is_an_error(make_job: Callable[..., Job]) -> None:
     with pytest.raises(BadRecord, match="its state has the invalid value 'DREAMING'"):
         Job.from_record({**make_job().to_record(), "state": "DREAMING"})
 
 
-def test_the_video_lands_below_videos_in_the_uploads_own_folder(make_job: Callable[..., Job]) -> None:
+def test_the_video_is_stored_under_videos_in_the_uploads_folder(make_job: Callable[..., Job]) -> None:
     assert make_job(folder="sale/red shoe").video_key == "videos/sale/red shoe/up-1.mp4"
 
 
@@ -149,7 +149,7 @@ def test_the_video_lands_below_videos_in_the_uploads_own_folder(make_job: Callab
     ("submitted_at", "now", "scale", "age"),
     [(100.0, 160.0, 1.0, 60.0), (100.0, 160.0, 0.1, 600.0), (None, 160.0, 1.0, 0.0)],
 )
-def test_age_is_counted_in_the_providers_seconds(
+def test_age_is_measured_in_the_providers_seconds(
     make_job: Callable[..., Job], submitted_at: float | None, now: float, scale: float, age: float
 ) -> None:
     assert make_job(submitted_at=submitted_at).age(now, scale) == pytest.approx(age)
@@ -174,11 +174,11 @@ def test_age_is_counted_in_the_providers_seconds(
                 "provider_queue_seconds": 3.0,
             },
         ),
-        # Clocks of two functions differ; nothing took less than no time.
+        # The clocks of two functions differ, but no duration is negative.
         ({"RECEIVED": 10.0, "REJECTED": 9.9}, None, {}, {"total_seconds": 0.0}),
     ],
 )
-def test_timings_name_what_each_stage_took(
+def test_timings_give_the_duration_of_each_stage(
     make_job: Callable[..., Job],
     entered: dict[str, float],
     submitted_at: float | None,

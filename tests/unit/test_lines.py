@@ -1,4 +1,4 @@
-"""GETs: what goes out, through whom, and that nothing is left open."""
+"""GET requests: what is sent, through which proxy, and that no connection stays open."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from urllib3 import ProxyManager
 LINK = "https://images.segmind.com/video.mp4"
 
 
-def test_an_answer_comes_as_it_is_and_its_line_is_closed(wire: Any) -> None:
+def test_a_response_is_returned_unchanged_and_its_connection_closed(wire: Any) -> None:
     wire.will(httpx.Response(302, headers={"location": "https://example.com"}, content=b"elsewhere"))
     with http.get(LINK, {"x-api-key": "k"}, 1.0) as response:
         assert (response.status, response.headers["location"]) == (302, "https://example.com")
@@ -20,7 +20,7 @@ def test_an_answer_comes_as_it_is_and_its_line_is_closed(wire: Any) -> None:
     assert (sent["x-api-key"], sent["user-agent"]) == ("k", "seedance-pipeline")
 
 
-def test_the_environments_proxy_is_asked_unless_it_excepts_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environments_proxy_is_used_unless_no_proxy_lists_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     assert http._proxy(LINK) is None

@@ -1,4 +1,4 @@
-"""Where in an answer the video is: every shape it may come in, and everything that must not be taken for it."""
+"""Finding the video's link in a response: every shape it may have, and everything that must not be mistaken for it."""
 
 import json
 from collections.abc import Callable
@@ -85,7 +85,7 @@ FOUND: list[tuple[object, str]] = [
     ({"output": PLAIN}, PLAIN),
     ({"data": {"output": {"url": PLAIN}}}, PLAIN),
     (deep(DEEPEST - 1, LINK), LINK),
-    # a video before a picture, whichever comes first and whatever it is called
+    # a video takes precedence over an image, in any order and under any name
     ({"output": [FRAME, LINK]}, LINK),
     ({"output": {"image": FRAME, "url": LINK}}, LINK),
     ({"output": FRAME, "files": [LINK]}, LINK),
@@ -93,13 +93,13 @@ FOUND: list[tuple[object, str]] = [
     ({"output": {"image": LINK}}, LINK),
     ({"output": {"cover_url": PLAIN, "url": LINK}}, LINK),
     ({"output": {"url": LINK, "preview_url": OTHER, "thumbnail": f"{LINK}.webp"}}, LINK),
-    # one file, however often it is named; with its signature, if one of the places has it
+    # one file, however often it is named; with its signature, if any of the links has it
     ({"output": LINK, "video": {"url": LINK}, "url": LINK}, LINK),
     ({"output": LINK, "video": f"{LINK}?X-Amz-Signature=ab&Expires=5"}, f"{LINK}?X-Amz-Signature=ab&Expires=5"),
-    # the named place decides before the rest of the answer
+    # the usual field takes precedence over the rest of the response
     ({"output": LINK, "earlier": {"files": [OTHER]}}, LINK),
     ({"related": [{"output": OTHER}], "output": LINK}, LINK),
-    # what is not allowed does not count where something is
+    # a link that is not allowed is ignored if there is an allowed one
     ({"output": FOREIGN, "copies": [LINK]}, LINK),
     ({"output": [FOREIGN, LINK]}, LINK),
     ({"status": "COMPLETED", "output": LINK, "status_url": "https://images.segmind.com/v2/requests/1/status"}, LINK),
@@ -111,7 +111,7 @@ FOUND: list[tuple[object, str]] = [
 
 
 @pytest.mark.parametrize(("answer", "link"), FOUND, ids=[json.dumps(answer)[:90] for answer, _ in FOUND])
-def test_a_video_is_found_in_every_shape(answer: object, link: str, make_job: Callable[..., Job]) -> None:
+def test_a_video_is_found_in_responses_of_every_shape(answer: object, link: str, make_job: Callable[..., Job]) -> None:
     found = links.read(answer, HOSTS, Sent.by(make_job(State.QUEUED, parameters=PARAMETERS)))
     assert (found.video, found.unclear, found.elsewhere) == (link, None, None)
 
@@ -141,7 +141,7 @@ NOT_TAKEN: list[object] = [
 
 
 @pytest.mark.parametrize("answer", NOT_TAKEN, ids=[json.dumps(answer)[:90] for answer in NOT_TAKEN])
-def test_what_is_not_the_video_is_not_taken_for_it(answer: object, make_job: Callable[..., Job]) -> None:
+def test_other_links_are_not_mistaken_for_the_video(answer: object, make_job: Callable[..., Job]) -> None:
     found = links.read(answer, HOSTS, Sent.by(make_job(State.QUEUED, parameters=PARAMETERS)))
     assert (found.video, found.elsewhere) == (None, None)
     assert found.unclear == "The response has no link to a video"
@@ -159,14 +159,14 @@ def test_what_is_not_the_video_is_not_taken_for_it(answer: object, make_job: Cal
         {"output": [f"{LINK}?n=1", f"{LINK}?n=2"]},
     ],
 )
-def test_of_two_videos_none_is_chosen(answer: object) -> None:
+def test_of_two_videos_neither_is_chosen(answer: object) -> None:
     found = links.read(answer, HOSTS)
     assert (found.video, found.elsewhere) == (None, None)
     assert found.unclear is not None
     assert "2 different videos" in found.unclear
 
 
-def test_a_hundred_videos_make_a_sentence() -> None:
+def test_a_hundred_videos_make_a_short_message() -> None:
     answer = {"output": [f"https://images.segmind.com/{number}.mp4" for number in range(100)]}
     unclear = links.read(answer, HOSTS).unclear
     assert unclear is not None
@@ -185,7 +185,7 @@ def test_a_hundred_videos_make_a_sentence() -> None:
         ("https://images.segmind.com.evil.example/v.mp4", "images.segmind.com.evil.example"),
     ],
 )
-def test_a_video_elsewhere_is_not_lost_and_its_host_is_named(url: str, says: str) -> None:
+def test_a_video_on_another_host_is_kept_and_the_host_named(url: str, says: str) -> None:
     for answer in ({"output": url}, {"output": [url, FRAME]}, {"data": {"video": {"url": url}}}):
         found = links.read(answer, HOSTS)
         assert (found.video, found.elsewhere) == (None, url)
@@ -193,7 +193,7 @@ def test_a_video_elsewhere_is_not_lost_and_its_host_is_named(url: str, says: str
         assert says in found.unclear
 
 
-def test_hosts_of_several_videos_elsewhere_are_named() -> None:
+def test_the_hosts_of_several_videos_are_named() -> None:
     found = links.read({"output": [FOREIGN, "https://b.example/2.mp4"]}, HOSTS)
     says = "The links in the response are on hosts that are not allowed: cdn.new-host.example, b.example"
     assert found == Result(unclear=says, videos=2)
@@ -211,7 +211,7 @@ def test_hosts_of_several_videos_elsewhere_are_named() -> None:
         ({"output": LINK, "last_frame_url": None}, None),
     ],
 )
-def test_a_last_frame_is_found_by_its_name(answer: object, frame: str | None) -> None:
+def test_a_last_frame_is_found_by_its_field_name(answer: object, frame: str | None) -> None:
     assert links.read(answer, HOSTS, Sent.of({"last_frame_url": IMAGE})) == Result(LINK, frame, videos=1)
 
 
@@ -228,19 +228,19 @@ def test_a_last_frame_is_found_by_its_name(answer: object, frame: str | None) ->
         ([LINK, OTHER], None),
     ],
 )
-def test_of_a_requests_outputs_the_one_video(urls: list[str | None], video: str | None) -> None:
+def test_only_video_finds_the_single_video_of_a_requests_outputs(urls: list[str | None], video: str | None) -> None:
     assert links.only_video(urls) == video
 
 
 @pytest.mark.parametrize("url", ["https://[x/v.mp4", "https://images.segmind.com:port/v.mp4", "https://\x00/v.mp4"])
-def test_an_address_that_is_none_raises_nothing(url: str) -> None:
+def test_an_invalid_url_is_ignored_or_forbidden(url: str) -> None:
     assert links.read({"output": [url, LINK]}, HOSTS, Sent.of({"a": [url]})).video == LINK
     with pytest.raises(ForbiddenSource):
         links.check(url, HOSTS)
 
 
 @pytest.mark.parametrize("value", [{"a": {"b": [LINK, {"c": f"see {LINK} there"}]}}, [LINK], LINK])
-def test_what_was_sent_is_known_wherever_it_stood(value: Any) -> None:
+def test_an_address_that_was_sent_is_recognised_in_any_structure(value: Any) -> None:
     sent = Sent.of(value)
     assert LINK in sent
     assert f"{LINK}?X-Amz-Signature=ab" in sent

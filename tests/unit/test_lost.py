@@ -17,14 +17,23 @@ Make = Callable[..., Job]
 @pytest.fixture
 def reconcile(world: Any) -> Reconcile:
     return Reconcile(
-        world.store, world.provider, world.notifier, world.workflow, world.queue, scale=1.0, clock=world.clock
+        world.store,
+        world.provider,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.switch,
+        world.in_flight,
+        world.place,
+        scale=1.0,
+        clock=world.clock,
     )
 
 
 # adoption -----------------------------------------------------------------------------------------------------
 
 
-def test_a_request_that_runs_is_adopted_and_followed(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+def test_a_running_request_is_adopted_and_followed(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
     uncertain()
     world.wire.will(history(row(world)))
     assert reconcile() == {"resolved": 1}
@@ -34,7 +43,9 @@ def test_a_request_that_runs_is_adopted_and_followed(world: Any, reconcile: Reco
 
 
 @pytest.mark.parametrize("transport", ["v1", "v2"])
-def test_a_request_that_is_done_is_copied(*, world: Any, reconcile: Reconcile, uncertain: Any, transport: str) -> None:
+def test_a_completed_request_is_adopted_and_copied(
+    *, world: Any, reconcile: Reconcile, uncertain: Any, transport: str
+) -> None:
     uncertain(transport=transport)
     world.wire.will(history(row(world, model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)))
     assert reconcile() == {"resolved": 1}
@@ -42,14 +53,14 @@ def test_a_request_that_is_done_is_copied(*, world: Any, reconcile: Reconcile, u
     assert (job.state, job.result_url, job.cost_usd, job.request_id) == (State.COPYING, LINK, 0.3, "req-9")
 
 
-def test_a_v1_request_that_runs_is_waited_for(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+def test_a_running_v1_request_is_waited_for(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
     before = uncertain(transport="v1")
     world.wire.will(history(row(world)))
     assert reconcile() == {}
     assert world.job(ID) == before
 
 
-def test_a_request_that_failed_ends_the_job(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+def test_a_failed_request_ends_the_job(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
     uncertain(reserved_usd=0.2, reserved_day="d")
     world.wire.will(history(row(world, model_status="FAILED", error="out of steam")))
     assert reconcile() == {"resolved": 1}
@@ -59,7 +70,9 @@ def test_a_request_that_failed_ends_the_job(world: Any, reconcile: Reconcile, un
     assert world.store.day("d").released == 0.2
 
 
-def test_a_seed_and_a_prompt_recognise_a_job_without_a_link(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+def test_a_job_without_a_link_is_recognised_by_seed_and_prompt(
+    world: Any, reconcile: Reconcile, uncertain: Any
+) -> None:
     job = uncertain(image=None)
     body = catalogue.payload(catalogue.find(job.model), job.parameters, job_id=ID, image_link=None)
     world.wire.will(history(row(world, names=None, request_body={**body, "fps": 24})))
@@ -68,7 +81,7 @@ def test_a_seed_and_a_prompt_recognise_a_job_without_a_link(world: Any, reconcil
 
 
 def foreign(world: Any) -> dict[str, dict[str, Any]]:
-    """Rows that are not the job's, though much of them is."""
+    """Rows that are not the job's, although much of them matches."""
     job = world.job(ID)
     body = catalogue.payload(catalogue.find(job.model), job.parameters, job_id=ID, image_link=None)
     link = row(world, names=OTHER)["request_body"]
@@ -92,7 +105,7 @@ def foreign(world: Any) -> dict[str, dict[str, Any]]:
         *("too early", "owned", "without an id"),
     ],
 )
-def test_a_request_that_is_not_the_jobs_is_not_adopted(
+def test_another_jobs_request_is_not_adopted(
     *, world: Any, reconcile: Reconcile, uncertain: Any, put: Any, kind: str
 ) -> None:
     put(State.COMPLETED, job_id=OTHER, request_id="req-owned", notified_at=1.0)
@@ -103,7 +116,7 @@ def test_a_request_that_is_not_the_jobs_is_not_adopted(
 
 
 @pytest.mark.parametrize("hours", [-30, -1, 0, 1, 30, None])
-def test_a_request_with_the_jobs_link_is_the_jobs_whatever_the_clocks_say(
+def test_a_request_with_the_jobs_link_is_adopted_whatever_the_clocks_say(
     *, world: Any, reconcile: Reconcile, uncertain: Any, hours: float | None
 ) -> None:
     for created_at in (None if hours is None else iso(world.clock.now + hours * 3600),):
@@ -112,7 +125,7 @@ def test_a_request_with_the_jobs_link_is_the_jobs_whatever_the_clocks_say(
         assert reconcile() == {"resolved": 1}
 
 
-def test_several_requests_are_a_persons(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+def test_several_matching_requests_are_left_to_a_person(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
     uncertain()
     world.wire.will(history(row(world, "req-8"), row(world, "req-9")))
     assert reconcile() == {"resolved": 1}
@@ -133,7 +146,7 @@ def test_several_requests_are_a_persons(world: Any, reconcile: Reconcile, uncert
         (LOST_SECONDS + 1, True, True, State.HELD),  # once
     ],
 )
-def test_what_the_history_does_not_show_is_held_or_sent_once_more(
+def test_a_submit_missing_from_the_history_is_held_or_resubmitted_once(
     *, world: Any, reconcile: Reconcile, uncertain: Any, idle: float, allowed: bool, resubmitted: bool, state: State
 ) -> None:
     uncertain(idle, resubmitted=resubmitted)
@@ -153,7 +166,7 @@ TEXT = {"prompt": "a shoe turns", "seed": 7}
 
 @pytest.fixture
 def said(world: Any, reconcile: Reconcile, uncertain: Any) -> Callable[..., Job]:
-    """What becomes of a lost job when it is time to buy again what was certainly not bought."""
+    """Run reconcile on a lost job that is old enough to be submitted again."""
 
     def play(*rows: dict[str, Any], job: dict[str, Any] | None = None) -> Job:
         uncertain(LOST_SECONDS + 1, **(job or {}))
@@ -165,7 +178,7 @@ def said(world: Any, reconcile: Reconcile, uncertain: Any) -> Callable[..., Job]
 
 
 @pytest.mark.parametrize("kind", ["another seed", "another job's link", "owned"])
-def test_what_is_certainly_not_in_the_history_is_sent_again(
+def test_a_submit_certainly_missing_from_the_history_is_resubmitted(
     *, world: Any, uncertain: Any, put: Any, said: Any, kind: str
 ) -> None:
     put(State.COMPLETED, job_id=OTHER, request_id="req-owned", notified_at=1.0, cost_usd=1.0)
@@ -176,7 +189,7 @@ def test_what_is_certainly_not_in_the_history_is_sent_again(
 @pytest.mark.parametrize(
     "kind", ["no body", "a body that is no JSON", "no seed", "another prompt", "without an id", "an id that is none"]
 )
-def test_a_request_that_may_be_the_jobs_is_a_persons(*, world: Any, uncertain: Any, said: Any, kind: str) -> None:
+def test_a_possible_match_is_left_to_a_person(*, world: Any, uncertain: Any, said: Any, kind: str) -> None:
     uncertain()
     shown = {**foreign(world), "an id that is none": row(world, "req 9/..")}[kind]
     job = said(shown, row(world, "req-8", names=OTHER))
@@ -184,7 +197,9 @@ def test_a_request_that_may_be_the_jobs_is_a_persons(*, world: Any, uncertain: A
     assert (shown["request_id"] or "without an id") in job.error["message"]
 
 
-def test_two_jobs_that_one_request_fits_are_a_persons(world: Any, reconcile: Reconcile, put: Any, said: Any) -> None:
+def test_a_request_that_matches_two_jobs_is_left_to_a_person(
+    world: Any, reconcile: Reconcile, put: Any, said: Any
+) -> None:
     put(State.SUBMITTING, 5, job_id=OTHER, parameters=TEXT, image=None, request_id=None)
     body = catalogue.payload(catalogue.find(world.job(OTHER).model), TEXT, job_id=ID, image_link=None)
     job = said(row(world, names=None, request_body=body), job={"parameters": TEXT, "image": None})
@@ -202,10 +217,10 @@ def test_two_jobs_that_one_request_fits_are_a_persons(world: Any, reconcile: Rec
     ],
     ids=["seed", "model", "held for the budget", "image"],
 )
-def test_a_job_that_the_request_does_not_fit_is_no_rival(
+def test_a_job_that_does_not_match_the_request_does_not_prevent_adoption(
     *, world: Any, make_job: Make, said: Any, other: dict[str, Any]
 ) -> None:
-    world.store.pause("m")
+    world.switch.pause("m")
     values = {"state": State.SUBMITTING, "entered": {"SUBMITTING": world.clock.now}, "request_id": None, "image": None}
     made = {**values, "parameters": TEXT, **other}
     world.put(make_job(made.pop("state"), job_id=OTHER, updated_at=world.clock.now, **made))
@@ -214,7 +229,9 @@ def test_a_job_that_the_request_does_not_fit_is_no_rival(
     assert (job.state, job.request_id) == (State.QUEUED, "req-9")
 
 
-def test_a_history_that_was_not_read_to_its_end_buys_nothing(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+def test_a_history_that_was_not_read_to_the_end_leads_to_no_resubmit(
+    world: Any, reconcile: Reconcile, uncertain: Any
+) -> None:
     before = uncertain(LOST_SECONDS + 1)
     full = [row(world, f"req-{number}", names=OTHER) for number in range(100)]
     for last in (httpx.Response(500), httpx.ReadTimeout(""), httpx.Response(200, json={"data": full})):
@@ -224,7 +241,7 @@ def test_a_history_that_was_not_read_to_its_end_buys_nothing(world: Any, reconci
     assert world.counted() == {"ReconcileFailures": 3}
 
 
-def test_a_v1_request_without_a_link_becomes_a_persons(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+def test_a_v1_request_without_a_link_is_left_to_a_person(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
     uncertain(2 * 3600, transport="v1")
     world.wire.will(history(row(world, model_status="COMPLETED")))
     assert replace(reconcile, resubmit_lost=True)() == {"resolved": 1}
@@ -233,7 +250,7 @@ def test_a_v1_request_without_a_link_becomes_a_persons(world: Any, reconcile: Re
     assert "req-9 belongs to this job" in job.error["message"]
 
 
-def test_rows_of_one_request_are_not_several(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+def test_several_rows_of_one_request_count_as_one(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
     uncertain()
     done = {"model_status": "COMPLETED", "credits_deduction": 0.3}
     frame = LINK.replace("mp4", "png")
@@ -245,8 +262,8 @@ def test_rows_of_one_request_are_not_several(world: Any, reconcile: Reconcile, u
 # a request id that is known --------------------------------------------------------------------------------
 
 
-def test_a_known_request_id_decides_alone(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
-    # A v1 call whose transfer broke. Another request names the job too, and its own is a while older by their clock.
+def test_a_known_request_id_alone_decides_the_match(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+    # A v1 call whose transfer broke. Another request names the job too; by the provider's clock its own is older.
     uncertain(transport="v1", request_id="req-1", cost_usd=0.3)
     own = row(world, "req-1", names=None, model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)
     world.wire.will(history({**own, "created_at": iso(world.clock.now - 500)}, row(world, "req-9")))
@@ -255,9 +272,7 @@ def test_a_known_request_id_decides_alone(world: Any, reconcile: Reconcile, unce
     assert (job.state, job.request_id, job.earlier_request_ids) == (State.COPYING, "req-1", [])
 
 
-def test_only_the_jobs_own_request_is_adopted_where_it_is_known(
-    world: Any, reconcile: Reconcile, uncertain: Any
-) -> None:
+def test_only_the_known_request_is_adopted(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
     before = uncertain(request_id="req-1")
     world.wire.will(history(row(world, "req-9")))
     assert reconcile() == {}
@@ -265,7 +280,7 @@ def test_only_the_jobs_own_request_is_adopted_where_it_is_known(
 
 
 @pytest.mark.parametrize("known", [{"request_id": "req-1"}, {"cost_usd": 0.3}])
-def test_what_the_provider_took_is_never_bought_again_by_itself(
+def test_an_accepted_request_is_never_resubmitted_automatically(
     *, world: Any, reconcile: Reconcile, uncertain: Any, known: dict[str, Any]
 ) -> None:
     uncertain(LOST_SECONDS + 1, transport="v1", **known)
@@ -276,7 +291,7 @@ def test_what_the_provider_took_is_never_bought_again_by_itself(
     assert ("accepted request req-1" in job.error["message"]) is ("request_id" in known)
 
 
-def test_a_request_that_was_given_up_is_not_adopted_again_by_itself(
+def test_an_abandoned_request_is_not_adopted_again_automatically(
     world: Any, reconcile: Reconcile, uncertain: Any
 ) -> None:
     before = uncertain(earlier_request_ids=["req-1"])

@@ -1,4 +1,4 @@
-"""Manifests: what is a row, what is a fault, in whose words, and in how much memory."""
+"""Manifests: rows, errors and their messages, and bounded memory."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ HEADER = "image,prompt,model,duration,sku\n"
 
 
 def rows(text: str | bytes, key: str = "batches/m.csv", size: int = 7) -> list[Row | BadRow]:
-    """The rows of a manifest that comes in small pieces."""
+    """The rows of a manifest that arrives in small chunks."""
     raw = text.encode() if isinstance(text, str) else text
     return list(read((raw[at : at + size] for at in range(0, len(raw), size)), key, DEFAULTS))
 
@@ -49,7 +49,7 @@ def test_a_row_is_a_request_and_its_other_columns() -> None:
     assert (found.request.parameters["duration"], found.request.parameters["prompt"]) == (8, "It turns")
 
 
-def test_an_empty_cell_is_not_given() -> None:
+def test_an_empty_cell_counts_as_missing() -> None:
     found = row(HEADER + "images/a.jpg, ,,  ,\n")
     assert found.request.model.slug == DEFAULTS.model
     assert found.request.parameters["prompt"] == DEFAULTS.prompt
@@ -58,18 +58,18 @@ def test_an_empty_cell_is_not_given() -> None:
 
 
 @pytest.mark.parametrize("name", ["image", "image_url", "first_frame_url", "Image", " IMAGE-URL "])
-def test_an_address_is_an_image_under_every_name(name: str) -> None:
+def test_a_url_is_an_image_under_every_column_name(name: str) -> None:
     found = row(f"{name},prompt\nhttps://example.com/a.jpg,x\n")
     assert found.request.parameters["image_url"] == "https://example.com/a.jpg"
     assert found.request.image_key is None
 
 
 @pytest.mark.parametrize("name", ["image", "image_key"])
-def test_a_key_is_an_image_under_both_names(name: str) -> None:
+def test_a_key_is_an_image_under_both_column_names(name: str) -> None:
     assert row(f"{name}\nimages/a b.jpg\n").request.image_key == "images/a b.jpg"
 
 
-def test_a_byte_order_mark_quotes_and_line_breaks_are_what_spreadsheets_write() -> None:
+def test_byte_order_marks_quotes_and_line_breaks_of_spreadsheets_are_read() -> None:
     text = '\ufeffimage,prompt,sku\r\n"a, ""b"".jpg","one\r\ntwo",1\r\n,three,2\r\n\r\n,,\r\n'
     first, second = rows(text)
     assert isinstance(first, Row)
@@ -78,7 +78,7 @@ def test_a_byte_order_mark_quotes_and_line_breaks_are_what_spreadsheets_write() 
     assert [(one.number, one.line) for one in (first, second)] == [(1, 2), (2, 4)]
 
 
-def test_lines_of_json_are_the_apis_body_with_columns_of_ones_own() -> None:
+def test_json_lines_are_api_bodies_with_extra_columns() -> None:
     body = {"prompt": "x", "parameters": {"duration": 10}, "resolution": "480p", "sku": 7, "tags": ["a"], "note": None}
     found = row("\n" + lines(body), "batches/m.JSONL")
     assert (found.request.parameters["duration"], found.request.parameters["resolution"]) == (10, "480p")
@@ -115,7 +115,7 @@ def test_lines_of_json_are_the_apis_body_with_columns_of_ones_own() -> None:
         ("prompt\n" + "x" * (1024 * 1024 + 1), "line 2", "is longer than 1024 KB"),
     ],
 )
-def test_a_file_that_can_not_be_read_is_refused_whole_and_says_where(text: str | bytes, line: str, says: str) -> None:
+def test_an_unreadable_file_is_refused_with_the_position(text: str | bytes, line: str, says: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         rows(text, size=65536)
     assert caught.value.field == line
@@ -138,7 +138,7 @@ def test_a_file_that_can_not_be_read_is_refused_whole_and_says_where(text: str |
         (f"a.jpg,{'x' * 5001},,5,1", "prompt", "not text of 5001 characters"),
     ],
 )
-def test_a_row_that_can_not_be_is_bad_and_says_why(cells: str, field: str, says: str) -> None:
+def test_an_invalid_row_is_bad_and_says_why(cells: str, field: str, says: str) -> None:
     found = bad(HEADER + cells + "\n")
     assert (found.number, found.line, found.field) == (1, 2, field)
     assert says in found.message
@@ -163,13 +163,13 @@ def test_a_row_that_can_not_be_is_bad_and_says_why(cells: str, field: str, says:
         ('{"prompt": 7}', "prompt", "must be text"),
     ],
 )
-def test_a_line_of_json_that_can_not_be_is_bad_and_says_why(text: str, field: str, says: str) -> None:
+def test_an_invalid_json_line_is_bad_and_says_why(text: str, field: str, says: str) -> None:
     found = bad(text + "\n", "batches/m.jsonl")
     assert (found.number, found.line, found.field) == (1, 1, field)
     assert says in found.message
 
 
-def test_a_bad_row_keeps_its_columns_so_that_it_is_recognised() -> None:
+def test_a_bad_row_keeps_its_columns_for_identification() -> None:
     assert bad(HEADER + ",,,,S\x07-1\n").columns == {"sku": "S?-1"}
 
 
@@ -182,7 +182,7 @@ def test_too_many_rows_and_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) ->
         rows("prompt\nx\nx\nx\n")
 
 
-def test_a_tally_counts_costs_and_columns() -> None:
+def test_a_tally_sums_costs_and_counts_columns() -> None:
     tally = Tally()
     for one in rows(HEADER + "a.jpg,x,,10,1\na.jpg,x,seedance-pro,5,2\na.jpg,x,,5,3\n,,,,4\n"):
         tally.add(one)
@@ -222,12 +222,12 @@ def test_a_share_of_bad_rows_is_tolerated(good: int, wrong: int, tolerated: floa
         ("batches/a-0123abcd.rejected.csv", False),
     ],
 )
-def test_what_a_manifest_is(key: str, is_one: bool) -> None:
+def test_a_manifest_is_recognised_by_its_key(key: str, is_one: bool) -> None:
     assert is_manifest(key) is is_one
 
 
 @pytest.mark.parametrize("letter", ["x", "é"])
-def test_a_file_of_ours_beside_the_longest_key_has_a_key_too(letter: str) -> None:
+def test_files_beside_a_manifest_with_the_longest_key_have_valid_keys(letter: str) -> None:
     key = "batches/" + letter * (1012 // len(letter.encode())) + ".csv"
     found = {
         beside(key, "batch-0123abcd4567", ending) for ending in (requests.RESULTS_ENDING, requests.REJECTED_ENDING)
@@ -237,7 +237,7 @@ def test_a_file_of_ours_beside_the_longest_key_has_a_key_too(letter: str) -> Non
     assert not any(map(is_manifest, found))
 
 
-def test_our_own_files_lie_beside_and_are_no_manifests() -> None:
+def test_our_own_files_are_beside_the_manifest_and_are_no_manifests() -> None:
     for ending in (requests.RESULTS_ENDING, requests.REJECTED_ENDING):
         key = beside("batches/shop/spring.csv", "batch-0123abcd4567", ending)
         assert key == f"batches/shop/spring-0123abcd{ending}"
@@ -261,7 +261,7 @@ def test_our_own_files_lie_beside_and_are_no_manifests() -> None:
         ('two\nlines, "quoted"', 'two\nlines, "quoted"'),
     ],
 )
-def test_a_cell_is_no_formula(cell: object, written: str) -> None:
+def test_a_cell_is_never_a_formula(cell: object, written: str) -> None:
     assert next(csv.reader(io.StringIO(csv_line((cell, "x")).decode(), newline=""))) == [written, "x"]
 
 
@@ -275,7 +275,7 @@ def test_no_bytes_crash_the_reader(raw: bytes, key: str) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200))
-def test_what_a_csv_writer_wrote_is_read_as_it_was(text: str) -> None:
+def test_rows_written_by_a_csv_writer_are_read_unchanged(text: str) -> None:
     out = io.StringIO()
     csv.writer(out).writerows([["prompt", "sku"], ["x", text]])
     (found,) = rows(out.getvalue())
@@ -285,7 +285,7 @@ def test_what_a_csv_writer_wrote_is_read_as_it_was(text: str) -> None:
         assert "control characters" in found.message
 
 
-def test_memory_does_not_grow_with_the_rows() -> None:
+def test_memory_does_not_grow_with_the_number_of_rows() -> None:
     def pieces(count: int) -> Iterator[bytes]:
         yield HEADER.encode()
         for number in range(count):
@@ -299,5 +299,5 @@ def test_memory_does_not_grow_with_the_rows() -> None:
         finally:
             tracemalloc.stop()
 
-    peak(10)  # what is built once
+    peak(10)  # objects that are built once
     assert peak(4000) < 2 * peak(200) + 100_000

@@ -1,4 +1,4 @@
-"""Secrets that come back: every way a text may carry the key or a signature, and what must stay readable."""
+"""Secrets in responses: every way a text may contain the key or a signature, and what must stay readable."""
 
 import json
 import logging
@@ -49,7 +49,7 @@ def assert_masked(said: str) -> None:
         SIGNED[: -len(SIGNATURE) // 2],
     ],
 )
-def test_a_signed_link_keeps_its_object_and_loses_what_signs_it(said: str) -> None:
+def test_a_signed_link_keeps_its_object_and_loses_its_signature(said: str) -> None:
     masked = masking.signatures(said)
     assert_masked(masked)
     assert "Signature=" not in masked
@@ -57,7 +57,7 @@ def test_a_signed_link_keeps_its_object_and_loses_what_signs_it(said: str) -> No
     assert masking.signatures(masked) == masked
 
 
-def test_what_tells_whose_link_it_is_stays() -> None:
+def test_the_job_id_in_a_link_stays_readable() -> None:
     masked = masking.signatures(SIGNED)
     assert masked.startswith(f"{OBJECT}?versionId=v1&response-content-disposition=inline%3B%20filename%3D%22up-1%22&")
     assert "X-Amz-Expires=7200" in masked
@@ -67,7 +67,7 @@ def test_what_tells_whose_link_it_is_stays() -> None:
     "said",
     ["", "no link", "the signature=ring is missing", "sig=5", f"{OBJECT}?v=1", "a prompt with & and ?", '{"sig": 5}'],
 )
-def test_other_text_stays_as_it_is(said: str) -> None:
+def test_other_text_is_unchanged(said: str) -> None:
     assert masking.signatures(said) == said
     assert masking.keys(said, [KEY]) == said
 
@@ -94,11 +94,11 @@ def test_a_key_is_masked_however_it_is_escaped(key: str, escaped: Any) -> None:
     assert masking.keys(said.encode(), [key]) == f"Invalid key {MASK}!".encode()
 
 
-def test_a_word_is_not_taken_for_a_key() -> None:
+def test_a_short_word_is_not_mistaken_for_a_key() -> None:
     assert masking.keys("key: the key", ["key", ""]) == "key: the key"
 
 
-def test_an_exception_is_masked_with_all_that_it_came_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_is_masked_including_its_causes(caplog: pytest.LogCaptureFixture) -> None:
     error = OSError("could not send", LookupError(SIGNED))
     error.__cause__ = ValueError(f"illegal header {KEY}", 5)
     masking.scrub(error, [KEY])
@@ -107,7 +107,7 @@ def test_an_exception_is_masked_with_all_that_it_came_of(caplog: pytest.LogCaptu
     assert_masked(caplog.text)
 
 
-def test_an_exception_that_refers_to_itself_ends() -> None:
+def test_an_exception_that_refers_to_itself_causes_no_endless_loop() -> None:
     error = ValueError(KEY)
     error.__context__ = LookupError()
     error.__context__.__context__ = error
@@ -119,7 +119,7 @@ def kept(said: object) -> str:
     return masking.kept(said, json.dumps(said).encode(), lambda url: url.startswith("https://images.segmind.com/"))
 
 
-def test_a_kept_answer_is_masked_but_for_the_links_that_may_be_the_video() -> None:
+def test_a_kept_response_is_masked_except_links_that_may_be_the_video() -> None:
     text = kept({"output": [RESULT, "https://images.segmind.com/w.mp4"], "request": {"image_url": SIGNED}})
     assert f'"{RESULT}"' in text
     assert text.count(SIGNATURE) == 1
@@ -135,12 +135,12 @@ def test_a_link_of_ours_inside_an_allowed_one_is_masked() -> None:
     ("said", "body", "text"),
     [(None, b"<html>", "<html>"), (None, b"\xff\xfe", "��"), ([], b"[ ]", "[]"), ({"a": "ü\ud83d"}, b"", '{"a":"ü?"}')],
 )
-def test_an_answer_of_any_kind_is_kept(said: object, body: bytes, text: str) -> None:
+def test_a_response_of_any_kind_is_kept(said: object, body: bytes, text: str) -> None:
     assert masking.kept(said, body, lambda _: True) == text
 
 
 @pytest.mark.parametrize("letter", ["x", "ü", "\U0001f600"])
-def test_what_is_kept_has_a_limit(letter: str) -> None:
+def test_a_kept_response_has_a_maximum_length(letter: str) -> None:
     for said in (None, {"a": letter * KEPT_BYTES}):
         text = masking.kept(said, (letter * KEPT_BYTES).encode(), lambda _: True)
         assert KEPT_BYTES - 4 < len(text.encode()) <= KEPT_BYTES

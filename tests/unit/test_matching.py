@@ -1,4 +1,4 @@
-"""Which requests of the history may be a lost job's: what we signed tells, equal values may, the rest is a person's."""
+"""Matching lost jobs with requests in the history: our signed link decides; equal values may; people do the rest."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ HOUR = 3600.0
 
 @pytest.fixture
 def lost(make_job: Make) -> Callable[..., Job]:
-    """A job whose submit got no answer; ``given`` is what people asked for."""
+    """A job whose submit got no response; ``given`` are the requested parameters."""
 
     def make(given: dict[str, Any] | None = None, model: str = "seedance-pro", **changes: Any) -> Job:
         spec = catalogue.find(model)
@@ -43,14 +43,14 @@ def link(job_id: str = ID, host: str = HOST, path: str = PATH) -> str:
 
 
 def sent(job: Job, **changes: Any) -> dict[str, Any]:
-    """The body that the job sends; None leaves a value out."""
+    """The body that the job sends; None omits a value."""
     image_link = (job.image.get("uploaded") or link()) if job.image else None
     body = catalogue.payload(catalogue.find(job.model), job.parameters, job_id=job.job_id, image_link=image_link)
     return {name: value for name, value in {**body, **changes}.items() if value is not None}
 
 
 def row(body: Any, **fields: Any) -> HistoryRow:
-    """A row of the history as the adapter reads it."""
+    """A row of the history, as the adapter returns it."""
     said = {"request_id": "req-1", "model_status": "PENDING", "model_name": "seedance-pro", "request_body": body}
     return payloads.history_row({**said, "created_at": "2025-11-20T00:53:20Z", **fields})
 
@@ -59,14 +59,14 @@ def row(body: Any, **fields: Any) -> HistoryRow:
 
 
 @pytest.mark.parametrize("hours", [-400 * 24, -24.5, -1, 0, 1, 24.5])
-def test_our_own_link_tells_whatever_the_clocks_say(lost: Any, hours: float) -> None:
+def test_our_own_link_decides_whatever_the_clocks_say(lost: Any, hours: float) -> None:
     job = lost(image=IMAGE)
     shown = replace(row(sent(job)), created_at=NOW + hours * HOUR)
     assert matching.fit(job, shown) is Fit.OURS
 
 
 @pytest.mark.parametrize("notation", [dict, json.dumps, repr, lambda body: json.dumps(json.dumps(body))])
-def test_it_tells_in_every_notation(lost: Any, notation: Callable[[Any], Any]) -> None:
+def test_our_own_link_decides_in_every_encoding(lost: Any, notation: Callable[[Any], Any]) -> None:
     job = lost(image=IMAGE)
     assert matching.fit(job, row(notation(sent(job)))) is Fit.OURS
 
@@ -81,12 +81,12 @@ def test_it_tells_in_every_notation(lost: Any, notation: Callable[[Any], Any]) -
     ],
     ids=["path-style", "local", "masked", "unescaped"],
 )
-def test_it_tells_however_it_is_written(lost: Any, ours: str) -> None:
+def test_our_own_link_decides_in_every_form(lost: Any, ours: str) -> None:
     job = lost(image=IMAGE)
     assert matching.fit(job, row(sent(job, image_url=ours))) is Fit.OURS
 
 
-def test_a_link_of_another_job_tells_too(lost: Any) -> None:
+def test_another_jobs_link_rules_out_a_match(lost: Any) -> None:
     job = lost({"seed": 7}, image=IMAGE)
     assert matching.fit(job, row(sent(job, image_url=link(OTHER)))) is Fit.NO
 
@@ -102,7 +102,7 @@ def test_a_link_of_another_job_tells_too(lost: Any) -> None:
     ],
     ids=["prompt", "link in the prompt", "address", "our words on another host", "another field"],
 )
-def test_who_names_the_job_in_a_request_of_his_own_does_not_get_it(lost: Any, body: dict[str, Any]) -> None:
+def test_naming_the_job_in_another_request_is_no_match(lost: Any, body: dict[str, Any]) -> None:
     job = lost(image=IMAGE)
     assert matching.fit(job, row({**sent(job, image_url=None), **body})) is Fit.NO
 
@@ -129,13 +129,13 @@ def test_a_link_that_was_hidden_is_a_possible_match(lost: Any, shown: str | None
     ids=["text", "address", "asset upload"],
 )
 @pytest.mark.parametrize("notation", [dict, json.dumps, repr])
-def test_equal_values_are_alike(lost: Any, given: Any, changes: Any, notation: Any) -> None:
+def test_equal_values_match(lost: Any, given: Any, changes: Any, notation: Any) -> None:
     job = lost(given, **changes)
     assert matching.fit(job, row(notation(sent(job, fps=24)))) is Fit.ALIKE
     assert matching.fit(job, row(notation(sent(job, seed="8")))) is Fit.NO
 
 
-def test_numbers_and_truths_may_be_text(lost: Any) -> None:
+def test_numbers_and_booleans_may_be_text(lost: Any) -> None:
     job = lost()
     as_text = {name: str(value) for name, value in sent(job).items()}
     assert matching.fit(job, row(as_text)) is Fit.ALIKE
@@ -154,7 +154,7 @@ def test_numbers_and_truths_may_be_text(lost: Any) -> None:
         ("last_frame_url", "https://shop.example/a.png"),
     ],
 )
-def test_another_value_is_another_request(lost: Any, name: str, value: Any) -> None:
+def test_a_different_value_is_a_different_request(lost: Any, name: str, value: Any) -> None:
     job = lost({"seed": 7, "image_url": "https://shop.example/a.png"})
     assert matching.fit(job, row(sent(job, **{name: value}))) is Fit.NO
 
@@ -179,7 +179,7 @@ def test_another_value_is_another_request(lost: Any, name: str, value: Any) -> N
         ("last_frame_url", "***"),
     ],
 )
-def test_a_value_that_does_not_tell_is_a_possible_match(lost: Any, name: str, value: Any) -> None:
+def test_an_inconclusive_value_is_a_possible_match(lost: Any, name: str, value: Any) -> None:
     job = lost({"seed": 7, "image_url": "https://shop.example/a.png?v=1"})
     assert matching.fit(job, row(sent(job, **{name: value}))) is Fit.PERHAPS
 
@@ -187,13 +187,13 @@ def test_a_value_that_does_not_tell_is_a_possible_match(lost: Any, name: str, va
 @pytest.mark.parametrize(
     "body", [None, "", {}, "{}", 5, [], "{'prompt': 'A red sh", '{"prompt": "A red sh', "<hidden>"]
 )
-def test_a_body_that_does_not_tell_is_a_possible_match(lost: Any, body: Any) -> None:
+def test_an_inconclusive_body_is_a_possible_match(lost: Any, body: Any) -> None:
     for job in (lost(), lost(image=IMAGE)):
         assert matching.fit(job, row(body)) is Fit.PERHAPS
         assert matching.fit(job, row(body, created_at=None)) is Fit.PERHAPS
 
 
-def test_a_seed_of_the_jobs_own_is_nobody_elses(lost: Any) -> None:
+def test_a_seed_derived_from_the_job_is_unique(lost: Any) -> None:
     job = lost()
     assert matching.fit(job, row(sent(job, prompt="A boot."))) is Fit.PERHAPS
     fixed = lost({"seed": 7})
@@ -216,7 +216,7 @@ def test_lists_of_addresses_are_compared(lost: Any) -> None:
 
 
 @pytest.mark.parametrize(("hours", "found"), [(-24.1, Fit.NO), (-23.9, Fit.ALIKE), (0, Fit.ALIKE), (40, Fit.ALIKE)])
-def test_a_request_from_days_before_the_submit_is_not_the_jobs(lost: Any, hours: float, found: Fit) -> None:
+def test_a_request_from_days_before_the_submit_does_not_match(lost: Any, hours: float, found: Fit) -> None:
     job = lost()
     assert matching.fit(job, replace(row(sent(job)), created_at=NOW + hours * HOUR)) is found
 
@@ -224,18 +224,18 @@ def test_a_request_from_days_before_the_submit_is_not_the_jobs(lost: Any, hours:
 @pytest.mark.parametrize(
     ("fields", "found"),
     [
-        ({"model_name": "seedance-pro-next"}, Fit.NO),  # the history looks for parts of names
+        ({"model_name": "seedance-pro-next"}, Fit.NO),  # the history matches parts of names
         ({"model_name": None}, Fit.ALIKE),
         ({"request_id": None}, Fit.ALIKE),
         ({"request_id": "given-up"}, Fit.NO),
     ],
 )
-def test_a_rows_other_fields(lost: Any, fields: dict[str, Any], found: Fit) -> None:
+def test_the_other_fields_of_a_row_are_compared(lost: Any, fields: dict[str, Any], found: Fit) -> None:
     job = lost(earlier_request_ids=["given-up"])
     assert matching.fit(job, row(sent(job), **fields)) is found
 
 
-def test_a_known_id_decides_alone(lost: Any) -> None:
+def test_a_known_id_alone_decides(lost: Any) -> None:
     job = lost(image=IMAGE, request_id="req-1")
     assert matching.fit(job, row(None)) is Fit.OURS
     assert matching.fit(job, row(sent(job), request_id="req-2")) is Fit.NO
@@ -247,23 +247,23 @@ VIDEO, FRAME = "https://images.segmind.com/v.mp4", "https://images.segmind.com/f
 
 
 @pytest.mark.parametrize("outputs", [(VIDEO, FRAME), (FRAME, VIDEO)])
-def test_the_rows_of_one_request_are_one_request(lost: Any, outputs: tuple[str, ...]) -> None:
+def test_rows_of_one_request_are_merged(lost: Any, outputs: tuple[str, ...]) -> None:
     rows = [row({"seed": 7}, generation_url=url, model_status="COMPLETED", credits_deduction=0.4) for url in outputs]
     (one,) = matching.merged([*rows])
     assert (one.url, one.cost_usd, one.body, one.request_id) == (VIDEO, 0.4, {"seed": 7}, "req-1")
 
 
-def test_two_videos_of_one_request_are_no_address() -> None:
+def test_two_videos_of_one_request_give_no_url() -> None:
     rows = [row({}, generation_url=url, model_status="COMPLETED") for url in (VIDEO, VIDEO.replace("v.", "w."))]
     (one,) = matching.merged(rows)
     assert (one.url, one.status) == (None, "COMPLETED")
 
 
-def test_rows_without_an_id_stay_by_themselves() -> None:
+def test_rows_without_an_id_are_not_merged() -> None:
     assert len(matching.merged([row({}, request_id=None), row({}, request_id=None), row({})])) == 3
 
 
-def test_only_a_link_of_ours_names_a_job(lost: Any) -> None:
+def test_only_our_own_link_names_a_job(lost: Any) -> None:
     job = lost(image=IMAGE)
     assert matching.named_job(row(sent(job))) == ID
     assert matching.named_job(row({"prompt": link(), "image_url": f"https://shop.example/{ID}.png"})) is None

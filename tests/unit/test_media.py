@@ -1,4 +1,4 @@
-"""The buckets: what an upload is, signed links, and videos that appear whole or not at all."""
+"""The buckets: checking uploads, signed links, and videos that are stored completely or not at all."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of the smallest size that S3, and moto, take."""
+    """Parts of the smallest size that S3, and moto, accept."""
     monkeypatch.setattr(media_module, "PART_BYTES", 5 * MIB)
 
 
@@ -58,7 +58,7 @@ def parts_left(world: Any) -> int:
     return len(world.aws["s3"].list_multipart_uploads(Bucket=VIDEOS).get("Uploads", []))
 
 
-def test_an_image_is_looked_at_whatever_its_name_says(world: Any, png: bytes) -> None:
+def test_an_image_is_checked_whatever_its_name(world: Any, png: bytes) -> None:
     version = put(world, "uploads/a.txt", png.ljust(100_000, b"\0"), Metadata={"Prompt": "x"}, ContentType="text/plain")
     image = world.media.look_at(UPLOADS, "uploads/a.txt", version)
     assert (image.bucket, image.key, image.version_id) == (UPLOADS, "uploads/a.txt", version)
@@ -67,7 +67,7 @@ def test_an_image_is_looked_at_whatever_its_name_says(world: Any, png: bytes) ->
     assert len(world.called("GetObject")) == 1
 
 
-def test_the_version_that_was_looked_at_is_the_one_that_is_kept(world: Any, png: bytes) -> None:
+def test_the_checked_version_is_the_recorded_one(world: Any, png: bytes) -> None:
     version = put(world, "uploads/a.png", png)
     looked_at = world.media.look_at(UPLOADS, "uploads/a.png", None)
     put(world, "uploads/a.png", b"GIF89a, uploaded over it")
@@ -87,7 +87,7 @@ def test_the_version_that_was_looked_at_is_the_one_that_is_kept(world: Any, png:
         (b"GIF89a\0\0\1\0\0\0\0;", "uploads/x is damaged: it contains no image data"),
     ],
 )
-def test_what_is_no_image_is_refused_in_words(world: Any, body: bytes, words: str) -> None:
+def test_a_file_that_is_not_an_image_is_refused_with_a_clear_message(world: Any, body: bytes, words: str) -> None:
     put(world, "uploads/x", body)
     assert words in refusal(world, "uploads/x")
 
@@ -105,26 +105,26 @@ def test_a_large_image_is_refused(
         assert "1,000 bytes" in refusal(world, "uploads/x")
 
 
-def test_an_image_that_ends_early_is_refused(world: Any, png: bytes) -> None:
+def test_a_truncated_image_is_refused(world: Any, png: bytes) -> None:
     put(world, "uploads/x", png[:-1])
     assert refusal(world, "uploads/x") == "uploads/x is cut off: it ends in the middle of the image; upload it again"
 
 
-def test_a_connection_that_breaks_is_not_the_images_fault(png: bytes) -> None:
+def test_a_broken_connection_does_not_reject_the_image(png: bytes) -> None:
     answer = {"Body": StreamingBody(io.BytesIO(png[:40]), len(png)), "ContentLength": len(png)}
     s3: Any = SimpleNamespace(get_object=lambda **_: answer)
     with pytest.raises(IncompleteReadError):
         Media(VIDEOS, s3).look_at(UPLOADS, "uploads/x", None)
 
 
-def test_an_image_that_unpacks_to_a_huge_one_is_refused(world: Any, png: bytes) -> None:
+def test_an_image_that_decodes_to_a_huge_one_is_refused(world: Any, png: bytes) -> None:
     put(world, "uploads/x", png[:16] + b"\0\0\xea\x60" * 2 + png[24:])
     assert refusal(world, "uploads/x") == (
         "uploads/x is 60,000 x 60,000 pixels; at most 178,956,970 pixels in total are allowed"
     )
 
 
-def test_an_image_that_is_gone_is_the_uploaders_doing(world: Any, png: bytes) -> None:
+def test_a_missing_image_is_refused(world: Any, png: bytes) -> None:
     assert "not in the bucket" in refusal(world, "uploads/never")
     version = put(world, "uploads/x", png)
     world.aws["s3"].delete_object(Bucket=UPLOADS, Key="uploads/x")
@@ -136,12 +136,12 @@ def test_an_image_that_is_gone_is_the_uploaders_doing(world: Any, png: bytes) ->
         world.media.image_base64({"bucket": UPLOADS, "key": "uploads/x", "version_id": version})
 
 
-def test_a_missing_bucket_is_trouble_of_ours(world: Any) -> None:
+def test_a_missing_bucket_is_our_own_error(world: Any) -> None:
     with pytest.raises(ClientError, match="NoSuchBucket"):
         world.media.look_at("no-such-bucket-here", "x", None)
 
 
-def test_an_archived_image_is_for_the_uploader_to_restore(world: Any, png: bytes) -> None:
+def test_an_archived_image_is_refused_until_restored(world: Any, png: bytes) -> None:
     put(world, "uploads/a.png", png, StorageClass="GLACIER")
     assert "uploads/a.png is archived" in refusal(world, "uploads/a.png")
 
@@ -163,7 +163,7 @@ SSE_C = "The object was stored using a form of Server Side Encryption. The corre
         ("NoSuchVersion", "x", "not in the bucket"),
     ],
 )
-def test_an_object_that_s3_will_not_hand_out_is_refused_in_words(code: str, message: str, words: str) -> None:
+def test_an_unreadable_object_is_refused_with_a_clear_message(code: str, message: str, words: str) -> None:
     error = ClientError({"Error": {"Code": code, "Message": message}}, "GetObject")
     refused = media_module.refusal(error, "image", "uploads/a.png")
     assert isinstance(refused, InvalidRequest)
@@ -181,19 +181,19 @@ def test_an_object_that_s3_will_not_hand_out_is_refused_in_words(code: str, mess
         ("InternalError", "x"),
     ],
 )
-def test_what_may_be_our_own_fault_rejects_nobodys_image(code: str, message: str) -> None:
+def test_an_error_that_may_be_ours_rejects_no_image(code: str, message: str) -> None:
     error = ClientError({"Error": {"Code": code, "Message": message}}, "GetObject")
     assert media_module.refusal(error, "image", "uploads/a.png") is error
 
 
-def test_an_image_as_base64_is_its_own_version(world: Any, png: bytes) -> None:
+def test_an_image_as_base64_is_the_recorded_version(world: Any, png: bytes) -> None:
     version = put(world, "uploads/x", png)
     put(world, "uploads/x", b"another")
     encoded = world.media.image_base64({"bucket": UPLOADS, "key": "uploads/x", "version_id": version})
     assert base64.b64decode(encoded) == png
 
 
-def test_a_link_to_an_image_is_signed_for_its_version_and_names_the_job(world: Any) -> None:
+def test_a_link_to_an_image_is_signed_for_its_version_and_contains_the_job_id(world: Any) -> None:
     image = {"bucket": UPLOADS, "key": "uploads/red shoe+1é.png", "version_id": "v-1", "content_type": "image/png"}
     parts = urlsplit(world.media.image_link(image, "up-1"))
     query = {name: value for name, (value,) in parse_qs(parts.query).items()}
@@ -239,7 +239,7 @@ def test_a_short_video_is_one_request(world: Any, mp4: bytes) -> None:
         ("two\nlines", "attachment; filename=\"two_lines.mp4\"; filename*=UTF-8''two_lines.mp4"),
     ],
 )
-def test_a_video_is_stored_as_what_it_is_under_the_name_that_people_gave(
+def test_a_video_is_stored_with_its_type_and_the_name_of_its_upload(
     world: Any, mp4: bytes, name: str, disposition: str
 ) -> None:
     store(world, chunks(mp4), name)
@@ -253,7 +253,7 @@ def test_a_video_is_stored_as_what_it_is_under_the_name_that_people_gave(
     ("size", "parts"),
     [(5 * MIB - 1, 0), (5 * MIB, 1), (5 * MIB + 1, 2), (10 * MIB, 2), (12 * MIB + 3, 3)],
 )
-def test_a_long_video_goes_in_parts(world: Any, mp4: bytes, small_parts: None, size: int, parts: int) -> None:
+def test_a_long_video_is_uploaded_in_parts(world: Any, mp4: bytes, small_parts: None, size: int, parts: int) -> None:
     movie = long_movie(mp4, size)
     stored = store(world, chunks(movie, 999_983))
     assert (stored.size, stored.sha256) == (size, hashlib.sha256(movie).hexdigest())
@@ -265,7 +265,7 @@ def test_a_long_video_goes_in_parts(world: Any, mp4: bytes, small_parts: None, s
     assert parts_left(world) == 0
 
 
-def test_every_part_has_its_checksum_and_the_end_has_them_all(world: Any, mp4: bytes, small_parts: None) -> None:
+def test_every_part_has_a_checksum_and_the_completion_lists_them_all(world: Any, mp4: bytes, small_parts: None) -> None:
     store(world, chunks(long_movie(mp4, 11 * MIB)))
     assert [call["ChecksumAlgorithm"] for call in world.called("CreateMultipartUpload")] == ["CRC32"]
     sums = [
@@ -296,7 +296,7 @@ def test_a_part_is_large_enough_for_s3_and_small_enough_for_a_function() -> None
     ],
     ids=["cut", "rubbish behind", "web page", "broken line", "broken at the very end", "killed"],
 )
-def test_a_video_that_does_not_come_whole_leaves_nothing_behind(
+def test_an_incomplete_video_leaves_nothing_behind(
     world: Any, mp4: bytes, small_parts: None, damage: Callable[[bytes], Iterator[bytes]], error: type[BaseException]
 ) -> None:
     for size in (2 * MIB, 5 * MIB, 11 * MIB):
@@ -306,14 +306,14 @@ def test_a_video_that_does_not_come_whole_leaves_nothing_behind(
         assert parts_left(world) == 0
 
 
-def test_nothing_is_no_video(world: Any) -> None:
+def test_an_empty_file_is_no_video(world: Any) -> None:
     with pytest.raises(NotAVideo, match="it is empty"):
         store(world, iter([]))
     assert world.video_keys() == []
 
 
 @pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload"])
-def test_trouble_of_s3_in_the_middle_leaves_no_parts(world: Any, mp4: bytes, small_parts: None, operation: str) -> None:
+def test_an_s3_error_midway_leaves_no_parts(world: Any, mp4: bytes, small_parts: None, operation: str) -> None:
     def fail(params: dict[str, Any], **_: Any) -> None:
         if params.get("PartNumber", 2) == 2:
             raise ClientError({"Error": {"Code": "SlowDown", "Message": "no"}}, operation)
@@ -329,7 +329,7 @@ def test_trouble_of_s3_in_the_middle_leaves_no_parts(world: Any, mp4: bytes, sma
     assert parts_left(world) == 0
 
 
-def test_a_video_is_replaced_by_the_same_video(world: Any, mp4: bytes) -> None:
+def test_storing_the_same_video_again_replaces_it(world: Any, mp4: bytes) -> None:
     assert store(world, chunks(mp4)) == store(world, chunks(mp4))
     assert world.video_keys() == [KEY]
 
@@ -342,7 +342,7 @@ def test_a_video_is_replaced_by_the_same_video(world: Any, mp4: bytes) -> None:
         (b"RIFF\x24\x00\x00\x00WEBPVP8 rest", "videos/shoe/up-1-last-frame.webp"),
     ],
 )
-def test_a_last_frame_lies_beside_its_video(world: Any, head: bytes, key: str) -> None:
+def test_a_last_frame_is_stored_beside_its_video(world: Any, head: bytes, key: str) -> None:
     assert world.media.store_frame(chunks(head, 3), "videos/shoe/up-1", name="shoe") == key
     assert world.stored(key) == head
     assert world.aws["s3"].head_object(Bucket=VIDEOS, Key=key)["ContentType"].startswith("image/")
@@ -356,6 +356,6 @@ def test_a_last_frame_that_is_no_image_is_not_stored(world: Any, monkeypatch: py
     assert world.video_keys() == []
 
 
-def test_the_stacks_bucket_is_the_one_in_the_environment(wired: Any) -> None:
+def test_the_bucket_comes_from_the_environment(wired: Any) -> None:
     assert isinstance(media_module.media(), Media)
     assert media_module.media().video_bucket == VIDEOS

@@ -1,4 +1,4 @@
-"""Notifications: the machines' shape that must not drift, the people's text, SNS's limits."""
+"""Notifications: the fixed format for programs, the text for people, the limits of SNS."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from seedance.notices.job_message import iso, machine_message, mail, sns_body
 SNS_LIMIT = 256 * 1024
 LINK = "https://example-videos.s3.amazonaws.com/videos/shoe/up-1.mp4?X-Amz-Signature=abc"
 NUMBER = (int, float)
-# The contract. Whoever changes it breaks somebody's program: a new name is a minor version, all else a major one.
+# The contract. Programs rely on it: a new name needs a minor version, any other change a major one.
 SHAPE: dict[str, Any] = {
     "job_id": str,
     "status": str,
@@ -38,7 +38,7 @@ SHAPE: dict[str, Any] = {
     "timings": dict,
     "error": {"code": str, "message": str},
 }
-# Per terminal state, the names whose value is there; the others are null.
+# For each terminal state, the names with a value; the others are null.
 PRESENT = {
     State.COMPLETED: {"image", "video", "cost_usd"},
     State.FAILED: {"image", "error"},
@@ -58,7 +58,7 @@ ERROR = {"code": "PROVIDER_JOB_FAILED", "message": "The provider could not make 
 
 @pytest.fixture
 def ended(make_job: Callable[..., Job]) -> Callable[..., Job]:
-    """A job in a terminal state with what such a job has."""
+    """A job in a terminal state, with the fields that such a job has."""
 
     def make(state: State, **changes: Any) -> Job:
         values: dict[str, Any] = {"image": IMAGE, "entered": {"RECEIVED": 1000.0, state.value: 1075.2}}
@@ -81,7 +81,7 @@ def conforms(value: Any, shape: Any) -> bool:
 
 
 @pytest.mark.parametrize("state", PRESENT)
-def test_the_machines_message_has_exactly_this_shape(ended: Callable[..., Job], state: State) -> None:
+def test_the_message_for_programs_has_exactly_this_format(ended: Callable[..., Job], state: State) -> None:
     message = machine_message(ended(state), LINK if state is State.COMPLETED else None)
     assert conforms(message, SHAPE)
     assert message["status"] == state.value
@@ -90,7 +90,7 @@ def test_the_machines_message_has_exactly_this_shape(ended: Callable[..., Job], 
     assert json.loads(json.dumps(message)) == message
 
 
-def test_a_completed_jobs_message_in_full(ended: Callable[..., Job]) -> None:
+def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
     job = ended(State.COMPLETED, submitted_at=1002.0, metrics={"total": 60.0})
     assert machine_message(job, LINK) == {
         "job_id": "up-1",
@@ -108,19 +108,19 @@ def test_a_completed_jobs_message_in_full(ended: Callable[..., Job]) -> None:
     }
 
 
-def test_a_job_of_a_batch_names_batch_and_row(ended: Callable[..., Job]) -> None:
+def test_the_message_of_a_batch_job_names_batch_and_row(ended: Callable[..., Job]) -> None:
     message = machine_message(ended(State.FAILED, source="batch", batch="batch-1", row=7), None)
     assert message["batch"] == {"batch_id": "batch-1", "row": 7}
     assert conforms(message, SHAPE)
 
 
-def test_a_call_without_an_image_says_so_by_null(ended: Callable[..., Job]) -> None:
+def test_a_call_without_an_image_has_null_for_it(ended: Callable[..., Job]) -> None:
     message = machine_message(ended(State.COMPLETED, image=None, source="api", video=VIDEO), LINK)
     assert message["image"] is None
     assert message["video"]["last_frame_key"] is None
 
 
-def test_no_address_at_the_provider_gets_out(ended: Callable[..., Job]) -> None:
+def test_no_url_of_the_provider_is_published(ended: Callable[..., Job]) -> None:
     job = ended(State.COMPLETED, result_url="https://images.segmind.com/secret.mp4", request_id="req-secret")
     assert "secret" not in sns_body(machine_message(job, LINK))
 
@@ -133,7 +133,7 @@ def test_no_address_at_the_provider_gets_out(ended: Callable[..., Job]) -> None:
         ("RESULT_UNCLEAR", 0.25, "The video is made but not copied yet: the job is held", "$0.25"),
     ],
 )
-def test_a_held_jobs_mail_says_whether_it_is_paid(
+def test_a_held_jobs_email_says_whether_it_is_paid(
     ended: Callable[..., Job], code: str, cost: float | None, headline: str, price: str
 ) -> None:
     job = ended(State.HELD, error={"code": code, "message": "because"}, cost_usd=cost)
@@ -143,7 +143,7 @@ def test_a_held_jobs_mail_says_whether_it_is_paid(
 
 
 @pytest.mark.parametrize("state", HEADLINES)
-def test_a_mail_says_what_happened_and_what_was_asked(ended: Callable[..., Job], state: State) -> None:
+def test_an_email_says_what_happened_and_what_was_requested(ended: Callable[..., Job], state: State) -> None:
     subject, text = mail(machine_message(ended(state), LINK if state is State.COMPLETED else None))
     assert subject == f"{HEADLINES[state]}: shoe"
     assert text.startswith(f"{HEADLINES[state]}: shoe\n")
@@ -161,7 +161,7 @@ def test_a_mail_says_what_happened_and_what_was_asked(ended: Callable[..., Job],
     assert "None" not in text
 
 
-def test_every_end_has_a_message_and_a_mail_of_its_own(ended: Callable[..., Job]) -> None:
+def test_every_terminal_state_has_a_message_and_its_own_email(ended: Callable[..., Job]) -> None:
     subjects = set()
     for state in (state for state in State if state.terminal):
         message = machine_message(ended(state), None)
@@ -173,7 +173,7 @@ def test_every_end_has_a_message_and_a_mail_of_its_own(ended: Callable[..., Job]
 
 
 @pytest.mark.parametrize("state", [state for state in State if not state.terminal and state is not State.HELD])
-def test_nobody_is_mailed_about_a_job_that_goes_on(make_job: Callable[..., Job], state: State) -> None:
+def test_there_is_no_email_for_a_job_in_progress(make_job: Callable[..., Job], state: State) -> None:
     with pytest.raises(KeyError):
         mail(machine_message(make_job(state), None))
 
@@ -191,7 +191,7 @@ def test_nobody_is_mailed_about_a_job_that_goes_on(make_job: Callable[..., Job],
         (State.REJECTED, {}, "nothing; the request was not sent to the provider"),
     ],
 )
-def test_a_mail_says_what_it_cost(ended: Callable[..., Job], state: State, changes: dict[str, Any], words: str) -> None:
+def test_an_email_gives_the_cost(ended: Callable[..., Job], state: State, changes: dict[str, Any], words: str) -> None:
     (line,) = (
         line for line in mail(machine_message(ended(state, **changes), LINK))[1].splitlines() if "  Cost" in line
     )
@@ -202,12 +202,12 @@ def test_a_mail_says_what_it_cost(ended: Callable[..., Job], state: State, chang
     ("size", "words"),
     [(0, "0 bytes"), (99_999, "99,999 bytes"), (100_000, "0.1 MB"), (52_428_800, "52.4 MB")],
 )
-def test_sizes_are_for_people(ended: Callable[..., Job], size: int, words: str) -> None:
+def test_sizes_are_readable(ended: Callable[..., Job], size: int, words: str) -> None:
     assert f"  {words}\n" in mail(machine_message(ended(State.COMPLETED, video={**VIDEO, "bytes": size}), LINK))[1]
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(9.4, "9 s"), (59.6, "1 min 0 s"), (3601, "60 min 1 s")])
-def test_durations_are_for_people(ended: Callable[..., Job], seconds: float, words: str) -> None:
+def test_durations_are_readable(ended: Callable[..., Job], seconds: float, words: str) -> None:
     job = ended(State.FAILED, created_at=0.0, entered={"FAILED": seconds})
     assert f"Time    {words}\n" in mail(machine_message(job, None))[1]
 
@@ -216,7 +216,7 @@ def test_durations_are_for_people(ended: Callable[..., Job], seconds: float, wor
     "name",
     ["café", "鞋" * 60, "two\nlines", "bell\x07", "x" * 400, "👟", "tab\there", "", "\x7f", "a\r\nBcc: x@example.com"],
 )
-def test_a_subject_is_what_sns_takes_whatever_the_name(ended: Callable[..., Job], name: str) -> None:
+def test_a_subject_is_accepted_by_sns_whatever_the_name(ended: Callable[..., Job], name: str) -> None:
     subject, _ = mail(machine_message(ended(State.COMPLETED, name=name), LINK))
     assert 1 <= len(subject) <= SUBJECT_CHARACTERS == 99
     assert subject.isascii()
@@ -225,7 +225,7 @@ def test_a_subject_is_what_sns_takes_whatever_the_name(ended: Callable[..., Job]
 
 
 @given(name=st.text(max_size=300), state=st.sampled_from(sorted(HEADLINES)))
-def test_any_name_gives_a_legal_subject(name: str, state: State) -> None:
+def test_any_name_gives_a_valid_subject(name: str, state: State) -> None:
     message = {
         **dict.fromkeys(SHAPE),
         "job_id": "up-1",
@@ -241,7 +241,7 @@ def test_any_name_gives_a_legal_subject(name: str, state: State) -> None:
 
 
 @pytest.mark.parametrize("state", HEADLINES)
-def test_the_body_for_sns_carries_both_texts(ended: Callable[..., Job], state: State) -> None:
+def test_the_body_for_sns_contains_both_texts(ended: Callable[..., Job], state: State) -> None:
     message = machine_message(ended(state), LINK)
     body = json.loads(sns_body(message))
     assert set(body) == {"default", "email"}
@@ -250,7 +250,7 @@ def test_the_body_for_sns_carries_both_texts(ended: Callable[..., Job], state: S
 
 
 @pytest.mark.parametrize("character", ["x", '"', "\\", "é", "鞋", "👟", "\n"])
-def test_the_body_fits_into_a_message_with_the_longest_of_everything(ended: Callable[..., Job], character: str) -> None:
+def test_the_body_fits_into_a_message_even_with_the_longest_values(ended: Callable[..., Job], character: str) -> None:
     key = character * (1024 // len(character.encode()))
     job = ended(
         State.COMPLETED,
@@ -258,7 +258,7 @@ def test_the_body_fits_into_a_message_with_the_longest_of_everything(ended: Call
         parameters={"prompt": character * PROMPT_LIMIT},
         image={**IMAGE, "key": key},
         video={**VIDEO, "key": key, "last_frame_key": key},
-        error={"code": "X", "message": character * 800 + "x" * 2048},  # the provider's 500, our sentence, a link
+        error={"code": "X", "message": character * 800 + "x" * 2048},  # the provider's 500, our message, a link
     )
     assert len(sns_body(machine_message(job, "https://" + "x" * 4000)).encode()) < SNS_LIMIT
 

@@ -1,4 +1,4 @@
-"""What a video is reserved for: of the right size for every model and length, and booked on a UTC day."""
+"""Reservations: a plausible estimate for every model and length, booked on a UTC day."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +25,7 @@ from seedance.jobs.catalogue import MODELS
         ({"prompt": "x", "seed": 1}, 0.4),
     ],
 )
-def test_an_estimate_grows_with_length_and_pixels(parameters: dict[str, Any], usd: float) -> None:
+def test_an_estimate_increases_with_length_and_pixels(parameters: dict[str, Any], usd: float) -> None:
     assert estimate_usd(0.4, parameters) == pytest.approx(usd)
 
 
@@ -46,7 +46,7 @@ def test_every_model_has_an_estimate_above_zero(slug: str, duration: int, resolu
         (datetime(2024, 2, 29, 12, tzinfo=UTC), "2024-02-29"),
     ],
 )
-def test_the_day_that_pays_is_utcs(monkeypatch: pytest.MonkeyPatch, moment: datetime, day: str) -> None:
+def test_the_booking_day_is_in_utc(monkeypatch: pytest.MonkeyPatch, moment: datetime, day: str) -> None:
     monkeypatch.setenv("TZ", "Pacific/Auckland")
     assert day_of(moment.timestamp()) == day
 

@@ -1,4 +1,4 @@
-"""Telling how a job ended: once on the record, published before it is marked, in SNS's own form."""
+"""Notifying of a job's end: once per job, published before it is marked as notified, in the format of SNS."""
 
 import json
 from collections.abc import Callable
@@ -40,13 +40,13 @@ def test_every_terminal_state_is_published_with_attributes_to_filter_by(
     assert len(call["Subject"]) <= 100
 
 
-def test_a_job_of_a_batch_carries_the_attribute_that_mails_are_filtered_by(world: Any, make_job: Make) -> None:
+def test_a_batch_job_has_the_attribute_that_emails_are_filtered_by(world: Any, make_job: Make) -> None:
     world.notifier.notify(world.put(make_job(State.FAILED, source="batch", batch="batch-1", row=7)))
     (call,) = world.called("Publish")
     assert call["MessageAttributes"]["batch"] == {"DataType": "String", "StringValue": "batch-1"}
 
 
-def test_a_queue_gets_the_machines_text(world: Any, make_job: Make) -> None:
+def test_a_queue_gets_the_message_for_programs(world: Any, make_job: Make) -> None:
     sqs, sns = world.aws["sqs"], world.aws["sns"]
     url = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -65,12 +65,12 @@ def test_a_job_without_a_video_has_no_link(world: Any, make_job: Make) -> None:
 
 
 def test_it_is_published_before_it_is_marked(world: Any, make_job: Make) -> None:
-    with pytest.raises(Conflict):  # the record is gone, so the mark can't be made
+    with pytest.raises(Conflict):  # the record is gone, so it cannot be marked
         world.notifier.notify(make_job(State.FAILED))
     assert len(world.notified()) == 1
 
 
-def test_what_could_not_be_published_is_not_marked(world: Any, make_job: Make) -> None:
+def test_a_failed_publish_is_not_marked_as_notified(world: Any, make_job: Make) -> None:
     notifier = Notifier(world.arns.topic + "-gone", world.aws["sns"], world.store, world.media)
     with pytest.raises(ClientError, match="NotFound"):
         notifier.notify(world.put(make_job(State.FAILED)))

@@ -1,4 +1,4 @@
-"""Which requests a web page had a hand in."""
+"""Detecting requests that come from a web page."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_another_host_is_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize("hosts", [[], [HOST, HOST], [HOST, ("host", "evil.example")]])
-def test_there_is_one_host(hosts: list[tuple[str, str]]) -> None:
+def test_a_request_must_have_exactly_one_host(hosts: list[tuple[str, str]]) -> None:
     assert "is not this server" in str(refusal("GET", hosts, 4566))
 
 
@@ -53,7 +53,7 @@ def test_there_is_one_host(hosts: list[tuple[str, str]]) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_another_origin_is_refused(origin: str, method: str) -> None:
     assert "pages of another origin" in str(refusal(method, [HOST, ("origin", origin)], 4566))
-    # A second one that is ours changes nothing.
+    # A second, allowed origin changes nothing.
     headers = [HOST, ("origin", "http://127.0.0.1:4566"), ("origin", origin)]
     assert "pages of another origin" in str(refusal(method, headers, 4566))
 
@@ -68,12 +68,12 @@ def test_another_site_is_refused(site: str) -> None:
     assert "pages of another site" in str(refusal("GET", [HOST, ("sec-fetch-site", site)], 4566))
 
 
-def test_an_address_that_a_person_typed_is_answered() -> None:
+def test_an_address_typed_into_a_browser_is_answered() -> None:
     typed = [HOST, ("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")]
     assert refusal("GET", typed, 4566) is None
 
 
-def test_no_leave_is_given_to_pages() -> None:
+def test_no_web_page_gets_permission() -> None:
     assert "are not allowed to call this server" in str(refusal("OPTIONS", [HOST], 4566))
 
 
@@ -93,11 +93,11 @@ def test_a_signed_link_may_be_opened_from_any_page() -> None:
         ("POST", OTHER_PAGE),
     ],
 )
-def test_a_signed_link_is_no_more_than_opened(method: str, headers: list[tuple[str, str]]) -> None:
+def test_a_signed_link_can_only_be_opened(method: str, headers: list[tuple[str, str]]) -> None:
     assert refusal(method, [HOST, *headers], 4566, signed_link=True)
 
 
-def test_a_link_without_a_signature_is_not_opened_from_another_page() -> None:
+def test_an_unsigned_link_is_not_opened_from_another_page() -> None:
     assert refusal("GET", [HOST, *OTHER_PAGE], 4566)
 
 

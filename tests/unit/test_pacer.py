@@ -1,14 +1,15 @@
-"""Turns and slots in DynamoDB: who may ask now, who comes back when, and what happens when everybody wants to."""
+"""Turns and slots in DynamoDB: who may send a request now, who must come back later, and contention."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from seedance.aws.job_table import JobTable
 from seedance.jobs.budget import Entry
 from seedance.jobs.job import Job, State
 from seedance.pacing import calendar
-from seedance.pacing.pacer import TURNS, Pacer, Plan
+from seedance.pacing.pacer import ATTEMPTS, Pacer, Plan
 
 Make = Callable[..., Job]
 MEAN = 100.0
@@ -32,27 +33,27 @@ def begun(world: Any, make_job: Make, number: int) -> Job:
 # submits ----------------------------------------------------------------------------------------------------
 
 
-def test_a_submit_may_go_at_once(world: Any, pacer: Any) -> None:
+def test_a_submit_may_be_sent_at_once(world: Any, pacer: Any) -> None:
     before = world.clock.now
     assert pacer().submit_turn(None, MEAN) is None
     assert world.clock.now == before
 
 
-def test_a_whole_minutes_requests_may_go_at_once_and_the_next_comes_back(world: Any, pacer: Any) -> None:
+def test_a_minutes_requests_may_be_sent_at_once_and_the_next_must_wait(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=5)
     assert [shared.submit_turn(None, MEAN) for _ in range(5)] == [None] * 5
     turn = shared.submit_turn(None, MEAN)
     assert turn == int(world.clock.now) + calendar.SPAN
-    assert shared.submit_turn(None, MEAN) == turn + 24, "each in the queue stands for a submit and a poll"
+    assert shared.submit_turn(None, MEAN) == turn + 24, "each queued submit counts as a submit and a poll"
 
 
-def test_a_turn_that_has_not_come_is_kept(world: Any, pacer: Any) -> None:
+def test_a_turn_in_the_future_is_kept(world: Any, pacer: Any) -> None:
     later = world.clock.now + 100
     assert pacer().submit_turn(later, MEAN) == later
     assert world.called("PutItem") == []
 
 
-def test_a_place_far_back_in_a_long_queue_is_kept(world: Any, pacer: Any) -> None:
+def test_a_turn_far_back_in_a_long_queue_is_kept(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=1)
     shared.submit_turn(None, MEAN)
     turns = [shared.submit_turn(None, MEAN) for _ in range(40)]
@@ -61,7 +62,7 @@ def test_a_place_far_back_in_a_long_queue_is_kept(world: Any, pacer: Any) -> Non
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.1])
-def test_a_turn_that_nobody_gave_is_dropped(world: Any, pacer: Any, scale: float) -> None:
+def test_an_impossible_turn_is_dropped(world: Any, pacer: Any, scale: float) -> None:
     shared = pacer(scale=scale)
     assert shared.submit_turn(shared.turn_in(YEAR), MEAN) is None
     full = pacer(scale=scale, requests_per_minute=1)
@@ -69,7 +70,7 @@ def test_a_turn_that_nobody_gave_is_dropped(world: Any, pacer: Any, scale: float
     assert full.seconds_until(turn) <= 2 * calendar.SPAN * scale
 
 
-def test_whoever_has_waited_is_not_sent_to_the_end_of_the_queue(world: Any, pacer: Any) -> None:
+def test_a_submit_that_has_waited_is_not_put_at_the_end_of_the_queue(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=2)
     assert [shared.submit_turn(None, MEAN) for _ in range(2)] == [None, None]
     turns = [shared.submit_turn(None, MEAN) for _ in range(3)]
@@ -79,7 +80,7 @@ def test_whoever_has_waited_is_not_sent_to_the_end_of_the_queue(world: Any, pace
     assert again < turns[2]
 
 
-def test_a_slot_that_is_near_is_waited_for(world: Any, pacer: Any) -> None:
+def test_a_slot_within_seconds_is_waited_for(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=2)
     for _ in range(2):
         shared.submit_turn(None, MEAN)
@@ -89,7 +90,7 @@ def test_a_slot_that_is_near_is_waited_for(world: Any, pacer: Any) -> None:
     assert world.clock.now == before + 2
 
 
-def test_with_as_many_under_way_as_allowed_a_submit_comes_back(world: Any, pacer: Any, make_job: Make) -> None:
+def test_with_the_maximum_of_videos_under_way_a_submit_must_wait(world: Any, pacer: Any, make_job: Make) -> None:
     full = pacer(max_in_flight=2)
     jobs = [begun(world, make_job, number) for number in range(2)]
     assert full.submit_turn(None, MEAN) == world.clock.now + calendar.PATIENCE_SECONDS
@@ -97,7 +98,7 @@ def test_with_as_many_under_way_as_allowed_a_submit_comes_back(world: Any, pacer
     assert full.submit_turn(None, MEAN) is None
 
 
-def test_turns_are_told_in_the_providers_seconds_and_waited_for_in_ours(world: Any, pacer: Any) -> None:
+def test_turns_are_in_the_providers_seconds_and_waits_in_ours(world: Any, pacer: Any) -> None:
     fast = pacer(requests_per_minute=2, scale=0.1)
     for _ in range(2):
         fast.submit_turn(None, MEAN)
@@ -110,14 +111,14 @@ def test_turns_are_told_in_the_providers_seconds_and_waited_for_in_ours(world: A
 # polls ------------------------------------------------------------------------------------------------------
 
 
-def test_a_poll_is_planned_for_when_the_schedule_says(world: Any, pacer: Any) -> None:
+def test_a_poll_is_planned_at_the_scheduled_time(world: Any, pacer: Any) -> None:
     asked: list[float] = []
     plan = pacer().plan_poll(lambda polls: asked.append(polls) or 42.0, MEAN)  # type: ignore[func-returns-value]
     assert plan == Plan(42, int(world.clock.now) + 42)
-    assert asked == [5], "nobody else is there: all that PollsPerVideo allows"
+    assert asked == [5], "no other videos: all that PollsPerVideo allows"
 
 
-def test_polls_get_fewer_the_more_videos_are_under_way(world: Any, pacer: Any, make_job: Make) -> None:
+def test_the_more_videos_are_under_way_the_fewer_polls_each_gets(world: Any, pacer: Any, make_job: Make) -> None:
     for number in range(10):
         begun(world, make_job, number)
     asked: list[float] = []
@@ -125,14 +126,14 @@ def test_polls_get_fewer_the_more_videos_are_under_way(world: Any, pacer: Any, m
     assert asked == [pytest.approx(12 * MEAN / 60 / 10)]
 
 
-def test_polls_do_not_all_come_at_once(world: Any, pacer: Any) -> None:
+def test_polls_are_spread_over_time(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=10)
     now = int(world.clock.now)
     planned = [shared.plan_poll(lambda polls: 5.0, MEAN).slot for _ in range(12)]
     assert planned == [now + 5] * 10 + [now + 5 + calendar.SPAN] * 2
 
 
-def test_a_burst_of_submits_passes_over_plans_and_a_queue_does_not(world: Any, pacer: Any) -> None:
+def test_a_burst_of_submits_may_displace_plans_but_a_queue_may_not(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=10)
     for _ in range(10):
         shared.plan_poll(lambda polls: 5.0, MEAN)
@@ -141,12 +142,12 @@ def test_a_burst_of_submits_passes_over_plans_and_a_queue_does_not(world: Any, p
     world.clock.now += calendar.SPAN
     for _ in range(10):
         shared.plan_poll(lambda polls: 5.0, MEAN)
-    assert shared.submit_turn(world.clock.now, MEAN) is None, "a tenth is left to whoever waits"
+    assert shared.submit_turn(world.clock.now, MEAN) is None, "a tenth is left for waiting submits"
     assert shared.submit_turn(world.clock.now, MEAN) is not None
 
 
 @pytest.mark.parametrize("late", [0, 0.9, 5, 500])
-def test_a_poll_takes_a_slot_when_it_comes_whenever_that_is(world: Any, pacer: Any, late: float) -> None:
+def test_a_poll_takes_a_slot_whenever_it_arrives(world: Any, pacer: Any, late: float) -> None:
     shared = pacer(requests_per_minute=2)
     slot = shared.plan_poll(lambda polls: 30.0, MEAN).slot
     world.clock.now += 30 + late
@@ -161,7 +162,7 @@ def test_a_poll_without_a_plan_takes_a_slot_too(world: Any, pacer: Any) -> None:
     assert shared.poll_turn(None) == Plan(calendar.SPAN, int(world.clock.now) + calendar.SPAN)
 
 
-def test_a_poll_that_submits_pushed_away_plans_anew(world: Any, pacer: Any) -> None:
+def test_a_poll_displaced_by_submits_is_planned_again(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=2)
     slot = shared.plan_poll(lambda polls: 30.0, MEAN).slot
     for _ in range(2):
@@ -173,7 +174,7 @@ def test_a_poll_that_submits_pushed_away_plans_anew(world: Any, pacer: Any) -> N
     assert shared.poll_turn(plan.slot) is None
 
 
-def test_a_poll_waits_a_moment_in_place(world: Any, pacer: Any) -> None:
+def test_a_poll_waits_a_few_seconds_in_place(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=2)
     for _ in range(2):
         shared.submit_turn(None, MEAN)
@@ -189,7 +190,7 @@ def test_a_poll_waits_a_moment_in_place(world: Any, pacer: Any) -> None:
 @pytest.mark.parametrize(
     ("reset_in", "closed"), [(None, calendar.PATIENCE_SECONDS), (20, 21), (0, 1), (86_400, calendar.LONGEST_CLOSURE)]
 )
-def test_after_a_429_nobody_asks_before_the_reset(
+def test_after_a_429_nothing_is_sent_before_the_reset(
     world: Any, pacer: Any, reset_in: float | None, closed: float
 ) -> None:
     shared = pacer()
@@ -202,7 +203,7 @@ def test_after_a_429_nobody_asks_before_the_reset(
 
 
 def meddle(world: Any, times: int) -> None:
-    """Let somebody else change the calendar between our reading and our writing, so many times."""
+    """Change the calendar between the pacer's read and its write, the given number of times."""
     left = [times]
 
     def first(params: dict[str, Any], **_: Any) -> None:
@@ -221,17 +222,17 @@ def unmeddled(world: Any) -> Any:
 
 
 @pytest.mark.usefixtures("unmeddled")
-def test_whoever_was_slower_looks_again(world: Any, pacer: Any) -> None:
+def test_the_slower_writer_reads_again(world: Any, pacer: Any) -> None:
     meddle(world, 2)
     shared = pacer(requests_per_minute=4)
     assert shared.submit_turn(None, MEAN) is None
-    # Two of the other's, one of ours.
+    # Two of the other writer's, one of ours.
     assert [shared.submit_turn(None, MEAN) is None for _ in range(2)] == [True, False]
 
 
 @pytest.mark.usefixtures("unmeddled")
-def test_in_a_crowd_nobody_is_lost(world: Any, pacer: Any) -> None:
-    meddle(world, 3 * TURNS)
+def test_under_contention_every_request_is_deferred_not_lost(world: Any, pacer: Any) -> None:
+    meddle(world, 3 * ATTEMPTS)
     shared = pacer()
     assert shared.submit_turn(None, MEAN) is not None, "comes back"
     assert shared.plan_poll(lambda polls: 30.0, MEAN) == Plan(30, None), "books when it comes"
@@ -239,7 +240,7 @@ def test_in_a_crowd_nobody_is_lost(world: Any, pacer: Any) -> None:
     assert plan is not None and plan.slot is None
 
 
-def test_trouble_of_the_table_is_not_taken_for_a_crowd(world: Any) -> None:
-    lost = Pacer("no-such-table", world.aws["dynamodb"], requests_per_minute=5, max_in_flight=5, most_polls=5)
+def test_a_table_error_is_not_mistaken_for_contention(world: Any) -> None:
+    lost = Pacer(JobTable("no-such-table", world.aws["dynamodb"]), requests_per_minute=5, max_in_flight=5, most_polls=5)
     with pytest.raises(ClientError, match="ResourceNotFound"):
         lost.submit_turn(None, MEAN)

@@ -1,4 +1,4 @@
-"""The pacer's edges: the last moment that counts as now, what is waited for in place, and trouble of the table."""
+"""Edge cases of the pacer: the latest time that counts as now, waits in place, and table errors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,20 +20,20 @@ def pacer(make_pacer: Callable[..., Pacer]) -> Callable[..., Pacer]:
 
 
 def planned(world: Any) -> int:
-    """Polls that the calendar has plans for."""
+    """The number of planned polls in the calendar."""
     key = {"job_id": {"S": "calendar#requests"}}
     item = world.aws["dynamodb"].get_item(TableName="jobs-of-tests", Key=key)["Item"]
     return int(sum(read_item(item)["planned"]))
 
 
 @pytest.mark.parametrize(("ahead", "kept"), [(1.0, False), (1.5, True), (LONGEST_WAIT_SECONDS, True)])
-def test_a_turn_is_now_up_to_a_second_before_it(world: Any, pacer: Any, ahead: float, *, kept: bool) -> None:
+def test_a_turn_less_than_a_second_away_is_now(world: Any, pacer: Any, ahead: float, *, kept: bool) -> None:
     turn = world.clock.now + ahead
     assert pacer().submit_turn(turn, MEAN) == (turn if kept else None)
     assert world.called("PutItem") == [] or not kept
 
 
-def test_a_poll_that_asks_gives_its_plan_back(world: Any, pacer: Any) -> None:
+def test_a_poll_that_is_sent_gives_its_plan_back(world: Any, pacer: Any) -> None:
     shared = pacer()
     slot = shared.plan_poll(lambda _: 30.0, MEAN).slot
     shared.plan_poll(lambda _: 30.0, MEAN)
@@ -42,7 +42,7 @@ def test_a_poll_that_asks_gives_its_plan_back(world: Any, pacer: Any) -> None:
     assert planned(world) == 1
 
 
-def test_a_poll_whose_turn_it_is_waits_for_nobodys_plan(world: Any, pacer: Any) -> None:
+def test_a_poll_whose_turn_it_is_does_not_wait_for_other_plans(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=2)
     slots = [shared.plan_poll(lambda _: 5.0, MEAN).slot for _ in range(3)]
     assert slots[0] == slots[1] < slots[2]
@@ -51,7 +51,7 @@ def test_a_poll_whose_turn_it_is_waits_for_nobodys_plan(world: Any, pacer: Any) 
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.1])
-def test_a_poll_waits_in_place_for_as_long_as_the_patience_lasts(world: Any, pacer: Any, scale: float) -> None:
+def test_a_poll_waits_in_place_for_at_most_the_patience(world: Any, pacer: Any, scale: float) -> None:
     shared = pacer(scale=scale)
     shared.rate_limited(None)
     before = world.clock.now
@@ -59,7 +59,7 @@ def test_a_poll_waits_in_place_for_as_long_as_the_patience_lasts(world: Any, pac
     assert world.clock.now - before == pytest.approx(PATIENCE_SECONDS * scale)
 
 
-def test_a_part_of_a_second_is_waited_for_too(world: Any, pacer: Any) -> None:
+def test_fractions_of_a_second_are_waited_for_too(world: Any, pacer: Any) -> None:
     shared = pacer()
     shared.rate_limited(None)
     before = world.clock.now
@@ -73,7 +73,7 @@ def test_the_shortest_wait_is_a_second(world: Any, pacer: Any) -> None:
 
 
 @pytest.mark.parametrize(("scale", "reset_in", "wait"), [(1.0, 20, 21), (0.1, 5, 51), (0.1, 60, LONGEST_CLOSURE)])
-def test_a_reset_is_told_by_the_clock_on_the_wall(
+def test_a_reset_is_given_in_wall_clock_time(
     world: Any, pacer: Any, scale: float, reset_in: float, wait: float
 ) -> None:
     shared = pacer(scale=scale)
@@ -82,12 +82,12 @@ def test_a_reset_is_told_by_the_clock_on_the_wall(
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.1])
-def test_soon_is_a_moment_ahead(world: Any, pacer: Any, scale: float) -> None:
+def test_soon_is_a_few_seconds_ahead(world: Any, pacer: Any, scale: float) -> None:
     shared = pacer(scale=scale)
     assert shared.seconds_until(shared.soon()) == pytest.approx(PATIENCE_SECONDS * scale)
 
 
-def test_without_a_calendar_a_poll_asks_now_and_comes_back_by_the_schedule(
+def test_without_a_calendar_a_poll_is_sent_now_and_repeated_by_the_schedule(
     world: Any, pacer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(**_: Any) -> Any:
@@ -103,7 +103,9 @@ def test_without_a_calendar_a_poll_asks_now_and_comes_back_by_the_schedule(
     assert world.counted() == {"CalendarsMissed": 3}
 
 
-def test_in_a_crowd_a_poll_comes_back_in_a_moment(world: Any, pacer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_contention_a_poll_is_deferred_by_seconds(
+    world: Any, pacer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shared = pacer()
     monkeypatch.setattr(shared, "_write", lambda *_: False)
     assert shared.poll_turn(None) == Plan(calendar.PATIENCE_SECONDS + 1, None)

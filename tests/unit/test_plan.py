@@ -1,4 +1,4 @@
-"""Plan: every row is looked at before anything is bought, and what will be made is written down."""
+"""Plan: every row is checked before anything is bought, and the planned jobs are written to a file."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ def plan(world: Any) -> Plan:
 
 @pytest.fixture
 def run(world: Any, plan: Plan) -> Run:
-    """Put a manifest and plan it."""
+    """Upload a manifest and plan it."""
 
     def upload_and_plan(text: str | bytes, key: str = "batches/spring.csv", **changes: Any) -> dict[str, Any]:
         body = text.encode() if isinstance(text, str) else text
@@ -97,14 +97,14 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
 
 
 def test_a_manifest_may_name_any_key_of_the_bucket(world: Any, run: Run, png: bytes) -> None:
-    """ImageKeyPrefixes is for callers of the API; whoever puts a manifest into the bucket has rights to the bucket."""
+    """ImageKeyPrefixes restricts callers of the API; whoever uploads a manifest already has access to the bucket."""
     for key in ("uploads/a.png", "a.png", "catalogue/2026/a.png"):
         world.upload(key, png)
     state = run(HEADER + "uploads/a.png,x,,\na.png,x,,\ncatalogue/2026/a.png,x,,\n")
     assert (state["status"], state["rows"], state["rejected"]) == ("PLANNED", 3, 0)
 
 
-def test_bad_rows_within_what_is_tolerated_are_reported_and_the_others_planned(world: Any, run: Run) -> None:
+def test_tolerated_bad_rows_are_reported_and_the_others_planned(world: Any, run: Run) -> None:
     state = run(HEADER + ",x,,\n" * 8 + ",=HYPERLINK(1),sora,S-9\nimages/none.png,x,,S-10\n")
     assert (state["status"], state["rows"], state["rejected"]) == ("PLANNED", 10, 2)
     head, first, second = report(world, state["report_key"])
@@ -119,20 +119,20 @@ def test_bad_rows_within_what_is_tolerated_are_reported_and_the_others_planned(w
     assert "parameters" not in ninth
 
 
-def test_an_image_that_is_none_makes_a_row_bad(world: Any, run: Run) -> None:
+def test_an_invalid_image_makes_a_row_bad(world: Any, run: Run) -> None:
     world.aws["s3"].put_object(Bucket=UPLOADS, Key="images/notes.jpg", Body=b"prose")
     state = run(HEADER + "images/notes.jpg,x,,\n" + ",x,,\n" * 4)
     assert "is not an image by its content" in report(world, state["report_key"])[1][3]
 
 
-def test_the_same_image_is_looked_at_once(world: Any, run: Run, png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_image_is_checked_once(world: Any, run: Run, png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOKS_AT_ONCE", 1)
     world.upload("images/a.png", png)
     run(HEADER + "images/a.png,x,,\n" * 20)
     assert len([call for call in world.called("GetObject") if call["Key"] == "images/a.png"]) == 1
 
 
-def test_other_trouble_than_a_missing_image_is_not_the_rows_fault(world: Any, run: Run, plan: Plan) -> None:
+def test_other_errors_than_a_missing_image_do_not_make_a_row_bad(world: Any, run: Run, plan: Plan) -> None:
     def forbidden(*_: Any) -> Any:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetObject")
 
@@ -154,19 +154,19 @@ def test_chunks_cover_every_row_and_byte_once(world: Any, run: Run, monkeypatch:
         assert rows == list(range(first, last + 1))
 
 
-def test_a_chunk_ends_before_its_bytes_are_too_many(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunk_has_a_maximum_size_in_bytes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK_BYTES", 5000)
     state = run(HEADER + f",{'x' * 2000},,\n" * 7)
     assert [(first, last) for _, _, first, last in state["chunks"]] == [(1, 3), (4, 6), (7, 7)]
 
 
-def test_a_hundred_thousand_rows_fit_into_a_states_256_kb() -> None:
+def test_a_hundred_thousand_rows_fit_into_256_kb_of_state() -> None:
     longest = [[500_000_000, 500_000_000, 100_000, 100_000]] * (100_000 // module.CHUNK_ROWS)
     assert len(json.dumps(longest)) < 128 * 1024
 
 
 @pytest.mark.parametrize("tolerated", [0.0, 19.0])
-def test_more_than_is_tolerated_buys_nothing_and_is_told(world: Any, run: Run, tolerated: float) -> None:
+def test_too_many_bad_rows_buy_nothing_and_are_notified(world: Any, run: Run, tolerated: float) -> None:
     state = run(HEADER + ",x,,\n" * 8 + ",,,S\n" * 2, tolerated_percent=tolerated)
     assert state["status"] == "REFUSED"
     assert "chunks" not in state
@@ -178,7 +178,7 @@ def test_more_than_is_tolerated_buys_nothing_and_is_told(world: Any, run: Run, t
     assert world.counted() == {"BatchesRefused": 1}
 
 
-def test_a_file_that_can_not_be_read_is_reported_with_what_was_found_before(world: Any, run: Run) -> None:
+def test_an_unreadable_file_is_reported_with_the_errors_found_before(world: Any, run: Run) -> None:
     run((HEADER + ",,,S\n,caf").encode() + b"\xe9,,\n")
     (message,) = world.notified()
     assert "line 3: is not UTF-8" in message["error"]["message"]
@@ -190,7 +190,7 @@ def test_a_file_that_can_not_be_read_is_reported_with_what_was_found_before(worl
     assert not [key for key in keys(world) if key.startswith("plans/")]
 
 
-def test_a_manifest_that_takes_too_long_is_refused_in_words(
+def test_a_manifest_that_takes_too_long_is_refused_with_a_clear_message(
     world: Any, run: Run, png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHUNK_ROWS", 2)
@@ -208,13 +208,13 @@ def test_a_manifest_that_takes_too_long_is_refused_in_words(
     assert "line 6: was not reached in the time allowed for checking images" in world.notified()[0]["error"]["message"]
 
 
-def test_a_manifest_that_vanished_is_refused(world: Any, plan: Plan) -> None:
+def test_a_deleted_manifest_is_refused(world: Any, plan: Plan) -> None:
     event = {"batch_id": "batch-0123abcd", "bucket": UPLOADS, "key": "batches/gone.csv", "version_id": None}
     assert plan(event)["status"] == "REFUSED"
     assert "is not in the bucket" in world.notified()[0]["error"]["message"]
 
 
-def test_planning_again_writes_the_same_again(world: Any, plan: Plan) -> None:
+def test_planning_again_writes_the_same_files(world: Any, plan: Plan) -> None:
     version = world.aws["s3"].put_object(Bucket=UPLOADS, Key="batches/m.csv", Body=b"prompt\nx\n\n")["VersionId"]
     event = {"batch_id": "batch-0123abcd", "bucket": UPLOADS, "key": "batches/m.csv", "version_id": version}
     first = plan(event)
@@ -223,7 +223,7 @@ def test_planning_again_writes_the_same_again(world: Any, plan: Plan) -> None:
     assert read(world, first["plan_key"]) == text
 
 
-def test_plans_and_reports_are_where_no_event_takes_them_for_an_upload(world: Any, run: Run) -> None:
+def test_plans_and_reports_trigger_no_upload_event(world: Any, run: Run) -> None:
     run(HEADER + ",x,,\n" * 9 + ",,,S\n")
     written = [key for key in keys(world) if key != "batches/spring.csv"]
     assert len(written) == 2

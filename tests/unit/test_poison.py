@@ -1,4 +1,4 @@
-"""Values that were learned or reported and can not be: dropped when they are read, whoever wrote them."""
+"""Impossible durations and prices: dropped when they are read, whoever wrote them."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ def write(world: Any, value: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("value", POISON)
-def test_a_duration_that_can_not_be_is_not_used(value: object) -> None:
+def test_an_impossible_duration_is_not_used(value: object) -> None:
     assert poll_schedule.usable([60.0, value, 61]) == [60.0, 61.0]
     poll_schedule.estimate(catalogue.find(MODEL).average_seconds, poll_schedule.usable([value]))
 
 
-def test_durations_that_are_no_list_are_none() -> None:
+def test_durations_that_are_no_list_are_ignored() -> None:
     assert poll_schedule.usable("60") == poll_schedule.usable(None) == []
 
 
@@ -36,13 +36,13 @@ def test_durations_that_are_no_list_are_none() -> None:
         ({"L": [{"N": "61.5"}]}, [61.5]),
     ],
 )
-def test_a_poisoned_record_of_durations_stops_no_submit(world: Any, stored: dict[str, Any], known: list[float]) -> None:
+def test_a_corrupt_record_of_durations_stops_no_submit(world: Any, stored: dict[str, Any], known: list[float]) -> None:
     write(world, stored)
-    assert world.store.durations(MODEL) == known
+    assert world.durations.of(MODEL) == known
 
 
 @pytest.mark.parametrize("cost", [-5, -0.01, 1e20, "NaN", float("nan"), "inf", 1000.01, True, None, "free", {}])
-def test_a_price_that_can_not_be_is_not_reported(cost: object) -> None:
+def test_an_impossible_price_is_not_reported(cost: object) -> None:
     assert price(cost) is None
     assert payloads.standing({"status": "QUEUED", "metrics": {"cost": cost}}).cost_usd is None
     row = history_row({"request_id": "r", "credits_deduction": cost})

@@ -1,4 +1,4 @@
-"""Stored values that can not be, in each item that the pipeline reads: none stops it, none is leave to spend."""
+"""Impossible stored values, in each item that the pipeline reads: none stops it, and none allows spending."""
 
 import json
 import math
@@ -49,11 +49,11 @@ def put(world: Any, key: str, **attributes: Any) -> None:
     world.aws["dynamodb"].put_item(TableName=TABLE, Item={"job_id": {"S": key}, **attributes})
 
 
-# what can be ---------------------------------------------------------------------------------------------------------
+# valid values -------------------------------------------------------------------------------------------------------
 
 
 @EACH_VALUE
-def test_a_number_is_a_number_in_its_bounds(value: Any) -> None:
+def test_only_a_number_within_its_bounds_is_valid(value: Any) -> None:
     assert (checks.number(value, 0, 1000) is not None) is (value == 0 and not isinstance(value, bool))
     assert (checks.whole(value, 0, 1000) is not None) is (value == 0 and not isinstance(value, bool))
     assert checks.whole(0.5, 0, 1) is None
@@ -75,12 +75,12 @@ def test_a_poisoned_calendar_keeps_nobody_waiting(world: Any, name: str) -> None
         assert plan.slot is not None
         assert plan.wait <= 20 + SPAN
         written = world.aws["dynamodb"].get_item(TableName=TABLE, Key={"job_id": {"S": CALENDAR}})["Item"]
-        assert sum(int(count["N"]) for count in written["taken"]["L"]) >= 3  # what is booked is written, and counts
+        assert sum(int(count["N"]) for count in written["taken"]["L"]) >= 3  # the booking is written, and counts
 
 
 @EACH_VALUE
 @pytest.mark.parametrize("name", [of.name for of in fields(Calendar)])
-def test_any_value_gives_a_calendar_that_can_be_worked_with(name: str, value: Any) -> None:
+def test_any_stored_value_gives_a_usable_calendar(name: str, value: Any) -> None:
     now = 1_763_600_000.0
     for stored in (value, [value], [0, value]):
         calendar, bad = Calendar.from_record({**Calendar(first=int(now)).to_record(), name: stored}, now)
@@ -96,7 +96,7 @@ def test_any_value_gives_a_calendar_that_can_be_worked_with(name: str, value: An
 def test_a_poisoned_count_holds_no_video_and_is_counted_anew(world: Any, make_job: Make, poison: str) -> None:
     paid = world.put(make_job(State.COPYING, job_id="up-paid", reserved_usd=0.25, reserved_day="2026-11-20"))
     put(world, IN_FLIGHT, held=STORED[poison])
-    assert world.store.in_flight() >= 0
+    assert world.in_flight.count() >= 0
     assert world.pacer.submit_turn(None, 49.0) is None
     try:
         begun = world.sending.begin(world.put(make_job()))
@@ -105,8 +105,8 @@ def test_a_poisoned_count_holds_no_video_and_is_counted_anew(world: Any, make_jo
     if isinstance(begun, Verdict):
         assert begun.next is Next.LATER
     assert world.store.close(paid, State.COMPLETED, cost_usd=0.25).state is State.COMPLETED
-    world.store.recount_in_flight()
-    assert world.store.in_flight() == (not isinstance(begun, Verdict))
+    world.in_flight.recount()
+    assert world.in_flight.count() == (not isinstance(begun, Verdict))
     if isinstance(begun, Verdict):
         assert not isinstance(world.sending.begin(world.job()), Verdict)
 
@@ -129,7 +129,7 @@ def test_a_poisoned_budget_is_no_leave_to_spend(world: Any, make_job: Make, name
     if isinstance(begun, Verdict):
         assert (begun.next, begun.reason.code) == (Next.HELD, Hold.BUDGET)
         assert sending.settle(world.job(), begun).state is State.HELD
-    world.clock.now += 24 * 3600  # the next day has an item of its own
+    world.clock.now += 24 * 3600  # the next day has its own item
     assert not isinstance(sending.begin(world.put(make_job(job_id="up-2"))), Verdict)
 
 
@@ -151,11 +151,11 @@ def test_a_poisoned_budget_keeps_no_paid_video_from_its_end(
     job = world.put(make_job(State.COPYING, reserved_usd=0.25, reserved_day=day))
     closed = world.store.close(job, State.COMPLETED, cost_usd=0.3)
     assert (closed.state, closed.cost_usd, closed.reserved_usd, closed.settled_usd) == (State.COMPLETED, 0.3, None, 0.3)
-    assert world.store.in_flight() == 0  # what can be counted is
+    assert world.in_flight.count() == 0  # the valid values are counted
     assert ("not booked" in caplog.text) is ("N" not in STORED[poison])
 
 
-# where reconcile stopped ---------------------------------------------------------------------------------------------
+# reconcile's position ------------------------------------------------------------------------------------------------
 
 
 @EACH_STORED
@@ -163,12 +163,12 @@ def test_a_poisoned_budget_keeps_no_paid_video_from_its_end(
 def test_a_poisoned_place_begins_the_round_anew(world: Any, name: str, poison: str) -> None:
     put(world, "place#reconcile", **{"step": {"N": "3"}, "since": {"N": "12.5"}, name: STORED[poison]})
     good = {"step": (0, 12.5), "since": (3, 0.0)}[name] if poison == "zero" else (0, 0.0)
-    assert world.store.place() == good
+    assert world.place.read() == good
 
 
 def test_a_place_of_the_future_hides_nobody(world: Any) -> None:
-    world.store.keep_place(2, world.clock.now + 3600)
-    assert world.store.place() == (0, 0.0)
+    world.place.save(2, world.clock.now + 3600)
+    assert world.place.read() == (0, 0.0)
 
 
 # the switch ----------------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_a_place_of_the_future_hides_nobody(world: Any) -> None:
 @EACH_STORED
 def test_a_switch_with_an_odd_reason_stops_submits_all_the_same(world: Any, make_job: Make, poison: str) -> None:
     put(world, "switch#submits", reason=STORED[poison], paused_at=STORED[poison])
-    assert world.store.paused() == ("abc" if poison == "text" else "no reason was given")
+    assert world.switch.paused() == ("abc" if poison == "text" else "no reason was given")
     begun = world.sending.begin(world.put(make_job()))
     assert isinstance(begun, Verdict)
     assert (begun.next, begun.reason.code) == (Next.HELD, Hold.PAUSED)
@@ -185,10 +185,10 @@ def test_a_switch_with_an_odd_reason_stops_submits_all_the_same(world: Any, make
 
 def test_a_switch_without_a_reason_stops_submits(world: Any) -> None:
     put(world, "switch#submits")
-    assert world.store.paused() == "no reason was given"
+    assert world.switch.paused() == "no reason was given"
 
 
-# jobs that a hand has changed ----------------------------------------------------------------------------------------
+# jobs changed by hand ------------------------------------------------------------------------------------------------
 
 WHOLE = {
     "image": {"bucket": "b", "key": "k", "version_id": None, "content_type": "image/png"},
@@ -208,7 +208,7 @@ INDEX_KEYS = ("state", "request_id")
 
 
 @pytest.mark.parametrize("name", sorted({of.name for of in fields(Job)} - {"job_id", "updated_at", *INDEX_KEYS}))
-def test_a_changed_record_is_read_or_named_and_hides_no_other(world: Any, make_job: Make, name: str) -> None:
+def test_a_changed_record_is_read_or_reported_and_hides_no_other(world: Any, make_job: Make, name: str) -> None:
     item = written_item(make_job(State.COPYING, **WHOLE).to_record())
     world.put(make_job(State.COPYING, job_id="up-other"))
     for poison, stored in STORED.items():
@@ -258,7 +258,7 @@ def test_what_is_dropped_or_skipped_is_logged(world: Any, make_job: Make, monkey
 
 @EACH_VALUE
 @pytest.mark.parametrize("name", ["expected_seconds", "sigma", "cost_usd", "submitted_at", "attempts", "turn_at"])
-def test_a_value_that_nothing_hangs_on_is_dropped(make_job: Make, name: str, value: Any) -> None:
+def test_an_unimportant_value_is_dropped(make_job: Make, name: str, value: Any) -> None:
     dropped: list[str] = []
     record = make_job(State.QUEUED).to_record()
     job = Job.from_record({**record, name: value}, dropped.append)
@@ -272,7 +272,7 @@ def test_a_value_that_nothing_hangs_on_is_dropped(make_job: Make, name: str, val
 
 
 @pytest.mark.parametrize("name", ["state", "source", "name", "folder", "model", "transport"])
-def test_what_is_missing_is_named(world: Any, make_job: Make, name: str) -> None:
+def test_a_missing_value_is_named(world: Any, make_job: Make, name: str) -> None:
     record = make_job(State.QUEUED).to_record()
     del record[name]
     world.aws["dynamodb"].put_item(TableName=TABLE, Item=written_item(record))
@@ -306,7 +306,7 @@ JSON_VALUES = [value for value in VALUES if not isinstance(value, bytes)]
 
 @pytest.mark.parametrize("value", JSON_VALUES, ids=repr)
 @pytest.mark.parametrize("name", [*GOOD, "parameters.duration", "parameters.prompt"])
-def test_a_poisoned_row_of_a_plan_buys_nothing_and_stops_no_other(world: Any, name: str, value: Any) -> None:
+def test_a_corrupt_row_of_a_plan_buys_nothing_and_stops_no_other(world: Any, name: str, value: Any) -> None:
     poisoned = {**GOOD, name: value}
     if "." in name:
         poisoned = {**GOOD, "parameters": {**PARAMETERS, name.partition(".")[2]: value}}
@@ -320,7 +320,7 @@ def test_a_poisoned_row_of_a_plan_buys_nothing_and_stops_no_other(world: Any, na
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b"\xff\xfe", b"NaN", b"[" * 100_000, b'{"row": 1}', b"null"])
-def test_a_line_that_is_none_is_left_out(world: Any, line: bytes) -> None:
+def test_an_invalid_line_is_skipped(world: Any, line: bytes) -> None:
     enqueue = Enqueue(world.store, world.sheets, world.queue)
     assert enqueue(chunk_of(world, line, {**GOOD, "row": 2})) == {"jobs": 1, "created": 1}
 
@@ -328,7 +328,7 @@ def test_a_line_that_is_none_is_left_out(world: Any, line: bytes) -> None:
 @pytest.mark.parametrize(
     "value", [*JSON_VALUES, [], [0, 1, 1], [0, 1, 1, "1"], [5, 1, 1, 2], [0, 1, 5, 4], [0, 1, 1, 10**9], [0, 1, 0, 1]]
 )
-def test_a_chunk_that_is_none_is_left_out(world: Any, make_job: Make, value: Any) -> None:
+def test_an_invalid_chunk_is_skipped(world: Any, make_job: Make, value: Any) -> None:
     assert plan_lines.chunk(value) is None
     chunk_of(world, GOOD, {**GOOD, "row": 2})
     world.put(make_job(State.QUEUED, job_id=batch_job_id(BATCH, 1)))
@@ -343,7 +343,9 @@ def test_a_chunk_that_is_none_is_left_out(world: Any, make_job: Make, value: Any
 @pytest.mark.parametrize(
     ("name", "poison"), [("state", "text"), *((name, of) for name in ("cost_usd", "video", "error") for of in STORED)]
 )
-def test_a_batch_is_collected_whatever_its_jobs_records_say(world: Any, make_job: Make, name: str, poison: str) -> None:
+def test_a_batch_is_collected_whatever_its_jobs_records_contain(
+    world: Any, make_job: Make, name: str, poison: str
+) -> None:
     chunk = chunk_of(world, GOOD)
     item = written_item(make_job(State.COMPLETED, job_id=batch_job_id(BATCH, 1), **WHOLE).to_record())
     world.aws["dynamodb"].put_item(TableName=TABLE, Item={**item, name: STORED[poison]})

@@ -1,4 +1,4 @@
-"""Poll: one look at the provider; no answer of it, however odd, loses a video before its hour is over."""
+"""Poll: one request to the provider; no response, however odd, loses a video before its hour is over."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ STEP, UNREACHABLE = 10, 30
 
 @pytest.fixture
 def poll(world: Any) -> Poll:
-    return Poll(world.store, world.provider, world.pacer, clock=world.clock)
+    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def answer(status: str, http: int = 200, **fields: Any) -> httpx.Response:
 
 
 def assert_runs(outcome: dict[str, Any], wait: float) -> None:
-    """It is asked after again, in ``wait`` seconds, in a slot if one is booked."""
+    """The job will be polled again in ``wait`` seconds, in a slot if one is booked."""
     assert outcome == {"job_id": "up-1", "status": "RUNNING", "error": None, "wait_seconds": wait, "slot": ANY}
 
 
@@ -56,7 +56,7 @@ def history(*rows: dict[str, Any]) -> httpx.Response:
         (State.PROCESSING, "QUEUED", State.PROCESSING),
     ],
 )
-def test_a_running_job_is_asked_after_again(
+def test_a_running_job_is_polled_again(
     *, world: Any, poll: Poll, running: Any, before: State, said: str, after: State
 ) -> None:
     running(state=before)
@@ -68,7 +68,7 @@ def test_a_running_job_is_asked_after_again(
 
 
 @pytest.mark.parametrize("before", [State.QUEUED, State.PROCESSING])
-def test_a_link_is_written_the_moment_it_is_seen(world: Any, poll: Poll, running: Any, before: State) -> None:
+def test_a_link_is_recorded_as_soon_as_it_is_seen(world: Any, poll: Poll, running: Any, before: State) -> None:
     running(state=before)
     metrics = {"inference_time": 55.5, "queue_time": 2, "total_time": 57.5, "cost": 0.25}
     world.wire.will(answer("COMPLETED", output=LINK, last_frame_url=FRAME, metrics=metrics))
@@ -78,30 +78,30 @@ def test_a_link_is_written_the_moment_it_is_seen(world: Any, poll: Poll, running
     assert job.metrics == {"inference": 55.5, "queue": 2, "total": 57.5}
 
 
-def test_what_a_video_took_is_learnt_once(world: Any, poll: Poll, running: Any) -> None:
+def test_a_videos_duration_is_recorded_once(world: Any, poll: Poll, running: Any) -> None:
     job = running(age=60)
     world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": 57.5, "queue_time": 2}))
     poll("up-1")
-    poll("up-1")  # the same poll delivered twice
-    assert world.store.durations(job.model) == [57.5]
+    poll("up-1")  # the same poll, delivered twice
+    assert world.durations.of(job.model) == [57.5]
 
 
 @pytest.mark.parametrize("total", [None, 0, -3, "nan", 57_500, 60.5, [57]])
-def test_what_a_video_can_not_have_taken_is_not_learnt(world: Any, poll: Poll, running: Any, total: Any) -> None:
+def test_an_impossible_duration_is_not_recorded(world: Any, poll: Poll, running: Any, total: Any) -> None:
     job = running(age=60)
     world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": total, "queue_time": 2}))
     assert poll("up-1")["status"] == "COMPLETED"
-    assert world.store.durations(job.model) == []
+    assert world.durations.of(job.model) == []
 
 
-def test_durations_are_in_the_seconds_of_the_provider(world: Any, make_pacer: Any, running: Any) -> None:
+def test_durations_are_in_the_providers_seconds(world: Any, make_pacer: Any, running: Any) -> None:
     job = running(age=6)
     world.wire.will(answer("COMPLETED", output=LINK, metrics={"total_time": 57.5}))
-    Poll(world.store, world.provider, make_pacer(scale=0.1), 0.1, world.clock)("up-1")
-    assert world.store.durations(job.model) == [57.5]
+    Poll(world.store, world.provider, make_pacer(scale=0.1), world.durations, 0.1, world.clock)("up-1")
+    assert world.durations.of(job.model) == [57.5]
 
 
-def test_only_a_video_teaches(world: Any, poll: Poll, running: Any) -> None:
+def test_only_a_completed_video_adds_a_duration(world: Any, poll: Poll, running: Any) -> None:
     job = running(age=60)
     world.wire.will(
         answer("PROCESSING", metrics={"total_time": 40}),
@@ -109,13 +109,13 @@ def test_only_a_video_teaches(world: Any, poll: Poll, running: Any) -> None:
         answer("FAILED", metrics={"total_time": 40}),
     )
     assert [poll("up-1")["status"] for _ in range(3)] == ["RUNNING", "RUNNING", "FAILED"]
-    assert world.store.durations(job.model) == []
+    assert world.durations.of(job.model) == []
 
 
 @pytest.mark.parametrize(
     "trouble", [ClientError({"Error": {"Code": "Throttling"}}, "UpdateItem"), EndpointConnectionError(endpoint_url="x")]
 )
-def test_a_duration_that_can_not_be_kept_costs_no_video(
+def test_a_duration_that_cannot_be_stored_does_not_lose_the_video(
     *, world: Any, poll: Poll, running: Any, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     running(age=60)
@@ -134,7 +134,7 @@ def test_a_duration_that_can_not_be_kept_costs_no_video(
 
 @pytest.mark.parametrize("http", [200, 422])
 @pytest.mark.parametrize(("said", "words"), [("blocked", "blocked"), (None, "gave no reason")])
-def test_a_job_that_failed_says_why(world: Any, poll: Poll, running: Any, *, http: int, said: Any, words: str) -> None:
+def test_a_failed_job_says_why(world: Any, poll: Poll, running: Any, *, http: int, said: Any, words: str) -> None:
     running()
     world.wire.will(answer("FAILED", http, error=said))
     outcome = poll("up-1")
@@ -165,7 +165,7 @@ def name_of(thing: Any) -> str:
 
 
 @pytest.mark.parametrize("odd", LEARNED_NOTHING, ids=name_of)
-def test_an_answer_that_says_nothing_of_the_job_is_asked_again(world: Any, poll: Poll, running: Any, odd: Any) -> None:
+def test_an_inconclusive_response_is_polled_again(world: Any, poll: Poll, running: Any, odd: Any) -> None:
     before = running()
     world.wire.will(odd)
     assert_runs(poll("up-1"), UNREACHABLE)
@@ -174,7 +174,9 @@ def test_an_answer_that_says_nothing_of_the_job_is_asked_again(world: Any, poll:
 
 
 @pytest.mark.parametrize("status", [500, 401])
-def test_what_says_nothing_until_the_hour_is_over_expires(world: Any, poll: Poll, running: Any, status: int) -> None:
+def test_inconclusive_responses_expire_the_job_after_its_hour(
+    world: Any, poll: Poll, running: Any, status: int
+) -> None:
     running(age=3600)
     world.wire.will(httpx.Response(status), history())
     outcome = poll("up-1")
@@ -185,21 +187,21 @@ def test_what_says_nothing_until_the_hour_is_over_expires(world: Any, poll: Poll
     ("reset_in", "scale", "wait"),
     [(None, 1.0, STEP), (20, 1.0, 21), (5, 0.1, 51), (20, 0.1, 120), (-5, 1.0, STEP), (90_000, 1.0, 120)],
 )
-def test_a_rate_limit_is_waited_for_as_long_as_it_says(
+def test_a_rate_limit_is_waited_for_as_long_as_requested(
     *, world: Any, make_pacer: Any, running: Any, rate_limited: Any, reset_in: float | None, scale: float, wait: int
 ) -> None:
     running(age=50 * scale)
     world.wire.will(rate_limited(reset_in))
-    outcome = Poll(world.store, world.provider, make_pacer(scale=scale), scale, world.clock)("up-1")
+    outcome = Poll(world.store, world.provider, make_pacer(scale=scale), world.durations, scale, world.clock)("up-1")
     assert outcome["status"] == "RUNNING"
     assert outcome["wait_seconds"] == pytest.approx(wait, abs=1 / scale)
     assert world.counted() == {"PollsRateLimited": 1}
 
 
-def test_too_many_videos_at_once_keep_no_poll_waiting(world: Any, running: Any) -> None:
+def test_a_limit_of_concurrent_videos_delays_no_poll(world: Any, running: Any) -> None:
     running()
     world.wire.will(httpx.Response(429, json={"error": "Too many concurrent requests"}))
-    outcome = Poll(world.store, world.provider, world.pacer, clock=world.clock)("up-1")
+    outcome = Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)("up-1")
     assert (outcome["status"], outcome["wait_seconds"]) == ("RUNNING", STEP)
     assert world.pacer.poll_turn(None) is None
 
@@ -214,25 +216,25 @@ def test_too_many_videos_at_once_keep_no_poll_waiting(world: Any, running: Any) 
     ],
     ids=["deep", "foreign video", "foreign failure", "long"],
 )
-def test_what_can_not_be_believed_leaves_the_job_where_it_is(world: Any, running: Any, body: httpx.Response) -> None:
+def test_an_untrustworthy_response_leaves_the_job_unchanged(world: Any, running: Any, body: httpx.Response) -> None:
     before = running()
     world.wire.will(body)
-    outcome = Poll(world.store, world.provider, world.pacer, clock=world.clock)("up-1")
+    outcome = Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)("up-1")
     assert (outcome["status"], world.job()) == ("RUNNING", before)
     assert world.counted() == {"PollsFailed": 1}
 
 
 @pytest.mark.parametrize("reason", ["empty secret", "no permission"])
-def test_a_key_that_can_not_be_read_loses_no_video(world: Any, running: Any, reason: str) -> None:
+def test_an_unreadable_key_loses_no_video(world: Any, running: Any, reason: str) -> None:
     def no_key() -> str:
         raise ConfigurationError(reason)
 
     running()
     at = Provider("https://api.segmind.com", "", "", key=no_key, transport=httpx.MockTransport(world.wire))
-    assert Poll(world.store, at, world.pacer, clock=world.clock)("up-1")["status"] == "RUNNING"
+    assert Poll(world.store, at, world.pacer, world.durations, clock=world.clock)("up-1")["status"] == "RUNNING"
 
 
-def test_a_record_that_is_gone_early_is_looked_for_until_the_hour_is_over(world: Any, poll: Poll, running: Any) -> None:
+def test_a_record_missing_early_is_polled_until_the_hour_is_over(world: Any, poll: Poll, running: Any) -> None:
     running(age=50)
     for count in range(1, PATIENCE):
         world.wire.will(httpx.Response(404))
@@ -242,21 +244,21 @@ def test_a_record_that_is_gone_early_is_looked_for_until_the_hour_is_over(world:
     assert poll("up-1")["status"] == "RUNNING"  # the history may lag; the video is being made and paid for
 
 
-def test_a_record_that_is_gone_after_the_hour_is_believed_at_once(world: Any, poll: Poll, running: Any) -> None:
+def test_a_record_missing_after_the_hour_is_believed_at_once(world: Any, poll: Poll, running: Any) -> None:
     running(age=3600)
     world.wire.will(httpx.Response(404), history())
     assert poll("up-1")["error"]["code"] == "RECORD_GONE"
 
 
 @pytest.mark.parametrize("said", ["QUEUED", "PROCESSING"])
-def test_a_record_that_turns_up_again_starts_the_count_anew(world: Any, poll: Poll, running: Any, said: str) -> None:
+def test_a_record_that_reappears_resets_the_count(world: Any, poll: Poll, running: Any, said: str) -> None:
     running(gone_polls=PATIENCE - 1)
     world.wire.will(answer(said))
     assert poll("up-1")["status"] == "RUNNING"
     assert world.job().gone_polls == 0
 
 
-def test_a_link_that_comes_late_is_taken(world: Any, poll: Poll, running: Any) -> None:
+def test_a_late_link_is_accepted(world: Any, poll: Poll, running: Any) -> None:
     running()
     world.wire.will(answer("COMPLETED", output=None), answer("COMPLETED", output=LINK))
     assert [poll("up-1")["status"] for _ in range(2)] == ["RUNNING", "COMPLETED"]
@@ -264,7 +266,7 @@ def test_a_link_that_comes_late_is_taken(world: Any, poll: Poll, running: Any) -
 
 
 @pytest.mark.parametrize(("age", "wait"), [(0, 58), (50, 16), (99, 11), (3000, 60), (3590, 10), (3598.2, 1)])
-def test_the_wait_is_the_schedules_and_ends_at_the_deadline(
+def test_the_wait_follows_the_schedule_and_ends_at_the_deadline(
     *, world: Any, poll: Poll, running: Any, age: float, wait: int
 ) -> None:
     running(age=age, expected_seconds=100.0)
@@ -285,7 +287,7 @@ def row(status: str, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("first", [answer("PROCESSING"), httpx.Response(404), httpx.Response(500)], ids=name_of)
-def test_before_a_job_expires_the_history_is_asked_for_its_video(
+def test_before_a_job_expires_its_video_is_looked_up_in_the_history(
     world: Any, poll: Poll, running: Any, first: httpx.Response
 ) -> None:
     running(age=3600)
@@ -309,9 +311,7 @@ def test_the_history_may_know_why_there_is_no_video(world: Any, poll: Poll, runn
     [httpx.Response(500), httpx.Response(401), httpx.ReadTimeout(""), httpx.Response(200, json={}), "PROCESSING"],
     ids=["500", "401", "time-out", "no rows", "not over"],
 )
-def test_a_history_that_says_nothing_yet_is_asked_for_an_hour_more(
-    world: Any, poll: Poll, running: Any, said: Any
-) -> None:
+def test_an_inconclusive_history_is_queried_for_another_hour(world: Any, poll: Poll, running: Any, said: Any) -> None:
     answers = history(row(said)) if isinstance(said, str) else said
     running(age=7199)
     world.wire.will(httpx.Response(404), answers)
@@ -321,9 +321,7 @@ def test_a_history_that_says_nothing_yet_is_asked_for_an_hour_more(
     assert poll("up-1")["status"] == "EXPIRED"
 
 
-def test_a_first_look_into_the_history_that_comes_days_late_is_not_the_only_one(
-    world: Any, poll: Poll, running: Any
-) -> None:
+def test_a_history_first_queried_days_late_is_queried_more_than_once(world: Any, poll: Poll, running: Any) -> None:
     running(age=200_000)
     for _ in range(6):
         world.wire.will(httpx.Response(404), httpx.Response(500))
@@ -332,16 +330,16 @@ def test_a_first_look_into_the_history_that_comes_days_late_is_not_the_only_one(
     assert poll("up-1")["status"] == "COMPLETED"
 
 
-def test_a_key_that_can_not_be_read_at_the_deadline_loses_no_video(world: Any, running: Any) -> None:
+def test_an_unreadable_key_at_the_deadline_loses_no_video(world: Any, running: Any) -> None:
     def no_key() -> str:
         raise ConfigurationError("no permission")
 
     running(age=3600)
     at = Provider("https://a", "", "https://b", key=no_key, transport=httpx.MockTransport(world.wire))
-    assert Poll(world.store, at, world.pacer, clock=world.clock)("up-1")["status"] == "RUNNING"
+    assert Poll(world.store, at, world.pacer, world.durations, clock=world.clock)("up-1")["status"] == "RUNNING"
 
 
-def test_a_video_that_is_done_after_its_hour_is_still_taken(world: Any, poll: Poll, running: Any) -> None:
+def test_a_video_completed_after_its_hour_is_still_accepted(world: Any, poll: Poll, running: Any) -> None:
     running(age=4000)
     world.wire.will(answer("COMPLETED", output=LINK))
     assert poll("up-1")["status"] == "COMPLETED"
@@ -350,11 +348,14 @@ def test_a_video_that_is_done_after_its_hour_is_still_taken(world: Any, poll: Po
 def test_with_a_faster_stand_in_the_hour_is_shorter(world: Any, make_pacer: Any, running: Any) -> None:
     running(age=360)
     world.wire.will(answer("QUEUED"), history())
-    assert Poll(world.store, world.provider, make_pacer(scale=0.1), 0.1, world.clock)("up-1")["status"] == "EXPIRED"
+    assert (
+        Poll(world.store, world.provider, make_pacer(scale=0.1), world.durations, 0.1, world.clock)("up-1")["status"]
+        == "EXPIRED"
+    )
 
 
 @pytest.mark.parametrize("state", [State.COPYING, State.COMPLETED])
-def test_a_poll_that_comes_twice_goes_on_to_finalize_without_asking(
+def test_a_repeated_poll_continues_to_finalize_without_a_request(
     *, world: Any, poll: Poll, running: Any, state: State
 ) -> None:
     running(state=state)
@@ -378,7 +379,7 @@ def test_a_job_that_is_not_running_ends_its_loop(
     assert world.job() == before
 
 
-def test_whoever_moved_the_job_meanwhile_is_not_overruled(
+def test_a_concurrent_transition_is_not_overwritten(
     *, world: Any, poll: Poll, running: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = running()
@@ -394,10 +395,10 @@ def test_whoever_moved_the_job_meanwhile_is_not_overruled(
     assert poll("up-1")["error"]["code"] == "BY_HAND"
 
 
-def test_a_job_without_a_record_is_not_passed_over(poll: Poll) -> None:
+def test_a_missing_record_is_an_error(poll: Poll) -> None:
     with pytest.raises(LookupError, match="up-1"):
         poll("up-1")
 
 
-def test_outcomes_are_words_that_a_choice_can_look_at() -> None:
+def test_outcomes_are_plain_strings_for_a_choice() -> None:
     assert [str(outcome) for outcome in Outcome] == [outcome.name for outcome in Outcome]

@@ -1,4 +1,4 @@
-"""Poll: nothing makes a job miss the end of its hour, neither a full calendar nor a wait that goes beyond it."""
+"""Poll: neither a full calendar nor a long wait makes a job miss the end of its hour."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +14,12 @@ LINK = "https://images.segmind.com/v.mp4"
 
 @pytest.fixture
 def poll(world: Any) -> Poll:
-    return Poll(world.store, world.provider, world.pacer, clock=world.clock)
+    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)
 
 
 @pytest.fixture
 def left(world: Any, make_job: Make) -> Callable[[float], Job]:
-    """A job whose request the provider forgets in so many seconds."""
+    """A job whose request the provider forgets in the given number of seconds."""
     return lambda seconds: world.put(make_job(State.QUEUED, submitted_at=world.clock.now - 3600 + seconds))
 
 
@@ -32,7 +32,7 @@ def history(*rows: dict[str, Any]) -> httpx.Response:
     return httpx.Response(200, json={"data": made})
 
 
-def test_in_the_last_minute_a_job_is_asked_after_whatever_the_calendar_says(world: Any, poll: Poll, left: Any) -> None:
+def test_in_its_last_minute_a_job_is_polled_whatever_the_calendar_says(world: Any, poll: Poll, left: Any) -> None:
     left(LAST_CALL_SECONDS)
     world.pacer.rate_limited(90_000)
     world.wire.will(answer("COMPLETED", output=LINK))
@@ -50,7 +50,7 @@ def test_before_its_last_minute_a_job_waits_for_the_calendar(world: Any, poll: P
 
 
 @pytest.mark.parametrize("said", ["429", "429 for a minute", "500", "404", "done without a link"])
-def test_no_wait_goes_beyond_the_deadline(world: Any, poll: Poll, left: Any, rate_limited: Any, said: str) -> None:
+def test_no_wait_exceeds_the_deadline(world: Any, poll: Poll, left: Any, rate_limited: Any, said: str) -> None:
     left(7)
     answers = {
         "429": rate_limited(None),
@@ -72,7 +72,7 @@ def test_a_wait_that_ends_with_the_hour_keeps_its_slot(world: Any, poll: Poll, l
     assert outcome["slot"] == int(world.clock.now) + 30
 
 
-def test_a_full_calendar_puts_no_poll_off_beyond_the_deadline(world: Any, poll: Poll, left: Any) -> None:
+def test_a_full_calendar_defers_no_poll_beyond_the_deadline(world: Any, poll: Poll, left: Any) -> None:
     left(LAST_CALL_SECONDS + 5)
     world.pacer.rate_limited(90_000)
     outcome = poll("up-1")
@@ -121,7 +121,7 @@ def test_an_end_at_the_deadline_says_why(
     ],
     ids=["none", "several"],
 )
-def test_a_held_result_says_what_the_history_has(world: Any, poll: Poll, left: Any, rows: Any, words: str) -> None:
+def test_a_held_result_reports_what_the_history_has(world: Any, poll: Poll, left: Any, rows: Any, words: str) -> None:
     left(-7200)
     world.wire.will(httpx.Response(404), history(*rows))
     outcome = poll("up-1")
@@ -129,7 +129,7 @@ def test_a_held_result_says_what_the_history_has(world: Any, poll: Poll, left: A
     assert f" {words}. " in outcome["error"]["message"]
 
 
-def test_a_history_that_stays_out_of_reach_keeps_no_job_for_ever(world: Any, poll: Poll, left: Any) -> None:
+def test_an_unreachable_history_does_not_keep_a_job_open_forever(world: Any, poll: Poll, left: Any) -> None:
     left(-200_000)
     statuses = []
     for _ in range(7):
@@ -139,7 +139,7 @@ def test_a_history_that_stays_out_of_reach_keeps_no_job_for_ever(world: Any, pol
 
 
 @pytest.mark.parametrize("sent", [True, False])
-def test_the_history_is_asked_for_from_a_day_before_the_submit_on(
+def test_the_history_is_queried_from_a_day_before_the_submit(
     world: Any, poll: Poll, make_job: Make, *, sent: bool
 ) -> None:
     began = world.clock.now - 7200

@@ -1,4 +1,4 @@
-"""Poll, where a video is done but its link is missing, ambiguous or not allowed: looked for, then held, never lost."""
+"""Poll: a completed video whose link is missing, ambiguous or not allowed is looked up, then held, never lost."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ STEP = 10
 
 @pytest.fixture
 def poll(world: Any) -> Poll:
-    return Poll(world.store, world.provider, world.pacer, clock=world.clock)
+    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def assert_runs(outcome: dict[str, Any], wait: float) -> None:
 
 
 def assert_held(world: Any, outcome: dict[str, Any], *says: str) -> None:
-    """HELD for a person, told why, with the alarm rung and the money settled."""
+    """The job is HELD for a person with the reason, the alarm has gone off, and the money is settled."""
     job = world.job()
     assert (outcome["status"], outcome["error"]) == ("HELD", job.error)
     assert (job.state, job.error["code"]) == (State.HELD, Hold.RESULT)
@@ -58,7 +58,7 @@ def assert_held(world: Any, outcome: dict[str, Any], *says: str) -> None:
 
 
 @pytest.mark.parametrize("output", [None, "", "/relative.mp4", 5, [], {}])
-def test_done_without_a_link_is_believed_at_the_third_time_and_held(
+def test_a_completed_status_without_a_link_is_held_at_the_third_poll(
     world: Any, poll: Poll, running: Any, output: Any
 ) -> None:
     running()
@@ -69,11 +69,11 @@ def test_done_without_a_link_is_believed_at_the_third_time_and_held(
     assert_held(world, poll("up-1"), "no link to a video", "request req-1", "seedance resolve up-1 --link")
     assert world.job().cost_usd == 0.25
     assert '"status":"COMPLETED"' in world.job().answer
-    assert world.job().gone_polls == 0  # should it be asked after again, it is with patience
+    assert world.job().gone_polls == 0  # if it is polled again, the count starts from zero
 
 
 @pytest.mark.parametrize(("cost", "settled"), [(0.3, 0.3), (None, 0.2)])
-def test_a_held_result_is_paid_for_and_makes_room_for_another(
+def test_a_held_result_is_settled_and_no_longer_under_way(
     *, world: Any, poll: Poll, running: Any, cost: float | None, settled: float
 ) -> None:
     running(state=State.SUBMITTING, request_id=None)
@@ -84,15 +84,15 @@ def test_a_held_result_is_paid_for_and_makes_room_for_another(
     assert_held(world, poll("up-1"))
     job, day = world.job(), world.store.day("2026-11-20")
     assert (job.reserved_usd, job.settled_usd, job.cost_usd) == (None, settled, cost)
-    assert (day.settled, day.committed, day.released, world.store.in_flight()) == (settled, settled, 0.0, 0)
+    assert (day.settled, day.committed, day.released, world.in_flight.count()) == (settled, settled, 0.0, 0)
 
 
-def test_of_two_videos_none_is_chosen(world: Any, poll: Poll, running: Any) -> None:
+def test_of_two_videos_neither_is_chosen(world: Any, poll: Poll, running: Any) -> None:
     running(gone_polls=PATIENCE - 1)
     world.wire.will(answer("COMPLETED", output=[LINK, OTHER]))
     assert_held(world, poll("up-1"), "2 different videos", LINK, OTHER)
     assert world.job().result_url is None
-    assert len(world.wire.requests) == 1  # the history would only show one of them by chance
+    assert len(world.wire.requests) == 1  # the history would show only one of them, by chance
 
 
 def test_a_video_on_a_new_host_is_held_with_its_link(world: Any, poll: Poll, running: Any) -> None:
@@ -103,7 +103,7 @@ def test_a_video_on_a_new_host_is_held_with_its_link(world: Any, poll: Poll, run
     assert "sig=" not in world.job().answer
 
 
-def test_a_link_that_only_the_history_has_is_taken(world: Any, poll: Poll, running: Any) -> None:
+def test_a_link_found_only_in_the_history_is_used(world: Any, poll: Poll, running: Any) -> None:
     running(gone_polls=PATIENCE - 1)
     rows = (row("COMPLETED", generation_url=FRAME), row("COMPLETED", generation_url=LINK), {"request_id": "req-2"})
     world.wire.will(answer("COMPLETED", metrics={"cost": 0.25}), history(*rows))
@@ -114,15 +114,13 @@ def test_a_link_that_only_the_history_has_is_taken(world: Any, poll: Poll, runni
 @pytest.mark.parametrize(
     "said", [httpx.Response(500), httpx.ReadTimeout(""), httpx.Response(200, json={})], ids=["500", "time-out", "none"]
 )
-def test_a_history_in_trouble_does_not_keep_a_result_from_being_held(
-    world: Any, poll: Poll, running: Any, said: Any
-) -> None:
+def test_a_failing_history_does_not_prevent_the_hold(world: Any, poll: Poll, running: Any, said: Any) -> None:
     running(gone_polls=PATIENCE - 1)
     world.wire.will(answer("COMPLETED"), said)
     assert_held(world, poll("up-1"))
 
 
-def test_the_jobs_own_addresses_are_not_its_result(world: Any, poll: Poll, running: Any) -> None:
+def test_the_jobs_own_urls_are_not_its_result(world: Any, poll: Poll, running: Any) -> None:
     running(parameters={"prompt": "x", "reference_videos": [LINK]}, gone_polls=PATIENCE - 1)
     world.wire.will(answer("COMPLETED", output=LINK), history(row("COMPLETED", generation_url=None)))
     assert_held(world, poll("up-1"), "no link")
@@ -136,7 +134,7 @@ def test_the_jobs_own_addresses_are_not_its_result(world: Any, poll: Poll, runni
         ([LINK, "https://images.segmind.com/w.mp4"], "several different links"),
     ],
 )
-def test_what_the_history_calls_done_is_held_and_not_expired(
+def test_a_request_completed_in_the_history_is_held_not_expired(
     *, world: Any, poll: Poll, running: Any, urls: list[Any], says: str
 ) -> None:
     rows = [row("COMPLETED", generation_url=url, credits_deduction=0.3) for url in urls]
@@ -149,7 +147,7 @@ def test_what_the_history_calls_done_is_held_and_not_expired(
     assert world.job().cost_usd == 0.3
 
 
-def test_before_a_job_expires_all_outputs_of_its_request_are_looked_at(world: Any, poll: Poll, running: Any) -> None:
+def test_before_a_job_expires_all_outputs_of_its_request_are_checked(world: Any, poll: Poll, running: Any) -> None:
     running(age=3600)
     rows = [row("COMPLETED", generation_url=url, created_at="2025-11-20T00:00:00Z") for url in (FRAME, LINK)]
     world.wire.will(httpx.Response(404), history(*rows, {"request_id": "req-2", "created_at": "2025-11-19T00:00:00Z"}))

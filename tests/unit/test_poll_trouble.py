@@ -1,4 +1,4 @@
-"""Poll: trouble of ours around the one question leaves the answer as it is, and ends nothing that is paid."""
+"""Poll: our own errors around the request do not affect its response, and never end a paid job."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ LINK = "https://images.segmind.com/v.mp4"
 
 @pytest.fixture
 def poll(world: Any) -> Poll:
-    return Poll(world.store, world.provider, world.pacer, clock=world.clock)
+    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def history() -> httpx.Response:
     ],
     ids=["queued", "completed", "failed", "429", "500"],
 )
-def test_a_paid_job_is_asked_after_without_a_calendar(
+def test_a_paid_job_is_polled_even_without_a_calendar(
     *, world: Any, poll: Poll, running: Any, monkeypatch: pytest.MonkeyPatch, trouble: Exception, said: Any, status: str
 ) -> None:
     def fails(**_: Any) -> Any:
@@ -74,7 +74,7 @@ def test_a_running_job_without_a_request_id_is_not_ended(world: Any, poll: Poll,
 
 
 @pytest.mark.parametrize("said", [answer("FAILED"), httpx.Response(404)], ids=["failed", "gone"])
-def test_an_end_names_the_request_that_has_ended(world: Any, poll: Poll, running: Any, said: Any) -> None:
+def test_an_outcome_names_the_request_that_ended(world: Any, poll: Poll, running: Any, said: Any) -> None:
     running(age=7200, gone_polls=6)
     world.wire.will(said, *([history()] if said.status_code == 404 else []))
     assert poll("up-1")["request_id"] == "req-1"

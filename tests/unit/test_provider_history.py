@@ -1,4 +1,4 @@
-"""The request history: every page, every shape that it may have, and what an odd row costs: itself."""
+"""The request history: every page and every format is read, and an invalid row affects only itself."""
 
 import itertools
 import json
@@ -41,7 +41,7 @@ def row(number: int = 1, **fields: Any) -> dict[str, Any]:
     return {"request_id": f"req-{number}", "model_status": "COMPLETED", **fields}
 
 
-def test_a_row_is_read_whole(provider: Provider, wire: Any) -> None:
+def test_a_row_is_read_completely(provider: Provider, wire: Any) -> None:
     said = row(
         request_body={"prompt": "a shoe", "seed": 7},
         generation_url=LINK,
@@ -66,7 +66,7 @@ def test_a_row_is_read_whole(provider: Provider, wire: Any) -> None:
 
 
 @pytest.mark.parametrize("total", [0, 1, 99, 100, 101, 250])
-def test_all_pages_are_read_and_no_more(provider: Provider, wire: Any, total: int) -> None:
+def test_all_pages_and_no_more_are_read(provider: Provider, wire: Any, total: int) -> None:
     all_rows = [row(number) for number in range(total)]
     pages = [all_rows[start : start + HISTORY_PAGE] for start in range(0, total + 1, HISTORY_PAGE)]
     wire.will(*(httpx.Response(200, json={"data": page}) for page in pages))
@@ -76,19 +76,19 @@ def test_all_pages_are_read_and_no_more(provider: Provider, wire: Any, total: in
     ]
 
 
-def test_whoever_has_found_his_row_asks_for_no_further_page(provider: Provider, wire: Any) -> None:
+def test_no_further_page_is_requested_once_the_row_is_found(provider: Provider, wire: Any) -> None:
     wire.will(httpx.Response(200, json=[row(number) for number in range(HISTORY_PAGE)]))
     assert next(provider.history("seedance-pro", SINCE, UNTIL)).request_id == "req-0"
 
 
 @pytest.mark.parametrize("shape", ["data", "results", "items", "requests", None])
-def test_rows_are_found_in_every_likely_place(provider: Provider, wire: Any, shape: str | None) -> None:
+def test_rows_are_found_under_every_likely_field(provider: Provider, wire: Any, shape: str | None) -> None:
     wire.will(httpx.Response(200, json={shape: [row()], "page": 1} if shape else [row()]))
     assert [one.request_id for one in rows(provider)] == ["req-1"]
 
 
 @pytest.mark.parametrize("odd", [None, "x", 5, [], {}, {"request_id": None}, {"request_id": 5}, {"model_status": "X"}])
-def test_a_row_without_an_id_is_a_request_all_the_same(provider: Provider, wire: Any, odd: Any) -> None:
+def test_a_row_without_an_id_still_counts_as_a_request(provider: Provider, wire: Any, odd: Any) -> None:
     wire.will(httpx.Response(200, json={"data": [odd, row()]}))
     assert [one.request_id for one in rows(provider)] == ["", "req-1"]
 
@@ -124,7 +124,7 @@ def test_a_row_without_an_id_is_a_request_all_the_same(provider: Provider, wire:
         ({"credits_deduction": 0}, "cost_usd", 0),
         ({"error": "out of steam"}, "error", "out of steam"),
         ({"error": None}, "error", None),
-        ({"created_at": "2025-11-20T00:00:00"}, "created_at", 1_763_596_800.0),  # UTC where it does not say
+        ({"created_at": "2025-11-20T00:00:00"}, "created_at", 1_763_596_800.0),  # UTC if not stated
         ({"created_at": "2025-11-20T01:00:00+01:00"}, "created_at", 1_763_596_800.0),
         ({"model_created": "2025-11-20T00:00:00Z"}, "created_at", 1_763_596_800.0),
         ({"created_at": "yesterday"}, "created_at", None),
@@ -132,14 +132,14 @@ def test_a_row_without_an_id_is_a_request_all_the_same(provider: Provider, wire:
         ({}, "created_at", None),
     ],
 )
-def test_each_field_is_read_or_left_out(provider: Provider, wire: Any, said: Any, field: str, read: Any) -> None:
+def test_each_field_is_read_or_ignored(provider: Provider, wire: Any, said: Any, field: str, read: Any) -> None:
     wire.will(httpx.Response(200, json={"data": [{**row(), **said}]}))
     (one,) = rows(provider)
     assert getattr(one, field) == read
 
 
 @pytest.mark.parametrize("answer", [{}, {"data": None}, {"data": {}}, {"rows": []}, 5, "x", None])
-def test_an_answer_without_rows_is_not_taken_for_none(provider: Provider, wire: Any, answer: Any) -> None:
+def test_a_response_without_a_list_of_rows_is_an_error(provider: Provider, wire: Any, answer: Any) -> None:
     wire.will(httpx.Response(200, content=json.dumps(answer)))
     with pytest.raises(UnexpectedAnswer):
         rows(provider)
@@ -159,22 +159,20 @@ def test_an_answer_without_rows_is_not_taken_for_none(provider: Provider, wire: 
     ],
     ids=["500", "503", "429", "403", "406", "html", "refused", "time-out"],
 )
-def test_trouble_is_an_error_of_the_provider(
-    provider: Provider, wire: Any, answer: Any, kind: type[ProviderError]
-) -> None:
+def test_any_failure_is_a_provider_error(provider: Provider, wire: Any, answer: Any, kind: type[ProviderError]) -> None:
     wire.will(answer)
     with pytest.raises(ProviderError) as raised:
         rows(provider)
     assert type(raised.value) is kind
 
 
-def test_trouble_on_a_later_page_is_not_taken_for_the_end(provider: Provider, wire: Any) -> None:
+def test_a_failure_on_a_later_page_is_not_mistaken_for_the_end(provider: Provider, wire: Any) -> None:
     wire.will(httpx.Response(200, json=[row(number) for number in range(HISTORY_PAGE)]), httpx.Response(500))
     with pytest.raises(Unavailable):
         rows(provider)
 
 
-def test_a_rejected_key_is_read_anew(wire: Any) -> None:
+def test_a_rejected_key_is_read_again(wire: Any) -> None:
     forgotten: list[bool] = []
     at = Provider(
         "", "", "https://h", key=lambda: "SG_k", forget_key=lambda: forgotten.append(True),
@@ -192,7 +190,7 @@ def full(start: int) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A history that goes on for ever; which pages were asked for."""
+    """A history without an end, and the pages that were requested."""
     asked: list[int] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -204,7 +202,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return asked
 
 
-def test_an_endless_history_is_an_error_and_not_a_list(provider: Provider, endless: list[int]) -> None:
+def test_an_endless_history_is_an_error(provider: Provider, endless: list[int]) -> None:
     with pytest.raises(Unavailable, match="could not be read completely"):
         rows(provider)
     assert endless == list(range(1, HISTORY_PAGES + 1))
@@ -220,13 +218,13 @@ def test_a_history_that_takes_too_long_is_an_error(
     assert len(endless) == 5
 
 
-def test_the_same_page_again_and_again_is_not_the_end(provider: Provider, wire: Any) -> None:
+def test_a_repeated_page_is_an_error(provider: Provider, wire: Any) -> None:
     wire.will(*(httpx.Response(200, json={"data": full(0)}) for _ in range(2)))
     with pytest.raises(UnexpectedAnswer, match="page 2 repeats page 1"):
         rows(provider)
 
 
-def test_a_short_page_is_not_the_last_where_the_history_says_so(provider: Provider, wire: Any) -> None:
+def test_a_short_page_is_not_the_last_if_the_history_says_so(provider: Provider, wire: Any) -> None:
     wire.will(
         *(httpx.Response(200, json={"data": [row(number)], "total_pages": 3, "page": number}) for number in (1, 2, 3))
     )
@@ -243,7 +241,7 @@ def test_an_empty_page_before_the_last_is_an_error(provider: Provider, wire: Any
 
 
 @pytest.mark.parametrize("said", [0, 1, None, True, "9", -1, []])
-def test_a_count_of_pages_that_makes_no_sense_hides_no_page(provider: Provider, wire: Any, said: Any) -> None:
+def test_an_invalid_page_count_hides_no_page(provider: Provider, wire: Any, said: Any) -> None:
     wire.will(
         httpx.Response(200, json={"data": full(0), "total_pages": said}),
         httpx.Response(200, json={"data": [row(500)], "total_pages": said}),
@@ -260,12 +258,12 @@ def test_a_count_of_pages_that_makes_no_sense_hides_no_page(provider: Provider, 
     ],
     ids=["long", "deep", "many"],
 )
-def test_a_page_beyond_a_limit_is_not_taken_for_none(provider: Provider, wire: Any, answer: httpx.Response) -> None:
+def test_a_page_that_exceeds_a_limit_is_an_error(provider: Provider, wire: Any, answer: httpx.Response) -> None:
     wire.will(answer)
     with pytest.raises(UnexpectedAnswer, match="has no rows: it"):
         rows(provider)
 
 
-def test_a_deep_body_in_a_row_costs_that_body(provider: Provider, wire: Any) -> None:
+def test_a_deeply_nested_body_in_a_row_loses_only_that_body(provider: Provider, wire: Any) -> None:
     wire.will(httpx.Response(200, json=[row(request_body="[" * 200_000), row(2, request_body='{"seed": 7}')]))
     assert [one.body for one in rows(provider)] == [None, {"seed": 7}]

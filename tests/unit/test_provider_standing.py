@@ -1,4 +1,4 @@
-"""The provider's GET of a result: statuses, shapes of an answer, times of a rate limit, where the key comes from."""
+"""The provider's GET of a result: statuses, response formats, rate limit times, and the source of the key."""
 
 import gzip
 from collections.abc import Callable
@@ -31,7 +31,7 @@ HTML = "<html><body><h1>Bad Gateway</h1></body></html>"
 
 @pytest.fixture
 def ask(wire: Any) -> Callable[..., Standing | None]:
-    """One GET, answered as given."""
+    """One GET with the given response."""
     line = httpx.MockTransport(wire)
     hosts = {"images.segmind.com"}
     at = Provider("https://api.segmind.com", "", "", key=lambda: KEY, transport=line, media_hosts=hosts)
@@ -53,7 +53,7 @@ def completed(**changes: Any) -> httpx.Response:
     return httpx.Response(200, json={"status": "COMPLETED", "request_id": "req-1", "output": LINK, **changes})
 
 
-def test_one_get_of_the_result_with_the_key(ask: Any, wire: Any) -> None:
+def test_a_poll_is_one_get_with_the_key(ask: Any, wire: Any) -> None:
     assert ask(httpx.Response(200, json={"status": "QUEUED"})) == Standing(ProviderStatus.QUEUED)
     (request,) = wire.requests
     assert wire.asked == ["GET https://api.segmind.com/v2/requests/req-1"]
@@ -63,7 +63,7 @@ def test_one_get_of_the_result_with_the_key(ask: Any, wire: Any) -> None:
 
 @pytest.mark.parametrize("http", [200, 422])
 @pytest.mark.parametrize("word", ["QUEUED", "PROCESSING", "COMPLETED", "FAILED", "queued", "Processing"])
-def test_the_four_statuses_are_known_under_both_http_statuses(ask: Any, http: int, word: str) -> None:
+def test_the_four_statuses_are_read_with_either_http_status(ask: Any, http: int, word: str) -> None:
     assert ask(httpx.Response(http, json={"status": word})).status == word.upper()
 
 
@@ -89,9 +89,7 @@ def test_an_unknown_status_is_unexpected_and_quoted(ask: Any, word: Any) -> None
     ],
 )
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "QUEUED"])
-def test_an_answer_for_another_request_is_not_believed(
-    ask: Any, http: int, foreign: dict[str, Any], status: str
-) -> None:
+def test_a_response_for_another_request_is_an_error(ask: Any, http: int, foreign: dict[str, Any], status: str) -> None:
     said = {"status": status, "request_id": "req-1", "output": LINK, **foreign}
     error = failure(lambda: ask(httpx.Response(http, json=said)))
     assert type(error) is UnexpectedAnswer
@@ -109,7 +107,7 @@ def test_an_answer_for_another_request_is_not_believed(
         {"response_url": "/v2/requests/req%2D1", "status_url": "https://api.segmind.com/elsewhere"},
     ],
 )
-def test_an_answer_that_names_nobody_or_us_is_for_us(ask: Any, ours: dict[str, Any]) -> None:
+def test_a_response_with_our_request_id_or_none_is_accepted(ask: Any, ours: dict[str, Any]) -> None:
     assert ask(httpx.Response(200, json={"status": "COMPLETED", "output": LINK, **ours})).output == LINK
 
 
@@ -123,25 +121,25 @@ def test_an_answer_that_names_nobody_or_us_is_for_us(ask: Any, ours: dict[str, A
     ],
     ids=["deep", "long", "bomb", "chunks"],
 )
-def test_an_answer_beyond_a_limit_teaches_nothing_and_says_why(ask: Any, answer: httpx.Response) -> None:
+def test_a_response_that_exceeds_a_limit_is_an_error_and_says_why(ask: Any, answer: httpx.Response) -> None:
     error = failure(lambda: ask(answer))
     assert type(error) is UnexpectedAnswer
     assert "without a status: it is" in str(error)
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "NaN", "1e999"])
-def test_one_number_does_not_hide_a_video(ask: Any, number: str) -> None:
+def test_an_invalid_number_does_not_hide_a_video(ask: Any, number: str) -> None:
     text = f'{{"status": "COMPLETED", "output": "{LINK}", "metrics": {{"cost": 0.25, "total_time": {number}}}}}'
     standing = ask(httpx.Response(200, text=text))
     assert (standing.output, standing.cost_usd, standing.metrics) == (LINK, 0.25, {})
 
 
-def test_half_an_emoji_in_a_reason_can_be_stored(ask: Any) -> None:
+def test_a_reason_with_half_an_emoji_can_be_stored(ask: Any) -> None:
     standing = ask(httpx.Response(422, text=r'{"status": "FAILED", "error": "blocked \ud83d"}'))
     assert standing.error == "blocked ?"
 
 
-def test_an_id_is_one_part_of_the_address(wire: Any) -> None:
+def test_an_id_is_one_segment_of_the_url(wire: Any) -> None:
     at = Provider("https://api.segmind.com", "", "", key=lambda: KEY, transport=httpx.MockTransport(wire))
     wire.will(httpx.Response(404))
     assert at.standing("../a?b#c d") is None
@@ -194,7 +192,7 @@ def test_each_status_of_the_contract_at_a_poll(ask: Any, status: int, body: Any,
         *(httpx.WriteError, httpx.PoolTimeout, httpx.DecodingError, httpx.UnsupportedProtocol),
     ],
 )
-def test_a_broken_line_is_never_uncertain_at_a_poll(ask: Any, broken: type[Exception]) -> None:
+def test_a_broken_connection_is_never_uncertain_at_a_poll(ask: Any, broken: type[Exception]) -> None:
     error = failure(lambda: ask(broken("broke")))
     assert type(error) is Unavailable
     assert KEY not in f"{error!r} {vars(error)}"
@@ -204,25 +202,25 @@ def test_a_broken_line_is_never_uncertain_at_a_poll(ask: Any, broken: type[Excep
     ("answer", "address"),
     [({"output": [LINK]}, LINK), ({"data": {"video_url": f" {LINK}"}}, LINK), ({"input": {"video": LINK}}, None)],
 )
-def test_the_address_is_looked_for_in_the_whole_answer(ask: Any, answer: Any, address: str | None) -> None:
+def test_the_link_is_searched_in_the_whole_response(ask: Any, answer: Any, address: str | None) -> None:
     assert ask(httpx.Response(200, json={"status": "COMPLETED", **answer})).output == address
 
 
-def test_what_was_sent_is_not_the_result(wire: Any) -> None:
+def test_an_address_that_was_sent_is_not_taken_for_the_result(wire: Any) -> None:
     at = Provider("https://a", "", "", key=lambda: KEY, media_hosts={"images.segmind.com"})
     wire.will(completed(output=[LINK, FRAME]))
     assert at.standing("req-1", Sent.of({"reference_videos": [LINK]})).result.videos == 0
 
 
 @pytest.mark.parametrize("status", list(ProviderStatus))
-def test_an_answer_is_kept_where_a_video_is_done_and_its_link_is_not_clear(ask: Any, status: ProviderStatus) -> None:
+def test_a_completed_response_without_a_clear_link_is_kept(ask: Any, status: ProviderStatus) -> None:
     said = {"status": status, "request_id": "req-1", "text": [KEY, "https://b.example/x?X-Amz-Signature=5d6e7f"]}
     kept = f'{{"status":"{status}","request_id":"req-1","text":["***","https://b.example/x?***"]}}'
     assert ask(httpx.Response(200, json=said)).result.answer == (kept if status == "COMPLETED" else None)
     assert ask(httpx.Response(200, json={**said, "output": LINK})).result.answer is None
 
 
-def test_a_completed_answer_in_full(ask: Any) -> None:
+def test_a_completed_response_in_full(ask: Any) -> None:
     metrics = {"inference_time": 55.5, "queue_time": 1, "total_time": "57.25", "retry_count": 0, "cost": 0.25}
     assert ask(completed(last_frame_url=FRAME, metrics=metrics)) == Standing(
         ProviderStatus.COMPLETED,
@@ -233,20 +231,20 @@ def test_a_completed_answer_in_full(ask: Any) -> None:
 
 
 @pytest.mark.parametrize("shape", [{"last_frame": FRAME}, {"last_frame": {"url": FRAME}}, {"last_frame_url": [FRAME]}])
-def test_the_last_frame_has_several_names(ask: Any, shape: dict[str, Any]) -> None:
+def test_the_last_frame_may_have_several_field_names(ask: Any, shape: dict[str, Any]) -> None:
     assert ask(completed(**shape)).last_frame == FRAME
 
 
 @pytest.mark.parametrize(
     "metrics", [None, [], "fast", 5, {"cost": None}, {"cost": "free"}, {"cost": True}, {"cost": {}}]
 )
-def test_metrics_that_make_no_sense_are_none(ask: Any, metrics: Any) -> None:
+def test_invalid_metrics_are_ignored(ask: Any, metrics: Any) -> None:
     standing = ask(completed(metrics=metrics))
     assert (standing.output, standing.cost_usd, standing.metrics) == (LINK, None, {})
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1" + "0" * 400, '"1e999"'])
-def test_numbers_that_no_record_can_hold_are_none(ask: Any, number: str) -> None:
+def test_numbers_that_cannot_be_stored_are_ignored(ask: Any, number: str) -> None:
     text = f'{{"status": "COMPLETED", "output": "{LINK}", "metrics": {{"cost": {number}, "total_time": {number}}}}}'
     standing = ask(httpx.Response(200, text=text))
     assert (standing.output, standing.cost_usd, standing.metrics) == (LINK, None, {})
@@ -302,14 +300,14 @@ def test_a_rate_limit_says_when_it_ends(ask: Any, form: Callable[[datetime], str
         ("2020-13-45T00:00:00Z", None),
     ],
 )
-def test_a_rate_limit_without_a_time_that_makes_sense(ask: Any, header: str | None, after: float | None) -> None:
+def test_a_rate_limit_without_a_valid_time(ask: Any, header: str | None, after: float | None) -> None:
     headers = {} if header is None else {"x-rate-limit-reset-at-utc": header}
     error = failure(lambda: ask(httpx.Response(429, headers=headers)))
     assert isinstance(error, RateLimited)
     assert error.retry_after == after
 
 
-def test_no_connection_is_kept_for_a_frozen_function_to_wake_up_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_connection_is_kept_alive_across_a_freeze(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, Any]] = []
     monkeypatch.setattr(httpx, "Client", lambda **options: made.append(options))
     assert Provider("https://a", "https://b", "https://c", key=lambda: KEY)._http is None
@@ -326,24 +324,24 @@ def test_the_stacks_provider_reads_the_key_once_until_it_is_rejected(wired: Any)
 
     wired.aws["secretsmanager"].update_secret(SecretId="key-of-tests", SecretString=" SG_rotated\n")
     wired.wire.will(httpx.Response(401), httpx.Response(200, json={"request_id": "c"}))
-    assert at.submit("seedance-pro", {}) == "c"  # a 401 queues nothing: sent again with the key as it is now
+    assert at.submit("seedance-pro", {}) == "c"  # a 401 queues nothing: sent again with the current key
     assert len(wired.called("GetSecretValue")) == 2
 
     wired.wire.will(httpx.Response(401))
-    assert type(failure(lambda: at.submit("seedance-pro", {}))) is KeyRejected  # and once only
+    assert type(failure(lambda: at.submit("seedance-pro", {}))) is KeyRejected  # and only once
     assert len(wired.called("GetSecretValue")) == 3
     assert wired.wire.requests[-1].headers["x-api-key"] == "SG_rotated"
 
 
 @pytest.mark.parametrize("content", ["", "  ", "SG_a SG_b", "SG_\n0123", "SG_é", '{"key": "a b"}'])
-def test_a_secret_that_is_no_key_is_a_setting_to_put_right_and_stays_secret(wired: Any, content: str) -> None:
+def test_an_invalid_secret_is_a_configuration_error_and_is_not_shown(wired: Any, content: str) -> None:
     wired.aws["secretsmanager"].update_secret(SecretId="key-of-tests", SecretString=content or " ")
     with pytest.raises(ConfigurationError, match="key-of-tests") as raised:
         provider_module.provider().authenticate()
     assert not content.strip() or content.strip() not in str(raised.value)
 
 
-def test_a_missing_secret_is_not_taken_for_a_missing_key(wired: Any) -> None:
+def test_a_missing_secret_is_not_mistaken_for_a_missing_key(wired: Any) -> None:
     wired.aws["secretsmanager"].delete_secret(SecretId="key-of-tests", ForceDeleteWithoutRecovery=True)
     with pytest.raises((ClientError, ConfigurationError)):
         provider_module.provider().authenticate()

@@ -1,4 +1,4 @@
-"""The provider's POSTs: the status table of its contract, and what every broken line says about the money."""
+"""The provider's POSTs: the status table of its contract, and whether a broken connection may have cost money."""
 
 import gzip
 import inspect
@@ -97,7 +97,7 @@ def test_the_blocking_call_goes_to_v1_and_leaves_the_body_unread(provider: Provi
     assert (request.headers["x-api-key"], wire.body()) == (KEY, BODY)
 
 
-# status, body -> what is raised, and words that must be in it. The contract's table, row by row.
+# status, body -> the exception, and words that it must contain. The contract's table, row by row.
 STATUSES: list[tuple[int, Any, type[SeedanceError], str]] = [
     (400, {"error": "duration must be 5 or 10"}, Refused, "duration must be 5 or 10"),
     (401, {"error": "Missing x-api-key", "error_description": "no key", "status_code": 401}, KeyRejected, "no key"),
@@ -124,7 +124,7 @@ STATUSES: list[tuple[int, Any, type[SeedanceError], str]] = [
     (520, HTML, SubmitUncertain, "520"),
     (524, HTML, SubmitUncertain, "524"),
     (599, "", SubmitUncertain, "599"),
-    # A redirect is followed by nobody: a POST that arrives twice is billed twice.
+    # A redirect is not followed: a POST that arrives twice is billed twice.
     (301, "", SubmitUncertain, "301"),
     (302, "", SubmitUncertain, "302"),
     (303, "", SubmitUncertain, "303"),
@@ -158,7 +158,7 @@ def test_each_status_means_what_the_contract_says_of_a_submit(
 
 @POSTS
 @pytest.mark.parametrize("status", range(300, 600))
-def test_only_a_documented_answer_counts_as_nothing_queued(
+def test_only_a_documented_status_means_that_nothing_was_queued(
     provider: Provider, wire: Any, post: Any, status: int
 ) -> None:
     wire.will(httpx.Response(status))
@@ -169,7 +169,7 @@ def test_only_a_documented_answer_counts_as_nothing_queued(
 
 
 @ALL_POSTS
-def test_the_key_is_forgotten_when_it_was_rejected_and_only_then(
+def test_the_key_is_forgotten_only_when_it_was_rejected(
     provider: Provider, wire: Any, forgotten: list[str], post: Any
 ) -> None:
     for status in (400, 403, 406, 429, 500, 401):
@@ -199,14 +199,14 @@ def test_the_key_is_forgotten_when_it_was_rejected_and_only_then(
     ],
 )
 @pytest.mark.parametrize("status", [200, 201, 202])
-def test_a_yes_without_a_request_id_is_uncertain(provider: Provider, wire: Any, status: int, body: str) -> None:
+def test_a_success_without_a_request_id_is_uncertain(provider: Provider, wire: Any, status: int, body: str) -> None:
     wire.will(httpx.Response(status, text=body))
     error = caught(lambda: submit(provider))
     assert isinstance(error, SubmitUncertain)
     assert (error.status_code, error.excerpt) == (status, body)
 
 
-# What an httpx exception says about a POST. Certain: no connection came about, so nothing was queued.
+# What an httpx exception means for a POST. Certain: no connection was established, so nothing was queued.
 CERTAIN = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
 OURS = {"UnsupportedProtocol", "LocalProtocolError", "InvalidURL"}  # never left this process; a setting is wrong
 AMBIGUOUS = {
@@ -214,7 +214,7 @@ AMBIGUOUS = {
     *("RemoteProtocolError", "ProtocolError", "DecodingError", "TooManyRedirects"),
     *("TransportError", "RequestError", "HTTPStatusError", "HTTPError"),
 }
-# Of reading a body twice or of a closed client: a bug of ours, not something a line does.
+# From reading a body twice or from a closed client: a bug of ours, not a network error.
 BUGS = {"StreamError", "StreamConsumed", "StreamClosed", "ResponseNotRead", "RequestNotRead", "CookieConflict"}
 
 
@@ -237,7 +237,7 @@ def raised(name: str) -> Exception:
     return kind("broke")
 
 
-def test_every_exception_that_httpx_has_was_thought_about() -> None:
+def test_every_httpx_exception_is_in_the_table() -> None:
     assert set(httpx_exceptions()) == CERTAIN | OURS | AMBIGUOUS | BUGS
 
 
@@ -250,7 +250,7 @@ def test_every_exception_that_httpx_has_was_thought_about() -> None:
         *((name, ConfigurationError) for name in sorted(OURS)),
     ],
 )
-def test_each_way_for_a_line_to_break_says_whether_something_may_be_queued(
+def test_each_network_error_says_whether_something_may_be_queued(
     provider: Provider, wire: Any, post: Any, name: str, kind: type[SeedanceError]
 ) -> None:
     wire.will(raised(name))
@@ -258,7 +258,7 @@ def test_each_way_for_a_line_to_break_says_whether_something_may_be_queued(
     assert type(error) is kind
     if isinstance(error, ProviderError):
         assert error.excerpt == "broke"
-    else:  # its own words, or ours
+    else:  # its own message, or ours
         assert any(words in str(error) for words in ("broke", "not valid HTTP"))
     assert len(wire.requests) == 1
 
@@ -268,7 +268,7 @@ def test_each_way_for_a_line_to_break_says_whether_something_may_be_queued(
     ("name", "says"),
     [("ReadTimeout", "the response timed out"), ("ConnectError", "the connection could not be opened")],
 )
-def test_people_read_words_and_the_log_what_the_system_said(
+def test_people_get_a_readable_message_and_the_log_the_system_error(
     provider: Provider, wire: Any, post: Any, name: str, says: str
 ) -> None:
     wire.will(httpx_exceptions()[name]("[Errno 104] reset by peer"))
@@ -281,7 +281,7 @@ def test_people_read_words_and_the_log_what_the_system_said(
 
 @POSTS
 @pytest.mark.parametrize(("status", "kind"), [(400, Refused), (406, OutOfCredits), (500, Unavailable)])
-def test_an_error_status_decides_alone_when_its_body_breaks_off(
+def test_an_error_status_alone_decides_when_its_body_breaks_off(
     provider: Provider, wire: Any, post: Any, status: int, kind: type[SeedanceError]
 ) -> None:
     def body() -> Iterator[bytes]:
@@ -309,7 +309,7 @@ FOREIGN = {**ACCEPTED, "poll_url": "https://api.segmind.com/v2/requests/req-2"}
     ],
     ids=["deep", "long", "bomb", "odd encoding", "long id", "id with a space", "two ids"],
 )
-def test_a_yes_that_can_not_be_read_is_uncertain(provider: Provider, wire: Any, yes: httpx.Response) -> None:
+def test_an_unreadable_success_is_uncertain(provider: Provider, wire: Any, yes: httpx.Response) -> None:
     wire.will(yes)
     assert type(caught(lambda: submit(provider))) is SubmitUncertain
 
@@ -329,16 +329,16 @@ def test_a_yes_that_can_not_be_read_is_uncertain(provider: Provider, wire: Any, 
     ],
 )
 @POSTS
-def test_an_error_status_decides_alone_whatever_its_body(
+def test_an_error_status_alone_decides_whatever_its_body(
     *, provider: Provider, wire: Any, post: Any, status: int, kind: type[SeedanceError], body: bytes
 ) -> None:
     wire.will(httpx.Response(status, content=body))
     error = caught(lambda: post(provider))
     assert type(error) is kind
-    json.dumps(vars(error), ensure_ascii=False).encode()  # it can be stored and told
+    json.dumps(vars(error), ensure_ascii=False).encode()  # it can be stored and published
 
 
-def test_a_yes_in_gzip_is_read_though_nobody_asked_for_it(provider: Provider, wire: Any) -> None:
+def test_a_gzipped_success_is_read_although_it_was_not_requested(provider: Provider, wire: Any) -> None:
     packed = gzip.compress(json.dumps(ACCEPTED).encode())
     wire.will(httpx.Response(200, content=packed, headers={"content-encoding": "gzip"}))
     assert submit(provider) == "req-1"
@@ -346,7 +346,7 @@ def test_a_yes_in_gzip_is_read_though_nobody_asked_for_it(provider: Provider, wi
 
 
 @POSTS
-def test_an_error_of_the_caller_passes_through_untouched(provider: Provider, wire: Any, post: Any) -> None:
+def test_an_error_of_the_caller_is_raised_unchanged(provider: Provider, wire: Any, post: Any) -> None:
     wire.will(RuntimeError("a bug"))
     with pytest.raises(RuntimeError, match="a bug"):
         post(provider)
@@ -377,7 +377,7 @@ def test_an_image_is_uploaded_as_a_data_url(provider: Provider, wire: Any) -> No
 @pytest.mark.parametrize(
     "body", ["", HTML, "{}", '{"file_urls": []}', '{"file_urls": [5]}', '{"file_urls": "x"}', "[]"]
 )
-def test_an_upload_without_an_address_may_be_tried_again(provider: Provider, wire: Any, body: str) -> None:
+def test_an_upload_without_a_url_may_be_retried(provider: Provider, wire: Any, body: str) -> None:
     wire.will(httpx.Response(200, text=body))
     assert type(caught(lambda: upload(provider))) is Unavailable
 
@@ -399,7 +399,7 @@ def test_an_upload_without_an_address_may_be_tried_again(provider: Provider, wir
         ("DecodingError", Unavailable),
     ],
 )
-def test_an_upload_costs_nothing_and_so_is_never_uncertain(
+def test_an_upload_costs_nothing_so_it_is_never_uncertain(
     provider: Provider, wire: Any, answer: int | str, kind: type[SeedanceError]
 ) -> None:
     wire.will(httpx.Response(answer) if isinstance(answer, int) else raised(answer))

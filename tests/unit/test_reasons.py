@@ -1,4 +1,4 @@
-"""The codes of a job's error: one list, and each of them made somewhere."""
+"""The error codes of a job: one list, and each code is used somewhere."""
 
 import ast
 from pathlib import Path
@@ -11,7 +11,7 @@ from seedance.jobs.reasons import Code
 
 NEVER_ON_A_JOB = {
     *("ERROR", "NOT_POSSIBLE", "CONFLICT", "REQUEST_TAKEN", "IN_PROGRESS", "ALL_UNDER_WAY", "MEDIA", "PROVIDER"),
-    # Told in another way: the job is HELD with a code of its own, or its call is repeated.
+    # Reported differently: the job is HELD with another code, or its call is repeated.
     *("PROVIDER_OUT_OF_CREDITS", "PROVIDER_UNEXPECTED_ANSWER", "RESULT_FROM_FORBIDDEN_HOST", "RESULT_UNAVAILABLE"),
 }
 
@@ -22,7 +22,7 @@ def test_every_code_that_a_job_can_have_is_in_the_list() -> None:
     assert {hold.value for hold in Hold} <= set(Code)
 
 
-def test_each_code_is_given_somewhere(root: Path) -> None:
+def test_each_code_is_used_somewhere(root: Path) -> None:
     given = {
         node.attr for node in ast.walk(ast.parse(Path(reasons.__file__).read_text())) if isinstance(node, ast.Attribute)
     }
@@ -34,14 +34,14 @@ def test_each_code_is_given_somewhere(root: Path) -> None:
 @pytest.mark.parametrize(
     ("why", "says"), [("bad prompt", "bad prompt"), (None, "gave no reason"), ("", "gave no reason")]
 )
-def test_a_failure_without_words_says_so(why: str | None, says: str) -> None:
+def test_a_failure_without_a_message_says_so(why: str | None, says: str) -> None:
     reason = reasons.failed_at_the_provider(why)
     assert says in reason.message
     assert "None" not in reason.message
 
 
-def test_nobody_writes_a_reason_by_hand(root: Path) -> None:
-    """A dict with a code and a message is made by Reason alone."""
+def test_no_reason_is_written_by_hand(root: Path) -> None:
+    """Only Reason makes a dict with a code and a message."""
     for path in (root / "layers/common/seedance").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Dict):

@@ -1,4 +1,4 @@
-"""Reconcile: what fell between two steps is brought on, each thing once, and nothing is bought by itself."""
+"""Reconcile: jobs that got stuck between two steps are continued, once each, and nothing is bought automatically."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,11 +16,20 @@ Make = Callable[..., Job]
 @pytest.fixture
 def reconcile(world: Any) -> Reconcile:
     return Reconcile(
-        world.store, world.provider, world.notifier, world.workflow, world.queue, scale=1.0, clock=world.clock
+        world.store,
+        world.provider,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.switch,
+        world.in_flight,
+        world.place,
+        scale=1.0,
+        clock=world.clock,
     )
 
 
-def test_a_quiet_table_asks_nobody(world: Any, reconcile: Reconcile) -> None:
+def test_an_empty_table_causes_no_requests(world: Any, reconcile: Reconcile) -> None:
     assert reconcile() == {}
     assert world.wire.requests == []
 
@@ -32,12 +41,12 @@ def test_a_quiet_table_asks_nobody(world: Any, reconcile: Reconcile) -> None:
     ("transport", "idle", "given_up"),
     [("v2", 74, False), ("v2", 76, True), ("v1", 76, False), ("v1", GENERATING_SECONDS + 1, True)],
 )
-def test_a_submit_that_nobody_is_at_any_more_is_uncertain(
+def test_an_abandoned_submit_is_uncertain(
     *, world: Any, reconcile: Reconcile, put: Any, transport: str, idle: float, given_up: bool
 ) -> None:
     put(State.SUBMITTING, idle, transport=transport, submitted_at=world.clock.now - idle)
     if given_up:
-        world.wire.will(history())  # the same round looks for it
+        world.wire.will(history())  # the same round searches the history for it
     assert reconcile().get("uncertain", 0) == int(given_up)
     assert world.job(ID).state is (State.UNCERTAIN if given_up else State.SUBMITTING)
 
@@ -54,7 +63,7 @@ def test_a_job_without_an_execution_gets_one(
     assert reconcile() == {}
 
 
-def test_a_job_whose_execution_runs_is_left_to_it(world: Any, reconcile: Reconcile, put: Any) -> None:
+def test_a_job_with_a_running_execution_is_left_alone(world: Any, reconcile: Reconcile, put: Any) -> None:
     world.workflow.start(put(State.QUEUED, 5000))
     before = world.job(ID)
     assert reconcile() == {}
@@ -62,7 +71,7 @@ def test_a_job_whose_execution_runs_is_left_to_it(world: Any, reconcile: Reconci
 
 
 @pytest.mark.parametrize(("idle", "restarted"), [(3599, False), (3601, True)])
-def test_a_copy_is_tried_again_every_hour(
+def test_a_copy_is_retried_every_hour(
     *, world: Any, reconcile: Reconcile, put: Any, idle: float, restarted: bool
 ) -> None:
     put(State.COPYING, idle, executions=1)
@@ -84,7 +93,7 @@ def test_a_copy_that_is_too_old_fails_and_its_price_is_settled(
 
 
 @pytest.mark.parametrize(("idle", "enqueued"), [(1799, False), (1801, True)])
-def test_a_message_that_got_lost_is_sent_again_once_in_a_while(
+def test_a_lost_message_is_sent_again_at_intervals(
     *, world: Any, reconcile: Reconcile, put: Any, idle: float, enqueued: bool
 ) -> None:
     put(State.RECEIVED, idle)
@@ -93,16 +102,16 @@ def test_a_message_that_got_lost_is_sent_again_once_in_a_while(
     assert world.postponed() == ([(ID, 0)] if enqueued else [])
 
 
-def test_a_v1_job_whose_workflow_died_before_its_call_gets_a_new_one(
+def test_a_v1_job_whose_workflow_died_before_its_call_gets_a_new_execution(
     world: Any, reconcile: Reconcile, put: Any
 ) -> None:
     put(State.RECEIVED, 1801, transport="v1")
     assert reconcile() == {"enqueued": 1}
     assert [call["name"] for call in world.called("StartExecution")] == [f"{ID}-2"]
-    assert world.postponed() == []  # a message would find its first execution's name taken
+    assert world.postponed() == []  # a message would find the name of its first execution taken
 
 
-def test_a_round_looks_at_the_jobs_of_every_state(reconcile: Reconcile) -> None:
+def test_a_round_checks_the_jobs_of_every_state(reconcile: Reconcile) -> None:
     assert {state for _, state, *_ in reconcile._steps()} == set(State)
 
 
@@ -110,7 +119,7 @@ def test_a_round_looks_at_the_jobs_of_every_state(reconcile: Reconcile) -> None:
 @pytest.mark.parametrize(
     ("idle", "told", "again"), [(599, None, False), (601, None, True), (601, 1.0, False), (86_401, None, False)]
 )
-def test_an_end_that_nobody_was_told_of_is_told_once(
+def test_an_end_without_a_notification_is_notified_once(
     *, world: Any, reconcile: Reconcile, put: Any, state: State, idle: float, told: float | None, again: bool
 ) -> None:
     put(state, idle, notified_at=told, cost_usd=0.3, error={"code": "SUBMIT_LOST", "message": "m"})
@@ -119,7 +128,7 @@ def test_an_end_that_nobody_was_told_of_is_told_once(
     assert [message["status"] for message in world.notified()] == ([state.value] if again else [])
 
 
-def test_a_shorter_clock_shortens_the_patience(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
+def test_a_faster_time_scale_shortens_the_patience(world: Any, reconcile: Reconcile, uncertain: Any) -> None:
     uncertain(LOST_SECONDS / 10 + 1)
     world.wire.will(history())
     replace(reconcile, scale=0.1)()
@@ -127,7 +136,7 @@ def test_a_shorter_clock_shortens_the_patience(world: Any, reconcile: Reconcile,
 
 
 @pytest.mark.parametrize("trouble", [httpx.Response(500), httpx.Response(401), httpx.ReadTimeout("")], ids=str)
-def test_a_history_out_of_reach_decides_nothing_and_keeps_no_other_job_waiting(
+def test_an_unreachable_history_decides_nothing_and_delays_no_other_job(
     *, world: Any, reconcile: Reconcile, uncertain: Any, put: Any, trouble: Any
 ) -> None:
     before = uncertain(5000)
@@ -138,7 +147,7 @@ def test_a_history_out_of_reach_decides_nothing_and_keeps_no_other_job_waiting(
     assert world.counted() == {"ReconcileFailures": 1}
 
 
-def test_who_moved_the_job_on_meanwhile_is_not_overruled(
+def test_a_concurrent_transition_is_not_overwritten(
     world: Any, reconcile: Reconcile, put: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(State.SUBMITTING, 100)

@@ -1,4 +1,4 @@
-"""Reconcile: a job whose executions die gets others, for as long as that can help, and then an end in words."""
+"""Reconcile: a job whose executions die gets new ones for as long as that can help, then a clear end."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,16 @@ WEEK = 7 * 24 * 3600
 @pytest.fixture
 def reconcile(world: Any) -> Reconcile:
     return Reconcile(
-        world.store, world.provider, world.notifier, world.workflow, world.queue, scale=1.0, clock=world.clock
+        world.store,
+        world.provider,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.switch,
+        world.in_flight,
+        world.place,
+        scale=1.0,
+        clock=world.clock,
     )
 
 
@@ -24,7 +33,7 @@ def reconcile(world: Any) -> Reconcile:
     ("age", "idle", "restarted"),
     [(3500, 599, False), (3500, 601, True), (3700, 3599, False), (3700, 3601, True), (WEEK, 3601, True)],
 )
-def test_a_job_whose_executions_die_gets_another_one_soon_in_its_hour_and_then_every_hour(
+def test_a_job_whose_executions_die_is_restarted_soon_within_its_hour_and_then_hourly(
     *, world: Any, reconcile: Reconcile, put: Any, state: State, age: float, idle: float, restarted: bool
 ) -> None:
     put(state, idle, submitted_at=world.clock.now - age, executions=3)
@@ -33,7 +42,7 @@ def test_a_job_whose_executions_die_gets_another_one_soon_in_its_hour_and_then_e
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING])
-def test_a_job_that_could_not_be_asked_after_for_a_week_ends_in_words(
+def test_a_job_that_could_not_be_polled_for_a_week_ends_with_a_clear_message(
     *, world: Any, reconcile: Reconcile, put: Any, state: State
 ) -> None:
     then = world.clock.now - WEEK - 1
@@ -47,14 +56,14 @@ def test_a_job_that_could_not_be_asked_after_for_a_week_ends_in_words(
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.COPYING])
-def test_a_job_that_waited_for_days_before_it_was_sent_has_its_week_all_the_same(
+def test_a_job_that_waited_for_days_before_its_submit_still_has_its_week(
     *, world: Any, reconcile: Reconcile, put: Any, state: State
 ) -> None:
     put(state, 3601, created_at=world.clock.now - WEEK - 7200, submitted_at=world.clock.now - 3700)
     assert reconcile() == {"restarted": 1}
 
 
-def test_a_video_that_is_in_the_bucket_is_completed_however_long_its_executions_died(
+def test_a_job_with_a_stored_video_is_completed_however_long_its_executions_died(
     world: Any, reconcile: Reconcile, put: Any
 ) -> None:
     video = {"bucket": "example-videos", "key": "videos/shoe/up-1.mp4", "bytes": 7, "sha256": "ab"}
@@ -65,7 +74,7 @@ def test_a_video_that_is_in_the_bucket_is_completed_however_long_its_executions_
 
 
 @pytest.mark.parametrize(("executions", "ends"), [(0, False), (1, False), (47, False), (48, True)])
-def test_a_v1_job_that_crashed_before_its_call_is_tried_for_a_day(
+def test_a_v1_job_that_crashed_before_its_call_is_retried_for_a_day(
     *, world: Any, reconcile: Reconcile, put: Any, executions: int, ends: bool
 ) -> None:
     put(State.RECEIVED, 1801, transport="v1", executions=executions)

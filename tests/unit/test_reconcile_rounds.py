@@ -1,4 +1,4 @@
-"""Reconcile's rounds: who is let go, who gets a price, and that all get their turn, however many wait for a person."""
+"""Reconcile's rounds: releasing held jobs, booking late prices, and reaching every job, however many are held."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,17 @@ NOON = 1_763_640_000.0  # 2025-11-20T12:00Z
 
 @pytest.fixture
 def reconcile(world: Any) -> Reconcile:
-    return Reconcile(world.store, world.provider, world.notifier, world.workflow, world.queue, clock=world.clock)
+    return Reconcile(
+        world.store,
+        world.provider,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.switch,
+        world.in_flight,
+        world.place,
+        clock=world.clock,
+    )
 
 
 def row(request_id: str, **fields: Any) -> dict[str, Any]:
@@ -43,11 +53,11 @@ def history(*rows: dict[str, Any]) -> httpx.Response:
         ("SUBMIT_LOST", 72, False),
     ],
 )
-def test_only_yesterdays_budget_lets_go_by_itself(
+def test_only_a_hold_for_yesterdays_budget_is_released_automatically(
     *, world: Any, reconcile: Reconcile, put: Any, code: str, hours: float, released: bool
 ) -> None:
     world.clock.now = NOON
-    world.store.pause("no credits")
+    world.switch.pause("no credits")
     put(State.HELD, error={"code": code, "message": "m"}, notified_at=NOON)
     world.clock.now += hours * 3600
     assert reconcile() == ({"released": 1} if released else {})
@@ -58,7 +68,7 @@ def test_only_yesterdays_budget_lets_go_by_itself(
 
 
 @pytest.mark.parametrize(("full", "released"), [("2025-11-20", False), ("2025-11-19", True)])
-def test_the_day_that_had_no_room_decides_not_the_one_on_which_that_was_written(
+def test_the_day_without_budget_decides_not_the_day_of_the_write(
     *, world: Any, reconcile: Reconcile, put: Any, full: str, released: bool
 ) -> None:
     world.clock.now = NOON
@@ -67,7 +77,7 @@ def test_the_day_that_had_no_room_decides_not_the_one_on_which_that_was_written(
 
 
 @pytest.mark.parametrize("full", [None, "2025-11-20"])
-def test_yesterdays_job_that_today_has_no_room_for_waits_for_tomorrow(
+def test_a_job_that_does_not_fit_into_todays_budget_either_waits_for_tomorrow(
     *, world: Any, reconcile: Reconcile, put: Any, full: str | None
 ) -> None:
     world.clock.now = NOON
@@ -79,16 +89,14 @@ def test_yesterdays_job_that_today_has_no_room_for_waits_for_tomorrow(
     assert reconcile() == {"released": 1}
 
 
-def test_a_job_that_a_pause_held_after_its_end_is_let_go(world: Any, reconcile: Reconcile, put: Any) -> None:
+def test_a_job_held_by_a_pause_that_is_over_is_released(world: Any, reconcile: Reconcile, put: Any) -> None:
     put(State.HELD, error={"code": "SUBMITS_PAUSED", "message": "m"}, notified_at=1.0)
     assert reconcile() == {"released": 1}
     assert (world.job(ID).state, world.postponed()) == (State.RECEIVED, [(ID, 0)])
 
 
 @pytest.mark.parametrize(("transport", "executions"), [("v2", 0), ("v1", 1)])
-def test_a_v1_job_that_is_let_go_gets_an_execution_of_its_own(
-    *, world: Any, put: Any, transport: str, executions: int
-) -> None:
+def test_a_released_v1_job_gets_a_new_execution(*, world: Any, put: Any, transport: str, executions: int) -> None:
     module.release(world.store, world.queue, put(State.HELD, transport=transport, error={"code": "X", "message": "m"}))
     assert world.job(ID).executions == executions
     assert world.job(ID).error is None
@@ -99,7 +107,7 @@ def test_a_v1_job_that_is_let_go_gets_an_execution_of_its_own(
 
 @pytest.fixture
 def unpriced(world: Any, put: Any) -> Callable[..., Job]:
-    """A job that was made a while ago, without a price: its estimate is settled."""
+    """A job completed a while ago without a price: its estimate is settled."""
 
     def make(idle: float = 700, **changes: Any) -> Job:
         then = world.clock.now - idle
@@ -109,7 +117,7 @@ def unpriced(world: Any, put: Any) -> Callable[..., Job]:
     return make
 
 
-def test_an_estimate_gives_way_to_the_historys_price_once(world: Any, reconcile: Reconcile, unpriced: Any) -> None:
+def test_an_estimate_is_replaced_once_by_the_historys_price(world: Any, reconcile: Reconcile, unpriced: Any) -> None:
     unpriced()
     world.wire.will(history(row("req-0", credits_deduction=9.0), row("req-1", credits_deduction=0.4)))
     assert reconcile() == {"priced": 1}
@@ -121,14 +129,14 @@ def test_an_estimate_gives_way_to_the_historys_price_once(world: Any, reconcile:
 
 
 @pytest.mark.parametrize("idle", [599, 86_401])
-def test_a_price_is_asked_after_for_a_day(world: Any, reconcile: Reconcile, unpriced: Any, idle: float) -> None:
+def test_a_price_is_looked_up_for_a_day(world: Any, reconcile: Reconcile, unpriced: Any, idle: float) -> None:
     unpriced(idle)
     assert reconcile() == {}
     assert world.wire.requests == []
 
 
 @pytest.mark.parametrize("answer", [{}, {"credits_deduction": None}])
-def test_where_the_history_has_no_price_the_estimate_stays(
+def test_without_a_price_in_the_history_the_estimate_stays(
     *, world: Any, reconcile: Reconcile, unpriced: Any, answer: dict[str, Any]
 ) -> None:
     before = unpriced()
@@ -138,7 +146,9 @@ def test_where_the_history_has_no_price_the_estimate_stays(
 
 
 @pytest.mark.parametrize("works", [True, False])
-def test_a_days_history_is_asked_once_a_round(world: Any, reconcile: Reconcile, unpriced: Any, *, works: bool) -> None:
+def test_a_days_history_is_queried_once_per_round(
+    world: Any, reconcile: Reconcile, unpriced: Any, *, works: bool
+) -> None:
     world.clock.now = NOON
     unpriced()
     unpriced(job_id=OTHER, request_id="req-2")
@@ -152,7 +162,7 @@ def test_a_days_history_is_asked_once_a_round(world: Any, reconcile: Reconcile, 
 
 
 def slow(world: Any, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[str]:
-    """Every record that is read takes so long; which ones were read, in order."""
+    """Make each read of a record take some time, and return the ids that were read, in order."""
     read: list[str] = []
     original = world.store.get
 
@@ -165,11 +175,11 @@ def slow(world: Any, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch, seco
     return read
 
 
-def test_jobs_that_wait_for_a_person_hide_nobody(
+def test_jobs_that_wait_for_a_person_do_not_block_others(
     world: Any, reconcile: Reconcile, put: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "PAGE", 5)
-    world.store.pause("x")
+    world.switch.pause("x")
     for number in range(12):
         put(State.HELD, 5000, job_id=f"up-{number}", notified_at=1.0, error={"code": "SUBMIT_LOST", "message": "m"})
     put(State.HELD, 100, error={"code": "OVER_BUDGET", "message": "m"}, notified_at=1.0)
@@ -177,7 +187,7 @@ def test_jobs_that_wait_for_a_person_hide_nobody(
     assert reconcile() == {"released": 1}
 
 
-def test_a_round_that_runs_out_of_time_goes_on_where_it_stopped(
+def test_a_round_that_ran_out_of_time_is_continued_where_it_stopped(
     world: Any, reconcile: Reconcile, put: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = {"code": "SUBMIT_LOST", "message": "m"}
@@ -194,26 +204,28 @@ def test_a_round_that_runs_out_of_time_goes_on_where_it_stopped(
         assert reconcile() == {}
         rounds.append(read[:])
         read.clear()
-    # Nobody is read twice before everybody was read once, and then it begins anew.
+    # No job is read twice before every job was read once; then it starts over.
     assert rounds[0] == [*queued, *held[:2]]
     assert [*rounds[0], *rounds[1], *rounds[2]] == [*queued, *held]
     assert rounds[3][:3] == queued
 
 
-def test_a_round_that_got_round_begins_at_the_beginning(world: Any, reconcile: Reconcile, put: Any) -> None:
-    world.store.keep_place(6, world.clock.now - 3000)
-    put(State.HELD, 4000, error={"code": "SUBMITS_PAUSED", "message": "m"}, notified_at=1.0)  # before the place
+def test_after_a_complete_round_the_next_starts_from_the_beginning(world: Any, reconcile: Reconcile, put: Any) -> None:
+    world.place.save(6, world.clock.now - 3000)
+    put(
+        State.HELD, 4000, error={"code": "SUBMITS_PAUSED", "message": "m"}, notified_at=1.0
+    )  # before the saved position
     put(State.QUEUED, 5000, job_id=OTHER)
     assert reconcile() == {"restarted": 1}
-    assert world.store.place() == (0, 0.0)
+    assert world.place.read() == (0, 0.0)
     assert reconcile() == {"released": 1}
 
 
-def test_a_place_in_the_first_step_is_given_up_too(world: Any, reconcile: Reconcile, put: Any) -> None:
-    world.store.keep_place(0, world.clock.now - 50)
+def test_a_position_in_the_first_step_is_cleared_too(world: Any, reconcile: Reconcile, put: Any) -> None:
+    world.place.save(0, world.clock.now - 50)
     put(State.SUBMITTING, 100)
     assert reconcile() == {}
-    assert world.store.place() == (0, 0.0)
+    assert world.place.read() == (0, 0.0)
     world.wire.will(history())
     assert reconcile() == {"uncertain": 1}
 
@@ -227,7 +239,7 @@ def test_a_job_that_kills_its_round_does_not_kill_the_next(
 
     def killed(job: Job) -> bool:
         if job.job_id == ID:
-            raise SystemExit  # as when the function is out of time or of memory
+            raise SystemExit  # as when the function runs out of time or memory
         return bool(running(job))
 
     monkeypatch.setattr(world.workflow, "is_running", killed, raising=False)
@@ -235,17 +247,17 @@ def test_a_job_that_kills_its_round_does_not_kill_the_next(
         reconcile()
     assert reconcile() == {"restarted": 1}
     assert world.job(OTHER).executions == 1
-    with pytest.raises(SystemExit):  # and its own turn comes again
+    with pytest.raises(SystemExit):  # and it is tried again later
         reconcile()
 
 
 @pytest.mark.parametrize("error", [AttributeError("x"), RuntimeError("x"), KeyError("x"), RecursionError()], ids=repr)
-def test_a_job_that_raises_keeps_nobody_waiting_and_rings(
+def test_a_job_that_raises_delays_no_other_and_raises_an_alarm(
     *, world: Any, reconcile: Reconcile, put: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     put(State.QUEUED, 6000)
     put(State.QUEUED, 5000, job_id=OTHER)
-    world.store._client.put_item(
+    world.table.client.put_item(
         TableName="jobs-of-tests", Item={"job_id": {"S": "count#in_flight"}, "held": {"N": "9"}}
     )
     running = world.workflow.is_running
@@ -258,28 +270,28 @@ def test_a_job_that_raises_keeps_nobody_waiting_and_rings(
     monkeypatch.setattr(world.workflow, "is_running", raising, raising=False)
     assert reconcile() == {"restarted": 1}
     assert world.counted() == {"JobsStuck": 1}
-    assert world.store.in_flight() == 2  # what comes after all jobs is done too
-    assert world.store.place() == (0, 0.0)
+    assert world.in_flight.count() == 2  # the steps after the jobs are done too
+    assert world.place.read() == (0, 0.0)
 
 
-def test_a_round_writes_down_its_place_once_a_second(
+def test_a_round_saves_its_position_once_a_second(
     world: Any, reconcile: Reconcile, put: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(20):
         put(State.HELD, 5000, job_id=f"up-{number}", notified_at=1.0, error={"code": "SUBMIT_LOST", "message": "m"})
     slow(world, reconcile, monkeypatch, 0.25)
     places: list[float] = []
-    monkeypatch.setattr(world.store, "keep_place", lambda _, since: places.append(since))
+    monkeypatch.setattr(world.place, "save", lambda _, since: places.append(since))
     reconcile()
     assert 5 <= len(places) <= 6
 
 
-def test_a_place_of_another_release_is_no_reason_to_stop(world: Any, reconcile: Reconcile, put: Any) -> None:
-    world.store.keep_place(99, 0.0)
+def test_a_position_saved_by_another_release_causes_no_failure(world: Any, reconcile: Reconcile, put: Any) -> None:
+    world.place.save(99, 0.0)
     put(State.QUEUED, 5000)
     assert reconcile() == {"restarted": 1}
 
 
-def test_a_round_leaves_time_for_what_it_is_at(template: dict[str, Any]) -> None:
+def test_a_round_leaves_time_to_finish_the_current_job(template: dict[str, Any]) -> None:
     timeout = template["Resources"]["ReconcileFunction"]["Properties"]["Timeout"]
     assert timeout - 60 >= ROUND_SECONDS

@@ -1,4 +1,4 @@
-"""Reconcile: what it counts, what a person reads on the job, and which days of the history it asks for."""
+"""Reconcile: its metrics, the messages on the job, and the days of the history that it queries."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +15,17 @@ Make = Callable[..., Job]
 
 @pytest.fixture
 def reconcile(world: Any) -> Reconcile:
-    return Reconcile(world.store, world.provider, world.notifier, world.workflow, world.queue, clock=world.clock)
+    return Reconcile(
+        world.store,
+        world.provider,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.switch,
+        world.in_flight,
+        world.place,
+        clock=world.clock,
+    )
 
 
 def test_an_uncertain_submit_is_counted_and_says_why(world: Any, reconcile: Reconcile, put: Any) -> None:
@@ -58,7 +68,7 @@ def test_a_lost_submit_is_held_counted_and_says_what_to_do(
     ],
 )
 @pytest.mark.parametrize("sent", [True, False])
-def test_a_price_is_looked_for_around_the_submit(
+def test_a_price_is_looked_up_around_the_time_of_the_submit(
     *, world: Any, reconcile: Reconcile, put: Any, began: datetime, since: str, until: str, sent: bool
 ) -> None:
     world.clock.now = began.timestamp() + 3600
@@ -70,7 +80,7 @@ def test_a_price_is_looked_for_around_the_submit(
     assert (asked["from_date"], asked["to_date"], asked["model_name"]) == (since, until, "seedance-1.0-pro-fast")
 
 
-def test_two_models_prices_are_asked_for_apart(world: Any, reconcile: Reconcile, put: Any) -> None:
+def test_prices_of_two_models_are_queried_separately(world: Any, reconcile: Reconcile, put: Any) -> None:
     for number, model in enumerate(("seedance-1.0-pro-fast", "seedance-2.0-mini")):
         put(State.COMPLETED, 700 - number, job_id=(ID, OTHER)[number], model=model, notified_at=1.0)
     priced = {"request_id": "req-1", "model_status": "COMPLETED", "credits_deduction": 0.4}

@@ -1,4 +1,4 @@
-"""What a refusal is about: money, room for another video, a rate, or the request itself. And how long to wait."""
+"""The cause of a refusal: money, capacity, a rate limit, or the request itself. And how long to wait."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ def error(status: int, body: Any, **headers: str) -> ProviderError:
 
 
 MONEY: list[tuple[int, Any]] = [
-    # what documents and witnesses have
+    # from documents and user reports
     (406, {"error": "Insufficient credits to process this request"}),
     (406, {"error": "Not enough credits"}),
     (406, {"error": "Team spend limit reached for this billing period"}),
@@ -61,7 +61,7 @@ MONEY: list[tuple[int, Any]] = [
     (406, {"error": "not-enough-credits"}),
     (406, {"insufficient_credits": True}),
     (406, {"error": "insufficient_quota", "message": "You exceeded your current quota"}),
-    # other words for the same
+    # other wordings
     (406, "You have no credits left"),
     (406, "You've run out of credits"),
     (406, "Credits exhausted. Recharge your wallet to go on."),
@@ -77,7 +77,7 @@ MONEY: list[tuple[int, Any]] = [
     (406, "Your subscription has expired"),
     (406, "INSUFFICIENT CREDITS"),
     (406, "Insufficient credits to make a video of this length"),
-    # 402 says so by itself
+    # 402 is enough by itself
     (402, ""),
     (402, {}),
     (402, "null"),
@@ -85,7 +85,7 @@ MONEY: list[tuple[int, Any]] = [
     (402, {"error": "Upgrade your plan"}),
     (402, {"error": "Something went wrong"}),
     (402, {"error": "Insufficient credits for this resolution"}),
-    # a 429 for money
+    # a 429 that means money
     (429, {"error": "Insufficient credits"}),
     (429, {"error": "Spend limit reached"}),
     (429, {"error": "Quota exceeded: top up"}),
@@ -147,22 +147,22 @@ RATE: list[Any] = [
 ]
 
 
-def test_the_tables_have_what_was_asked_for() -> None:
+def test_the_tables_have_at_least_forty_cases() -> None:
     assert len(MONEY) + len(REQUEST) + len(CAPACITY) + len(RATE) >= 40
 
 
 @pytest.mark.parametrize(("status", "body"), MONEY)
-def test_words_that_mean_money_are_found_in_any_shape(status: int, body: Any) -> None:
+def test_wordings_that_mean_money_are_found_in_any_format(status: int, body: Any) -> None:
     assert type(error(status, body)) is OutOfCredits
 
 
 @pytest.mark.parametrize(("status", "body"), REQUEST)
-def test_words_that_mean_something_else_stop_one_job_only(status: int, body: Any) -> None:
+def test_other_wordings_fail_only_one_job(status: int, body: Any) -> None:
     assert type(error(status, body)) is Refused
 
 
 @pytest.mark.parametrize("body", CAPACITY)
-def test_too_many_videos_at_once_is_no_rate(body: Any) -> None:
+def test_too_many_concurrent_videos_is_no_rate_limit(body: Any) -> None:
     found = error(429, body, x_rate_limit_reset_at_utc="2025-11-20T00:54:00Z")
     assert type(found) is AtCapacity
     assert found.retry_after is None
@@ -170,11 +170,11 @@ def test_too_many_videos_at_once_is_no_rate(body: Any) -> None:
 
 
 @pytest.mark.parametrize("body", RATE)
-def test_any_other_429_is_a_rate(body: Any) -> None:
+def test_any_other_429_is_a_rate_limit(body: Any) -> None:
     assert type(error(429, body)) is RateLimited
 
 
-def test_a_success_is_no_error() -> None:
+def test_a_success_raises_no_error() -> None:
     assert refusals.error(answer(200, {"error": "Insufficient credits"}), NOW) is None
 
 
@@ -200,7 +200,7 @@ def test_a_success_is_no_error() -> None:
         ("x" * 9000, "x" * 500),
     ],
 )
-def test_people_read_the_providers_own_sentence(body: Any, says: str) -> None:
+def test_people_get_the_providers_own_message(body: Any, says: str) -> None:
     assert str(error(400, body)) == f"The provider refused the request with 400: {says}"
 
 
@@ -230,7 +230,7 @@ def test_people_read_the_providers_own_sentence(body: Any, says: str) -> None:
         ({}, None),
     ],
 )
-def test_a_wait_is_what_was_said_within_reason(headers: dict[str, str], seconds: float | None) -> None:
+def test_a_wait_is_the_requested_one_within_bounds(headers: dict[str, str], seconds: float | None) -> None:
     found = error(429, "", **headers)
     assert isinstance(found, RateLimited)
     assert found.retry_after == seconds
@@ -240,11 +240,11 @@ def test_a_wait_is_what_was_said_within_reason(headers: dict[str, str], seconds:
     ("said", "taken"),
     [(None, None), (-1.0, 0.0), (5.0, 5.0), (1e9, 900.0), (float("inf"), 900.0), (float("nan"), None)],
 )
-def test_no_rate_limit_parks_a_job_whoever_says_so(said: float | None, taken: float | None) -> None:
+def test_every_rate_limit_wait_is_capped(said: float | None, taken: float | None) -> None:
     assert RateLimited("", retry_after=said).retry_after == taken
 
 
 @pytest.mark.parametrize("hostile", ["insufficient " * 2000, "credits " * 3000, "a_" * 10_000, "out of " * 3000 + "x"])
 @pytest.mark.parametrize("status", [402, 406, 429])
-def test_words_without_end_are_looked_at_once(status: int, hostile: str) -> None:
+def test_hostile_text_is_scanned_in_linear_time(status: int, hostile: str) -> None:
     assert isinstance(error(status, hostile), ProviderError)

@@ -1,4 +1,4 @@
-"""Many records at once: what is asked for, also from a table that is busy."""
+"""Reading many records at once: only the requested attributes, even from a busy table."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from seedance.jobs.job import Job, State
 Make = Callable[..., Job]
 
 
-def test_many_jobs_are_read_at_once_with_what_is_asked_for(world: Any, make_job: Make) -> None:
+def test_many_jobs_are_read_at_once_with_the_requested_attributes(world: Any, make_job: Make) -> None:
     for number in range(3):
         world.put(make_job(State.COMPLETED, job_id=f"up-{number}", cost_usd=0.25))
     found = world.register.read(["up-0", "up-2", "up-none"], ["state", "cost_usd", "error"])
@@ -18,10 +18,9 @@ def test_many_jobs_are_read_at_once_with_what_is_asked_for(world: Any, make_job:
     assert call["RequestItems"]["jobs-of-tests"]["ConsistentRead"] is True
 
 
-def test_what_a_busy_table_left_out_is_asked_for_again(
+def test_records_left_out_by_a_busy_table_are_requested_again(
     world: Any, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seedance.batches.job_states.time.sleep", lambda _: None)
     for number in range(2):
         world.put(make_job(job_id=f"up-{number}"))
     ask = world.aws["dynamodb"].batch_get_item

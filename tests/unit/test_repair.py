@@ -1,4 +1,4 @@
-"""Repair: what a person's commands ask, and that none of it buys anything or takes another job's request."""
+"""Repair: the operators' commands; none of them buys anything or takes another job's request."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ def test_a_person_adopts_a_request(world: Any, repair: Repair, uncertain: Any, s
     assert (world.job(ID).request_id, world.job(ID).notified_at) == ("req-9", None)
 
 
-def test_a_request_that_failed_is_told_even_when_the_hold_was(world: Any, repair: Repair, uncertain: Any) -> None:
+def test_a_failed_request_is_notified_even_if_the_hold_was(world: Any, repair: Repair, uncertain: Any) -> None:
     world.put(replace(uncertain(), state=State.HELD, notified_at=1.0))
     world.wire.will(history(row(world, model_status="FAILED", error="out of steam")))
     assert repair.adopt_request(ID, "req-9") == "FAILED"
@@ -45,7 +45,7 @@ def test_a_held_result_adopts_its_link_and_is_not_polled_again(world: Any, repai
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
-def test_an_ended_job_adopts_its_own_request_that_was_made_after_all(
+def test_an_ended_job_adopts_its_own_request_if_it_completed_after_all(
     world: Any, repair: Repair, put: Any, state: State
 ) -> None:
     before = put(state, request_id="req-1", reserved_day="d", notified_at=1.0, submitted_at=world.clock.now - 60)
@@ -56,20 +56,20 @@ def test_an_ended_job_adopts_its_own_request_that_was_made_after_all(
     world.wire.will(history(row(world, "req-1", model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)))
     assert repair.adopt_request(ID, "req-1") == "COPYING"
     job = world.store.close(world.job(ID), State.COMPLETED)
-    # Its first reservation was released, so it got another one.
+    # Its first reservation was released, so it gets a new one.
     assert list(job.settled_days.values()) == [0.3]
     (day,) = job.settled_days
     assert (world.store.day(day).settled, world.store.day(day).committed) == (0.3, 0.3)
 
 
 @pytest.mark.parametrize("state", [s for s in State if s not in (State.UNCERTAIN, State.HELD)])
-def test_only_a_job_in_doubt_adopts(world: Any, repair: Repair, put: Any, state: State) -> None:
+def test_only_an_uncertain_or_held_job_adopts_a_request(world: Any, repair: Repair, put: Any, state: State) -> None:
     put(state)
     with pytest.raises(InvalidRequest, match="not UNCERTAIN or HELD"):
         repair.adopt_request(ID, "req-9")
 
 
-def test_a_request_that_is_not_there_or_has_no_end_or_another_owner_is_refused(
+def test_an_unknown_or_unfinished_request_or_one_with_another_owner_is_refused(
     world: Any, repair: Repair, uncertain: Any, put: Any
 ) -> None:
     with pytest.raises(InvalidRequest, match="not UNCERTAIN or HELD"):
@@ -86,7 +86,7 @@ def test_a_request_that_is_not_there_or_has_no_end_or_another_owner_is_refused(
     assert world.job(ID) == before
 
 
-def test_the_history_for_eyes_names_jobs_and_hides_what_was_sent(world: Any, repair: Repair) -> None:
+def test_the_history_for_people_names_jobs_and_hides_request_bodies(world: Any, repair: Repair) -> None:
     world.wire.will(history(row(world), row(world, "req-1", names=None)))
     rows = repair.history("seedance-pro", world.clock.now - 10, world.clock.now)["rows"]
     assert [(one["job_id"], one["request_id"]) for one in rows] == [(ID, "req-9"), (None, "req-1")]
@@ -101,7 +101,7 @@ def test_the_history_for_eyes_names_jobs_and_hides_what_was_sent(world: Any, rep
 DONE = {"model_status": "COMPLETED", "generation_url": LINK, "credits_deduction": 0.3}
 
 
-def test_requests_that_no_job_owns_are_listed_and_each_says_whose_it_is(world: Any, repair: Repair, put: Any) -> None:
+def test_requests_without_an_owner_are_listed_with_the_job_they_name(world: Any, repair: Repair, put: Any) -> None:
     put(State.UNCERTAIN)
     put(State.COMPLETED, job_id=OTHER, request_id="req-3")
     rows = [
@@ -128,7 +128,7 @@ def test_a_request_without_a_job_becomes_one_once(
     assert repair.answer(question) == {"error": f"request req-9 belongs to job {job_id}"}
 
 
-def test_a_request_that_is_a_jobs_or_nobodys_is_not_taken_over(world: Any, repair: Repair, uncertain: Any) -> None:
+def test_a_request_that_names_a_job_or_is_unknown_is_not_taken_over(world: Any, repair: Repair, uncertain: Any) -> None:
     uncertain()
     world.wire.will(history(row(world)), history())
     question = {"ask": "take over", "model": "seedance-pro", "request_id": "req-9"}
@@ -137,11 +137,11 @@ def test_a_request_that_is_a_jobs_or_nobodys_is_not_taken_over(world: Any, repai
     assert world.called("StartExecution") == []
 
 
-# after the state machine service forgot what it did -----------------------------------------------------------------
+# after Step Functions has lost its executions ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_what_is_at_the_provider_gets_an_execution_at_once(world: Any, repair: Repair, put: Any, state: State) -> None:
+def test_jobs_at_the_provider_get_an_execution_at_once(world: Any, repair: Repair, put: Any, state: State) -> None:
     put(state, request_id="req-1")
     at_provider = state in (State.QUEUED, State.PROCESSING, State.COPYING)
     for _ in range(2):
@@ -149,5 +149,5 @@ def test_what_is_at_the_provider_gets_an_execution_at_once(world: Any, repair: R
     assert len(world.called("StartExecution")) == int(at_provider)
 
 
-def test_a_question_of_a_later_release_is_refused_in_words(repair: Repair) -> None:
+def test_a_question_of_a_later_release_is_refused_with_a_clear_message(repair: Repair) -> None:
     assert repair.answer({"ask": "sing"}) == {"error": "this release does not support the request 'sing'"}

@@ -1,4 +1,4 @@
-"""Repair: what people decide about a job, retry and resolve, and what it costs."""
+"""Repair: a person's decisions about a job, retry and resolve, and their cost."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ DAY = "2026-11-20"
 
 
 def made(world: Any, request_id: str = "req-1") -> httpx.Response:
-    """A history in which that request has its video."""
+    """A history in which that request is completed with its video."""
     done = {"model_status": "COMPLETED", "generation_url": LINK, "credits_deduction": 0.3}
     return history(row(world, "req-0", names=None, **done), row(world, request_id, names=None, **done))
 
@@ -25,7 +25,7 @@ def made(world: Any, request_id: str = "req-1") -> httpx.Response:
 
 @pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
 @pytest.mark.parametrize("pay", [False, True])
-def test_a_known_result_is_copied_again_and_nothing_is_paid(
+def test_a_known_result_is_copied_again_at_no_cost(
     *, world: Any, repair: Repair, make_job: Make, state: State, pay: bool
 ) -> None:
     job = world.put(make_job(state, result_url=LINK, notified_at=1.0, error={"code": "X", "message": "m"}))
@@ -36,7 +36,7 @@ def test_a_known_result_is_copied_again_and_nothing_is_paid(
     assert world.postponed() == []
 
 
-def test_a_copy_that_is_under_way_is_not_started_again(world: Any, repair: Repair, make_job: Make) -> None:
+def test_a_running_copy_is_not_started_again(world: Any, repair: Repair, make_job: Make) -> None:
     job = world.put(make_job(State.COPYING))
     world.workflow.start(job)
     with pytest.raises(NotPossible, match="being copied right now"):
@@ -44,13 +44,13 @@ def test_a_copy_that_is_under_way_is_not_started_again(world: Any, repair: Repai
     assert world.job() == job
 
 
-def test_a_copy_that_stands_still_is_started_again(world: Any, repair: Repair, make_job: Make) -> None:
+def test_a_stalled_copy_is_started_again(world: Any, repair: Repair, make_job: Make) -> None:
     assert "this costs nothing" in repair.retry(world.put(make_job(State.COPYING)).job_id, pay=False)
     assert (world.job().state, world.job().executions) == (State.COPYING, 1)
 
 
 @pytest.mark.parametrize(("cost", "reserved"), [(None, True), (0.3, False)])
-def test_a_copy_is_booked_where_its_job_had_let_go_of_its_money(
+def test_a_copy_is_reserved_again_if_the_reservation_had_been_released(
     *, world: Any, repair: Repair, make_job: Make, cost: float | None, reserved: bool
 ) -> None:
     repair.retry(world.put(make_job(State.FAILED, result_url=LINK, cost_usd=cost, settled_usd=cost)).job_id, pay=False)
@@ -59,7 +59,7 @@ def test_a_copy_is_booked_where_its_job_had_let_go_of_its_money(
 
 
 @pytest.mark.parametrize("pay", [False, True])
-def test_what_was_made_after_all_is_copied_and_not_paid_again(
+def test_a_video_completed_after_all_is_copied_and_not_paid_for_again(
     *, world: Any, repair: Repair, make_job: Make, pay: bool
 ) -> None:
     world.put(make_job(State.EXPIRED, request_id="req-1"))
@@ -70,7 +70,7 @@ def test_what_was_made_after_all_is_copied_and_not_paid_again(
 
 
 @pytest.mark.parametrize("pay", [False, True])
-def test_while_the_history_is_out_of_reach_nothing_is_bought_anew(
+def test_while_the_history_is_unreachable_nothing_is_bought_again(
     *, world: Any, repair: Repair, make_job: Make, pay: bool
 ) -> None:
     job = world.put(make_job(State.EXPIRED, request_id="req-1"))
@@ -78,7 +78,7 @@ def test_while_the_history_is_out_of_reach_nothing_is_bought_anew(
     with pytest.raises(NotPossible, match=r"can't check whether request .* has a video by now"):
         repair.retry("up-1", pay=pay)
     assert world.job() == job
-    # What failed at the provider has none.
+    # A job that failed at the provider has none.
     error = {"code": "PROVIDER_JOB_FAILED", "message": "m"}
     world.put(make_job(State.FAILED, request_id="req-1", error=error))
     if pay:
@@ -94,7 +94,9 @@ def test_while_the_history_is_out_of_reach_nothing_is_bought_anew(
         [("req-1", "FAILED", None)],
     ],
 )
-def test_what_was_not_made_is_bought_anew(*, world: Any, repair: Repair, make_job: Make, rows: list[Any]) -> None:
+def test_a_video_that_was_not_made_is_bought_again(
+    *, world: Any, repair: Repair, make_job: Make, rows: list[Any]
+) -> None:
     world.put(make_job(State.EXPIRED, request_id="req-1"))
     found = [row(world, one, names=None, model_status=status, generation_url=url) for one, status, url in rows]
     world.wire.will(history(*found))
@@ -103,7 +105,9 @@ def test_what_was_not_made_is_bought_anew(*, world: Any, repair: Repair, make_jo
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
-def test_without_a_result_only_pay_buys_anew(*, world: Any, repair: Repair, make_job: Make, state: State) -> None:
+def test_without_a_result_only_the_pay_option_buys_again(
+    *, world: Any, repair: Repair, make_job: Make, state: State
+) -> None:
     facts = {"cost_usd": 0.3, "settled_usd": 0.3, "settled_days": {DAY: 0.3}, "earlier_request_ids": ["req-0"]}
     job = world.put(make_job(state, request_id="req-1", attempts=6, notified_at=1.0, gone_polls=2, **facts))
     world.wire.will(history(), history())
@@ -113,14 +117,14 @@ def test_without_a_result_only_pay_buys_anew(*, world: Any, repair: Repair, make
     assert "billed" in repair.retry(job.job_id, pay=True)
     after = world.job()
     assert (after.state, after.request_id, after.attempts, after.notified_at) == (State.RECEIVED, None, 0, None)
-    # What was settled for the first video is not settled once more with the second.
+    # The first video's cost is not settled again with the second.
     assert (after.cost_usd, after.settled_usd, after.gone_polls, after.executions) == (None, None, 0, 1)
     assert (after.settled_days, after.earlier_request_ids) == ({DAY: 0.3}, ["req-0", "req-1"])
     assert world.postponed() == [("up-1", 0)]
 
 
 @pytest.mark.parametrize("state", [s for s in State if s not in (State.FAILED, State.EXPIRED, State.COPYING)])
-def test_nothing_else_can_be_tried_again(world: Any, repair: Repair, make_job: Make, state: State) -> None:
+def test_no_other_state_can_be_retried(world: Any, repair: Repair, make_job: Make, state: State) -> None:
     job = world.put(make_job(state))
     with pytest.raises(NotPossible, match=f"is {state.value}"):
         repair.retry(job.job_id, pay=True)
@@ -137,7 +141,7 @@ IN_DOUBT = pytest.mark.parametrize("state", [State.UNCERTAIN, State.HELD])
 @pytest.mark.parametrize(
     "decision", [(None, False, False), ("r", True, False), ("r", False, True), (None, True, True), ("r", True, True)]
 )
-def test_one_decision_must_be_made(world: Any, repair: Repair, make_job: Make, decision: Any) -> None:
+def test_exactly_one_decision_is_required(world: Any, repair: Repair, make_job: Make, decision: Any) -> None:
     adopt, resubmit, give_up = decision
     job = world.put(make_job(State.UNCERTAIN))
     with pytest.raises(NotPossible, match="use exactly one of"):
@@ -148,7 +152,7 @@ def test_one_decision_must_be_made(world: Any, repair: Repair, make_job: Make, d
 @pytest.mark.parametrize("decision", [("r", False, False), (None, True, False), (None, False, True)])
 @pytest.mark.parametrize("state", [state for state in State if state is not State.UNCERTAIN])
 @pytest.mark.parametrize("code", [Hold.BUDGET, Hold.PAUSED])
-def test_where_nothing_is_in_doubt_nothing_is_decided(
+def test_a_job_that_is_not_in_doubt_cannot_be_resolved(
     *, world: Any, repair: Repair, make_job: Make, state: State, code: Hold, decision: Any
 ) -> None:
     adopt, resubmit, give_up = decision
@@ -166,14 +170,14 @@ def test_a_person_names_the_request(world: Any, repair: Repair, make_job: Make, 
     assert world.job().request_id == "req-9"
 
 
-def test_there_must_be_such_a_job(repair: Repair) -> None:
+def test_an_unknown_job_is_an_error(repair: Repair) -> None:
     for decide in (lambda: repair.retry("up-9", pay=True), lambda: repair.resolve("up-9", give_up=True)):
         with pytest.raises(NotPossible, match="job up-9 does not exist"):
             decide()
 
 
 @IN_DOUBT
-def test_a_lost_submit_is_sent_again_by_a_persons_word(
+def test_a_lost_submit_is_sent_again_on_a_persons_decision(
     *, world: Any, repair: Repair, make_job: Make, state: State
 ) -> None:
     job = world.put(make_job(state, error=LOST, notified_at=1.0, submitted_at=5.0, attempts=1))
@@ -184,7 +188,7 @@ def test_a_lost_submit_is_sent_again_by_a_persons_word(
 
 
 @IN_DOUBT
-def test_a_job_that_is_given_up_fails_and_lets_its_money_go(
+def test_an_abandoned_job_fails_and_releases_its_reservation(
     *, world: Any, repair: Repair, make_job: Make, state: State
 ) -> None:
     job = world.put(make_job(state, error=LOST, notified_at=1.0, reserved_usd=0.2, reserved_day=DAY))

@@ -1,4 +1,4 @@
-"""What a person can do about a video that is paid for and whose link nobody could tell: retry, and resolve --link."""
+"""What a person can do about a paid video whose link could not be determined: retry, and resolve --link."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ LOST = {"code": Hold.LOST.value, "message": "m"}
 RESULT = {"code": Hold.RESULT.value, "message": "m"}
 
 
-def test_a_held_result_is_copied_by_its_link_once_its_host_is_allowed(
+def test_a_held_result_is_copied_from_its_link_once_its_host_is_allowed(
     world: Any, repair: Repair, make_job: Make
 ) -> None:
     facts = {"cost_usd": 0.3, "settled_usd": 0.3, "notified_at": 1.0}
@@ -28,7 +28,7 @@ def test_a_held_result_is_copied_by_its_link_once_its_host_is_allowed(
     assert [call["name"] for call in world.called("StartExecution")] == ["up-1-2"]
 
 
-def test_a_held_result_without_a_link_is_looked_for_in_the_history(world: Any, repair: Repair, make_job: Make) -> None:
+def test_a_held_result_without_a_link_is_looked_up_in_the_history(world: Any, repair: Repair, make_job: Make) -> None:
     world.put(make_job(State.HELD, error=RESULT, request_id="req-1"))
     made = row(world, "req-1", names=None, model_status="COMPLETED", generation_url=LINK)
     world.wire.will(history(), history(made), history(made))
@@ -42,7 +42,7 @@ def test_a_held_result_without_a_link_is_looked_for_in_the_history(world: Any, r
 @pytest.mark.parametrize(
     ("state", "error"), [(State.UNCERTAIN, None), (State.HELD, LOST), (State.HELD, RESULT)], ids=str
 )
-def test_a_link_that_a_person_has_is_copied(
+def test_a_video_is_copied_from_a_link_given_by_a_person(
     *, world: Any, repair: Repair, make_job: Make, state: State, error: Any
 ) -> None:
     job = world.put(make_job(state, error=error, reserved_usd=None, notified_at=1.0))
@@ -57,9 +57,7 @@ def test_a_link_that_a_person_has_is_copied(
     assert world.postponed() == []
 
 
-def test_a_held_result_that_is_bought_again_forgets_what_was_known_of_it(
-    world: Any, repair: Repair, make_job: Make
-) -> None:
+def test_a_held_result_that_is_bought_again_forgets_its_old_result(world: Any, repair: Repair, make_job: Make) -> None:
     known = {"result_url": LINK, "last_frame_url": LINK, "answer": "{}", "request_id": "req-1", "settled_usd": 0.2}
     job = world.put(make_job(State.HELD, error=RESULT, **known))
     assert "billed" in repair.resolve(job.job_id, resubmit=True)
@@ -68,7 +66,7 @@ def test_a_held_result_that_is_bought_again_forgets_what_was_known_of_it(
     assert after.earlier_request_ids == ["req-1"]
 
 
-def test_a_status_says_where_the_answer_is(make_job: Make) -> None:
+def test_the_status_command_says_where_the_response_is(make_job: Make) -> None:
     said = show.job(make_job(State.HELD, error=RESULT, answer="x" * 1234, result_url=LINK), 1.0)
     assert "1,234 characters were kept: `seedance status up-1 --json`" in said
     assert LINK in said

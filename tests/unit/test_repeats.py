@@ -1,4 +1,4 @@
-"""Messages that repeat others: a job that waits has one, however often it was asked for, and it never has none."""
+"""Repeated messages: a waiting job has exactly one message, however often it was requested."""
 
 import json
 from collections.abc import Callable
@@ -26,13 +26,14 @@ def submit(world: Any) -> Submit:
         world.notifier,
         world.workflow,
         world.queue,
+        world.durations,
         world.sending,
         clock=world.clock,
     )
 
 
 def messages(world: Any) -> list[str]:
-    """The bodies of all that was put into the intake queue, in order."""
+    """The bodies of all messages sent to the intake queue, in order."""
     return [call["MessageBody"] for call in world.called("SendMessage")]
 
 
@@ -46,7 +47,7 @@ def test_thirty_repeats_of_a_call_during_a_rate_limit_leave_one_message(world: A
         api.create_video('{"prompt": "x"}', caller="key-1", idempotency_key="order-1")
     world.wire.will(rate_limited())
     delivered = 0
-    for _ in range(5):  # as often as the job is put off
+    for _ in range(5):  # as often as the job is postponed
         sent = messages(world)
         for body in sent[delivered:]:
             world.intake(submit).message(body)
@@ -59,7 +60,7 @@ def test_thirty_repeats_of_a_call_during_a_rate_limit_leave_one_message(world: A
     assert delivered == len(messages(world)) - 1
 
 
-def test_an_upload_that_is_announced_again_while_it_waits_sends_nothing(world: Any, submit: Submit, png: bytes) -> None:
+def test_a_repeated_event_of_a_waiting_upload_sends_nothing(world: Any, submit: Submit, png: bytes) -> None:
     event = json.dumps(world.upload("uploads/a.png", png))
     world.wire.will(rate_limited())
     world.intake(submit).message(event)
@@ -68,7 +69,7 @@ def test_an_upload_that_is_announced_again_while_it_waits_sends_nothing(world: A
     assert len(messages(world)) == 1
 
 
-def test_a_death_between_the_message_and_the_record_leaves_a_message(
+def test_a_crash_between_message_and_record_leaves_a_message(
     world: Any, submit: Submit, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = world.put(make_job())
@@ -84,16 +85,16 @@ def test_a_death_between_the_message_and_the_record_leaves_a_message(
         world.intake(submit).message(first)
     monkeypatch.setattr(world.store, "close", close)
     (second,) = messages(world)
-    world.put(replace(world.job(), state=State.RECEIVED))  # as when reconcile has found that nothing arrived
-    world.intake(submit).message(second)  # for a turn that was never written
+    world.put(replace(world.job(), state=State.RECEIVED))  # as if reconcile had found that nothing arrived
+    world.intake(submit).message(second)  # for a turn that was never recorded
     assert len(messages(world)) == 1
     world.wire.will(rate_limited())
     world.clock.now += 100
-    world.intake(submit).message(first)  # which comes again, since nobody was done with it
+    world.intake(submit).message(first)  # which is redelivered, since it was never completed
     assert len(messages(world)) == 2
 
 
-def test_a_message_for_the_jobs_turn_submits(world: Any, submit: Submit, make_job: Make) -> None:
+def test_a_message_for_the_jobs_current_turn_submits(world: Any, submit: Submit, make_job: Make) -> None:
     turn = world.sending.pacer.turn_in(0)
     world.put(make_job(turn_at=turn))
     world.intake(submit).message(json.dumps({"job_id": "up-1", "turn": turn - 5}))
@@ -111,7 +112,7 @@ def test_a_message_of_an_earlier_release_submits(world: Any, submit: Submit, mak
 
 
 @pytest.mark.parametrize("turn_at", [None, 5.0])
-def test_what_reconcile_and_people_send_is_for_the_turn_on_the_record(
+def test_messages_from_reconcile_and_people_are_for_the_recorded_turn(
     world: Any, submit: Submit, make_job: Make, turn_at: float | None
 ) -> None:
     world.queue.send(world.put(make_job(turn_at=turn_at)))
@@ -125,7 +126,7 @@ def test_what_reconcile_and_people_send_is_for_the_turn_on_the_record(
 
 
 @pytest.mark.parametrize("key", ["uploads/a.png", "batches/a.csv"])
-def test_a_record_of_another_bucket_is_left_alone(world: Any, submit: Submit, png: bytes, key: str) -> None:
+def test_a_record_of_another_bucket_is_ignored(world: Any, submit: Submit, png: bytes, key: str) -> None:
     event = world.upload(key, png)
     event["Records"][0]["s3"]["bucket"]["name"] = "somebody-elses"
     world.intake(submit).message(json.dumps(event))
@@ -144,7 +145,7 @@ def test_a_batch_of_another_bucket_is_not_planned(world: Any) -> None:
 # midnight ------------------------------------------------------------------------------------------------------
 
 
-def test_a_day_that_ends_while_a_job_is_held_lets_it_go_the_next_day(
+def test_a_job_held_at_midnight_is_released_the_next_day(
     world: Any, submit: Submit, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.clock.now = 1_763_683_199.9  # 2025-11-20T23:59:59.9Z
@@ -160,7 +161,7 @@ def test_a_day_that_ends_while_a_job_is_held_lets_it_go_the_next_day(
         try:
             return move(*args, **values)
         finally:
-            world.clock.now += 1  # midnight passes
+            world.clock.now += 1  # it is past midnight
 
     monkeypatch.setattr(world.store, "move", slow)
     replace(submit, sending=sending).advance(world.put(make_job()))

@@ -1,4 +1,4 @@
-"""The book of faults: which orders it takes, and whom they strike."""
+"""The sandbox's faults: which orders are accepted, and which requests they hit."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from local.sandbox.kinds import KINDS, STAGES, Moment
 
 
 @pytest.mark.parametrize(("stage", "kind"), [(stage, kind.name) for kind in KINDS.values() for stage in kind.stages])
-def test_every_kind_can_be_ordered_wherever_it_says(stage: str, kind: str) -> None:
+def test_every_kind_can_be_ordered_at_each_of_its_stages(stage: str, kind: str) -> None:
     assert stage in STAGES
     faults = Faults()
     ordered = faults.order({"on": stage, "kind": kind})
@@ -27,12 +27,12 @@ def test_every_kind_can_be_ordered_wherever_it_says(stage: str, kind: str) -> No
         ({"on": "submit", "kind": "slow", "times": -1}, "whole numbers"),
     ],
 )
-def test_an_order_that_makes_no_sense_is_refused_with_what_would(wish: object, words: str) -> None:
+def test_an_invalid_order_is_refused_with_the_valid_values(wish: object, words: str) -> None:
     with pytest.raises(InvalidFault, match=words):
         Faults().order(wish)
 
 
-def test_a_fault_strikes_only_whom_it_is_meant_for() -> None:
+def test_a_fault_hits_only_the_requests_it_is_meant_for() -> None:
     faults = Faults()
     faults.order({"on": "submit", "kind": "http", "status": 500, "model": "seedance-pro", "prompt_contains": "red"})
     assert faults.take("status", "seedance-pro", "a red car") is None
@@ -50,7 +50,7 @@ def test_after_and_times_are_counted() -> None:
     assert [faults.take("status") is not None for _ in range(7)] == [False, False, True, True, True, False, False]
 
 
-def test_zero_times_means_for_ever_until_cleared() -> None:
+def test_zero_times_means_until_cleared() -> None:
     faults = Faults()
     faults.order({"on": "status", "kind": "reset", "times": 0})
     assert all(faults.take("status") for _ in range(50))
@@ -59,7 +59,7 @@ def test_zero_times_means_for_ever_until_cleared() -> None:
     assert faults.take("status") is None
 
 
-def test_a_fault_put_back_strikes_again() -> None:
+def test_a_fault_that_is_put_back_strikes_again() -> None:
     faults = Faults()
     fault = faults.order({"on": "submit", "kind": "reset-after-accept"})
     assert faults.take("submit") is fault

@@ -1,4 +1,4 @@
-"""The stand-in's reading of the model pages: what each model takes, and in which words it refuses."""
+"""The stand-in's reading of the model pages: what each model accepts, and how it refuses the rest."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ FIRST_GENERATION = {"prompt": "a horse", "aspect_ratio": "16:9", "duration": 5, 
 
 
 def smallest(slug: str) -> dict[str, object]:
-    """A body with what the model requires, and nothing else."""
+    """A body with only the parameters that the model requires."""
     return {name: FIRST_GENERATION[name] for name, about in MODELS[slug].parameters.items() if about.required}
 
 
@@ -26,7 +26,7 @@ def refusal(slug: str, **changes: object) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("slug", MODELS)
-def test_the_smallest_body_is_taken(slug: str) -> None:
+def test_the_smallest_body_is_accepted(slug: str) -> None:
     taken = order(slug)
     assert (taken.seconds, taken.resolution, taken.aspect_ratio) == (5, "720p", "16:9")
     assert taken.images == ()
@@ -42,13 +42,13 @@ def test_the_smallest_body_is_taken(slug: str) -> None:
         ("seedance-2.0-mini", {"prompt"}, True),
     ],
 )
-def test_what_the_pages_require_and_whether_there_is_sound(slug: str, required: set[str], *, audio: bool) -> None:
+def test_required_parameters_and_sound_are_as_on_the_pages(slug: str, required: set[str], *, audio: bool) -> None:
     assert set(smallest(slug)) == required
     assert order(slug).audio is audio
 
 
 @pytest.mark.parametrize("slug", MODELS)
-def test_what_is_required_is_asked_for_by_name(slug: str) -> None:
+def test_a_missing_required_parameter_is_named(slug: str) -> None:
     for name in smallest(slug):
         body = {key: value for key, value in smallest(slug).items() if key != name}
         with pytest.raises(InvalidParameters, match=f"Field required: {name}") as caught:
@@ -73,7 +73,7 @@ def test_what_is_required_is_asked_for_by_name(slug: str) -> None:
         ("seedance-2.0-mini", {"reference_audios": [IMAGE] * 3, "skip_moderation": "true"}),
     ],
 )
-def test_what_the_pages_list_is_taken(slug: str, changes: dict[str, object]) -> None:
+def test_values_listed_on_the_pages_are_accepted(slug: str, changes: dict[str, object]) -> None:
     taken = order(slug, **changes)
     assert taken.slug == slug
     assert taken.seconds in (changes.get("duration"), 5)
@@ -116,9 +116,7 @@ def test_what_the_pages_list_is_taken(slug: str, changes: dict[str, object]) -> 
         ("seedance-2.0-mini", {"colour": "red"}, 400, "colour"),
     ],
 )
-def test_what_they_do_not_list_is_refused_by_name(
-    slug: str, changes: dict[str, object], status: int, words: str
-) -> None:
+def test_other_values_are_refused_by_name(slug: str, changes: dict[str, object], status: int, words: str) -> None:
     given_status, sentence = refusal(slug, **changes)
     assert given_status == status
     assert words in sentence
@@ -131,7 +129,7 @@ def test_an_empty_image_is_no_image() -> None:
 
 
 @given(body=st.recursive(st.none() | st.booleans() | st.text(), st.lists, max_leaves=3))
-def test_a_body_that_is_no_object_is_refused(body: object) -> None:
+def test_a_body_that_is_not_an_object_is_refused(body: object) -> None:
     with pytest.raises(InvalidParameters, match="must be a JSON object"):
         read_order(MODELS["seedance-pro"], body)
 
@@ -140,7 +138,7 @@ def test_a_body_that_is_no_object_is_refused(body: object) -> None:
     name=st.sampled_from(sorted(MODELS["seedance-2.0-mini"].parameters)),
     value=st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.text(max_size=5)),
 )
-def test_any_value_is_taken_or_refused_by_name(name: str, value: object) -> None:
+def test_any_value_is_accepted_or_refused_by_name(name: str, value: object) -> None:
     try:
         assert order("seedance-2.0-mini", **{name: value}).slug == "seedance-2.0-mini"
     except InvalidParameters as error:
@@ -148,7 +146,7 @@ def test_any_value_is_taken_or_refused_by_name(name: str, value: object) -> None
         assert name in str(error)
 
 
-def test_costs_grow_with_seconds_and_pixels_from_the_published_average() -> None:
+def test_costs_scale_with_seconds_and_pixels_from_the_published_average() -> None:
     def price(**changes: object) -> float:
         return cost_usd(order("seedance-pro", **changes))
 

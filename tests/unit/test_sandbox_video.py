@@ -1,4 +1,4 @@
-"""The shape of the stand-in's videos, and the box that makes each its own."""
+"""The dimensions of the stand-in's videos, and the MP4 box that makes each file unique."""
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ def test_the_short_side_is_the_resolution(aspect_ratio: str, resolution: str, si
 
 
 @given(width=st.integers(1, 8192), height=st.integers(1, 8192))
-def test_adaptive_follows_the_picture_within_the_shapes_there_are(width: int, height: int) -> None:
+def test_adaptive_follows_the_image_within_the_available_ratios(width: int, height: int) -> None:
     wide, high = dimensions("adaptive", "720p", (width, height))
     assert min(wide, high) == 720
     assert max(wide, high) <= 1680
@@ -33,17 +33,17 @@ def test_adaptive_follows_the_picture_within_the_shapes_there_are(width: int, he
     assert (wide >= high) == (width >= height) or abs(width / height - 1) < 0.01
 
 
-def test_adaptive_without_a_picture_is_landscape() -> None:
+def test_adaptive_without_an_image_is_landscape() -> None:
     assert dimensions("adaptive", "720p", None) == (1280, 720)
 
 
-def test_a_free_box_says_its_length_and_its_kind() -> None:
+def test_a_free_box_has_its_length_and_type() -> None:
     box = free_box("request-1")
     assert int.from_bytes(box[:4], "big") == len(box)
     assert box[4:] == b"freerequest-1"
 
 
 @given(data=st.binary(max_size=200))
-def test_bytes_that_are_no_picture_are_said_to_be_none(data: bytes) -> None:
+def test_bytes_that_are_not_an_image_are_refused(data: bytes) -> None:
     with pytest.raises(NotAPicture):
         decode_picture(data)

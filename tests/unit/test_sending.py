@@ -1,4 +1,4 @@
-"""Sending: what is decided before the call that costs money, and what its errors mean for the job."""
+"""Sending: the decisions before the call that costs money, and what its errors mean for the job."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -65,9 +65,9 @@ def test_a_second_attempt_keeps_the_first_ones_reservation_and_day(
     assert world.called("TransactWriteItems") == []
 
 
-def test_while_submits_are_paused_nothing_is_touched(world: Any, sending: Sending, make_job: Make) -> None:
+def test_while_submits_are_paused_nothing_is_changed(world: Any, sending: Sending, make_job: Make) -> None:
     before = world.put(make_job(image=IMAGE))
-    world.store.pause("a person stopped them")
+    world.switch.pause("a person stopped them")
     verdict = replace(sending, image_delivery="upload").begin(before)
     assert isinstance(verdict, Verdict)
     assert (verdict.next, verdict.reason.code) == (Next.HELD, Hold.PAUSED)
@@ -76,7 +76,7 @@ def test_while_submits_are_paused_nothing_is_touched(world: Any, sending: Sendin
 
 
 @pytest.mark.parametrize(("jobs", "share", "held"), [(0, 1.0, False), (1, 2.0, False), (1, 1.99, True), (2, 2.0, True)])
-def test_the_budget_holds_what_does_not_fit(
+def test_a_job_that_exceeds_the_budget_is_held(
     *, world: Any, sending: Sending, make_job: Make, jobs: int, share: float, held: bool
 ) -> None:
     limited = replace(sending, budget=round(estimate(make_job()) * share, 4))
@@ -96,7 +96,7 @@ def test_the_budget_holds_what_does_not_fit(
     ("resolution", "budget", "says"),
     [("720p", 0.24, "about $0.25,"), ("720p", 0.01, "about $0.25,"), ("480p", 0.12, "about $0.1250,")],
 )
-def test_a_job_that_is_dearer_than_a_whole_day_is_not_put_off(
+def test_a_job_that_costs_more_than_a_days_budget_is_not_held(
     *, world: Any, sending: Sending, make_job: Make, resolution: str, budget: float, says: str
 ) -> None:
     before = world.put(make_job(parameters={"prompt": "x", "resolution": resolution}))
@@ -105,14 +105,14 @@ def test_a_job_that_is_dearer_than_a_whole_day_is_not_put_off(
     assert (verdict.next, verdict.reason.code, verdict.state) == (Next.END, "DEARER_THAN_BUDGET", State.REJECTED)
     assert says in verdict.reason.message
     assert world.job() == before
-    # Also where the day has no room anyway: that one would be HELD, and nobody would be told the reason.
+    # Even if the day's budget is spent: otherwise the job would be HELD without telling anyone the real reason.
     world.store.move(
         world.put(make_job(job_id="up-2")), State.SUBMITTING, entry=Entry(day_of(world.clock.now), reserved=9.0)
     )
     assert replace(sending, budget=budget).begin(before) == verdict
 
 
-def test_a_job_that_was_submitted_once_is_not_called_rejected(world: Any, sending: Sending, make_job: Make) -> None:
+def test_a_job_that_was_submitted_before_is_not_rejected(world: Any, sending: Sending, make_job: Make) -> None:
     verdict = replace(sending, budget=0.01).begin(world.put(make_job(earlier_request_ids=["req-0"])))
     assert isinstance(verdict, Verdict)
     assert verdict.state is State.FAILED
@@ -123,11 +123,11 @@ def test_a_job_that_was_submitted_once_is_not_called_rejected(world: Any, sendin
     assert verdict.state is State.FAILED
 
 
-def test_what_is_settled_is_not_reserved_again(make_job: Make) -> None:
+def test_a_settled_job_is_not_reserved_again(make_job: Make) -> None:
     assert reservation(make_job(settled_usd=0.3), 0.0, limit=None) == (None, {})
 
 
-def test_a_new_day_has_a_budget_of_its_own(world: Any, sending: Sending, make_job: Make) -> None:
+def test_a_new_day_has_its_own_budget(world: Any, sending: Sending, make_job: Make) -> None:
     limited = replace(sending, budget=estimate(make_job()))
     assert isinstance(limited.begin(world.put(make_job())), tuple)
     assert isinstance(limited.begin(world.put(make_job(job_id="up-2"))), Verdict)
@@ -135,7 +135,7 @@ def test_a_new_day_has_a_budget_of_its_own(world: Any, sending: Sending, make_jo
     assert isinstance(limited.begin(world.job("up-2")), tuple)
 
 
-def test_an_image_that_is_gone_rejects_before_anything_is_reserved(
+def test_a_missing_image_rejects_the_job_before_anything_is_reserved(
     world: Any, sending: Sending, make_job: Make
 ) -> None:
     verdict = replace(sending, image_delivery="upload").begin(world.put(make_job(image=IMAGE)))
@@ -144,7 +144,7 @@ def test_an_image_that_is_gone_rejects_before_anything_is_reserved(
     assert world.store.day(day_of(world.clock.now)).reserved == 0
 
 
-def test_whoever_was_faster_has_the_job(world: Any, sending: Sending, make_job: Make) -> None:
+def test_the_faster_invocation_gets_the_job(world: Any, sending: Sending, make_job: Make) -> None:
     stale = world.put(make_job())
     sending.begin(stale)
     with pytest.raises(Conflict):
@@ -173,46 +173,48 @@ ERRORS: list[tuple[ProviderError, int, Next, float]] = [
     (RateLimited("x", retry_after=3e7), 1, Next.LATER, LONGEST_WAIT_SECONDS),
     (RateLimited("x", retry_after=float("nan")), 1, Next.LATER, 15),
     (RateLimited("x", retry_after=-1e9), 1, Next.LATER, 0),
-    (AtCapacity("x", retry_after=None), 1, Next.LATER, 49),  # what the model's videos take
+    (AtCapacity("x", retry_after=None), 1, Next.LATER, 49),  # the model's expected duration
     (AtCapacity("x", retry_after=None), MAX_ATTEMPTS + 3, Next.LATER, LONGEST_WAIT_SECONDS),
 ]
 
 
 @pytest.mark.parametrize(("error", "attempts", "following", "wait"), ERRORS)
-def test_what_follows_from_an_error(
+def test_each_error_has_its_verdict(
     *, world: Any, sending: Sending, make_job: Make, error: ProviderError, attempts: int, following: Next, wait: float
 ) -> None:
     verdict = sending.judge(world.put(make_job(State.SUBMITTING, attempts=attempts)), error)
     assert (verdict.next, verdict.wait) == (following, wait)
     assert verdict.reason.code == (Hold.PAUSED if isinstance(error, OutOfCredits) else error.code)
-    assert (world.store.paused() is not None) is isinstance(error, OutOfCredits)
+    assert (world.switch.paused() is not None) is isinstance(error, OutOfCredits)
 
 
-def test_a_full_account_keeps_nobody_else_from_asking(world: Any, sending: Sending, make_job: Make) -> None:
+def test_a_full_account_does_not_delay_other_requests(world: Any, sending: Sending, make_job: Make) -> None:
     verdict = sending.judge(world.put(make_job(State.SUBMITTING)), AtCapacity("x", retry_after=None))
     assert not verdict.counts
     assert world.pacer.poll_turn(None) is None
     assert world.pacer.submit_turn(None, 49) is None
 
 
-def test_a_record_that_expects_a_year_does_not_wait_a_year(world: Any, sending: Sending, make_job: Make) -> None:
+def test_an_expected_duration_of_a_year_does_not_mean_a_wait_of_a_year(
+    world: Any, sending: Sending, make_job: Make
+) -> None:
     job = world.put(make_job(State.SUBMITTING, expected_seconds=3e7))
     assert sending.judge(job, AtCapacity("x", retry_after=None)).wait == LONGEST_WAIT_SECONDS
 
 
-def test_the_alarm_for_an_empty_account_rings_once(world: Any, sending: Sending, make_job: Make) -> None:
+def test_the_alarm_for_an_empty_account_is_raised_once(world: Any, sending: Sending, make_job: Make) -> None:
     for _ in range(3):
         sending.judge(world.put(make_job(State.SUBMITTING)), OutOfCredits("x"))
     assert world.counted() == {"SubmitsPaused": 1}
 
 
-def test_our_own_waits_are_scaled_and_the_providers_are_not(world: Any, sending: Sending, make_job: Make) -> None:
+def test_our_own_waits_are_scaled_but_not_the_providers(world: Any, sending: Sending, make_job: Make) -> None:
     faster, job = replace(sending, scale=0.1), world.put(make_job(State.SUBMITTING, attempts=1))
     assert faster.judge(job, Unavailable("x")).wait == 1.5
     assert faster.judge(job, RateLimited("x", retry_after=40.0)).wait == 40
 
 
-# The state before, the verdict; the state after, the attempts, what is still reserved.
+# The state before and the verdict; the state after, the attempts, and the remaining reservation.
 LIMITED = RateLimited.code
 SETTLED = [
     (State.RECEIVED, Verdict(Next.LATER, Reason("X", "m")), State.RECEIVED, 3, 0.2),
@@ -235,7 +237,7 @@ COUNTED = {
 
 
 @pytest.mark.parametrize(("before", "verdict", "after", "attempts", "reserved"), SETTLED)
-def test_a_verdict_is_written_with_its_money(
+def test_a_verdict_is_written_together_with_its_booking(
     *,
     world: Any,
     sending: Sending,
@@ -249,7 +251,7 @@ def test_a_verdict_is_written_with_its_money(
     job = sending.settle(world.put(make_job(before, attempts=2, reserved_usd=0.2, reserved_day="d")), verdict)
     assert job == world.job()
     assert (job.state, job.attempts, job.reserved_usd) == (after, attempts, reserved)
-    assert job.error == {"code": verdict.reason.code, "message": "m"}  # for LATER too: people ask why it takes so long
+    assert job.error == {"code": verdict.reason.code, "message": "m"}  # for LATER too: users ask why it takes so long
     assert job.submitted_at is None
     assert world.store.day("d").released == (0 if reserved else 0.2)
     assert world.counted() == ({COUNTED[after]: 1} if after in COUNTED else {})

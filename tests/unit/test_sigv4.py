@@ -1,4 +1,4 @@
-"""Signatures as botocore makes them, and everything that may be wrong with one."""
+"""Signatures made by botocore are accepted, and every kind of invalid signature is refused."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ def signed(
     secret: str = OURS.secret_access_key,
     **more: Any,
 ) -> Request:
-    """A request signed by botocore, as it goes over the wire; with ``link``, one that works for so many seconds."""
+    """A request signed by botocore, as sent; ``link`` makes it a presigned URL valid for that many seconds."""
     signers: dict[bool, Any] = {True: S3SigV4Auth, False: SigV4Auth}
     request = AWSRequest(method, URL + path, **more)
     credentials = BotoCredentials(OURS.access_key_id, secret)
@@ -57,7 +57,7 @@ def changed(request: Request, name: str, value: str) -> Request:
 
 @pytest.mark.parametrize("path", ["/", "/b/red%20shoe%2B1.JPG", "/b/a//b/../c", "/b/%C3%BC/%E9%9D%B4%20%281%29.jpeg"])
 @pytest.mark.parametrize("query", ["", "?uploads", "?prefix=a%20b&list-type=2&prefix=%2B", "?x=~%2F"])
-def test_what_botocore_signs_for_s3_is_known(path: str, query: str) -> None:
+def test_botocores_signatures_for_s3_are_accepted(path: str, query: str) -> None:
     check(signed("PUT", path + query, data=b"body", headers={"x-amz-meta-prompt": "two   words"}))
     check(signed("GET", path + query, link=60))
 
@@ -71,16 +71,16 @@ def test_what_botocore_signs_for_s3_is_known(path: str, query: str) -> None:
         ("lambda", "/a//b/./c/../d/"),
     ],
 )
-def test_what_botocore_signs_for_other_services_is_known(service: str, path: str) -> None:
+def test_botocores_signatures_for_other_services_are_accepted(service: str, path: str) -> None:
     request = signed("POST", path, service, data=b"{}", headers={"X-Amz-Target": "Y.Z"})
     signature = sigv4.read(request)
     assert signature
-    assert signature.payload(request) is None, "the body itself is signed, and its digest is not told"
+    assert signature.payload(request) is None, "the body itself is signed, and its digest is not sent"
     check(request, "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
 
 
 @given(path=st.text("aZ0 /%+.~-_ü靴=&?#", max_size=12), value=st.text("aZ0 /%+.~-_ü靴=&?#", max_size=12))
-def test_any_key_and_any_parameter_is_signed_alike(path: str, value: str) -> None:
+def test_any_key_and_any_parameter_is_signed_as_botocore_signs_it(path: str, value: str) -> None:
     check(signed("GET", f"/b/{quote(path, safe='/~')}?x={quote(value, safe='~')}"))
 
 
@@ -133,7 +133,7 @@ def test_a_changed_link_is_refused(part: str, other: str) -> None:
         (None, -16 * 60, "signed in the future"),
     ],
 )
-def test_a_signature_is_good_for_its_time(link: int | None, later: float, says: str) -> None:
+def test_a_signature_is_valid_only_for_its_time(link: int | None, later: float, says: str) -> None:
     request, now = signed(link=link), datetime.now(UTC).timestamp()
     check(request, now=now + 30)
     with pytest.raises(Refused, match=says):
@@ -185,7 +185,7 @@ def test_another_kind_of_authorization_is_refused(authorization: str) -> None:
         f"{LINK}/sqs/aws4_request&X-Amz-Date=2&X-Amz-SignedHeaders=host&X-Amz-Expires=60",
     ],
 )
-def test_a_link_that_makes_no_sense_is_refused(query: str) -> None:
+def test_an_invalid_link_is_refused(query: str) -> None:
     with pytest.raises(Refused):
         check(Request("GET", "/", query, [("host", "127.0.0.1:4566")]))
 
@@ -193,5 +193,5 @@ def test_a_link_that_makes_no_sense_is_refused(query: str) -> None:
 @pytest.mark.parametrize(
     "query", ["", "X-Amz-Credential=x", "AWSAccessKeyId=test&Signature=x&Expires=9999999999", "&&="]
 )
-def test_a_request_without_a_signature_has_none(query: str) -> None:
+def test_an_unsigned_request_has_no_signature(query: str) -> None:
     assert sigv4.read(Request("GET", "/", query, [("host", "127.0.0.1:4566")])) is None

@@ -1,4 +1,4 @@
-"""The calendar of requests: what it promises holds for any order of bookings."""
+"""The calendar of requests: its guarantees hold for any order of bookings."""
 
 from itertools import zip_longest
 
@@ -20,12 +20,12 @@ NOW = 1_763_600_000.0
 
 wishes = st.lists(
     st.tuples(st.floats(0, 3), st.floats(0, 200), st.booleans()), min_size=1, max_size=120
-)  # seconds that pass before it, seconds ahead, whether it is a submit
+)  # seconds that pass first, seconds ahead, whether it is a submit
 limits = st.integers(2, 40)
 
 
 def booked(wishes: list[tuple[float, float, bool]], limit: int) -> tuple[Calendar, list[tuple[float, int]]]:
-    """A calendar after polls were planned and submits taken; the submits' wishes and slots, as queued ones get them."""
+    """A calendar with planned polls and taken submits, and the requested and assigned slots of queued submits."""
     calendar, now, got = Calendar(), NOW, []
     for passed, ahead, submit in wishes:
         now += passed
@@ -48,10 +48,10 @@ def test_no_span_of_slots_holds_more_than_the_limit(wishes: list[tuple[float, fl
 
 
 @given(wishes, limits, st.integers(0, 2**32))
-def test_requests_that_a_network_delays_fit_any_window_of_the_provider(
+def test_delayed_requests_fit_into_any_window_of_the_provider(
     wishes: list[tuple[float, float, bool]], limit: int, seed: int
 ) -> None:
-    # Anywhere in the slot or in the seconds after it, in whatever way that is worst.
+    # Anywhere in the slot or in the seconds after it, in the worst possible way.
     _, got = booked(wishes, limit)
     late = 1000 * (1 + SLACK_SECONDS)
     left = sorted(slot + ((slot * 2654435761 + seed) % late) / 1000 for _, slot in got)
@@ -60,7 +60,7 @@ def test_requests_that_a_network_delays_fit_any_window_of_the_provider(
 
 
 @given(wishes, limits)
-def test_nobody_gets_a_slot_before_the_one_asked_for(wishes: list[tuple[float, float, bool]], limit: int) -> None:
+def test_no_slot_is_before_the_requested_one(wishes: list[tuple[float, float, bool]], limit: int) -> None:
     _, got = booked(wishes, limit)
     assert all(slot >= int(wanted) for wanted, slot in got)
 
@@ -81,11 +81,11 @@ def test_the_first_free_slot_is_the_first(
         assert any(sum(counts.get(n, 0) for n in range(start, start + SPAN)) >= limit for start in starts)
 
 
-def test_an_empty_calendar_gives_what_is_asked() -> None:
+def test_an_empty_calendar_gives_the_requested_slot() -> None:
     assert Calendar().free(NOW + 12.7, 5, plans=True) == int(NOW) + 12
 
 
-def test_what_is_past_is_dropped_and_what_is_ahead_is_kept() -> None:
+def test_past_slots_are_dropped_and_future_ones_kept() -> None:
     calendar = Calendar().take(int(NOW), NOW).plan(int(NOW) + 100, NOW).plan(int(NOW) + 300, NOW)
     later = NOW + 200
     calendar = calendar.take(int(later), later)
@@ -95,7 +95,7 @@ def test_what_is_past_is_dropped_and_what_is_ahead_is_kept() -> None:
     assert calendar.take(int(later) + 900, later + 900).planned == ()
 
 
-def test_a_plan_can_be_taken_back_once_and_only_if_it_is_there() -> None:
+def test_a_plan_can_be_removed_once_and_only_if_it_exists() -> None:
     slot = int(NOW) + 30
     calendar = Calendar().plan(slot, NOW).plan(slot, NOW)
     assert sum(calendar.unplan(slot).planned) == 1
@@ -104,7 +104,7 @@ def test_a_plan_can_be_taken_back_once_and_only_if_it_is_there() -> None:
         assert calendar.unplan(other) == calendar
 
 
-def test_a_slot_may_hold_a_whole_minute_at_once() -> None:
+def test_one_slot_may_hold_a_whole_minutes_requests() -> None:
     calendar = Calendar()
     for _ in range(50):
         slot = calendar.free(NOW, 50, plans=True)
@@ -113,7 +113,7 @@ def test_a_slot_may_hold_a_whole_minute_at_once() -> None:
     assert calendar.free(NOW, 50, plans=False) == int(NOW) + SPAN
 
 
-def test_a_submit_may_pass_over_plans_and_a_poll_may_not() -> None:
+def test_a_submit_may_displace_plans_but_a_poll_may_not() -> None:
     calendar = Calendar()
     for _ in range(5):
         calendar = calendar.plan(calendar.free_for_plan(NOW + 10, NOW, 5), NOW)
@@ -122,7 +122,7 @@ def test_a_submit_may_pass_over_plans_and_a_poll_may_not() -> None:
     assert calendar.free_for_plan(NOW, NOW, 5) == int(NOW) + 10 + SPAN
 
 
-def test_plans_leave_a_tenth_to_submits_that_wait() -> None:
+def test_plans_leave_a_tenth_for_waiting_submits() -> None:
     calendar, waiting = Calendar(), Calendar(last_turn=NOW + 5)
     for _ in range(18):
         calendar, waiting = calendar.plan(int(NOW) + 10, NOW), waiting.plan(int(NOW) + 10, NOW)
@@ -132,18 +132,18 @@ def test_plans_leave_a_tenth_to_submits_that_wait() -> None:
 
 
 @pytest.mark.parametrize("plans", [True, False])
-def test_nobody_asks_before_the_providers_reset(plans: bool) -> None:
+def test_no_slot_is_before_the_providers_reset(plans: bool) -> None:
     calendar = Calendar().closed(NOW + 20).closed(NOW + 10)
     assert calendar.free(NOW, 50, plans=plans) == int(NOW) + 20
 
 
-def test_a_record_gives_the_same_calendar_back() -> None:
+def test_a_calendar_survives_a_round_trip_through_its_record() -> None:
     calendar = Calendar().take(int(NOW), NOW).plan(int(NOW) + 9, NOW).arrived(NOW).queued(NOW + 5, 2.0).closed(NOW + 3)
     assert Calendar.from_record(calendar.to_record(), NOW) == (calendar, [])
     assert Calendar.from_record({}, NOW) == (Calendar(), [])
 
 
-def test_the_queue_gives_turns_one_after_the_other() -> None:
+def test_queued_submits_get_turns_one_after_the_other() -> None:
     calendar = Calendar().queued(NOW, 2.5)
     assert calendar.last_turn == NOW
     assert calendar.queued(NOW, 2.5).last_turn == NOW + 2.5
@@ -160,7 +160,7 @@ def test_the_queue_moves_as_fast_as_requests_and_videos_under_way_allow(
     assert turn_gap(requests, in_flight, mean) == pytest.approx(gap)
 
 
-def test_arrivals_are_counted_a_minute_and_forgotten() -> None:
+def test_arrivals_are_counted_per_minute_and_decay() -> None:
     calendar, now = Calendar(), NOW
     for _ in range(300):  # 12 a minute for 25 minutes
         calendar, now = calendar.arrived(now), now + 5
@@ -173,16 +173,16 @@ def test_arrivals_are_counted_a_minute_and_forgotten() -> None:
     # 60 requests a minute, videos of 100 s, no arrivals: 100 polls while one video is made.
     [(0, 10), (1, 10), (10, 10), (20, 5), (50, 2), (100, CROWDED_POLLS), (1000, CROWDED_POLLS)],
 )
-def test_polls_follow_from_the_videos_under_way(in_flight: int, polls: float) -> None:
+def test_the_number_of_polls_depends_on_the_videos_under_way(in_flight: int, polls: float) -> None:
     assert polls_affordable(Calendar(), NOW, limit=60, in_flight=in_flight, mean=100, most=10) == pytest.approx(polls)
 
 
-def test_arrivals_need_their_share() -> None:
+def test_arrivals_reduce_the_number_of_polls() -> None:
     calendar = Calendar(arrivals=24.0, arrivals_at=NOW)
     # 24 videos a minute at 100 s each are 40 under way; 36 requests a minute are left: 1.5 for each.
     assert polls_affordable(calendar, NOW, limit=60, in_flight=40, mean=100, most=10) == pytest.approx(1.5)
 
 
-def test_nobody_polls_more_than_need_be_while_submits_wait() -> None:
+def test_while_submits_wait_polls_are_kept_to_a_minimum() -> None:
     calendar = Calendar(last_turn=NOW + 1)
     assert polls_affordable(calendar, NOW, limit=60, in_flight=1, mean=100, most=10) == CROWDED_POLLS

@@ -1,4 +1,4 @@
-"""Starting and stopping programs, and what they are told."""
+"""Starting and stopping programs, and their environment."""
 
 import json
 import os
@@ -30,17 +30,17 @@ def ends(pid: int) -> bool:
     return False
 
 
-def test_a_process_is_known_by_pid_and_command_line(tmp_path: Path) -> None:
+def test_a_process_is_identified_by_pid_and_command_line(tmp_path: Path) -> None:
     pid = python(WAITS, tmp_path)
     try:
         assert processes.is_running(pid, "time.sleep(60)")
-        assert not processes.is_running(pid, "ministack"), "the pid of somebody else"
+        assert not processes.is_running(pid, "ministack"), "the pid of another process"
     finally:
         processes.stop(pid)
     assert not processes.is_running(pid, "time.sleep(60)")
 
 
-def test_a_process_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
+def test_a_process_is_stopped_with_its_children(tmp_path: Path) -> None:
     stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
     child = f"{stubborn} {WAITS}"
     starts = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}]);"
@@ -55,7 +55,7 @@ def test_a_process_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
     assert ends(grandchild)
 
 
-def test_stopping_what_is_gone_is_nothing(tmp_path: Path) -> None:
+def test_stopping_an_ended_process_is_no_error(tmp_path: Path) -> None:
     pid = python("pass", tmp_path)
     assert ends(pid) or processes.stop(pid) is None
     processes.stop(pid)
@@ -63,14 +63,14 @@ def test_stopping_what_is_gone_is_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def listens_to_ctrl_c() -> Iterator[None]:
-    """A shell that starts a test run in the background has it ignore Ctrl-C."""
+    """Restore the handling of Ctrl-C, which a shell disables for a test run in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("listens_to_ctrl_c")
-def test_ctrl_c_waits_for_the_end_of_a_critical_moment() -> None:
+def test_ctrl_c_is_delayed_until_a_critical_section_ends() -> None:
     order = []
     with pytest.raises(KeyboardInterrupt):
         with processes.uninterrupted():
@@ -81,21 +81,21 @@ def test_ctrl_c_waits_for_the_end_of_a_critical_moment() -> None:
 
 
 @pytest.mark.usefixtures("listens_to_ctrl_c")
-def test_signals_are_as_before_after_a_critical_moment() -> None:
+def test_signal_handlers_are_restored_after_a_critical_section() -> None:
     before = signal.getsignal(signal.SIGINT)
     with processes.uninterrupted():
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_a_tail_is_the_last_lines_with_something_in_them(tmp_path: Path) -> None:
+def test_a_tail_is_the_last_nonempty_lines(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("one\n\ntwo\nthree\n\n")
     assert processes.tail(log, 2) == "two\nthree"
     assert processes.tail(tmp_path / "none") == ""
 
 
-def test_what_starts_is_on_record_before_anything_else(tmp_path: Path) -> None:
+def test_a_started_process_is_recorded_at_once(tmp_path: Path) -> None:
     started = launch.Launch(tmp_path)
     child = started.start("sam build", [sys.executable, "-c", WAITS], dict(os.environ))
     try:
@@ -104,7 +104,7 @@ def test_what_starts_is_on_record_before_anything_else(tmp_path: Path) -> None:
         processes.stop(child.pid)
 
 
-def test_a_tool_that_fails_is_quoted(tmp_path: Path) -> None:
+def test_the_output_of_a_failed_tool_is_quoted(tmp_path: Path) -> None:
     started = launch.Launch(tmp_path)
     child = started.start(
         "sam deploy", [sys.executable, "-c", "import sys; sys.exit('no such bucket')"], dict(os.environ)
@@ -114,7 +114,7 @@ def test_a_tool_that_fails_is_quoted(tmp_path: Path) -> None:
     assert launch.recorded(tmp_path) == {}
 
 
-def test_a_server_that_ends_at_its_start_is_quoted(tmp_path: Path) -> None:
+def test_the_output_of_a_server_that_fails_to_start_is_quoted(tmp_path: Path) -> None:
     started = launch.Launch(tmp_path)
     child = started.start("emulator", [sys.executable, "-c", "import sys; sys.exit('port in use')"], dict(os.environ))
     with pytest.raises(StackError, match=r"the local AWS stopped during startup; .*\nport in use"):
@@ -122,19 +122,19 @@ def test_a_server_that_ends_at_its_start_is_quoted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"emulator": "x"}', '{"emulator": null}', "{"])
-def test_a_damaged_record_is_no_record(tmp_path: Path, text: str) -> None:
+def test_a_corrupt_record_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / "pids.json").write_text(text)
     assert launch.recorded(tmp_path) == {}
 
 
-def test_only_the_owner_reads_what_is_written(tmp_path: Path) -> None:
+def test_files_are_readable_only_by_their_owner(tmp_path: Path) -> None:
     launch.write_json(tmp_path / "outputs.json", {"api_key": "secret"})
     assert json.loads((tmp_path / "outputs.json").read_text()) == {"api_key": "secret"}
     assert (tmp_path / "outputs.json").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["outputs.json"]
 
 
-def test_credentials_are_random_and_made_once(tmp_path: Path) -> None:
+def test_credentials_are_random_and_created_once(tmp_path: Path) -> None:
     made = launch.credentials(tmp_path / "kept")
     assert launch.credentials(tmp_path / "kept") == made
     other = launch.credentials(tmp_path / "other")
@@ -155,7 +155,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_same_code_is_built_once(checkout: Path) -> None:
+def test_unchanged_code_is_built_once(checkout: Path) -> None:
     before = launch.build_digest(checkout)
     (checkout / "layers" / "common" / "seedance" / "__pycache__" / "job.pyc").write_bytes(b"new")
     (checkout / "README.md").write_text("new")
@@ -175,14 +175,14 @@ def test_changed_code_is_built_again(checkout: Path, change: str) -> None:
     assert launch.build_digest(checkout) != before
 
 
-def test_a_renamed_module_is_a_change(checkout: Path) -> None:
+def test_a_renamed_module_counts_as_a_change(checkout: Path) -> None:
     before = launch.build_digest(checkout)
     module = checkout / "layers" / "common" / "seedance" / "job.py"
     module.rename(module.with_name("work.py"))
     assert launch.build_digest(checkout) != before
 
 
-def test_nothing_of_the_persons_settings_reaches_the_emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_emulator_gets_none_of_the_users_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "SEGMIND_API_KEY", "PYTHONPATH", "HTTP_PROXY"):
         monkeypatch.setenv(name, "stale")
     assert "stale" not in launch._minimal_environment(tmp_path).values()
@@ -197,16 +197,16 @@ def test_the_build_keeps_what_pip_needs_and_drops_the_rest(monkeypatch: pytest.M
     assert (env["PIP_INDEX_URL"], env["HTTPS_PROXY"]) == ("needed", "needed")
     assert "stale" not in env.values()
     assert env["LAYER_TARGET"] == "host"
-    # A path with a space in it would be two words to `make`.
+    # `make` would split a path that contains a space.
     assert shutil.which(env["PYTHON"], path=env["PATH"]) == sys.executable
 
 
-def test_a_client_sees_nothing_of_the_persons_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_gets_none_of_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "a-profile-that-is-gone")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
     client = aws.client.__wrapped__(aws.Access("http://127.0.0.1:4566", Credentials("id", "secret")), "s3")
     assert client.meta.endpoint_url == "http://127.0.0.1:4566"
     assert client.meta.region_name == aws.REGION
-    assert os.environ["AWS_PROFILE"] == "a-profile-that-is-gone", "put back for whoever else needs it"
+    assert os.environ["AWS_PROFILE"] == "a-profile-that-is-gone", "restored afterwards"
     assert "AWS_CONFIG_FILE" not in os.environ

@@ -1,4 +1,4 @@
-"""What a local stack may be asked to be, and the template's parameters that follow from it."""
+"""The options of a local stack, and the template parameters derived from them."""
 
 import platform
 import re
@@ -26,7 +26,7 @@ def test_the_sandbox_needs_nothing() -> None:
     assert choose_provider("sandbox", {}, 0.1) == Provider("sandbox")
 
 
-def test_segmind_takes_the_key_from_the_environment() -> None:
+def test_segmind_reads_the_key_from_the_environment() -> None:
     assert choose_provider("segmind", {KEY_VARIABLE: f" {KEY}\n"}, 1) == Provider("segmind", key=KEY)
 
 
@@ -58,7 +58,7 @@ def test_a_base_url_is_kept_without_its_slash(text: str, base: str) -> None:
         ("sandbox", {}, float("inf"), "must be from 0.001 to 1"),
     ],
 )
-def test_refusals_say_what_is_wrong(text: str, environ: dict[str, str], scale: float, says: str) -> None:
+def test_a_refusal_says_what_is_wrong(text: str, environ: dict[str, str], scale: float, says: str) -> None:
     with pytest.raises(StackError, match=says):
         choose_provider(text, environ, scale)
 
@@ -79,7 +79,7 @@ def test_refusals_say_what_is_wrong(text: str, environ: dict[str, str], scale: f
         "http://me:secret@host",
         "http://[::1]:8080",
         "https://[::1",
-        # The key would cross the network in plain text.
+        # The key would be sent unencrypted over the network.
         "http://provider.example",
         "http://192.168.1.5:8080",
         "http://127.0.0.1.evil.example",
@@ -87,7 +87,7 @@ def test_refusals_say_what_is_wrong(text: str, environ: dict[str, str], scale: f
         "https://me@provider.example",
     ],
 )
-def test_what_is_no_provider_is_refused(text: str) -> None:
+def test_an_invalid_provider_is_refused(text: str) -> None:
     with pytest.raises(StackError, match="must be sandbox, segmind, or a base URL"):
         choose_provider(text, WITH_KEY, 1)
 
@@ -98,12 +98,12 @@ def test_what_is_no_provider_is_refused(text: str) -> None:
         (Provider("sandbox"), "link"),
         (Provider("url", base_url="http://127.0.0.1:8080"), "link"),
         (Provider("url", base_url="http://localhost"), "link"),
-        # A link into a bucket on this machine means nothing to anybody else.
+        # A link to a bucket on this machine works only on this machine.
         (Provider("url", base_url="https://provider.example"), "upload"),
         (Provider("segmind", key=KEY), "upload"),
     ],
 )
-def test_how_the_provider_gets_an_image(provider: Provider, delivery: str) -> None:
+def test_the_image_delivery_depends_on_the_provider(provider: Provider, delivery: str) -> None:
     assert template_parameters(provider, 1, "arn:secret")["ImageDelivery"] == delivery
 
 
@@ -143,7 +143,7 @@ def test_the_functions_are_for_this_machine(
 
 @pytest.mark.parametrize("provider", [Provider("sandbox", key=KEY, base_url="http://127.0.0.1:1"), Provider("segmind")])
 @pytest.mark.parametrize("scale", [1, 0.5, 0.1, 0.05, 0.001])
-def test_the_template_takes_what_it_is_given(template: dict[str, Any], provider: Provider, scale: float) -> None:
+def test_the_template_accepts_the_parameters(template: dict[str, Any], provider: Provider, scale: float) -> None:
     arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:segmind-api-key-AbCdEf"
     for name, value in template_parameters(provider, scale, arn).items():
         declared = template["Parameters"][name]
@@ -157,7 +157,7 @@ def test_a_scale_is_written_without_exponents(scale: float, text: str) -> None:
     assert scale_text(scale) == text
 
 
-def test_parameters_are_taken_as_the_template_declares_them(template: dict[str, Any]) -> None:
+def test_parameters_are_checked_as_the_template_declares_them(template: dict[str, Any]) -> None:
     given = ["DailyBudgetUsd=0.5", "ResubmitLost=yes", "RequestsPerMinute=60", "DefaultPrompt=a=b, c"]
     assert read_parameters(given, template["Parameters"]) == {
         "DailyBudgetUsd": "0.5",
@@ -188,6 +188,6 @@ def test_a_parameter_that_cloudformation_would_refuse_is_refused(
         read_parameters(given, template["Parameters"])
 
 
-def test_what_a_local_stack_sets_itself_is_declared(template: dict[str, Any]) -> None:
+def test_the_parameters_that_a_local_stack_sets_are_declared(template: dict[str, Any]) -> None:
     assert set(template["Parameters"]) >= LOCAL_PARAMETERS
     assert LOCAL_PARAMETERS | {"ImageDelivery"} >= set(template_parameters(Provider("sandbox"), 1, "arn"))

@@ -1,4 +1,4 @@
-"""What is said of a stack that is up, half dead, or not there; and what `down` does."""
+"""The state of a stack that is running, half running, or not running; and what `down` does."""
 
 import json
 from dataclasses import asdict, replace
@@ -23,7 +23,7 @@ STACK = Stack(
 
 
 class Machine:
-    """Which processes there are, and which of them answer."""
+    """The running processes, and which of them respond."""
 
     def __init__(self) -> None:
         self.commands = {11: "python ministack", 12: "python -m local.sandbox --port 0"}
@@ -58,10 +58,10 @@ def home(tmp_path: Path) -> Path:
 
 
 def silent(_: str) -> None:
-    """Nobody listens."""
+    """Ignore progress messages."""
 
 
-def test_outputs_have_the_promised_names(home: Path) -> None:
+def test_outputs_have_the_documented_names(home: Path) -> None:
     written = json.loads((home / "outputs.json").read_text())
     promised = {
         "endpoint_url",
@@ -79,13 +79,13 @@ def test_outputs_have_the_promised_names(home: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"endpoint_url": "x", "colour": "red"}'])
-def test_another_file_is_no_outputs_file(tmp_path: Path, text: str) -> None:
+def test_another_file_is_refused_as_outputs_json(tmp_path: Path, text: str) -> None:
     (tmp_path / "outputs.json").write_text(text)
     with pytest.raises(StackError, match=r"is not the outputs\.json of a local stack"):
         Stack.read(tmp_path / "outputs.json")
 
 
-def test_a_second_up_finds_the_first(machine: Machine, home: Path) -> None:
+def test_a_second_up_finds_the_running_stack(machine: Machine, home: Path) -> None:
     assert up(Options(home=home), silent) == (STACK, False)
     assert up(Options(home=home, port=4566, provider="sandbox", time_scale=0.1), silent) == (STACK, False)
 
@@ -99,7 +99,7 @@ def test_a_second_up_finds_the_first(machine: Machine, home: Path) -> None:
         ({"parameters": {"DailyBudgetUsd": "1"}}, "--parameter DailyBudgetUsd=1"),
     ],
 )
-def test_a_second_up_with_other_wishes_is_refused(
+def test_a_second_up_with_other_options_is_refused(
     machine: Machine, home: Path, options: dict[str, object], named: str
 ) -> None:
     with pytest.raises(StackError, match=f"is running at http://127.0.0.1:4566; run .*`seedance up {named}`"):
@@ -109,19 +109,19 @@ def test_a_second_up_with_other_wishes_is_refused(
 @pytest.mark.parametrize(
     ("gone", "says"), [(11, "the local AWS is no longer running"), (12, "the provider's stand-in is no longer running")]
 )
-def test_half_a_stack_is_named(machine: Machine, home: Path, gone: int, says: str) -> None:
+def test_a_half_running_stack_is_reported(machine: Machine, home: Path, gone: int, says: str) -> None:
     del machine.commands[gone]
     for ask in (STACK.check, lambda: up(Options(home=home), silent)):
         with pytest.raises(StackError, match=f"{says}; run `seedance down`, then `seedance up`"):
             ask()
 
 
-def test_a_stack_without_credentials_is_an_earlier_releases(machine: Machine) -> None:
+def test_a_stack_without_credentials_is_from_an_earlier_release(machine: Machine) -> None:
     with pytest.raises(StackError, match="the local stack was started by an earlier release; run `seedance down`"):
         replace(STACK, secret_access_key="").check()
 
 
-def test_a_pid_that_is_somebody_elses_is_a_gone_process(machine: Machine) -> None:
+def test_a_pid_reused_by_another_process_counts_as_ended(machine: Machine) -> None:
     machine.commands[11] = "vim notes.txt"
     with pytest.raises(StackError, match="the local AWS is no longer running"):
         STACK.check()
@@ -134,26 +134,26 @@ def test_a_pid_that_is_somebody_elses_is_a_gone_process(machine: Machine) -> Non
         ("http://127.0.0.1:5000", "the provider's stand-in does not respond"),
     ],
 )
-def test_a_process_that_hangs_is_named(machine: Machine, url: str, says: str) -> None:
+def test_a_hanging_process_is_named(machine: Machine, url: str, says: str) -> None:
     machine.silent.add(url)
     with pytest.raises(StackError, match=says):
         STACK.check()
 
 
-def test_a_stack_that_is_all_gone_is_no_stack(machine: Machine, home: Path) -> None:
+def test_a_stack_without_processes_is_not_running(machine: Machine, home: Path) -> None:
     machine.commands.clear()
     with pytest.raises(StackError, match="is no longer running; run `seedance up`"):
         STACK.check()
     assert local_stack._already_up(Options(home=home)) is None
 
 
-def test_what_an_interrupted_up_left_is_named(machine: Machine, home: Path) -> None:
+def test_processes_left_by_an_interrupted_up_are_named(machine: Machine, home: Path) -> None:
     (home / "outputs.json").unlink()
     with pytest.raises(StackError, match="left the local AWS and the provider's stand-in running"):
         up(Options(home=home), silent)
 
 
-def test_a_taken_port_is_named_with_its_holder(
+def test_a_port_in_use_is_reported_with_its_process(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "listens", lambda port: True)
@@ -162,13 +162,13 @@ def test_a_taken_port_is_named_with_its_holder(
         up(Options(home=tmp_path), silent)
 
 
-def test_two_ups_do_not_meet(machine: Machine, tmp_path: Path) -> None:
+def test_two_ups_cannot_run_at_the_same_time(machine: Machine, tmp_path: Path) -> None:
     with local_stack._alone(tmp_path), pytest.raises(StackError, match="another `seedance up` is running"):
         up(Options(home=tmp_path), silent)
 
 
 @pytest.mark.parametrize("error", [StackError("no"), KeyboardInterrupt(), SystemExit(143)])
-def test_an_up_that_ends_early_leaves_nothing(
+def test_an_up_that_fails_leaves_nothing_behind(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     def breaks_off(options: Options, *_: object) -> Stack:
@@ -182,19 +182,19 @@ def test_an_up_that_ends_early_leaves_nothing(
     assert machine.stopped == [11, 12]
 
 
-def test_down_stops_both_and_keeps_what_people_want(machine: Machine, home: Path) -> None:
+def test_down_stops_both_processes_and_keeps_the_users_data(machine: Machine, home: Path) -> None:
     (home / "emulator.log").write_text("said")
     assert down(home) == ["the local AWS", "the provider's stand-in"]
     assert machine.stopped == [11, 12]
     assert [path.name for path in home.iterdir()] == ["emulator.log"]
 
 
-def test_down_leaves_a_strangers_process_alone(machine: Machine, home: Path) -> None:
+def test_down_leaves_other_processes_alone(machine: Machine, home: Path) -> None:
     machine.commands[11] = "vim notes.txt"
     assert down(home) == ["the provider's stand-in"]
     assert machine.stopped == [12]
 
 
-def test_down_can_be_repeated(machine: Machine, home: Path) -> None:
+def test_running_down_twice_is_no_error(machine: Machine, home: Path) -> None:
     down(home)
     assert down(home) == []

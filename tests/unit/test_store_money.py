@@ -1,4 +1,4 @@
-"""The days' budgets and the switch: booked together with the job or not at all, never above the limit."""
+"""The days' budgets and the switch: booked together with the job or not at all, and never above the limit."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from seedance.aws.job_table import JobTable
 from seedance.errors import AllUnderWay, Conflict, OverBudget
 from seedance.jobs.budget import Day, Entry
 from seedance.jobs.job import UNDER_WAY, Job, State
 from seedance.jobs.store import JobStore
+from seedance.jobs.switch import Switch
 
 Make = Callable[..., Job]
 DAY = "2026-11-20"
@@ -32,7 +34,7 @@ def test_a_reservation_and_its_job_are_written_together(world: Any, make_job: Ma
     assert world.store.day(DAY) == Day(DAY, reserved=0.25, committed=0.25)
 
 
-# Open reservations before, what one more asks for, the limit, whether it fits.
+# Open reservations before, the new reservation, the limit, whether it fits.
 ROOM = [
     ([], 0.5, 0.5, True),
     ([], 0.51, 0.5, False),
@@ -41,7 +43,7 @@ ROOM = [
     ([0.1, 0.2], 0.3, 0.6, True),  # 0.1 + 0.2 + 0.3 is more than 0.6 in floats
     ([0.5], 0.01, 0.5, False),
     ([9.0], 9.0, None, True),
-    ([9.0], 0.01, 0.5, False),  # the limit was lowered meanwhile
+    ([9.0], 0.01, 0.5, False),  # the limit was lowered in the meantime
 ]
 
 
@@ -62,26 +64,26 @@ def test_a_reservation_fits_up_to_the_limit_exactly(
         assert world.store.day(DAY) == booked
 
 
-def test_a_job_that_moved_on_books_nothing(world: Any, make_job: Make) -> None:
+def test_a_job_that_has_moved_on_books_nothing(world: Any, make_job: Make) -> None:
     stale = world.put(make_job())
     reserve(world, stale, 0.25)
     with pytest.raises(Conflict):
         reserve(world, stale, 0.25)
-    # Of both reasons the job's own counts: somebody else has it, whatever the budget says.
+    # If both conditions fail, the job's own counts: another invocation has it, whatever the budget says.
     with pytest.raises(Conflict):
         reserve(world, stale, 0.25, limit=0.25)
     assert world.store.day(DAY) == Day(DAY, reserved=0.25, committed=0.25)
 
 
-def test_a_transition_that_is_none_books_nothing(world: Any, make_job: Make) -> None:
+def test_a_forbidden_transition_books_nothing(world: Any, make_job: Make) -> None:
     job = world.put(make_job(State.QUEUED))
     with pytest.raises(ValueError, match="QUEUED to SUBMITTING"):
         reserve(world, job, 0.25)
     assert world.store.day(DAY) == Day(DAY)
 
 
-def test_of_many_that_saw_room_no_more_get_through_than_there_is(world: Any, make_job: Make) -> None:
-    # In turn: moto's transactions undo each other's writes when they meet in threads, DynamoDB's don't.
+def test_of_many_reservations_only_those_that_fit_succeed(world: Any, make_job: Make) -> None:
+    # In turn: moto's transactions undo each other's writes when threads run them at once; DynamoDB's do not.
     jobs = [world.put(make_job(job_id=f"up-{number}")) for number in range(8)]
 
     def take(job: Job) -> bool:
@@ -111,7 +113,7 @@ def test_of_many_that_saw_room_no_more_get_through_than_there_is(world: Any, mak
         ([], ClientError),
     ],
 )
-def test_why_a_transaction_was_cancelled_is_told_apart(
+def test_the_reasons_of_a_cancelled_transaction_are_distinguished(
     *, world: Any, make_job: Make, monkeypatch: pytest.MonkeyPatch, reasons: list[str], kind: type[Exception]
 ) -> None:
     answer = {
@@ -129,12 +131,12 @@ def test_why_a_transaction_was_cancelled_is_told_apart(
     assert type(raised.value) is kind
 
 
-# The end, the cost on the job, the cost in the last write; what is settled and released of 0.25 reserved.
+# The end, the cost on the job, the cost in the last write; what is settled and released of the 0.25 reserved.
 ENDS = [
     (State.SUBMITTING, State.FAILED, None, {}, 0, 0.25),
     (State.SUBMITTING, State.HELD, None, {}, 0, 0.25),
     (State.QUEUED, State.FAILED, None, {}, 0, 0.25),
-    (State.QUEUED, State.FAILED, 0.3, {}, 0.3, 0),  # done without a link: billed all the same
+    (State.QUEUED, State.FAILED, 0.3, {}, 0.3, 0),  # completed without a link: still billed
     (State.QUEUED, State.EXPIRED, None, {}, 0, 0.25),
     (State.COPYING, State.COMPLETED, 0.3, {}, 0.3, 0),
     (State.COPYING, State.COMPLETED, 0.3, {"cost_usd": 0.2}, 0.2, 0),
@@ -182,9 +184,7 @@ def test_a_job_that_reserved_nothing_is_closed_without_a_booking(world: Any, mak
 
 
 @pytest.mark.parametrize("price", [0.4, 0.1, 0.25, 0.0])
-def test_a_price_that_comes_late_is_booked_by_what_it_differs_and_once(
-    world: Any, make_job: Make, price: float
-) -> None:
+def test_a_late_price_is_booked_once_as_the_difference(world: Any, make_job: Make, price: float) -> None:
     reserve(world, world.put(make_job(job_id="up-other")), 1.0)
     job = reserve(world, world.put(make_job()), 0.25)
     job = world.store.close(world.put(replace(job, state=State.COPYING)), State.COMPLETED)
@@ -201,7 +201,7 @@ def test_a_price_that_comes_late_is_booked_by_what_it_differs_and_once(
     assert world.store.day(DAY) == booked
 
 
-def test_a_price_of_a_job_that_moved_on_is_not_written(world: Any, make_job: Make) -> None:
+def test_the_price_of_a_job_that_has_moved_on_is_not_written(world: Any, make_job: Make) -> None:
     stale = make_job(State.COMPLETED, settled_usd=0.25, settled_days={DAY: 0.25}, reserved_day=DAY)
     before = world.put(replace(stale, state=State.COPYING))
     with pytest.raises(Conflict):
@@ -210,21 +210,21 @@ def test_a_price_of_a_job_that_moved_on_is_not_written(world: Any, make_job: Mak
     assert world.store.day(DAY) == Day(DAY)
 
 
-def test_a_price_of_a_job_without_a_budget_is_written_all_the_same(world: Any, make_job: Make) -> None:
+def test_the_price_of_a_job_without_a_budget_is_still_written(world: Any, make_job: Make) -> None:
     assert world.store.price(world.put(make_job(State.COMPLETED)), 0.3).cost_usd == 0.3  # made by 0.1.0
     assert world.called("TransactWriteItems") == []
 
 
 def test_a_job_that_ends_twice_is_settled_once(world: Any, make_job: Make) -> None:
     job = reserve(world, world.put(make_job()), 0.25)
-    # A v1 call whose transfer broke and which the history does not show: HELD, its price known.
+    # A v1 call whose transfer broke and that is not in the history: HELD, with a known price.
     job = world.store.close(world.put(replace(job, state=State.UNCERTAIN, cost_usd=0.3)), State.HELD)
     job = world.store.close(world.store.move(job, State.COPYING, cost_usd=0.35), State.COMPLETED)
     assert world.store.day(DAY) == Day(DAY, reserved=0.25, settled=0.35, committed=0.35)
     assert (job.settled_usd, job.settled_days) == (0.35, {DAY: 0.35})
 
 
-def test_a_second_request_is_settled_beside_the_first(world: Any, make_job: Make) -> None:
+def test_a_second_request_is_settled_in_addition_to_the_first(world: Any, make_job: Make) -> None:
     other = "2026-11-21"
     job = make_job(State.COPYING, reserved_usd=0.25, reserved_day=DAY, cost_usd=0.3)
     job = world.put(replace(job, settled_days={DAY: 0.2, other: 0.1}))
@@ -241,7 +241,7 @@ def test_after_a_release_there_is_room_again(world: Any, make_job: Make) -> None
 
 
 @pytest.mark.parametrize(("committed", "fits"), [("0", True), ("-0.01", True), ("-0.011", False), ("-1", False)])
-def test_a_day_below_zero_is_no_leave_to_spend(world: Any, make_job: Make, committed: str, *, fits: bool) -> None:
+def test_a_negative_sum_allows_no_extra_spending(world: Any, make_job: Make, committed: str, *, fits: bool) -> None:
     key = {"job_id": {"S": f"day#{DAY}"}}
     world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item={**key, "committed": {"N": committed}})
     job = world.put(make_job())
@@ -252,16 +252,16 @@ def test_a_day_below_zero_is_no_leave_to_spend(world: Any, make_job: Make, commi
             reserve(world, job, 0.25, limit=0.25)
 
 
-def test_a_day_whose_item_names_a_day_is_read_all_the_same(world: Any) -> None:
+def test_a_day_whose_item_has_an_attribute_day_is_still_read(world: Any) -> None:
     item = {"job_id": {"S": f"day#{DAY}"}, "day": {"N": "5"}, "settled": {"N": "0.25"}}
     world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item=item)
     assert world.store.day(DAY) == Day(DAY, settled=0.25)
 
 
-def test_a_day_is_no_job(world: Any, make_job: Make) -> None:
+def test_the_item_of_a_day_is_no_job(world: Any, make_job: Make) -> None:
     reserve(world, world.put(make_job()), 0.25)
     assert world.store.get(f"day#{DAY}") is None
-    world.store.pause("x")
+    world.switch.pause("x")
     assert world.store.get("switch#submits") is None
 
 
@@ -269,79 +269,80 @@ def test_a_day_is_no_job(world: Any, make_job: Make) -> None:
 
 
 def begin(world: Any, job: Job, most: int | None = None) -> Job:
-    """Count a job in, as a submit does."""
+    """Count a job as under way, as a submit does."""
     entry = Entry(DAY, reserved=0.25, lease=1, max_in_flight=most)
     return world.store.move(job, State.SUBMITTING, entry=entry, reserved_usd=0.25, reserved_day=DAY)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("end", [State.FAILED, State.HELD, State.RECEIVED])
-def test_who_begins_is_counted_in_and_who_ends_is_counted_out(world: Any, make_job: Make, end: State) -> None:
+def test_a_job_is_counted_when_it_begins_and_uncounted_when_it_ends(world: Any, make_job: Make, end: State) -> None:
     job = begin(world, world.put(make_job()))
-    assert world.store.in_flight() == 1
+    assert world.in_flight.count() == 1
     world.store.close(job, end)
-    assert world.store.in_flight() == 0
+    assert world.in_flight.count() == 0
 
 
-def test_a_price_that_comes_late_counts_nobody_out(world: Any, make_job: Make) -> None:
+def test_a_late_price_does_not_change_the_count(world: Any, make_job: Make) -> None:
     begin(world, world.put(make_job(job_id="up-other")))
     job = world.store.close(begin(world, world.put(make_job())), State.RECEIVED)
     job = world.put(replace(job, state=State.COMPLETED, settled_usd=0.25, settled_days={DAY: 0.25}))
-    assert world.store.in_flight() == 1
+    assert world.in_flight.count() == 1
     world.store.price(job, 0.4)
-    assert world.store.in_flight() == 1
+    assert world.in_flight.count() == 1
     assert world.store.day(DAY).settled == pytest.approx(0.15)
 
 
-def test_who_ends_a_second_time_is_not_counted_out_again(world: Any, make_job: Make) -> None:
+def test_a_job_that_ends_twice_is_uncounted_once(world: Any, make_job: Make) -> None:
     begin(world, world.put(make_job(job_id="up-other")))
     job = begin(world, world.put(make_job()))
     job = world.store.close(world.put(replace(job, state=State.UNCERTAIN, cost_usd=0.3)), State.HELD)
     world.store.close(world.store.move(job, State.COPYING, cost_usd=0.35), State.COMPLETED)
-    assert world.store.in_flight() == 1
+    assert world.in_flight.count() == 1
 
 
-def test_no_more_are_under_way_than_allowed(world: Any, make_job: Make) -> None:
+def test_no_more_jobs_are_under_way_than_allowed(world: Any, make_job: Make) -> None:
     jobs = [world.put(make_job(job_id=f"up-{number}")) for number in range(3)]
     begun = [begin(world, job, most=2) for job in jobs[:2]]
     with pytest.raises(AllUnderWay, match="the maximum of 2 videos is in progress"):
         begin(world, jobs[2], most=2)
     assert world.job("up-2") == jobs[2]
-    assert (world.store.in_flight(), world.store.day(DAY).reserved) == (2, 0.5)
+    assert (world.in_flight.count(), world.store.day(DAY).reserved) == (2, 0.5)
     world.store.close(begun[0], State.FAILED)
     begin(world, jobs[2], most=2)
-    assert world.store.in_flight() == 2
+    assert world.in_flight.count() == 2
 
 
-def test_whoever_is_adopted_is_counted_in_whatever_the_limit(world: Any, make_job: Make) -> None:
+def test_an_adopted_job_is_counted_whatever_the_limit(world: Any, make_job: Make) -> None:
     begin(world, world.put(make_job(job_id="up-0")), most=1)
     begin(world, world.put(make_job(job_id="up-1")))
-    assert world.store.in_flight() == 2
+    assert world.in_flight.count() == 2
 
 
-def test_a_count_that_does_not_fit_the_jobs_is_set_right(world: Any, make_job: Make) -> None:
+def test_a_wrong_count_is_corrected(world: Any, make_job: Make) -> None:
     for number, state in enumerate(State):
         world.put(make_job(state, job_id=f"up-{number}"))
-    assert world.store.recount_in_flight() is True
-    assert world.store.in_flight() == len(UNDER_WAY)
-    assert world.store.recount_in_flight() is False
+    assert world.in_flight.recount() is True
+    assert world.in_flight.count() == len(UNDER_WAY)
+    assert world.in_flight.recount() is False
 
 
 # the switch -------------------------------------------------------------------------------------------------
 
 
 def test_submits_are_stopped_once_and_the_first_reason_counts(world: Any) -> None:
-    assert world.store.paused() is None
-    assert [world.store.pause("no credits"), world.store.pause("again")] == [True, False]
-    assert world.store.paused() == "no credits"
-    world.store.resume()
-    assert world.store.paused() is None
-    world.store.resume()
-    assert world.store.pause("later") is True
+    assert world.switch.paused() is None
+    assert [world.switch.pause("no credits"), world.switch.pause("again")] == [True, False]
+    assert world.switch.paused() == "no credits"
+    world.switch.resume()
+    assert world.switch.paused() is None
+    world.switch.resume()
+    assert world.switch.pause("later") is True
 
 
-def test_trouble_at_the_switch_is_not_taken_for_a_stop(world: Any) -> None:
-    elsewhere = JobStore("no-such-table", world.aws["dynamodb"])
-    for act in (lambda: elsewhere.pause("x"), elsewhere.paused, elsewhere.resume, lambda: elsewhere.day(DAY)):
+def test_an_error_at_the_switch_is_not_mistaken_for_a_pause(world: Any) -> None:
+    elsewhere = JobTable("no-such-table", world.aws["dynamodb"])
+    switch, store = Switch(elsewhere), JobStore(elsewhere)
+    for act in (lambda: switch.pause("x"), switch.paused, switch.resume, lambda: store.day(DAY)):
         with pytest.raises(ClientError, match="ResourceNotFound"):
             act()
 
@@ -349,7 +350,7 @@ def test_trouble_at_the_switch_is_not_taken_for_a_stop(world: Any) -> None:
 # the indexes ------------------------------------------------------------------------------------------------
 
 
-def test_a_request_is_found_with_all_the_jobs_that_have_it(world: Any, make_job: Make) -> None:
+def test_all_jobs_of_a_request_are_found(world: Any, make_job: Make) -> None:
     for job_id, request in (("up-1", "a"), ("up-2", "a"), ("up-3", "b")):
         world.put(make_job(State.QUEUED, job_id=job_id, request_id=request))
     assert sorted(world.store.jobs_of_request("a")) == ["up-1", "up-2"]
@@ -369,13 +370,13 @@ def test_each_job_of_a_state_is_read_page_by_page(world: Any, make_job: Make, mo
     assert [job.job_id for job in world.store.each(State.HELD, world.clock.now - 2)] == ["up-1", "up-0"]
 
 
-def test_a_place_is_kept(world: Any) -> None:
-    assert world.store.place() == (0, 0.0)
-    world.store.keep_place(6, 1763.5)
-    assert world.store.place() == (6, 1763.5)
+def test_the_position_is_saved(world: Any) -> None:
+    assert world.place.read() == (0, 0.0)
+    world.place.save(6, 1763.5)
+    assert world.place.read() == (6, 1763.5)
 
 
-def test_the_oldest_come_first_from_a_moment_on_and_over_several_pages(world: Any, make_job: Make) -> None:
+def test_the_oldest_come_first_from_a_given_time_and_across_pages(world: Any, make_job: Make) -> None:
     for number, age in enumerate([30, 10, 20, 40]):
         world.put(make_job(State.FAILED, job_id=f"up-{number}", updated_at=world.clock.now - age))
     world.put(make_job(State.QUEUED, job_id="up-running"))

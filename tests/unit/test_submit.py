@@ -1,4 +1,4 @@
-"""Submit: one upload or call, at most one request at the provider, whatever comes twice or breaks in between."""
+"""Submit: one upload or call makes at most one request at the provider, whatever is repeated or breaks."""
 
 import json
 from collections.abc import Callable
@@ -31,20 +31,21 @@ def submit(world: Any) -> Submit:
         world.notifier,
         world.workflow,
         world.queue,
+        world.durations,
         world.sending,
         clock=world.clock,
     )
 
 
 def sending_by(submit: Submit, **changes: Any) -> Submit:
-    """The same use case, with another provider, image delivery or scale."""
+    """The same use case with another provider, image delivery or time scale."""
     provider = changes.get("provider", submit.provider)
     return replace(submit, provider=provider, sending=replace(submit.sending, **changes))
 
 
 @pytest.fixture
 def take(world: Any, submit: Submit) -> Callable[[dict[str, Any]], None]:
-    """Take in one message."""
+    """Process one message."""
     return lambda content: world.intake(submit).message(json.dumps(content))
 
 
@@ -83,7 +84,7 @@ def test_an_upload_becomes_a_job_that_is_queued_and_followed(world: Any, take: A
     assert world.counted() == {"JobsSubmitted": 1}
 
 
-def test_the_image_goes_along_as_a_link_to_its_version(world: Any, take: Any, png: bytes) -> None:
+def test_the_image_is_sent_as_a_link_to_its_version(world: Any, take: Any, png: bytes) -> None:
     world.wire.will(accepted())
     take(world.upload("uploads/shoe.png", png))
     sent = world.wire.body()
@@ -95,7 +96,7 @@ def test_the_image_goes_along_as_a_link_to_its_version(world: Any, take: Any, pn
     assert "image_url" not in job.parameters
 
 
-def test_intent_is_on_the_record_before_the_post(world: Any, submit: Submit, make_job: Make) -> None:
+def test_the_intent_is_recorded_before_the_post(world: Any, submit: Submit, make_job: Make) -> None:
     seen: list[Job] = []
 
     def look(request: httpx.Request) -> httpx.Response:
@@ -124,9 +125,7 @@ def test_a_new_upload_under_the_same_key_is_a_new_job(world: Any, take: Any, png
     assert len(world.store.newest(State.QUEUED)) == 2
 
 
-def test_several_records_of_one_message_are_all_submitted_and_folders_are_not(
-    world: Any, take: Any, png: bytes
-) -> None:
+def test_all_records_of_a_message_are_submitted_except_folders(world: Any, take: Any, png: bytes) -> None:
     records = [world.upload(f"uploads/{n}.png", png)["Records"][0] for n in range(2)]
     records += world.upload("uploads/folder/", b"")["Records"]
     world.wire.will(accepted("req-1"), accepted("req-2"))
@@ -144,7 +143,7 @@ def test_several_records_of_one_message_are_all_submitted_and_folders_are_not(
         (None, {"model": "sora"}, "'sora' does not exist"),
     ],
 )
-def test_an_upload_that_can_not_be_is_rejected_with_a_reason_and_never_sent(
+def test_an_invalid_upload_is_rejected_with_a_reason_and_never_sent(
     *, world: Any, take: Any, png: bytes, body: bytes | None, metadata: dict[str, str], words: str
 ) -> None:
     notification = world.upload("uploads/x", png if body is None else body, **metadata)
@@ -159,7 +158,7 @@ def test_an_upload_that_can_not_be_is_rejected_with_a_reason_and_never_sent(
     assert len(world.notified()) == 1
 
 
-def test_an_upload_that_was_removed_before_it_was_looked_at_is_rejected(world: Any, take: Any, png: bytes) -> None:
+def test_an_upload_deleted_before_it_was_checked_is_rejected(world: Any, take: Any, png: bytes) -> None:
     notification = world.upload("uploads/x.png", png)
     version = notification["Records"][0]["s3"]["object"]["versionId"]
     world.aws["s3"].delete_object(Bucket="example-uploads", Key="uploads/x.png", VersionId=version)
@@ -168,7 +167,7 @@ def test_an_upload_that_was_removed_before_it_was_looked_at_is_rejected(world: A
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING, State.COPYING])
-def test_a_job_under_way_is_followed_and_not_submitted(world: Any, take: Any, make_job: Make, state: State) -> None:
+def test_a_job_under_way_is_followed_not_submitted(world: Any, take: Any, make_job: Make, state: State) -> None:
     before = world.put(make_job(state))
     take({"job_id": "up-1"})
     assert world.job() == before
@@ -176,7 +175,7 @@ def test_a_job_under_way_is_followed_and_not_submitted(world: Any, take: Any, ma
 
 
 @pytest.mark.parametrize("state", [state for state in State if state.terminal])
-def test_a_job_that_is_over_is_told_about_once(world: Any, take: Any, make_job: Make, state: State) -> None:
+def test_an_ended_job_is_notified_once(world: Any, take: Any, make_job: Make, state: State) -> None:
     world.put(make_job(state))
     take({"job_id": "up-1"})
     take({"job_id": "up-1"})
@@ -192,14 +191,14 @@ def test_a_job_that_waits_for_a_person_is_left_alone(world: Any, take: Any, make
     assert (world.executions(), world.notified(), world.postponed()) == ([], [], [])
 
 
-def test_a_submit_that_may_still_be_going_on_is_waited_for(world: Any, take: Any, make_job: Make) -> None:
+def test_a_submit_that_may_still_be_running_is_waited_for(world: Any, take: Any, make_job: Make) -> None:
     world.put(make_job(State.SUBMITTING, entered={"SUBMITTING": world.clock.now - SUBMITTING_SECONDS + 1}))
     with pytest.raises(InProgress):
         take({"job_id": "up-1"})
     assert world.job().state is State.SUBMITTING
 
 
-def test_a_submit_that_died_is_uncertain_and_not_sent_again(world: Any, take: Any, make_job: Make) -> None:
+def test_an_interrupted_submit_is_uncertain_and_not_sent_again(world: Any, take: Any, make_job: Make) -> None:
     world.put(make_job(State.SUBMITTING, entered={"SUBMITTING": world.clock.now - SUBMITTING_SECONDS}))
     take({"job_id": "up-1"})
     assert (world.job().state, world.job().error["code"]) == (State.UNCERTAIN, "SUBMIT_UNCERTAIN")
@@ -207,7 +206,7 @@ def test_a_submit_that_died_is_uncertain_and_not_sent_again(world: Any, take: An
     assert (world.executions(), world.notified()) == ([], [])
 
 
-def test_a_submit_outlives_the_functions_time_out(template: dict[str, Any]) -> None:
+def test_a_submit_is_uncertain_only_after_the_functions_timeout(template: dict[str, Any]) -> None:
     assert template["Resources"]["SubmitFunction"]["Properties"]["Timeout"] < SUBMITTING_SECONDS
 
 
@@ -223,7 +222,7 @@ def test_a_submit_outlives_the_functions_time_out(template: dict[str, Any]) -> N
     ],
     ids=["time-out", "reset", "closed", "write", "301", "504", "520", "no id"],
 )
-def test_an_ambiguous_outcome_is_uncertain_and_never_sent_again(
+def test_an_ambiguous_outcome_is_uncertain_and_never_resubmitted(
     world: Any, take: Any, make_job: Make, answer: Any
 ) -> None:
     world.put(make_job())
@@ -248,7 +247,7 @@ def test_an_ambiguous_outcome_is_uncertain_and_never_sent_again(
         (422, "PROVIDER_REFUSED", "bad duration"),
     ],
 )
-def test_a_refusal_fails_the_job_with_the_providers_words(
+def test_a_refusal_fails_the_job_with_the_providers_message(
     *, world: Any, take: Any, make_job: Make, status: int, code: str, words: str
 ) -> None:
     world.put(make_job())
@@ -274,7 +273,7 @@ def test_an_empty_account_holds_this_job_and_the_next_without_a_call(world: Any,
     assert world.counted() == {"SubmitsPaused": 1, "JobsHeld": 2}
 
 
-def test_over_the_days_budget_a_job_is_held_and_told_about(world: Any, submit: Submit, make_job: Make) -> None:
+def test_over_the_days_budget_a_job_is_held_and_notified(world: Any, submit: Submit, make_job: Make) -> None:
     world.wire.will(accepted())
     sending_by(submit, budget=0.3).advance(world.put(make_job(job_id="up-before")))
     sending_by(submit, budget=0.3).advance(world.put(make_job()))
@@ -292,7 +291,7 @@ def test_over_the_days_budget_a_job_is_held_and_told_about(world: Any, submit: S
     ],
     ids=["500", "502", "503", "refused", "no connection"],
 )
-def test_trouble_before_anything_was_queued_comes_back_later(
+def test_an_error_before_anything_was_queued_is_retried_later(
     world: Any, take: Any, make_job: Make, answer: Any
 ) -> None:
     world.put(make_job())
@@ -308,7 +307,7 @@ def test_trouble_before_anything_was_queued_comes_back_later(
     assert (world.job().state, world.job().attempts) == (State.QUEUED, 2)
 
 
-def test_trouble_that_lasts_fails_the_job_after_six_attempts(world: Any, take: Any, make_job: Make) -> None:
+def test_a_lasting_error_fails_the_job_after_six_attempts(world: Any, take: Any, make_job: Make) -> None:
     world.put(make_job())
     world.wire.will(*(httpx.Response(500, json=TROUBLE) for _ in range(MAX_ATTEMPTS)))
     for _ in range(MAX_ATTEMPTS):
@@ -322,7 +321,7 @@ def test_trouble_that_lasts_fails_the_job_after_six_attempts(world: Any, take: A
 @pytest.mark.parametrize(
     ("reset_in", "delay"), [(None, 15), (40, 40), (-100, 1), (86_400, 900)], ids=["unknown", "soon", "over", "tomorrow"]
 )
-def test_a_rate_limit_comes_back_when_it_is_over_and_costs_no_attempt(
+def test_a_rate_limited_job_is_retried_after_the_reset_and_loses_no_attempt(
     *, world: Any, take: Any, make_job: Make, rate_limited: Any, reset_in: float | None, delay: int
 ) -> None:
     world.put(make_job(attempts=0))
@@ -336,7 +335,7 @@ def test_a_rate_limit_comes_back_when_it_is_over_and_costs_no_attempt(
     assert len(world.postponed()) == MAX_ATTEMPTS + 2
 
 
-def test_a_missing_key_leaves_the_job_as_it_was_and_the_message_in_the_queue(
+def test_a_missing_key_leaves_the_job_unchanged_and_the_message_in_the_queue(
     world: Any, submit: Submit, make_job: Make
 ) -> None:
     def no_key() -> str:
@@ -350,7 +349,7 @@ def test_a_missing_key_leaves_the_job_as_it_was_and_the_message_in_the_queue(
     assert world.wire.requests == []
 
 
-def test_a_job_taken_up_by_somebody_else_is_in_progress(world: Any, submit: Submit, make_job: Make) -> None:
+def test_a_job_taken_by_another_invocation_is_in_progress(world: Any, submit: Submit, make_job: Make) -> None:
     stale = make_job()
     world.put(make_job(State.SUBMITTING))
     with pytest.raises(InProgress):
@@ -359,19 +358,19 @@ def test_a_job_taken_up_by_somebody_else_is_in_progress(world: Any, submit: Subm
 
 
 @pytest.mark.parametrize("delivery", ["link", "upload"])
-def test_an_image_that_is_gone_rejects_only_where_it_has_to_be_read(
+def test_a_missing_image_rejects_the_job_only_if_it_has_to_be_read(
     world: Any, submit: Submit, make_job: Make, delivery: str
 ) -> None:
     image = {"bucket": "example-uploads", "key": "uploads/gone.png", "version_id": "v", "content_type": "image/png"}
     job = world.put(make_job(image=image))
-    if delivery == "link":  # the provider finds out; to look first would only make the gap smaller
+    if delivery == "link":  # the provider will notice; checking first would only narrow the gap
         world.wire.will(accepted())
     sending_by(submit, image_delivery=delivery).advance(job)
     assert world.job().state is (State.QUEUED if delivery == "link" else State.REJECTED)
     assert [message["status"] for message in world.notified()] == ([] if delivery == "link" else ["REJECTED"])
 
 
-def test_by_upload_the_image_goes_to_the_providers_own_store(
+def test_with_upload_delivery_the_image_goes_to_the_providers_store(
     world: Any, submit: Submit, make_job: Make, png: bytes
 ) -> None:
     world.upload("uploads/shoe.png", png)
@@ -386,12 +385,12 @@ def test_by_upload_the_image_goes_to_the_providers_own_store(
     ("answer", "state", "attempts"),
     [
         (httpx.Response(500), State.RECEIVED, 1),
-        (httpx.ReadTimeout(""), State.RECEIVED, 1),  # nothing of an asset upload is billed
+        (httpx.ReadTimeout(""), State.RECEIVED, 1),  # an asset upload is not billed
         (httpx.Response(413), State.FAILED, 0),
     ],
     ids=["500", "time-out", "413"],
 )
-def test_an_asset_upload_that_fails_is_no_submit(
+def test_a_failed_asset_upload_is_no_submit(
     *, world: Any, submit: Submit, make_job: Make, png: bytes, answer: Any, state: State, attempts: int
 ) -> None:
     world.upload("uploads/shoe.png", png)
@@ -410,18 +409,18 @@ def test_a_job_of_v1_is_left_to_the_workflow(world: Any, take: Any, make_job: Ma
     assert world.executions() == [{"job_id": "up-1", "transport": "v1", "wait_seconds": 1, "slot": None}]
 
 
-def test_a_message_that_names_no_known_job_comes_again(take: Any) -> None:
+def test_a_message_for_an_unknown_job_is_redelivered(take: Any) -> None:
     with pytest.raises(LookupError, match="up-nobody"):
         take({"job_id": "up-nobody"})
 
 
 @pytest.mark.parametrize("body", ["", "{", "5", "{}", '{"Records": [{"eventSource": "aws:s3"}]}'])
-def test_a_message_that_makes_no_sense_comes_again_until_it_is_set_aside(world: Any, submit: Submit, body: str) -> None:
+def test_an_invalid_message_is_redelivered_until_it_is_a_dead_letter(world: Any, submit: Submit, body: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         world.intake(submit).message(body)
 
 
-def test_a_postponement_is_counted_in_our_seconds(world: Any, submit: Submit, make_job: Make) -> None:
+def test_a_postponement_is_in_our_own_seconds(world: Any, submit: Submit, make_job: Make) -> None:
     world.wire.will(httpx.Response(500))
     sending_by(submit, scale=0.1).advance(world.put(make_job()))
     assert world.postponed() == [("up-1", 2)]

@@ -1,4 +1,4 @@
-"""Submit reads what the model's last videos took, before the POST and at no risk to the job."""
+"""Submit reads the durations of the model's last videos before the POST, and a failure does not affect the job."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,14 +25,15 @@ def submit(world: Any) -> Submit:
         world.notifier,
         world.workflow,
         world.queue,
+        world.durations,
         world.sending,
         clock=world.clock,
     )
 
 
-def test_a_job_is_followed_by_what_its_model_took_lately(world: Any, submit: Submit, make_job: Make) -> None:
+def test_a_job_is_polled_by_its_models_recent_durations(world: Any, submit: Submit, make_job: Make) -> None:
     for _ in range(20):
-        world.store.learned("seedance-2.0-mini", 30.0)
+        world.durations.learn("seedance-2.0-mini", 30.0)
     world.wire.will(accepted())
     submit.advance(world.put(make_job(model="seedance-2.0-mini")))
     job = world.job()
@@ -41,7 +42,7 @@ def test_a_job_is_followed_by_what_its_model_took_lately(world: Any, submit: Sub
     assert world.executions()[0]["wait_seconds"] == poll_schedule.first_wait(job.spread, 5)
 
 
-def test_a_table_that_does_not_tell_durations_holds_no_job_up(
+def test_unreadable_durations_delay_no_job(
     world: Any, submit: Submit, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     get = world.aws["dynamodb"].get_item
@@ -57,7 +58,7 @@ def test_a_table_that_does_not_tell_durations_holds_no_job_up(
     assert (world.job().state, world.job().expected_seconds) == (State.QUEUED, 49)
 
 
-def test_a_message_that_comes_before_the_jobs_turn_waits_for_it(world: Any, submit: Submit, make_job: Make) -> None:
+def test_a_message_before_the_jobs_turn_is_postponed_until_then(world: Any, submit: Submit, make_job: Make) -> None:
     world.put(make_job(turn_at=world.clock.now + 40))
     world.intake(submit).message('{"job_id": "up-1"}')
     assert world.postponed() == [("up-1", 40)]

@@ -1,4 +1,4 @@
-"""Submit and what lies under batches/: a manifest starts one batch, anything else nothing."""
+"""Submit and objects under batches/: a manifest starts one batch, other objects start nothing."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from seedance.jobs.job import batch_id
 
 @pytest.fixture
 def take(wired: Any) -> Callable[[dict[str, Any]], None]:
-    """Take in one message."""
+    """Process one message."""
     return lambda content: intake().message(json.dumps(content))
 
 
@@ -33,7 +33,7 @@ def test_a_manifest_starts_a_batch_once(world: Any, take: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["batches/", "batches/a.jpg", "batches/a-01234567.results.csv", "batches/notes.txt"])
-def test_what_else_lies_beside_manifests_is_left_alone(world: Any, take: Any, key: str) -> None:
+def test_other_files_beside_manifests_are_ignored(world: Any, take: Any, key: str) -> None:
     take(world.upload(key, b"x"))
     assert world.called("StartExecution") == []
     assert world.aws["dynamodb"].scan(TableName="jobs-of-tests")["Items"] == []

@@ -1,4 +1,4 @@
-"""Submit and who owns the request that the provider's answer names."""
+"""Submit and the owner of the request that the provider's response names."""
 
 import json
 from collections.abc import Callable
@@ -27,12 +27,13 @@ def submit(world: Any) -> Submit:
         world.notifier,
         world.workflow,
         world.queue,
+        world.durations,
         world.sending,
         clock=world.clock,
     )
 
 
-def test_an_answer_with_another_jobs_request_is_uncertain_and_takes_nothing(
+def test_a_response_with_another_jobs_request_is_uncertain_and_takes_nothing(
     world: Any, submit: Submit, make_job: Make
 ) -> None:
     world.store.move(world.put(make_job(State.SUBMITTING, job_id="up-2")), State.QUEUED, request_id="req-9")
@@ -48,7 +49,7 @@ def test_an_answer_with_another_jobs_request_is_uncertain_and_takes_nothing(
     assert world.wire.asked == [SUBMITTED]
 
 
-def test_an_answer_that_comes_after_the_submit_was_given_up_for_lost_counts(
+def test_a_response_that_arrives_after_the_submit_was_declared_lost_is_used(
     world: Any, submit: Submit, make_job: Make
 ) -> None:
     def late(request: httpx.Request) -> httpx.Response:

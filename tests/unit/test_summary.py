@@ -1,4 +1,4 @@
-"""A batch's summary: the machines' shape that must not drift, the people's text."""
+"""A batch's summary: the fixed format for programs, and the text for people."""
 
 import json
 from typing import Any
@@ -28,18 +28,18 @@ def summary(status: BatchStatus, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("status", BatchStatus)
-def test_the_machines_message_has_always_the_same_fields(status: BatchStatus) -> None:
+def test_the_message_for_programs_always_has_the_same_fields(status: BatchStatus) -> None:
     message = summary(status)
     assert set(message) == FIELDS
     assert json.loads(json.loads(sns_body(message))["default"]) == message
     assert message["manifest"] == {"bucket": "b", "key": "batches/shop/spring.csv"}
 
 
-def test_no_status_of_a_batch_is_one_of_a_jobs() -> None:
+def test_no_batch_status_is_also_a_job_status() -> None:
     assert not set(BatchStatus) & {state.value for state in State}
 
 
-def test_a_mail_says_what_came_of_it_and_where_it_is() -> None:
+def test_an_email_gives_the_outcome_and_the_location_of_the_results() -> None:
     subject, text = mail(summary(BatchStatus.DONE))
     assert subject == "Your batch is done: spring.csv"
     for words in (
@@ -57,7 +57,7 @@ def test_a_mail_says_what_came_of_it_and_where_it_is() -> None:
         assert words in text
 
 
-def test_a_refusals_mail_says_why_and_that_nothing_was_bought() -> None:
+def test_the_email_of_a_refusal_says_why_and_that_nothing_was_bought() -> None:
     subject, text = mail(summary(BatchStatus.REFUSED, report=REPORT))
     assert subject == "No videos: the batch was refused: spring.csv"
     assert "Half of it is bad. Nothing was bought." in text
@@ -66,11 +66,11 @@ def test_a_refusals_mail_says_why_and_that_nothing_was_bought() -> None:
     assert "None" not in text
 
 
-def test_a_failures_mail_knows_no_cost() -> None:
+def test_the_email_of_a_failure_says_that_the_cost_is_unknown() -> None:
     assert "Cost      unknown" in mail(summary(BatchStatus.FAILED))[1]
 
 
-def test_any_name_gives_a_subject_that_sns_takes() -> None:
+def test_any_name_gives_a_subject_that_sns_accepts() -> None:
     subject, _ = mail(summary(BatchStatus.DONE, key="batches/größe\n" + "x" * 200 + ".csv"))
     assert len(subject) <= SUBJECT_CHARACTERS
     assert subject.isascii()

@@ -1,4 +1,4 @@
-"""What broke on a line, in words for people: no error number, no class name, nothing that only a log needs."""
+"""Network errors as readable messages: no error number, no class name, nothing that only a log needs."""
 
 import re
 import socket
@@ -31,7 +31,7 @@ def caused(error: Exception, by: Exception, *, raised: bool) -> Exception:
         (ssl.SSLCertVerificationError(1, "self-signed"), "the host's certificate is not valid"),
     ],
 )
-def test_what_the_system_said_is_what_people_read(*, by: Exception, says: str, raised: bool) -> None:
+def test_the_system_error_decides_the_message(*, by: Exception, says: str, raised: bool) -> None:
     assert reason(caused(httpx.ReadError("[Errno 104] Connection reset by peer"), by, raised=raised)) == says
 
 
@@ -53,18 +53,18 @@ NOBODY: Any = None
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_every_way_to_break_has_words_of_its_own(error: Exception) -> None:
+def test_every_network_error_has_its_own_message(error: Exception) -> None:
     words = reason(error)
     assert re.fullmatch(r"[a-z' ]+", words)
     assert type(error).__name__.lower() not in words
 
 
-def test_what_has_no_words_speaks_for_itself() -> None:
+def test_an_error_without_a_known_message_uses_its_own_text() -> None:
     assert reason(httpx.InvalidURL("no port 99999")) == "no port 99999"
     assert reason(httpx.UnsupportedProtocol("")) == "UnsupportedProtocol"
 
 
-def test_what_an_error_was_raised_apart_from_is_not_its_cause() -> None:
+def test_a_suppressed_context_is_not_the_cause() -> None:
     error = httpx.ReadTimeout("too late")
     error.__context__ = ConnectionResetError()
     assert reason(error) == "the connection was reset"

@@ -1,4 +1,4 @@
-"""What a job is handed on to: one execution named after it, a message with a legal delay."""
+"""Handing over a job: one execution named after it, and a message with a valid delay."""
 
 import json
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def test_a_second_start_changes_nothing(world: Any, make_job: Make) -> None:
 
 
 @pytest.mark.parametrize(("executions", "name"), [(0, "up-1"), (1, "up-1-2"), (2, "up-1-3")])
-def test_a_later_execution_has_a_name_of_its_own(world: Any, make_job: Make, executions: int, name: str) -> None:
+def test_a_later_execution_has_its_own_name(world: Any, make_job: Make, executions: int, name: str) -> None:
     world.workflow.start(make_job(State.QUEUED))
     world.workflow.start(make_job(State.QUEUED, executions=executions))
     assert world.called("StartExecution")[-1]["name"] == name
@@ -41,7 +41,7 @@ def test_a_later_execution_has_a_name_of_its_own(world: Any, make_job: Make, exe
 
 
 @pytest.mark.parametrize("executions", [0, 1])
-def test_an_execution_that_ended_or_never_began_does_not_run(world: Any, make_job: Make, executions: int) -> None:
+def test_an_execution_that_ended_or_never_started_is_not_running(world: Any, make_job: Make, executions: int) -> None:
     job = make_job(State.QUEUED, executions=executions)
     assert not world.workflow.is_running(job)
     world.workflow.start(job)
@@ -51,12 +51,12 @@ def test_an_execution_that_ended_or_never_began_does_not_run(world: Any, make_jo
     assert not world.workflow.is_running(job)
 
 
-def test_trouble_at_the_look_is_not_taken_for_an_end(world: Any, make_job: Make) -> None:
+def test_a_failed_lookup_is_not_mistaken_for_an_ended_execution(world: Any, make_job: Make) -> None:
     with pytest.raises(ClientError, match="InvalidArn"):
         Workflow("nonsense", world.aws["stepfunctions"]).is_running(make_job(State.QUEUED))
 
 
-def test_other_trouble_is_not_passed_over(world: Any, make_job: Make) -> None:
+def test_other_errors_are_raised(world: Any, make_job: Make) -> None:
     with pytest.raises(ClientError, match="StateMachineDoesNotExist"):
         Workflow(world.arns.machine + "-gone", world.aws["stepfunctions"]).start(make_job(State.QUEUED))
 
@@ -64,7 +64,7 @@ def test_other_trouble_is_not_passed_over(world: Any, make_job: Make) -> None:
 @pytest.mark.parametrize(
     ("asked", "delay"), [(0, 0), (-5, 0), (0.2, 1), (15, 15), (15.01, 16), (900, 900), (86_400, 900)]
 )
-def test_a_message_comes_back_no_sooner_than_asked_and_within_what_sqs_can(
+def test_a_message_is_delayed_at_least_as_long_as_requested_and_within_sqs_limits(
     world: Any, make_job: Make, asked: float, delay: int
 ) -> None:
     world.queue.send(make_job(), asked)
@@ -72,7 +72,7 @@ def test_a_message_comes_back_no_sooner_than_asked_and_within_what_sqs_can(
 
 
 @pytest.mark.parametrize(("count", "requests"), [(0, []), (1, [1]), (10, [10]), (23, [10, 10, 3])])
-def test_many_jobs_go_ten_a_request(world: Any, count: int, requests: list[int]) -> None:
+def test_many_jobs_are_sent_ten_per_request(world: Any, count: int, requests: list[int]) -> None:
     world.queue.send_all(f"ba-{number}" for number in range(count))
     calls = world.called("SendMessageBatch")
     assert [len(call["Entries"]) for call in calls] == requests
@@ -81,16 +81,14 @@ def test_many_jobs_go_ten_a_request(world: Any, count: int, requests: list[int])
     assert bodies == [{"job_id": f"ba-{number}", "turn": None} for number in range(count)]
 
 
-def test_messages_that_the_queue_did_not_take_are_not_lost_in_silence(
-    world: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_messages_that_the_queue_refused_are_an_error(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = {"Failed": [{"Id": "0", "Message": "the queue is busy"}], "Successful": []}
     monkeypatch.setattr(world.aws["sqs"], "send_message_batch", lambda **_: answer)
     with pytest.raises(RuntimeError, match="rejected 1 of 2 jobs: the queue is busy"):
         world.queue.send_all(["ba-1", "ba-2"])
 
 
-def test_a_batch_that_can_not_be_started_is_not_lost_in_silence(world: Any) -> None:
+def test_a_batch_that_cannot_be_started_is_an_error(world: Any) -> None:
     nowhere = Batches(world.arns.batch_machine + "-gone", world.aws["stepfunctions"])
     with pytest.raises(ClientError):
         nowhere.start(Upload("example-uploads", "batches/a.csv", "v1", "", 9))

@@ -1,4 +1,4 @@
-"""Writes that meet others at one item, and writes whose answer is lost on the way back."""
+"""Writes that conflict with others on the same item, and writes whose response is lost."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from clocks import Clock
 from seedance.aws import writes
-from seedance.aws.writes import TURNS
+from seedance.aws.writes import ATTEMPTS
 from seedance.errors import Conflict, OverBudget, RequestTaken
 from seedance.jobs.budget import Entry
 from seedance.jobs.job import Job, State
@@ -27,7 +28,7 @@ def cancelled(*reasons: str) -> ClientError:
 
 @contextmanager
 def answers_lost(world: Any, operation: str) -> Iterator[list[dict[str, Any]]]:
-    """The first answer of each call never arrives, so botocore sends the same request again; what is sent."""
+    """Lose the first response of each call, so that botocore repeats the request. Yields the requests sent."""
     events, sent = world.aws["dynamodb"].meta.events, []
 
     def keep(request: Any, **_: Any) -> None:
@@ -61,9 +62,9 @@ FINAL = [
 
 
 @pytest.mark.parametrize("refusal", PASSING)
-def test_a_write_that_meets_others_is_tried_again(refusal: ClientError) -> None:
+def test_a_conflicting_write_is_retried(refusal: ClientError) -> None:
     answers: Any = iter([refusal, refusal, "written"])
-    naps: list[float] = []
+    clock = Clock()
 
     def write() -> str:
         answer = next(answers)
@@ -71,39 +72,38 @@ def test_a_write_that_meets_others_is_tried_again(refusal: ClientError) -> None:
             raise answer
         return str(answer)
 
-    assert writes.insist(write, sleep=naps.append) == "written"
-    assert len(naps) == 2
-    assert all(0 <= nap <= 0.08 for nap in naps)
+    assert writes.insist(write, clock) == "written"
+    assert len(clock.naps) == 2
+    assert all(0 <= nap <= 0.08 for nap in clock.naps)
 
 
 @pytest.mark.parametrize("refusal", FINAL)
-def test_what_is_final_is_not_tried_again(refusal: ClientError) -> None:
+def test_a_final_error_is_not_retried(refusal: ClientError) -> None:
     def write() -> None:
         raise refusal
 
-    def no_sleep(seconds: float) -> None:
-        raise AssertionError(seconds)
-
+    clock = Clock()
     with pytest.raises(ClientError) as raised:
-        writes.insist(write, sleep=no_sleep)
+        writes.insist(write, clock)
     assert raised.value is refusal
+    assert not clock.naps
 
 
 @pytest.mark.parametrize(
     ("refusal", "kind"),
     [*((refusal, Conflict) for refusal in PASSING if refusal is not PASSING[2]), (PASSING[2], ClientError)],
 )
-def test_the_tries_are_bounded(refusal: ClientError, kind: type[Exception]) -> None:
-    tries, naps = [], list[float]()
+def test_the_number_of_retries_is_bounded(refusal: ClientError, kind: type[Exception]) -> None:
+    tries, clock = [], Clock()
 
     def write() -> None:
         tries.append(1)
         raise refusal
 
     with pytest.raises(kind):
-        writes.insist(write, sleep=naps.append)
-    assert (len(tries), len(naps)) == (TURNS, TURNS - 1)
-    assert sum(naps) <= 6
+        writes.insist(write, clock)
+    assert (len(tries), len(clock.naps)) == (ATTEMPTS, ATTEMPTS - 1)
+    assert sum(clock.naps) <= 6
 
 
 def meets_once(monkeypatch: pytest.MonkeyPatch, client: Any, name: str) -> None:
@@ -118,7 +118,7 @@ def meets_once(monkeypatch: pytest.MonkeyPatch, client: Any, name: str) -> None:
     monkeypatch.setattr(client, name, meeting)
 
 
-def test_every_plain_write_to_a_job_outlasts_a_transaction(
+def test_every_plain_write_to_a_job_is_retried_during_a_transaction(
     world: Any, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = world.aws["dynamodb"]
@@ -128,7 +128,7 @@ def test_every_plain_write_to_a_job_outlasts_a_transaction(
     job = world.store.move(world.job(), State.SUBMITTING)
     meets_once(monkeypatch, client, "update_item")
     assert world.store.note(job, attempts=3).attempts == 3
-    assert len(world.naps) == 3
+    assert len(world.clock.naps) == 3
     world.aws["dynamodb"].update_item(
         TableName="jobs-of-tests",
         Key={"job_id": {"S": "count#in_flight"}},
@@ -136,8 +136,8 @@ def test_every_plain_write_to_a_job_outlasts_a_transaction(
         ExpressionAttributeValues={":held": {"N": "7"}},
     )
     meets_once(monkeypatch, client, "put_item")
-    assert world.store.recount_in_flight() is True
-    assert world.store.in_flight() == 1
+    assert world.in_flight.recount() is True
+    assert world.in_flight.count() == 1
 
 
 def test_the_calendar_is_read_again_after_a_conflict(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def test_the_calendar_is_read_again_after_a_conflict(world: Any, monkeypatch: py
     assert len(world.called("BatchGetItem")) == 2
 
 
-def test_a_move_whose_answer_is_lost_was_made(world: Any, make_job: Make) -> None:
+def test_a_transition_whose_response_is_lost_was_made(world: Any, make_job: Make) -> None:
     job = world.put(make_job(State.SUBMITTING))
     with answers_lost(world, "UpdateItem") as sent:
         job = world.store.move(job, State.UNCERTAIN, error={"code": "A", "message": "b"})
@@ -155,27 +155,27 @@ def test_a_move_whose_answer_is_lost_was_made(world: Any, make_job: Make) -> Non
     assert job == world.job()
 
 
-def test_a_job_that_was_created_in_a_lost_answer_is_new(world: Any, make_job: Make) -> None:
+def test_a_job_whose_creation_response_is_lost_counts_as_new(world: Any, make_job: Make) -> None:
     with answers_lost(world, "PutItem"):
         assert world.store.create(make_job()) is True
         assert world.store.create(make_job()) is False
 
 
-def test_a_switch_that_was_thrown_in_a_lost_answer_rings_the_alarm(world: Any) -> None:
+def test_a_pause_whose_response_is_lost_still_counts_as_new(world: Any) -> None:
     with answers_lost(world, "PutItem"):
-        assert world.store.pause("no credits") is True
-        assert world.store.pause("no credits") is False
+        assert world.switch.pause("no credits") is True
+        assert world.switch.pause("no credits") is False
 
 
-def test_two_that_write_the_same_in_the_same_moment_are_told_apart(world: Any, make_job: Make) -> None:
+def test_two_identical_concurrent_writes_are_distinguished(world: Any, make_job: Make) -> None:
     job = world.put(make_job())
     world.store.move(job, State.SUBMITTING, attempts=1)
     with pytest.raises(Conflict):
         world.store.move(job, State.SUBMITTING, attempts=1)
 
 
-def test_a_transaction_is_repeated_under_its_token(world: Any, make_job: Make) -> None:
-    """DynamoDB writes what comes twice under one token once; botocore gives each call a token of its own."""
+def test_a_transaction_is_repeated_with_its_token(world: Any, make_job: Make) -> None:
+    """DynamoDB applies a repeated transaction with the same token once; botocore gives each call its own token."""
     job = world.put(make_job())
     with answers_lost(world, "TransactWriteItems") as sent:
         entry = Entry("2026-11-20", reserved=0.25, lease=1)
@@ -207,7 +207,7 @@ def test_a_job_owns_the_request_that_its_record_names(world: Any, make_job: Make
 
 
 @pytest.mark.parametrize("by", ["move", "note", "close"])
-def test_another_jobs_request_can_not_be_taken(world: Any, make_job: Make, by: str) -> None:
+def test_another_jobs_request_cannot_be_taken(world: Any, make_job: Make, by: str) -> None:
     world.store.move(world.put(make_job(State.SUBMITTING, job_id="up-first")), State.QUEUED, request_id="req-1")
     job = world.put(make_job(State.SUBMITTING, reserved_usd=0.25, reserved_day="2026-11-20"))
     day = world.store.day("2026-11-20")
@@ -232,7 +232,7 @@ def test_of_two_that_adopt_one_request_one_gets_it(world: Any, make_job: Make) -
     assert world.store.jobs_of_request("req-1") == ["up-1"]
 
 
-def test_a_request_that_was_given_up_stays_owned_and_can_be_taken_back(world: Any, make_job: Make) -> None:
+def test_an_abandoned_request_stays_owned_and_can_be_taken_back(world: Any, make_job: Make) -> None:
     job = world.store.move(world.put(make_job(State.SUBMITTING)), State.QUEUED, request_id="req-1")
     job = world.store.note(job, request_id=None, earlier_request_ids=["req-1"])
     assert world.store.owner_of("req-1") == "up-1"
@@ -241,7 +241,7 @@ def test_a_request_that_was_given_up_stays_owned_and_can_be_taken_back(world: An
     assert world.store.note(job, request_id="req-1").request_id == "req-1"
 
 
-def test_a_move_that_fails_takes_no_request(world: Any, make_job: Make) -> None:
+def test_a_failed_transition_takes_no_request(world: Any, make_job: Make) -> None:
     stale = make_job(State.SUBMITTING)
     world.put(make_job(State.UNCERTAIN))
     with pytest.raises(Conflict) as raised:
@@ -256,12 +256,12 @@ def test_a_move_that_fails_takes_no_request(world: Any, make_job: Make) -> None:
     assert owned(world, "req-2") == {}
 
 
-def test_a_request_that_the_job_has_already_is_written_without_a_transaction(world: Any, make_job: Make) -> None:
+def test_a_request_that_the_job_already_has_is_written_without_a_transaction(world: Any, make_job: Make) -> None:
     job = world.put(make_job(State.UNCERTAIN, request_id="req-1"))
     world.store.move(job, State.QUEUED, request_id="req-1")
     assert world.called("TransactWriteItems") == []
 
 
-def test_the_owner_of_a_request_from_before_owners_were_kept_is_found(world: Any, make_job: Make) -> None:
+def test_the_owner_of_a_request_recorded_before_owners_were_stored_is_found(world: Any, make_job: Make) -> None:
     world.put(make_job(State.QUEUED))
     assert world.store.owner_of("req-1") == "up-1"

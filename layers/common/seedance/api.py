@@ -92,4 +92,4 @@ def api() -> Api:
     stack = api_settings()
     defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
     queue = intake_queue(stack.intake_queue)
-    return Api(jobs(), media(), queue, stack.upload_bucket, defaults, stack.image_prefixes)
+    return Api(jobs(), media(), queue, stack.upload_bucket, defaults, stack.image_key_prefixes)

@@ -4,9 +4,8 @@ Chunks whose jobs have all ended are not read again. If collect is repeated, it 
 run crashed right after publishing, the summary is published a second time. It is never lost, like a job's notification.
 """
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -15,6 +14,7 @@ from typing import Any
 from seedance.batches import manifest, plan_lines
 from seedance.batches.files import Sheets, sheets
 from seedance.batches.job_states import JOBS_A_READ, Register, register
+from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.jobs import reasons, requests
 from seedance.jobs.job import State, batch_job_id
@@ -35,13 +35,13 @@ LONGEST_WAIT_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class Collect:
-    """The use case and its dependencies. ``scale`` shortens all its times (Settings.scale)."""
+    """The use case and its dependencies. ``scale`` shortens all its times (Settings.time_scale)."""
 
     register: Register
     sheets: Sheets
     notifier: Notifier
     scale: float = 1.0
-    clock: Callable[[], float] = time.time
+    clock: Clock = CLOCK
 
     def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
         """Check the batch that plan returned. Returns it with ``status`` RUNNING, or how the batch ended."""
@@ -168,4 +168,4 @@ def next_wait(elapsed: float, over: int, left: int) -> int:
 @cache
 def collect() -> Collect:
     """The use case, configured for this stack."""
-    return Collect(register(), sheets(), notifier(), settings().scale)
+    return Collect(register(), sheets(), notifier(), settings().time_scale)

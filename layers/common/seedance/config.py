@@ -3,56 +3,46 @@
 A field's name in upper case is the name of its variable in template.yaml; a test compares the two.
 """
 
+import math
 import os
 import re
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from functools import cache
-from typing import TypeVar
+from typing import Any, NewType, TypeVar
 
 from seedance.errors import ConfigurationError
+
+Address = NewType("Address", str)
+"""An address of the provider: see ``is_address``."""
 
 
 # Neither compared nor shown: without those methods 2 ms less for each cold start.
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Settings:
-    """The settings that every function has.
-
-    ``time_scale`` is the number of our seconds per second of the provider: 1 on AWS, below 1 with a faster stand-in.
-    """
+    """The settings that every function has."""
 
     job_table: str
     upload_bucket: str
     video_bucket: str
     notification_topic: str
     segmind_api_key_secret: str
-    segmind_base_url: str
-    segmind_upload_url: str
-    segmind_history_url: str
-    segmind_media_hosts: str
+    segmind_base_url: Address
+    segmind_upload_url: Address
+    segmind_history_url: Address
+    segmind_media_hosts: frozenset[str]
+    """The hosts from which results may be downloaded, in lower case. An entry may have a port."""
     image_delivery: str
     default_model: str
     default_prompt: str
     default_transport: str
-    daily_budget_usd: str
-    requests_per_minute: str
-    max_in_flight: str
-    polls_per_video: str
-    time_scale: str
-
-    @property
-    def budget(self) -> float | None:
-        """The maximum that may be reserved and spent per UTC day, in USD; None (parameter value 0) means no limit."""
-        return float(self.daily_budget_usd) or None
-
-    @property
-    def scale(self) -> float:
-        """``time_scale`` as a number."""
-        return float(self.time_scale)
-
-    @property
-    def media_hosts(self) -> frozenset[str]:
-        """The allow list of result hosts, in lower case. An entry may have a port."""
-        return frozenset(host.strip().lower() for host in self.segmind_media_hosts.split(",") if host.strip())
+    daily_budget_usd: float | None
+    """The maximum that may be reserved and spent per UTC day; None (parameter value 0) means no limit."""
+    requests_per_minute: int
+    max_in_flight: int
+    polls_per_video: float
+    time_scale: float
+    """Our seconds per second of the provider: 1 on AWS, below 1 with a faster stand-in."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -74,12 +64,8 @@ class IntakeSettings(SubmitSettings):
 class PlanSettings(Settings):
     """The additional settings of plan."""
 
-    batch_tolerated_failure_percent: str
-
-    @property
-    def tolerated_percent(self) -> float:
-        """The percentage of a batch's rows that may be invalid."""
-        return float(self.batch_tolerated_failure_percent)
+    batch_tolerated_failure_percent: float
+    """The percentage of a batch's rows that may be invalid."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -93,7 +79,7 @@ class EnqueueSettings(Settings):
 class ReconcileSettings(SubmitSettings):
     """The additional settings of reconcile."""
 
-    resubmit_lost: str
+    resubmit_lost: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -108,12 +94,8 @@ class ApiSettings(Settings):
     """The additional settings of the API."""
 
     intake_queue: str
-    image_key_prefixes: str
-
-    @property
-    def image_prefixes(self) -> tuple[str, ...]:
-        """The prefixes of the image keys that a caller may use."""
-        return tuple(filter(None, self.image_key_prefixes.split(",")))
+    image_key_prefixes: tuple[str, ...]
+    """The prefixes of the image keys that a caller may use."""
 
 
 _ADDRESS = re.compile(
@@ -124,26 +106,60 @@ _ADDRESS = re.compile(
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
-def read(kind: type[AnySettings], environ: dict[str, str]) -> AnySettings:
-    """Settings of the given kind, from a mapping. Raises ConfigurationError that names all missing variables."""
-    missing = [
-        field.name.upper() for field in fields(kind) if field.default is MISSING and not environ.get(field.name.upper())
-    ]
-    if missing:
+def read(kind: type[AnySettings], environ: Mapping[str, str]) -> AnySettings:
+    """Settings of the given kind, from a mapping. Raises ConfigurationError that names every wrong variable."""
+    variables = {field.name: (field.name.upper(), _PARSERS[field.type]) for field in fields(kind)}
+    if missing := [variable for variable, _ in variables.values() if not environ.get(variable)]:
         raise ConfigurationError(f"missing environment variables: {', '.join(missing)}; see template.yaml")
-    return kind(**{field.name: environ[field.name.upper()] for field in fields(kind)})
+    values: dict[str, Any] = {}
+    wrong: list[str] = []
+    for name, (variable, parse) in variables.items():
+        try:
+            values[name] = parse(environ[variable])
+        except ValueError as error:
+            wrong.append(f"{variable} {error}")
+    if wrong:
+        raise ConfigurationError(f"{'; '.join(wrong)}; see template.yaml")
+    return kind(**values)
 
 
 def _read(kind: type[AnySettings]) -> AnySettings:
-    """Settings from the environment. Also raises ConfigurationError if an address of the provider is invalid."""
-    told = read(kind, dict(os.environ))
-    for name in ("segmind_base_url", "segmind_upload_url", "segmind_history_url"):
-        if not is_address(getattr(told, name)):
-            raise ConfigurationError(
-                f"{name.upper()} must be https:// and a host, without user, path or query; "
-                "http:// is only allowed for 127.0.0.1, localhost and [::1]; see template.yaml"
-            )
-    return told
+    return read(kind, os.environ)
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("must be a number")
+    return number
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("must be a whole number")
+    return int(text)
+
+
+def _yes(text: str) -> bool:
+    if text not in ("no", "yes"):
+        raise ValueError('must be "no" or "yes"')
+    return text == "yes"
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (entry.strip() for entry in text.split(","))))
+
+
+def _address(text: str) -> Address:
+    if not is_address(text):
+        raise ValueError(
+            "must be https:// and a host, without user, path or query; "
+            "http:// is only allowed for 127.0.0.1, localhost and [::1]"
+        )
+    return Address(text)
 
 
 def is_address(text: str) -> bool:
@@ -154,6 +170,19 @@ def is_address(text: str) -> bool:
     """
     found = _ADDRESS.fullmatch(text)
     return found is not None and 0 < int(found["port"] or 443) < 65536
+
+
+_PARSERS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: _whole,
+    float: _number,
+    float | None: lambda text: _number(text) or None,
+    bool: _yes,
+    tuple[str, ...]: _list,
+    frozenset[str]: lambda text: frozenset(_list(text.lower())),
+    Address: _address,
+}
+"""How the text of a variable becomes a value of a field's type. Raises ValueError that says what is allowed."""
 
 
 @cache

@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance.config import settings
 from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, RequestTaken
 from seedance.jobs import reasons
 from seedance.jobs.job import Job, State
@@ -22,8 +21,7 @@ from seedance.jobs.store import JobStore, jobs
 from seedance.media.buckets import Media, media
 from seedance.observability import count, logger
 from seedance.pacing import poll_schedule
-from seedance.pacing.pacer import pacer
-from seedance.paid_call import Next, Sending, Verdict
+from seedance.paid_call import Next, Sending, Verdict, sending
 from seedance.provider import download, links, payloads, posts
 from seedance.provider.bodies import ANSWER_BYTES
 from seedance.provider.client import Provider, provider
@@ -170,10 +168,9 @@ def _number(text: str | None) -> float | None:
 @cache
 def generate() -> Generate:
     """The use case, configured for this stack."""
-    stack = settings()
     return Generate(
         jobs(),
         provider(),
         media(),
-        Sending(jobs(), provider(), media(), pacer(), stack.image_delivery, stack.budget, stack.scale),
+        sending(),
     )

@@ -1,15 +1,15 @@
 """Holding: stop and resume submissions, release held jobs, and put dead letters back."""
 
 import contextlib
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from seedance.clock import CLOCK, Clock
 from seedance.errors import BadRecord, Conflict
 from seedance.jobs.handoff import IntakeQueue
 from seedance.jobs.job import Hold, Job, State
 from seedance.jobs.store import JobStore
+from seedance.jobs.switch import Switch
 from seedance.observability import logger
 
 if TYPE_CHECKING:
@@ -34,18 +34,19 @@ class Holding:
     """The use case and its dependencies. ``dead_letters`` is the URL of the intake queue's dead-letter queue."""
 
     store: JobStore
+    switch: Switch
     queue: IntakeQueue
     sqs: "SQSClient"
     dead_letters: str
-    clock: Callable[[], float] = time.time
+    clock: Clock = CLOCK
 
     def pause(self, reason: str) -> bool:
         """Stop new submits. Returns False if they were stopped already."""
-        return self.store.pause(reason)
+        return self.switch.pause(reason)
 
     def resume(self, since: float = 0.0) -> Worked:
         """Resume submits and release the jobs that were held in the meantime."""
-        self.store.resume()
+        self.switch.resume()
         return self.release(Hold.PAUSED, since)
 
     def release(self, hold: Hold, since: float = 0.0) -> Worked:

@@ -1,10 +1,9 @@
 """Searches the provider's history for lost submits, and adopts the requests that it finds."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from seedance.clock import Clock
 from seedance.jobs import reasons
 from seedance.jobs.budget import reservation
 from seedance.jobs.handoff import Workflow
@@ -46,7 +45,7 @@ class LostSubmits:
 
     store: JobStore
     provider: Provider
-    clock: Callable[[], float]
+    clock: Clock
 
     def find(self, job: Job) -> Found:
         """What the history of the whole time window shows of the job's request.
@@ -108,7 +107,7 @@ def _one_of(requests: list[HistoryRow]) -> Found:
     return Found(possible=[request.request_id for request in requests], certain=True)
 
 
-def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row: HistoryRow) -> bool:
+def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row: HistoryRow, *, now: float) -> bool:
     """Make a request of the history the job's own and continue from its status. Returns False if it is too early."""
     if row.status == ProviderStatus.FAILED:
         error = reasons.failed_at_the_provider(row.error).error
@@ -122,7 +121,7 @@ def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row
         "executions": job.executions + 1,
     }
     # A HELD job has released its reservation. A bought video is booked again, even if that exceeds the budget.
-    entry, reserved = reservation(job, time.time())
+    entry, reserved = reservation(job, now)
     facts |= reserved
     if row.url:
         job = store.move(job, State.COPYING, entry=entry, result_url=row.url, cost_usd=row.cost_usd, **facts)

@@ -5,12 +5,13 @@ key, then write the intent and the reservation in one transaction. After an erro
 decision is the same for a submit and a v1 call.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
+from seedance.clock import CLOCK, Clock
+from seedance.config import settings
 from seedance.errors import (
     LONGEST_WAIT_SECONDS,
     AllUnderWay,
@@ -28,12 +29,13 @@ from seedance.jobs import catalogue, reasons
 from seedance.jobs.budget import reservation
 from seedance.jobs.job import Job, State
 from seedance.jobs.reasons import Reason
-from seedance.jobs.store import JobStore
-from seedance.media.buckets import Media
+from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.switch import Switch, switch
+from seedance.media.buckets import Media, media
 from seedance.observability import count, logger
 from seedance.pacing import poll_schedule
-from seedance.pacing.pacer import Pacer
-from seedance.provider.client import Provider
+from seedance.pacing.pacer import Pacer, pacer
+from seedance.provider.client import Provider, provider
 
 MAX_ATTEMPTS = 6
 """How often a job is submitted, over about 8 minutes, before it fails because of the provider's errors. A rate limit
@@ -72,23 +74,24 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Sending:
-    """The part that submit and generate share. ``budget``: see Settings.budget."""
+    """The part that submit and generate share. ``budget``: see Settings.daily_budget_usd."""
 
     store: JobStore
+    switch: Switch
     provider: Provider
     media: Media
     pacer: Pacer
     image_delivery: str
     budget: float | None = None
     scale: float = 1.0
-    clock: Callable[[], float] = time.time
+    clock: Clock = CLOCK
 
     def begin(self, job: Job) -> tuple[Job, dict[str, Any]] | Verdict:
         """Write the intent to make the call. Returns the job, now SUBMITTING, and the body to send.
 
         Returns a Verdict if the call must not be made now. Raises Conflict if another invocation was faster.
         """
-        if reason := self.store.paused():
+        if reason := self.switch.paused():
             return Verdict(Next.HELD, reasons.paused(f"Submits are paused: {reason}"))
         if (turn := self.pacer.submit_turn(job.turn_at, job.expected_seconds)) is not None:
             return self._wait(turn, "The job is waiting for its turn at the provider.")
@@ -125,7 +128,7 @@ class Sending:
         if isinstance(error, SubmitUncertain):
             return Verdict(Next.UNCERTAIN, reasons.of(error))
         if isinstance(error, OutOfCredits):
-            if self.store.pause(str(error)):
+            if self.switch.pause(str(error)):
                 count("SubmitsPaused")
             return Verdict(Next.HELD, reasons.paused(str(error)))
         again = poll_schedule.submit_again_after(job.attempts) * self.scale
@@ -195,3 +198,11 @@ class Sending:
 def _unsent(job: Job) -> State:
     """The final state of a job that can't be sent. REJECTED means never sent, so a resubmitted job is FAILED."""
     return State.FAILED if job.earlier_request_ids else State.REJECTED
+
+
+@cache
+def sending() -> Sending:
+    """The shared part, configured for this stack."""
+    stack = settings()
+    delivery, budget, scale = stack.image_delivery, stack.daily_budget_usd, stack.time_scale
+    return Sending(jobs(), switch(), provider(), media(), pacer(), delivery, budget, scale)

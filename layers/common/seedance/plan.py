@@ -5,8 +5,7 @@ Repeating plan writes the same files again.
 """
 
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +15,7 @@ from typing import Any
 from seedance.batches import manifest
 from seedance.batches.files import Sheet, Sheets, sheets
 from seedance.batches.manifest import BadRow, Row, Tally
+from seedance.clock import CLOCK, Clock
 from seedance.config import plan_settings
 from seedance.errors import InvalidRequest
 from seedance.jobs import reasons, requests
@@ -55,7 +55,7 @@ class Plan:
     notifier: Notifier
     defaults: requests.Defaults
     tolerated_percent: float
-    clock: Callable[[], float] = time.time
+    clock: Clock = CLOCK
 
     def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
         """Plan the batch ``{"batch_id", "bucket", "key", "version_id"}``. Returns the state of the execution."""
@@ -192,4 +192,4 @@ def plan() -> Plan:
     """The use case, configured for this stack."""
     stack = plan_settings()
     defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
-    return Plan(sheets(), media(), notifier(), defaults, stack.tolerated_percent)
+    return Plan(sheets(), media(), notifier(), defaults, stack.batch_tolerated_failure_percent)

@@ -4,13 +4,12 @@ No documented behaviour of the provider raises an exception here. A paid job is 
 the responses in between, because an invalid key or an outage must not lose a video.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import Any
 
+from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.errors import (
     AtCapacity,
@@ -27,6 +26,7 @@ from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
 from seedance.observability import count, logger
 from seedance.pacing import poll_schedule
+from seedance.pacing.durations import Durations, durations
 from seedance.pacing.pacer import Pacer, Plan, pacer
 from seedance.provider import links
 from seedance.provider.client import Provider, provider
@@ -55,13 +55,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Poll:
-    """The use case and its dependencies. ``scale``: see Settings.scale."""
+    """The use case and its dependencies. ``scale``: see Settings.time_scale."""
 
     store: JobStore
     provider: Provider
     pacer: Pacer
+    durations: Durations
     scale: float = 1.0
-    clock: Callable[[], float] = time.time
+    clock: Clock = CLOCK
 
     def __call__(self, job_id: str, slot: int | None = None) -> dict[str, Any]:
         """Ask the provider once, in the slot that was reserved for this poll.
@@ -130,7 +131,7 @@ class Poll:
         # Only after the link is written, and only once: a repeated poll finds the job in a later state.
         took = standing.metrics.get("total", 0.0)
         if 0 < took <= job.age(self.clock(), self.scale):  # an impossible duration must not be learned
-            self.store.learned(job.model, took)
+            self.durations.learn(job.model, took)
         return _answer(job, Outcome.COMPLETED)
 
     def _without_link(self, job: Job, result: Result, facts: dict[str, Any]) -> dict[str, Any]:
@@ -247,4 +248,4 @@ def _answer(job: Job, outcome: Outcome, error: dict[str, str] | None = None) -> 
 @cache
 def poll() -> Poll:
     """The use case, configured for this stack."""
-    return Poll(jobs(), provider(), pacer(), settings().scale)
+    return Poll(jobs(), provider(), pacer(), durations(), settings().time_scale)

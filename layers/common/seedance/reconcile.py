@@ -5,20 +5,25 @@ it adopts it. Otherwise a person decides, or, if the stack allows it, the job is
 request is certainly not in the history.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 
+from seedance.aws import checks
+from seedance.aws.job_table import JobTable, dropped, job_table
+from seedance.aws.table import PLACE
+from seedance.clock import CLOCK, Clock
 from seedance.config import reconcile_settings
 from seedance.errors import BadRecord, Conflict, SeedanceError
 from seedance.holding import release
 from seedance.jobs import reasons
 from seedance.jobs.budget import day_of
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
+from seedance.jobs.in_flight import InFlight, in_flight
 from seedance.jobs.job import SUBMITTING_SECONDS, TERMINAL, Hold, Job, State
 from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.switch import Switch, switch
 from seedance.lost import LostSubmits, adopt
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
@@ -62,18 +67,44 @@ Action = Callable[[Job], bool]
 Prices = dict[tuple[str, str, str], dict[str, float | None]]
 
 
+class Place:
+    """Where a round ran out of time, for the next one: step and time of last change; zeros if it finished."""
+
+    def __init__(self, table: JobTable) -> None:
+        self._table = table
+
+    def read(self) -> tuple[int, float]:
+        """The place of the last round. An invalid one is dropped, because a round can be repeated."""
+        record = self._table.get(PLACE)
+        if record is None:
+            return 0, 0.0
+        step = checks.whole(record.get("step"), 0, 1000)
+        since = checks.number(record.get("since"), 0, self._table.now() + 60)  # the writer's clock may be ahead
+        if step is None or since is None:
+            dropped(PLACE, "step" if step is None else "since")
+            return 0, 0.0
+        return step, float(since)
+
+    def save(self, step: int, since: float) -> None:
+        """Save where the next round continues."""
+        self._table.put({"job_id": PLACE, "step": step, "since": since})
+
+
 @dataclass(frozen=True)
 class Reconcile:
-    """The use case and its dependencies. ``scale`` shortens all its times (Settings.scale)."""
+    """The use case and its dependencies. ``scale`` shortens all its times (Settings.time_scale)."""
 
     store: JobStore
     provider: Provider
     notifier: Notifier
     workflow: Workflow
     queue: IntakeQueue
+    switch: Switch
+    in_flight: InFlight
+    place: Place
     resubmit_lost: bool = False
     scale: float = 1.0
-    clock: Callable[[], float] = time.time
+    clock: Clock = CLOCK
 
     @property
     def _lost(self) -> LostSubmits:
@@ -99,7 +130,7 @@ class Reconcile:
             except Exception:  # noqa: BLE001 - any error raises an alarm and does not stop the other jobs
                 logger().exception("reconcile", extra={"job_id": job.job_id, "what": what})
                 count("JobsStuck")
-        if self.store.recount_in_flight():
+        if self.in_flight.recount():
             logger().warning("the count of videos in progress was wrong and has been corrected")
         return done
 
@@ -111,12 +142,12 @@ class Reconcile:
         """
         until, place_due = self.clock() + ROUND_SECONDS, 0.0
         steps = self._steps()
-        begin, since = self.store.place()
+        begin, since = self.place.read()
         for number in ((begin + turn) % len(steps) for turn in range(len(steps))):
             what, state, idle, window, action = steps[number]
             for listed in self.store.each(state, max(since, window)):
                 if self.clock() > until:
-                    self.store.keep_place(number, listed.updated_at - 0.0005)  # times have millisecond precision
+                    self.place.save(number, listed.updated_at - 0.0005)  # times have millisecond precision
                     logger().warning("the round ran out of time", extra={"step": what, "state": state})
                     return
                 if self._idle(listed) < idle:
@@ -124,12 +155,12 @@ class Reconcile:
                 if self._calls_for(what, listed) and (job := self._fresh(listed)):
                     if self.clock() >= place_due:
                         # If this job kills the round, the next one continues after it, so it can't kill every round.
-                        self.store.keep_place(number, listed.updated_at)
+                        self.place.save(number, listed.updated_at)
                         place_due = self.clock() + PLACE_SECONDS
                     yield what, job, action
             since = 0.0
-        if self.store.place() != (0, 0.0):
-            self.store.keep_place(0, 0.0)
+        if self.place.read() != (0, 0.0):
+            self.place.save(0, 0.0)
 
     def _steps(self) -> list[tuple[str, State, float, float, Action]]:
         """The steps: name, state of the jobs, minimum time without a change, earliest change, and action."""
@@ -199,7 +230,7 @@ class Reconcile:
         return True
 
     def _adopt(self, job: Job, request: HistoryRow) -> bool:
-        if adopt(self.store, self.workflow, self.notifier, job, request):
+        if adopt(self.store, self.workflow, self.notifier, job, request, now=self.clock()):
             return True
         # Only the history can have its link. Once that is no longer possible, a person decides.
         if job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS + poll_schedule.HISTORY_PATIENCE_SECONDS:
@@ -253,7 +284,7 @@ class Reconcile:
         full = job.held_day or day_of(job.entered[State.HELD])
         new_day = code == Hold.BUDGET and full != day_of(self.clock())
         # It read the switch just before `seedance resume`, and was written just after that.
-        left_behind = code == Hold.PAUSED and self.store.paused() is None
+        left_behind = code == Hold.PAUSED and self.switch.paused() is None
         if not new_day and not left_behind:
             return False
         release(self.store, self.queue, job)
@@ -289,6 +320,9 @@ def reconcile() -> Reconcile:
         notifier(),
         workflow(stack.state_machine),
         intake_queue(stack.intake_queue),
-        stack.resubmit_lost == "yes",
-        stack.scale,
+        switch(),
+        in_flight(),
+        Place(job_table()),
+        stack.resubmit_lost,
+        stack.time_scale,
     )

@@ -6,13 +6,12 @@ A video is only bought again if a person explicitly says so: ``retry`` with ``pa
 
 import json
 import re
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
 from seedance.aws import clients
+from seedance.clock import CLOCK, Clock
 from seedance.config import repair_settings
 from seedance.errors import BadRecord, Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
 from seedance.holding import Holding
@@ -22,6 +21,7 @@ from seedance.jobs.handoff import Workflow, intake_queue, workflow
 from seedance.jobs.job import AT_PROVIDER, REOPENABLE, Hold, Job, State
 from seedance.jobs.reasons import Code
 from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.switch import switch
 from seedance.lost import HISTORY_SPAN_SECONDS, LostSubmits, adopt
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import logger
@@ -48,7 +48,7 @@ class Repair:
     notifier: Notifier
     workflow: Workflow
     holding: Holding
-    clock: Callable[[], float] = time.time
+    clock: Clock = CLOCK
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """Answer a command's request, by its ``ask``. An expected error is returned as ``{"error"}``, a sentence.
@@ -238,9 +238,12 @@ class Repair:
         row = next((row for row in requests if row.request_id == request_id), None)
         if row is None:
             raise InvalidRequest("adopt", f"the provider's history has no request {request_id} of {job.model}")
-        if (ended and not row.url) or not adopt(self.store, self.workflow, self.notifier, job, row):
+        if (ended and not row.url) or not self._adopt(job, row):
             raise InvalidRequest("adopt", f"request {request_id} has not ended yet; try again when it has")
         return str((self.store.get(job_id) or job).state)
+
+    def _adopt(self, job: Job, row: HistoryRow) -> bool:
+        return adopt(self.store, self.workflow, self.notifier, job, row, now=self.clock())
 
     def unowned(self, model: str, since: float) -> list[dict[str, Any]]:
         """The requests of a model since a Unix time that no job owns and that may have been billed.
@@ -276,7 +279,7 @@ class Repair:
         job = creation.from_request(request_id, model, began)
         if not self.store.create(job):
             job = self.store.get(job.job_id) or job
-        if job.state is State.UNCERTAIN and not adopt(self.store, self.workflow, self.notifier, job, row):
+        if job.state is State.UNCERTAIN and not self._adopt(job, row):
             raise InvalidRequest("request", f"request {request_id} has not ended yet; try again when it has")
         return self.store.get(job.job_id) or job
 
@@ -326,5 +329,5 @@ def _undecided(job: Job) -> bool:
 def repair() -> Repair:
     """The use case, configured for this stack."""
     stack = repair_settings()
-    holding = Holding(jobs(), intake_queue(stack.intake_queue), clients.sqs(), stack.dead_letter_queue)
+    holding = Holding(jobs(), switch(), intake_queue(stack.intake_queue), clients.sqs(), stack.dead_letter_queue)
     return Repair(jobs(), provider(), notifier(), workflow(stack.state_machine), holding)

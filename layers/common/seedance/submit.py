@@ -5,24 +5,22 @@ record shows how far the job got, and the next delivery of its message continues
 """
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from seedance.clock import CLOCK, Clock
 from seedance.config import submit_settings
 from seedance.errors import Conflict, InProgress, ProviderError, RequestTaken
 from seedance.jobs import catalogue, reasons
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
 from seedance.jobs.job import SUBMITTING_SECONDS, Job, State
 from seedance.jobs.store import JobStore, jobs
-from seedance.media.buckets import media
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
 from seedance.pacing import poll_schedule
-from seedance.pacing.pacer import pacer
-from seedance.paid_call import Next, Sending, Verdict
+from seedance.pacing.durations import Durations, durations
+from seedance.paid_call import Next, Sending, Verdict, sending
 from seedance.provider.client import Provider, provider
 
 
@@ -35,8 +33,9 @@ class Submit:
     notifier: Notifier
     workflow: Workflow
     queue: IntakeQueue
+    durations: Durations
     sending: Sending
-    clock: Callable[[], float] = time.time
+    clock: Clock = CLOCK
 
     def advance(self, job: Job, turn: float | None = None) -> None:
         """Do the next step of a job, depending on its state. ``turn``: the turn of the message, None for the first.
@@ -45,9 +44,8 @@ class Submit:
         API call, an event delivered twice) is dropped. Otherwise each would come back as long as the job waits.
         """
         if job.transport == "v1" and job.state in (State.RECEIVED, State.SUBMITTING):
-            self.workflow.start(
-                job
-            )  # v1's call is a state of the workflow, because it takes longer than this function may
+            # v1's call is a state of the workflow, because it takes longer than this function may.
+            self.workflow.start(job)
         elif job.state is State.RECEIVED:
             if not _is_same(turn, job.turn_at):
                 logger().info("dropped: the job's turn has another message", extra={"job_id": job.job_id})
@@ -103,7 +101,7 @@ class Submit:
     def _spread(self, job: Job) -> poll_schedule.Spread:
         """The expected duration of the model's videos. Read before the POST, because nothing may fail after it."""
         published = catalogue.find(job.model).average_seconds
-        return poll_schedule.estimate(published, self.store.durations(job.model))
+        return poll_schedule.estimate(published, self.durations.of(job.model))
 
     def _follow(self, job: Job, verdict: Verdict) -> None:
         if verdict.next is Next.LATER:
@@ -144,5 +142,6 @@ def submit() -> Submit:
         notifier(),
         workflow(stack.state_machine),
         intake_queue(stack.intake_queue),
-        Sending(jobs(), provider(), media(), pacer(), stack.image_delivery, stack.budget, stack.scale),
+        durations(),
+        sending(),
     )

@@ -1,16 +1,19 @@
-"""The keys of the table's items. A job's key is its id; all other keys contain a "#". Pure."""
+"""The keys of the job table's items, and its indexes. A job's key is its id; all other keys contain a "#". Pure."""
+
+STATE_INDEX = "by_state"
+REQUEST_INDEX = "by_request"
 
 CALENDAR = "calendar#requests"
 """The calendar of requests to the provider (pacing.pacer)."""
 
 IN_FLIGHT = "count#in_flight"
-"""The number of videos in progress (jobs.budget)."""
+"""The number of videos in progress (jobs.in_flight)."""
 
 SWITCH = "switch#submits"
-"""Exists while submits are paused (jobs.store)."""
+"""Exists while submits are paused (jobs.switch)."""
 
 PLACE = "place#reconcile"
-"""The place at which the last round of reconcile ran out of time (jobs.store)."""
+"""The place at which the last round of reconcile ran out of time (reconcile)."""
 
 
 def day_key(day: str) -> str:
@@ -24,5 +27,5 @@ def request_key(request_id: str) -> str:
 
 
 def durations_key(model: str) -> str:
-    """The latest durations of a model's videos (jobs.store)."""
+    """The latest durations of a model's videos (pacing.durations)."""
     return f"durations#{model}"

@@ -4,7 +4,6 @@ Errors: the DynamoDB API reference, TransactWriteItems and UpdateItem. botocore 
 transaction that was cancelled by throttling nor the two kinds of conflict.
 """
 
-import random
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -12,9 +11,10 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from seedance.aws.attributes import read_item, written_item
+from seedance.clock import Clock
 from seedance.errors import Conflict
 
-TURNS = 8
+ATTEMPTS = 8
 """Attempts at a write that conflicts with others. With the waits between them, up to 5 seconds."""
 
 FAILED_CONDITION = "ConditionalCheckFailed"
@@ -25,26 +25,19 @@ _PASSING = frozenset({_CONFLICT, "ThrottlingError", "ProvisionedThroughputExceed
 T = TypeVar("T")
 
 
-def insist(write: Callable[[], T], *, sleep: Callable[[float], None]) -> T:
+def insist(write: Callable[[], T], clock: Clock) -> T:
     """Do a write, with retries while it conflicts with a transaction on one of its items or is throttled there.
 
     Raises Conflict if every attempt conflicted with others, else the error of the last attempt.
     """
-    turn = 1
-    while True:
+    for attempt in clock.attempts(ATTEMPTS, 0.02):
         try:
             return write()
         except ClientError as error:
-            if not _passes(error):
+            if not _passes(error) or (attempt == ATTEMPTS and not met_a_transaction(error)):
                 raise
-            if turn == TURNS:
-                if met_a_transaction(error):
-                    raise Conflict(
-                        f"other writes to the same items conflicted with this one in {TURNS} attempts"
-                    ) from error
-                raise
-        sleep(random.uniform(0, 0.02 * 2**turn))  # noqa: S311 - spreads writers, not for security
-        turn += 1
+            last = error
+    raise Conflict(f"other writes to the same items conflicted with this one in {ATTEMPTS} attempts") from last
 
 
 def reasons(error: ClientError) -> list[str]:

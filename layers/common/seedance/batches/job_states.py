@@ -1,34 +1,26 @@
 """Reads selected fields of many job records at once, for batches."""
 
-import random
-import time
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from seedance.aws import clients
 from seedance.aws.attributes import read_item
-from seedance.config import settings
+from seedance.aws.job_table import JobTable, dropped, job_table
 from seedance.jobs import records
 from seedance.jobs.job import State
-from seedance.observability import logger
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 JOBS_A_READ = 100
 """The limit of DynamoDB's BatchGetItem."""
 
-TURNS = 8
+ATTEMPTS = 8
 """Attempts to read the keys that a busy table left unprocessed. With the waits between them, up to 10 seconds."""
 
 
 class Register:
     """Reads the job table, up to JOBS_A_READ jobs at a time. Strongly consistent, like all reads by id."""
 
-    def __init__(self, table: str, client: "DynamoDBClient") -> None:
+    def __init__(self, table: JobTable) -> None:
         self._table = table
-        self._client = client
 
     def read(self, job_ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The given fields of up to JOBS_A_READ jobs, by id. A job that does not exist is left out.
@@ -38,7 +30,7 @@ class Register:
         """
         names = ("job_id", *fields)
         wanted: Any = {
-            self._table: {
+            self._table.name: {
                 "Keys": [{"job_id": {"S": job_id}} for job_id in job_ids],
                 "ConsistentRead": True,
                 "ProjectionExpression": ", ".join(f"#{name}" for name in names),
@@ -46,15 +38,16 @@ class Register:
             }
         }
         found: dict[str, dict[str, Any]] = {}
-        for turn in range(1, TURNS + 1):
-            answer = self._client.batch_get_item(RequestItems=wanted)
-            stored = [read_item(item) for item in answer["Responses"].get(self._table, [])]
+        for _ in self._table.clock.attempts(ATTEMPTS, 0.04):
+            answer = self._table.client.batch_get_item(RequestItems=wanted)
+            stored = [read_item(item) for item in answer["Responses"].get(self._table.name, [])]
             found |= {record["job_id"]: _usable(record) for record in stored}
             wanted = answer.get("UnprocessedKeys")
             if not wanted:
                 return found
-            time.sleep(random.uniform(0, 0.04 * 2**turn))  # noqa: S311 - the table needs time to recover
-        raise TimeoutError(f"the table did not return {len(wanted[self._table]['Keys'])} jobs in {TURNS} attempts")
+        raise TimeoutError(
+            f"the table did not return {len(wanted[self._table.name]['Keys'])} jobs in {ATTEMPTS} attempts"
+        )
 
 
 def _usable(record: dict[str, Any]) -> dict[str, Any]:
@@ -63,11 +56,11 @@ def _usable(record: dict[str, Any]) -> dict[str, Any]:
         values["state"] = State.HELD.value
     for name in sorted({*record, "state"}):
         if values.get(name) != record.get(name):
-            logger().warning("a stored value is dropped", extra={"item": record["job_id"], "field": name})
+            dropped(record["job_id"], name)
     return values
 
 
 @cache
 def register() -> Register:
     """The stack's job table."""
-    return Register(settings().job_table, clients.dynamodb())
+    return Register(job_table())

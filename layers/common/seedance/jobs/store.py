@@ -1,17 +1,15 @@
 """The job table in DynamoDB. Every write is conditional, so that of two concurrent writes only one succeeds."""
 
-import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from seedance.aws import checks, clients, fields, writes
+from seedance.aws import fields, writes
 from seedance.aws.attributes import read_item, written_item
-from seedance.aws.table import IN_FLIGHT, PLACE, SWITCH, day_key, durations_key, request_key
-from seedance.config import settings
+from seedance.aws.job_table import JobTable, dropped, job_table
+from seedance.aws.table import REQUEST_INDEX, STATE_INDEX, day_key, request_key
 from seedance.errors import (
     AllUnderWay,
     BadRecord,
@@ -23,59 +21,37 @@ from seedance.errors import (
 )
 from seedance.jobs import budget
 from seedance.jobs.budget import Day, Entry, settlement
-from seedance.jobs.job import RECORD_KEPT_SECONDS, TRANSITIONS, UNDER_WAY, Job, State
+from seedance.jobs.job import RECORD_KEPT_SECONDS, TRANSITIONS, Job, State
 from seedance.observability import logger
-from seedance.pacing import poll_schedule
-from seedance.pacing.poll_schedule import DURATIONS_KEPT
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-STATE_INDEX = "by_state"
-REQUEST_INDEX = "by_request"
 
 PAGE = 200
 """The page size when all jobs of a state are read."""
-_DURATIONS_FRESH_SECONDS = 60.0
-"""How long a process caches the durations it has read."""
-
-T = TypeVar("T")
 
 
 class JobStore:
-    """Jobs by id, and by state through the index ``by_state``; the days' budgets; the switch that pauses submits.
+    """Jobs by id, and by state through the index ``by_state``, and the days' bookings.
 
     Reads by id are strongly consistent, because decisions about money must not use stale data.
     """
 
-    def __init__(
-        self,
-        table: str,
-        client: "DynamoDBClient",
-        clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, table: JobTable) -> None:
         self._table = table
-        self._client = client
-        self._clock = clock
-        self._sleep = sleep
-        self._durations: dict[str, tuple[float, list[float]]] = {}
 
     def get(self, job_id: str) -> Job | None:
         """The job, or None."""
-        record = self._get(job_id)
+        record = self._table.get(job_id)
         if record is None or ("state" not in record and "#" in job_id):
             return None  # another kind of item
         return _job(record)
 
     def create(self, job: Job) -> bool:
         """Write a new job. Returns False if its id exists, because the same event was delivered twice."""
-        now = self._now()
+        now = self._table.now()
         job.created_at = job.created_at or now
         job.updated_at = now
         job.entered = {job.state.value: now}
         job.expires_at = int(now) + RECORD_KEPT_SECONDS
-        return self._put_new(job.to_record())
+        return self._table.put_new(job.to_record())
 
     def move(self, job: Job, target: State, *, entry: Entry | None = None, **values: Any) -> Job:
         """Move the job from the state in which it was read to another, and write ``values`` with it.
@@ -92,7 +68,7 @@ class JobStore:
         if entry and entry.limit is not None and entry.reserved > entry.limit:
             raise DearerThanBudget(f"{entry.reserved} exceeds a whole day's budget of {entry.limit}")
         # Only this entry of the map is written, so that writers of other states do not overwrite each other's times.
-        changes = {"state": target.value, f"entered.{target.value}": self._now(), **values}
+        changes = {"state": target.value, f"entered.{target.value}": self._table.now(), **values}
         update = self._update(job.job_id, changes, "#state = :from", {":from": job.state.value})
         return self._written(job, update, entry, values.get("request_id"))
 
@@ -129,7 +105,7 @@ class JobStore:
         A job owns a request from the write that added it to the job's record, even after the job abandons it. Records
         of releases that did not store owners are found through the index, which may lag by a second.
         """
-        if record := self._get(request_key(request_id)):
+        if record := self._table.get(request_key(request_id)):
             return str(record["owner"])
         return next(iter(self.jobs_of_request(request_id)), None)
 
@@ -137,8 +113,8 @@ class JobStore:
         """The ids of the jobs whose records have a request, read from the index, which may lag by a second."""
         if not fields.is_table_key(request_id):
             return []
-        answer = self._client.query(
-            TableName=self._table,
+        answer = self._table.client.query(
+            TableName=self._table.name,
             IndexName=REQUEST_INDEX,
             KeyConditionExpression="request_id = :id",
             ExpressionAttributeValues={":id": {"S": request_id}},
@@ -159,139 +135,18 @@ class JobStore:
 
     def day(self, day: str) -> Day:
         """A day's bookings so far; zeros if there are none."""
-        found, bad = budget.read_day(day, self._get(day_key(day)) or {})
+        found, bad = budget.read_day(day, self._table.get(day_key(day)) or {})
         for name in bad:
-            _dropped(day_key(day), name)
+            dropped(day_key(day), name)
         return found
-
-    def in_flight(self) -> int:
-        """The stored count of jobs in progress; 0 if it is not a number."""
-        return checks.count_or_zero((self._get(IN_FLIGHT) or {}).get("held"))
-
-    def recount_in_flight(self) -> bool:
-        """Correct that count from the jobs' states. Returns whether it was wrong.
-
-        Does nothing if the count changes in the meantime. It is updated in the transactions of the jobs' changes, so it
-        is only wrong if somebody edited a record, or if the stack is older than the count.
-        """
-        key: Any = {"job_id": {"S": IN_FLIGHT}}
-        # The raw stored value: it may not be a number, and it must be unchanged when it is replaced.
-        held = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item", {}).get("held")
-        counted = sum(self._count(state) for state in UNDER_WAY)
-        if read_item({"held": held or {"N": "0"}})["held"] == counted:
-            return False
-        unchanged: Any = {"ConditionExpression": "attribute_not_exists(held)"}
-        if held:
-            unchanged = {"ConditionExpression": "held = :held", "ExpressionAttributeValues": {":held": held}}
-        try:
-            self._insist(
-                lambda: self._client.put_item(
-                    TableName=self._table,
-                    Item=written_item({"job_id": IN_FLIGHT, "held": counted}),
-                    **unchanged,
-                )
-            )
-        except Conflict:
-            return False
-        except ClientError as error:
-            if writes.failed_condition(error):
-                return False
-            raise
-        return True
-
-    def pause(self, reason: str) -> bool:
-        """Stop new submits. Returns False if they were stopped already, so that the alarm is raised only once."""
-        return self._put_new({"job_id": SWITCH, "reason": reason, "paused_at": self._now()})
-
-    def resume(self) -> None:
-        """Allow submits again."""
-        self._client.delete_item(TableName=self._table, Key={"job_id": {"S": SWITCH}})
-
-    def paused(self) -> str | None:
-        """Why submits are stopped, or None."""
-        record = self._get(SWITCH)
-        if record is None:
-            return None
-        reason = checks.text(record.get("reason"))  # a switch set by hand counts, even with an invalid reason
-        if reason is None:
-            _dropped(SWITCH, "reason")
-        return reason or "no reason was given"
-
-    def durations(self, model: str) -> list[float]:
-        """The durations of the model's last videos, in the provider's seconds, oldest first. Read once a minute.
-
-        If the table can't be read, the last known values are used: that makes the waits less exact, but no job fails.
-        """
-        read_at, known = self._durations.get(model, (-math.inf, []))
-        if not 0 <= self._clock() - read_at < _DURATIONS_FRESH_SECONDS:
-            try:
-                answer = self._client.get_item(TableName=self._table, Key={"job_id": {"S": durations_key(model)}})
-            except (BotoCoreError, ClientError) as error:
-                logger().warning("the durations can't be read", extra={"model": model, "reason": str(error)})
-                return known
-            stored = read_item(answer.get("Item", {})).get("seconds", [])
-            known = poll_schedule.usable(stored)[-DURATIONS_KEPT:]
-            if not isinstance(stored, list) or len(poll_schedule.usable(stored)) < len(stored):
-                logger().warning("a stored duration is dropped", extra={"model": model})
-            self._durations[model] = (self._clock(), known)
-        return known
-
-    def learned(self, model: str, seconds: float) -> None:
-        """Store the duration of a video of the model. An error is logged and ignored: only the duration is lost."""
-        item: Any = {"TableName": self._table, "Key": {"job_id": {"S": durations_key(model)}}}
-        try:
-            # This call needs no read before it and can't overwrite another writer's value.
-            answer = self._client.update_item(
-                **item,
-                UpdateExpression="SET seconds = list_append(if_not_exists(seconds, :none), :one)",
-                ExpressionAttributeValues=written_item({":none": [], ":one": [round(float(seconds), 3)]}),
-                ReturnValues="UPDATED_NEW",
-            )
-            kept = len(answer["Attributes"]["seconds"]["L"])
-            if kept >= 2 * DURATIONS_KEPT:  # occasionally, remove the values that are no longer used
-                self._client.update_item(
-                    **item,
-                    UpdateExpression="REMOVE " + ", ".join(f"seconds[{n}]" for n in range(kept - DURATIONS_KEPT)),
-                    ConditionExpression="size(seconds) = :kept",
-                    ExpressionAttributeValues=written_item({":kept": kept}),
-                )
-        except (BotoCoreError, ClientError) as error:
-            logger().warning("a duration may be lost", extra={"model": model, "reason": str(error)})
-
-    def place(self) -> tuple[int, float]:
-        """Where the last round of reconcile ran out of time: step and time of last change; zeros if it finished."""
-        record = self._get(PLACE)
-        if record is None:
-            return 0, 0.0
-        step = checks.whole(record.get("step"), 0, 1000)
-        since = checks.number(record.get("since"), 0, self._now() + 60)  # the writer's clock may be ahead
-        if step is None or since is None:  # start at the beginning, because a round can be repeated
-            _dropped(PLACE, "step" if step is None else "since")
-            return 0, 0.0
-        return step, float(since)
-
-    def keep_place(self, step: int, since: float) -> None:
-        """Save where the next round of reconcile continues."""
-        self._client.update_item(
-            TableName=self._table,
-            Key={"job_id": {"S": PLACE}},
-            UpdateExpression="SET step = :step, since = :since",
-            ExpressionAttributeValues=written_item({":step": step, ":since": since}),
-        )
-
-    def _get(self, key: str) -> dict[str, Any] | None:
-        if not fields.is_table_key(key):
-            return None  # no item can have this key, and DynamoDB would reject the query
-        answer = self._client.get_item(TableName=self._table, Key={"job_id": {"S": key}}, ConsistentRead=True)
-        return read_item(answer["Item"]) if "Item" in answer else None
 
     def _by_state(self, state: State, *, newest_first: bool, limit: int, since: float = 0.0) -> list[Job]:
         limits = {"MaxItems": limit, "PageSize": min(limit, 1000)}
         return list(self._pages(state, newest_first=newest_first, since=since, limits=limits))
 
     def _pages(self, state: State, *, newest_first: bool, since: float, limits: Any) -> Iterator[Job]:
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
+        pages = self._table.client.get_paginator("query").paginate(
+            TableName=self._table.name,
             IndexName=STATE_INDEX,
             KeyConditionExpression="#state = :state AND updated_at > :since",
             ExpressionAttributeNames={"#state": "state"},
@@ -308,20 +163,9 @@ class JobStore:
                     facts = {"job_id": error.job_id, "field": error.field, "reason": str(error)}
                     logger().error("a record is skipped", extra=facts)
 
-    def _count(self, state: State) -> int:
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            IndexName=STATE_INDEX,
-            Select="COUNT",
-            KeyConditionExpression="#state = :state",
-            ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues=written_item({":state": state.value}),
-        )
-        return sum(page["Count"] for page in pages)
-
     def _update(self, job_id: str, values: dict[str, Any], condition: str, extra: dict[str, Any]) -> dict[str, Any]:
-        changes = {**values, "updated_at": self._now()}
-        return {"TableName": self._table, **writes.update(job_id, changes, condition, extra)}
+        changes = {**values, "updated_at": self._table.now()}
+        return {"TableName": self._table.name, **writes.update(job_id, changes, condition, extra)}
 
     def _written(
         self, job: Job, update: dict[str, Any], entry: Entry | None = None, request_id: str | None = None
@@ -334,10 +178,10 @@ class JobStore:
         parts: list[tuple[Any, SeedanceError]] = [({"Update": update}, moved_on)]
         counts: list[Any] = []
         if entry:
-            counts.append({"Update": budget.booking(self._table, entry)})
+            counts.append({"Update": budget.booking(self._table.name, entry)})
             parts.append((counts[0], OverBudget("the day's budget is used up")))
             if entry.lease:
-                counts.append({"Update": budget.lease(self._table, entry)})
+                counts.append({"Update": budget.lease(self._table.name, entry)})
                 parts.append((counts[1], AllUnderWay(f"the maximum of {entry.max_in_flight} videos is in progress")))
         if claim:
             taken = RequestTaken(f"request {claim} does not belong to job {job.job_id} but to another job")
@@ -359,7 +203,10 @@ class JobStore:
     def _transact(self, parts: list[tuple[Any, SeedanceError]]) -> None:
         """Write all parts in one transaction. Raises the error of the first part whose condition fails."""
         try:
-            self._insist(lambda: self._client.transact_write_items(TransactItems=[part for part, _ in parts]))
+            writes.insist(
+                lambda: self._table.client.transact_write_items(TransactItems=[part for part, _ in parts]),
+                self._table.clock,
+            )
         except ClientError as error:
             for reason, (_, refusal) in zip(writes.reasons(error), parts, strict=False):
                 if reason == writes.FAILED_CONDITION:
@@ -368,10 +215,11 @@ class JobStore:
 
     def _updated(self, update: dict[str, Any], moved_on: Conflict) -> Job:
         try:
-            answer = self._insist(
-                lambda: self._client.update_item(
+            answer = writes.insist(
+                lambda: self._table.client.update_item(
                     **update, ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
-                )
+                ),
+                self._table.clock,
             )
         except ClientError as error:
             if not writes.failed_condition(error):
@@ -379,55 +227,27 @@ class JobStore:
             found = writes.record_found(error)
             if found.get("write_id") != read_item(update["ExpressionAttributeValues"])[":write_id"]:
                 raise moved_on from error
-            return _job(found)  # written by this call: its first response was lost, and botocore retried
+            return _job(found)  # as in Table.put_new
         return _job(read_item(answer["Attributes"]))
-
-    def _put_new(self, record: dict[str, Any]) -> bool:
-        """Write a new record. Returns False if its key exists."""
-        write_id = writes.write_id()
-        try:
-            self._insist(
-                lambda: self._client.put_item(
-                    TableName=self._table,
-                    Item=written_item({**record, "write_id": write_id}),
-                    ConditionExpression="attribute_not_exists(job_id)",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            )
-        except ClientError as error:
-            if not writes.failed_condition(error):
-                raise
-            return writes.record_found(error).get("write_id") == write_id  # as in _updated
-        return True
-
-    def _insist(self, write: Callable[[], T]) -> T:
-        return writes.insist(write, sleep=self._sleep)
 
     def _claim(self, job: Job, request_id: str) -> dict[str, Any]:
         """The item that makes a job the owner of a request. It expires with the job's record."""
-        expires_at = job.expires_at or int(self._clock()) + RECORD_KEPT_SECONDS
+        expires_at = job.expires_at or int(self._table.clock()) + RECORD_KEPT_SECONDS
         item = {"job_id": request_key(request_id), "owner": job.job_id, "expires_at": expires_at}
         return {
-            "TableName": self._table,
+            "TableName": self._table.name,
             "Item": written_item(item),
             "ConditionExpression": "attribute_not_exists(job_id) OR #owner = :me",
             "ExpressionAttributeNames": {"#owner": "owner"},
             "ExpressionAttributeValues": written_item({":me": job.job_id}),
         }
 
-    def _now(self) -> float:
-        return round(self._clock(), 3)
-
 
 @cache
 def jobs() -> JobStore:
     """The stack's job table."""
-    return JobStore(settings().job_table, clients.dynamodb())
+    return JobStore(job_table())
 
 
 def _job(record: dict[str, Any]) -> Job:
-    return Job.from_record(record, lambda name: _dropped(record["job_id"], name))
-
-
-def _dropped(item: str, name: str) -> None:
-    logger().warning("a stored value is dropped", extra={"item": item, "field": name})
+    return Job.from_record(record, lambda name: dropped(record["job_id"], name))

@@ -1,12 +1,12 @@
 """Publishes how jobs and batches ended, through SNS."""
 
-import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from seedance.aws import clients, fields
+from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.errors import Conflict
 from seedance.jobs.job import Job
@@ -25,11 +25,12 @@ class Notifier:
     In this order, a crash in between repeats a notification but never loses one.
     """
 
-    def __init__(self, topic: str, client: "SNSClient", store: JobStore, bucket: Media) -> None:
+    def __init__(self, topic: str, client: "SNSClient", store: JobStore, bucket: Media, clock: Clock = CLOCK) -> None:
         self._topic = topic
         self._client = client
         self._store = store
         self._bucket = bucket
+        self._clock = clock
 
     def notify(self, job: Job) -> Job:
         """Publish the notification for a terminal job unless that was done before. Returns the current job."""
@@ -45,7 +46,7 @@ class Notifier:
             Subject=job_message.mail(message)[0],
             MessageAttributes=fields.attributes(values),
         )
-        return self._store.note(job, notified_at=round(time.time(), 3))
+        return self._store.note(job, notified_at=round(self._clock(), 3))
 
     def tell(self, job: Job) -> Job:
         """Like ``notify``, but if it fails, reconcile sends the notification in one of its next rounds.

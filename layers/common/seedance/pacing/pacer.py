@@ -1,21 +1,21 @@
 """Schedules requests to the provider with the calendar of requests and the count of videos in progress, in DynamoDB.
 
-Arguments and results are in the provider's seconds (Settings.scale), as in pacing.calendar. The calendar is one item
-that all functions change: read, decide, then write unless the item has changed in between; in that case, start again.
+Arguments and results are in the provider's seconds (Settings.time_scale), as in pacing.calendar. The calendar is one
+item that all functions change: read, decide, then write unless the item has changed in between, else start again.
 """
 
 import math
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance.aws import checks, clients, writes
+from seedance.aws import checks, writes
 from seedance.aws.attributes import read_item, written_item
+from seedance.aws.job_table import JobTable, dropped, job_table
 from seedance.aws.table import CALENDAR, IN_FLIGHT
 from seedance.config import settings
 from seedance.errors import LONGEST_WAIT_SECONDS
@@ -30,13 +30,10 @@ from seedance.pacing.calendar import (
     turn_gap,
 )
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 MOST_VERSIONS = 10**15
 """A version above this is not genuine. The next version is then 1."""
 
-TURNS = 8
+ATTEMPTS = 8
 """Attempts at a change that conflicts with another one. With the waits between them, 1 to 2 seconds."""
 
 T = TypeVar("T")
@@ -65,24 +62,19 @@ class Pacer:
 
     def __init__(
         self,
-        table: str,
-        client: "DynamoDBClient",
+        table: JobTable,
         *,
         requests_per_minute: int,
         max_in_flight: int,
         most_polls: float,
         scale: float = 1.0,
-        clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._table = table
-        self._client = client
         self._limit = requests_per_minute
         self.max_in_flight = max_in_flight
         self._most_polls = most_polls
         self._scale = scale
-        self._clock = clock
-        self._sleep = sleep
+        self._clock = table.clock
 
     def submit_turn(self, waited_for: float | None, mean: float) -> float | None:
         """Book a slot for a submit. Returns None if it may be sent now, or else its turn: when to come back.
@@ -185,16 +177,15 @@ class Pacer:
 
     def _wait_for(self, slot: int) -> None:
         if (left := slot - self._now()) > 0:
-            self._sleep(left * self._scale)
+            self._clock.sleep(left * self._scale)
 
     def _change(self, decide: Callable[[Traffic, float], tuple[Calendar | None, T]]) -> T | None:
         """Read, decide, write. Returns the decision's result, or None if every attempt lost to another change."""
-        for turn in range(1, TURNS + 1):
+        for _ in self._clock.attempts(ATTEMPTS, 0.01, longest=0.5):
             traffic = self._look()
             calendar, answer = decide(traffic, self._now())
             if calendar is None or calendar == traffic.calendar or self._write(calendar, traffic.version):
                 return answer
-            self._sleep(random.uniform(0, min(0.5, 0.01 * 2**turn)))  # noqa: S311 - spreads writers, not for security
         return None
 
     def _change_or(
@@ -212,18 +203,20 @@ class Pacer:
         keys: list[Any] = [{"job_id": {"S": CALENDAR}}, {"job_id": {"S": IN_FLIGHT}}]
         found: dict[str, dict[str, Any]] = {}
         while keys:
-            answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
-            found |= {item["job_id"]["S"]: item for item in answer["Responses"].get(self._table, [])}
+            answer = self._table.client.batch_get_item(
+                RequestItems={self._table.name: {"Keys": keys, "ConsistentRead": True}}
+            )
+            found |= {item["job_id"]["S"]: item for item in answer["Responses"].get(self._table.name, [])}
             left = answer.get("UnprocessedKeys", {})  # what a throttled table did not return
-            keys = list(left[self._table]["Keys"]) if self._table in left else []
+            keys = list(left[self._table.name]["Keys"]) if self._table.name in left else []
         stored = found.get(CALENDAR, {})
         calendar, bad = Calendar.from_record(read_item(stored), self._now(), self._scale)
         for name in bad:
-            logger().warning("a stored value is dropped", extra={"item": CALENDAR, "field": name})
+            dropped(CALENDAR, name)
         held = read_item(found.get(IN_FLIGHT, {})).get("held", 0)
         in_flight = checks.count_or_zero(held)
         if in_flight != held:
-            logger().warning("a stored value is dropped", extra={"item": IN_FLIGHT, "field": "held"})
+            dropped(IN_FLIGHT, "held")
         return Traffic(calendar, stored.get("version"), in_flight)
 
     def _write(self, calendar: Calendar, version: dict[str, Any] | None) -> bool:
@@ -233,8 +226,8 @@ class Pacer:
         if version:
             unchanged = {"ConditionExpression": "version = :read", "ExpressionAttributeValues": {":read": version}}
         try:
-            self._client.put_item(
-                TableName=self._table,
+            self._table.client.put_item(
+                TableName=self._table.name,
                 Item=written_item({"job_id": CALENDAR, "version": number + 1, **calendar.to_record()}),
                 **unchanged,
             )
@@ -250,10 +243,9 @@ def pacer() -> Pacer:
     """The pacer with the stack's settings."""
     stack = settings()
     return Pacer(
-        stack.job_table,
-        clients.dynamodb(),
-        requests_per_minute=int(stack.requests_per_minute),
-        max_in_flight=int(stack.max_in_flight),
-        most_polls=float(stack.polls_per_video),
-        scale=stack.scale,
+        job_table(),
+        requests_per_minute=stack.requests_per_minute,
+        max_in_flight=stack.max_in_flight,
+        most_polls=stack.polls_per_video,
+        scale=stack.time_scale,
     )

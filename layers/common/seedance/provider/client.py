@@ -22,6 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from seedance import masking
 from seedance.aws import clients
+from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.errors import ConfigurationError, SubmitUncertain, Unavailable, UnexpectedAnswer
 from seedance.provider import http, links, payloads, refusals
@@ -81,6 +82,7 @@ class Provider:
         forget_key: Callable[[], None] = lambda: None,
         transport: "httpx.BaseTransport | None" = None,
         media_hosts: Collection[str] = (),
+        clock: Clock = CLOCK,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._upload_url = upload_url.rstrip("/")
@@ -89,6 +91,7 @@ class Provider:
         self._forget_key = forget_key
         self._transport = transport
         self._media_hosts = media_hosts
+        self._clock = clock
         self._sent_keys: set[str] = set()
 
     @cached_property
@@ -112,7 +115,7 @@ class Provider:
         with posts.submit_outcome():
             with self._post(f"{self._base_url}/v2/{model}", SUBMIT_SECONDS, body) as response:
                 answer = self._heard(posts.whole(response, ANSWER_BYTES))
-            _raise_for_submit(answer)
+            _raise_for_submit(answer, self._clock())
             request_id = payloads.request_id(answer.said)
             if request_id is None:
                 raise SubmitUncertain(
@@ -145,7 +148,7 @@ class Provider:
             standing = payloads.standing(answer.said)
             done = standing.status is ProviderStatus.COMPLETED
             return replace(standing, result=self.result(answer, sent)) if done else standing
-        _raise_for_status(answer)
+        _raise_for_status(answer, self._clock())
         raise UnexpectedAnswer(f"The provider answered {answer.status} without a status{_because(answer)}.", **facts)
 
     @contextmanager
@@ -160,7 +163,7 @@ class Provider:
             with posts.submit_outcome():
                 response = stack.enter_context(self._post(f"{self._base_url}/v1/{model}", GENERATE_SECONDS, body))
                 if response.status_code != 200:
-                    _raise_for_submit(self._heard(posts.whole(response, ANSWER_BYTES)))
+                    _raise_for_submit(self._heard(posts.whole(response, ANSWER_BYTES)), self._clock())
             response.headers = response.headers.__class__(self._headers(response.headers))
             yield response
 
@@ -188,7 +191,7 @@ class Provider:
                 answer = self._heard(posts.whole(response, ANSWER_BYTES))
         except httpx.RequestError as error:
             raise Unavailable(f"The image could not be uploaded: {reason(error)}.", excerpt=str(error)) from error
-        _raise_for_status(answer)
+        _raise_for_status(answer, self._clock())
         match answer.said:
             case {"file_urls": [str() as url, *_]}:
                 return url
@@ -229,7 +232,7 @@ class Provider:
                 answer = self._get(address, PAGE_BYTES, min(STATUS_SECONDS, left))
             except HTTPError as error:
                 raise Unavailable(f"The history could not be reached: {reason(error)}.", excerpt=str(error)) from error
-            _raise_for_status(answer)
+            _raise_for_status(answer, self._clock())
             rows = payloads.history_rows(answer.said)
             read = [payloads.history_row(row, self._media_hosts) for row in rows or ()]
             if rows is None or (rows and not any(row.request_id for row in read)):  # unreadable rows are not "no rows"
@@ -305,7 +308,7 @@ class Provider:
             yield fresh
 
 
-def _raise_for_submit(answer: Answer) -> None:
+def _raise_for_submit(answer: Answer, now: float) -> None:
     """Like ``_raise_for_status``, but raises SubmitUncertain unless the status documents that nothing was queued."""
     status = answer.status
     if 200 <= status < 300:
@@ -316,12 +319,12 @@ def _raise_for_submit(answer: Answer) -> None:
             status_code=status,
             excerpt=answer.excerpt,
         )
-    _raise_for_status(answer)
+    _raise_for_status(answer, now)
 
 
-def _raise_for_status(answer: Answer) -> None:
+def _raise_for_status(answer: Answer, now: float) -> None:
     """Raise our error for an answer that is not a 2xx."""
-    if error := refusals.error(answer, time.time()):
+    if error := refusals.error(answer, now):
         raise error
 
 
@@ -344,7 +347,7 @@ def provider() -> Provider:
         stack.segmind_history_url,
         key=_api_key,
         forget_key=_api_key.cache_clear,
-        media_hosts=stack.media_hosts,
+        media_hosts=stack.segmind_media_hosts,
     )
 
 

@@ -5,8 +5,7 @@ access to the account request the instance's credentials or a private service.
 """
 
 import re
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +15,7 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 from urllib3.util import Url
 
+from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.errors import ForbiddenSource, SourceUnavailable
 from seedance.provider import http, links
@@ -56,10 +56,10 @@ class Downloads:
     def __init__(
         self,
         hosts: Collection[str],
-        pause: Callable[[float], None] = time.sleep,
+        clock: Clock = CLOCK,
     ) -> None:
         self._hosts = hosts
-        self._pause = pause
+        self._clock = clock
 
     @contextmanager
     def open(self, url: str, seconds: float | None = None) -> Iterator[Source]:
@@ -126,7 +126,7 @@ class Downloads:
         # With If-Range the host sends the rest of the same file, or all of a new one (RFC 9110, section 13.1.5).
         headers = {"Range": f"bytes={count}-", "If-Range": file.mark}
         for number in tries:
-            self._pause(RESUME_SECONDS * number)
+            self._clock.sleep(RESUME_SECONDS * number)
             _check_time(file.limit)
             try:
                 response = self._get(file.where, stack, file.limit, **headers)
@@ -217,4 +217,4 @@ def _after(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
 @cache
 def downloads() -> Downloads:
     """Downloads from the hosts that the stack allows."""
-    return Downloads(settings().media_hosts)
+    return Downloads(settings().segmind_media_hosts)

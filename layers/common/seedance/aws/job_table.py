@@ -1,0 +1,67 @@
+"""Reads and writes of single items of the job table."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from seedance.aws import clients, fields, writes
+from seedance.aws.attributes import read_item, written_item
+from seedance.clock import CLOCK, Clock
+from seedance.config import settings
+from seedance.observability import logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class JobTable:
+    """The job table. Reads are strongly consistent, because decisions about money must not use stale data."""
+
+    def __init__(self, name: str, client: "DynamoDBClient", clock: Clock = CLOCK) -> None:
+        self.name = name
+        self.client = client
+        self.clock = clock
+
+    def now(self) -> float:
+        """The time as it is stored: Unix seconds, with millisecond precision."""
+        return round(self.clock(), 3)
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The item, or None."""
+        if not fields.is_table_key(key):
+            return None  # no item can have this key, and DynamoDB would reject the query
+        answer = self.client.get_item(TableName=self.name, Key={"job_id": {"S": key}}, ConsistentRead=True)
+        return read_item(answer["Item"]) if "Item" in answer else None
+
+    def put_new(self, record: dict[str, Any]) -> bool:
+        """Write a new item. Returns False if its key exists."""
+        write_id = writes.write_id()
+        try:
+            self.put(
+                {**record, "write_id": write_id},
+                ConditionExpression="attribute_not_exists(job_id)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if not writes.failed_condition(error):
+                raise
+            # True if this call wrote it: its first response was lost, and botocore retried.
+            return writes.record_found(error).get("write_id") == write_id
+        return True
+
+    def put(self, record: dict[str, Any], **condition: Any) -> None:
+        """Write an item, with retries while a transaction writes the same one. Raises like ``writes.insist``."""
+        item = written_item(record)
+        writes.insist(lambda: self.client.put_item(TableName=self.name, Item=item, **condition), self.clock)
+
+
+@cache
+def job_table() -> JobTable:
+    """The stack's job table."""
+    return JobTable(settings().job_table, clients.dynamodb())
+
+
+def dropped(key: str, name: str) -> None:
+    """Log that an invalid stored value is ignored."""
+    logger().warning("a stored value is dropped", extra={"item": key, "field": name})

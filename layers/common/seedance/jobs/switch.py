@@ -1,0 +1,38 @@
+"""The switch that pauses submits: an item that exists while they are paused."""
+
+from functools import cache
+
+from seedance.aws import checks
+from seedance.aws.job_table import JobTable, dropped, job_table
+from seedance.aws.table import SWITCH
+
+
+class Switch:
+    """Pauses and resumes submits, for the whole stack."""
+
+    def __init__(self, table: JobTable) -> None:
+        self._table = table
+
+    def pause(self, reason: str) -> bool:
+        """Stop new submits. Returns False if they were stopped already, so that the alarm is raised only once."""
+        return self._table.put_new({"job_id": SWITCH, "reason": reason, "paused_at": self._table.now()})
+
+    def resume(self) -> None:
+        """Allow submits again."""
+        self._table.client.delete_item(TableName=self._table.name, Key={"job_id": {"S": SWITCH}})
+
+    def paused(self) -> str | None:
+        """Why submits are stopped, or None."""
+        record = self._table.get(SWITCH)
+        if record is None:
+            return None
+        reason = checks.text(record.get("reason"))  # a switch set by hand counts, even with an invalid reason
+        if reason is None:
+            dropped(SWITCH, "reason")
+        return reason or "no reason was given"
+
+
+@cache
+def switch() -> Switch:
+    """The stack's switch."""
+    return Switch(job_table())
