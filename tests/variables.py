@@ -1,7 +1,7 @@
-"""The functions' variables as a deployed stack has them, for who calls functions without one.
+"""The functions' environment variables, for tests and benchmarks that call functions without a stack.
 
-What template.yaml declares is not written down again: a variable that refers to a parameter has the parameter's
-default. A test or a benchmark gives only what a stack would create, and what it wants to be otherwise.
+A variable that refers to a parameter of template.yaml has the parameter's default. Tests and benchmarks only set the
+variables that refer to resources, and those that must differ from the default.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ from typing import Any
 
 
 def variables(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
-    """All variables of all functions, but for those of Powertools. ``given`` goes before the parameters' defaults.
+    """All variables of all functions, except those of Powertools. ``given`` overrides the parameters' defaults.
 
-    Raises LookupError if a variable has neither, or if no function has one that is given.
+    Raises LookupError if a variable has neither a given value nor a default, or if no function has a given variable.
     """
     declared = _declared(template)
     if unknown := set(given) - set(declared):
@@ -38,6 +38,6 @@ def _declared(template: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _default(template: Mapping[str, Any], value: Any) -> str | None:
-    """The default of the parameter that a variable refers to."""
+    """The default of the parameter that a variable refers to, if there is one."""
     parameter = template["Parameters"].get(value["Ref"], {}) if "Ref" in value else {}
     return str(parameter["Default"]) if "Default" in parameter else None

@@ -51,20 +51,20 @@ class State(StrEnum):
 
 
 class Phase(Enum):
-    """What a state means for money. Each state is in exactly one phase."""
+    """What a state means for the budget. Each state has exactly one phase."""
 
     WAITING = auto()
-    """Nothing is reserved."""
+    """Nothing is reserved, and the job has not ended."""
     SENDING = auto()
-    """Reserved, and perhaps bought: no request is known."""
+    """Reserved, and perhaps bought, but no request is known."""
     AT_PROVIDER = auto()
     """Bought, with a known request. An error of ours never ends such a job, because its video may exist."""
     OVER = auto()
-    """Settled or released, and people are told."""
+    """The job has ended. Its reservation is settled or released."""
 
 
 def phase(state: State) -> Phase:
-    """The phase of a state. mypy refuses a state that is not decided here."""
+    """The phase of a state. mypy reports a state that is missing here."""
     match state:
         case State.RECEIVED | State.HELD:
             return Phase.WAITING

@@ -25,7 +25,7 @@ def _words(state: State) -> tuple[str, str]:
         case State.HELD:
             return "No video yet: the job is held", "nothing reported so far"
         case State.RECEIVED | State.SUBMITTING | State.QUEUED | State.PROCESSING | State.COPYING | State.UNCERTAIN:
-            raise KeyError(state)  # nobody is told of it
+            raise KeyError(state)  # there is no notification for these
         case _:
             assert_never(state)
 
