@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from seedance.batches import manifest
@@ -25,7 +24,7 @@ from seedance.batches.files import Sheets
 from seedance.batches.manifest import BadRow, Tally
 from seedance.errors import InvalidRequest
 from seedance.jobs import requests
-from seedance.media.buckets import Media
+from seedance.media.buckets import Image, Media
 from seedance.notices.notifier import Notifier
 from seedance.plan import Plan
 
@@ -126,9 +125,8 @@ class _Body:
 
 
 class _AllThere(Media):
-    def look_at(self, bucket: str, key: str, version_id: str | None) -> Any:
-        facts = {"media_type": "image/jpeg", "size": 100_000, "width": 1024, "height": 1024, "metadata": {}}
-        return SimpleNamespace(bucket=bucket, key=key, version_id=version_id or "v1", **facts)
+    def look_at(self, bucket: str, key: str, version_id: str | None) -> Image:
+        return Image(bucket, key, version_id or "v1", "image/jpeg", 1024, 1024, size=100_000, metadata={})
 
 
 class _Silent(Notifier):
@@ -144,6 +142,8 @@ def plan(path: Path) -> Tally:
     state = use_case(
         {"batch_id": "batch-0123abcd", "bucket": "uploads", "key": f"batches/{path.name}", "version_id": None}
     )
+    if "rows" not in state:
+        raise ValueError("the manifest was refused")
     return Tally(rows=state["rows"], bad=state["rejected"], estimate_usd=state["estimate_usd"])
 
 

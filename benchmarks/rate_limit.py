@@ -30,7 +30,7 @@ from seedance.jobs.store import JobStore
 from seedance.jobs.switch import Switch
 from seedance.pacing import poll_schedule
 from seedance.pacing.durations import Durations
-from seedance.pacing.pacer import Pacer, Plan
+from seedance.pacing.pacer import NextPoll, Pacer
 from seedance.paid_call import Sending
 from seedance.poll import Poll
 from seedance.provider.client import Provider
@@ -249,9 +249,9 @@ class Blind:
         """Submit now, unless the provider gave a time."""
         return waited_for if waited_for is not None and waited_for > self.clock() + 1 else None
 
-    def plan_poll(self, wait: Callable[[float], float], mean: float) -> Plan:  # noqa: ARG002
+    def plan_poll(self, wait: Callable[[float], float], mean: float) -> NextPoll:  # noqa: ARG002
         """Always the same step."""
-        return Plan(self.step, None)
+        return NextPoll(self.step, None)
 
     def poll_turn(self, slot: int | None) -> None:
         """Poll now."""

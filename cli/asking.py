@@ -1,23 +1,26 @@
 """Invokes the repair function, for people's decisions about jobs and for the provider's history."""
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Unpack
 
 from cli.target import CommandError, Target
+
+if TYPE_CHECKING:  # the module imports the provider's client, which no command needs
+    from seedance.repair import Answer, Question, ShownRequest
 
 ANSWER_SECONDS = 270.0
 """How long to wait for the repair function: its timeout of 240 s plus a cold start."""
 
 
-def ask_repair(target: Target, **event: Any) -> dict[str, Any]:
+def ask_repair(target: Target, **question: "Unpack[Question]") -> "Answer":
     """Invoke the repair function, which has the provider's key and the rules about money.
 
     Raises CommandError if it refuses.
 
     The call is never retried: after a client timeout, a retry would run the function twice at the same time.
     """
-    said = _invoke(target, "RepairFunctionName", event)
+    said: Answer = _invoke(target, "RepairFunctionName", question)
     if "error" in said:
         raise CommandError(said["error"])
     return said
@@ -28,17 +31,17 @@ def reconcile(target: Target) -> dict[str, int]:
     return dict(_invoke(target, "ReconcileFunctionName", {})["done"])
 
 
-def _invoke(target: Target, output: str, event: dict[str, Any]) -> dict[str, Any]:
+def _invoke(target: Target, output: str, event: Mapping[str, object]) -> Any:
     answer = target.client("lambda", ANSWER_SECONDS).invoke(
         FunctionName=target.output(output), Payload=json.dumps(event).encode()
     )
     said = json.loads(answer["Payload"].read())
     if answer.get("FunctionError"):
         raise CommandError(f"the function crashed: {said.get('errorMessage', said)}")
-    return dict(said)
+    return said
 
 
-def history(target: Target, model: str, since: float, until: float) -> Iterator[dict[str, Any]]:
+def history(target: Target, model: str, since: float, until: float) -> "Iterator[ShownRequest]":
     """The provider's history of a model between two Unix times, in the form that repair returns.
 
     Calls repair once for each part of the history. Raises CommandError.
@@ -55,10 +58,10 @@ def history(target: Target, model: str, since: float, until: float) -> Iterator[
         page = answer["next"]
 
 
-def to_its_end(target: Target, **event: Any) -> int:
+def to_its_end(target: Target, ask: str) -> int:
     """Repeat a request until all its work is done. Returns the number of items processed. Raises CommandError."""
     number, more, since = 0, True, 0.0
     while more:
-        answer = ask_repair(target, since=since, **event)
+        answer = ask_repair(target, since=since, ask=ask)
         number, more, since = number + answer["number"], answer["more"], answer["since"]
     return number

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from seedance.jobs import catalogue
 from seedance.jobs.budget import Day
@@ -11,6 +11,9 @@ from seedance.jobs.job import UNDER_WAY, Job, State
 
 from cli.asking import history
 from cli.target import Target
+
+if TYPE_CHECKING:
+    from seedance.repair import ShownRequest
 
 _ALL = 100_000
 _CENT = 0.005
@@ -56,7 +59,7 @@ def ledger(target: Target, day: date) -> Ledger:
     return balance(target.jobs.day(day.isoformat()), jobs, list({row["request_id"]: row for row in rows}.values()))
 
 
-def balance(day: Day, jobs: list[Job], rows: list[dict[str, Any]]) -> Ledger:
+def balance(day: Day, jobs: list[Job], rows: "list[ShownRequest]") -> Ledger:
     """The balance of a day, from its bookings, the jobs that changed since it began, and the history's rows."""
     made = [row for row in rows if row["status"] != "FAILED"]  # a request that failed cost nothing
     earlier = {request: job.job_id for job in jobs for request in job.earlier_request_ids}
@@ -75,7 +78,7 @@ def balance(day: Day, jobs: list[Job], rows: list[dict[str, Any]]) -> Ledger:
     )
 
 
-def _duplicates(owners: Counter[str], made: list[dict[str, Any]]) -> list[str]:
+def _duplicates(owners: Counter[str], made: "list[ShownRequest]") -> list[str]:
     """Requests that several jobs own, and jobs that bought several videos without a person's decision."""
     bought = Counter(row["job_id"] for row in made if row["job_id"])
     return [

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 from seedance.jobs.job import State
-from seedance.notices import job_message
+from seedance.notices.job_message import job_email
 
 from cli import actions, watch
 from cli.requests import Wish
@@ -127,7 +127,7 @@ def _show_notification(stack: Stack, job_id: str, console: Console) -> None:
         message = aws.notification(stack.access, stack.notification_queue_url)
         if message and message["job_id"] == job_id:
             # The emulator sends no email, so this shows the text that the email would have.
-            subject, text = job_message.mail(message)
+            subject, text = job_email(message)
             console.print()
             mail = Text(text.strip(), overflow="fold")
             width = min(console.width, _MAIL_WIDTH)

@@ -141,7 +141,7 @@ def demo(
 
 @command()
 def drop(
-    image: Annotated[Path, typer.Argument(help="A JPEG, PNG, WebP, GIF, BMP or TIFF file.")],
+    image: Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP file.")],
     *,
     prompt: Annotated[str | None, typer.Option(help="What happens in the video.")] = None,
     model: ModelName = None,

@@ -66,8 +66,10 @@ def resolve(
     outputs: OutputsFile = None,
 ) -> None:
     """Decide about a job whose submit may have reached the provider, or whose paid video can't be found."""
-    decision = {"adopt": adopt, "link": link, "resubmit": resubmit, "give_up": give_up}
-    out.print(asking.ask_repair(find(stack, outputs), ask="resolve", job_id=job_id, **decision)["said"])
+    answer = asking.ask_repair(
+        find(stack, outputs), ask="resolve", job_id=job_id, adopt=adopt, link=link, resubmit=resubmit, give_up=give_up
+    )
+    out.print(answer["said"])
 
 
 def adopt(

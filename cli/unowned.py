@@ -1,12 +1,15 @@
 """What `up` reports about a kept stack: jobs in progress, and requests that a crash left without a job."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from seedance.jobs import catalogue
 
 from cli import asking, show
 from cli.options import err, out
 from cli.target import CommandError, Target
+
+if TYPE_CHECKING:
+    from seedance.repair import ShownRequest
 
 
 def report(target: Target, crashed_since: float | None) -> None:
@@ -35,7 +38,7 @@ def report(target: Target, crashed_since: float | None) -> None:
         out.print("every request has a job")
 
 
-def _line(model: str, request: dict[str, Any]) -> str:
+def _line(model: str, request: "ShownRequest") -> str:
     """A request, with the command that adopts it."""
     request_id, job_id = request["request_id"], request["job_id"]
     command = f"resolve {job_id} --adopt {request_id}" if job_id else f"adopt {request_id} --model {model}"

@@ -14,6 +14,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials as BotoCredentials
+from seedance.notices.job_message import JobNotification
 
 from local.gate import SAVE
 from local.sigv4 import Credentials
@@ -157,11 +158,12 @@ def subscribe_queue(at: Access, topic: str, name: str) -> str:
     return url
 
 
-def notification(at: Access, queue_url: str) -> dict[str, Any] | None:
-    """Take the next notification, in its machine-readable form, from the queue. None if none arrives soon."""
+def notification(at: Access, queue_url: str) -> JobNotification | None:
+    """Take the next job's notification, in its machine-readable form, from the queue. None if none arrives soon."""
     sqs = client(at, "sqs")
     answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=1, WaitTimeSeconds=1)
     for message in answer.get("Messages", []):
         sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
-        return dict(json.loads(message["Body"]))
+        told: JobNotification = json.loads(message["Body"])
+        return told
     return None

@@ -1,12 +1,13 @@
-"""Lambda handler of enqueue: takes a chunk of a batch's plan, returns the number of jobs created from it."""
+"""Lambda handler of enqueue."""
 
 from typing import Any
 
 from seedance.aws import lambda_entry
 from seedance.enqueue import enqueue
+from seedance.jobs.tasks import ChunkInput
 
 
 @lambda_entry.observed
-def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
+def handler(event: ChunkInput, context: Any) -> dict[str, int]:
     """See seedance.enqueue."""
     return enqueue()(event)

@@ -4,9 +4,10 @@ from typing import Any
 
 from seedance.aws import lambda_entry
 from seedance.fail import fail
+from seedance.jobs.tasks import FailAnswer, FailInput
 
 
 @lambda_entry.observed
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: FailInput, context: Any) -> FailAnswer:
     """See seedance.fail."""
     return fail()(event)

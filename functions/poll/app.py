@@ -1,12 +1,13 @@
-"""Lambda handler of poll: takes ``{"job_id", "slot"}``, returns the task's outcome."""
+"""Lambda handler of poll."""
 
 from typing import Any
 
 from seedance.aws import lambda_entry
+from seedance.jobs.tasks import TaskAnswer, TaskInput
 from seedance.poll import poll
 
 
 @lambda_entry.observed
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: TaskInput, context: Any) -> TaskAnswer:
     """See seedance.poll."""
     return poll()(event["job_id"], event.get("slot"))

@@ -3,10 +3,10 @@
 from typing import Any
 
 from seedance.aws import lambda_entry
-from seedance.repair import repair
+from seedance.repair import Answer, Question, repair
 
 
 @lambda_entry.observed
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: Question, context: Any) -> Answer:
     """See seedance.repair."""
     return repair().answer(event)

@@ -108,9 +108,9 @@ def judge(stage: Stage, meeting: Meeting) -> tuple[str, list[str]]:
 def _next_job(world: World) -> Iterator[str]:
     """Once the provider is well again, the next picture becomes a video: nothing that was stored stays wrong."""
     world.recover()
-    world.sandbox.configure(time_scale=1.0)
     world.top_up_and_resume()
-    world.settle()
+    world.settle()  # at the scenario's own time scale: a v1 call that was held is made now, and blocks
+    world.sandbox.configure(time_scale=1.0)
     job_id = world.upload("uploads/next.png", resolution="480p")
     world.settle()
     job = next(job for job in world.all_jobs() if job.job_id == job_id)

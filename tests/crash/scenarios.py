@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from moto.s3 import models as moto_s3
+from seedance.aws import upload
 from seedance.jobs.budget import day_of
 from seedance.jobs.job import State
 from seedance.jobs.switch import switch
-from seedance.media import buckets
 from stage import Stage
 from world import World
 
@@ -43,7 +43,7 @@ class Scenario:
         prepare(world)
         with stage.patch.context() as patch:
             if self.part_bytes:
-                patch.setattr(buckets, "PART_BYTES", self.part_bytes)
+                patch.setattr(upload, "PART_BYTES", self.part_bytes)
                 patch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
             for act in (self.begin, *self.then):
                 act(world)

@@ -54,8 +54,8 @@ def settle_on_the_day_alone(patch: pytest.MonkeyPatch) -> None:
     settlement = store.settlement
 
     def forgetful(job: Job, cost: float | None) -> Any:
-        entry, facts = settlement(job, cost)
-        return entry, {name: value for name, value in facts.items() if name != "settled_days"}
+        booking, facts = settlement(job, cost)
+        return booking, {name: value for name, value in facts.items() if name != "settled_days"}
 
     patch.setattr(store, "settlement", forgetful)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seedance.plan import Outcome
+from seedance.jobs.tasks import TaskStatus
 
 TASKS = {"Plan": "plan", "Enqueue": "enqueue", "Collect": "collect"}
 
@@ -55,7 +55,7 @@ def test_nothing_is_enqueued_before_everything_is_planned(
     assert workflows["video_batch"]["StartAt"] == "Plan"
     assert states["Plan"]["Next"] == "PlanOutcome"
     assert states["PlanOutcome"]["Choices"] == [
-        {"Variable": "$.status", "StringEquals": Outcome.PLANNED, "Next": "TakeIn"}
+        {"Variable": "$.status", "StringEquals": TaskStatus.PLANNED, "Next": "TakeIn"}
     ]
     assert states["PlanOutcome"]["Default"] == "Refused"
     assert [name for name, state in states.items() if "TakeIn" in (state.get("Next"), state.get("Default"))] == []

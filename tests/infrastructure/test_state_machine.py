@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 from seedance import errors
 from seedance.fail import ENDS
-from seedance.generate import Outcome as GenerateOutcome
 from seedance.jobs.job import TERMINAL
-from seedance.poll import Outcome as PollOutcome
+from seedance.jobs.tasks import TaskStatus
 
 TASKS = ["Fail", "Finalize", "Generate", "Poll"]
 # What each task may return as "status"; the Choice after it must handle each word or send it to Fail.
 OUTCOMES = {
-    "Poll": set(PollOutcome),
-    "Generate": set(GenerateOutcome),
+    "Poll": {"RUNNING", "COMPLETED", "FAILED", "EXPIRED", "HELD"},
+    "Generate": {"COMPLETED", "POSTPONED", "UNCERTAIN", "FAILED"},
     "Finalize": {"COMPLETED", "FAILED", "HELD", "NOT_READY"},
 }
 # The next state for each outcome. Fail is every Choice's default.
@@ -120,8 +119,12 @@ def test_a_choice_checks_only_for_outcomes_of_its_task(states: dict[str, Any], t
     assert {c["StringEquals"] for c in choice["Choices"]} <= OUTCOMES[task]
 
 
+def test_every_outcome_belongs_to_a_task() -> None:
+    assert set.union(*OUTCOMES.values()) | {"PLANNED", "REFUSED"} == set(TaskStatus)  # the last two are plan's
+
+
 def test_fail_ends_jobs_only_for_outcomes_of_a_task() -> None:
-    assert set(ENDS) == {PollOutcome.FAILED, PollOutcome.EXPIRED}
+    assert set(ENDS) == {TaskStatus.FAILED, TaskStatus.EXPIRED}
     assert set(ENDS.values()) <= TERMINAL
 
 

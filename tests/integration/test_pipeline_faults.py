@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from moto.s3 import models as moto_s3
 from pipeline import VIDEOS, Change, Pipeline
+from seedance.aws import upload
 from seedance.jobs.job import State
-from seedance.media import buckets
 from seedance.provider import client, download
 
 from local.sandbox.kinds import KINDS
@@ -269,7 +269,7 @@ def test_a_video_of_many_parts_is_stored_despite_the_fault(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     # The stand-in's videos are 15 KB here; S3's parts have at least 5 MiB.
-    monkeypatch.setattr(buckets, "PART_BYTES", 2048)
+    monkeypatch.setattr(upload, "PART_BYTES", 2048)
     monkeypatch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
     pipeline.sandbox.fault("media", kind)
     job_id = pipeline.upload()
@@ -292,7 +292,7 @@ def test_a_video_of_many_parts_is_stored_despite_the_fault(
 def test_a_copy_resumes_where_its_connection_broke(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, faults: list[str], statuses: list[int | str]
 ) -> None:
-    monkeypatch.setattr(buckets, "PART_BYTES", 2048)
+    monkeypatch.setattr(upload, "PART_BYTES", 2048)
     monkeypatch.setattr(download, "CHUNK_BYTES", 1024)
     monkeypatch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
     for kind in faults:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from seedance.jobs.budget import Day, Entry
+from seedance.jobs.budget import Booking, Day
 from seedance.jobs.catalogue import MODELS
 from seedance.jobs.job import Job, State
 
@@ -176,7 +176,9 @@ def test_a_ledger_asks_for_every_model_and_only_for_the_days_rows(
 ) -> None:
     noon = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
     job = world.put(make_job(reserved_usd=None, updated_at=noon))
-    job = world.store.move(job, State.SUBMITTING, entry=Entry(DAY, reserved=0.2), reserved_usd=0.2, reserved_day=DAY)
+    job = world.store.move(
+        job, State.SUBMITTING, booking=Booking(DAY, reserved=0.2), reserved_usd=0.2, reserved_day=DAY
+    )
     job = world.store.close(world.store.move(job, State.QUEUED, request_id="req-1"), State.FAILED, cost_usd=0.3)
     world.put(replace(job, updated_at=noon))
     answers["rows"] = [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from seedance.holding import Holding
-from seedance.jobs.budget import Entry
+from seedance.jobs.budget import Booking
 from seedance.jobs.job import Hold, Job, State
 from seedance.repair import Repair
 from typer.testing import CliRunner
@@ -251,8 +251,8 @@ def test_a_ledger_that_does_not_balance_lists_why_and_exits_with_1(
     world: Any, says: Any, make_job: Make, rows: Any
 ) -> None:
     world.clock.now = NOON
-    entry = Entry(DAY, reserved=0.25)
-    world.store.move(world.put(make_job()), State.SUBMITTING, entry=entry, reserved_usd=0.25, reserved_day=DAY)
+    booking = Booking(DAY, reserved=0.25)
+    world.store.move(world.put(make_job()), State.SUBMITTING, booking=booking, reserved_usd=0.25, reserved_day=DAY)
     rows.append(row("req-9"))
     said = says("ledger", "--date", DAY, code=1)
     assert "request req-9 (COMPLETED)" in said

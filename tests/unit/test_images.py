@@ -16,14 +16,11 @@ WIDTH, HEIGHT = 333, 222
 ENCODERS = {
     "jpeg": ("mjpeg", "yuvj420p", "image2pipe", {}),
     "png": ("png", "rgb24", "image2pipe", {}),
-    "gif": ("gif", "rgb8", "gif", {}),
-    "bmp": ("bmp", "bgr24", "image2pipe", {}),
-    "tiff": ("tiff", "rgb24", "image2pipe", {}),
     "webp": ("libwebp", "yuv420p", "webp", {}),
     "webp, lossless": ("libwebp", "bgra", "webp", {"lossless": "1"}),
 }
-STILL_OPENS = {"gif": 1, "bmp": 1, "tiff": 4, "webp": 1, "webp, lossless": 1}
-"""Last bytes that no decoder misses: a GIF's trailer, what fills up a row or a chunk, the "no next page"."""
+STILL_OPENS = {"webp": 1, "webp, lossless": 1}
+"""Last bytes that no decoder misses: the padding of a chunk."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +48,7 @@ def look(body: bytes) -> tuple[int, int]:
 
 
 def refusal(body: bytes) -> str:
-    with pytest.raises(ValueError, match=r"is (not|cut|damaged|[\d,]+ x)") as caught:
+    with pytest.raises(ValueError, match=r"is (in|not|cut|damaged|[\d,]+ x)") as caught:
         look(body)
     return str(caught.value)
 
@@ -90,27 +87,6 @@ def webp(width: int, height: int, **how: int) -> bytes:
     return riff(b"VP8X", bytes(4) + sides, **how)
 
 
-def gif(width: int, height: int, *, frame: tuple[int, int] | None = None, before: bytes = b"") -> bytes:
-    screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6)
-    return screen + before + b"," + struct.pack("<HHHHB", 0, 0, *(frame or (width, height)), 0) + b"\x02\x02\x4c\x01\0;"
-
-
-def bmp(width: int, height: int, *, packed: int = 0, pixels: int | None = None) -> bytes:
-    size = (width + 31) // 32 * 4 * abs(height) if pixels is None else pixels
-    header = struct.pack("<IiiHHIIIIII", 40, width, height, 1, 1, packed, 0, 0, 0, 2, 2)
-    return b"BM" + struct.pack("<IHHI", 62 + size, 0, 0, 62) + header + bytes(8 + size)
-
-
-def tiff(width: int, height: int, *, order: str = "<", directory_last: bool = False, strip: int = 100) -> bytes:
-    start = 8 + (100 if directory_last else 0)
-    pixels_at = 8 if directory_last else 8 + 2 + 4 * 12 + 4
-    tags = ((256, width), (257, height), (273, pixels_at), (279, strip))
-    directory = struct.pack(order + "H", len(tags))
-    directory += b"".join(struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in tags) + bytes(4)
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start)
-    return head + (bytes(100) + directory if directory_last else directory + bytes(100))
-
-
 EXIF = segment(0xE1, b"Exif\0\0" + b"\xff\xd8\xff\xd9" * 10_000)  # with an embedded thumbnail, as phones write it
 VALID = {
     "a JPEG whose header is far behind": jpeg(640, 480, before=EXIF * 3),
@@ -122,15 +98,6 @@ VALID = {
     "a PNG with something behind": png(640, 480) + b"rest of an older screenshot" * 9,
     "a WebP with everything": webp(640, 480),
     "a WebP without its last, empty byte": webp(640, 480, length=23),
-    "a GIF of many frames": gif(640, 480, before=b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0!\xf9\x04\0\0\0\0\0") + b"more",
-    "a GIF without its last byte": gif(640, 480)[:-1],
-    "a BMP from the bottom up": bmp(640, 480),
-    "a BMP from the top down": bmp(640, -480),
-    "a packed BMP": bmp(640, 480, packed=1, pixels=20),
-    "an old BMP": b"BM" + struct.pack("<IHHIIHHHH", 0, 0, 0, 26, 12, 640, 480, 1, 1) + bytes(80 * 480),
-    "a TIFF, low byte first": tiff(640, 480),
-    "a TIFF, high byte first": tiff(640, 480, order=">"),
-    "a TIFF with its directory at the end": tiff(640, 480, directory_last=True),
 }
 BROKEN = {
     "a JPEG of nothing": (b"\xff\xd8\xff\xd9", "contains no image data"),
@@ -147,24 +114,13 @@ BROKEN = {
     "a chunk that never ends": (png(640, 480, b"\x7f\xff\xff\xfftEXt"), "is cut off"),
     "a WebP of half its length": (webp(640, 480, length=60_000), "is cut off"),
     "a WebP of an unknown kind": (riff(b"VP8?", bytes(20)), "contains no image data"),
-    "a GIF without a frame": (gif(640, 480)[:19] + b";", "contains no image data"),
-    "a GIF that ends in its frame": (gif(640, 480)[:-3], "is cut off"),
-    "a BMP without its last row": (bmp(640, 480)[:-80], "is cut off"),
-    "a TIFF whose directory is not there": (tiff(640, 480, directory_last=True)[:100], "is cut off"),
-    "a TIFF whose strip is not all there": (tiff(640, 480, strip=101), "is cut off"),
-    "a TIFF that does not say its size": (b"II*\0\x08\0\0\0\0\0\0\0\0\0", "not contain its size"),
-    "a TIFF that points at itself": (b"II*\0\x02\0\0\0" + bytes(20), "overlaps its header"),
     "a sidecar": (b'{"prompt": "The shoe turns."}', "is not an image by its content"),
     "a drawing": (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "is not an image"),
 }
 BOMBS = {
     "png": png(60_000, 60_000),
     "jpeg": jpeg(65_500, 65_500),
-    "gif": gif(65_535, 65_535),
-    "gif with a small screen": gif(1, 1, frame=(65_535, 65_535)),
     "webp": webp(1 << 24, 1 << 24),
-    "bmp": bmp(60_000, 60_000, packed=1, pixels=20),
-    "tiff": tiff(2**31, 2**31),
 }
 
 
@@ -205,6 +161,26 @@ def test_an_image_that_no_decoder_opens_is_refused_with_the_reason(name: str) ->
     assert words in refusal(body)
 
 
+OTHERS = {
+    "GIF": b"GIF89a\x01\0\x01\0",
+    "BMP": b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0",
+    "TIFF or camera RAW": b"II*\0\x08\0\0\0",
+    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "AVIF": b"\0\0\0\x1cftypavif\0\0\0\0avifmif1",
+    "JPEG XL": b"\0\0\0\x0cJXL \r\n\x87\n",
+    "camera RAW": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_image_in_another_format_is_refused_by_name(name: str) -> None:
+    assert f"is in {name} format; convert it to JPEG, PNG or WebP" in refusal(OTHERS[name] + bytes(99))
+
+
+def test_the_owner_of_a_heic_image_learns_the_phones_setting() -> None:
+    assert "Settings > Camera > Formats > Most Compatible" in refusal(OTHERS["HEIC"])
+
+
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_small_file_that_decodes_to_a_huge_image_is_refused(name: str) -> None:
     assert len(BOMBS[name]) < 1000
@@ -235,16 +211,13 @@ def test_the_result_does_not_depend_on_how_the_bytes_arrive(pictures: dict[str, 
     assert (found.width, found.height) == look(body)
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "bmp"])
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
 def test_a_large_image_is_not_kept_in_memory(kind: str) -> None:
     size = 16 * 1024 * 1024
     noise = os.urandom(size).replace(b"\xff", b"\0")
-    blocks = b"".join(b"\xff" + noise[at : at + 255] for at in range(0, size - 255, 255))
     body = {
         "jpeg": jpeg(6_000, 4_000, data=noise),
         "png": png(6_000, 4_000, *(chunk(b"IDAT", noise[at : at + 8192]) for at in range(0, size, 8192))),
-        "gif": gif(6_000, 4_000)[:-4] + blocks + b"\0;",
-        "bmp": bmp(12_000, 10_000),
     }[kind]
     source = io.BytesIO(body)
     tracemalloc.start()

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from seedance.aws import fields
 from seedance.aws.fields import SUBJECT_CHARACTERS
 from seedance.jobs.catalogue import PROMPT_LIMIT
 from seedance.jobs.job import Job, State
-from seedance.notices.job_message import iso, machine_message, mail, sns_body
+from seedance.notices.job_message import iso, job_email, job_notification
 
 SNS_LIMIT = 256 * 1024
 LINK = "https://example-videos.s3.amazonaws.com/videos/shoe/up-1.mp4?X-Amz-Signature=abc"
@@ -72,6 +73,10 @@ def ended(make_job: Callable[..., Job]) -> Callable[..., Job]:
     return make
 
 
+def body_for_sns(message: Any) -> str:
+    return fields.message(message, lambda told: job_email(told)[1])
+
+
 def conforms(value: Any, shape: Any) -> bool:
     if isinstance(shape, dict):
         return set(value) == set(shape) and all(
@@ -82,7 +87,7 @@ def conforms(value: Any, shape: Any) -> bool:
 
 @pytest.mark.parametrize("state", PRESENT)
 def test_the_message_for_programs_has_exactly_this_format(ended: Callable[..., Job], state: State) -> None:
-    message = machine_message(ended(state), LINK if state is State.COMPLETED else None)
+    message = job_notification(ended(state), LINK if state is State.COMPLETED else None)
     assert conforms(message, SHAPE)
     assert message["status"] == state.value
     always = {"job_id", "status", "model", "source", "name", "prompt", "timings"}
@@ -92,7 +97,7 @@ def test_the_message_for_programs_has_exactly_this_format(ended: Callable[..., J
 
 def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
     job = ended(State.COMPLETED, submitted_at=1002.0, metrics={"total": 60.0})
-    assert machine_message(job, LINK) == {
+    assert job_notification(job, LINK) == {
         "job_id": "up-1",
         "status": "COMPLETED",
         "model": "seedance-1.0-pro-fast",
@@ -109,20 +114,20 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
 
 
 def test_the_message_of_a_batch_job_names_batch_and_row(ended: Callable[..., Job]) -> None:
-    message = machine_message(ended(State.FAILED, source="batch", batch="batch-1", row=7), None)
+    message = job_notification(ended(State.FAILED, source="batch", batch="batch-1", row=7), None)
     assert message["batch"] == {"batch_id": "batch-1", "row": 7}
     assert conforms(message, SHAPE)
 
 
 def test_a_call_without_an_image_has_null_for_it(ended: Callable[..., Job]) -> None:
-    message = machine_message(ended(State.COMPLETED, image=None, source="api", video=VIDEO), LINK)
+    message = job_notification(ended(State.COMPLETED, image=None, source="api", video=VIDEO), LINK)
     assert message["image"] is None
     assert message["video"]["last_frame_key"] is None
 
 
 def test_no_url_of_the_provider_is_published(ended: Callable[..., Job]) -> None:
     job = ended(State.COMPLETED, result_url="https://images.segmind.com/secret.mp4", request_id="req-secret")
-    assert "secret" not in sns_body(machine_message(job, LINK))
+    assert "secret" not in body_for_sns(job_notification(job, LINK))
 
 
 @pytest.mark.parametrize(
@@ -137,14 +142,14 @@ def test_a_held_jobs_email_says_whether_it_is_paid(
     ended: Callable[..., Job], code: str, cost: float | None, headline: str, price: str
 ) -> None:
     job = ended(State.HELD, error={"code": code, "message": "because"}, cost_usd=cost)
-    subject, text = mail(machine_message(job, None))
+    subject, text = job_email(job_notification(job, None))
     assert subject == f"{headline}: shoe"
     assert price in text
 
 
 @pytest.mark.parametrize("state", HEADLINES)
 def test_an_email_says_what_happened_and_what_was_requested(ended: Callable[..., Job], state: State) -> None:
-    subject, text = mail(machine_message(ended(state), LINK if state is State.COMPLETED else None))
+    subject, text = job_email(job_notification(ended(state), LINK if state is State.COMPLETED else None))
     assert subject == f"{HEADLINES[state]}: shoe"
     assert text.startswith(f"{HEADLINES[state]}: shoe\n")
     for words in (
@@ -164,9 +169,9 @@ def test_an_email_says_what_happened_and_what_was_requested(ended: Callable[...,
 def test_every_terminal_state_has_a_message_and_its_own_email(ended: Callable[..., Job]) -> None:
     subjects = set()
     for state in (state for state in State if state.terminal):
-        message = machine_message(ended(state), None)
+        message = job_notification(ended(state), None)
         assert conforms(message, SHAPE)
-        subject, text = mail({**message, "cost_usd": None})
+        subject, text = job_email({**message, "cost_usd": None})
         assert re.search(r"^  Cost    \w", text, re.MULTILINE)
         subjects.add(subject)
     assert len(subjects) == sum(state.terminal for state in State)
@@ -175,7 +180,7 @@ def test_every_terminal_state_has_a_message_and_its_own_email(ended: Callable[..
 @pytest.mark.parametrize("state", [state for state in State if not state.terminal and state is not State.HELD])
 def test_there_is_no_email_for_a_job_in_progress(make_job: Callable[..., Job], state: State) -> None:
     with pytest.raises(KeyError):
-        mail(machine_message(make_job(state), None))
+        job_email(job_notification(make_job(state), None))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +198,7 @@ def test_there_is_no_email_for_a_job_in_progress(make_job: Callable[..., Job], s
 )
 def test_an_email_gives_the_cost(ended: Callable[..., Job], state: State, changes: dict[str, Any], words: str) -> None:
     (line,) = (
-        line for line in mail(machine_message(ended(state, **changes), LINK))[1].splitlines() if "  Cost" in line
+        line for line in job_email(job_notification(ended(state, **changes), LINK))[1].splitlines() if "  Cost" in line
     )
     assert words in line
 
@@ -203,13 +208,15 @@ def test_an_email_gives_the_cost(ended: Callable[..., Job], state: State, change
     [(0, "0 bytes"), (99_999, "99,999 bytes"), (100_000, "0.1 MB"), (52_428_800, "52.4 MB")],
 )
 def test_sizes_are_readable(ended: Callable[..., Job], size: int, words: str) -> None:
-    assert f"  {words}\n" in mail(machine_message(ended(State.COMPLETED, video={**VIDEO, "bytes": size}), LINK))[1]
+    assert (
+        f"  {words}\n" in job_email(job_notification(ended(State.COMPLETED, video={**VIDEO, "bytes": size}), LINK))[1]
+    )
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(9.4, "9 s"), (59.6, "1 min 0 s"), (3601, "60 min 1 s")])
 def test_durations_are_readable(ended: Callable[..., Job], seconds: float, words: str) -> None:
     job = ended(State.FAILED, created_at=0.0, entered={"FAILED": seconds})
-    assert f"Time    {words}\n" in mail(machine_message(job, None))[1]
+    assert f"Time    {words}\n" in job_email(job_notification(job, None))[1]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +224,7 @@ def test_durations_are_readable(ended: Callable[..., Job], seconds: float, words
     ["café", "鞋" * 60, "two\nlines", "bell\x07", "x" * 400, "👟", "tab\there", "", "\x7f", "a\r\nBcc: x@example.com"],
 )
 def test_a_subject_is_accepted_by_sns_whatever_the_name(ended: Callable[..., Job], name: str) -> None:
-    subject, _ = mail(machine_message(ended(State.COMPLETED, name=name), LINK))
+    subject, _ = job_email(job_notification(ended(State.COMPLETED, name=name), LINK))
     assert 1 <= len(subject) <= SUBJECT_CHARACTERS == 99
     assert subject.isascii()
     assert subject.isprintable()
@@ -234,7 +241,7 @@ def test_any_name_gives_a_valid_subject(name: str, state: State) -> None:
         "name": name,
         "timings": {},
     }
-    subject, _ = mail(message)
+    subject, _ = job_email(message)
     assert len(subject) <= SUBJECT_CHARACTERS
     assert subject.isascii()
     assert subject.isprintable()
@@ -242,11 +249,11 @@ def test_any_name_gives_a_valid_subject(name: str, state: State) -> None:
 
 @pytest.mark.parametrize("state", HEADLINES)
 def test_the_body_for_sns_contains_both_texts(ended: Callable[..., Job], state: State) -> None:
-    message = machine_message(ended(state), LINK)
-    body = json.loads(sns_body(message))
+    message = job_notification(ended(state), LINK)
+    body = json.loads(body_for_sns(message))
     assert set(body) == {"default", "email"}
     assert json.loads(body["default"]) == message
-    assert body["email"] == mail(message)[1]
+    assert body["email"] == job_email(message)[1]
 
 
 @pytest.mark.parametrize("character", ["x", '"', "\\", "é", "鞋", "👟", "\n"])
@@ -260,7 +267,7 @@ def test_the_body_fits_into_a_message_even_with_the_longest_values(ended: Callab
         video={**VIDEO, "key": key, "last_frame_key": key},
         error={"code": "X", "message": character * 800 + "x" * 2048},  # the provider's 500, our message, a link
     )
-    assert len(sns_body(machine_message(job, "https://" + "x" * 4000)).encode()) < SNS_LIMIT
+    assert len(body_for_sns(job_notification(job, "https://" + "x" * 4000)).encode()) < SNS_LIMIT
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from seedance.aws.job_table import JobTable
-from seedance.jobs.budget import Entry
+from seedance.jobs.budget import Booking
 from seedance.jobs.job import Job, State
 from seedance.pacing import calendar
-from seedance.pacing.pacer import ATTEMPTS, Pacer, Plan
+from seedance.pacing.pacer import ATTEMPTS, NextPoll, Pacer
 
 Make = Callable[..., Job]
 MEAN = 100.0
@@ -26,8 +26,8 @@ def pacer(make_pacer: Callable[..., Pacer]) -> Callable[..., Pacer]:
 def begun(world: Any, make_job: Make, number: int) -> Job:
     """A job that counts as under way."""
     job = world.put(make_job(job_id=f"up-{number}"))
-    entry = Entry("2026-11-20", reserved=0.1, lease=1)
-    return world.store.move(job, State.SUBMITTING, entry=entry, reserved_usd=0.1, reserved_day="2026-11-20")  # type: ignore[no-any-return]
+    booking = Booking("2026-11-20", reserved=0.1, lease=1)
+    return world.store.move(job, State.SUBMITTING, booking=booking, reserved_usd=0.1, reserved_day="2026-11-20")  # type: ignore[no-any-return]
 
 
 # submits ----------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_turns_are_in_the_providers_seconds_and_waits_in_ours(world: Any, pacer:
 def test_a_poll_is_planned_at_the_scheduled_time(world: Any, pacer: Any) -> None:
     asked: list[float] = []
     plan = pacer().plan_poll(lambda polls: asked.append(polls) or 42.0, MEAN)  # type: ignore[func-returns-value]
-    assert plan == Plan(42, int(world.clock.now) + 42)
+    assert plan == NextPoll(42, int(world.clock.now) + 42)
     assert asked == [5], "no other videos: all that PollsPerVideo allows"
 
 
@@ -159,7 +159,7 @@ def test_a_poll_takes_a_slot_whenever_it_arrives(world: Any, pacer: Any, late: f
 def test_a_poll_without_a_plan_takes_a_slot_too(world: Any, pacer: Any) -> None:
     shared = pacer(requests_per_minute=2)
     assert [shared.poll_turn(None) for _ in range(2)] == [None, None]
-    assert shared.poll_turn(None) == Plan(calendar.SPAN, int(world.clock.now) + calendar.SPAN)
+    assert shared.poll_turn(None) == NextPoll(calendar.SPAN, int(world.clock.now) + calendar.SPAN)
 
 
 def test_a_poll_displaced_by_submits_is_planned_again(world: Any, pacer: Any) -> None:
@@ -169,7 +169,7 @@ def test_a_poll_displaced_by_submits_is_planned_again(world: Any, pacer: Any) ->
         shared.submit_turn(None, MEAN)
     world.clock.now += 30
     plan = shared.poll_turn(slot)
-    assert plan == Plan(calendar.SPAN - 30, slot - 30 + calendar.SPAN)
+    assert plan == NextPoll(calendar.SPAN - 30, slot - 30 + calendar.SPAN)
     world.clock.now += plan.wait
     assert shared.poll_turn(plan.slot) is None
 
@@ -235,7 +235,7 @@ def test_under_contention_every_request_is_deferred_not_lost(world: Any, pacer: 
     meddle(world, 3 * ATTEMPTS)
     shared = pacer()
     assert shared.submit_turn(None, MEAN) is not None, "comes back"
-    assert shared.plan_poll(lambda polls: 30.0, MEAN) == Plan(30, None), "books when it comes"
+    assert shared.plan_poll(lambda polls: 30.0, MEAN) == NextPoll(30, None), "books when it comes"
     plan = shared.poll_turn(None)
     assert plan is not None and plan.slot is None
 

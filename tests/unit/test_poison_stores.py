@@ -15,7 +15,7 @@ from seedance.collect import Collect
 from seedance.enqueue import Enqueue
 from seedance.errors import AllUnderWay, BadRecord, OverBudget
 from seedance.jobs import budget
-from seedance.jobs.budget import Entry
+from seedance.jobs.budget import Booking
 from seedance.jobs.job import Hold, Job, State, batch_job_id
 from seedance.notices import job_message
 from seedance.observability import logger
@@ -135,9 +135,9 @@ def test_a_poisoned_budget_is_no_leave_to_spend(world: Any, make_job: Make, name
 
 def test_a_day_that_has_lost_its_sum_is_no_leave_to_spend(world: Any, make_job: Make) -> None:
     put(world, day_key("2026-11-20"), settled={"N": "3"})
-    entry = Entry("2026-11-20", reserved=0.25, limit=10.0)
+    booking = Booking("2026-11-20", reserved=0.25, limit=10.0)
     with pytest.raises(OverBudget):
-        world.store.move(world.put(make_job()), State.SUBMITTING, entry=entry)
+        world.store.move(world.put(make_job()), State.SUBMITTING, booking=booking)
 
 
 @EACH_STORED
@@ -230,7 +230,7 @@ def test_a_changed_record_is_read_or_reported_and_hides_no_other(world: Any, mak
         assert read.spread.mean >= 1
         poll_schedule.next_wait(read.age(world.clock.now, 1.0) + 1, read.spread)
         assert isinstance(read.execution_name, str)
-        json.dumps(job_message.machine_message(read, "https://x/"), allow_nan=False)
+        json.dumps(job_message.job_notification(read, "https://x/"), allow_nan=False)
 
 
 def test_an_unknown_state_is_named(world: Any, make_job: Make) -> None:

@@ -9,8 +9,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from seedance.errors import ConfigurationError
 from seedance.jobs.job import Job, State
+from seedance.jobs.tasks import TaskStatus
 from seedance.pacing import poll_schedule
-from seedance.poll import PATIENCE, Outcome, Poll
+from seedance.poll import MISSING_POLLS, Poll
 from seedance.provider.client import Provider
 
 Make = Callable[..., Job]
@@ -236,7 +237,7 @@ def test_an_unreadable_key_loses_no_video(world: Any, running: Any, reason: str)
 
 def test_a_record_missing_early_is_polled_until_the_hour_is_over(world: Any, poll: Poll, running: Any) -> None:
     running(age=50)
-    for count in range(1, PATIENCE):
+    for count in range(1, MISSING_POLLS):
         world.wire.will(httpx.Response(404))
         assert_runs(poll("up-1"), STEP)
         assert world.job().gone_polls == count
@@ -252,7 +253,7 @@ def test_a_record_missing_after_the_hour_is_believed_at_once(world: Any, poll: P
 
 @pytest.mark.parametrize("said", ["QUEUED", "PROCESSING"])
 def test_a_record_that_reappears_resets_the_count(world: Any, poll: Poll, running: Any, said: str) -> None:
-    running(gone_polls=PATIENCE - 1)
+    running(gone_polls=MISSING_POLLS - 1)
     world.wire.will(answer(said))
     assert poll("up-1")["status"] == "RUNNING"
     assert world.job().gone_polls == 0
@@ -401,4 +402,4 @@ def test_a_missing_record_is_an_error(poll: Poll) -> None:
 
 
 def test_outcomes_are_plain_strings_for_a_choice() -> None:
-    assert [str(outcome) for outcome in Outcome] == [outcome.name for outcome in Outcome]
+    assert [str(status) for status in TaskStatus] == [status.name for status in TaskStatus]

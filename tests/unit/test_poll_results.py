@@ -6,9 +6,9 @@ from unittest.mock import ANY
 
 import httpx
 import pytest
-from seedance.jobs.budget import Entry
+from seedance.jobs.budget import Booking
 from seedance.jobs.job import Hold, Job, State
-from seedance.poll import PATIENCE, Poll
+from seedance.poll import MISSING_POLLS, Poll
 
 Make = Callable[..., Job]
 LINK = "https://images.segmind.com/v.mp4"
@@ -62,7 +62,7 @@ def test_a_completed_status_without_a_link_is_held_at_the_third_poll(
     world: Any, poll: Poll, running: Any, output: Any
 ) -> None:
     running()
-    for _ in range(PATIENCE - 1):
+    for _ in range(MISSING_POLLS - 1):
         world.wire.will(answer("COMPLETED", output=output))
         assert_runs(poll("up-1"), STEP)
     world.wire.will(answer("COMPLETED", output=output, metrics={"cost": 0.25}), history())
@@ -77,9 +77,9 @@ def test_a_held_result_is_settled_and_no_longer_under_way(
     *, world: Any, poll: Poll, running: Any, cost: float | None, settled: float
 ) -> None:
     running(state=State.SUBMITTING, request_id=None)
-    entry = Entry("2026-11-20", reserved=0.2, lease=1)
-    facts = {"reserved_usd": 0.2, "reserved_day": "2026-11-20", "request_id": "req-1", "gone_polls": PATIENCE}
-    world.store.move(world.job(), State.QUEUED, entry=entry, **facts)
+    booking = Booking("2026-11-20", reserved=0.2, lease=1)
+    facts = {"reserved_usd": 0.2, "reserved_day": "2026-11-20", "request_id": "req-1", "gone_polls": MISSING_POLLS}
+    world.store.move(world.job(), State.QUEUED, booking=booking, **facts)
     world.wire.will(answer("COMPLETED", metrics={"cost": cost}), history())
     assert_held(world, poll("up-1"))
     job, day = world.job(), world.store.day("2026-11-20")
@@ -88,7 +88,7 @@ def test_a_held_result_is_settled_and_no_longer_under_way(
 
 
 def test_of_two_videos_neither_is_chosen(world: Any, poll: Poll, running: Any) -> None:
-    running(gone_polls=PATIENCE - 1)
+    running(gone_polls=MISSING_POLLS - 1)
     world.wire.will(answer("COMPLETED", output=[LINK, OTHER]))
     assert_held(world, poll("up-1"), "2 different videos", LINK, OTHER)
     assert world.job().result_url is None
@@ -96,7 +96,7 @@ def test_of_two_videos_neither_is_chosen(world: Any, poll: Poll, running: Any) -
 
 
 def test_a_video_on_a_new_host_is_held_with_its_link(world: Any, poll: Poll, running: Any) -> None:
-    running(gone_polls=PATIENCE - 1)
+    running(gone_polls=MISSING_POLLS - 1)
     world.wire.will(answer("COMPLETED", output="https://cdn.new.example/v.mp4?sig=5d6e"))
     assert_held(world, poll("up-1"), "cdn.new.example", "SegmindMediaHosts", "seedance retry up-1")
     assert world.job().result_url == "https://cdn.new.example/v.mp4?sig=5d6e"
@@ -104,7 +104,7 @@ def test_a_video_on_a_new_host_is_held_with_its_link(world: Any, poll: Poll, run
 
 
 def test_a_link_found_only_in_the_history_is_used(world: Any, poll: Poll, running: Any) -> None:
-    running(gone_polls=PATIENCE - 1)
+    running(gone_polls=MISSING_POLLS - 1)
     rows = (row("COMPLETED", generation_url=FRAME), row("COMPLETED", generation_url=LINK), {"request_id": "req-2"})
     world.wire.will(answer("COMPLETED", metrics={"cost": 0.25}), history(*rows))
     assert poll("up-1") == {"job_id": "up-1", "status": "COMPLETED", "error": None}
@@ -115,13 +115,13 @@ def test_a_link_found_only_in_the_history_is_used(world: Any, poll: Poll, runnin
     "said", [httpx.Response(500), httpx.ReadTimeout(""), httpx.Response(200, json={})], ids=["500", "time-out", "none"]
 )
 def test_a_failing_history_does_not_prevent_the_hold(world: Any, poll: Poll, running: Any, said: Any) -> None:
-    running(gone_polls=PATIENCE - 1)
+    running(gone_polls=MISSING_POLLS - 1)
     world.wire.will(answer("COMPLETED"), said)
     assert_held(world, poll("up-1"))
 
 
 def test_the_jobs_own_urls_are_not_its_result(world: Any, poll: Poll, running: Any) -> None:
-    running(parameters={"prompt": "x", "reference_videos": [LINK]}, gone_polls=PATIENCE - 1)
+    running(parameters={"prompt": "x", "reference_videos": [LINK]}, gone_polls=MISSING_POLLS - 1)
     world.wire.will(answer("COMPLETED", output=LINK), history(row("COMPLETED", generation_url=None)))
     assert_held(world, poll("up-1"), "no link")
 

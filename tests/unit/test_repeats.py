@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from seedance.api import Api
-from seedance.jobs.budget import Entry
+from seedance.jobs.budget import Booking
 from seedance.jobs.job import Job, State
 from seedance.jobs.requests import Defaults
 from seedance.plan import Plan
@@ -153,7 +153,7 @@ def test_a_job_held_at_midnight_is_released_the_next_day(
     world.store.move(
         world.put(make_job(job_id="up-2")),
         State.SUBMITTING,
-        entry=Entry("2025-11-20", reserved=0.3, limit=0.3, lease=1),
+        booking=Booking("2025-11-20", reserved=0.3, limit=0.3, lease=1),
     )
     move = world.store.move
 

@@ -19,7 +19,7 @@ from seedance.errors import (
     UnexpectedAnswer,
 )
 from seedance.jobs import catalogue
-from seedance.jobs.budget import Entry, day_of, estimate_usd
+from seedance.jobs.budget import Booking, day_of, estimate_usd
 from seedance.jobs.job import Hold, Job, State
 from seedance.jobs.reasons import Reason
 from seedance.paid_call import MAX_ATTEMPTS, Next, Sending, Verdict, reservation
@@ -107,7 +107,7 @@ def test_a_job_that_costs_more_than_a_days_budget_is_not_held(
     assert world.job() == before
     # Even if the day's budget is spent: otherwise the job would be HELD without telling anyone the real reason.
     world.store.move(
-        world.put(make_job(job_id="up-2")), State.SUBMITTING, entry=Entry(day_of(world.clock.now), reserved=9.0)
+        world.put(make_job(job_id="up-2")), State.SUBMITTING, booking=Booking(day_of(world.clock.now), reserved=9.0)
     )
     assert replace(sending, budget=budget).begin(before) == verdict
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance.batches import files
+from seedance.aws import upload
 from seedance.errors import InvalidRequest
 
 UPLOADS = "example-uploads"
@@ -29,7 +29,7 @@ def write(world: Any, lines: list[bytes], key: str = "batches/x.csv") -> None:
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_a_file_of_any_length_is_written_unchanged(world: Any, monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
     megabytes = 5 * 1024 * 1024  # S3's minimum for all parts but the last
-    monkeypatch.setattr(files, "PART_BYTES", megabytes)
+    monkeypatch.setattr(upload, "PART_BYTES", megabytes)
     lines = [b"a" * 1024 * 1024] * (5 * (parts - 1)) + [b"end\n"]
     write(world, lines)
     assert stored(world, "batches/x.csv") == b"".join(lines)
@@ -51,7 +51,7 @@ def test_an_empty_file_is_not_created(world: Any) -> None:
 
 @pytest.mark.parametrize("size", [10, 6 * 1024 * 1024])
 def test_after_an_exception_nothing_is_there(world: Any, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(files, "PART_BYTES", 5 * 1024 * 1024)
+    monkeypatch.setattr(upload, "PART_BYTES", 5 * 1024 * 1024)
     with pytest.raises(KeyError), world.sheets.write("batches/x.csv") as sheet:
         sheet.write(b"x" * size)
         raise KeyError
@@ -61,7 +61,7 @@ def test_after_an_exception_nothing_is_there(world: Any, monkeypatch: pytest.Mon
 
 
 def test_an_upload_that_cannot_be_completed_is_aborted(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "PART_BYTES", 10)  # too small for S3, which refuses at completion
+    monkeypatch.setattr(upload, "PART_BYTES", 10)  # too small for S3, which refuses at completion
     with pytest.raises(ClientError, match="EntityTooSmall"):
         write(world, [b"x" * 20, b"y" * 20])
     assert uploads_left(world) == []

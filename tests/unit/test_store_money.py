@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 from seedance.aws.job_table import JobTable
 from seedance.errors import AllUnderWay, Conflict, OverBudget
-from seedance.jobs.budget import Day, Entry
+from seedance.jobs.budget import Booking, Day
 from seedance.jobs.job import UNDER_WAY, Job, State
 from seedance.jobs.store import JobStore
 from seedance.jobs.switch import Switch
@@ -19,7 +19,7 @@ DAY = "2026-11-20"
 
 def reserve(world: Any, job: Job, usd: float, limit: float | None = None) -> Job:
     return world.store.move(
-        job, State.SUBMITTING, entry=Entry(DAY, reserved=usd, limit=limit), reserved_usd=usd, reserved_day=DAY
+        job, State.SUBMITTING, booking=Booking(DAY, reserved=usd, limit=limit), reserved_usd=usd, reserved_day=DAY
     )
 
 
@@ -270,8 +270,8 @@ def test_the_item_of_a_day_is_no_job(world: Any, make_job: Make) -> None:
 
 def begin(world: Any, job: Job, most: int | None = None) -> Job:
     """Count a job as under way, as a submit does."""
-    entry = Entry(DAY, reserved=0.25, lease=1, max_in_flight=most)
-    return world.store.move(job, State.SUBMITTING, entry=entry, reserved_usd=0.25, reserved_day=DAY)  # type: ignore[no-any-return]
+    booking = Booking(DAY, reserved=0.25, lease=1, max_in_flight=most)
+    return world.store.move(job, State.SUBMITTING, booking=booking, reserved_usd=0.25, reserved_day=DAY)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("end", [State.FAILED, State.HELD, State.RECEIVED])

@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from seedance.aws import fields
 from seedance.aws.fields import SUBJECT_CHARACTERS
 from seedance.jobs.job import State
-from seedance.notices.batch_message import BatchStatus, machine_message, mail, sns_body
+from seedance.notices.batch_message import BatchStatus, batch_email, batch_summary
 
 RESULTS = {"bucket": "b", "key": "batches/spring-01234567.results.csv", "url": "https://b.example/results?sig"}
 REPORT = {"bucket": "b", "key": "batches/spring-01234567.rejected.csv", "url": "https://b.example/rejected?sig"}
@@ -17,21 +18,22 @@ FIELDS = {
 }
 
 
-def summary(status: BatchStatus, **changes: Any) -> dict[str, Any]:
-    values: dict[str, Any] = {"batch_id": "batch-1", "bucket": "b", "key": "batches/shop/spring.csv"}
+def summary(status: BatchStatus, key: str = "batches/shop/spring.csv", **changes: Any) -> Any:
+    values: dict[str, Any] = {}
     if status in (BatchStatus.DONE, BatchStatus.OPEN):
         values |= {"rows": 12, "rejected": 2, "states": {"COMPLETED": 9, "FAILED": 1, "REJECTED": 2}}
         values |= {"estimate_usd": 3.004, "cost_usd": 2.512345, "seconds": 75.2, "results": RESULTS, "report": REPORT}
     else:
         values |= {"error": {"code": "X", "message": "Half of it is bad. Nothing was bought."}}
-    return machine_message(status=status, **{**values, **changes})
+    batch: Any = {"batch_id": "batch-1", "bucket": "b", "key": key, "version_id": "v1"}
+    return batch_summary(batch, status, **{**values, **changes})
 
 
 @pytest.mark.parametrize("status", BatchStatus)
 def test_the_message_for_programs_always_has_the_same_fields(status: BatchStatus) -> None:
     message = summary(status)
     assert set(message) == FIELDS
-    assert json.loads(json.loads(sns_body(message))["default"]) == message
+    assert json.loads(json.loads(fields.message(message, lambda told: batch_email(told)[1]))["default"]) == message
     assert message["manifest"] == {"bucket": "b", "key": "batches/shop/spring.csv"}
 
 
@@ -40,7 +42,7 @@ def test_no_batch_status_is_also_a_job_status() -> None:
 
 
 def test_an_email_gives_the_outcome_and_the_location_of_the_results() -> None:
-    subject, text = mail(summary(BatchStatus.DONE))
+    subject, text = batch_email(summary(BatchStatus.DONE))
     assert subject == "Your batch is done: spring.csv"
     for words in (
         "9 of 12 videos are ready",
@@ -58,7 +60,7 @@ def test_an_email_gives_the_outcome_and_the_location_of_the_results() -> None:
 
 
 def test_the_email_of_a_refusal_says_why_and_that_nothing_was_bought() -> None:
-    subject, text = mail(summary(BatchStatus.REFUSED, report=REPORT))
+    subject, text = batch_email(summary(BatchStatus.REFUSED, report=REPORT))
     assert subject == "No videos: the batch was refused: spring.csv"
     assert "Half of it is bad. Nothing was bought." in text
     assert "Cost      nothing" in text
@@ -67,11 +69,11 @@ def test_the_email_of_a_refusal_says_why_and_that_nothing_was_bought() -> None:
 
 
 def test_the_email_of_a_failure_says_that_the_cost_is_unknown() -> None:
-    assert "Cost      unknown" in mail(summary(BatchStatus.FAILED))[1]
+    assert "Cost      unknown" in batch_email(summary(BatchStatus.FAILED))[1]
 
 
 def test_any_name_gives_a_subject_that_sns_accepts() -> None:
-    subject, _ = mail(summary(BatchStatus.DONE, key="batches/größe\n" + "x" * 200 + ".csv"))
+    subject, _ = batch_email(summary(BatchStatus.DONE, key="batches/größe\n" + "x" * 200 + ".csv"))
     assert len(subject) <= SUBJECT_CHARACTERS
     assert subject.isascii()
     assert subject.isprintable()

@@ -11,7 +11,7 @@ from clocks import Clock
 from seedance.aws import writes
 from seedance.aws.writes import ATTEMPTS
 from seedance.errors import Conflict, OverBudget, RequestTaken
-from seedance.jobs.budget import Entry
+from seedance.jobs.budget import Booking
 from seedance.jobs.job import Job, State
 
 Make = Callable[..., Job]
@@ -178,9 +178,9 @@ def test_a_transaction_is_repeated_with_its_token(world: Any, make_job: Make) ->
     """DynamoDB applies a repeated transaction with the same token once; botocore gives each call its own token."""
     job = world.put(make_job())
     with answers_lost(world, "TransactWriteItems") as sent:
-        entry = Entry("2026-11-20", reserved=0.25, lease=1)
+        booking = Booking("2026-11-20", reserved=0.25, lease=1)
         with suppress(Conflict):  # moto does not know tokens
-            world.store.move(job, State.SUBMITTING, entry=entry, reserved_usd=0.25, reserved_day="2026-11-20")
+            world.store.move(job, State.SUBMITTING, booking=booking, reserved_usd=0.25, reserved_day="2026-11-20")
     assert sent[0] == sent[1]
     assert sent[0]["ClientRequestToken"]
 
@@ -248,11 +248,11 @@ def test_a_failed_transition_takes_no_request(world: Any, make_job: Make) -> Non
         world.store.move(stale, State.QUEUED, request_id="req-1")
     assert not isinstance(raised.value, RequestTaken)
     assert owned(world, "req-1") == {}
-    entry = Entry("2026-11-20", reserved=0.4, limit=0.5)
-    world.store.move(world.put(make_job(job_id="up-2")), State.SUBMITTING, entry=entry)
+    booking = Booking("2026-11-20", reserved=0.4, limit=0.5)
+    world.store.move(world.put(make_job(job_id="up-2")), State.SUBMITTING, booking=booking)
     held = world.put(make_job(State.HELD, job_id="up-3"))
     with pytest.raises(OverBudget):
-        world.store.move(held, State.QUEUED, entry=entry, request_id="req-2")
+        world.store.move(held, State.QUEUED, booking=booking, request_id="req-2")
     assert owned(world, "req-2") == {}
 
 

@@ -3,7 +3,6 @@
 import uuid
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from seedance.config import api_settings
 from seedance.errors import Conflict, InvalidRequest
@@ -12,7 +11,7 @@ from seedance.jobs.handoff import IntakeQueue, intake_queue
 from seedance.jobs.job import Job, State, api_job_id
 from seedance.jobs.store import JobStore, jobs
 from seedance.media.buckets import Media, media
-from seedance.notices import job_message
+from seedance.notices.job_message import iso, job_notification
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Api:
             self.queue.send(job)
         return job
 
-    def video(self, job_id: str) -> dict[str, Any] | None:
+    def video(self, job_id: str) -> dict[str, object] | None:
         """The status of a job, with a new link if its video is ready. None if the job does not exist."""
         job = self.store.get(job_id)
         if job is None:
@@ -67,22 +66,22 @@ class Api:
         return describe(job, link)
 
 
-def describe(job: Job, video_url: str | None) -> dict[str, Any]:
+def describe(job: Job, video_url: str | None) -> dict[str, object]:
     """A job as the API returns it: the notification's fields, plus those that only an unfinished job has."""
-    message = job_message.machine_message(job, video_url)
+    message = job_notification(job, video_url)
     if job.state is not State.COMPLETED:
         message["video"] = None
     return {
         "job_id": job.job_id,
-        "state": message.pop("status"),
+        "state": message["status"],
         "transport": job.transport,
         "parameters": job.parameters,
         "request_id": job.request_id,
-        "created_at": job_message.iso(job.created_at),
-        "submitted_at": job_message.iso(job.submitted_at),
-        "updated_at": job_message.iso(job.updated_at),
+        "created_at": iso(job.created_at),
+        "submitted_at": iso(job.submitted_at),
+        "updated_at": iso(job.updated_at),
         "expected_seconds": job.expected_seconds,
-        **message,
+        **{name: value for name, value in message.items() if name != "status"},
     }
 
 

@@ -9,17 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import Any
 
 from seedance.batches import manifest, plan_lines
 from seedance.batches.files import Sheets, sheets
-from seedance.batches.job_states import JOBS_A_READ, Register, register
+from seedance.batches.job_states import JOBS_A_READ, JobFacts, Register, register
+from seedance.batches.plan_lines import Chunk, PlanLine
 from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.jobs import reasons, requests
 from seedance.jobs.job import State, batch_job_id
-from seedance.notices import batch_message
-from seedance.notices.batch_message import NOT_STARTED, BatchStatus
+from seedance.jobs.tasks import CrashedBatch, EndedBatch, PlannedBatch, TaskStatus
+from seedance.notices.batch_message import NOT_STARTED, BatchStatus, BatchSummary, batch_summary
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
 
@@ -43,19 +43,20 @@ class Collect:
     scale: float = 1.0
     clock: Clock = CLOCK
 
-    def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, event: PlannedBatch | CrashedBatch) -> PlannedBatch | EndedBatch:
         """Check the batch that plan returned. Returns it with ``status`` RUNNING, or how the batch ended."""
         if "chunks" not in event:
             return self._failed(event)
         now = self.clock()
         left, waiting = [], Counter[State]()
-        for chunk in event["chunks"]:
-            if plan_lines.chunk(chunk) is None:
-                logger().error("a chunk is skipped", extra={"batch": event["batch_id"], "chunk": str(chunk)[:100]})
+        for stored in event["chunks"]:
+            chunk = plan_lines.chunk(stored)
+            if chunk is None:
+                logger().error("a chunk is skipped", extra={"batch": event["batch_id"], "chunk": str(stored)[:100]})
                 continue
             states = self._unfinished(event["batch_id"], chunk)
             if states:
-                left.append(chunk)
+                left.append(stored)
                 waiting.update(states)
         over = event["rows"] - waiting.total()
         moves = over > event["over"] or any(state is not State.HELD for state in waiting)
@@ -66,34 +67,30 @@ class Collect:
         if left and not given_up:
             elapsed = (now - event["began_at"]) / self.scale
             wait = next_wait(elapsed, over - event["rejected"], waiting.total())
-            return {**event, "chunks": left, "status": "RUNNING", "wait_seconds": wait}
+            return {**event, "chunks": left, "status": TaskStatus.RUNNING, "wait_seconds": wait}
         return self._finished(event, BatchStatus.OPEN if left else BatchStatus.DONE)
 
-    def _unfinished(self, batch_id: str, chunk: Sequence[int]) -> list[State]:
+    def _unfinished(self, batch_id: str, chunk: Chunk) -> list[State]:
         """The states of a chunk's jobs that have not ended. A row without a job will not get one any more."""
-        _, _, first, last = chunk
-        ids = [batch_job_id(batch_id, row) for row in range(first, last + 1)]
-        found = self.register.read(ids, ["state"])
-        return [state for record in found.values() if not (state := State(record["state"])).terminal]
+        ids = [batch_job_id(batch_id, row) for row in range(chunk.first, chunk.last + 1)]
+        return [job.state for job in self.register.read(ids, []).values() if not job.state.terminal]
 
-    def _finished(self, event: dict[str, Any], status: BatchStatus) -> dict[str, Any]:
+    def _finished(self, event: PlannedBatch, status: BatchStatus) -> EndedBatch:
         key = manifest.beside(event["key"], event["batch_id"], requests.RESULTS_ENDING)
         states: Counter[str] = Counter()
         cost = 0.0
         with self.sheets.write(key) as results:
             results.write(manifest.csv_line((*manifest.RESULT_COLUMNS, *event["columns"])))
             for row, job in self._rows(event):
-                states[job["state"]] += 1
-                cost += job.get("cost_usd") or 0.0
+                states[_state(row, job)] += 1
+                cost += (job and job.cost_usd) or 0.0
                 results.write(_result_line(row, job, event["columns"]))
         error = None
         if "exception" in event:
             error = reasons.batch_broken("Some rows were not enqueued; their state is NOT_STARTED.").error
-        message = batch_message.machine_message(
-            batch_id=event["batch_id"],
-            status=status,
-            bucket=event["bucket"],
-            key=event["key"],
+        message = batch_summary(
+            event,
+            status,
             rows=event["rows"],
             rejected=event["rejected"],
             states=dict(states),
@@ -104,51 +101,57 @@ class Collect:
             report=self.sheets.link(event["report_key"]) if event["report_key"] else None,
             error=error,
         )
-        return self._told(event, message)
+        return self._told(event, message, event["report_key"])
 
-    def _failed(self, event: dict[str, Any]) -> dict[str, Any]:
+    def _failed(self, event: CrashedBatch) -> EndedBatch:
         """The end of a batch that has no plan, because planning crashed."""
-        message = batch_message.machine_message(
-            batch_id=event["batch_id"],
-            status=BatchStatus.FAILED,
-            bucket=event["bucket"],
-            key=event["key"],
-            error=reasons.batch_broken(
-                "The manifest could not be processed because of an internal error. Nothing was bought."
-            ).error,
-        )
-        return self._told(event, message)
+        why = "The manifest could not be processed because of an internal error. Nothing was bought."
+        message = batch_summary(event, BatchStatus.FAILED, error=reasons.batch_broken(why).error)
+        return self._told(event, message, None)
 
-    def _told(self, event: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+    def _told(self, event: PlannedBatch | CrashedBatch, message: BatchSummary, report_key: str | None) -> EndedBatch:
         self.notifier.summarise(message)
         count("BatchesEnded")
         logger().info("a batch ended", extra={"batch": event["batch_id"], "states": message["states"]})
-        kept = {name: message[name] for name in ("batch_id", "status", "rows", "rejected", "states", "cost_usd")}
-        kept |= {"results_key": (message["results"] or {}).get("key"), "report_key": event.get("report_key")}
-        return kept | ({"exception": event["exception"]} if "exception" in event else {})
+        ended: EndedBatch = {
+            "batch_id": message["batch_id"],
+            "status": message["status"],
+            "rows": message["rows"],
+            "rejected": message["rejected"],
+            "states": message["states"],
+            "cost_usd": message["cost_usd"],
+            "results_key": message["results"]["key"] if message["results"] else None,
+            "report_key": report_key,
+        }
+        return {**ended, "exception": event["exception"]} if "exception" in event else ended
 
-    def _rows(self, event: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """Each row of the plan, with the record of its job."""
+    def _rows(self, event: PlannedBatch) -> Iterator[tuple[PlanLine, JobFacts | None]]:
+        """Each row of the plan, with its job if it has one."""
         rows = self.sheets.rows(event["plan_key"], 0, event["plan_bytes"])
         while some := list(islice(rows, JOBS_A_READ)):
             ids = {row["row"]: batch_job_id(event["batch_id"], row["row"]) for row in some}
-            found = self.register.read(list(ids.values()), ["state", "video", "cost_usd", "error"])
+            found = self.register.read(list(ids.values()), ["video", "cost_usd", "error"])
             for row in some:
-                nothing = {"state": State.REJECTED.value if "error" in row else NOT_STARTED}
-                yield row, found.get(ids[row["row"]], nothing)
+                yield row, found.get(ids[row["row"]])
 
 
-def _result_line(row: dict[str, Any], job: dict[str, Any], columns: Sequence[str]) -> bytes:
+def _state(row: PlanLine, job: JobFacts | None) -> str:
+    if job is None:
+        return State.REJECTED.value if "error" in row else NOT_STARTED
+    return job.state.value
+
+
+def _result_line(row: PlanLine, job: JobFacts | None, columns: Sequence[str]) -> bytes:
     """A row of the results, in the order of manifest.RESULT_COLUMNS and then the passthrough columns."""
-    made = job["state"] == State.COMPLETED
-    error = row.get("error") or (job.get("error") or {}).get("message", "")
+    made = job is not None and job.state is State.COMPLETED
+    error = row.get("error") or (job and job.error and job.error["message"])
     return manifest.csv_line(
         (
             row["row"],
-            job.get("job_id", ""),
-            job["state"],
-            job["video"]["key"] if made and job.get("video") else "",
-            job.get("cost_usd", ""),
+            job and job.job_id,
+            _state(row, job),
+            job.video["key"] if made and job and job.video else "",
+            job and job.cost_usd,
             "" if made else error,
             *(row["columns"].get(name, "") for name in columns),
         )

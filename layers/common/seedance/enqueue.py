@@ -6,16 +6,17 @@ again, and a job in a later state ignores them.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from seedance.batches import plan_lines
 from seedance.batches.files import Sheets, sheets
 from seedance.config import enqueue_settings
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, creation
+from seedance.jobs.creation import PlannedRow
 from seedance.jobs.handoff import IntakeQueue, intake_queue
 from seedance.jobs.job import Job
 from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.tasks import ChunkInput
 from seedance.observability import count, logger
 
 
@@ -27,12 +28,12 @@ class Enqueue:
     sheets: Sheets
     queue: IntakeQueue
 
-    def __call__(self, event: dict[str, Any]) -> dict[str, int]:
-        """Enqueue ``{"batch_id", "key", "plan_key", "chunk"}``. Returns the number of jobs, and of new ones."""
+    def __call__(self, event: ChunkInput) -> dict[str, int]:
+        """Enqueue a chunk of a batch's plan. Returns the number of jobs, and of new ones."""
         chunk = plan_lines.chunk(event["chunk"])
         if chunk is None:
             raise ValueError(f"{str(event['chunk'])[:100]} is not a chunk of a plan")
-        rows = self.sheets.rows(event["plan_key"], *chunk[:2])
+        rows = self.sheets.rows(event["plan_key"], chunk.begins, chunk.ends)
         taken = [job for row in rows if "error" not in row and (job := _job(event["batch_id"], event["key"], row))]
         created = sum(self.store.create(job) for job in taken)
         # After the records, because a message must find its job.
@@ -41,7 +42,7 @@ class Enqueue:
         return {"jobs": len(taken), "created": created}
 
 
-def _job(batch: str, key: str, row: dict[str, Any]) -> Job | None:
+def _job(batch: str, key: str, row: PlannedRow) -> Job | None:
     """A row's job, or None if plan can't have written the row: an unchecked row must not be bought."""
     try:
         model = catalogue.find(row["model"])

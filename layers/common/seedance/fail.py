@@ -5,18 +5,19 @@ code does not end it: the video may be in progress, and it is paid for. Such a j
 that an alarm is raised, and reconcile starts another execution.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from seedance.jobs import reasons
-from seedance.jobs.job import AT_PROVIDER, Job, State
+from seedance.jobs.job import AT_PROVIDER, ErrorFacts, Job, State
 from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.tasks import FailAnswer, FailInput, TaskStatus
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
 
-ENDS = {"FAILED": State.FAILED, "EXPIRED": State.EXPIRED}
+ENDS: dict[str, State] = {TaskStatus.FAILED: State.FAILED, TaskStatus.EXPIRED: State.EXPIRED}
 """The task statuses that end a job. Any other status, from an older or newer release, ends nothing."""
 
 
@@ -27,12 +28,8 @@ class Fail:
     store: JobStore
     notifier: Notifier
 
-    def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Close the job of ``event``: the output of the previous state, plus ``exception`` if that crashed.
-
-        Returns ``{"job_id", "status", "unexpected"}``. If ``unexpected`` is true, the execution fails and an alarm is
-        raised: after a crash, and whenever the job stays open.
-        """
+    def __call__(self, event: FailInput) -> FailAnswer:
+        """Close the job of ``event``."""
         job_id, crash = event["job_id"], event.get("exception")
         job = self.store.get(job_id)
         if job is None:
@@ -55,18 +52,18 @@ class Fail:
             told = {"job_id": job_id, "state": job.state, "said": event.get("status")}
             logger().error("left open for reconcile", extra=told)
             count("CopiesPutOff" if job.state is State.COPYING else "JobsLeftOpen")
-        return {"job_id": job_id, "status": job.state.value, "unexpected": bool(crash) or left_open}
+        return {"job_id": job_id, "status": job.state, "unexpected": bool(crash) or left_open}
 
 
-def _end(job: Job, event: dict[str, Any]) -> State | None:
+def _end(job: Job, event: FailInput) -> State | None:
     """The job's end according to the event, or None if it is about an earlier request or has another status."""
     if event.get("request_id", job.request_id) != job.request_id:
         return None  # a person had it submitted again in the meantime
     return ENDS.get(str(event.get("status")))
 
 
-def _why(job: Job, event: dict[str, Any]) -> dict[str, str]:
-    error = event.get("error") or {}
+def _why(job: Job, event: FailInput) -> ErrorFacts:
+    error: Mapping[str, str] = event.get("error") or {}
     code, message = error.get("code", "UNKNOWN"), error.get("message", "No reason was given.")
     if job.result_url:
         message += f" The provider had finished the video; for seven days it is at {job.result_url}"

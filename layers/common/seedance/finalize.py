@@ -6,16 +6,16 @@ marked as sent is not sent again.
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from seedance.errors import ForbiddenSource, MediaError, NotAVideo
 from seedance.jobs import reasons
-from seedance.jobs.job import Job, State
+from seedance.jobs.job import Job, State, VideoFacts
 from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.tasks import TaskAnswer, TaskStatus
 from seedance.media.buckets import Media, media
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
@@ -39,12 +39,13 @@ class Finalize:
     media: Media
     notifier: Notifier
 
-    def __call__(self, job_id: str) -> dict[str, Any]:
-        """Complete a job whose video is ready. Returns ``{"job_id", "status", "error"}``.
+    def __call__(self, job_id: str) -> TaskAnswer:
+        """Complete a job whose video is ready.
 
-        The status is COMPLETED, FAILED if the result is not a video, or NOT_READY if the job is in another state.
-        Raises SourceUnavailable if the video can't be downloaded now; the workflow then tries again. Once the video is
-        in the bucket, the job is completed even if copying the last frame or sending the notification fails.
+        The status is COMPLETED, FAILED if the result is not a video, HELD if its link may not be followed, or
+        NOT_READY if the job is in another state. Raises SourceUnavailable if the video can't be downloaded now; the
+        workflow then tries again. Once the video is in the bucket, the job is completed even if copying the last frame
+        or sending the notification fails.
         """
         job = self.store.get(job_id)
         if job is None:
@@ -57,7 +58,7 @@ class Finalize:
             except NotAVideo as error:
                 return {
                     "job_id": job_id,
-                    "status": "FAILED",
+                    "status": TaskStatus.FAILED,
                     "error": reasons.sentence(error).error,
                     "request_id": job.request_id,
                 }
@@ -66,19 +67,19 @@ class Finalize:
         if job.state is not State.COMPLETED:
             # This must not end the job: it has ended already, or another function is working on it.
             why = Reason("NOT_READY", f"The job is {job.state}; there is no video to copy.")
-            return {"job_id": job_id, "status": "NOT_READY", "error": job.error or why.error}
+            return {"job_id": job_id, "status": TaskStatus.NOT_READY, "error": job.error or why.error}
         self.notifier.tell(job)
-        return {"job_id": job_id, "status": "COMPLETED", "error": None}
+        return {"job_id": job_id, "status": TaskStatus.COMPLETED, "error": None}
 
-    def _hold(self, job: Job, error: ForbiddenSource) -> dict[str, Any]:
+    def _hold(self, job: Job, error: ForbiddenSource) -> TaskAnswer:
         """Hold the job: its link is on a host that is not allowed. The video is paid for, so a person decides."""
         result = Result(unclear=f"{str(error)[0].upper()}{str(error)[1:]}", elsewhere=job.result_url)
         said = links.held(result, job, job.request_id)
         count("JobsHeld")
         self.store.close(job, State.HELD, made=True, error=said)
-        return {"job_id": job.job_id, "status": "HELD", "error": said}
+        return {"job_id": job.job_id, "status": TaskStatus.HELD, "error": said}
 
-    def _copy(self, job: Job) -> dict[str, Any]:
+    def _copy(self, job: Job) -> VideoFacts:
         """Copy the video to the bucket. Returns its fields for the record."""
         if job.result_url is None:
             raise NotAVideo("the record has no link to a result")
@@ -101,7 +102,7 @@ class Finalize:
                     raise
         return stored.facts(self.media.video_bucket, job.video_key)
 
-    def _with_last_frame(self, job: Job, video: dict[str, Any]) -> dict[str, Any]:
+    def _with_last_frame(self, job: Job, video: VideoFacts) -> VideoFacts:
         """The video's fields with those of its last frame, if the model returned one and it can be copied.
 
         The video is written to the record first. So whatever fails here, the next run finds it and completes the job.

@@ -7,7 +7,6 @@ wrong after the request was sent. Every such failure leaves the job UNCERTAIN; t
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from typing import Any
 
@@ -16,8 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, RequestTaken
 from seedance.jobs import reasons
-from seedance.jobs.job import Job, State
+from seedance.jobs.job import ErrorFacts, Job, ResultFacts, State
 from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.tasks import TaskAnswer, TaskStatus
 from seedance.media.buckets import Media, media
 from seedance.observability import count, logger
 from seedance.pacing import poll_schedule
@@ -32,15 +32,6 @@ LONGEST_STEP_WAIT = 99_999_999
 """The longest wait of a Step Functions Wait state, in whole seconds."""
 
 
-class Outcome(StrEnum):
-    """The ``status`` that this task returns. The state machine's choices use these values."""
-
-    COMPLETED = "COMPLETED"
-    POSTPONED = "POSTPONED"
-    FAILED = "FAILED"
-    UNCERTAIN = "UNCERTAIN"
-
-
 @dataclass(frozen=True)
 class Generate:
     """The use case and its dependencies."""
@@ -50,23 +41,23 @@ class Generate:
     media: Media
     sending: Sending
 
-    def __call__(self, job_id: str) -> dict[str, Any]:
-        """Make a job's video and stream it to the bucket. Returns ``{"job_id", "status", …}``."""
+    def __call__(self, job_id: str) -> TaskAnswer:
+        """Make a job's video and stream it to the bucket."""
         job = self.store.get(job_id)
         if job is None:
             raise LookupError(f"the workflow's job {job_id} has no record")
         if job.state in (State.COPYING, State.COMPLETED):
-            return _answer(job, Outcome.COMPLETED)
+            return _answer(job, TaskStatus.COMPLETED)
         if job.state is State.SUBMITTING:
             return self._uncertain(job, "The call was interrupted, so it is not known whether the video was made.")
         if job.state is State.UNCERTAIN:
-            return _answer(job, Outcome.UNCERTAIN)
+            return _answer(job, TaskStatus.UNCERTAIN)
         if job.state is not State.RECEIVED:
-            return _answer(job, Outcome.FAILED, error=job.error)
+            return _answer(job, TaskStatus.FAILED, error=job.error)
         try:
             begun = self.sending.begin(job)
         except Conflict:
-            return _answer(job, Outcome.POSTPONED, wait=poll_schedule.STEP_SECONDS)
+            return _answer(job, TaskStatus.POSTPONED, wait=poll_schedule.STEP_SECONDS)
         if isinstance(begun, Verdict):
             return self._follow(job, begun)
         job, body = begun
@@ -83,9 +74,9 @@ class Generate:
             why = reason(error) if isinstance(error, httpx.HTTPError) else str(error)
             return self._uncertain(job, f"The video was made, but its transfer failed: {why}.")
 
-    def _take(self, job: Job, response: httpx.Response) -> dict[str, Any]:
+    def _take(self, job: Job, response: httpx.Response) -> TaskAnswer:
         """Process the response: the video's bytes, or a link that Finalize will download."""
-        facts: dict[str, Any] = {
+        facts: ResultFacts = {
             "request_id": payloads.usable_id(response.headers.get("x-request-id")),
             "cost_usd": payloads.price(response.headers.get("x-cost")),
             "metrics": {
@@ -95,31 +86,32 @@ class Generate:
             },
         }
         if download.media_type(response.headers) == "application/json":
-            job = self._noted(job, facts)
+            job = self._noted(job, **facts)
             result = self.provider.result(posts.whole(response, ANSWER_BYTES), Sent.by(job))
             if result.videos and not result.video:
                 return self._hold(job, result, facts)
             if not result.video:
-                job = self._noted(job, {**facts, "answer": result.answer})
+                job = self._noted(job, answer=result.answer, **facts)
                 return self._uncertain(job, "The provider's response has neither a video nor a link to one.")
-            return _answer(self.store.move(job, State.COPYING, result_url=result.video, **facts), Outcome.COMPLETED)
+            return _answer(self.store.move(job, State.COPYING, result_url=result.video, **facts), TaskStatus.COMPLETED)
         if facts["request_id"]:
-            job = self._noted(job, facts)
+            job = self._noted(job, **facts)
         chunks = download.counted(response.iter_bytes(), download.announced_length(response.headers))
         stored = self.media.store_video(
             chunks, job.video_key, name=job.name, metadata={"job-id": job.job_id, "model": job.model}
         )
         video = stored.facts(self.media.video_bucket, job.video_key)
-        return _answer(self.store.move(job, State.COPYING, video=video, **facts), Outcome.COMPLETED)
+        return _answer(self.store.move(job, State.COPYING, video=video, **facts), TaskStatus.COMPLETED)
 
-    def _hold(self, job: Job, result: Result, facts: dict[str, Any]) -> dict[str, Any]:
+    def _hold(self, job: Job, result: Result, facts: ResultFacts) -> TaskAnswer:
         """Hold the job: the response has several videos, or one on a host that is not allowed. A person decides."""
         error = links.held(result, job, facts["request_id"])
         count("JobsHeld")
-        values = {**facts, "answer": result.answer, "result_url": result.elsewhere}
-        return _answer(self.store.close(job, State.HELD, made=True, error=error, **values), Outcome.FAILED, error=error)
+        found = {"answer": result.answer, "result_url": result.elsewhere, "error": error}
+        job = self.store.close(job, State.HELD, made=True, **found, **facts)
+        return _answer(job, TaskStatus.FAILED, error=error)
 
-    def _noted(self, job: Job, facts: dict[str, Any]) -> Job:
+    def _noted(self, job: Job, **facts: Any) -> Job:
         """The job with these facts, which identify its request if the transfer fails.
 
         They are written again with the video. So a failed write here is ignored: it must not abort the transfer.
@@ -130,31 +122,24 @@ class Generate:
             logger().warning("facts not written yet", extra={"job_id": job.job_id, "reason": str(trouble)})
             return job
 
-    def _follow(self, job: Job, verdict: Verdict) -> dict[str, Any]:
+    def _follow(self, job: Job, verdict: Verdict) -> TaskAnswer:
         job = self.sending.settle(job, verdict, self.sending.pacer.turn_in(verdict.wait))
         match verdict.next:
             case Next.LATER:
                 # The workflow's waits are in the provider's seconds.
                 wait = min(verdict.wait, LONGEST_WAIT_SECONDS)  # a job with a later turn comes back and waits again
-                return _answer(job, Outcome.POSTPONED, wait=wait / self.sending.scale + 1)
+                return _answer(job, TaskStatus.POSTPONED, wait=wait / self.sending.scale + 1)
             case Next.UNCERTAIN:
-                return _answer(job, Outcome.UNCERTAIN)
+                return _answer(job, TaskStatus.UNCERTAIN)
             case _:
-                return _answer(job, Outcome.FAILED, error=verdict.error)
+                return _answer(job, TaskStatus.FAILED, error=verdict.error)
 
-    def _uncertain(self, job: Job, why: str) -> dict[str, Any]:
+    def _uncertain(self, job: Job, why: str) -> TaskAnswer:
         return self._follow(job, Verdict(Next.UNCERTAIN, reasons.uncertain(why)))
 
 
-def _answer(
-    job: Job, outcome: Outcome, *, error: dict[str, str] | None = None, wait: float | None = None
-) -> dict[str, Any]:
-    answer: dict[str, Any] = {
-        "job_id": job.job_id,
-        "transport": "v1",
-        "status": outcome.value,
-        "error": error,
-    }
+def _answer(job: Job, status: TaskStatus, *, error: ErrorFacts | None = None, wait: float | None = None) -> TaskAnswer:
+    answer: TaskAnswer = {"job_id": job.job_id, "transport": "v1", "status": status, "error": error}
     return answer if wait is None else {**answer, "wait_seconds": max(1, min(round(wait), LONGEST_STEP_WAIT))}
 
 

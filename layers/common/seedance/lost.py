@@ -121,13 +121,13 @@ def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row
         "executions": job.executions + 1,
     }
     # A HELD job has released its reservation. A bought video is booked again, even if that exceeds the budget.
-    entry, reserved = reservation(job, now)
+    booking, reserved = reservation(job, now)
     facts |= reserved
     if row.url:
-        job = store.move(job, State.COPYING, entry=entry, result_url=row.url, cost_usd=row.cost_usd, **facts)
+        job = store.move(job, State.COPYING, booking=booking, result_url=row.url, cost_usd=row.cost_usd, **facts)
     elif job.transport == "v1" or job.code == Hold.RESULT:
         return False  # no record left to poll; the history may still get a link
     else:
-        job = store.move(job, State.QUEUED, entry=entry, **facts)
+        job = store.move(job, State.QUEUED, booking=booking, **facts)
     workflow.start(job)
     return True

@@ -27,7 +27,7 @@ from seedance.errors import (
 )
 from seedance.jobs import catalogue, reasons
 from seedance.jobs.budget import reservation
-from seedance.jobs.job import Job, State
+from seedance.jobs.job import ErrorFacts, ImageFacts, Job, ParameterValues, State
 from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.switch import Switch, switch
@@ -67,7 +67,7 @@ class Verdict:
     """For HELD: the UTC day whose budget is used up."""
 
     @property
-    def error(self) -> dict[str, str]:
+    def error(self) -> ErrorFacts:
         """The error in the form of the job's record."""
         return self.reason.error
 
@@ -86,7 +86,7 @@ class Sending:
     scale: float = 1.0
     clock: Clock = CLOCK
 
-    def begin(self, job: Job) -> tuple[Job, dict[str, Any]] | Verdict:
+    def begin(self, job: Job) -> tuple[Job, ParameterValues] | Verdict:
         """Write the intent to make the call. Returns the job, now SUBMITTING, and the body to send.
 
         Returns a Verdict if the call must not be made now. Raises Conflict if another invocation was faster.
@@ -108,10 +108,10 @@ class Sending:
         values: dict[str, Any] = {"submitted_at": now, "attempts": job.attempts + 1, "error": None}
         if image != job.image:
             values["image"] = image
-        entry, reserved = reservation(job, now, limit=self.budget, max_in_flight=self.pacer.max_in_flight)
+        booking, reserved = reservation(job, now, limit=self.budget, max_in_flight=self.pacer.max_in_flight)
         values |= reserved
         try:
-            return self.store.move(job, State.SUBMITTING, entry=entry, **values), body
+            return self.store.move(job, State.SUBMITTING, booking=booking, **values), body
         except DearerThanBudget as error:  # it does not fit in any day, so holding it is pointless
             return Verdict(Next.END, Reason(error.code, self._too_dear(values["reserved_usd"])), state=_unsent(job))
         except OverBudget as error:
@@ -180,7 +180,7 @@ class Sending:
             "Request a shorter video, a lower resolution or a cheaper model, or raise the stack's DailyBudgetUsd."
         )
 
-    def _image_address(self, job: Job) -> tuple[str | None, dict[str, Any] | None]:
+    def _image_address(self, job: Job) -> tuple[str | None, ImageFacts | None]:
         """The image's address for the provider, and its fields for the job's record; None without an image.
 
         A signed link contains the job's id. An address in the provider's asset store does not, so it is kept: a lost
@@ -188,7 +188,8 @@ class Sending:
         """
         if not job.image:
             return None, None
-        image = {name: value for name, value in job.image.items() if name != "uploaded"}
+        image = job.image.copy()
+        image.pop("uploaded", None)
         if self.image_delivery == "upload":
             address = self.provider.upload_asset(image["content_type"], self.media.image_base64(image))
             return address, {**image, "uploaded": address}

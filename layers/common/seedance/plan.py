@@ -8,19 +8,21 @@ import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache, lru_cache
-from typing import Any
 
+from seedance.aws.upload import Upload
 from seedance.batches import manifest
-from seedance.batches.files import Sheet, Sheets, sheets
+from seedance.batches.files import Sheets, sheets
 from seedance.batches.manifest import BadRow, Row, Tally
+from seedance.batches.plan_lines import PlanLine
 from seedance.clock import CLOCK, Clock
 from seedance.config import plan_settings
 from seedance.errors import InvalidRequest
 from seedance.jobs import reasons, requests
+from seedance.jobs.job import ImageFacts
+from seedance.jobs.tasks import BatchInput, PlannedBatch, RefusedBatch, TaskStatus
 from seedance.media.buckets import Media, media
-from seedance.notices import batch_message
+from seedance.notices.batch_message import BatchStatus, batch_summary
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
 
@@ -38,12 +40,8 @@ the report. A manifest that takes longer is refused with a message, instead of a
 FIRST_WAIT_SECONDS = 30
 """The shortest wait before the first check of the jobs' states, in the provider's seconds."""
 
-
-class Outcome(StrEnum):
-    """What happens to the manifest."""
-
-    PLANNED = "PLANNED"
-    REFUSED = "REFUSED"
+LookedAt = tuple[Row | BadRow, ImageFacts | None]
+"""A row, and its image if it has one in the bucket."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +55,22 @@ class Plan:
     tolerated_percent: float
     clock: Clock = CLOCK
 
-    def __call__(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Plan the batch ``{"batch_id", "bucket", "key", "version_id"}``. Returns the state of the execution."""
+    def __call__(self, event: BatchInput) -> PlannedBatch | RefusedBatch:
+        """Plan the batch of a manifest."""
         if event["bucket"] != self.sheets.bucket:
             raise ValueError(
                 f"the batch is in bucket {event['bucket']}, but manifests are only read from {self.sheets.bucket}"
             )
         batch_id, key = event["batch_id"], event["key"]
         tally = Tally()
-        plan = {**event, "plan_key": manifest.plan_key(batch_id), "began_at": round(self.clock(), 3)}
+        plan_key, began_at = manifest.plan_key(batch_id), round(self.clock(), 3)
         report_key = manifest.beside(key, batch_id, requests.REJECTED_ENDING)
         chunks: list[list[int]] = []
         with self.sheets.write(report_key) as report:
             try:
-                with self.sheets.write(plan["plan_key"]) as sheet:
+                with self.sheets.write(plan_key) as sheet:
                     rows = manifest.read(self.sheets.manifest(key, event["version_id"]), key, self.defaults)
-                    looked_at = self._looked_at(rows, plan["began_at"] + LONGEST_SECONDS)
+                    looked_at = self._looked_at(rows, began_at + LONGEST_SECONDS)
                     chunks = self._write(looked_at, tally, sheet, report)
                     refusal = tally.refusal(self.tolerated_percent)
             except InvalidRequest as unreadable:
@@ -81,12 +79,17 @@ class Plan:
                 report.write(manifest.csv_line(("", "", unreadable.field, unreadable.message)))
         if refusal:
             self._tell(event, tally, report_key if report.size else None, refusal)
-            return {**plan, "status": Outcome.REFUSED}
+            return {**event, "plan_key": plan_key, "began_at": began_at, "status": TaskStatus.REFUSED}
         count("BatchesPlanned")
         logger().info("planned", extra={"batch": batch_id, "rows": tally.rows, "bad": tally.bad})
         return {
-            **plan,
-            "status": Outcome.PLANNED,
+            "batch_id": batch_id,
+            "bucket": event["bucket"],
+            "key": key,
+            "version_id": event["version_id"],
+            "plan_key": plan_key,
+            "began_at": began_at,
+            "status": TaskStatus.PLANNED,
             "rows": tally.rows,
             "rejected": tally.bad,
             "report_key": report_key if tally.bad else None,
@@ -96,12 +99,12 @@ class Plan:
             "plan_bytes": sheet.size,
             "chunks": chunks,
             "over": 0,
-            "progressed_at": plan["began_at"],
+            "progressed_at": began_at,
             "wait_seconds": max(FIRST_WAIT_SECONDS, round(tally.expected_seconds / tally.good)),
         }
 
-    def _write(self, rows: Iterable[tuple[Row | BadRow, Any]], tally: Tally, plan: Sheet, report: Sheet) -> Any:
-        """Write plan and report. Returns the chunks, each as its first and last byte, and its first and last row."""
+    def _write(self, rows: Iterable[LookedAt], tally: Tally, plan: Upload, report: Upload) -> list[list[int]]:
+        """Write plan and report. Returns the chunks as in PlannedBatch."""
         chunks: list[list[int]] = []
         begins, first = 0, 1
         for row, image in rows:
@@ -117,20 +120,20 @@ class Plan:
             chunks.append([begins, plan.size, first, tally.rows])
         return chunks
 
-    def _looked_at(self, rows: Iterable[Row | BadRow], deadline: float) -> Iterator[tuple[Row | BadRow, Any]]:
+    def _looked_at(self, rows: Iterable[Row | BadRow], deadline: float) -> Iterator[LookedAt]:
         """Each row with the facts of its image. A row whose image is invalid becomes an invalid row.
 
         Raises InvalidRequest if the deadline passes before all rows are checked.
         """
 
         @lru_cache(maxsize=4096)  # many rows often use the same product image
-        def look(key: str) -> dict[str, Any] | InvalidRequest:
+        def look(key: str) -> ImageFacts | InvalidRequest:
             try:
                 return self.media.look_at(self.sheets.bucket, key, None).facts
             except InvalidRequest as refusal:
                 return refusal
 
-        def looked_at(row: Row | BadRow) -> tuple[Row | BadRow, Any]:
+        def looked_at(row: Row | BadRow) -> LookedAt:
             if isinstance(row, BadRow) or not row.request.image_key:
                 return row, None
             found = look(row.request.image_key)
@@ -158,13 +161,11 @@ class Plan:
                 raise InvalidRequest(where, "was not reached in the time allowed for checking images; split here")
             yield row
 
-    def _tell(self, event: dict[str, Any], tally: Tally, report_key: str | None, why: str) -> None:
+    def _tell(self, event: BatchInput, tally: Tally, report_key: str | None, why: str) -> None:
         count("BatchesRefused")
-        message = batch_message.machine_message(
-            batch_id=event["batch_id"],
-            status=batch_message.BatchStatus.REFUSED,
-            bucket=event["bucket"],
-            key=event["key"],
+        message = batch_summary(
+            event,
+            BatchStatus.REFUSED,
             rows=tally.rows,
             rejected=tally.bad,
             report=self.sheets.link(report_key) if report_key else None,
@@ -173,13 +174,14 @@ class Plan:
         self.notifier.summarise(message)
 
 
-def _planned(row: Row | BadRow, image: dict[str, Any] | None) -> dict[str, Any]:
+def _planned(row: Row | BadRow, image: ImageFacts | None) -> PlanLine:
     """A row's line in the plan."""
-    line: dict[str, Any] = {"row": row.number, "columns": row.columns}
     if isinstance(row, BadRow):
-        return line | {"error": f"{row.field}: {row.message}"}
+        return {"row": row.number, "columns": row.columns, "error": f"{row.field}: {row.message}"}
     request = row.request
-    return line | {
+    return {
+        "row": row.number,
+        "columns": row.columns,
         "model": request.model.slug,
         "transport": request.transport,
         "parameters": request.parameters,

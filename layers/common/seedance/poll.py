@@ -5,9 +5,7 @@ the responses in between, because an invalid key or an outage must not lose a vi
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
-from typing import Any
 
 from seedance.clock import CLOCK, Clock
 from seedance.config import settings
@@ -21,19 +19,20 @@ from seedance.errors import (
     Refused,
 )
 from seedance.jobs import reasons
-from seedance.jobs.job import Job, State
+from seedance.jobs.job import ErrorFacts, Job, ResultFacts, State
 from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.tasks import TaskAnswer, TaskStatus
 from seedance.observability import count, logger
 from seedance.pacing import poll_schedule
 from seedance.pacing.durations import Durations, durations
-from seedance.pacing.pacer import Pacer, Plan, pacer
+from seedance.pacing.pacer import NextPoll, Pacer, pacer
 from seedance.provider import links
 from seedance.provider.client import Provider, provider
 from seedance.provider.links import Result, Sent
 from seedance.provider.payloads import HistoryRow, ProviderStatus, Standing
 
-PATIENCE = 3
+MISSING_POLLS = 3
 """Consecutive polls without a record or a link before it counts as missing, because the provider's data may lag."""
 
 HISTORY_SECONDS = 12.0
@@ -41,16 +40,6 @@ HISTORY_SECONDS = 12.0
 
 LAST_CALL_SECONDS = 60.0
 """This long before the provider deletes a request's record, polls ignore the rate limit: a video is at stake."""
-
-
-class Outcome(StrEnum):
-    """The ``status`` that a task of the workflow returns. The state machine's choices use these values."""
-
-    RUNNING = "RUNNING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    EXPIRED = "EXPIRED"
-    HELD = "HELD"
 
 
 @dataclass(frozen=True)
@@ -64,21 +53,17 @@ class Poll:
     scale: float = 1.0
     clock: Clock = CLOCK
 
-    def __call__(self, job_id: str, slot: int | None = None) -> dict[str, Any]:
-        """Ask the provider once, in the slot that was reserved for this poll.
-
-        Returns ``{"job_id", "status"}``; with ``wait_seconds`` and the next poll's ``slot`` while the job is running,
-        and with ``error`` if it ended without a video.
-        """
+    def __call__(self, job_id: str, slot: int | None = None) -> TaskAnswer:
+        """Ask the provider once, in the slot that was reserved for this poll."""
         job = self.store.get(job_id)
         if job is None:
             raise LookupError(f"the workflow's job {job_id} has no record")
         if job.state in (State.COPYING, State.COMPLETED):
-            return _answer(job, Outcome.COMPLETED)
+            return _answer(job, TaskStatus.COMPLETED)
         if job.state not in (State.QUEUED, State.PROCESSING):
             return _answer(
                 job,
-                Outcome.HELD if job.state is State.HELD else Outcome.FAILED,
+                TaskStatus.HELD if job.state is State.HELD else TaskStatus.FAILED,
                 job.error or Reason("NOT_RUNNING", f"The job is {job.state}.").error,
             )
         if job.request_id is None:
@@ -91,7 +76,7 @@ class Poll:
             # A person or another execution changed the job. Check again later and do not overwrite that.
             return self._running(job, wait=poll_schedule.STEP_SECONDS)
 
-    def _ask(self, job: Job, request_id: str) -> dict[str, Any]:
+    def _ask(self, job: Job, request_id: str) -> TaskAnswer:
         try:
             standing = self.provider.standing(request_id, Sent.by(job))
         except RateLimited as error:
@@ -105,7 +90,7 @@ class Poll:
         if standing is None:
             return self._gone(job)
         if standing.status is ProviderStatus.FAILED:
-            return _answer(job, Outcome.FAILED, reasons.failed_at_the_provider(standing.error).error)
+            return _answer(job, TaskStatus.FAILED, reasons.failed_at_the_provider(standing.error).error)
         if standing.status is ProviderStatus.COMPLETED:
             return self._completed(job, standing)
         if standing.status is ProviderStatus.PROCESSING and job.state is State.QUEUED:
@@ -114,14 +99,14 @@ class Poll:
             job = self.store.note(job, gone_polls=0)
         return self._running_until_deadline(job)
 
-    def _completed(self, job: Job, standing: Standing) -> dict[str, Any]:
-        facts: dict[str, Any] = {
+    def _completed(self, job: Job, standing: Standing) -> TaskAnswer:
+        facts: ResultFacts = {
             "last_frame_url": standing.last_frame,
             "cost_usd": standing.cost_usd,
             "metrics": standing.metrics,
         }
         if standing.output is None:
-            if job.gone_polls + 1 < PATIENCE:
+            if job.gone_polls + 1 < MISSING_POLLS:
                 return self._running(
                     self.store.note(job, gone_polls=job.gone_polls + 1), wait=poll_schedule.STEP_SECONDS
                 )
@@ -132,9 +117,9 @@ class Poll:
         took = standing.metrics.get("total", 0.0)
         if 0 < took <= job.age(self.clock(), self.scale):  # an impossible duration must not be learned
             self.durations.learn(job.model, took)
-        return _answer(job, Outcome.COMPLETED)
+        return _answer(job, TaskStatus.COMPLETED)
 
-    def _without_link(self, job: Job, result: Result, facts: dict[str, Any]) -> dict[str, Any]:
+    def _without_link(self, job: Job, result: Result, facts: ResultFacts) -> TaskAnswer:
         """The video is made, but the response has no usable link. The history may have one."""
         if not result.videos:
             try:
@@ -144,16 +129,17 @@ class Poll:
                 link = None
             if link:
                 job = self.store.move(job, State.COPYING, result_url=link, **facts)
-                return _answer(job, Outcome.COMPLETED)
+                return _answer(job, TaskStatus.COMPLETED)
         return self._hold(job, result, facts)
 
-    def _hold(self, job: Job, result: Result, facts: dict[str, Any]) -> dict[str, Any]:
+    def _hold(self, job: Job, result: Result, facts: ResultFacts) -> TaskAnswer:
         """Hold the job: the video is made and paid for, so not FAILED or EXPIRED. A person can still copy it."""
         error = links.held(result, job, job.request_id)
         logger().error("result unclear", extra={"job_id": job.job_id, "why": error["message"]})
         count("JobsHeld")
-        values = {**facts, "answer": result.answer, "result_url": result.elsewhere, "gone_polls": 0}
-        return _answer(self.store.close(job, State.HELD, made=True, error=error, **values), Outcome.HELD, error)
+        found = {"answer": result.answer, "result_url": result.elsewhere, "error": error}
+        job = self.store.close(job, State.HELD, made=True, gone_polls=0, **found, **facts)
+        return _answer(job, TaskStatus.HELD, error)
 
     def _outputs(self, job: Job) -> list[HistoryRow]:
         """The history's rows for the job's request, one per output. Raises the same errors as Provider.history."""
@@ -167,13 +153,13 @@ class Poll:
                 break  # rows are sorted by creation time, so there are no more
         return found
 
-    def _gone(self, job: Job) -> dict[str, Any]:
+    def _gone(self, job: Job) -> TaskAnswer:
         age = job.age(self.clock(), self.scale)
-        if age < poll_schedule.DEADLINE_SECONDS and job.gone_polls + 1 < PATIENCE:
+        if age < poll_schedule.DEADLINE_SECONDS and job.gone_polls + 1 < MISSING_POLLS:
             return self._running(self.store.note(job, gone_polls=job.gone_polls + 1), wait=poll_schedule.STEP_SECONDS)
         return self._last_look(job, reasons.record_gone(job.request_id).error)
 
-    def _last_look(self, job: Job, error: dict[str, str]) -> dict[str, Any]:
+    def _last_look(self, job: Job, error: ErrorFacts) -> TaskAnswer:
         """Check the history before a job expires: it outlives the record, and may have a paid video."""
         patient = (
             job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS + poll_schedule.HISTORY_PATIENCE_SECONDS
@@ -182,41 +168,41 @@ class Poll:
             rows = self._outputs(job)
         except (ProviderError, ConfigurationError) as trouble:
             # Limited by time and by attempts: if the first check comes days late, it must not be the only one.
-            if patient or job.gone_polls < 2 * PATIENCE:
+            if patient or job.gone_polls < 2 * MISSING_POLLS:
                 job = self.store.note(job, gone_polls=job.gone_polls + 1)
                 logger().warning("the history can't be read", extra={"job_id": job.job_id, "reason": str(trouble)})
-                return _running(job, Plan(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
+                return _running(job, NextPoll(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
             rows = []
         row = next(iter(rows), None)
         if row and (video := links.only_video(row.url for row in rows)):
             job = self.store.move(job, State.COPYING, result_url=video, cost_usd=row.cost_usd)
-            return _answer(job, Outcome.COMPLETED)
+            return _answer(job, TaskStatus.COMPLETED)
         if row and row.status == ProviderStatus.FAILED:
-            return _answer(job, Outcome.FAILED, reasons.failed_at_the_provider(row.error).error)
+            return _answer(job, TaskStatus.FAILED, reasons.failed_at_the_provider(row.error).error)
         if row is None and job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS:
             # The hour is not over: the record may reappear, or the history may lag.
-            return _running(job, Plan(poll_schedule.LONGEST_STEP_SECONDS, None))
+            return _running(job, NextPoll(poll_schedule.LONGEST_STEP_SECONDS, None))
         if row and patient:  # not ended according to the history: it may still be made, and billed
-            return _running(job, Plan(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
+            return _running(job, NextPoll(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
         if row and row.status == ProviderStatus.COMPLETED:
             count_of = "several different links" if any(row.url for row in rows) else "no link"
             unclear = f"The provider's history has {count_of} to the video"
             return self._hold(job, Result(unclear=unclear), {"cost_usd": row.cost_usd})
-        return _answer(job, Outcome.EXPIRED, error)
+        return _answer(job, TaskStatus.EXPIRED, error)
 
-    def _learned_nothing(self, job: Job, error: Exception, wait: float) -> dict[str, Any]:
+    def _learned_nothing(self, job: Job, error: Exception, wait: float) -> TaskAnswer:
         refused = isinstance(error, Refused)
         log = logger().error if refused and not isinstance(error, KeyRejected) else logger().warning
         raw = getattr(error, "excerpt", "")
         log("poll learned nothing", extra={"job_id": job.job_id, "reason": str(error), "excerpt": raw})
         return self._running_until_deadline(job, wait)
 
-    def _running_until_deadline(self, job: Job, wait: float | None = None) -> dict[str, Any]:
+    def _running_until_deadline(self, job: Job, wait: float | None = None) -> TaskAnswer:
         if self._remaining(job) <= 0:
             return self._last_look(job, reasons.deadline().error)
         return self._running(job, wait)
 
-    def _running(self, job: Job, wait: float | None = None) -> dict[str, Any]:
+    def _running(self, job: Job, wait: float | None = None) -> TaskAnswer:
         """Poll again after ``wait`` seconds (default: as scheduled), but before the record is deleted."""
         age = job.age(self.clock(), self.scale)
 
@@ -225,23 +211,22 @@ class Poll:
 
         return self._planned(job, self.pacer.plan_poll(scheduled, job.expected_seconds))
 
-    def _planned(self, job: Job, plan: Plan) -> dict[str, Any]:
+    def _planned(self, job: Job, plan: NextPoll) -> TaskAnswer:
         """To be asked again as planned, or when the provider is about to forget the request, if that is sooner."""
         remaining = max(1.0, self._remaining(job))
-        return _running(job, plan if plan.wait <= remaining else Plan(remaining, None))
+        return _running(job, plan if plan.wait <= remaining else NextPoll(remaining, None))
 
     def _remaining(self, job: Job) -> float:
         """Seconds until the provider deletes the request's record."""
         return poll_schedule.DEADLINE_SECONDS - job.age(self.clock(), self.scale)
 
 
-def _running(job: Job, plan: Plan) -> dict[str, Any]:
-    return {**_answer(job, Outcome.RUNNING), "wait_seconds": max(1, round(plan.wait)), "slot": plan.slot}
+def _running(job: Job, plan: NextPoll) -> TaskAnswer:
+    return {**_answer(job, TaskStatus.RUNNING), "wait_seconds": max(1, round(plan.wait)), "slot": plan.slot}
 
 
-def _answer(job: Job, outcome: Outcome, error: dict[str, str] | None = None) -> dict[str, Any]:
-    answer = {"job_id": job.job_id, "status": outcome.value, "error": error}
-    # The request that ended: fail may run late, after a person has had the job submitted again.
+def _answer(job: Job, status: TaskStatus, error: ErrorFacts | None = None) -> TaskAnswer:
+    answer: TaskAnswer = {"job_id": job.job_id, "status": status, "error": error}
     return answer if error is None else {**answer, "request_id": job.request_id}
 
 

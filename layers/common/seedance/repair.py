@@ -6,15 +6,15 @@ A video is only bought again if a person explicitly says so: ``retry`` with ``pa
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from seedance.aws import clients
 from seedance.clock import CLOCK, Clock
 from seedance.config import repair_settings
 from seedance.errors import BadRecord, Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
-from seedance.holding import Holding
+from seedance.holding import Holding, Worked
 from seedance.jobs import catalogue, creation, reasons
 from seedance.jobs.budget import estimate_usd, reservation
 from seedance.jobs.handoff import Workflow, intake_queue, workflow
@@ -39,6 +39,54 @@ SHOWN_CHARACTERS = 1000
 """The longest text of a row in a response, so that 100 rows can't exceed Lambda's limit."""
 
 
+class ShownRequest(TypedDict):
+    """A row of the provider's history for people: without the request body, but with the job that it names."""
+
+    job_id: str | None
+    request_id: str
+    status: str
+    url: str | None
+    error: str | None
+    cost_usd: float | None
+    created_at: float | None
+    model: str | None
+
+
+class Question(TypedDict, total=False):
+    """A command's request. Repair.answer says what each ``ask`` needs."""
+
+    ask: Required[str]
+    job_id: str
+    model: str
+    request_id: str
+    since: float
+    until: float
+    page: int
+    pay: bool
+    adopt: str | None
+    link: str | None
+    resubmit: bool
+    give_up: bool
+    reason: str
+
+
+class Answer(TypedDict, total=False):
+    """What Repair.answer returns for a question. ``next`` is the next page to request, None after the last."""
+
+    error: str
+    rows: list[ShownRequest]
+    next: int | None
+    state: str
+    said: str
+    requests: list[ShownRequest]
+    job_id: str
+    under_way: int
+    fresh: bool
+    number: int
+    more: bool
+    since: float
+
+
 @dataclass(frozen=True)
 class Repair:
     """The use case and its dependencies."""
@@ -50,7 +98,7 @@ class Repair:
     holding: Holding
     clock: Clock = CLOCK
 
-    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, question: Question) -> Answer:
         """Answer a command's request, by its ``ask``. An expected error is returned as ``{"error"}``, a sentence.
 
         ``history``: ``model``, ``since``, ``until``, ``page`` -> ``rows``, ``next``
@@ -68,7 +116,7 @@ class Repair:
         except SeedanceError as error:
             return {"error": str(error)}
 
-    def _answer(self, ask: str, **given: Any) -> dict[str, Any]:
+    def _answer(self, ask: str, **given: Any) -> Answer:
         match ask:
             case "history":
                 return self.history(given["model"], given["since"], given["until"], given["page"])
@@ -88,11 +136,11 @@ class Repair:
             case "pause":
                 return {"fresh": self.holding.pause(given["reason"])}
             case "resume":
-                return asdict(self.holding.resume(given.get("since", 0.0)))
+                return _worked(self.holding.resume(given.get("since", 0.0)))
             case "release":
-                return asdict(self.holding.release(Hold.BUDGET, given.get("since", 0.0)))
+                return _worked(self.holding.release(Hold.BUDGET, given.get("since", 0.0)))
             case "redrive":
-                return asdict(self.holding.redrive())
+                return _worked(self.holding.redrive())
         raise NotPossible(f"this release does not support the request {ask!r}")
 
     def retry(self, job_id: str, *, pay: bool) -> str:
@@ -168,8 +216,8 @@ class Repair:
             job = self.store.note(job, **again)
         else:
             # A job that ended without a price has released its reservation. A copied video must be booked again.
-            entry, reserved = reservation(job, self.clock())
-            job = self.store.move(job, State.COPYING, entry=entry, **again, **reserved)
+            booking, reserved = reservation(job, self.clock())
+            job = self.store.move(job, State.COPYING, booking=booking, **again, **reserved)
         self.workflow.start(job)
 
     def _made_after_all(self, job: Job) -> bool:
@@ -201,15 +249,13 @@ class Repair:
         )
         self.holding.queue.send(job)
 
-    def history(self, model: str, since: float, until: float, first: int = 1) -> dict[str, Any]:
+    def history(self, model: str, since: float, until: float, first: int = 1) -> Answer:
         """The provider's history for people: as much as fits into one response, from the provider's page ``first`` on.
 
-        Rows come without the request bodies, but with the job that each names.
-
-        Returns ``{"rows", "next"}``; ``next`` is the next page to request, None after the last. A request that is made
-        in the meantime shifts the pages, so a row may be in two responses, but no row is missing. Raises ProviderError.
+        Returns ``rows`` and ``next``. A request that is made in the meantime shifts the pages, so a row may be in two
+        responses, but no row is missing. Raises ProviderError.
         """
-        rows: list[dict[str, Any]] = []
+        rows: list[ShownRequest] = []
         size = 0
         for page, some in enumerate(self.provider.history_pages(model, since, until, first), start=first):
             shown = [_shown(row) for row in some]
@@ -245,13 +291,13 @@ class Repair:
     def _adopt(self, job: Job, row: HistoryRow) -> bool:
         return adopt(self.store, self.workflow, self.notifier, job, row, now=self.clock())
 
-    def unowned(self, model: str, since: float) -> list[dict[str, Any]]:
+    def unowned(self, model: str, since: float) -> list[ShownRequest]:
         """The requests of a model since a Unix time that no job owns and that may have been billed.
 
         ``job_id`` is the job that the request names, if its record still exists; then the request belongs to that job.
         Raises ProviderError.
         """
-        found = []
+        found: list[ShownRequest] = []
         for row in self._requests(model, since):
             if row.status != ProviderStatus.FAILED and usable_id(row.request_id) and not self._owner(row):
                 shown = _shown(row)
@@ -312,11 +358,22 @@ class Repair:
         return self.store.owner_of(row.request_id)
 
 
-def _shown(row: HistoryRow) -> dict[str, Any]:
-    """A row for people: without the request body, but with the job that it names."""
-    facts = {name: value for name, value in asdict(row).items() if name != "body"}
-    cut = {name: value[:SHOWN_CHARACTERS] if isinstance(value, str) else value for name, value in facts.items()}
-    return {"job_id": named_job(row), **cut}
+def _worked(worked: Worked) -> Answer:
+    return {"number": worked.number, "more": worked.more, "since": worked.since}
+
+
+def _shown(row: HistoryRow) -> ShownRequest:
+    """A row for people, with texts of at most SHOWN_CHARACTERS."""
+    return {
+        "job_id": named_job(row),
+        "request_id": row.request_id[:SHOWN_CHARACTERS],
+        "status": row.status[:SHOWN_CHARACTERS],
+        "url": row.url and row.url[:SHOWN_CHARACTERS],
+        "error": row.error and row.error[:SHOWN_CHARACTERS],
+        "cost_usd": row.cost_usd,
+        "created_at": row.created_at,
+        "model": row.model and row.model[:SHOWN_CHARACTERS],
+    }
 
 
 def _undecided(job: Job) -> bool:

@@ -7,7 +7,7 @@ video from being stored or a notification from being sent. The full text stays o
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 SUBJECT_CHARACTERS = 99
@@ -42,6 +42,8 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]+")
 _HALF = re.compile("[\ud800-\udfff]")  # an unpaired surrogate: valid in JSON, but not in UTF-8
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]+")
 
+Facts = TypeVar("Facts")
+
 
 def well_formed(text: str) -> str:
     """The text with characters that UTF-8 can't encode replaced."""
@@ -70,14 +72,14 @@ def attributes(values: Mapping[str, str | None]) -> dict[str, Any]:
     return {name: {"DataType": "String", "StringValue": value} for name, value in plain.items() if value}
 
 
-def message(facts: dict[str, Any], mail: Callable[[dict[str, Any]], str]) -> str:
+def message(facts: Facts, mail: Callable[[Facts], str]) -> str:
     """The ``Message`` for a publish with ``MessageStructure=json``: JSON for machines, text for emails.
 
     ``mail`` makes the text from the facts. If the message would be too long, its long texts are cut in both parts.
     """
     body = ""
     for characters in (None, *_TEXTS_CHARACTERS):
-        told = _fitting(facts, characters)
+        told: Facts = _fitting(facts, characters)
         body = json.dumps({"default": json.dumps(told), "email": mail(told)})
         if len(body) + _ATTRIBUTES_BYTES <= MESSAGE_BYTES:
             break

@@ -7,14 +7,15 @@ The imports of a submit create eighty thousand permanent objects. Searching them
 import gc
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 gc.disable()
 
-Handler = Callable[[dict[str, Any], Any], Any]
+Event = TypeVar("Event")
+Answer = TypeVar("Answer")
 
 
-def observed(handler: Handler) -> Handler:
+def observed(handler: Callable[[Event, Any], Answer]) -> Callable[[Event, Any], Answer]:
     """Decorates a Lambda handler: adds its request id to every log line, and writes its metrics even if it raises."""
     from seedance.observability import flush, logger  # noqa: PLC0415 - imports Powertools while the collector is off
 
@@ -22,7 +23,7 @@ def observed(handler: Handler) -> Handler:
     gc.enable()
 
     @wraps(handler)
-    def wrapper(event: dict[str, Any], context: Any) -> Any:
+    def wrapper(event: Event, context: Any) -> Answer:
         logger().append_keys(
             function=getattr(context, "function_name", None), request=getattr(context, "aws_request_id", None)
         )

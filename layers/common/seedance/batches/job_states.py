@@ -1,13 +1,14 @@
 """Reads selected fields of many job records at once, for batches."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from seedance.aws.attributes import read_item
 from seedance.aws.job_table import JobTable, dropped, job_table
 from seedance.jobs import records
-from seedance.jobs.job import State
+from seedance.jobs.job import ErrorFacts, State, VideoFacts
 
 JOBS_A_READ = 100
 """The limit of DynamoDB's BatchGetItem."""
@@ -16,19 +17,30 @@ ATTEMPTS = 8
 """Attempts to read the keys that a busy table left unprocessed. With the waits between them, up to 10 seconds."""
 
 
+@dataclass(frozen=True)
+class JobFacts:
+    """The fields of a job that were read. Those that were not, or have no valid value, are None."""
+
+    job_id: str
+    state: State
+    cost_usd: float | None = None
+    video: VideoFacts | None = None
+    error: ErrorFacts | None = None
+
+
 class Register:
     """Reads the job table, up to JOBS_A_READ jobs at a time. Strongly consistent, like all reads by id."""
 
     def __init__(self, table: JobTable) -> None:
         self._table = table
 
-    def read(self, job_ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The given fields of up to JOBS_A_READ jobs, by id. A job that does not exist is left out.
+    def read(self, job_ids: Sequence[str], fields: Sequence[str]) -> dict[str, JobFacts]:
+        """The state and the given other fields of up to JOBS_A_READ jobs, by id. A job that does not exist is left out.
 
-        An invalid value is left out as well. An invalid state is read as HELD, because a person must look at the job.
-        Raises TimeoutError if the table is too busy to answer.
+        An invalid state is read as HELD, because a person must look at the job. Raises TimeoutError if the table is too
+        busy to answer.
         """
-        names = ("job_id", *fields)
+        names = ("job_id", "state", *fields)
         wanted: Any = {
             self._table.name: {
                 "Keys": [{"job_id": {"S": job_id}} for job_id in job_ids],
@@ -37,7 +49,7 @@ class Register:
                 "ExpressionAttributeNames": {f"#{name}": name for name in names},
             }
         }
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, JobFacts] = {}
         for _ in self._table.clock.attempts(ATTEMPTS, 0.04):
             answer = self._table.client.batch_get_item(RequestItems=wanted)
             stored = [read_item(item) for item in answer["Responses"].get(self._table.name, [])]
@@ -50,14 +62,14 @@ class Register:
         )
 
 
-def _usable(record: dict[str, Any]) -> dict[str, Any]:
+def _usable(record: dict[str, Any]) -> JobFacts:
     values = {name: value for name, value in record.items() if records.is_usable(name, value)}
     if values.get("state") not in set(State):
         values["state"] = State.HELD.value
     for name in sorted({*record, "state"}):
         if values.get(name) != record.get(name):
             dropped(record["job_id"], name)
-    return values
+    return JobFacts(**{**values, "state": State(values["state"])})
 
 
 @cache

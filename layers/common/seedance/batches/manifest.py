@@ -67,7 +67,7 @@ class _Record:
     """A row as it was read, before its values are checked."""
 
     line: int
-    given: dict[str, Any]
+    given: dict[str, object]
     columns: dict[str, str]
     fault: InvalidRequest | None = None
 
@@ -200,7 +200,7 @@ def _csv_records(lines: _Lines) -> Iterator[_Record]:
         fault = None
         if len(cells) != len(header):
             fault = InvalidRequest("row", f"has {_number(len(cells), 'cell')} but the header has {len(header)}")
-        given: dict[str, Any] = {}
+        given: dict[str, object] = {}
         columns: dict[str, str] = {}
         for name, option, cell in zip(header, options, cells, strict=False):
             if option is None:
@@ -269,7 +269,7 @@ def _json_records(lines: _Lines) -> Iterator[_Record]:
 
 def _json_record(line: int, text: str) -> _Record:
     columns: dict[str, str] = {}
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     try:
         for name, value in _json_object(text).items():
             option = _option(name)
@@ -282,14 +282,14 @@ def _json_record(line: int, text: str) -> _Record:
     return _Record(line, given, columns)
 
 
-def _give(given: dict[str, Any], option: str, name: str, value: Any) -> None:
+def _give(given: dict[str, object], option: str, name: str, value: Any) -> None:
     if option in given:
         raise InvalidRequest(name, "is given twice")
     given[option] = value
 
 
-def _json_object(text: str) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _json_object(text: str) -> dict[str, object]:
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
         if len(found) < len(pairs):
             raise ValueError("a name appears twice")
@@ -363,12 +363,13 @@ def _request(record: _Record, defaults: requests.Defaults) -> requests.Request:
     return request
 
 
-def _body(given: dict[str, Any], defaults: requests.Defaults) -> dict[str, Any]:
+def _body(given: dict[str, object], defaults: requests.Defaults) -> dict[str, object]:
     """A row as the body of ``POST /videos``, so that the API's own checks apply to it."""
     parameters = given.get("parameters", {})
     if not isinstance(parameters, dict):
         raise InvalidRequest("parameters", "must be a JSON object of names and values")
-    body: dict[str, Any] = {"parameters": dict(parameters)}
+    parameters = dict(parameters)
+    body: dict[str, object] = {"parameters": parameters}
     for name, value in given.items():
         if name == "parameters":
             continue
@@ -381,11 +382,11 @@ def _body(given: dict[str, Any], defaults: requests.Defaults) -> dict[str, Any]:
             body["image_key"] = value.strip()
         elif name in ("model", "prompt", "image", "image_key", "transport"):
             body[name] = value.strip() if isinstance(value, str) else value
-        elif name in body["parameters"]:
+        elif name in parameters:
             raise InvalidRequest(name, "is given twice, as a column and under parameters")
         else:
-            body["parameters"][name] = value
-    if "prompt" not in {*body, *body["parameters"]} and _first_image_names() & {*body, *body["parameters"]}:
+            parameters[name] = value
+    if "prompt" not in {*body, *parameters} and _first_image_names() & {*body, *parameters}:
         body["prompt"] = defaults.prompt  # as for an upload: an image alone is enough
     return body
 

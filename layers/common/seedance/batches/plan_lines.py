@@ -1,9 +1,33 @@
 """Checks the lines and chunks of a batch's plan when they are read, because anybody may have edited them. Pure."""
 
+from typing import NamedTuple, TypedDict, final
+
 from seedance.aws.checks import Check, any_of, is_text, map_of, whole
+from seedance.jobs.creation import PlannedRow
 
 MOST_ROWS = 100
 """Rows in a chunk of a plan: as many jobs as one read of the table returns."""
+
+
+@final
+class RejectedRow(TypedDict):
+    """An invalid row of a batch's plan. ``row`` and ``columns``: see PlannedRow."""
+
+    row: int
+    columns: dict[str, str]
+    error: str
+
+
+PlanLine = PlannedRow | RejectedRow
+
+
+class Chunk(NamedTuple):
+    """A chunk of a plan: its first byte, the byte after its last, its first and last row."""
+
+    begins: int
+    ends: int
+    first: int
+    last: int
 
 
 def planned_row(row: object) -> str | None:
@@ -20,11 +44,12 @@ def planned_row(row: object) -> str | None:
     return next((name for name, check in checks.items() if name not in row or not check(row[name])), None)
 
 
-def chunk(value: object) -> tuple[int, int, int, int] | None:
-    """A valid chunk of a plan: its first byte, the byte after its last, its first and last row. None if invalid."""
+def chunk(value: object) -> Chunk | None:
+    """A chunk as plan returned it. None if it is invalid."""
     if not isinstance(value, (list, tuple)) or len(value) != 4:
         return None
     begins, ends, first, last = (whole(part, 0, 10**12) for part in value)
     if begins is None or ends is None or first is None or last is None:
         return None
-    return (begins, ends, first, last) if begins <= ends and 1 <= first <= last < first + MOST_ROWS else None
+    valid = begins <= ends and 1 <= first <= last < first + MOST_ROWS
+    return Chunk(begins, ends, first, last) if valid else None

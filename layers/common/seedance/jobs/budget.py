@@ -8,7 +8,7 @@ from typing import Any
 from seedance.aws import checks
 from seedance.aws.attributes import written_item
 from seedance.aws.table import IN_FLIGHT, day_key
-from seedance.jobs.job import Job
+from seedance.jobs.job import Job, ParameterValues
 
 PRICES_OF = "2026-11-20"
 """When the published averages in the catalogue were read. A model whose price has risen settles above its estimate."""
@@ -23,7 +23,7 @@ MOST_A_DAY_USD = 1e9
 
 
 @dataclass(frozen=True)
-class Entry:
+class Booking:
     """A booking in a day's budget, written in the same transaction as the job's change.
 
     Amounts are in USD. ``reserved`` opens a reservation; ``settled`` and ``released`` close one of the amount
@@ -52,7 +52,7 @@ class Day:
     committed: float = 0.0
 
 
-def estimate_usd(average_usd: float, parameters: dict[str, Any]) -> float:
+def estimate_usd(average_usd: float, parameters: ParameterValues) -> float:
     """The estimated cost of one video, in USD: the published average, scaled by length and pixels.
 
     The provider publishes one average per model and says that costs vary with duration and resolution. The estimate
@@ -81,8 +81,8 @@ def read_day(day: str, record: Mapping[str, Any]) -> tuple[Day, list[str]]:
 
 def reservation(
     job: Job, now: float, *, limit: float | None = None, max_in_flight: int | None = None
-) -> tuple[Entry | None, dict[str, Any]]:
-    """The entry that reserves the job's estimate in today's budget, and the fields for its record.
+) -> tuple[Booking | None, dict[str, Any]]:
+    """The booking that reserves the job's estimate in today's budget, and the fields for its record.
 
     Both are empty if the job already has a reservation, or its request is settled.
     """
@@ -93,12 +93,12 @@ def reservation(
         return None, {}
     estimate = estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
     day = day_of(now)
-    entry = Entry(day, reserved=estimate, limit=limit, lease=1, max_in_flight=max_in_flight)
-    return entry, {"reserved_usd": estimate, "reserved_day": day}
+    booking = Booking(day, reserved=estimate, limit=limit, lease=1, max_in_flight=max_in_flight)
+    return booking, {"reserved_usd": estimate, "reserved_day": day}
 
 
-def settlement(job: Job, cost: float | None) -> tuple[Entry | None, dict[str, Any]]:
-    """The entry that settles ``cost`` for a job's request (None: releases it), and the fields for its record.
+def settlement(job: Job, cost: float | None) -> tuple[Booking | None, dict[str, Any]]:
+    """The booking that settles ``cost`` for a job's request (None: releases it), and the fields for its record.
 
     Only the difference to what is already settled is booked, because a job may end more than once.
     """
@@ -107,51 +107,51 @@ def settlement(job: Job, cost: float | None) -> tuple[Entry | None, dict[str, An
     if job.reserved_day is None or (job.reserved_usd is None and not due):
         return None, {}
     lease = 0 if job.reserved_usd is None else -1
-    entry = Entry(job.reserved_day, closes=held, settled=due, released=held if cost is None else 0.0, lease=lease)
+    booking = Booking(job.reserved_day, closes=held, settled=due, released=held if cost is None else 0.0, lease=lease)
     facts: dict[str, Any] = {"reserved_usd": None}
     if cost is not None:
         booked = round(job.settled_days.get(job.reserved_day, 0.0) + due, 6)
         facts |= {"settled_usd": cost, "settled_days": {**job.settled_days, job.reserved_day: booked}}
-    return entry, facts
+    return booking, facts
 
 
-def booking(table: str, entry: Entry) -> dict[str, Any]:
-    """The update of the day's item that books an entry, as part of a transaction."""
+def day_update(table: str, booking: Booking) -> dict[str, Any]:
+    """The update of the day's item that books a booking, as part of a transaction."""
     amounts = {
-        "reserved": entry.reserved,
-        "settled": entry.settled,
-        "released": entry.released,
-        "committed": entry.reserved - entry.closes + entry.settled,
+        "reserved": booking.reserved,
+        "settled": booking.settled,
+        "released": booking.released,
+        "committed": booking.reserved - booking.closes + booking.settled,
     }
     values = {f":{name}": round(amount, 6) for name, amount in amounts.items()}
     update: dict[str, Any] = {
         "TableName": table,
-        "Key": {"job_id": {"S": day_key(entry.day)}},
+        "Key": {"job_id": {"S": day_key(booking.day)}},
         "UpdateExpression": "ADD " + ", ".join(f"{name} :{name}" for name in amounts),
         "ExpressionAttributeValues": written_item(values),
     }
-    if entry.limit is not None:
+    if booking.limit is not None:
         # A day with invalid amounts has no room. `committed` exists as soon as anything is booked, and is never below
         # 0 except by rounding. Without this check, an amount of -1000 would allow spending that much more.
         right = ["attribute_type(committed, :number)", "committed >= :least", "committed <= :room"]
         for name in ("reserved", "settled", "released"):  # otherwise nothing could be added to them
             right.append(f"(attribute_not_exists({name}) OR attribute_type({name}, :number))")
-        room = {":number": "N", ":least": -0.01, ":room": round(entry.limit - entry.reserved, 6)}
+        room = {":number": "N", ":least": -0.01, ":room": round(booking.limit - booking.reserved, 6)}
         update["ConditionExpression"] = f"attribute_not_exists(job_id) OR ({' AND '.join(right)})"
         update["ExpressionAttributeValues"] |= written_item(room)
     return update
 
 
-def lease(table: str, entry: Entry) -> dict[str, Any]:
-    """The update of the count of videos in progress for an entry, as part of a transaction."""
+def lease_update(table: str, booking: Booking) -> dict[str, Any]:
+    """The update of the count of videos in progress for a booking, as part of a transaction."""
     update: dict[str, Any] = {
         "TableName": table,
         "Key": {"job_id": {"S": IN_FLIGHT}},
         "UpdateExpression": "ADD held :one",
-        "ExpressionAttributeValues": written_item({":one": entry.lease}),
+        "ExpressionAttributeValues": written_item({":one": booking.lease}),
     }
-    if entry.lease > 0 and entry.max_in_flight is not None:
+    if booking.lease > 0 and booking.max_in_flight is not None:
         # If the count is not a number, nothing is allowed until reconcile has counted again.
         update["ConditionExpression"] = "attribute_not_exists(held) OR (attribute_type(held, :number) AND held < :most)"
-        update["ExpressionAttributeValues"] |= written_item({":number": "N", ":most": entry.max_in_flight})
+        update["ExpressionAttributeValues"] |= written_item({":number": "N", ":most": booking.max_in_flight})
     return update

@@ -8,12 +8,14 @@ one is missing, the page's own default is sent.
 import difflib
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from seedance.errors import InvalidRequest
+from seedance.jobs.job import ParameterValues
 
 PROMPT_LIMIT = 5000
 """Our limit for a prompt, in characters. No page states a limit; the longest example prompt has 1,900."""
@@ -233,13 +235,13 @@ def find(slug: str) -> Model:
     raise InvalidRequest("model", f"{slug!r} does not exist{_nearest(slug, MODELS)}; available: {', '.join(MODELS)}")
 
 
-def validate(model: Model, given: dict[str, Any], *, has_image: bool) -> dict[str, Any]:
+def validate(model: Model, given: Mapping[str, object], *, has_image: bool) -> ParameterValues:
     """The parameters to send for ``given``, with defaults, under the provider's names.
 
     ``has_image``: the job has a first image in our bucket, whose link ``payload`` adds at submit. Raises
     InvalidRequest that names the field and what is allowed.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     spelt: dict[str, str] = {}
     for name, value in given.items():
         known = _spell(model, name)
@@ -268,7 +270,7 @@ def validate(model: Model, given: dict[str, Any], *, has_image: bool) -> dict[st
     return {name: value for name, value in sent.items() if value != []}
 
 
-def payload(model: Model, parameters: dict[str, Any], *, job_id: str, image_link: str | None) -> dict[str, Any]:
+def payload(model: Model, parameters: ParameterValues, *, job_id: str, image_link: str | None) -> ParameterValues:
     """The body of the submit: validated parameters, the image's link, and a seed (jobs of release 0.1.0 have none)."""
     body = seeded(parameters, job_id)
     if image_link:
@@ -276,7 +278,7 @@ def payload(model: Model, parameters: dict[str, Any], *, job_id: str, image_link
     return body
 
 
-def seeded(parameters: dict[str, Any], job_id: str) -> dict[str, Any]:
+def seeded(parameters: ParameterValues, job_id: str) -> ParameterValues:
     """The parameters with a seed. By default it is derived from the job's id, in a range that is valid for all models.
 
     So the same job always requests the same video, it can be recognised in the provider's history, and its video can
@@ -285,7 +287,7 @@ def seeded(parameters: dict[str, Any], job_id: str) -> dict[str, Any]:
     return {"seed": 1 + int(hashlib.sha256(job_id.encode()).hexdigest(), 16) % 999999, **parameters}
 
 
-def describe() -> list[dict[str, Any]]:
+def describe() -> list[dict[str, object]]:
     """All models, for other programs: parameters as JSON Schema, transports, published averages."""
     return [
         {

@@ -1,9 +1,23 @@
 """Creates jobs: from an upload, an API call, a batch's row, or a provider request without a job. Pure."""
 
-from typing import Any
+from typing import TypedDict, final
 
 from seedance.jobs import catalogue, job, reasons, requests
-from seedance.jobs.job import Job, State
+from seedance.jobs.job import ImageFacts, Job, ParameterValues, State
+
+
+@final
+class PlannedRow(TypedDict):
+    """A valid row of a batch's plan, as a line of the plan's file."""
+
+    row: int
+    """Its number in the manifest, counted from 1."""
+    columns: dict[str, str]
+    """The passthrough values, by column name."""
+    model: str
+    transport: str
+    parameters: ParameterValues
+    image: ImageFacts | None
 
 
 def upload_job_id(upload: requests.Upload) -> str:
@@ -42,7 +56,7 @@ def from_call(job_id: str, request: requests.Request, fingerprint: str) -> Job:
     return made
 
 
-def from_row(batch: str, key: str, row: dict[str, Any]) -> Job:
+def from_row(batch: str, key: str, row: PlannedRow) -> Job:
     """The job of a row of a batch's plan, which plan has checked. ``key`` is the manifest's key."""
     folder, name = requests.upload_name(key.removeprefix(requests.BATCH_PREFIX))
     return Job(

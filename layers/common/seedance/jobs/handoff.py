@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from seedance.aws import clients
 from seedance.jobs.job import Job, batch_id
 from seedance.jobs.requests import Upload
+from seedance.jobs.tasks import BatchInput, TaskInput
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -36,18 +37,15 @@ class Workflow:
 
         Its first poll is after ``wait`` of the provider's seconds, in ``slot`` if one is reserved for it.
         """
+        given: TaskInput = {
+            "job_id": job.job_id,
+            "transport": job.transport,
+            "wait_seconds": max(1, round(wait)),
+            "slot": slot,
+        }
         try:
             self._client.start_execution(
-                stateMachineArn=self._state_machine,
-                name=job.execution_name,
-                input=json.dumps(
-                    {
-                        "job_id": job.job_id,
-                        "transport": job.transport,
-                        "wait_seconds": max(1, round(wait)),
-                        "slot": slot,
-                    }
-                ),
+                stateMachineArn=self._state_machine, name=job.execution_name, input=json.dumps(given)
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
@@ -75,9 +73,14 @@ class Batches:
     def start(self, manifest: Upload) -> str:
         """Start the manifest's batch, unless it was started before. Returns its id, which is the execution's name."""
         batch = batch_id(manifest.bucket, manifest.key, manifest.version)
-        facts = {"batch_id": batch, "bucket": manifest.bucket, "key": manifest.key, "version_id": manifest.version_id}
+        given: BatchInput = {
+            "batch_id": batch,
+            "bucket": manifest.bucket,
+            "key": manifest.key,
+            "version_id": manifest.version_id,
+        }
         try:
-            self._client.start_execution(stateMachineArn=self._state_machine, name=batch, input=json.dumps(facts))
+            self._client.start_execution(stateMachineArn=self._state_machine, name=batch, input=json.dumps(given))
         except ClientError as error:
             if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
                 raise

@@ -1,10 +1,10 @@
 """The job: its fields, its states, the transitions between them, and how its id is derived. Pure."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum, StrEnum, auto
-from typing import Any, Self, assert_never
+from typing import Any, NotRequired, Self, TypedDict, assert_never
 
 from seedance.errors import BadRecord
 from seedance.jobs import records
@@ -122,6 +122,49 @@ class Hold(StrEnum):
     """The video is made and paid for, but its link is missing, ambiguous or not allowed. A person decides."""
 
 
+ParameterValues = dict[str, Any]
+"""A model's parameters by the provider's names. Each model has its own; seedance.jobs.catalogue checks them."""
+
+
+class ErrorFacts(TypedDict):
+    """The reason for a state: ``code`` for machines, ``message`` for people. See jobs.reasons."""
+
+    code: str
+    message: str
+
+
+class ImageFacts(TypedDict):
+    """A job's image in our bucket. ``uploaded``: its address in the provider's asset store, if it is there."""
+
+    bucket: str
+    key: str
+    version_id: NotRequired[str | None]
+    content_type: NotRequired[str]
+    bytes: NotRequired[int]
+    width: NotRequired[int]
+    height: NotRequired[int]
+    uploaded: NotRequired[str]
+
+
+class VideoFacts(TypedDict):
+    """A job's video in our bucket. ``last_frame_key``: if the model returned one."""
+
+    bucket: str
+    key: str
+    bytes: int
+    sha256: str
+    last_frame_key: NotRequired[str]
+
+
+class ResultFacts(TypedDict, total=False):
+    """The fields of a job that come from the provider's response about a finished video."""
+
+    request_id: str | None
+    cost_usd: float | None
+    metrics: dict[str, float]
+    last_frame_url: str | None
+
+
 @dataclass(kw_only=True)
 class Job:
     """One requested video. The fields are the attributes of its DynamoDB item. Times are Unix seconds."""
@@ -136,11 +179,9 @@ class Job:
     """The video's folder under ``videos/``."""
     model: str
     transport: str
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: ParameterValues = field(default_factory=dict)
     """Validated, under the provider's names. An image in our bucket is not included; see ``image``."""
-    image: dict[str, Any] | None = None
-    """``bucket``, ``key``, ``version_id`` (or None) and ``content_type`` of the image in our bucket; ``uploaded``:
-    its address in the provider's asset store, if it was uploaded there."""
+    image: ImageFacts | None = None
     fingerprint: str | None = None
     """Digest of the API body, to distinguish a repeated request from a reused Idempotency-Key."""
     batch: str | None = None
@@ -188,16 +229,15 @@ class Job:
     metrics: dict[str, float] = field(default_factory=dict)
     """The timings that the provider reported, in its seconds."""
     cost_usd: float | None = None
-    video: dict[str, Any] | None = None
-    """``bucket``, ``key``, ``bytes``, ``sha256`` and, if the model returned one, ``last_frame_key``."""
-    error: dict[str, str] | None = None
-    """``code`` for machines, ``message`` for people. For a RECEIVED job: why its last submit was postponed."""
+    video: VideoFacts | None = None
+    error: ErrorFacts | None = None
+    """For a RECEIVED job: why its last submit was postponed."""
     notified_at: float | None = None
     expires_at: int | None = None
     """When DynamoDB may delete the record."""
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], drop: Callable[[str], None] | None = None) -> Self:
+    def from_record(cls, record: Mapping[str, Any], drop: Callable[[str], None] | None = None) -> Self:
         """A job from its item. Unknown attributes, written by a newer release, are ignored.
 
         An invalid value that does not matter is dropped, and ``drop`` is called with its name. Raises BadRecord if a
@@ -227,7 +267,7 @@ class Job:
     @property
     def code(self) -> str | None:
         """The code of the job's error, or None."""
-        return (self.error or {}).get("code")
+        return self.error["code"] if self.error else None
 
     @property
     def execution_name(self) -> str:

@@ -4,10 +4,11 @@ Each of our own reasons is created by one function here. Errors caused by the pr
 exceptions (seedance.errors); ``of`` takes over their code and message.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 from seedance.errors import SeedanceError
+from seedance.jobs.job import ErrorFacts
 
 
 class Code(StrEnum):
@@ -67,9 +68,9 @@ class Reason:
     message: str
 
     @property
-    def error(self) -> dict[str, str]:
+    def error(self) -> ErrorFacts:
         """The reason in the form of records and notifications."""
-        return asdict(self)
+        return ErrorFacts(code=self.code, message=self.message)
 
 
 def of(error: SeedanceError) -> Reason:

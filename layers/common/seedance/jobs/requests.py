@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus
 from seedance.aws.fields import OBJECT_KEY_BYTES, cut
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue
+from seedance.jobs.job import ParameterValues
 
 UPLOAD_PREFIX = "uploads/"
 BATCH_PREFIX = "batches/"
@@ -67,7 +68,7 @@ class Request:
 
     model: catalogue.Model
     transport: str
-    parameters: dict[str, Any]
+    parameters: ParameterValues
     image_key: str | None = None
 
 
@@ -144,7 +145,7 @@ def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
     InvalidRequest.
     """
     metadata = _without_camera(metadata)
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     options: dict[str, str] = {}
     known = catalogue.known_names() | _OPTION_METADATA
     for raw_name, raw_value in metadata.items():
@@ -234,7 +235,7 @@ def _unknown_field(name: str) -> str:
 
 
 def _request(
-    slug: str | None, transport: str | None, given: dict[str, Any], defaults: Defaults, *, has_image: bool
+    slug: str | None, transport: str | None, given: dict[str, object], defaults: Defaults, *, has_image: bool
 ) -> Request:
     model = catalogue.find(slug or defaults.model)
     if transport is None:

@@ -20,7 +20,7 @@ from seedance.errors import (
     SeedanceError,
 )
 from seedance.jobs import budget
-from seedance.jobs.budget import Day, Entry, settlement
+from seedance.jobs.budget import Booking, Day, settlement
 from seedance.jobs.job import RECORD_KEPT_SECONDS, TRANSITIONS, Job, State
 from seedance.observability import logger
 
@@ -53,24 +53,24 @@ class JobStore:
         job.expires_at = int(now) + RECORD_KEPT_SECONDS
         return self._table.put_new(job.to_record())
 
-    def move(self, job: Job, target: State, *, entry: Entry | None = None, **values: Any) -> Job:
+    def move(self, job: Job, target: State, *, booking: Booking | None = None, **values: Any) -> Job:
         """Move the job from the state in which it was read to another, and write ``values`` with it.
 
-        An ``entry`` is booked in the day's budget in the same transaction, and the job becomes the owner of a new
+        A ``booking`` is booked in the day's budget in the same transaction, and the job becomes the owner of a new
         ``request_id``. Returns the updated job.
         Raises Conflict if it is no longer in that state because another invocation was faster; RequestTaken if the
-        request belongs to another job; OverBudget if the entry does not fit in the day's budget; DearerThanBudget if
+        request belongs to another job; OverBudget if the booking does not fit in the day's budget; DearerThanBudget if
         it does not fit in any day; AllUnderWay if the maximum number of videos is in progress; ValueError for a
         transition that the table in job.py does not have.
         """
         if target not in TRANSITIONS[job.state]:
             raise ValueError(f"a job can't move from {job.state} to {target}")
-        if entry and entry.limit is not None and entry.reserved > entry.limit:
-            raise DearerThanBudget(f"{entry.reserved} exceeds a whole day's budget of {entry.limit}")
+        if booking and booking.limit is not None and booking.reserved > booking.limit:
+            raise DearerThanBudget(f"{booking.reserved} exceeds a whole day's budget of {booking.limit}")
         # Only this entry of the map is written, so that writers of other states do not overwrite each other's times.
         changes = {"state": target.value, f"entered.{target.value}": self._table.now(), **values}
         update = self._update(job.job_id, changes, "#state = :from", {":from": job.state.value})
-        return self._written(job, update, entry, values.get("request_id"))
+        return self._written(job, update, booking, values.get("request_id"))
 
     def close(self, job: Job, target: State, *, made: bool = False, **values: Any) -> Job:
         """``move`` to a state without a reservation, and book its end.
@@ -81,18 +81,18 @@ class JobStore:
         cost = values.get("cost_usd", job.cost_usd)
         if cost is None and (made or target is State.COMPLETED):
             cost = job.reserved_usd  # delivered without a price: the reservation is the best estimate
-        entry, facts = settlement(job, cost)
-        return self.move(job, target, entry=entry, **facts, **values)
+        booking, facts = settlement(job, cost)
+        return self.move(job, target, booking=booking, **facts, **values)
 
     def price(self, job: Job, cost_usd: float) -> Job:
         """Write the cost of a job that ended without a price, and book the difference to its settlement.
 
         Both happen in one transaction, and only once. Raises Conflict if the job has a price, or has changed its state.
         """
-        entry, facts = settlement(job, cost_usd)
+        booking, facts = settlement(job, cost_usd)
         condition = "#state = :from AND attribute_not_exists(cost_usd)"
         update = self._update(job.job_id, {"cost_usd": cost_usd, **facts}, condition, {":from": job.state.value})
-        return self._written(job, update, entry)
+        return self._written(job, update, booking)
 
     def note(self, job: Job, **values: Any) -> Job:
         """Write fields of the job without changing its state; None removes a field. Raises like ``move``."""
@@ -168,21 +168,21 @@ class JobStore:
         return {"TableName": self._table.name, **writes.update(job_id, changes, condition, extra)}
 
     def _written(
-        self, job: Job, update: dict[str, Any], entry: Entry | None = None, request_id: str | None = None
+        self, job: Job, update: dict[str, Any], booking: Booking | None = None, request_id: str | None = None
     ) -> Job:
         """Write a job's change, its booking and its new request in one transaction. Returns the updated job."""
         claim = request_id if request_id != job.request_id else None
         moved_on = Conflict(f"job {job.job_id} is no longer {job.state}")
-        if entry is None and not claim:
+        if booking is None and not claim:
             return self._updated(update, moved_on)
         parts: list[tuple[Any, SeedanceError]] = [({"Update": update}, moved_on)]
         counts: list[Any] = []
-        if entry:
-            counts.append({"Update": budget.booking(self._table.name, entry)})
+        if booking:
+            counts.append({"Update": budget.day_update(self._table.name, booking)})
             parts.append((counts[0], OverBudget("the day's budget is used up")))
-            if entry.lease:
-                counts.append({"Update": budget.lease(self._table.name, entry)})
-                parts.append((counts[1], AllUnderWay(f"the maximum of {entry.max_in_flight} videos is in progress")))
+            if booking.lease:
+                counts.append({"Update": budget.lease_update(self._table.name, booking)})
+                parts.append((counts[1], AllUnderWay(f"the maximum of {booking.max_in_flight} videos is in progress")))
         if claim:
             taken = RequestTaken(f"request {claim} does not belong to job {job.job_id} but to another job")
             parts.append(({"Put": self._claim(job, claim)}, taken))
@@ -192,9 +192,11 @@ class JobStore:
                 self._transact([part for part in parts if part[0] not in left_out])
                 break
             except ClientError as error:
-                if not writes.is_invalid(error) or left_out == counts or (entry and entry.limit is not None):
+                if not writes.is_invalid(error) or left_out == counts or (booking and booking.limit is not None):
                     raise
-                logger().error("not booked", extra={"job_id": job.job_id, "entry": repr(entry), "reason": str(error)})
+                logger().error(
+                    "not booked", extra={"job_id": job.job_id, "booking": repr(booking), "reason": str(error)}
+                )
         written = self.get(job.job_id)
         if written is None:
             raise Conflict(f"job {job.job_id} no longer exists")

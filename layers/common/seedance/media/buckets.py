@@ -3,9 +3,7 @@
 import base64
 import hashlib
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -14,17 +12,15 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from seedance.aws import clients, fields
+from seedance.aws.upload import Upload
 from seedance.config import settings
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
+from seedance.jobs.job import ImageFacts, VideoFacts
 from seedance.media import formats, images
 from seedance.media.formats import MAX_IMAGE_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
-
-PART_BYTES = 6 * 1024 * 1024
-"""Size of an upload part. S3 requires at least 5 MiB for all but the last. Two parts are in memory at a time."""
 
 IMAGE_LINK_SECONDS = 2 * 3600
 """The provider downloads an image when it starts the job, which may be delayed by its queue. A job expires an hour
@@ -51,7 +47,7 @@ class Image:
     metadata: dict[str, str]
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> ImageFacts:
         """What a job keeps of its image."""
         return {
             "bucket": self.bucket,
@@ -71,7 +67,7 @@ class Stored:
     size: int
     sha256: str
 
-    def facts(self, bucket: str, key: str) -> dict[str, Any]:
+    def facts(self, bucket: str, key: str) -> VideoFacts:
         """What a job's record says of its video."""
         return {"bucket": bucket, "key": key, "bytes": self.size, "sha256": self.sha256}
 
@@ -112,7 +108,7 @@ class Media:
         sides = (picture.width, picture.height)
         return Image(bucket, key, version_id, picture.media_type, *sides, size, found.get("Metadata", {}))
 
-    def image_link(self, image: dict[str, Any], job_id: str) -> str:
+    def image_link(self, image: ImageFacts, job_id: str) -> str:
         """A signed link to a job's image, valid for IMAGE_LINK_SECONDS.
 
         The job's id is part of the signed query, so that the link in the provider's history names the job.
@@ -127,7 +123,7 @@ class Media:
             ExpiresIn=IMAGE_LINK_SECONDS,
         )
 
-    def image_base64(self, image: dict[str, Any]) -> str:
+    def image_base64(self, image: ImageFacts) -> str:
         """A job's complete image as base64. Raises InvalidRequest if it no longer exists."""
         where = _object(image["bucket"], image["key"], image.get("version_id"))
         try:
@@ -183,94 +179,19 @@ class Media:
         name: tuple[str, str],
         metadata: Mapping[str, str | None],
     ) -> Stored:
-        digest, size = hashlib.sha256(), 0
-        about: dict[str, Any] = {
-            "Bucket": self.video_bucket,
-            "Key": key,
-            "ContentType": content_type,
-            "ContentDisposition": fields.disposition("attachment", *name),
-            "Metadata": fields.metadata(metadata),
-        }
-        parts = _parts(chunks)
-        first = next(parts, b"")
-        digest.update(first)
-        size += len(first)
-        if len(first) < PART_BYTES:
-            # A short first part is also the last, so everything is read and checked: one request instead of three.
-            self._client.put_object(**about, Body=bytes(first), ChecksumCRC32=_crc32(first))
-            return Stored(size, digest.hexdigest())
-        upload_id = self._client.create_multipart_upload(**about, ChecksumAlgorithm="CRC32")["UploadId"]
-        try:
-            done = self._upload_parts(key, upload_id, first, parts, digest)
-            self._client.complete_multipart_upload(
-                Bucket=self.video_bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": done.parts}
-            )
-        except BaseException:
-            # The parts of an unfinished upload are billed until it is aborted.
-            self._client.abort_multipart_upload(Bucket=self.video_bucket, Key=key, UploadId=upload_id)
-            raise
-        return Stored(done.size, digest.hexdigest())
-
-    def _upload_parts(
-        self, key: str, upload_id: str, first: bytearray | bytes, rest: Iterator[bytearray], digest: Any
-    ) -> "_Uploaded":
-        """Upload one part while the next is being downloaded, so that both connections are busy at the same time."""
-        done: list[CompletedPartTypeDef] = []
-        size = len(first)
-
-        def send(number: int, body: bytes | bytearray) -> "CompletedPartTypeDef":
-            checksum = _crc32(body)
-            answer = self._client.upload_part(
-                Bucket=self.video_bucket,
-                Key=key,
-                UploadId=upload_id,
-                PartNumber=number,
-                Body=bytes(body),
-                ChecksumCRC32=checksum,
-            )
-            # S3 requires the checksums again when the upload is completed.
-            return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": checksum}
-
-        with ThreadPoolExecutor(max_workers=1) as lane:
-            under_way: Future[CompletedPartTypeDef] = lane.submit(send, 1, first)
-            for number, part in enumerate(rest, start=2):
-                digest.update(part)
-                size += len(part)
-                done.append(under_way.result())
-                under_way = lane.submit(send, number, part)
-            done.append(under_way.result())
-        return _Uploaded(done, size)
-
-
-@dataclass(frozen=True)
-class _Uploaded:
-    parts: "list[CompletedPartTypeDef]"
-    size: int
-
-
-def _parts(chunks: Iterator[bytes]) -> Iterator[bytearray]:
-    """Chunks joined into parts of PART_BYTES. Only the last may be shorter.
-
-    A full part is yielded only once more data follows or ``chunks`` has ended, so that an error at the very end of
-    ``chunks`` is raised before the last part is yielded.
-    """
-    part = bytearray()
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while view:
-            if len(part) == PART_BYTES:
-                yield part
-                part = bytearray()
-            step = min(PART_BYTES - len(part), len(view))
-            part += view[:step]
-            view = view[step:]
-    if part:
-        yield part
-
-
-def _crc32(body: bytes | bytearray) -> str:
-    """A body's checksum in S3's format. botocore would send it after the body, which it then sends in small chunks."""
-    return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+        digest = hashlib.sha256()
+        with Upload(
+            self._client,
+            self.video_bucket,
+            key,
+            ContentType=content_type,
+            ContentDisposition=fields.disposition("attachment", *name),
+            Metadata=fields.metadata(metadata),
+        ) as upload:
+            for chunk in chunks:
+                digest.update(chunk)
+                upload.write(chunk)
+        return Stored(upload.size, digest.hexdigest())
 
 
 def _at_most(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """Checks an image file: its type, its size in pixels, and whether it is complete. Pure.
 
 Only headers and the markers between parts are parsed, never pixels. The file is read as a stream and nothing of it is
-kept. A file that a decoder would still open passes: bytes after the image's end, a GIF without its last byte.
+kept. A file that a decoder would still open passes, such as one with bytes after the image's end.
 """
 
 import struct
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from seedance.media.formats import HEAD_BYTES, IMAGE_FORMATS, image_type
+from seedance.media.formats import HEAD_BYTES, IMAGE_FORMATS, image_type, other_image
 
 MAX_PIXELS = 178_956_970
 """Above this, Pillow, the usual decoder of services in Python, refuses an image as a decompression bomb
@@ -41,9 +41,11 @@ def look_through(source: Source, length: int) -> Picture:
     large.
     """
     bytes_in = _Bytes(source, length)
-    media_type = image_type(bytes_in.peek(HEAD_BYTES))
+    head = bytes_in.peek(HEAD_BYTES)
+    media_type = image_type(head)
     if media_type is None:
-        raise ValueError(f"is not an image by its content; it must be {IMAGE_FORMATS}, whatever its name")
+        unknown = f"is not an image by its content; it must be {IMAGE_FORMATS}, whatever its name"
+        raise ValueError(other_image(head) or unknown)
     width, height = _LOOKS[media_type](bytes_in)
     return Picture(media_type, width, height)
 
@@ -176,76 +178,4 @@ def _webp(image: _Bytes) -> tuple[int, int]:
     return sides
 
 
-def _gif(image: _Bytes) -> tuple[int, int]:
-    """Reads the blocks up to the end of the first frame, the one that is used (GIF89a, section 12)."""
-    _, width, height, flags, _ = struct.unpack("<6sHHBH", image.take(13))
-    image.skip(_palette(flags))
-    while (kind := image.take(1)) != b",":
-        if kind == b";":
-            raise _damaged("it contains no image data")
-        if kind == b"!":
-            image.take(1)
-            _skip_blocks(image)
-    left, top, frame_width, frame_height, flags = struct.unpack("<HHHHB", image.take(9))
-    sides = _sides(max(width, left + frame_width), max(height, top + frame_height))
-    image.skip(_palette(flags) + 1)
-    _skip_blocks(image)
-    return sides
-
-
-def _palette(flags: int) -> int:
-    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
-
-
-def _skip_blocks(image: _Bytes) -> None:
-    while size := image.take(1)[0]:
-        image.skip(size)
-
-
-def _bmp(image: _Bytes) -> tuple[int, int]:
-    """Reads the header, and for uncompressed pixels checks that all are there (Microsoft's BITMAPINFOHEADER)."""
-    (start,) = struct.unpack("<10xI", image.take(14))
-    (header,) = struct.unpack("<I", image.take(4))
-    if header == 12:
-        width, height, _, bits = struct.unpack("<HHHH", image.take(8))
-        packed = 0
-    else:
-        width, height, _, bits, packed = struct.unpack("<iiHHI", image.take(16))
-        packed = packed if header >= 40 else -1  # a shorter header does not have this field
-    sides = _sides(width, abs(height))  # negative if the first row is the top one
-    row = (width * bits + 31) // 32 * 4
-    needed = start + row * (abs(height) - 1) + (width * bits + 7) // 8
-    if packed in (0, 3) and needed > image.length:  # 0 and 3: uncompressed
-        raise _cut_off()
-    return sides
-
-
-def _tiff(image: _Bytes) -> tuple[int, int]:
-    """Reads the first directory, wherever it is, and checks image data that is in one strip (TIFF 6.0, section 2)."""
-    order = "<" if image.take(4)[:2] == b"II" else ">"
-    (start,) = struct.unpack(order + "I", image.take(4))
-    if start < image.at:
-        raise _damaged("its directory overlaps its header")
-    image.skip(start - image.at)
-    (entries,) = struct.unpack(order + "H", image.take(2))
-    found: dict[int, int] = {}
-    for _ in range(entries):
-        tag, kind, count, value = struct.unpack(order + "HHI4s", image.take(12))
-        if count == 1 and kind in (3, 4):
-            found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), value)[0]
-    if 256 not in found or 257 not in found:
-        raise _damaged("it does not contain its size in pixels")
-    sides = _sides(found[256], found[257])
-    if found.get(273, 0) + found.get(279, 0) > image.length:
-        raise _cut_off()
-    return sides
-
-
-_LOOKS: dict[str, Callable[[_Bytes], tuple[int, int]]] = {
-    "image/jpeg": _jpeg,
-    "image/png": _png,
-    "image/webp": _webp,
-    "image/gif": _gif,
-    "image/bmp": _bmp,
-    "image/tiff": _tiff,
-}
+_LOOKS: dict[str, Callable[[_Bytes], tuple[int, int]]] = {"image/jpeg": _jpeg, "image/png": _png, "image/webp": _webp}

@@ -1,10 +1,11 @@
 """The summary of a batch, as a machine message and as an email. Pure."""
 
 from enum import StrEnum
-from typing import Any
+from typing import TypedDict
 
 from seedance.aws import fields
-from seedance.jobs.job import State
+from seedance.jobs.job import ErrorFacts, State
+from seedance.jobs.tasks import BatchInput
 from seedance.notices.job_message import duration
 
 NOT_STARTED = "NOT_STARTED"
@@ -32,12 +33,32 @@ _HEADLINES = {
 }
 
 
-def machine_message(
-    *,
-    batch_id: str,
+class BatchSummary(TypedDict):
+    """The summary for machines. Like a job's notification, its shape is a contract.
+
+    ``states`` counts the rows by their job's state; invalid rows count as REJECTED. ``results`` and ``rejected_report``
+    have ``bucket``, ``key`` and a signed ``url`` that works for some hours.
+    """
+
+    batch_id: str
+    status: str
+    source: str
+    manifest: dict[str, str]
+    rows: int
+    rejected: int
+    states: dict[str, int]
+    estimate_usd: float | None
+    cost_usd: float | None
+    seconds: float | None
+    results: dict[str, str] | None
+    rejected_report: dict[str, str] | None
+    error: ErrorFacts | None
+
+
+def batch_summary(
+    batch: BatchInput,
     status: BatchStatus,
-    bucket: str,
-    key: str,
+    *,
     rows: int = 0,
     rejected: int = 0,
     states: dict[str, int] | None = None,
@@ -46,18 +67,14 @@ def machine_message(
     seconds: float | None = None,
     results: dict[str, str] | None = None,
     report: dict[str, str] | None = None,
-    error: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """The summary for machines. Like a job's message, its shape is a contract.
-
-    ``states`` counts the rows by their job's state; invalid rows count as REJECTED. ``results`` and ``report``
-    have ``bucket``, ``key`` and a signed ``url`` that works for some hours.
-    """
+    error: ErrorFacts | None = None,
+) -> BatchSummary:
+    """The summary of a batch for machines."""
     return {
-        "batch_id": batch_id,
+        "batch_id": batch["batch_id"],
         "status": status.value,
         "source": "batch",
-        "manifest": {"bucket": bucket, "key": key},
+        "manifest": {"bucket": batch["bucket"], "key": batch["key"]},
         "rows": rows,
         "rejected": rejected,
         "states": states or {},
@@ -70,8 +87,8 @@ def machine_message(
     }
 
 
-def mail(message: dict[str, Any]) -> tuple[str, str]:
-    """Subject and text of the email, made from the machine message."""
+def batch_email(message: BatchSummary) -> tuple[str, str]:
+    """Subject and text of the email with a batch's summary."""
     name = message["manifest"]["key"].rpartition("/")[2]
     headline = f"{_HEADLINES[BatchStatus(message['status'])]}: {name}"
     lines = [headline, ""]
@@ -100,8 +117,3 @@ def mail(message: dict[str, Any]) -> tuple[str, str]:
     lines += ["", f"Manifest s3://{message['manifest']['bucket']}/{message['manifest']['key']}"]
     lines.append(f"Batch {message['batch_id']}")
     return fields.subject(headline), "\n".join(map(fields.one_line, lines)) + "\n"
-
-
-def sns_body(message: dict[str, Any]) -> str:
-    """The ``Message`` for a publish with ``MessageStructure=json``: JSON for machines, text for emails."""
-    return fields.message(message, lambda told: mail(told)[1])

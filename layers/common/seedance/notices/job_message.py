@@ -1,10 +1,10 @@
 """The notification for a job, as a machine message and as an email. Pure."""
 
 from datetime import UTC, datetime
-from typing import Any, assert_never
+from typing import TypedDict, assert_never
 
 from seedance.aws import fields
-from seedance.jobs.job import Hold, Job, State
+from seedance.jobs.job import ErrorFacts, Hold, Job, State
 
 _MADE = "The video is made but not copied yet: the job is held"
 """The headline for a job that is HELD with a paid result."""
@@ -30,12 +30,37 @@ def _words(state: State) -> tuple[str, str]:
             assert_never(state)
 
 
-def machine_message(job: Job, video_url: str | None) -> dict[str, Any]:
-    """The notification for machines. Its shape is a contract, checked by a test.
+class NotifiedVideo(TypedDict):
+    """A job's video in its notification. ``url`` expires after some hours; bucket and key stay valid."""
 
-    ``video_url`` is a signed link to the video and expires after some hours; bucket and key stay valid.
-    """
-    video = None
+    bucket: str
+    key: str
+    url: str | None
+    bytes: int
+    sha256: str
+    last_frame_key: str | None
+
+
+class JobNotification(TypedDict):
+    """The notification for machines. Its shape is a contract, checked by a test."""
+
+    job_id: str
+    status: str
+    model: str
+    source: str
+    batch: dict[str, str | int | None] | None
+    name: str
+    image: dict[str, str | None] | None
+    prompt: str | None
+    video: NotifiedVideo | None
+    cost_usd: float | None
+    timings: dict[str, float]
+    error: ErrorFacts | None
+
+
+def job_notification(job: Job, video_url: str | None) -> JobNotification:
+    """The notification for a job. ``video_url`` is a signed link to its video."""
+    video: NotifiedVideo | None = None
     if job.video:
         video = {
             "bucket": job.video["bucket"],
@@ -47,7 +72,8 @@ def machine_message(job: Job, video_url: str | None) -> dict[str, Any]:
         }
     image = None
     if job.image:
-        image = {name: job.image.get(name) for name in ("bucket", "key", "version_id")}
+        version_id = job.image.get("version_id")
+        image = {"bucket": job.image["bucket"], "key": job.image["key"], "version_id": version_id}
     return {
         "job_id": job.job_id,
         "status": job.state.value,
@@ -64,8 +90,8 @@ def machine_message(job: Job, video_url: str | None) -> dict[str, Any]:
     }
 
 
-def mail(message: dict[str, Any]) -> tuple[str, str]:
-    """Subject and text of the email, made from the machine message."""
+def job_email(message: JobNotification) -> tuple[str, str]:
+    """Subject and text of the email about a job."""
     headline = _MADE if _is_made(message) else _words(State(message["status"]))[0]
     title = f"{headline}: {message['name']}"
     lines = [title, ""]
@@ -96,17 +122,12 @@ def mail(message: dict[str, Any]) -> tuple[str, str]:
     return fields.subject(title), "\n".join(map(fields.one_line, lines)) + "\n"
 
 
-def sns_body(message: dict[str, Any]) -> str:
-    """The ``Message`` for a publish with ``MessageStructure=json``: JSON for machines, text for emails."""
-    return fields.message(message, lambda told: mail(told)[1])
+def _is_made(message: JobNotification) -> bool:
+    error = message["error"]
+    return message["status"] == State.HELD and error is not None and error["code"] == Hold.RESULT
 
 
-def _is_made(message: dict[str, Any]) -> bool:
-    held = message["status"] == State.HELD
-    return held and (message["error"] or {}).get("code") == Hold.RESULT
-
-
-def _cost(message: dict[str, Any]) -> str:
+def _cost(message: JobNotification) -> str:
     if message["cost_usd"] is None and _is_made(message):
         return "not reported by the provider; a finished video is billed"
     return _words(State(message["status"]))[1] if message["cost_usd"] is None else f"${message['cost_usd']:.2f}"

@@ -1,7 +1,8 @@
 """Publishes how jobs and batches ended, through SNS."""
 
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -12,11 +13,14 @@ from seedance.errors import Conflict
 from seedance.jobs.job import Job
 from seedance.jobs.store import JobStore, jobs
 from seedance.media.buckets import Media, media
-from seedance.notices import batch_message, job_message
+from seedance.notices.batch_message import BatchSummary, batch_email
+from seedance.notices.job_message import job_email, job_notification
 from seedance.observability import count, logger
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
+
+Message = TypeVar("Message")
 
 
 class Notifier:
@@ -36,16 +40,10 @@ class Notifier:
         """Publish the notification for a terminal job unless that was done before. Returns the current job."""
         if job.notified_at is not None:
             return job
-        message = job_message.machine_message(job, self._bucket.video_link(job.video["key"]) if job.video else None)
-        values = {name: message[name] for name in ("status", "model", "source")}
-        values["batch"] = job.batch  # the email subscription filters out a batch's jobs by this attribute
-        self._client.publish(
-            TopicArn=self._topic,
-            MessageStructure="json",
-            Message=job_message.sns_body(message),
-            Subject=job_message.mail(message)[0],
-            MessageAttributes=fields.attributes(values),
-        )
+        message = job_notification(job, self._bucket.video_link(job.video["key"]) if job.video else None)
+        # The email subscription filters out a batch's jobs by the attribute ``batch``.
+        attributes = {"status": message["status"], "model": job.model, "source": job.source, "batch": job.batch}
+        self._publish(message, job_email, attributes)
         return self._store.note(job, notified_at=round(self._clock(), 3))
 
     def tell(self, job: Job) -> Job:
@@ -60,17 +58,23 @@ class Notifier:
             count("NotificationsPutOff")
             return job
 
-    def summarise(self, message: dict[str, Any]) -> None:
-        """Publish a batch's summary (see batch_message.machine_message), the only email that a batch sends.
+    def summarise(self, message: BatchSummary) -> None:
+        """Publish a batch's summary, the only email that a batch sends.
 
         It has no attribute ``batch``, which marks the notifications of a batch's jobs.
         """
+        self._publish(message, batch_email, {"status": message["status"], "source": message["source"]})
+
+    def _publish(
+        self, message: Message, email: Callable[[Message], tuple[str, str]], attributes: Mapping[str, str | None]
+    ) -> None:
+        """Publish a message as JSON for machines and as an email, whose subject and text ``email`` makes."""
         self._client.publish(
             TopicArn=self._topic,
             MessageStructure="json",
-            Message=batch_message.sns_body(message),
-            Subject=batch_message.mail(message)[0],
-            MessageAttributes=fields.attributes({name: message[name] for name in ("status", "source")}),
+            Message=fields.message(message, lambda told: email(told)[1]),
+            Subject=email(message)[0],
+            MessageAttributes=fields.attributes(attributes),
         )
 
 

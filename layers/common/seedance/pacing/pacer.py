@@ -50,7 +50,7 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Plan:
+class NextPoll:
     """A planned poll: the seconds until then, and the slot that is booked for it, or None if it must book one then."""
 
     wait: float
@@ -109,10 +109,10 @@ class Pacer:
         self._wait_for(slot)
         return None
 
-    def plan_poll(self, wait: Callable[[float], float], mean: float) -> Plan:
-        """Plan a job's next poll. ``wait`` returns the seconds until then for a number of polls per video."""
+    def plan_poll(self, wait: Callable[[float], float], mean: float) -> NextPoll:
+        """NextPoll a job's next poll. ``wait`` returns the seconds until then for a number of polls per video."""
 
-        def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, Plan]:
+        def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, NextPoll]:
             calendar = traffic.calendar
             polls = polls_affordable(
                 calendar, now, limit=self._limit, in_flight=traffic.in_flight, mean=mean, most=self._most_polls
@@ -120,15 +120,15 @@ class Pacer:
             # The workflow waits whole seconds, at least one.
             return self._planned(calendar, now + max(1.0, wait(polls)), now)
 
-        return self._change_or(None, decide) or Plan(max(1.0, wait(CROWDED_POLLS)), None)
+        return self._change_or(None, decide) or NextPoll(max(1.0, wait(CROWDED_POLLS)), None)
 
-    def poll_turn(self, slot: int | None) -> Plan | None:
+    def poll_turn(self, slot: int | None) -> NextPoll | None:
         """Whether a poll that was planned for ``slot`` may be sent now: None if so, else a new plan.
 
         If the calendar can't be read or written, the poll is sent: its video is paid for, and a 429 does no harm.
         """
 
-        def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, tuple[int, Plan | None]]:
+        def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, tuple[int, NextPoll | None]]:
             calendar = traffic.calendar.unplan(slot)
             found = calendar.free(now, self._limit, plans=False)
             if found <= now + PATIENCE_SECONDS:
@@ -136,16 +136,16 @@ class Pacer:
             changed, plan = self._planned(calendar, found, now)
             return changed, (found, plan)
 
-        crowded = Plan(PATIENCE_SECONDS + 1, None)
-        now: tuple[int, Plan | None] = (0, None)
+        crowded = NextPoll(PATIENCE_SECONDS + 1, None)
+        now: tuple[int, NextPoll | None] = (0, None)
         found, plan = self._change_or(now, decide) or (0, crowded)
         if plan is None:
             self._wait_for(found)
         return plan
 
-    def _planned(self, calendar: Calendar, at: float, now: float) -> tuple[Calendar, Plan]:
+    def _planned(self, calendar: Calendar, at: float, now: float) -> tuple[Calendar, NextPoll]:
         slot = calendar.free_for_plan(at, now, self._limit)
-        return calendar.plan(slot, now), Plan(max(1, math.ceil(slot - now)), slot)
+        return calendar.plan(slot, now), NextPoll(max(1, math.ceil(slot - now)), slot)
 
     def rate_limited(self, seconds: float | None) -> None:
         """After a 429, close the calendar until the limit resets, in ``seconds`` real seconds.

@@ -105,7 +105,7 @@ class Provider:
         """Read the key now, so that a missing secret is found before the record says that a submit started."""
         self._key()
 
-    def submit(self, model: str, body: dict[str, Any]) -> str:
+    def submit(self, model: str, body: Mapping[str, object]) -> str:
         """Start a video. Returns the request id of the queued job, which will be billed.
 
         Raises Refused or Unavailable if nothing was queued, SubmitUncertain if that is not known.
@@ -152,7 +152,7 @@ class Provider:
         raise UnexpectedAnswer(f"The provider answered {answer.status} without a status{_because(answer)}.", **facts)
 
     @contextmanager
-    def generate(self, model: str, body: dict[str, Any]) -> "Iterator[httpx.Response]":
+    def generate(self, model: str, body: Mapping[str, object]) -> "Iterator[httpx.Response]":
         """Make a video with the blocking call of v1. Yields the response before its body is read.
 
         Raises the same errors as ``submit``. Errors while the body is read are left to the caller.
@@ -259,7 +259,7 @@ class Provider:
         return self._heard(answer)
 
     @contextmanager
-    def _post(self, url: str, seconds: float, body: dict[str, Any]) -> "Iterator[httpx.Response]":
+    def _post(self, url: str, seconds: float, body: Mapping[str, object]) -> "Iterator[httpx.Response]":
         """The response, before its body is read."""
         from seedance.provider import posts  # noqa: PLC0415
 

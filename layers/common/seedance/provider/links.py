@@ -19,7 +19,7 @@ from urllib3.util import Url, parse_url
 
 from seedance.errors import ForbiddenSource
 from seedance.jobs import reasons
-from seedance.jobs.job import Job
+from seedance.jobs.job import ErrorFacts, Job
 from seedance.provider import bodies
 
 DEEPEST = 40
@@ -143,7 +143,7 @@ def read(answer: object, hosts: Collection[str], sent: Sent | None = None) -> Re
     return Result(None, last_frame, "The response has no link to a video")
 
 
-def held(result: Result, job: Job, request_id: str | None) -> dict[str, str]:
+def held(result: Result, job: Job, request_id: str | None) -> ErrorFacts:
     """The error for a job that is HELD because its result is unclear: what is known and what a person can do."""
     if result.elsewhere:
         then = (

@@ -6,17 +6,16 @@ job delivers the wrong video. So an unclear match is not guessed: it is PERHAPS,
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from enum import IntEnum
-from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
 from seedance.jobs import catalogue
-from seedance.jobs.job import Job
+from seedance.jobs.job import ImageFacts, Job, ParameterValues
 from seedance.pacing.poll_schedule import CLOCKS_APART_SECONDS
 from seedance.provider import links
 from seedance.provider.payloads import HistoryRow, ProviderStatus
@@ -66,10 +65,10 @@ def fit(job: Job, row: HistoryRow) -> Fit:
         return Fit.NO
     linked = bool(job.image and not job.image.get("uploaded"))
     shown = _image(job, row)
-    if linked and (mark := _mark(shown)):
+    if job.image and linked and (mark := _mark(shown)):
         if mark != job.job_id:
             return Fit.NO
-        if _is_object(shown, job.image or {}):  # anybody can write an address that imitates our disposition
+        if _is_object(shown, job.image):  # anybody can write an address that imitates our disposition
             return Fit.OURS
     if row.created_at is not None and row.created_at < (job.submitted_at or job.created_at) - CLOCKS_APART_SECONDS:
         return Fit.NO
@@ -104,9 +103,9 @@ def _merged(rows: list[HistoryRow]) -> HistoryRow:
     )
 
 
-def _sent(job: Job) -> dict[str, Any]:
+def _sent(job: Job) -> ParameterValues:
     """The body of the job's submit, without our signed link."""
-    uploaded = (job.image or {}).get("uploaded")
+    uploaded = job.image.get("uploaded") if job.image else None
     return catalogue.payload(catalogue.find(job.model), job.parameters, job_id=job.job_id, image_link=uploaded)
 
 
@@ -114,7 +113,7 @@ def _image(job: Job, row: HistoryRow) -> object:
     return (row.body or {}).get(catalogue.find(job.model).parameters.first_image)
 
 
-def _same_as_sent(job: Job, body: dict[str, Any], *, linked: bool) -> bool | None:
+def _same_as_sent(job: Job, body: Mapping[str, object], *, linked: bool) -> bool | None:
     """Whether a body is what the job sent, apart from our signed link. None if that is unclear."""
     sent, model = _sent(job), catalogue.find(job.model)
     verdicts = [_same(value, body.get(name)) for name, value in sent.items()]
@@ -193,7 +192,7 @@ def _mark(address: object) -> str | None:
     return None
 
 
-def _is_object(address: object, image: dict[str, Any]) -> bool:
+def _is_object(address: object, image: ImageFacts) -> bool:
     """Whether an address is that of an image in our bucket."""
     url = _address(address)
     if url is None:

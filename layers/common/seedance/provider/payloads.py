@@ -110,7 +110,7 @@ class HistoryRow:
     """"" if the row has no readable id. It still stands for somebody's request."""
     status: str
     """COMPLETED, FAILED, or another word if the request has not ended."""
-    body: dict[str, Any] | None
+    body: dict[str, object] | None
     """What was sent. None if it can't be read. Only for comparison, because it is not masked."""
     url: str | None
     """The video's address, on any host. None if the row is that of a last frame."""
@@ -155,7 +155,7 @@ def others(answer: object, request_id: str) -> set[str]:
     return {name for name in named if name.strip().lower() != request_id.lower()}
 
 
-def standing(answer: dict[str, Any]) -> Standing:
+def standing(answer: Mapping[str, object]) -> Standing:
     """The status in the response to a GET of a result. Raises UnexpectedAnswer if the status is not documented."""
     word = answer["status"]
     try:
@@ -207,7 +207,7 @@ def history_row(row: object, hosts: Collection[str] = ()) -> HistoryRow:
     )
 
 
-def request_body(said: object) -> dict[str, Any] | None:
+def request_body(said: object) -> dict[str, object] | None:
     """What was sent, from a row of the history: an object, JSON text, or a string in Python notation.
 
     None if it is none of these, or empty.

@@ -33,7 +33,7 @@ def client(transport: httpx.BaseTransport | None = None) -> httpx.Client:
 
 @contextmanager
 def posted(
-    client: httpx.Client, url: str, body: dict[str, Any], headers: Mapping[str, str], *, silence: float, limit: Limit
+    client: httpx.Client, url: str, body: object, headers: Mapping[str, str], *, silence: float, limit: Limit
 ) -> Iterator[httpx.Response]:
     """The response to one POST, before its body is read.
 
