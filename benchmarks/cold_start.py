@@ -27,9 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 
 from benchmarks import artefacts, report
 from benchmarks.artefacts import ROOT
+from tests.variables import variables
 
 ROUNDS = 25
 NAIVE, PLAIN_NAIVE = "naive, with bytecode", "naive, as built by `sam build`"
@@ -103,6 +105,13 @@ class Cloud:
             "POWERTOOLS_LOG_LEVEL": "INFO",
             "POWERTOOLS_METRICS_NAMESPACE": "SeedancePipeline",
             "POWERTOOLS_SERVICE_NAME": "benchmark",
+            **variables(yaml_parse((ROOT / "template.yaml").read_text()), self._given),
+        }
+
+    @property
+    def _given(self) -> dict[str, str]:
+        """What is not as the template's defaults have it."""
+        return {
             "JOB_TABLE": "jobs",
             "UPLOAD_BUCKET": "example-uploads",
             "VIDEO_BUCKET": "example-videos",
@@ -110,21 +119,15 @@ class Cloud:
             "STATE_MACHINE": _ARN.format("states", "stateMachine:machine"),
             "BATCH_STATE_MACHINE": _ARN.format("states", "stateMachine:batches"),
             "INTAKE_QUEUE": f"{self.url}/123456789012/intake",
-            "IMAGE_KEY_PREFIXES": "images/",
+            "DEAD_LETTER_QUEUE": f"{self.url}/123456789012/dead",
             "SEGMIND_API_KEY_SECRET": "segmind",
             "SEGMIND_BASE_URL": self.url,
             "SEGMIND_UPLOAD_URL": self.url,
             "SEGMIND_HISTORY_URL": self.url,
             "SEGMIND_MEDIA_HOSTS": self.url.removeprefix("https://"),
-            "IMAGE_DELIVERY": "link",
-            "DEFAULT_MODEL": "seedance-1.0-pro-fast",
             "DEFAULT_PROMPT": "The camera moves slowly.",
-            "DEFAULT_TRANSPORT": "v2",
-            "DAILY_BUDGET_USD": "0",
-            "REQUESTS_PER_MINUTE": "50",
             "MAX_IN_FLIGHT": "20",
             "POLLS_PER_VIDEO": "6",
-            "TIME_SCALE": "1",
         }
 
 

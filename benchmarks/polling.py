@@ -2,7 +2,7 @@
 
     python -m benchmarks.polling
 
-Durations are lognormal around the five models' published means, with coefficients of variation (CV) of 0.3, 0.45 and
+Durations are lognormal around the models' published means, with coefficients of variation (CV) of 0.3, 0.45 and
 0.6. The lag is the time between a video's end and the poll that sees it. The mean number of polls and the mean lag are
 calculated from the distribution's integrals, not simulated; only the durations that the schedule learns from are random
 (seeded). The optimum comes from dynamic programming over all poll times. Ratios compare a schedule with the optimum
@@ -276,7 +276,7 @@ def table(rows: Table) -> str:
 def main() -> str:
     """Print the three tables, and return them."""
     parts = [
-        "Fifteen cases: five models' published means, each with CV 0.3, 0.45 and 0.6. Median and worst are of these.",
+        "The cases: each model's published mean, each with CV 0.3, 0.45 and 0.6. Median and worst are of these.",
         table(contenders()),
         f"Our schedule by what it knows, set to {POLLS_PER_VIDEO:g} polls; {DRAWS} draws of 20 durations per case.",
         table(by_spread()),

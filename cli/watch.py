@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -16,20 +17,35 @@ PATIENCE_SECONDS = 60.0
 
 WAITING_FOR_A_PERSON = frozenset({State.HELD, State.UNCERTAIN})
 
-_WORDS = {
-    None: "waiting in the queue",
-    State.RECEIVED: "accepted",
-    State.SUBMITTING: "being submitted",
-    State.QUEUED: "in the provider's queue",
-    State.PROCESSING: "being generated",
-    State.COPYING: "being copied to the bucket",
-    State.COMPLETED: "ready",
-    State.FAILED: "failed",
-    State.EXPIRED: "timed out",
-    State.REJECTED: "rejected",
-    State.HELD: "held",
-    State.UNCERTAIN: "uncertain",
-}
+
+def _words(state: State | None) -> str:  # noqa: PLR0912 - one line a state
+    match state:
+        case None:
+            return "waiting in the queue"
+        case State.RECEIVED:
+            return "accepted"
+        case State.SUBMITTING:
+            return "being submitted"
+        case State.QUEUED:
+            return "in the provider's queue"
+        case State.PROCESSING:
+            return "being generated"
+        case State.COPYING:
+            return "being copied to the bucket"
+        case State.COMPLETED:
+            return "ready"
+        case State.FAILED:
+            return "failed"
+        case State.EXPIRED:
+            return "timed out"
+        case State.REJECTED:
+            return "rejected"
+        case State.HELD:
+            return "held"
+        case State.UNCERTAIN:
+            return "uncertain"
+        case _:
+            assert_never(state)
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ class Moment:
         """The progress as one line."""
         state = self.state.value if self.state else "WAITING"
         expected = f" of about {self.expected:.0f} s" if self.expected else ""
-        line = f"{state:<10} {_WORDS[self.state]:<29} {self.elapsed:5.1f} s{expected}"
+        line = f"{state:<10} {_words(self.state):<29} {self.elapsed:5.1f} s{expected}"
         return f"{line}; {self.remark}" if self.remark else line
 
 

@@ -1,4 +1,4 @@
-"""The five models: their parameters, prices and durations. Where the provider's model pages are clear, they decide.
+"""The models: their parameters, prices and durations. Where the provider's model pages are clear, they decide.
 
 Nothing here is shared with the pipeline, so that two independent readings of the pages check each other.
 """
@@ -47,6 +47,8 @@ class Model:
     average_usd: float
     first_image: str
     parameters: Mapping[str, Parameter]
+    last_needs_first: bool = True
+    """Whether a last frame without a first one is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,7 @@ MODELS: dict[str, Model] = {
             average_seconds=99,
             average_usd=0.41,
             first_image="first_frame_url",
+            last_needs_first=False,  # the only page without this rule
             parameters={
                 "prompt": PROMPT,
                 "aspect_ratio": Parameter(type="string", required=True, choices=("adaptive", *FIVE_SHAPES)),
@@ -157,9 +160,6 @@ MODELS: dict[str, Model] = {
     )
 }
 
-# These models refuse a last frame without a first one. 1.5 Pro's page has no such rule.
-_LAST_NEEDS_FIRST = {"seedance-pro", "seedance-2.0-fast", "seedance-2.0-mini"}
-
 _PIXELS = {"480p": 480 * 854, "720p": 720 * 1280, "1080p": 1080 * 1920}
 
 
@@ -189,7 +189,7 @@ def read_order(model: Model, body: object) -> Order:
     references = values.get("reference_images") or ()
     if first and references:
         raise InvalidParameters(400, f"reference_images cannot be combined with {model.first_image}")
-    if last and not first and model.slug in _LAST_NEEDS_FIRST:
+    if last and not first and model.last_needs_first:
         raise InvalidParameters(400, f"last_frame_url requires {model.first_image}")
     return Order(
         slug=model.slug,

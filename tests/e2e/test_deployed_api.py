@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from deployed import Deployed
+from seedance.jobs import catalogue
 
 pytestmark = pytest.mark.e2e
 
@@ -45,7 +46,7 @@ def test_an_unknown_job_is_not_found(deployed: Deployed) -> None:
 def test_the_models_are_listed_with_their_parameters(deployed: Deployed) -> None:
     answer = deployed.call("GET", "/models")
     assert answer.status_code == 200
-    assert len(answer.json()["models"]) == 5
+    assert [model["model"] for model in answer.json()["models"]] == list(catalogue.MODELS)
     assert answer.headers["content-type"] == "application/json"
 
 

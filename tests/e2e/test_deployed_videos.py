@@ -11,19 +11,14 @@ from typing import Any
 
 import pytest
 from deployed import SAMPLE, Deployed, until
+from seedance.jobs import catalogue
 
 from local import aws
+from local.sandbox.models import MODELS
 
 pytestmark = pytest.mark.e2e
 
-MODELS = {
-    "seedance-pro": "image_url",
-    "seedance-1.0-pro-fast": "image_url",
-    "seedance-1.5-pro": "first_frame_url",
-    "seedance-2.0-fast": "first_frame_url",
-    "seedance-2.0-mini": "first_frame_url",
-}
-V1 = ("seedance-pro", "seedance-2.0-fast")
+V1 = [slug for slug, model in catalogue.MODELS.items() if "v1" in model.transports]
 ODD_KEYS = ("red shoe+1.JPG", "übergröße/靴 (1).jpeg", "[50%] & more='cheap'.png", "a//b.tar.png")
 PROMPT = "Der Schuh dreht sich. 靴が回る 👟"
 SMALL = {"resolution": "480p"}
@@ -107,10 +102,11 @@ def test_without_a_video_the_notification_says_why(deployed: Deployed, jobs: dic
     assert (told["status"], told["error"], told["attributes"]["status"]) == (state, job["error"], state)
 
 
-@pytest.mark.parametrize(("model", "field"), MODELS.items(), ids=MODELS)
+@pytest.mark.parametrize("model", MODELS)
 def test_the_provider_can_download_the_image_with_its_link(
-    deployed: Deployed, jobs: dict[str, str], model: str, field: str
+    deployed: Deployed, jobs: dict[str, str], model: str
 ) -> None:
+    field = MODELS[model].first_image
     job = deployed.ended(jobs[f"upload {model}"])
     body = deployed.order_at_provider(job["request_id"])["body"]
     assert deployed.api.get(body[field]).content == SAMPLE.read_bytes()

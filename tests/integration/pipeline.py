@@ -27,6 +27,7 @@ from samcli.yamlhelper import yaml_parse
 from seedance.aws.table import CALENDAR
 from seedance.jobs.job import Job, State, upload_job_id
 from seedance.jobs.store import jobs
+from variables import variables
 
 from local.sandbox import Sandbox
 from local.sandbox.state import RECORD_SECONDS
@@ -40,9 +41,14 @@ NEVER_DONE = {"stuck-queued", "stuck-processing"}
 
 
 @cache
+def declared() -> dict[str, Any]:
+    """The stack's template."""
+    return dict(yaml_parse((ROOT / "template.yaml").read_text()))
+
+
 def template() -> dict[str, Any]:
     """The stack's resources."""
-    return dict(yaml_parse((ROOT / "template.yaml").read_text())["Resources"])
+    return dict(declared()["Resources"])
 
 
 @cache
@@ -135,7 +141,7 @@ class Pipeline:
 
     def environment(self) -> dict[str, str]:
         """The functions' environment, as in template.yaml."""
-        return {
+        given = {
             "JOB_TABLE": "jobs",
             "UPLOAD_BUCKET": UPLOADS,
             "VIDEO_BUCKET": VIDEOS,
@@ -144,23 +150,16 @@ class Pipeline:
             "SEGMIND_BASE_URL": self.sandbox.url,
             "SEGMIND_UPLOAD_URL": self.sandbox.url,
             "SEGMIND_MEDIA_HOSTS": httpx.URL(self.sandbox.url).netloc.decode(),
-            "IMAGE_DELIVERY": "link",
-            "DEFAULT_MODEL": "seedance-1.0-pro-fast",
             "DEFAULT_PROMPT": "The product turns.",
-            "DEFAULT_TRANSPORT": "v2",
             "SEGMIND_HISTORY_URL": self.sandbox.url,
-            "DAILY_BUDGET_USD": "0",
             "REQUESTS_PER_MINUTE": "6000",  # nothing sleeps
-            "MAX_IN_FLIGHT": "500",
-            "POLLS_PER_VIDEO": "5",
-            "RESUBMIT_LOST": "no",
-            "TIME_SCALE": "1",
             "STATE_MACHINE": self.state_machine,
             "BATCH_STATE_MACHINE": self.state_machine,
             "INTAKE_QUEUE": self.queue,
             "DEAD_LETTER_QUEUE": f"{self.queue}-dead",
             "IMAGE_KEY_PREFIXES": "images/,shop/",
         }
+        return variables(declared(), given)
 
     # what users do --------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""All five models, by upload and by API, with all their parameters; and both transports."""
+"""All models, by upload and by API, with all their parameters; and both transports."""
 
 from typing import Any
 
@@ -7,56 +7,33 @@ from pipeline import UPLOADS, Pipeline, http, png
 from seedance.jobs import catalogue
 from seedance.jobs.job import State
 
-from local.sandbox import models as stand_in
+from local.sandbox.models import MODELS, Parameter
 
-# One unusual value for each parameter that is neither the prompt nor a file.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "seedance-pro": {
-        "aspect_ratio": "9:16",
-        "duration": 10,
-        "resolution": "480p",
-        "camera_fixed": True,
-        "seed": 42,
-    },
-    "seedance-1.0-pro-fast": {
-        "aspect_ratio": "1:1",
-        "duration": 10,
-        "resolution": "480p",
-        "camera_fixed": True,
-        "seed": 1,
-        "skip_moderation": True,
-    },
-    "seedance-1.5-pro": {
-        "aspect_ratio": "adaptive",
-        "duration": 7,
-        "resolution": "480p",
-        "camera_fixed": True,
-        "generate_audio": False,
-        "seed": 999999,
-        "skip_moderation": True,
-    },
-    "seedance-2.0-fast": {
-        "aspect_ratio": "21:9",
-        "duration": -1,
-        "resolution": "480p",
-        "generate_audio": True,
-        "return_last_frame": True,
-        "seed": 2147483647,
-    },
-    "seedance-2.0-mini": {
-        "aspect_ratio": "adaptive",
-        "duration": 4,
-        "resolution": "480p",
-        "generate_audio": False,
-        "return_last_frame": True,
-        "seed": -1,
-        "skip_moderation": True,
-    },
-}
-LAST_FRAME = {slug for slug in SETTINGS if slug != "seedance-1.0-pro-fast"}
+
+def unusual(name: str, about: Parameter) -> object:
+    """A valid value that is not the default; of the resolutions the smallest, which is drawn soonest."""
+    if about.range:
+        return about.range[0]
+    if about.choices:
+        return about.choices[0 if name == "resolution" else -1]
+    return not about.default
+
+
+def settings(slug: str) -> dict[str, Any]:
+    """An unusual value for each parameter that is neither the prompt nor a file."""
+    parameters = MODELS[slug].parameters
+    return {
+        name: unusual(name, about)
+        for name, about in parameters.items()
+        if name != "prompt" and about.type not in ("url", "urls")
+    }
+
+
+SETTINGS = {slug: settings(slug) for slug in MODELS}
+LAST_FRAME = {slug for slug, model in MODELS.items() if "last_frame_url" in model.parameters}
 REFERENCES = ("reference_images", "reference_videos", "reference_audios")
-WITH_REFERENCES = ("seedance-2.0-fast", "seedance-2.0-mini")
-V1 = ("seedance-pro", "seedance-2.0-fast")
+WITH_REFERENCES = [slug for slug, model in MODELS.items() if set(REFERENCES) <= set(model.parameters)]
+V1 = [slug for slug, model in catalogue.MODELS.items() if "v1" in model.transports]
 
 every_model = pytest.mark.parametrize("slug", SETTINGS)
 
@@ -82,11 +59,18 @@ def completed(pipeline: Pipeline, job_id: str) -> dict[str, Any]:
     return sent(pipeline)
 
 
-def test_the_tables_of_this_file_cover_every_parameter_of_every_model() -> None:
-    for slug, model in stand_in.MODELS.items():
-        files = {model.first_image} | ({"last_frame_url"} if slug in LAST_FRAME else set())
-        files |= set(REFERENCES) if slug in WITH_REFERENCES else set()
-        assert set(model.parameters) == {"prompt"} | set(SETTINGS[slug]) | files
+def test_the_tables_of_this_file_cover_every_model() -> None:
+    assert SETTINGS["seedance-2.0-fast"] == {
+        "aspect_ratio": "adaptive",
+        "duration": -1,
+        "resolution": "480p",
+        "generate_audio": True,
+        "return_last_frame": True,
+        "seed": -1,
+    }
+    assert {"seedance-2.0-fast", "seedance-2.0-mini"} <= set(WITH_REFERENCES) <= LAST_FRAME
+    assert {"seedance-pro", "seedance-2.0-fast"} <= set(V1)
+    assert list(SETTINGS) == list(catalogue.MODELS)
 
 
 @every_model
@@ -97,7 +81,7 @@ def test_an_upload_with_all_parameters_in_its_metadata(pipeline: Pipeline, slug:
     }
     job_id = pipeline.upload("uploads/red shoe.png", prompt="a shoe", model=slug, **settings, **last)
     body = completed(pipeline, job_id)
-    link = body.pop(stand_in.MODELS[slug].first_image)
+    link = body.pop(MODELS[slug].first_image)
     assert body == {"prompt": "a shoe", **SETTINGS[slug], **last}
     assert http().get(link).content == png()
     assert "X-Amz-Expires=7200" in link
@@ -108,7 +92,7 @@ def test_a_call_with_all_parameters_and_an_image_in_the_bucket(pipeline: Pipelin
     pipeline.put("shop/hat.png", png((0, 200, 0)))
     job_id = pipeline.order(model=slug, prompt="a hat", parameters=SETTINGS[slug], image_key="shop/hat.png")
     body = completed(pipeline, job_id)
-    assert http().get(body.pop(stand_in.MODELS[slug].first_image)).content == png((0, 200, 0))
+    assert http().get(body.pop(MODELS[slug].first_image)).content == png((0, 200, 0))
     assert body == {"prompt": "a hat", **SETTINGS[slug]}
 
 
@@ -116,14 +100,14 @@ def test_a_call_with_all_parameters_and_an_image_in_the_bucket(pipeline: Pipelin
 def test_a_call_with_an_image_url(pipeline: Pipeline, slug: str) -> None:
     image = asset(pipeline, png())
     body = completed(pipeline, pipeline.order(model=slug, image=image, parameters={"resolution": "480p"}))
-    assert body[stand_in.MODELS[slug].first_image] == image
+    assert body[MODELS[slug].first_image] == image
 
 
 @every_model
 def test_text_alone_uses_the_defaults_of_the_models_page(pipeline: Pipeline, slug: str) -> None:
     job_id = pipeline.order(model=slug, prompt="a lake")
     body = completed(pipeline, job_id)
-    pages = stand_in.MODELS[slug].parameters
+    pages = MODELS[slug].parameters
     usual = {"aspect_ratio": "16:9", "duration": 5, "resolution": "720p"}
     assert body.pop("seed") in range(1, 1_000_000)
     assert body.pop("prompt") == "a lake"
@@ -177,4 +161,4 @@ def test_the_stacks_transport_is_used_only_where_the_model_supports_it(pipeline:
         pipeline.run(pipeline.order(model=slug, parameters={"resolution": "480p"}))
     paths = [call["path"] for call in pipeline.sandbox.calls() if call["method"] == "POST"]
     assert paths == [f"/{'v1' if slug in V1 else 'v2'}/{slug}" for slug in SETTINGS]
-    assert [message["status"] for message in pipeline.notifications()] == ["COMPLETED"] * 5
+    assert [message["status"] for message in pipeline.notifications()] == ["COMPLETED"] * len(SETTINGS)

@@ -49,6 +49,7 @@ from seedance.provider.client import Provider
 from seedance.provider.download import Downloads
 from seedance.reconcile import Place
 from seedance.submit import Submit
+from variables import variables
 
 REGION = "eu-central-1"
 KEY = "SG_0123456789abcdef"
@@ -307,35 +308,22 @@ def world(
 
 
 @pytest.fixture
-def wired(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def wired(world: World, template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """The same world, found by the functions as on Lambda: through the environment."""
-    for name, value in {
+    given = {
         "JOB_TABLE": TABLE,
         "UPLOAD_BUCKET": UPLOADS,
         "VIDEO_BUCKET": VIDEOS,
         "NOTIFICATION_TOPIC": world.arns.topic,
         "SEGMIND_API_KEY_SECRET": SECRET,
-        "SEGMIND_BASE_URL": "https://api.segmind.com",
-        "SEGMIND_UPLOAD_URL": "https://workflows-api.segmind.com",
         "SEGMIND_HISTORY_URL": HISTORY,
-        "SEGMIND_MEDIA_HOSTS": "images.segmind.com",
-        "IMAGE_DELIVERY": "link",
-        "DEFAULT_MODEL": "seedance-1.0-pro-fast",
         "DEFAULT_PROMPT": "The camera moves slowly.",
-        "DEFAULT_TRANSPORT": "v2",
-        "DAILY_BUDGET_USD": "0",
-        "REQUESTS_PER_MINUTE": "50",
-        "MAX_IN_FLIGHT": "500",
-        "POLLS_PER_VIDEO": "5",
-        "RESUBMIT_LOST": "no",
-        "TIME_SCALE": "1",
         "STATE_MACHINE": world.arns.machine,
         "BATCH_STATE_MACHINE": world.arns.batch_machine,
-        "BATCH_TOLERATED_FAILURE_PERCENT": "20",
         "INTAKE_QUEUE": world.arns.queue,
         "DEAD_LETTER_QUEUE": f"{world.arns.queue}-dead",
-        "IMAGE_KEY_PREFIXES": "images/",
-    }.items():
+    }
+    for name, value in variables(template, given).items():
         monkeypatch.setenv(name, value)
     _forget()
     monkeypatch.setattr(aws_clients, "_client", world.aws.__getitem__)

@@ -1,4 +1,7 @@
-"""The catalogue, compared with a second table written from the provider's five model pages, not from the code."""
+"""The catalogue, compared with a second table that was written from the provider's model pages: the stand-in's.
+
+The two share no code. Examples from the pages, in test_sandbox_models.py, test the stand-in's table.
+"""
 
 from typing import Any
 
@@ -6,15 +9,24 @@ import pytest
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue
 
+from local.sandbox.models import MODELS, Parameter
+
 A, B = "https://example.com/a.png", "https://example.com/b.png"
-RATIOS = ["16:9", "4:3", "1:1", "3:4", "9:16"]
-LENGTHS = [4, 5, 6, 8, 10, 12, 15]
-BOOLEAN = [True, False]
-NOT_BOOLEAN = ["perhaps", 2, [], {}]
-RESOLUTIONS = (["480p", "720p", "1080p"], ["360p", "4k", 720, "720", True])
-SMALL_SEEDS = ([1, 12345, 999999, "7"], [0, -1, 1000000, "x", 1.5, True, [1]])
-WIDE_SEEDS = ([-1, 0, 1, 42, 2147483647], [-2, 2147483648, "x", 0.5, True])
+BOOLEANS = ([True, False], ["perhaps", 2, [], {}])
 ADDRESSES = ([A, "http://example.com/a"], ["a.png", "ftp://example.com/a", "data:image/png;base64,AA", 5, [A]])
+NO_NUMBERS = ["x", "five", 1.5, True, [1]]
+USUAL = {"aspect_ratio": "16:9", "duration": 5, "resolution": "720p"}
+"""The defaults that are sent for parameters that a page requires."""
+V1 = {"seedance-pro", "seedance-2.0-fast"}
+"""The models whose pages also show the blocking call."""
+
+# model -> parameter -> what its page says
+PAGES = {
+    slug: {name: about for name, about in model.parameters.items() if name not in ("prompt", "last_frame_url")}
+    for slug, model in MODELS.items()
+}
+LAST_IMAGE = {slug: "last_frame_url" for slug, model in MODELS.items() if "last_frame_url" in model.parameters}
+FIRST_IMAGE = {slug: model.first_image for slug, model in MODELS.items()}
 
 
 def lists(longest: int) -> tuple[list[Any], list[Any]]:
@@ -22,69 +34,36 @@ def lists(longest: int) -> tuple[list[Any], list[Any]]:
     return [[A], [A] * longest, *as_text], [[A] * (longest + 1), ["a.png"], 5, "a.png", '["x"', {}]
 
 
-OF_BOTH_2_0 = {
-    "aspect_ratio": ("16:9", [*RATIOS, "21:9", "adaptive"], ["2:1", "16/9", 16]),
-    "first_frame_url": (None, *ADDRESSES),
-    "reference_images": (None, *lists(9)),
-    "reference_videos": (None, *lists(3)),
-    "reference_audios": (None, *lists(3)),
-    "return_last_frame": (False, BOOLEAN, NOT_BOOLEAN),
-    "seed": (None, *WIDE_SEEDS),
-}
-# model -> parameter -> (default that is sent, allowed values, refused values)
-PAGES: dict[str, dict[str, tuple[Any, list[Any], list[Any]]]] = {
-    "seedance-pro": {
-        "aspect_ratio": ("16:9", RATIOS, ["21:9", "adaptive", "16x9", 1]),
-        "duration": (5, [5, 10, "10"], [4, 6, 15, 0, -1, "five", 5.5, True]),
-        "resolution": ("720p", *RESOLUTIONS),
-        "camera_fixed": (False, BOOLEAN, NOT_BOOLEAN),
-        "image_url": (None, *ADDRESSES),
-        "seed": (None, *SMALL_SEEDS),
-    },
-    "seedance-1.0-pro-fast": {
-        "aspect_ratio": ("16:9", RATIOS, ["21:9", "adaptive"]),
-        "duration": (5, [5, 10], [4, 7, 12, -1]),
-        "resolution": ("720p", *RESOLUTIONS),
-        "camera_fixed": (False, BOOLEAN, NOT_BOOLEAN),
-        "image_url": (None, *ADDRESSES),
-        "seed": (None, *SMALL_SEEDS),
-        "skip_moderation": (False, BOOLEAN, NOT_BOOLEAN),
-    },
-    "seedance-1.5-pro": {
-        "aspect_ratio": ("16:9", [*RATIOS, "adaptive"], ["21:9"]),
-        "duration": (5, [4, 5, 6, 7, 8, 9, 10, "4"], [3, 11, -1, "x", 4.5, True]),
-        "resolution": ("720p", *RESOLUTIONS),
-        "camera_fixed": (False, BOOLEAN, NOT_BOOLEAN),
-        "generate_audio": (True, BOOLEAN, NOT_BOOLEAN),
-        "first_frame_url": (None, *ADDRESSES),
-        "seed": (None, *SMALL_SEEDS),
-        "skip_moderation": (False, BOOLEAN, NOT_BOOLEAN),
-    },
-    "seedance-2.0-fast": {
-        **OF_BOTH_2_0,
-        "duration": (5, [*LENGTHS, -1, "-1"], [3, 7, 9, 11, 14, 16, 0, "x"]),
-        "resolution": ("720p", ["480p", "720p"], ["1080p", 720]),
-        "generate_audio": (False, BOOLEAN, NOT_BOOLEAN),
-    },
-    "seedance-2.0-mini": {
-        **OF_BOTH_2_0,
-        "duration": (5, LENGTHS, [3, 7, 9, 11, 14, 16, 0, -1]),
-        "resolution": ("720p", *RESOLUTIONS),
-        "generate_audio": (True, BOOLEAN, NOT_BOOLEAN),
-        "skip_moderation": (False, BOOLEAN, NOT_BOOLEAN),
-    },
-}
-LAST_IMAGE = {slug: "last_frame_url" for slug in PAGES if slug != "seedance-1.0-pro-fast"}
-FIRST_IMAGE = {slug: "image_url" if "image_url" in page else "first_frame_url" for slug, page in PAGES.items()}
-AVERAGES = {
-    "seedance-pro": (0.35, 62),
-    "seedance-1.0-pro-fast": (0.25, 49),
-    "seedance-1.5-pro": (0.41, 99),
-    "seedance-2.0-fast": (0.77, 117),
-    "seedance-2.0-mini": (0.40, 159),
-}
-ALLOWED = [(s, p, v) for s, page in PAGES.items() for p, (_, allowed, _r) in page.items() for v in allowed]
-REFUSED = [(s, p, v) for s, page in PAGES.items() for p, (_, _a, refused) in page.items() for v in refused]
+def choices(name: str, about: Parameter) -> tuple[list[Any], list[Any]]:
+    """Listed values, and values that are not listed: near them, or on another page."""
+    taken = list(about.choices)
+    others = {choice for page in PAGES.values() if name in page for choice in page[name].choices}
+    if about.type == "integer":
+        near = {number + step for number in about.choices if isinstance(number, int) for step in (-1, 1)}
+        return [*taken, str(taken[0])], [*sorted((others | near) - set(taken), key=str), *NO_NUMBERS]
+    wrong = {"2:1", "16/9", "16x9", "360p", "4k", "720"}
+    return taken, [*sorted(map(str, (others | wrong) - set(taken))), 1, 16, 720, True]
+
+
+def values(name: str, about: Parameter) -> tuple[list[Any], list[Any]]:
+    """Values that the page allows, and values that it does not."""
+    if about.range:
+        low, high = about.range
+        return [low, high, (low + high) // 2, str(low)], [low - 1, high + 1, *NO_NUMBERS]
+    if about.choices:
+        return choices(name, about)
+    match about.type:
+        case "url":
+            return ADDRESSES
+        case "urls":
+            return lists(about.most)
+        case "boolean" | "boolean or its word":
+            return BOOLEANS
+    raise AssertionError(f"{name}: this test has no values for {about}")
+
+
+ALLOWED = [(s, name, v) for s, page in PAGES.items() for name, about in page.items() for v in values(name, about)[0]]
+REFUSED = [(s, name, v) for s, page in PAGES.items() for name, about in page.items() for v in values(name, about)[1]]
 
 
 def validate(slug: str, *, has_image: bool = False, **given: Any) -> dict[str, Any]:
@@ -97,20 +76,26 @@ def refusal(slug: str, *, has_image: bool = False, **given: Any) -> InvalidReque
     return caught.value
 
 
-def test_the_five_models_with_their_published_averages() -> None:
-    assert {m.slug: (m.average_usd, m.average_seconds) for m in catalogue.MODELS.values()} == AVERAGES
+def defaults(slug: str) -> dict[str, Any]:
+    """The parameters that are sent if none are given."""
+    said = {name: USUAL[name] if about.required else about.default for name, about in PAGES[slug].items()}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def test_both_tables_have_the_same_models_with_the_same_published_averages() -> None:
+    published = {slug: (page.average_usd, page.average_seconds) for slug, page in MODELS.items()}
+    assert {m.slug: (m.average_usd, m.average_seconds) for m in catalogue.MODELS.values()} == published
+    assert published["seedance-1.0-pro-fast"] == (0.25, 49)
 
 
 @pytest.mark.parametrize("slug", PAGES)
 def test_a_model_has_the_parameters_of_its_page_and_no_others(slug: str) -> None:
-    names = {"prompt", *PAGES[slug]} | ({LAST_IMAGE[slug]} if slug in LAST_IMAGE else set())
-    assert set(catalogue.find(slug).names) == names
+    assert set(catalogue.find(slug).names) == set(MODELS[slug].parameters)
 
 
 @pytest.mark.parametrize("slug", PAGES)
 def test_a_missing_parameter_is_sent_with_the_pages_default(slug: str) -> None:
-    defaults = {name: default for name, (default, _, _) in PAGES[slug].items() if default is not None}
-    assert validate(slug) == {"prompt": "a shoe", **defaults}
+    assert validate(slug) == {"prompt": "a shoe", **defaults(slug)}
 
 
 @pytest.mark.parametrize(("slug", "name", "value"), ALLOWED)
@@ -185,14 +170,19 @@ def test_audio_and_ratio_are_aliases_too() -> None:
     assert refusal("seedance-pro", audio=True).field == "audio"
 
 
-@pytest.mark.parametrize("slug", ["seedance-pro", "seedance-2.0-fast", "seedance-2.0-mini"])
+@pytest.mark.parametrize("slug", [slug for slug in LAST_IMAGE if MODELS[slug].last_needs_first])
 def test_a_last_image_requires_a_first_image(slug: str) -> None:
     error = refusal(slug, last_frame_url=A)
     assert (error.field, f"requires {FIRST_IMAGE[slug]}" in error.message) == ("last_frame_url", True)
     assert validate(slug, has_image=True, last_frame_url=A)["last_frame_url"] == A
 
 
-@pytest.mark.parametrize("slug", ["seedance-2.0-fast", "seedance-2.0-mini"])
+@pytest.mark.parametrize("slug", [slug for slug in LAST_IMAGE if not MODELS[slug].last_needs_first])
+def test_a_last_image_alone_is_sent_where_the_page_allows_it(slug: str) -> None:
+    assert validate(slug, last_frame_url=A)["last_frame_url"] == A
+
+
+@pytest.mark.parametrize("slug", [slug for slug, page in PAGES.items() if "reference_images" in page])
 def test_reference_images_exclude_a_first_image(slug: str) -> None:
     for first in ({"image": A}, {"has_image": True}):
         error = refusal(slug, reference_images=[A], **first)
@@ -255,15 +245,18 @@ def test_the_list_of_models_for_programs() -> None:
     listed = {entry["model"]: entry for entry in catalogue.describe()}
     assert set(listed) == set(PAGES)
     for slug, entry in listed.items():
-        assert (entry["average_usd"], entry["average_seconds"]) == AVERAGES[slug]
+        assert (entry["average_usd"], entry["average_seconds"]) == (
+            MODELS[slug].average_usd,
+            MODELS[slug].average_seconds,
+        )
         assert entry["first_image"] == FIRST_IMAGE[slug]
         assert entry["last_image"] == LAST_IMAGE.get(slug)
         schema = entry["parameters"]
         assert schema["required"] == ["prompt"]
         assert schema["additionalProperties"] is False
-        for name, (default, _, _) in PAGES[slug].items():
-            assert schema["properties"][name].get("default") in (default, [])
-        assert entry["transports"] == (["v2", "v1"] if slug in ("seedance-pro", "seedance-2.0-fast") else ["v2"])
+        for name in PAGES[slug]:
+            assert schema["properties"][name].get("default") in (defaults(slug).get(name), [])
+        assert entry["transports"] == (["v2", "v1"] if slug in V1 else ["v2"])
 
 
 @pytest.mark.parametrize("slug", PAGES)

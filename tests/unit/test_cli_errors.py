@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from seedance.jobs import catalogue
 from seedance.jobs.job import Job, State
 from typer.testing import CliRunner, Result
 
@@ -245,7 +246,7 @@ class TestDropAndWait:
 
 def test_models_are_printed_as_json_schema(run: Run) -> None:
     models = json.loads(run("models").stdout)
-    assert len(models) == 5
+    assert [model["model"] for model in models] == list(catalogue.MODELS)
     assert all(model["parameters"]["properties"]["prompt"] for model in models)
     assert [model["model"] for model in json.loads(run("models", "seedance-pro").stdout)] == ["seedance-pro"]
 

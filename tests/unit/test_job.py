@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seedance.errors import BadRecord
-from seedance.jobs.job import TRANSITIONS, Job, State, api_job_id, upload_job_id
+from seedance.jobs.job import (
+    AT_PROVIDER,
+    REOPENABLE,
+    TRANSITIONS,
+    UNDER_WAY,
+    Job,
+    State,
+    api_job_id,
+    phase,
+    upload_job_id,
+)
 
 # The design's table, written a second time: from each state, the states that may follow.
 FOLLOWING = {
@@ -25,6 +35,13 @@ FOLLOWING = {
     "EXPIRED": "COPYING RECEIVED",
     "REJECTED": "",
 }
+# The states of each phase, written a second time as well.
+PHASES = {
+    "WAITING": "RECEIVED HELD",
+    "SENDING": "SUBMITTING UNCERTAIN",
+    "AT_PROVIDER": "QUEUED PROCESSING COPYING",
+    "OVER": "COMPLETED FAILED EXPIRED REJECTED",
+}
 # Allowed names of an execution in Step Functions.
 EXECUTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 TEXT = st.text(max_size=40)
@@ -38,10 +55,19 @@ def test_only_transitions_in_the_table_are_allowed(state: State, target: State) 
 
 
 @pytest.mark.parametrize("state", State)
+def test_each_state_is_in_the_phase_of_the_table(state: State) -> None:
+    (name,) = (name for name, states in PHASES.items() if state in states.split())
+    assert phase(state).name == name
+    assert (state in UNDER_WAY) is (name in ("SENDING", "AT_PROVIDER"))
+    assert (state in AT_PROVIDER) is (name == "AT_PROVIDER")
+
+
+@pytest.mark.parametrize("state", State)
 def test_terminal_states_are_left_only_by_a_persons_command(state: State) -> None:
-    assert state.terminal is (state in ("COMPLETED", "FAILED", "EXPIRED", "REJECTED"))
+    assert state.terminal is (state in PHASES["OVER"].split())
     if state.terminal:
         assert TRANSITIONS[state] <= {State.COPYING, State.RECEIVED}
+    assert (state in REOPENABLE) is (state in ("FAILED", "EXPIRED"))
 
 
 @pytest.mark.parametrize("state", [state for state in State if not state.terminal])

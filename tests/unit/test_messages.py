@@ -1,6 +1,7 @@
 """Notifications: the fixed format for programs, the text for people, the limits of SNS."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -165,8 +166,21 @@ def test_an_email_says_what_happened_and_what_was_requested(ended: Callable[...,
     assert "None" not in text
 
 
-def test_every_terminal_state_has_an_email() -> None:
-    assert set(HEADLINES) == {state for state in State if state.terminal}
+def test_every_terminal_state_has_a_message_and_its_own_email(ended: Callable[..., Job]) -> None:
+    subjects = set()
+    for state in (state for state in State if state.terminal):
+        message = job_notification(ended(state), None)
+        assert conforms(message, SHAPE)
+        subject, text = job_email({**message, "cost_usd": None})
+        assert re.search(r"^  Cost    \w", text, re.MULTILINE)
+        subjects.add(subject)
+    assert len(subjects) == sum(state.terminal for state in State)
+
+
+@pytest.mark.parametrize("state", [state for state in State if not state.terminal and state is not State.HELD])
+def test_there_is_no_email_for_a_job_in_progress(make_job: Callable[..., Job], state: State) -> None:
+    with pytest.raises(KeyError):
+        job_email(job_notification(make_job(state), None))
 
 
 @pytest.mark.parametrize(

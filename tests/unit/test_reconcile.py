@@ -111,6 +111,10 @@ def test_a_v1_job_whose_workflow_died_before_its_call_gets_a_new_execution(
     assert world.postponed() == []  # a message would find the name of its first execution taken
 
 
+def test_a_round_checks_the_jobs_of_every_state(reconcile: Reconcile) -> None:
+    assert {state for _, state, *_ in reconcile._steps()} == set(State)
+
+
 @pytest.mark.parametrize("state", [*(state for state in State if state.terminal), State.HELD])
 @pytest.mark.parametrize(
     ("idle", "told", "again"), [(599, None, False), (601, None, True), (601, 1.0, False), (86_401, None, False)]

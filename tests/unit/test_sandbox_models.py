@@ -1,4 +1,4 @@
-"""The stand-in's reading of the five model pages: what each model accepts, and how it refuses the rest."""
+"""The stand-in's reading of the model pages: what each model accepts, and how it refuses the rest."""
 
 import pytest
 from hypothesis import given
@@ -8,17 +8,15 @@ from local.sandbox.models import MODELS, InvalidParameters, Order, cost_usd, rea
 
 IMAGE = "https://example.com/a.png"
 FIRST_GENERATION = {"prompt": "a horse", "aspect_ratio": "16:9", "duration": 5, "resolution": "720p"}
-SMALLEST = {
-    "seedance-pro": FIRST_GENERATION,
-    "seedance-1.0-pro-fast": FIRST_GENERATION,
-    "seedance-1.5-pro": FIRST_GENERATION,
-    "seedance-2.0-fast": {"prompt": "a horse"},
-    "seedance-2.0-mini": {"prompt": "a horse"},
-}
+
+
+def smallest(slug: str) -> dict[str, object]:
+    """A body with only the parameters that the model requires."""
+    return {name: FIRST_GENERATION[name] for name, about in MODELS[slug].parameters.items() if about.required}
 
 
 def order(slug: str, **changes: object) -> Order:
-    return read_order(MODELS[slug], SMALLEST[slug] | changes)
+    return read_order(MODELS[slug], smallest(slug) | changes)
 
 
 def refusal(slug: str, **changes: object) -> tuple[int, str]:
@@ -32,13 +30,27 @@ def test_the_smallest_body_is_accepted(slug: str) -> None:
     taken = order(slug)
     assert (taken.seconds, taken.resolution, taken.aspect_ratio) == (5, "720p", "16:9")
     assert taken.images == ()
-    assert taken.audio is (slug in ("seedance-1.5-pro", "seedance-2.0-mini"))  # the pages' defaults
+
+
+@pytest.mark.parametrize(
+    ("slug", "required", "audio"),
+    [
+        ("seedance-pro", {*FIRST_GENERATION}, False),
+        ("seedance-1.0-pro-fast", {*FIRST_GENERATION}, False),
+        ("seedance-1.5-pro", {*FIRST_GENERATION}, True),
+        ("seedance-2.0-fast", {"prompt"}, False),
+        ("seedance-2.0-mini", {"prompt"}, True),
+    ],
+)
+def test_required_parameters_and_sound_are_as_on_the_pages(slug: str, required: set[str], *, audio: bool) -> None:
+    assert set(smallest(slug)) == required
+    assert order(slug).audio is audio
 
 
 @pytest.mark.parametrize("slug", MODELS)
 def test_a_missing_required_parameter_is_named(slug: str) -> None:
-    for name in SMALLEST[slug]:
-        body = {key: value for key, value in SMALLEST[slug].items() if key != name}
+    for name in smallest(slug):
+        body = {key: value for key, value in smallest(slug).items() if key != name}
         with pytest.raises(InvalidParameters, match=f"Field required: {name}") as caught:
             read_order(MODELS[slug], body)
         assert caught.value.status == 422

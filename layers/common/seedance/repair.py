@@ -18,7 +18,7 @@ from seedance.holding import Holding, Worked
 from seedance.jobs import catalogue, creation, reasons
 from seedance.jobs.budget import estimate_usd, reservation
 from seedance.jobs.handoff import Workflow, intake_queue, workflow
-from seedance.jobs.job import AT_PROVIDER, Hold, Job, State
+from seedance.jobs.job import AT_PROVIDER, REOPENABLE, Hold, Job, State
 from seedance.jobs.reasons import Code
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.switch import switch
@@ -150,7 +150,7 @@ class Repair:
         """
         job = self._job(job_id)
         unclear = job.state is State.HELD and job.code == Hold.RESULT
-        ended = job.state in (State.FAILED, State.EXPIRED)
+        ended = job.state in REOPENABLE
         if job.state is State.COPYING or ((unclear or ended) and job.result_url):
             self._copy(job)
             return "copying the video again; this costs nothing"
@@ -160,9 +160,8 @@ class Repair:
             return f"request {job.request_id} now has a video; copying it; this costs nothing"
         if not ended:
             undecided = " (use `seedance resolve`)" if _undecided(job) else ""
-            raise NotPossible(
-                f"job {job_id} is {job.state}{undecided}; only a FAILED or EXPIRED job can be tried again"
-            )
+            which = " or ".join(state for state in State if state in REOPENABLE)
+            raise NotPossible(f"job {job_id} is {job.state}{undecided}; only a {which} job can be tried again")
         if not pay:
             price = estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
             raise NotPossible(
@@ -273,7 +272,7 @@ class Repair:
         """
         job = self.store.get(job_id)
         # An end is only undone for the job's own request, if the provider made the video after all.
-        ended = job is not None and job.state in (State.FAILED, State.EXPIRED) and job.request_id == request_id
+        ended = job is not None and job.state in REOPENABLE and job.request_id == request_id
         if job is None or not (ended or job.state in (State.UNCERTAIN, State.HELD)):
             raise InvalidRequest("job", f"{job_id} is not UNCERTAIN or HELD")
         if not usable_id(request_id):

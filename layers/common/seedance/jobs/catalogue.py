@@ -1,8 +1,8 @@
 """The models: parameters, defaults, limits, transports, published averages. Pure.
 
-Source of every parameter, default, range and exclusion: the provider's five model pages. Published
-averages (price and duration per video): the provider's model list. Parameters that a page calls required are
-optional here: if one is missing, the page's own default is sent.
+Source of every parameter, default, range and exclusion: the provider's model pages. Published averages
+(price and duration per video): the provider's model list. Parameters that a page calls required are optional here: if
+one is missing, the page's own default is sent.
 """
 
 import difflib

@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from enum import StrEnum
-from typing import Any, NotRequired, Self, TypedDict
+from enum import Enum, StrEnum, auto
+from typing import Any, NotRequired, Self, TypedDict, assert_never
 
 from seedance.errors import BadRecord
 from seedance.jobs import records
@@ -50,13 +50,40 @@ class State(StrEnum):
         return self in TERMINAL
 
 
-TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.EXPIRED, State.REJECTED})
+class Phase(Enum):
+    """What a state means for the budget. Each state has exactly one phase."""
 
-UNDER_WAY = frozenset({State.SUBMITTING, State.QUEUED, State.PROCESSING, State.COPYING, State.UNCERTAIN})
+    WAITING = auto()
+    """Nothing is reserved, and the job has not ended."""
+    SENDING = auto()
+    """Reserved, and perhaps bought, but no request is known."""
+    AT_PROVIDER = auto()
+    """Bought, with a known request. An error of ours never ends such a job, because its video may exist."""
+    OVER = auto()
+    """The job has ended. Its reservation is settled or released."""
+
+
+def phase(state: State) -> Phase:
+    """The phase of a state. mypy reports a state that is missing here."""
+    match state:
+        case State.RECEIVED | State.HELD:
+            return Phase.WAITING
+        case State.SUBMITTING | State.UNCERTAIN:
+            return Phase.SENDING
+        case State.QUEUED | State.PROCESSING | State.COPYING:
+            return Phase.AT_PROVIDER
+        case State.COMPLETED | State.FAILED | State.EXPIRED | State.REJECTED:
+            return Phase.OVER
+        case _:
+            assert_never(state)
+
+
+TERMINAL = frozenset(state for state in State if phase(state) is Phase.OVER)
+
+UNDER_WAY = frozenset(state for state in State if phase(state) in (Phase.SENDING, Phase.AT_PROVIDER))
 """States with a reservation in the day's budget, which count towards MaxInFlight."""
 
-AT_PROVIDER = frozenset({State.QUEUED, State.PROCESSING, State.COPYING})
-"""Bought, with a known request. An error of ours never ends such a job, because its video may exist."""
+AT_PROVIDER = frozenset(state for state in State if phase(state) is Phase.AT_PROVIDER)
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     # Back from SUBMITTING to RECEIVED: the provider certainly queued nothing, so the job may be submitted again.
@@ -77,6 +104,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.EXPIRED: frozenset({State.COPYING, State.RECEIVED}),
     State.REJECTED: frozenset(),
 }
+
+REOPENABLE = frozenset(state for state in TERMINAL if TRANSITIONS[state])
+"""Ended states that a person's command can leave."""
 
 
 class Hold(StrEnum):

@@ -1,30 +1,33 @@
 """The notification for a job, as a machine message and as an email. Pure."""
 
 from datetime import UTC, datetime
-from typing import TypedDict
+from typing import TypedDict, assert_never
 
 from seedance.aws import fields
 from seedance.jobs.job import ErrorFacts, Hold, Job, State
 
-_HEADLINES = {
-    State.COMPLETED: "Your video is ready",
-    State.FAILED: "No video: the job failed",
-    State.EXPIRED: "No video: the job ran out of time",
-    State.REJECTED: "No video: the request was refused",
-    State.HELD: "No video yet: the job is held",
-}
-
 _MADE = "The video is made but not copied yet: the job is held"
 """The headline for a job that is HELD with a paid result."""
 
-_UNPRICED = {
-    State.COMPLETED: "not reported",
-    State.FAILED: "not reported by the provider; a failed job is not billed",
-    State.EXPIRED: "unknown; the provider may have billed a video that we did not receive",
-    State.REJECTED: "nothing; the request was not sent to the provider",
-    State.HELD: "nothing reported so far",
-}
-"""The text for a price that was not reported."""
+
+def _words(state: State) -> tuple[str, str]:
+    """The headline, and the text for a price that was not reported."""
+    match state:
+        case State.COMPLETED:
+            return "Your video is ready", "not reported"
+        case State.FAILED:
+            return "No video: the job failed", "not reported by the provider; a failed job is not billed"
+        case State.EXPIRED:
+            price = "unknown; the provider may have billed a video that we did not receive"
+            return "No video: the job ran out of time", price
+        case State.REJECTED:
+            return "No video: the request was refused", "nothing; the request was not sent to the provider"
+        case State.HELD:
+            return "No video yet: the job is held", "nothing reported so far"
+        case State.RECEIVED | State.SUBMITTING | State.QUEUED | State.PROCESSING | State.COPYING | State.UNCERTAIN:
+            raise KeyError(state)  # there is no notification for these
+        case _:
+            assert_never(state)
 
 
 class NotifiedVideo(TypedDict):
@@ -89,7 +92,7 @@ def job_notification(job: Job, video_url: str | None) -> JobNotification:
 
 def job_email(message: JobNotification) -> tuple[str, str]:
     """Subject and text of the email about a job."""
-    headline = _MADE if _is_made(message) else _HEADLINES[State(message["status"])]
+    headline = _MADE if _is_made(message) else _words(State(message["status"]))[0]
     title = f"{headline}: {message['name']}"
     lines = [title, ""]
     if message["error"]:
@@ -127,7 +130,7 @@ def _is_made(message: JobNotification) -> bool:
 def _cost(message: JobNotification) -> str:
     if message["cost_usd"] is None and _is_made(message):
         return "not reported by the provider; a finished video is billed"
-    return _UNPRICED[State(message["status"])] if message["cost_usd"] is None else f"${message['cost_usd']:.2f}"
+    return _words(State(message["status"]))[1] if message["cost_usd"] is None else f"${message['cost_usd']:.2f}"
 
 
 def _size(count: int) -> str:
