@@ -9,7 +9,7 @@ from seedance.aws.attributes import read_item
 from seedance.errors import LONGEST_WAIT_SECONDS
 from seedance.pacing import calendar
 from seedance.pacing.calendar import CROWDED_POLLS, LONGEST_CLOSURE, PATIENCE_SECONDS
-from seedance.pacing.pacer import Pacer, Plan
+from seedance.pacing.pacer import NextPoll, Pacer
 
 MEAN = 100.0
 
@@ -69,7 +69,7 @@ def test_fractions_of_a_second_are_waited_for_too(world: Any, pacer: Any) -> Non
 
 
 def test_the_shortest_wait_is_a_second(world: Any, pacer: Any) -> None:
-    assert pacer().plan_poll(lambda _: 0.2, MEAN) == Plan(1, int(world.clock.now) + 1)
+    assert pacer().plan_poll(lambda _: 0.2, MEAN) == NextPoll(1, int(world.clock.now) + 1)
 
 
 @pytest.mark.parametrize(("scale", "reset_in", "wait"), [(1.0, 20, 21), (0.1, 5, 51), (0.1, 60, LONGEST_CLOSURE)])
@@ -96,8 +96,8 @@ def test_without_a_calendar_a_poll_is_sent_now_and_repeated_by_the_schedule(
     shared, before, asked = pacer(), world.clock.now, []
     monkeypatch.setattr(world.aws["dynamodb"], "batch_get_item", fails)
     assert shared.poll_turn(7) is None
-    assert shared.plan_poll(lambda polls: asked.append(polls) or 0.2, MEAN) == Plan(1.0, None)
-    assert shared.plan_poll(lambda _: 30.0, MEAN) == Plan(30.0, None)
+    assert shared.plan_poll(lambda polls: asked.append(polls) or 0.2, MEAN) == NextPoll(1.0, None)
+    assert shared.plan_poll(lambda _: 30.0, MEAN) == NextPoll(30.0, None)
     assert asked == [CROWDED_POLLS]
     assert world.clock.now == before
     assert world.counted() == {"CalendarsMissed": 3}
@@ -108,5 +108,5 @@ def test_under_contention_a_poll_is_deferred_by_seconds(
 ) -> None:
     shared = pacer()
     monkeypatch.setattr(shared, "_write", lambda *_: False)
-    assert shared.poll_turn(None) == Plan(calendar.PATIENCE_SECONDS + 1, None)
+    assert shared.poll_turn(None) == NextPoll(calendar.PATIENCE_SECONDS + 1, None)
     assert shared.submit_turn(None, MEAN) == pytest.approx(shared.soon(), abs=3)
