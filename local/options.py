@@ -130,6 +130,8 @@ def _refusal(value: str, about: Mapping[str, Any]) -> str:
             return f"be from {low:g} to {high:g}"
     if allowed := about.get("AllowedValues"):
         return "" if value in map(str, allowed) else f"be one of {', '.join(map(str, allowed))}"
+    if not int(about.get("MinLength", 0)) <= len(value) <= int(about.get("MaxLength", 4096)):
+        return f"have at least {about.get('MinLength', 0)} and at most {about.get('MaxLength', 4096)} characters"
     if not re.fullmatch(about.get("AllowedPattern", "(?s).*"), value):
         return str(about.get("ConstraintDescription", f"match {about['AllowedPattern']}")).removeprefix("must ")
     return ""

@@ -26,7 +26,7 @@ from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.switch import Switch, switch
 from seedance.lost import LostSubmits, adopt
 from seedance.notices.notifier import Notifier, notifier
-from seedance.observability import count, logger
+from seedance.observability import count, logger, percent
 from seedance.pacing import poll_schedule
 from seedance.pacing.poll_schedule import RESULT_KEPT_SECONDS
 from seedance.provider.client import Provider, provider
@@ -104,6 +104,7 @@ class Reconcile:
     place: Place
     resubmit_lost: bool = False
     scale: float = 1.0
+    daily_budget_usd: float | None = None
     clock: Clock = CLOCK
 
     @property
@@ -132,7 +133,14 @@ class Reconcile:
                 count("JobsStuck")
         if self.in_flight.recount():
             logger().warning("the count of videos in progress was wrong and has been corrected")
+        self._report_budget()
         return done
+
+    def _report_budget(self) -> None:
+        """Publish how much of the day's budget is spent or reserved. Here, because here it costs one read per round."""
+        if self.daily_budget_usd:
+            committed = self.store.day(day_of(self.clock())).committed
+            percent("BudgetCommittedPercent", round(100 * committed / self.daily_budget_usd, 1))
 
     def _work(self) -> Iterator[tuple[str, Job, Action]]:
         """The work to do, oldest jobs first in each step. Starts where the last round ran out of time.
@@ -325,4 +333,5 @@ def reconcile() -> Reconcile:
         Place(job_table()),
         stack.resubmit_lost,
         stack.time_scale,
+        stack.daily_budget_usd,
     )

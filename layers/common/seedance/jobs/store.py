@@ -10,6 +10,7 @@ from seedance.aws import fields, writes
 from seedance.aws.attributes import read_item, written_item
 from seedance.aws.job_table import JobTable, dropped, job_table
 from seedance.aws.table import REQUEST_INDEX, STATE_INDEX, day_key, request_key
+from seedance.config import settings
 from seedance.errors import (
     AllUnderWay,
     BadRecord,
@@ -21,7 +22,7 @@ from seedance.errors import (
 )
 from seedance.jobs import budget
 from seedance.jobs.budget import Booking, Day, settlement
-from seedance.jobs.job import RECORD_KEPT_SECONDS, TRANSITIONS, Job, State
+from seedance.jobs.job import RECORD_KEPT_DAYS, TRANSITIONS, Job, State
 from seedance.observability import logger
 
 PAGE = 200
@@ -31,11 +32,13 @@ PAGE = 200
 class JobStore:
     """Jobs by id, and by state through the index ``by_state``, and the days' bookings.
 
-    Reads by id are strongly consistent, because decisions about money must not use stale data.
+    Reads by id are strongly consistent, because decisions about money must not use stale data. DynamoDB deletes a new
+    job's record after ``kept_days``.
     """
 
-    def __init__(self, table: JobTable) -> None:
+    def __init__(self, table: JobTable, kept_days: int = RECORD_KEPT_DAYS) -> None:
         self._table = table
+        self._kept_seconds = kept_days * 24 * 3600
 
     def get(self, job_id: str) -> Job | None:
         """The job, or None."""
@@ -50,7 +53,7 @@ class JobStore:
         job.created_at = job.created_at or now
         job.updated_at = now
         job.entered = {job.state.value: now}
-        job.expires_at = int(now) + RECORD_KEPT_SECONDS
+        job.expires_at = int(now) + self._kept_seconds
         return self._table.put_new(job.to_record())
 
     def move(self, job: Job, target: State, *, booking: Booking | None = None, **values: Any) -> Job:
@@ -234,7 +237,7 @@ class JobStore:
 
     def _claim(self, job: Job, request_id: str) -> dict[str, Any]:
         """The item that makes a job the owner of a request. It expires with the job's record."""
-        expires_at = job.expires_at or int(self._table.clock()) + RECORD_KEPT_SECONDS
+        expires_at = job.expires_at or int(self._table.clock()) + self._kept_seconds
         item = {"job_id": request_key(request_id), "owner": job.job_id, "expires_at": expires_at}
         return {
             "TableName": self._table.name,
@@ -248,7 +251,7 @@ class JobStore:
 @cache
 def jobs() -> JobStore:
     """The stack's job table."""
-    return JobStore(job_table())
+    return JobStore(job_table(), settings().record_retention_days)
 
 
 def _job(record: dict[str, Any]) -> Job:
