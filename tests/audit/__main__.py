@@ -59,7 +59,11 @@ def packages(tools: Path, pins: Path) -> Verdict:
         listed = json.loads(run.stdout)["dependencies"]
     except ValueError:
         return Verdict(None, _last(run))
+    unknown = [each["name"] for each in listed if "skip_reason" in each]
+    if len(unknown) == len(listed):
+        return Verdict(None, listed[0]["skip_reason"])
     known = [f"{each['name']} {each['version']}: {bug['id']}" for each in listed for bug in each.get("vulns", [])]
+    known += [f"not looked up: {', '.join(unknown)}"] if unknown else []
     return Verdict(len(known), "\n".join(known) or f"{len(listed)} packages")
 
 
