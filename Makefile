@@ -24,7 +24,8 @@ $(READY): requirements.txt pyproject.toml local/aws-cli.sh
 	    echo "Python 3.11 or later is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1 | tail -n 1)." \
 	         "Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install $(QUIETLY) --require-hashes -r requirements.txt
+	@# --no-deps: the pins are complete (tests/infrastructure/test_pins.py), and with hashes pip stumbles over extras.
+	$(BIN)/python -m pip install $(QUIETLY) --require-hashes --no-deps -r requirements.txt
 	@# Built with the setuptools that is pinned there, not with one fetched for the purpose.
 	$(BIN)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation -e .
 	@cp local/aws-cli.sh $(BIN)/aws

@@ -21,7 +21,7 @@ SECRET_NAME = "segmind-api-key"  # noqa: S105 - a name, not a secret
 
 LOCAL_PARAMETERS = frozenset(
     {
-        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "TimeScale"),
+        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "TimeScale", "LocalEmulator"),
         *("SegmindBaseUrl", "SegmindUploadUrl", "SegmindHistoryUrl", "SegmindMediaHosts"),
     }
 )
@@ -145,6 +145,7 @@ def template_parameters(provider: Provider, time_scale: float, secret: str) -> d
         "SegmindApiKeySecretArn": secret,
         "ImageDelivery": provider.delivery,
         "TimeScale": scale_text(time_scale),
+        "LocalEmulator": "yes",
     }
     if provider.base_url:
         parameters |= {

@@ -25,10 +25,13 @@ def test_every_exception_of_checkov_has_a_reason(root: Path, template: dict[str,
     assert single == {("VideoBucket", "CKV_AWS_21"), ("AlarmTopic", "CKV_AWS_26")}
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, stdout: object, returncode: int = 0) -> None:
+VALID = '✓ State machine definition "a" is valid\n'
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, stdout: object, stderr: str = "no route to the service\n") -> None:
     """Let every tool print this."""
     text = stdout if isinstance(stdout, str) else json.dumps(stdout)
-    run = subprocess.CompletedProcess([], returncode, text, "no route to the service\n")
+    run = subprocess.CompletedProcess([], 1, text, stderr)
     monkeypatch.setattr(audit, "_run", lambda command: run)
 
 
@@ -64,20 +67,40 @@ def test_npms_advisories_are_counted(monkeypatch: pytest.MonkeyPatch, printed: o
 
 
 @pytest.mark.parametrize(
-    ("printed", "code", "found"),
-    [("✓ a is valid\n✓ b is valid\n", 0, 0), ("✓ a is valid\n✗ b is invalid\n", 1, 1), ("", 1, None)],
+    ("printed", "complained", "found"),
+    [
+        (VALID + VALID, "", 0),
+        (VALID, '✕ State machine definition "b" is invalid:\n SCHEMA_VALIDATION_FAILED: /States\n', 1),
+        (VALID, "", None),
+        ("", "command not found", None),
+    ],
 )
 def test_invalid_workflows_are_counted(
-    monkeypatch: pytest.MonkeyPatch, printed: str, code: int, found: int | None
+    *, monkeypatch: pytest.MonkeyPatch, printed: str, complained: str, found: int | None
 ) -> None:
-    answer(monkeypatch, printed, code)
+    answer(monkeypatch, printed, complained)
     assert audit.workflows(Path("tools")).found == found
 
 
-@pytest.mark.parametrize(("found", "code", "word"), [(0, 0, "ok"), (2, 1, "FOUND"), (None, 0, "NOT RUN")])
+@pytest.mark.parametrize(
+    ("name", "found", "code", "word"),
+    [
+        ("checkov", 0, 0, "ok"),
+        ("checkov", 2, 1, "FOUND"),
+        ("checkov", None, 1, "NOT RUN"),
+        ("npm audit", 1, 1, "FOUND"),
+        ("npm audit", None, 0, "NOT RUN"),
+    ],
+)
 def test_what_is_found_fails_the_audit(
-    *, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: int | None, code: int, word: str
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    found: int | None,
+    code: int,
+    word: str,
 ) -> None:
-    monkeypatch.setattr(audit, "checks", lambda tools: [("a check", lambda: audit.Verdict(found, "text"))])
+    monkeypatch.setattr(audit, "checks", lambda tools: [(name, lambda: audit.Verdict(found, "text"))])
     assert audit.main(Path()) == code
-    assert capsys.readouterr().out == f"{word:8}a check: text\n"
+    assert capsys.readouterr().out == f"{word:8}{name}: text\n"

@@ -8,6 +8,7 @@ from seedance.collect import FOLLOWED_SECONDS
 from seedance.jobs.requests import BATCH_PREFIX, UPLOAD_PREFIX
 from seedance.jobs.store import REQUEST_INDEX, STATE_INDEX
 
+from local.options import LOCAL_PARAMETERS
 from tests.infrastructure.reading import of_type, resolved
 
 BUCKETS = ["UploadBucket", "VideoBucket"]
@@ -94,8 +95,9 @@ def test_every_queue_refuses_plain_text(resources: dict[str, Any]) -> None:
 
 
 def test_only_plain_http_to_the_local_emulator_is_allowed(template: dict[str, Any]) -> None:
-    local = {"Fn::Equals": [{"Ref": "AWS::AccountId"}, "000000000000"]}
-    assert template["Conditions"]["OnAws"] == {"Fn::Not": [local]}
+    assert template["Conditions"]["OnAws"] == {"Fn::Equals": [{"Ref": "LocalEmulator"}, "no"]}
+    assert template["Parameters"]["LocalEmulator"]["Default"] == "no"
+    assert "LocalEmulator" in LOCAL_PARAMETERS
     for name, resource in template["Resources"].items():
         if resource["Type"] in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"):
             assert resource.get("Condition") == (None if name == "IntakeQueuePolicy" else "OnAws")
