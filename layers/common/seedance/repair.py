@@ -271,7 +271,7 @@ class Repair:
         return {"rows": rows, "next": None}
 
     def requests_of(self, job_id: str) -> Answer:
-        """The requests of a job: those whose ids it knows, and those in the history that name it.
+        """The requests of a job, newest first: those whose ids it knows, and those in the history that name it.
 
         ``incomplete`` says why the history could not be searched for the latter, None if it was.
         """
@@ -289,7 +289,8 @@ class Repair:
                     found[row.request_id] = row  # with all of its outputs
         except ProviderError as error:
             incomplete = str(error)
-        return {"rows": [_shown(row) for row in found.values()], "incomplete": incomplete}
+        newest_first = sorted(found.values(), key=lambda row: row.created_at or 0.0, reverse=True)
+        return {"rows": [_shown(row) for row in newest_first], "incomplete": incomplete}
 
     def adopt_request(self, job_id: str, request_id: str) -> str:
         """Make a request of the history a job's own, as a person decided. Returns the job's new state.
