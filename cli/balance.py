@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from seedance.jobs import catalogue
 from seedance.jobs.budget import Day
 from seedance.jobs.job import UNDER_WAY, Job, State
+from seedance.provider.matching import is_another_model
 
 from cli.asking import history
 from cli.target import Target
@@ -51,11 +52,12 @@ def ledger(target: Target, day: date) -> Ledger:
         row
         for slug in catalogue.MODELS
         for row in history(target, slug, since, until - 1)
-        if row["created_at"] is None or since <= row["created_at"] < until
+        if not is_another_model(row["model"], slug)
+        and (row["created_at"] is None or since <= row["created_at"] < until)
     ]
     listed = [one for state in State for one in target.jobs.oldest(state, limit=_ALL, since=since)]
     jobs = [job for one in listed if (job := target.jobs.get(one.job_id))]
-    # The history matches a part of a model's name, so the same row may be returned for two models.
+    # A row whose model's name says nothing may be returned for two models.
     return balance(target.jobs.day(day.isoformat()), jobs, list({row["request_id"]: row for row in rows}.values()))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from scenarios import BEFORE_THE_HOUR, Scenario, blocking, held_up, meets, uploaded
+from scenarios import AFTER_THE_HOUR, BEFORE_THE_HOUR, Scenario, blocking, held_up, meets, uploaded
 from seedance.jobs.job import State
 from stage import Stage
 from verdict import in_the_end
@@ -41,9 +41,9 @@ class Meeting:
     @property
     def faithful(self) -> bool:
         """Whether the provider, in the end, gives what it was paid for."""
-        return self.kind not in FORBIDDEN | UNPRICED and (
-            not self.lasting or (self.stage == "history" and self.kind != "no-rows")
-        )
+        # What the history does not tell by a request's id, its list does.
+        survived = self.stage == "history-id" or (self.stage == "history" and self.kind != "no-rows")
+        return self.kind not in FORBIDDEN | UNPRICED and (not self.lasting or survived)
 
     @property
     def hangs(self) -> bool:
@@ -57,6 +57,8 @@ class Meeting:
             environment = {"IMAGE_DELIVERY": "upload"}
         elif self.stage == "history":
             begin = meets("submit", "reset-after-accept", begin)
+        elif self.stage == "history-id":
+            begin = held_up(AFTER_THE_HOUR, begin)
         elif self.lasting and self.stage == "result":
             begin = held_up(BEFORE_THE_HOUR, begin)
         begin = meets(self.stage, self.kind, begin, times=0 if self.lasting else 1, **self._options())

@@ -28,6 +28,7 @@ FAULTS = {
     "v2": (
         *(("submit", kind) for kind in ("http-429", "http-500", "http-504", "reset-before-accept")),
         *(("submit", kind) for kind in ("reset-after-accept", "504-after-accept", "no-request-id", "malformed-json")),
+        *(("submit", kind) for kind in ("http-522", "http-523", "cloudflare-after-accept")),
         *(("result", kind) for kind in ("http-401", "http-404", "http-500", "reset", "malformed-json", "output-null")),
         *(("submit", kind) for kind in ("far-reset", "echo", "half-emoji", "deep", "http-406-loose")),
         *(("submit", kind) for kind in ("http-402-credits", "http-429-credits", "http-429-concurrency")),
@@ -45,6 +46,7 @@ FAULTS = {
 }
 BOTH = (
     *(("history", kind) for kind in ("http-500", "reset", "malformed-json", "deep", "echo", "huge")),
+    *(("history-id", kind) for kind in ("http-404", "http-500", "reset", "foreign-id", "malformed-json")),
     *(("media", kind) for kind in ("truncated", "html", "media-500", "reset-midway")),
 )
 OPTIONS: dict[str, dict[str, Any]] = {"cut-off": {"seconds": 0.0}, "http-429": {"seconds": 20.0}}

@@ -129,12 +129,12 @@ def test_without_credits_one_submit_is_refused_and_the_others_wait(deployed: Dep
     second = deployed.upload("uploads/poor 2.png", prompt="poor 2", **SMALL)
     operator.reaches(second, State.HELD)
     assert "out of credits" in deployed.told(first, "HELD")["error"]["message"]
-    assert (operator.submits("poor 1"), operator.submits("poor 2")) == ([406], [])
+    assert (operator.submits("poor 1"), operator.submits("poor 2")) == ([402], [])
     operator.credits(1000)
     operator.says("resume")
     deployed.completed(first)
     deployed.completed(second)
-    assert (operator.submits("poor 1"), operator.submits("poor 2")) == ([406, 200], [200])
+    assert (operator.submits("poor 1"), operator.submits("poor 2")) == ([402, 200], [200])
 
 
 def test_above_the_budget_a_job_is_held_and_released_when_there_is_room(deployed: Deployed, operator: Operator) -> None:

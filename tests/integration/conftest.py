@@ -159,6 +159,8 @@ def call(sandbox: Sandbox, api: httpx.Client) -> Callable[[str], httpx.Response]
                 return api.get(submitted(api)[f"{'status' if stage == 'status' else 'response'}_url"])
             case "history":
                 return api.get(HISTORY)
+            case "history-id":
+                return api.get(f"{HISTORY}/{submitted(api)['request_id']}")
             case "credits":
                 return api.get("/v1/get-user-credits")
             case "upload":

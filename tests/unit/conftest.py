@@ -121,7 +121,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     line = Wire()
     monkeypatch.setattr(http, "_pool", lambda _: Pool(line))
     yield line
-    assert not line._answers, f"{len(line._answers)} responses are left over"
+    assert not line.left_over, f"{line.left_over} responses are left over"
 
 
 @dataclass

@@ -69,7 +69,9 @@ def target(world: Any, executions: Executions, rows: Any, monkeypatch: pytest.Mo
     repair = Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)
 
     def ask(_: Target, **event: Any) -> dict[str, Any]:
-        answer = {"rows": rows, "next": None} if event["ask"] == "history" else repair.answer(event)
+        asked = event["ask"]
+        told = {"history": {"rows": rows, "next": None}, "requests of": {"rows": rows, "incomplete": None}}
+        answer = told.get(asked) or repair.answer(event)
         if "error" in answer:
             raise CommandError(answer["error"])
         return answer
@@ -100,7 +102,7 @@ def event(kind: str, seconds: float, **details: Any) -> dict[str, Any]:
 
 def row(request_id: str, **fields: Any) -> dict[str, Any]:
     made = {"request_id": request_id, "job_id": None, "status": "COMPLETED", "cost_usd": 0.3, "created_at": NOON + 2}
-    return {**made, "url": None, **fields}
+    return {**made, "url": None, "model": None, **fields}
 
 
 # a job's story ----------------------------------------------------------------------------------------------
@@ -126,7 +128,7 @@ def test_a_story_merges_all_sources_in_chronological_order(
         event("ExecutionFailed", 51, error="Unexpected", cause="x" * 400),
     ]
     executions.told["up-1-3"] = [event("ExecutionStarted", 55)]  # the second execution was never started
-    rows += [row("req-1"), row("req-other")]
+    rows.append(row("req-1"))
     told = [(moment - NOON, source, what) for moment, source, what in story.timeline(target, made)]
     assert told[:-5] == [
         (0, "record", "RECEIVED"),
@@ -173,6 +175,18 @@ def test_an_unreachable_history_does_not_hide_the_rest(
     told = story.timeline(target, made)
     assert told[-1][1:] == ("provider", "its history could not be read: the provider answered 500")
     assert len(told) == 5
+
+
+def test_a_history_that_was_not_read_completely_is_mentioned(
+    target: Target, made: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = {"rows": [row("req-1")], "incomplete": "the provider answered 500"}
+    monkeypatch.setattr(asking, "ask_repair", lambda *_, **__: answer)
+    told = {what for _, source, what in story.timeline(target, made) if source == "provider"}
+    assert told == {
+        "accepted request req-1, now COMPLETED, $0.30",
+        "its history could not be read completely: the provider answered 500",
+    }
 
 
 def test_an_error_from_step_functions_does_not_mean_no_executions(

@@ -35,7 +35,7 @@ class Code(StrEnum):
     PROVIDER_KEY_REJECTED = "PROVIDER_KEY_REJECTED"
     """The provider rejected the key in the secret."""
     PROVIDER_REFUSED = "PROVIDER_REFUSED"
-    """The provider refused the request, for example because the model is retired or not permitted."""
+    """The provider refused the request, at once or after queueing it, for example because of a parameter's value."""
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
     """A submit was postponed because the provider failed. After six failed attempts, the job ends."""
     PROVIDER_RATE_LIMITED = "PROVIDER_RATE_LIMITED"
@@ -114,6 +114,23 @@ def failed_at_the_provider(why: str | None) -> Reason:
     return Reason(
         Code.PROVIDER_JOB_FAILED,
         f"The provider could not make the video: {why or 'The provider gave no reason.'}",
+    )
+
+
+def parameter_refused(parameter: str, why: str) -> Reason:
+    """The provider refused a parameter's value after it had queued the request. ``why`` is what it said."""
+    return Reason(
+        Code.PROVIDER_REFUSED,
+        f"The provider refused the parameter {parameter}: {why}",
+    )
+
+
+def face_blocked(model: str, why: str) -> Reason:
+    """The provider found a real person's face in an image, which the model does not accept."""
+    return Reason(
+        Code.PROVIDER_JOB_FAILED,
+        f"The provider could not make the video: {why.rstrip('.')}. {model} does not accept first images with real "
+        "people's faces. Use another image, or a model other than the 2.0 models.",
     )
 
 
