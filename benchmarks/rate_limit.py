@@ -5,6 +5,7 @@ enforces the limit. Only time is simulated (benchmarks/virtual_time.py), and wit
 queue: an invocation starts up to LATENESS_SECONDS late.
 """
 
+import asyncio
 import contextlib
 import io
 import math
@@ -196,8 +197,12 @@ class Traffic:
         return job
 
     def _moved(self, now: float) -> None:
-        self.sandbox.configure(clock_offset=now - self.begin)
         clock = self.sandbox.state.clock
+
+        async def move() -> None:
+            clock.change(clock.scale, now - self.begin)
+
+        asyncio.run_coroutine_threadsafe(move(), self.sandbox.loop).result()
         for job in list(self.sandbox.state.running.values()):
             if clock.now() >= job.accepted_at + job.total_seconds:
                 self.sandbox.finished(job.request_id)

@@ -93,7 +93,7 @@ def test_only_as_many_rows_are_fed_as_there_is_room_for(world: Any, enqueue: Enq
     assert sent(world) == [batch_job_id(BATCH, row) for row in good]
     # Not earlier than needed: a record that exists is one that reconcile expects to have a message.
     assert {round(world.job(batch_job_id(BATCH, row)).created_at) for row in good} == {
-        round(world.clock.now - ago) for ago in (135, 110, 55, 0)
+        round(world.clock.now - ago) for ago in (145, 120, 60, 0)
     }
 
 

@@ -157,10 +157,23 @@ def test_a_batch_that_loses_every_attempt_to_others_asks_again(world: Any, monke
 
 
 def test_a_single_job_is_sent_at_once_beside_a_batch(world: Any) -> None:
-    for _ in range(20):  # twenty minutes, each row with its poll
-        feed = world.pacer.feed(100, MEAN)
-        assert feed.delays
-        for _ in feed.delays:
-            assert world.pacer.submit_turn(None, MEAN) is None
-        world.clock.now += feed.wait
-        assert world.pacer.submit_turn(None, MEAN) is None
+    """Twenty minutes of a batch whose videos take 100 s and one poll each, and a single job every 17 s."""
+    begun, waited = world.clock.now, []
+    due: list[tuple[float, str]] = [(begun, "feed"), *((begun + 17.0 * number, "single") for number in range(70))]
+    while due:
+        due.sort()
+        moment, what = due.pop(0)
+        world.clock.now = max(world.clock.now, moment)
+        if what == "feed" and moment < begun + 1200:
+            feed = world.pacer.feed(100, MEAN)
+            due += [(moment + delay, "row") for delay in feed.delays] + [(moment + feed.wait, "feed")]
+        elif what in ("row", "single"):
+            turn = world.pacer.submit_turn(None, MEAN)
+            waited.append((what, 0.0 if turn is None else turn - moment))
+            due.append((moment + MEAN, "poll"))
+        elif what == "poll":
+            world.pacer.poll_turn(None)
+    rows = [wait for kind, wait in waited if kind == "row"]
+    assert len(rows) > 20 * 12
+    assert [wait for kind, wait in waited if kind == "single"] == [0.0] * 70
+    assert max(rows) == 0.0

@@ -363,7 +363,7 @@ def test_a_batch_is_collected_whatever_its_jobs_records_contain(
     event = {
         **{"batch_id": BATCH, "bucket": "example-uploads", "key": "batches/s.csv", "plan_key": chunk["plan_key"]},
         **{"plan_bytes": chunk["chunk"][1], "chunks": [chunk["chunk"]], "rows": 1, "rejected": 0, "report_key": None},
-        **{"columns": [], "estimate_usd": 0.3, "over": 0, "began_at": now, "progressed_at": now},
+        **{"columns": [], "estimate_usd": 0.3, "over": 0, "began_at": now, "progressed_at": now, "status": "RUNNING"},
     }
     collect = Collect(world.register, world.sheets, world.notifier, clock=world.clock)
     first = collect(event)
