@@ -91,7 +91,8 @@ class _Folder:
         self._parts = 0
 
     def get_object(self, *, Key: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's names
-        return {"Body": _Body(self._folder / Path(Key).name)}
+        file = self._folder / Path(Key).name
+        return {"Body": _Body(file), "ContentLength": file.stat().st_size}
 
     def put_object(self, *, Key: str, Body: bytes, **_: Any) -> None:  # noqa: N803
         (self._folder / Path(Key).name).write_bytes(Body)

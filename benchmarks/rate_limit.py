@@ -5,6 +5,7 @@ enforces the limit. Only time is simulated (benchmarks/virtual_time.py), and wit
 queue: an invocation starts up to LATENESS_SECONDS late.
 """
 
+import asyncio
 import contextlib
 import io
 import math
@@ -19,12 +20,14 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from moto import mock_aws
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 from seedance.aws.job_table import JobTable
 from seedance.jobs import catalogue
+from seedance.jobs.handoff import LONGEST_DELAY_SECONDS
 from seedance.jobs.job import Job, State
 from seedance.jobs.store import JobStore
 from seedance.jobs.switch import Switch
@@ -49,6 +52,8 @@ CV_SIGMA = 0.43
 """Sigma of a lognormal distribution with a coefficient of variation of 0.45."""
 LATENESS_SECONDS = 1.2
 """The longest delay of an invocation: the workflow's own delay, a cold start, the network."""
+PROMPT = "The product turns."
+"""The same for all, so that the stand-in encodes only one video."""
 TABLE = "jobs"
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {
@@ -73,6 +78,8 @@ class Run:
     """From a job's arrival to its accepted submit."""
     totals: list[float] = field(default_factory=list)
     polls: int = 0
+    wakes: int = 0
+    """Invocations of submit."""
     refused: int = 0
     """429s."""
     ended: float = 0.0
@@ -105,7 +112,8 @@ class Traffic:
                 most_polls=most_polls,
             )
         )
-        self.provider = Provider(sandbox.url, sandbox.url, sandbox.url, key=lambda: KEY)
+        hosts = frozenset({urlsplit(sandbox.url).netloc})
+        self.provider = Provider(sandbox.url, sandbox.url, sandbox.url, key=lambda: KEY, media_hosts=hosts)
         media: Any = None  # no images here
         pacer: Any = self.pacer
         sending = Sending(self.store, Switch(table), self.provider, media, pacer, "link", clock=self.time)
@@ -132,7 +140,7 @@ class Traffic:
             folder="api",
             model=MODEL,
             transport="v2",
-            parameters=catalogue.validate(model, {"prompt": f"The product turns. {number}"}, has_image=False),
+            parameters=catalogue.validate(model, {"prompt": PROMPT}, has_image=False),
             expected_seconds=model.average_seconds,
         )
 
@@ -145,8 +153,14 @@ class Traffic:
     # what AWS does --------------------------------------------------------------------------------------------
 
     def send(self, job: Job, delay_seconds: float = 0) -> None:
-        """The queue in front of submit."""
-        self._invoke(delay_seconds, lambda: self.submit.advance(self._job(job.job_id)))
+        """The queue in front of submit. Like SQS, it delays a message by 15 minutes at most."""
+        turn = job.turn_at
+
+        def act() -> None:
+            self.run.wakes += 1
+            self.submit.advance(self._job(job.job_id), turn)
+
+        self._invoke(min(LONGEST_DELAY_SECONDS, math.ceil(delay_seconds)), act)
 
     def start(self, job: Job, wait: float = 1.0, slot: int | None = None) -> None:
         """The workflow."""
@@ -183,8 +197,12 @@ class Traffic:
         return job
 
     def _moved(self, now: float) -> None:
-        self.sandbox.configure(clock_offset=now - self.begin)
         clock = self.sandbox.state.clock
+
+        async def move() -> None:
+            clock.change(clock.scale, now - self.begin)
+
+        asyncio.run_coroutine_threadsafe(move(), self.sandbox.loop).result()
         for job in list(self.sandbox.state.running.values()):
             if clock.now() >= job.accepted_at + job.total_seconds:
                 self.sandbox.finished(job.request_id)
@@ -249,7 +267,7 @@ class Blind:
         """Submit now, unless the provider gave a time."""
         return waited_for if waited_for is not None and waited_for > self.clock() + 1 else None
 
-    def plan_poll(self, wait: Callable[[float], float], mean: float) -> NextPoll:  # noqa: ARG002
+    def plan_poll(self, wait: Callable[[float], float], mean: float, **_: bool) -> NextPoll:  # noqa: ARG002
         """Always the same step."""
         return NextPoll(self.step, None)
 

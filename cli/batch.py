@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 from rich.text import Text
-from seedance.batches import manifest
+from seedance.batches import manifest, plan_lines
 from seedance.batches.manifest import BadRow, Tally
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, requests
+from seedance.jobs.handoff import Batches
 from seedance.jobs.job import State, batch_id
 from seedance.jobs.requests import Defaults
 
@@ -166,17 +167,15 @@ class Standing:
 def look(target: Target, batch: str) -> Standing | None:
     """The status of a batch, or None if it has not begun. Read from its execution: reading every job costs money."""
     step_functions = target.client("stepfunctions")
-    arn = target.output("BatchStateMachineArn").replace(":stateMachine:", ":execution:", 1) + f":{batch}"
-    try:
-        execution = step_functions.describe_execution(executionArn=arn)
-        if execution["status"] == "RUNNING":
-            return Standing("RUNNING", _progress(step_functions, arn))
-    except step_functions.exceptions.ExecutionDoesNotExist:
+    run = Batches(target.output("BatchStateMachineArn"), step_functions).latest(batch)
+    if run is None:
         return None
-    if execution["status"] != "SUCCEEDED":
-        return Standing(execution["status"], f"{execution['status']}; its execution in Step Functions shows why")
-    ended = dict(json.loads(execution["output"]))
-    return Standing("SUCCEEDED", _words(ended), ended)
+    if run.status == "RUNNING":
+        return Standing(run.status, _progress(step_functions, run.arn))
+    if run.status != "SUCCEEDED" or run.output is None:
+        why = "its execution in Step Functions shows why"
+        return Standing(run.status, f"{run.status}; {why}; `seedance redrive {batch}` starts it again")
+    return Standing(run.status, _words(run.output), run.output)
 
 
 def follow(target: Target, batch: str) -> dict[str, Any]:
@@ -207,8 +206,16 @@ def _progress(step_functions: Any, arn: str) -> str:
         return "checking the rows"
     facts = json.loads(entered["input"])
     if entered["name"] == "TakeIn":
-        return "enqueuing the jobs"
+        return _fed(step_functions, arn, facts["rows"])
     return f"{facts['over']:,} of {facts['rows']:,} rows are finished" if "over" in facts else "finishing"
+
+
+def _fed(step_functions: Any, arn: str, rows: int) -> str:
+    """How many rows are in the queue. In chunks, because the map counts only those."""
+    done = 0
+    for run in step_functions.list_map_runs(executionArn=arn)["mapRuns"]:
+        done = step_functions.describe_map_run(mapRunArn=run["mapRunArn"])["itemCounts"]["succeeded"]
+    return f"about {min(rows, done * plan_lines.MOST_ROWS):,} of {rows:,} rows are in the queue"
 
 
 def _words(ended: dict[str, Any]) -> str:

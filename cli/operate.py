@@ -36,11 +36,17 @@ def release(stack: StackName = None, outputs: OutputsFile = None) -> None:
     out.print(f"{show.number(asking.to_its_end(find(stack, outputs), ask='release'), 'held job')} released")
 
 
-def redrive(stack: StackName = None, outputs: OutputsFile = None) -> None:
-    """Put dead letters back into their queue. This never submits a job twice."""
-    out.print(
-        f"{show.number(asking.to_its_end(find(stack, outputs), ask='redrive'), 'message')} put back into the queue"
-    )
+def redrive(
+    batch: Annotated[str | None, typer.Argument(metavar="[BATCH]", help="A batch whose execution failed.")] = None,
+    stack: StackName = None,
+    outputs: OutputsFile = None,
+) -> None:
+    """Put dead letters back into their queue, or start a failed batch again. This never submits a job twice."""
+    target = find(stack, outputs)
+    if batch:
+        out.print(asking.ask_repair(target, ask="restart", batch_id=batch)["said"], markup=False, soft_wrap=True)
+        return
+    out.print(f"{show.number(asking.to_its_end(target, ask='redrive'), 'message')} put back into the queue")
 
 
 def retry(

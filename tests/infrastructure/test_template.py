@@ -155,7 +155,10 @@ NEEDED = {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"),
         "sns:Publish",
     },
-    "enqueue": {"s3:GetObject", "dynamodb:PutItem", "sqs:SendMessage"},
+    "enqueue": {
+        *("s3:GetObject", "sqs:SendMessage"),
+        *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem"),
+    },
     "collect": {"dynamodb:BatchGetItem", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "sns:Publish"},
     "fail": {"dynamodb:GetItem", "dynamodb:UpdateItem", "sns:Publish", "s3:GetObject"},
     "reconcile": {

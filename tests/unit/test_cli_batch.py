@@ -66,18 +66,28 @@ class Executions:
 
     def describe_execution(self, executionArn: str) -> Any:  # noqa: N803
         self.asked.append(executionArn)
+        if executionArn.endswith("-2"):  # it was never started again
+            raise self.exceptions.ExecutionDoesNotExist
         self.now = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if self.now is None:
             raise self.exceptions.ExecutionDoesNotExist
         ended = "states" in self.now or "FAILED" in self.now
         status = "FAILED" if "FAILED" in self.now else "SUCCEEDED" if ended else "RUNNING"
-        return {"status": status, "output": json.dumps(self.now)}
+        return {"executionArn": executionArn, "status": status, "input": "{}", "output": json.dumps(self.now)}
 
     def get_execution_history(self, **_: Any) -> Any:
         if "state" not in self.now:
             return {"events": [{"type": "ExecutionStarted"}]}
         entered = {"name": self.now["state"], "input": json.dumps(self.now)}
         return {"events": [{"type": "TaskScheduled"}, {"stateEnteredEventDetails": entered}]}
+
+    def list_map_runs(self, executionArn: str) -> Any:  # noqa: N803
+        assert executionArn == self.asked[0]
+        return {"mapRuns": [{"mapRunArn": "run"}] if self.now["fed"] is not None else []}
+
+    def describe_map_run(self, mapRunArn: str) -> Any:  # noqa: N803
+        assert mapRunArn == "run"
+        return {"itemCounts": {"succeeded": self.now["fed"], "total": 24}}
 
 
 @pytest.fixture
@@ -189,7 +199,9 @@ def test_a_batch_is_followed_to_its_end(
         None,
         {},
         {"state": "Plan"},
-        {"state": "TakeIn", "over": 0, "rows": 2},
+        {"state": "TakeIn", "over": 0, "rows": 2_345, "fed": None},
+        {"state": "TakeIn", "over": 0, "rows": 2_345, "fed": 12},
+        {"state": "TakeIn", "over": 0, "rows": 2_345, "fed": 24},
         {"state": "Wait", "over": 1, "rows": 2},
         {"state": "Collect", "over": 1, "rows": 2},
         {"state": "Done"},
@@ -198,8 +210,9 @@ def test_a_batch_is_followed_to_its_end(
     assert batch.follow(target, "batch-1") == ENDED
     assert executions.asked[0] == f"{MACHINE.replace('stateMachine', 'execution')}:batch-1"
     said = [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()]
-    before = ["waiting in the queue", "checking the rows", "enqueuing the jobs"]
-    assert said == [*before, "1 of 2 rows are finished", "finishing"]
+    before = ["waiting in the queue", "checking the rows"]
+    fed = [f"about {rows} of 2,345 rows are in the queue" for rows in ("0", "1,200", "2,345")]
+    assert said == [*before, *fed, "1 of 2 rows are finished", "finishing"]
 
 
 def test_a_batch_that_does_not_start_is_not_waited_for(
@@ -248,7 +261,7 @@ def test_the_assumed_settings_are_the_templates_defaults(template: dict[str, Any
         ({"state": "Wait", "over": 1, "rows": 2}, "1 of 2 rows are finished"),
         ({**ENDED, "results_key": "batches/a.results.csv"}, f"s3://{UPLOADS}/batches/a.results.csv"),
         ({"status": "REFUSED", "states": {}, "report_key": "batches/a.rejected.csv"}, "the stack refused the manifest"),
-        ({"FAILED": True}, "its execution in Step Functions shows why"),
+        ({"FAILED": True}, "its execution in Step Functions shows why; `seedance redrive batch-1` starts it again"),
     ],
 )
 def test_the_status_of_a_batch_is_the_status_of_its_execution(

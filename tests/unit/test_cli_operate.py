@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from seedance.holding import Holding
 from seedance.jobs.budget import Booking
 from seedance.jobs.job import Hold, Job, State
+from seedance.jobs.requests import Upload
 from seedance.repair import Repair
 from typer.testing import CliRunner
 
@@ -66,7 +67,7 @@ def target(world: Any, executions: Executions, rows: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(Target, "client", lambda _, service: clients[service])
     made.__dict__["jobs"] = world.store
     holding = Holding(world.store, world.switch, world.queue, world.aws["sqs"], dead, world.clock)
-    repair = Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)
+    repair = Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.batches, world.clock)
 
     def ask(_: Target, **event: Any) -> dict[str, Any]:
         asked = event["ask"]
@@ -227,6 +228,13 @@ def test_release_releases_only_jobs_held_for_the_budget(world: Any, says: Any, m
         world.put(make_job(State.HELD, job_id=f"up-{number}", error={"code": code.value, "message": "m"}))
     assert says("release") == "2 held jobs released\n"
     assert world.job("up-2").state is State.HELD
+
+
+def test_redrive_starts_a_failed_batch_again(world: Any, says: Any, target: Target) -> None:
+    batch = world.batches.start(Upload("example-uploads", "batches/a.csv", "v1", "", 9))
+    world.aws["stepfunctions"].stop_execution(executionArn=world.batches.latest(batch).arn)
+    assert says("redrive", batch) == f"batch {batch} was started again; what it has made is kept\n"
+    assert world.batches.latest(batch).restarts == 1
 
 
 def test_redrive_counts_messages(world: Any, says: Any, target: Target) -> None:

@@ -89,6 +89,7 @@ class RepairSettings(SubmitSettings):
     """The additional settings of repair."""
 
     dead_letter_queue: str
+    batch_state_machine: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

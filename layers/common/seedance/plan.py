@@ -169,7 +169,7 @@ class Plan:
             rows=tally.rows,
             rejected=tally.bad,
             report=self.sheets.link(report_key) if report_key else None,
-            error=reasons.refused_rows(f"{why} Nothing was bought.").error,
+            error=reasons.refused_rows(why, event.get("restarts", 0)).error,
         )
         self.notifier.summarise(message)
 

@@ -203,7 +203,8 @@ class Poll:
         def scheduled(polls: float) -> float:
             return poll_schedule.next_wait(age, job.spread, polls) if wait is None else wait
 
-        return self._planned(job, self.pacer.plan_poll(scheduled, job.expected_seconds))
+        of_a_batch = job.batch is not None
+        return self._planned(job, self.pacer.plan_poll(scheduled, job.expected_seconds, of_a_batch=of_a_batch))
 
     def _planned(self, job: Job, plan: NextPoll) -> TaskAnswer:
         """To be asked again as planned, or when the provider is about to forget the request, if that is sooner."""

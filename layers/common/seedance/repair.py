@@ -18,7 +18,7 @@ from seedance.errors import BadRecord, Conflict, InvalidRequest, NotPossible, Pr
 from seedance.holding import Holding, Worked
 from seedance.jobs import catalogue, creation, reasons
 from seedance.jobs.budget import estimate_usd, reservation
-from seedance.jobs.handoff import Workflow, intake_queue, workflow
+from seedance.jobs.handoff import Batches, Workflow, batches, intake_queue, workflow
 from seedance.jobs.job import AT_PROVIDER, REOPENABLE, Hold, Job, State
 from seedance.jobs.reasons import Code
 from seedance.jobs.store import JobStore, jobs
@@ -70,6 +70,7 @@ class Question(TypedDict, total=False):
     resubmit: bool
     give_up: bool
     reason: str
+    batch_id: str
 
 
 class Answer(TypedDict, total=False):
@@ -99,6 +100,7 @@ class Repair:
     notifier: Notifier
     workflow: Workflow
     holding: Holding
+    batches: Batches
     clock: Clock = CLOCK
 
     def answer(self, question: Question) -> Answer:
@@ -114,6 +116,7 @@ class Repair:
         ``go on``: -> ``under_way``
         ``pause``: ``reason`` -> ``fresh``
         ``resume``, ``release``, ``redrive``: -> ``number``, ``more``
+        ``restart``: ``batch_id`` -> ``said``
         """
         try:
             return self._answer(**question)
@@ -147,6 +150,9 @@ class Repair:
                 return _worked(self.holding.release(Hold.BUDGET, given.get("since", 0.0)))
             case "redrive":
                 return _worked(self.holding.redrive())
+            case "restart":
+                self.batches.restart(given["batch_id"])
+                return {"said": f"batch {given['batch_id']} was started again; what it has made is kept"}
         raise NotPossible(f"this release does not support the request {ask!r}")
 
     def retry(self, job_id: str, *, pay: bool) -> str:
@@ -426,4 +432,5 @@ def repair() -> Repair:
     """The use case, configured for this stack."""
     stack = repair_settings()
     holding = Holding(jobs(), switch(), intake_queue(stack.intake_queue), clients.sqs(), stack.dead_letter_queue)
-    return Repair(jobs(), provider(), notifier(), workflow(stack.state_machine), holding)
+    of_batches = batches(stack.batch_state_machine)
+    return Repair(jobs(), provider(), notifier(), workflow(stack.state_machine), holding, of_batches)

@@ -130,6 +130,11 @@ def plan_key(batch_id: str) -> str:
     return f"{PLAN_PREFIX}{batch_id}.jsonl"
 
 
+def too_large() -> InvalidRequest:
+    """The refusal of a manifest of more than MAX_BYTES."""
+    return InvalidRequest("manifest", f"is larger than {MAX_BYTES // 1024 // 1024} MB; split it")
+
+
 def read(chunks: Iterable[bytes], key: str, defaults: requests.Defaults) -> Iterator[Row | BadRow]:
     """The rows of a manifest, in order, with all checks that do not need a bucket.
 
@@ -180,7 +185,7 @@ def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         size += len(chunk)
         if size > MAX_BYTES:
-            raise InvalidRequest("manifest", f"is larger than {MAX_BYTES // 1024 // 1024} MB; split it")
+            raise too_large()
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield line + b"\n"

@@ -173,11 +173,21 @@ def given_up() -> Reason:
     return Reason(Code.GIVEN_UP, "A person gave this job up. The provider's history may show a video.")
 
 
-def refused_rows(why: str) -> Reason:
-    """A manifest, or all of its rows, can't be used."""
-    return Reason(Code.INVALID_REQUEST, why)
+def refused_rows(why: str, restarts: int) -> Reason:
+    """A manifest, or all of its rows, can't be used. ``restarts``: see tasks.BatchInput."""
+    return Reason(Code.INVALID_REQUEST, f"{why} {_nothing_bought(restarts)}")
+
+
+def not_planned(restarts: int) -> Reason:
+    """A batch's manifest could not be processed because of an internal error."""
+    why = "The manifest could not be processed because of an internal error."
+    return Reason(Code.INTERNAL, f"{why} {_nothing_bought(restarts)}")
 
 
 def batch_broken(why: str) -> Reason:
     """Part of a batch could not be processed because of an internal error."""
     return Reason(Code.INTERNAL, why)
+
+
+def _nothing_bought(restarts: int) -> str:
+    return "Nothing more was bought." if restarts else "Nothing was bought."
