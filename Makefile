@@ -26,8 +26,9 @@ $(READY): requirements.txt pyproject.toml local/aws-cli.sh
 	$(PYTHON) -m venv $(VENV)
 	@# --no-deps: the pins are complete (tests/infrastructure/test_pins.py), and with hashes pip stumbles over extras.
 	$(BIN)/python -m pip install $(QUIETLY) --require-hashes --no-deps -r requirements.txt
-	@# Built with the setuptools that is pinned there, not with one fetched for the purpose.
-	$(BIN)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation -e .
+	@# Built with the setuptools that is pinned there, not with one fetched for the purpose. It warns of any folder that has
+	@# the name of a package.
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation -e .
 	@cp local/aws-cli.sh $(BIN)/aws
 	@touch $@
 
