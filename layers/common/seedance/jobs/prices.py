@@ -54,7 +54,7 @@ _SIZES = {
 """Width and height by resolution and ratio, of the models since 1.5. Those of the 1.0 models differ by up to 5%, less
 than what is known about their price."""
 
-_NAME = re.compile(
+_NAME = (
     r"(?P<resolution>\d+p) (?:auto|(?P<seconds>\d{1,4})s) (?P<ratio>\d+:\d+|adaptive)"
     r"(?: (?P<audio>audio|silent))?(?P<videos> videos)?"
 )
@@ -142,7 +142,7 @@ def is_complete(parameters: Mapping[str, Any]) -> bool:
 
 def named(name: str) -> Setting | None:
     """The setting with this name, or None if it is not the name of one."""
-    found = _NAME.fullmatch(name)
+    found = re.fullmatch(_NAME, name)
     if not found:
         return None
     of = setting(
