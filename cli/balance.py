@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from seedance.jobs import catalogue
 from seedance.jobs.budget import Day
 from seedance.jobs.job import UNDER_WAY, Job, State
+from seedance.jobs.prices import PRICES_OF
 from seedance.provider.matching import is_another_model
 
 from cli.asking import history
@@ -78,6 +79,15 @@ def balance(day: Day, jobs: list[Job], rows: "list[ShownRequest]") -> Ledger:
         paid_again=[f"request {row['request_id']} of job {earlier[row['request_id']]}" for row in again],
         paid_again_usd=round(sum(row["cost_usd"] or 0.0 for row in again), 4),
     )
+
+
+def drifts(target: Target) -> list[str]:
+    """The settings for which the provider now charges clearly more than it has published."""
+    return [
+        f"{slug}, {setting}: {percent:.1f}% above the price published on {PRICES_OF}"
+        for slug in catalogue.MODELS
+        for setting, percent in sorted(target.jobs.bills.drifts(slug).items())
+    ]
 
 
 def _duplicates(owners: Counter[str], made: "list[ShownRequest]") -> list[str]:

@@ -50,6 +50,8 @@ class Model:
     slug: str
     average_seconds: float
     average_usd: float
+    usd_per_million: tuple[float, float]
+    """The price of a million tokens, without and with audio."""
     first_image: str
     parameters: Mapping[str, Parameter]
     on_pages: Mapping[str, Parameter | None] = field(default_factory=dict)
@@ -120,6 +122,15 @@ _SECOND_GENERATION: dict[str, Parameter] = {
     "seed": Parameter(type="integer", range=LARGE_SEEDS),
 }
 
+_AVERAGE_TOKENS = 0.108
+"""Millions of tokens in 5 s at 720p. Made up: where the provider publishes only an average, that is the price of this
+video, with or without audio."""
+
+
+def _from_average(usd: float) -> tuple[float, float]:
+    return usd / _AVERAGE_TOKENS, usd / _AVERAGE_TOKENS
+
+
 MODELS: dict[str, Model] = {
     model.slug: model
     for model in (
@@ -127,6 +138,7 @@ MODELS: dict[str, Model] = {
             slug="seedance-pro",
             average_seconds=62,
             average_usd=0.35,
+            usd_per_million=_from_average(0.35),
             first_image="image_url",
             parameters=_FIRST_GENERATION
             # No default: it is on a newer page only.
@@ -137,6 +149,7 @@ MODELS: dict[str, Model] = {
             slug="seedance-1.0-pro-fast",
             average_seconds=49,
             average_usd=0.25,
+            usd_per_million=_from_average(0.25),
             first_image="image_url",
             parameters=_FIRST_GENERATION | {"skip_moderation": MODERATION},
         ),
@@ -144,6 +157,7 @@ MODELS: dict[str, Model] = {
             slug="seedance-1.5-pro",
             average_seconds=99,
             average_usd=0.41,
+            usd_per_million=(1.20, 2.40),
             first_image="first_frame_url",
             on_pages={"duration": Parameter(type="integer", required=True, range=(4, 10))},  # the two that it names
             last_needs_first=False,  # the only page that does not say it
@@ -164,6 +178,7 @@ MODELS: dict[str, Model] = {
             slug="seedance-2.0-fast",
             average_seconds=117,
             average_usd=0.77,
+            usd_per_million=(7.00, 7.00),  # ByteDance's list price of Seedance 2.0
             first_image="first_frame_url",
             no_faces=True,
             parameters=_SECOND_GENERATION
@@ -177,6 +192,7 @@ MODELS: dict[str, Model] = {
             slug="seedance-2.0-mini",
             average_seconds=159,
             average_usd=0.40,
+            usd_per_million=_from_average(0.40),
             first_image="first_frame_url",
             no_faces=True,
             sample_image=True,
@@ -186,14 +202,16 @@ MODELS: dict[str, Model] = {
 }
 
 _PIXELS = {"480p": 480 * 854, "720p": 720 * 1280, "1080p": 1080 * 1920}
+"""Width x height at 16:9. ByteDance's other shapes have about as many pixels, so the shape does not change the cost."""
 
 
-def cost_usd(order: Order) -> float:
-    """The video's cost in USD. Made up: the published average is taken as the cost of 5 s at 720p, and scaled by
-    seconds and pixels. The pages only give the average, and say that the cost varies with both.
+def cost_usd(order: Order, factor: float = 1.0) -> float:
+    """The video's cost in USD: its tokens (width x height x seconds x 24 / 1024) at the model's price.
+
+    `factor` raises or lowers all prices.
     """
-    pixels = _PIXELS[order.resolution] / _PIXELS["720p"]
-    return round(MODELS[order.slug].average_usd * order.seconds / 5 * pixels, 4)
+    tokens = _PIXELS[order.resolution] * order.seconds * 24 / 1024
+    return round(MODELS[order.slug].usd_per_million[order.audio] * tokens / 1e6 * factor, 4)
 
 
 def read_order(model: Model, body: object, reading: Reading = "learned") -> Order:

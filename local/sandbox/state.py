@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import math
 import random
 import re
 import time
@@ -52,6 +53,8 @@ class Config:
     """Keys of another member of the account's team. The history lists their requests, but does not find them by id."""
     credits: float = 100.0
     """USD."""
+    price_factor: float = 1.0
+    """Multiplies the prices of requests that are accepted from now on."""
     rate_limit: int = 0
     """Allowed calls of /v1 and /v2 in any `rate_window`, submits and GETs together; 0 means no limit."""
     rate_window: float = 60.0
@@ -83,6 +86,8 @@ class Config:
         self.credits = float(self.credits)
         if self.time_scale <= 0 or self.rate_window <= 0 or self.fps < 1:
             raise ValueError("time_scale, rate_window and fps must be greater than 0")
+        if not 0 <= self.price_factor < math.inf:
+            raise ValueError("price_factor must be a number of at least 0")
         if self.rate_limit < 0 or self.jitter < 0:
             raise ValueError("rate_limit and jitter must not be negative")
         if self.v1_answer not in ("video", "json"):
@@ -241,7 +246,7 @@ class State:
         """
         now = self.clock.now()
         reserved = sum(job.cost for job in self.running.values() if now - job.accepted_at < RECORD_SECONDS)
-        return self.credits + 1e-9 >= reserved + cost_usd(order)
+        return self.credits + 1e-9 >= reserved + cost_usd(order, self.config.price_factor)
 
     def wall_time(self) -> float:
         """The Unix time according to the provider's clock."""
@@ -268,7 +273,7 @@ class State:
             updated=wall,
             queue_seconds=round(total * QUEUED_SHARE, 3),
             total_seconds=round(total, 3),
-            cost=cost_usd(order),
+            cost=cost_usd(order, self.config.price_factor),
             seed=order.seed if order.seed is not None else self._random.randint(1, 999_999),
         )
         self.jobs[job.request_id] = self.running[job.request_id] = job

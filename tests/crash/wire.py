@@ -19,6 +19,7 @@ import httpx
 import pytest
 import shortcut
 import urllib3
+from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
@@ -69,8 +70,8 @@ class Meter:
     def metric_set(self) -> list[str]:
         return self._counted
 
-    def add_metric(self, *, name: str, unit: object, value: int) -> None:
-        self._counted += [name] * value
+    def add_metric(self, *, name: str, unit: object, value: float) -> None:
+        self._counted += [name] * (int(value) if unit is MetricUnit.Count else 1)
 
     def flush_metrics(self) -> None:
         if not self.killed:  # a killed process runs no ``finally``

@@ -153,7 +153,7 @@ NEEDED = {
     },
     "plan": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"),
-        "sns:Publish",
+        *("dynamodb:GetItem", "sns:Publish"),
     },
     "enqueue": {
         *("s3:GetObject", "sqs:SendMessage"),

@@ -18,6 +18,7 @@ import httpx
 import pytest
 import strict_sns
 from aws_lambda_powertools import Metrics
+from aws_lambda_powertools.metrics import MetricUnit
 from clocks import NOW, Clock
 from fake_provider import Wire
 from footage import movie, small_png
@@ -151,6 +152,8 @@ class World:
     arns: SimpleNamespace
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    reported: list[tuple[str, float]] = field(default_factory=list)
+    """The metrics that are not counts, in order."""
 
     def called(self, operation: str) -> list[dict[str, Any]]:
         """The parameters of every call to an AWS operation, in order."""
@@ -296,7 +299,10 @@ def world(
         add = Metrics.add_metric
 
         def tally(self: Metrics, name: str, unit: Any, value: float, **options: Any) -> None:
-            made.counts[name] += int(value)
+            if unit is MetricUnit.Count:
+                made.counts[name] += int(value)
+            else:
+                made.reported.append((name, value))
             add(self, name, unit, value, **options)
 
         monkeypatch.setattr(Metrics, "add_metric", tally)

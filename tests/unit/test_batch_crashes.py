@@ -72,7 +72,7 @@ def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
     world: Any, version: str, victim: str, moment: str
 ) -> None:
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    plan = Plan(world.sheets, world.media, world.notifier, defaults, 20.0, clock=world.clock)
+    plan = Plan(world.sheets, world.media, world.notifier, world.store.bills, defaults, 20.0, clock=world.clock)
     enqueue = Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch)
     collect = Collect(world.register, world.sheets, world.notifier, clock=world.clock)
     died = 0

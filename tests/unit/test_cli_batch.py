@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from seedance.jobs.job import batch_id
+from seedance.jobs.prices import PRICES_OF
 from typer.testing import CliRunner, Result
 
 from cli import batch, main
@@ -46,6 +47,7 @@ def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
     """A stack on AWS, which is moto."""
     made = Target({"UploadBucketName": UPLOADS, "BatchStateMachineArn": MACHINE})
     monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
+    made.__dict__["jobs"] = world.store
     monkeypatch.setattr(batch, "find", lambda *_: made)
     return made
 
@@ -110,9 +112,35 @@ def test_a_dry_run_needs_no_stack_and_shows_the_total_cost(run: Run, manifest: A
     assert ["seedance-1.0-pro-fast", "3", "$1.50"] in lines
     assert ["seedance-pro", "1", "$0.35"] in lines
     assert ["Total", "4", "$1.85"] in lines
+    assert f"Estimated from the prices published on {PRICES_OF}: no stack was asked" in said.output
 
 
-@pytest.mark.parametrize(("model", "cost"), [("seedance-2.0-fast", "$0.77"), ("seedance-pro", "$0.35")])
+@pytest.mark.parametrize(
+    ("rows", "total", "says"),
+    [
+        (",x,,10,1\n" * 3, "$1.80", "Estimated for 3 videos from the stack's last bills."),
+        (",x,,10,1\n" * 3 + ",x,,5,2\n", "$2.05", "for 3 videos from the stack's last bills, for the others"),
+        (",x,,5,2\n", "$0.25", "the stack has no bills for these settings yet"),
+    ],
+)
+def test_a_stack_on_hand_is_asked_for_its_bills(
+    *, run: Run, manifest: Any, world: Any, target: Target, rows: str, total: str, says: str
+) -> None:
+    parameters = {"duration": 10, "resolution": "720p", "aspect_ratio": "16:9"}
+    world.store.bills.learn("seedance-1.0-pro-fast", parameters, 0.6)
+    for options in (["--dry-run"], ["--dry-run", "--stack", "mine"], []):
+        said = run(manifest(rows), *options)
+        assert said.exit_code == 0, said.output
+        assert total in said.output
+        assert says in said.output
+
+
+def test_a_dry_run_against_a_named_stack_needs_that_stack(run: Run, manifest: Any, tmp_path: Path) -> None:
+    said = run(manifest(",x,,,\n"), "--dry-run", "--outputs", tmp_path / "none.json")
+    assert (said.exit_code, "no local stack is running" in said.output) == (1, True)
+
+
+@pytest.mark.parametrize(("model", "cost"), [("seedance-2.0-fast", "$0.76"), ("seedance-pro", "$0.35")])
 def test_rows_without_a_model_use_the_stacks_default_model(run: Run, manifest: Any, model: str, cost: str) -> None:
     assert cost in run(manifest(",x,,,\n"), "--dry-run", "--default-model", model).output
 

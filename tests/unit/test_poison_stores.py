@@ -282,7 +282,9 @@ def test_a_missing_value_is_named(world: Any, make_job: Make, name: str) -> None
         world.store.get("up-1")
 
 
-@pytest.mark.parametrize("key", ["day#2026-11-20", CALENDAR, IN_FLIGHT, "switch#submits", "request#r", "durations#m"])
+@pytest.mark.parametrize(
+    "key", ["day#2026-11-20", CALENDAR, IN_FLIGHT, "switch#submits", "request#r", "durations#m", "bills#m"]
+)
 def test_an_item_of_another_kind_is_no_job(world: Any, key: str) -> None:
     put(world, key, held={"N": "1"})
     assert world.store.get(key) is None

@@ -196,7 +196,25 @@ def test_any_value_is_accepted_or_refused_by_name(name: str, value: object) -> N
         assert name in str(error)
 
 
-def test_costs_scale_with_seconds_and_pixels_from_the_published_average() -> None:
+@pytest.mark.parametrize(
+    ("slug", "changes", "usd"),
+    [
+        # 1280 x 720 x 5 s x 24 / 1024 = 108,000 tokens
+        ("seedance-1.5-pro", {"generate_audio": True}, 0.2592),
+        ("seedance-1.5-pro", {"generate_audio": False}, 0.1296),
+        ("seedance-1.5-pro", {"resolution": "1080p"}, 0.5832),
+        ("seedance-2.0-fast", {}, 0.756),
+        ("seedance-2.0-fast", {"generate_audio": True, "duration": 10}, 1.512),
+        ("seedance-2.0-mini", {}, 0.4),
+        ("seedance-1.0-pro-fast", {}, 0.25),
+    ],
+)
+def test_a_video_costs_its_tokens(slug: str, changes: dict[str, object], usd: float) -> None:
+    assert cost_usd(order(slug, **changes)) == usd
+    assert cost_usd(order(slug, **changes), 1.1) == pytest.approx(1.1 * usd, abs=1e-4)
+
+
+def test_costs_scale_with_seconds_and_pixels() -> None:
     def price(**changes: object) -> float:
         return cost_usd(order("seedance-pro", **changes))
 

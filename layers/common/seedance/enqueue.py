@@ -102,7 +102,7 @@ class Enqueue:
 
     def _used_up(self, job: Job) -> bool:
         """Whether the day's budget has no room for the job, but another day's has."""
-        booking, _ = reservation(job, self.clock(), limit=self.budget)
+        booking, _ = reservation(job, self.clock(), self.store.bills.estimate, limit=self.budget)
         if booking is None or self.budget is None or booking.reserved > self.budget:
             return False
         return self.store.day(booking.day).committed + booking.reserved > self.budget

@@ -133,7 +133,7 @@ def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row
         "executions": job.executions + 1,
     }
     # A HELD job has released its reservation. A bought video is booked again, even if that exceeds the budget.
-    booking, reserved = reservation(job, now)
+    booking, reserved = reservation(job, now, store.bills.estimate)
     facts |= reserved
     if row.url:
         job = store.move(job, State.COPYING, booking=booking, result_url=row.url, cost_usd=row.cost_usd, **facts)

@@ -16,8 +16,8 @@ from seedance.clock import CLOCK, Clock
 from seedance.config import repair_settings
 from seedance.errors import BadRecord, Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
 from seedance.holding import Holding, Worked
-from seedance.jobs import catalogue, creation, reasons
-from seedance.jobs.budget import estimate_usd, reservation
+from seedance.jobs import creation, reasons
+from seedance.jobs.budget import reservation
 from seedance.jobs.handoff import Batches, Workflow, batches, intake_queue, workflow
 from seedance.jobs.job import AT_PROVIDER, REOPENABLE, Hold, Job, State
 from seedance.jobs.reasons import Code
@@ -175,7 +175,7 @@ class Repair:
             which = " or ".join(state for state in State if state in REOPENABLE)
             raise NotPossible(f"job {job_id} is {job.state}{undecided}; only a {which} job can be tried again")
         if not pay:
-            price = estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
+            price = self.store.bills.estimate(job.model, job.parameters)
             raise NotPossible(
                 f"job {job_id} has no result to copy; submitting it again costs about ${price:.2f}: use --pay"
             )
@@ -228,7 +228,7 @@ class Repair:
             job = self.store.note(job, **again)
         else:
             # A job that ended without a price has released its reservation. A copied video must be booked again.
-            booking, reserved = reservation(job, self.clock())
+            booking, reserved = reservation(job, self.clock(), self.store.bills.estimate)
             job = self.store.move(job, State.COPYING, booking=booking, **again, **reserved)
         self.workflow.start(job)
 

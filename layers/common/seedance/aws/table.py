@@ -26,6 +26,11 @@ def request_key(request_id: str) -> str:
     return f"request#{request_id}"
 
 
+def bills_key(model: str) -> str:
+    """The latest bills for a model's videos, by setting (jobs.bills)."""
+    return f"bills#{model}"
+
+
 def durations_key(model: str) -> str:
     """The latest durations of a model's videos (pacing.durations)."""
     return f"durations#{model}"

@@ -1,21 +1,23 @@
-"""The models: parameters, defaults, limits, transports, published averages. Pure.
+"""The models: parameters, defaults, limits, transports, published mean durations. Pure.
 
 Source of every parameter, default, range and exclusion: the provider's model pages, and where these are silent, what
-resellers of the same models document (docs/provider.md says which). Published averages (price and duration per video):
-the provider's model list. Parameters that a page calls required are optional here: if one is missing, the page's own
-default is sent.
+resellers of the same models document (docs/provider.md says which). Mean durations: the provider's model list. Prices
+are in jobs.prices. Parameters that a page calls required are optional here: if one is missing, the page's own default
+is sent.
 """
 
 import difflib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from seedance.errors import InvalidRequest
+from seedance.jobs import prices
 from seedance.jobs.job import ParameterValues
 
 PROMPT_LIMIT = 5000
@@ -219,14 +221,18 @@ class Seedance20Mini(Parameters):
 
 @dataclass(frozen=True)
 class Model:
-    """One model: its slug, its parameters, and the averages that the provider publishes for it."""
+    """One model: its slug, its parameters, and the mean duration that the provider publishes for its videos."""
 
     slug: str
     title: str
     parameters: type[Parameters]
     average_seconds: float
-    average_usd: float
     transports: tuple[str, ...] = ("v2",)
+
+    @property
+    def average_usd(self) -> float:
+        """The average price that the provider publishes for a video."""
+        return prices.PUBLISHED[self.slug].average
 
     @property
     def names(self) -> list[str]:
@@ -237,11 +243,11 @@ class Model:
 MODELS: dict[str, Model] = {
     model.slug: model
     for model in (
-        Model("seedance-pro", "Seedance 1.0 Pro", SeedancePro, 62, 0.35, ("v2", "v1")),
-        Model("seedance-1.0-pro-fast", "Seedance 1.0 Pro Fast", Seedance10ProFast, 49, 0.25),
-        Model("seedance-1.5-pro", "Seedance 1.5 Pro", Seedance15Pro, 99, 0.41),
-        Model("seedance-2.0-fast", "Seedance 2.0 Fast", Seedance20Fast, 117, 0.77, ("v2", "v1")),
-        Model("seedance-2.0-mini", "Seedance 2.0 Mini", Seedance20Mini, 159, 0.40),
+        Model("seedance-pro", "Seedance 1.0 Pro", SeedancePro, 62, ("v2", "v1")),
+        Model("seedance-1.0-pro-fast", "Seedance 1.0 Pro Fast", Seedance10ProFast, 49),
+        Model("seedance-1.5-pro", "Seedance 1.5 Pro", Seedance15Pro, 99),
+        Model("seedance-2.0-fast", "Seedance 2.0 Fast", Seedance20Fast, 117, ("v2", "v1")),
+        Model("seedance-2.0-mini", "Seedance 2.0 Mini", Seedance20Mini, 159),
     )
 }
 
@@ -305,6 +311,25 @@ def seeded(parameters: ParameterValues, job_id: str) -> ParameterValues:
     be made again.
     """
     return {"seed": 1 + int(hashlib.sha256(job_id.encode()).hexdigest(), 16) % 999999, **parameters}
+
+
+def settings(model: Model, parameters: Mapping[str, Any]) -> list[prices.Setting]:
+    """The settings that a video of this request may turn out to have, for its price.
+
+    More than one if the request leaves the length to the model. The shapes of ``adaptive`` have nearly the same size.
+    """
+    asked = prices.setting(parameters)
+    lengths = _choices(model.slug, "duration") if asked.seconds == prices.AUTO else [asked.seconds]
+    shapes = _choices(model.slug, "aspect_ratio") if asked.ratio == prices.ADAPTIVE else [asked.ratio]
+    return [replace(asked, seconds=seconds, ratio=shape) for seconds in lengths for shape in shapes]
+
+
+@cache
+def _choices(slug: str, name: str) -> list[Any]:
+    """The values of a parameter that are not left open."""
+    schema = MODELS[slug].parameters.model_json_schema()["properties"][name]
+    values = schema.get("enum") or list(range(schema["minimum"], schema["maximum"] + 1))
+    return [value for value in values if value not in (prices.AUTO, prices.ADAPTIVE)]
 
 
 def describe() -> list[dict[str, object]]:

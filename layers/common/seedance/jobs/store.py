@@ -21,6 +21,7 @@ from seedance.errors import (
     SeedanceError,
 )
 from seedance.jobs import budget
+from seedance.jobs.bills import Bills
 from seedance.jobs.budget import Booking, Day, settlement
 from seedance.jobs.job import RECORD_KEPT_DAYS, TRANSITIONS, Job, State
 from seedance.observability import logger
@@ -30,7 +31,7 @@ PAGE = 200
 
 
 class JobStore:
-    """Jobs by id, and by state through the index ``by_state``, and the days' bookings.
+    """Jobs by id, and by state through the index ``by_state``, the days' bookings, and the bills learned from them.
 
     Reads by id are strongly consistent, because decisions about money must not use stale data. DynamoDB deletes a new
     job's record after ``kept_days``.
@@ -39,6 +40,7 @@ class JobStore:
     def __init__(self, table: JobTable, kept_days: int = RECORD_KEPT_DAYS) -> None:
         self._table = table
         self._kept_seconds = kept_days * 24 * 3600
+        self.bills = Bills(table)
 
     def get(self, job_id: str) -> Job | None:
         """The job, or None."""
@@ -81,11 +83,15 @@ class JobStore:
         A reported cost (in ``values`` or on the job) is settled. Otherwise the reservation is released, because the
         provider only bills what it delivered. ``made``: the provider made the video, whatever the target state is.
         """
-        cost = values.get("cost_usd", job.cost_usd)
+        reported = cost = values.get("cost_usd", job.cost_usd)
         if cost is None and (made or target is State.COMPLETED):
             cost = job.reserved_usd  # delivered without a price: the reservation is the best estimate
         booking, facts = settlement(job, cost)
-        return self.move(job, target, booking=booking, **facts, **values)
+        closed = self.move(job, target, booking=booking, **facts, **values)
+        # A job that is held and completed later is closed twice, at the same cost.
+        if reported is not None and reported != job.settled_usd:
+            self.bills.learn(job.model, job.parameters, reported)
+        return closed
 
     def price(self, job: Job, cost_usd: float) -> Job:
         """Write the cost of a job that ended without a price, and book the difference to its settlement.
@@ -95,7 +101,9 @@ class JobStore:
         booking, facts = settlement(job, cost_usd)
         condition = "#state = :from AND attribute_not_exists(cost_usd)"
         update = self._update(job.job_id, {"cost_usd": cost_usd, **facts}, condition, {":from": job.state.value})
-        return self._written(job, update, booking)
+        priced = self._written(job, update, booking)
+        self.bills.learn(job.model, job.parameters, cost_usd)
+        return priced
 
     def note(self, job: Job, **values: Any) -> Job:
         """Write fields of the job without changing its state; None removes a field. Raises like ``move``."""
