@@ -211,7 +211,9 @@ class Pacer:
         )
         if answer.get("UnprocessedKeys"):
             return None
-        found = {item["job_id"]["S"]: item for item in answer["Responses"].get(self._table.name, [])}
+        found: dict[str, dict[str, Any]] = {
+            item["job_id"]["S"]: item for item in answer["Responses"].get(self._table.name, [])
+        }
         stored = found.get(CALENDAR, {})
         calendar, bad = Calendar.from_record(read_item(stored), self._now(), self._scale)
         for name in bad:
