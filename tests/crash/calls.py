@@ -13,12 +13,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import calls_to_aws
+import shortcut
 from calls_to_aws import Seen
 from scenarios import SCENARIOS, Scenario, blocking, meets, uploaded
 from seedance.jobs.job import batch_id
 from stage import Stage, stage
 from wire import Call, How, Killed
-from world import UPLOADS, World, png
+from world import REGION, UPLOADS, World, png
 
 PART_BYTES = 4096
 """The size of an upload's parts in these flows, to make everything an upload of many parts."""
@@ -85,18 +86,40 @@ def missing_before_it_is_sent(world: World) -> None:
     world.settle()
 
 
-def end_is_told_again(world: World) -> None:
-    """The message of a job that has ended is delivered again before people were told."""
-    world.wire.down |= {("finalize", "sns.Publish")}
-    event = uploaded()(world)
-    while world.happen():
-        pass
-    (job,) = world.all_jobs()
-    world.send({"job_id": job.job_id})
-    ask(world, "fail", job_id=job.job_id, status="FAILED", error={"code": "X", "message": "why"})
-    world.wire.down.clear()
-    world.settle()
-    assert event
+def end_is_told_late(function: str) -> Flow:
+    """Nobody could be told of a video's end, and submit or fail is invoked again."""
+
+    def flow(world: World) -> None:
+        world.wire.down |= {("finalize", "sns.Publish")}
+        job_id = str(uploaded()(world))
+        while world.happen():
+            pass
+        world.wire.down.clear()
+        if function == "submit":
+            world.send({"job_id": job_id})
+        else:
+            ask(world, "fail", job_id=job_id, status="FAILED", error={"code": "X", "message": "why"})
+        world.settle()
+
+    return flow
+
+
+def part_lost(function: str, number: int, begin: Flow) -> Flow:
+    """A part of an upload is lost, so the upload is aborted."""
+
+    def flow(world: World) -> None:
+        world.wire.strike(Call(function, "s3.UploadPart", number), How.LOST)
+        begin(world)
+        world.settle()
+
+    return flow
+
+
+def manifest(world: World) -> None:
+    """A batch whose plan and report have many parts."""
+    key, rows = "batches/bad.csv", "images/none.png,It turns\n" * 300
+    version = world.put(key, ("image,prompt\n" + rows).encode())
+    ask(world, "plan", batch_id="ba-3", bucket=UPLOADS, key=key, version_id=version)
 
 
 def batch(world: World) -> None:
@@ -121,6 +144,7 @@ def batch(world: World) -> None:
     # Its last line can't be read, when parts of the plan are written already.
     refused = world.put("batches/bad.csv", ("image,prompt\n" + rows).encode() + b',"' + b"x" * 200_000)
     ask(world, "plan", **{**event, "batch_id": "ba-2", "key": "batches/bad.csv", "version_id": refused})
+    shortcut.empty(REGION)  # the jobs themselves are of no interest here
 
 
 def _message(key: str, version: str) -> dict[str, Any]:
@@ -161,6 +185,9 @@ def decided(world: World) -> None:
 def decided_after_a_failure(world: World) -> None:
     """A failed job is bought again, fails again, and is given up; a dead letter is put back."""
     job_id = meets("job", "fail", uploaded(), times=2)(world)
+    for _ in range(3):
+        world.happen()
+    ask(world, "repair", ask="go on")
     world.settle()
     ask(world, "repair", ask="retry", job_id=job_id, pay=True)
     world.settle()
@@ -201,15 +228,20 @@ def _scenario(flow: Flow, **environment: str) -> Scenario:
 
 FLOWS = (
     *SCENARIOS,
-    Scenario("many parts, damaged", meets("media", "truncated", uploaded()), part_bytes=PART_BYTES),
-    Scenario("many parts, v1 cut off", meets("v1", "cut-off", blocking(), seconds=0.0), part_bytes=PART_BYTES),
-    Scenario("v1, many parts", blocking(), part_bytes=PART_BYTES),
     Scenario("v1, image by asset upload", blocking(), environment={"IMAGE_DELIVERY": "upload"}),
     _scenario(asked_with_an_image),
     _scenario(asked_with_an_image, IMAGE_DELIVERY="upload"),
     _scenario(missing_image),
     _scenario(missing_before_it_is_sent, IMAGE_DELIVERY="upload"),
-    _scenario(end_is_told_again),
+    *(Scenario(f"told late by {one}", end_is_told_late(one)) for one in ("submit", "fail")),
+    *(
+        Scenario(f"a part lost by {function}", part_lost(function, number, begin), part_bytes=PART_BYTES)
+        for function, number, begin in (
+            ("finalize", 2, uploaded()),
+            ("generate", 2, blocking()),
+            ("plan", 8, manifest),
+        )
+    ),
     _scenario(batch),
     _scenario(decided),
     _scenario(decided_after_a_failure),

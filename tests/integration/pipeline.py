@@ -317,7 +317,8 @@ class Pipeline:
         raise AssertionError
 
     def reconcile(self) -> Any:
-        """Run a round of reconcile, as the schedule does, and return what it did."""
+        """Run a round of reconcile, as the schedule does, and return what it did. Every index has caught up by then."""
+        self.adversary.caught_up()
         return app("reconcile").handler({}, None)["done"]
 
     def execution(self, job_id: str) -> dict[str, Any] | None:
