@@ -19,7 +19,7 @@ from scenarios import SCENARIOS, Scenario, blocking, meets, uploaded
 from seedance.jobs.job import batch_id
 from stage import Stage, stage
 from wire import Call, How, Killed
-from world import REGION, UPLOADS, World, png
+from world import REGION, UPLOADS, World, png, s3_event
 
 PART_BYTES = 4096
 """The size of an upload's parts in these flows, to make everything an upload of many parts."""
@@ -58,6 +58,14 @@ def asked_with_an_image(world: World) -> None:
     (job,) = world.all_jobs()
     call_api(world, "GET", "/videos/{job_id}", job_id=job.job_id)
     call_api(world, "POST", "/videos", {**body, "image_key": "images/none.png"})
+
+
+def without_a_version(world: World) -> None:
+    """An upload whose event has no version."""
+    body = png()
+    world.put("uploads/a.png", body, {"resolution": "480p"})
+    world.send(s3_event("uploads/a.png", None, len(body)))
+    world.settle()
 
 
 def missing_image(world: World) -> None:
@@ -231,6 +239,7 @@ FLOWS = (
     Scenario("v1, image by asset upload", blocking(), environment={"IMAGE_DELIVERY": "upload"}),
     _scenario(asked_with_an_image),
     _scenario(asked_with_an_image, IMAGE_DELIVERY="upload"),
+    _scenario(without_a_version),
     _scenario(missing_image),
     _scenario(missing_before_it_is_sent, IMAGE_DELIVERY="upload"),
     *(Scenario(f"told late by {one}", end_is_told_late(one)) for one in ("submit", "fail")),

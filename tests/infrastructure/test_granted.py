@@ -16,7 +16,6 @@ from seedance.jobs import requests
 OWN_PREFIXES = frozenset({"plans", "batches"})
 """Prefixes of the upload bucket that the pipeline itself writes. Everything else there may be an image of a caller."""
 
-_NO_VERSION = "objects of the upload bucket have versions, and every record names one; to be removed from the policy"
 _NEW = "the API reads the image that a caller names, without a version; to be removed from the policy"
 _PREFIX = "images may have any key, but these prefixes are the pipeline's own; to be denied or left out of the policy"
 
@@ -25,8 +24,9 @@ TOO_MUCH = {
         "a notification signs the link of any job that has a video; a job that people decide about has one only if "
         "somebody edited its record, and then the link must work"
     ),
-    ("submit", "LookAtUploads: s3:GetObject on UploadBucket/*"): _NO_VERSION,
-    ("generate", "LookAtUploads: s3:GetObject on UploadBucket/*"): _NO_VERSION,
+    ("generate", "LookAtUploads: s3:GetObject on UploadBucket/*"): (
+        "only for images without a version, which the bucket never has; to be removed from the policy"
+    ),
     ("generate", "StoreVideos: s3:GetObject on VideoBucket/videos/*"): "finalize signs; to be removed from the policy",
     ("api", "LookAtUploads: s3:GetObjectVersion on UploadBucket/*"): _NEW,
     **{
