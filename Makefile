@@ -12,7 +12,7 @@ TOOL = env -u AWS_PROFILE -u MAKEFLAGS -u MFLAGS -u MAKELEVEL AWS_DEFAULT_REGION
        PATH="$$PWD/$(BIN):$$PATH" PYTHON=python
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo up down test check audit reference reliability soak mutants bench build upgrade
+.PHONY: help setup demo up down test check audit reference calls reliability soak mutants bench build upgrade
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,7 +52,7 @@ check: $(READY) ## style, types, templates, generated pages
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 	$(TOOL) $(BIN)/sam validate --lint
-	$(BIN)/cog --check --check-fail-msg="run: make reference" -I docs docs/reference.md docs/architecture.md
+	$(BIN)/cog --check --check-fail-msg="run: make reference" -I docs docs/reference.md docs/architecture.md docs/aws-facts.md
 
 AUDIT = .seedance/audit
 audit: $(READY) $(AUDIT)/.ready ## checkov, an ASL validator, known vulnerabilities of the pinned packages
@@ -66,8 +66,11 @@ $(AUDIT)/.ready: tests/audit/requirements.txt tests/audit/package-lock.json
 	PATH="$$PWD/$(BIN):$$PATH" npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(AUDIT)
 	@touch $@
 
-reference: $(READY) ## write the tables of docs/reference.md and docs/architecture.md from the code
-	$(BIN)/cog -r -I docs docs/reference.md docs/architecture.md
+reference: $(READY) ## write the tables of docs/ from the code
+	$(BIN)/cog -r -I docs docs/reference.md docs/architecture.md docs/aws-facts.md
+
+calls: $(READY) ## write the list of calls to AWS, by function, that the policies are compared with
+	$(BIN)/python tests/crash/calls.py
 
 reliability: $(READY) ## the whole crash matrix, into docs/reliability.md
 	$(BIN)/python tests/crash/matrix.py

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,15 @@ def outputs() -> str:
     return _table(
         ("output", "meaning"), [(f"`{name}`", about["Description"]) for name, about in _TEMPLATE["Outputs"].items()]
     )
+
+
+def aws_limits() -> str:
+    """The limits of AWS that the tests enforce on every call."""
+    sys.path.insert(0, str(_ROOT / "tests"))
+    from limit_table import LIMITS  # type: ignore[import-not-found]  # noqa: PLC0415 - of the tests
+
+    rows = [(name, f"{limit.most:,}", limit.of, limit.source) for name, limit in LIMITS.items()]
+    return _table(("limit", "most", "of", "source"), rows)
 
 
 def commands() -> str:

@@ -7,6 +7,7 @@ from scenarios import AFTER_THE_HOUR, BEFORE_THE_HOUR, Scenario, blocking, held_
 from seedance.jobs.job import State
 from stage import Stage
 from verdict import in_the_end
+from wire import REFUSED
 from world import World
 
 from local.sandbox.kinds import KINDS, STAGES
@@ -91,6 +92,7 @@ def judge(stage: Stage, meeting: Meeting) -> tuple[str, list[str]]:
     def prepare(world: World) -> None:
         worlds.append(world)
         world.recovers_at = world.now() + HOURS
+        world.adversary.refused = REFUSED
 
     def look(world: World) -> None:
         found.extend(in_the_end(world, faithful=meeting.faithful))

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote_plus
 
+import aws_limits
 import httpx
 import pytest
-import strict_sns
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from clocks import NOW, Clock
@@ -48,7 +48,7 @@ from seedance.paid_call import Sending
 from seedance.provider import http
 from seedance.provider.client import Provider
 from seedance.provider.download import Downloads
-from seedance.reconcile import Place
+from seedance.reconcile import Lease, Place
 from seedance.submit import Submit
 from variables import variables
 
@@ -138,6 +138,7 @@ class World:
     in_flight: InFlight
     durations: Durations
     place: Place
+    lease: Lease
     media: Media
     notifier: Notifier
     workflow: Workflow
@@ -230,7 +231,7 @@ def make_pacer(world: World) -> Callable[..., Pacer]:
 def world(
     *, clients: dict[str, Any], wire: Wire, template: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
-    with mock_aws(), strict_sns.strict():
+    with mock_aws(), aws_limits.enforced():
         where = {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
         for bucket in (UPLOADS, VIDEOS):
             clients["s3"].create_bucket(Bucket=bucket, **where)
@@ -279,6 +280,7 @@ def world(
             in_flight=InFlight(table),
             durations=Durations(table),
             place=Place(table),
+            lease=Lease(table),
             media=media,
             notifier=Notifier(arns.topic, clients["sns"], store, media, clock),
             workflow=Workflow(arns.machine, clients["stepfunctions"]),

@@ -9,8 +9,14 @@ CALENDAR = "calendar#requests"
 IN_FLIGHT = "count#in_flight"
 """The number of videos in progress (jobs.in_flight)."""
 
+READING = "reading"
+"""The attribute of that item with what reconcile counted; each change of the number removes it."""
+
 SWITCH = "switch#submits"
 """Exists while submits are paused (jobs.switch)."""
+
+LEASE = "lease#reconcile"
+"""The round of reconcile that is running (reconcile)."""
 
 PLACE = "place#reconcile"
 """The place at which the last round of reconcile ran out of time (reconcile)."""

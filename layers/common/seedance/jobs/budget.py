@@ -7,7 +7,7 @@ from typing import Any
 
 from seedance.aws import checks
 from seedance.aws.attributes import written_item
-from seedance.aws.table import IN_FLIGHT, day_key
+from seedance.aws.table import IN_FLIGHT, READING, day_key
 from seedance.jobs.job import Job, ParameterValues
 
 MOST_A_DAY_USD = 1e9
@@ -126,7 +126,8 @@ def lease_update(table: str, booking: Booking) -> dict[str, Any]:
     update: dict[str, Any] = {
         "TableName": table,
         "Key": {"job_id": {"S": IN_FLIGHT}},
-        "UpdateExpression": "ADD held :one",
+        # A reading of reconcile's counts only as long as nothing changes (jobs.in_flight).
+        "UpdateExpression": f"ADD held :one REMOVE {READING}",
         "ExpressionAttributeValues": written_item({":one": booking.lease}),
     }
     if booking.lease > 0 and booking.max_in_flight is not None:

@@ -234,9 +234,13 @@ class Pacer:
             self._clock.sleep(left * self._scale)
 
     def _change(self, decide: Callable[[Traffic, float], tuple[Calendar | None, T]]) -> T | None:
-        """Read, decide, write. Returns the decision's result, or None if every attempt lost to another change."""
+        """Read, decide, write. Returns the decision's result, or None if every attempt failed: it lost to another
+        change, or the table was too busy to answer.
+        """
         for _ in self._clock.attempts(ATTEMPTS, 0.01, longest=0.5):
             traffic = self._look()
+            if traffic is None:
+                continue
             calendar, answer = decide(traffic, self._now())
             if calendar is None or calendar == traffic.calendar or self._write(calendar, traffic.version):
                 return answer
@@ -253,16 +257,17 @@ class Pacer:
             count("CalendarsMissed")
             return otherwise
 
-    def _look(self) -> Traffic:
+    def _look(self) -> Traffic | None:
+        """Read both items. Returns None if a throttled table left one of them unprocessed."""
         keys: list[Any] = [{"job_id": {"S": CALENDAR}}, {"job_id": {"S": IN_FLIGHT}}]
-        found: dict[str, dict[str, Any]] = {}
-        while keys:
-            answer = self._table.client.batch_get_item(
-                RequestItems={self._table.name: {"Keys": keys, "ConsistentRead": True}}
-            )
-            found |= {item["job_id"]["S"]: item for item in answer["Responses"].get(self._table.name, [])}
-            left = answer.get("UnprocessedKeys", {})  # what a throttled table did not return
-            keys = list(left[self._table.name]["Keys"]) if self._table.name in left else []
+        answer = self._table.client.batch_get_item(
+            RequestItems={self._table.name: {"Keys": keys, "ConsistentRead": True}}
+        )
+        if answer.get("UnprocessedKeys"):
+            return None
+        found: dict[str, dict[str, Any]] = {
+            item["job_id"]["S"]: item for item in answer["Responses"].get(self._table.name, [])
+        }
         stored = found.get(CALENDAR, {})
         calendar, bad = Calendar.from_record(read_item(stored), self._now(), self._scale)
         for name in bad:
