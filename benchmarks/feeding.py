@@ -17,6 +17,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
+from seedance.aws.table import IN_FLIGHT
 from seedance.batches.job_states import Register
 from seedance.enqueue import Enqueue
 from seedance.jobs import catalogue
@@ -84,6 +85,7 @@ class Batch(Traffic):
         self.enqueue = Enqueue(self.store, sheets, queue, Register(table), pacer, Switch(table))
         self.counting: Counter[str] | None = None
         table.client.meta.events.register("provide-client-params.dynamodb", self._count)
+        self.calendar.seen = self._seen
 
     def take_in(self, rows: int, *, fed: bool) -> None:
         """The batch's map: one chunk after the other."""
@@ -163,8 +165,13 @@ class Batch(Traffic):
 
     def _count(self, params: Any, model: Any, **_: Any) -> None:
         creates = model.name == "PutItem" and "#" not in str(params["Item"]["job_id"])
-        if self.counting is not None and not creates:
-            self.counting[model.name] += 1
+        of_the_calendar = IN_FLIGHT in str(params.get("Key"))  # part of a call that _seen counts
+        if not creates and not of_the_calendar:
+            self._seen(model.name)
+
+    def _seen(self, call: str) -> None:
+        if self.counting is not None:
+            self.counting[call] += 1
 
 
 def run(rows: int, singles: int, fed: bool) -> Beside:
