@@ -16,7 +16,7 @@ from local import stack as local_stack
 pytestmark = pytest.mark.e2e
 
 TIME_SCALE = 0.05
-SERVER = Path(__file__).parent / "enforcing.py"
+SERVER = Path(__file__).parent / "enforcing_ministack.py"
 WORKED = ("api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "repair", "submit")
 
 
