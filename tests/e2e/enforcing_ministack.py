@@ -1,4 +1,4 @@
-"""MiniStack, the emulator, with its IAM enforcement on (``AUTH=true``), instead of the gate of ``local.ministack_server``.
+"""MiniStack with its IAM enforcement on (``AUTH=true``), instead of behind the gate of ``local.ministack_server``.
 
 Each function gets a session of its own role, so the emulator must see the request as the function signed it: the gate
 knows only the stack's credentials. Those are the account's root user for the emulator.
