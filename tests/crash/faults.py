@@ -112,6 +112,7 @@ def judge(stage: Stage, meeting: Meeting) -> tuple[str, list[str]]:
 def _next_job(world: World) -> Iterator[str]:
     """Once the provider is well again, the next picture becomes a video: nothing that was stored stays wrong."""
     world.recover()
+    world.adversary.refused = 0.0  # a call that fails for good around the POST leaves a job HELD, rightly
     world.top_up_and_resume()
     world.settle()  # at the scenario's own time scale: a v1 call that was held is made now, and blocks
     world.sandbox.configure(time_scale=1.0)
