@@ -16,7 +16,7 @@ import calls_to_aws
 import certifi
 import httpx
 import pytest
-from calls import BODY, HISTORY, SLUG, completed, submitted
+from api_calls import BODY, HISTORY, SLUG, completed, submitted
 from calls_to_aws import Seen
 from moto.server import ThreadedMotoServer
 from pipeline import REGION, RUNNING, Change, Pipeline, http

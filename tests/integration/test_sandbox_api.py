@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from calls import MINI, PRO
-from calls import ordered as submitted
+from api_calls import MINI, PRO
+from api_calls import ordered as submitted
 
 from local.sandbox import Sandbox
 from local.sandbox.models import MODELS

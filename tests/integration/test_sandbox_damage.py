@@ -8,7 +8,7 @@ from typing import Any
 import av
 import httpx
 import pytest
-from calls import BODY, HISTORY, SLUG, completed, submitted
+from api_calls import BODY, HISTORY, SLUG, completed, submitted
 
 from local.sandbox import Sandbox
 from local.sandbox.kinds import ACCEPTING, API, KINDS, READING

@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from calls import HISTORY, MINI
-from calls import ordered as submitted
+from api_calls import HISTORY, MINI
+from api_calls import ordered as submitted
 
 from local.sandbox import Sandbox
 
