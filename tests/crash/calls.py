@@ -141,9 +141,14 @@ def batch(world: World) -> None:
     planned = ask(world, "plan", **event)
     names = ("batch_id", "key", "plan_key")
     chunk = planned["chunks"][0]
-    ask(world, "enqueue", **{name: planned[name] for name in names}, chunk=chunk)
+    ask(world, "enqueue", **{name: planned[name] for name in names}, chunk=chunk)  # as an execution of release 0.1.0
+    ask(world, "enqueue", **{name: planned[name] for name in names}, chunk=chunk, next=0)
+    states = world.client("stepfunctions")
+    (running,) = states.list_executions(stateMachineArn=world.batch_machine)["executions"]
+    states.stop_execution(executionArn=running["executionArn"])
+    ask(world, "repair", ask="restart", batch_id=event["batch_id"])
     ask(world, "collect", **planned)
-    far_ahead = {**planned, "began_at": 0.0, "progressed_at": 0.0}
+    far_ahead = {**planned, "status": "RUNNING", "began_at": 0.0, "fed_at": 0.0, "progressed_at": 0.0}
     ask(world, "collect", **far_ahead)
     made = sum(call.verb == "collect" and call.name == "dynamodb.BatchGetItem" for call in world.wire.calls)
     world.wire.strike(Call("collect", "dynamodb.BatchGetItem", made + 4 + 4), How.LOST)
@@ -251,7 +256,7 @@ FLOWS = (
             ("plan", 8, manifest),
         )
     ),
-    _scenario(batch),
+    _scenario(batch, DAILY_BUDGET_USD="10"),
     _scenario(decided),
     _scenario(decided_after_a_failure),
     _scenario(decided_about_a_lost_submit),
