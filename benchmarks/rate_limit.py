@@ -36,12 +36,13 @@ from seedance.jobs.store import JobStore
 from seedance.jobs.switch import Switch
 from seedance.pacing import poll_schedule
 from seedance.pacing.durations import Durations
-from seedance.pacing.pacer import NextPoll, Pacer
+from seedance.pacing.pacer import Pacer
 from seedance.paid_call import Sending
 from seedance.poll import Poll
 from seedance.provider.client import Provider
 from seedance.submit import Submit
 
+from benchmarks.blind import Blind
 from benchmarks.report import Table
 from benchmarks.virtual_time import VirtualTime
 from local.sandbox import Sandbox, running
@@ -290,37 +291,6 @@ def stream(limit: int, load: float, count: int, seed: int = 7) -> list[float]:
         moment += rnd.expovariate(limit * load / 60)
         moments.append(moment)
     return moments
-
-
-@dataclass(frozen=True)
-class Blind:
-    """An alternative without a calendar: submits at once, polls ``first`` seconds later, then every ``step``."""
-
-    clock: VirtualTime
-    first: float
-    step: float
-    max_in_flight: int | None = None
-
-    def submit_turn(self, waited_for: float | None, mean: float) -> float | None:  # noqa: ARG002
-        """Submit now, unless the provider gave a time."""
-        return waited_for if waited_for is not None and waited_for > self.clock() + 1 else None
-
-    def plan_poll(self, wait: Callable[[float], float], mean: float, **_: bool) -> NextPoll:  # noqa: ARG002
-        """Always the same step."""
-        return NextPoll(self.step, None)
-
-    def poll_turn(self, slot: int | None) -> None:
-        """Poll now."""
-
-    def rate_limited(self, seconds: float | None) -> None:
-        """Ignore it."""
-
-    def turn_in(self, seconds: float) -> float:
-        """The same as the pacer's."""
-        return self.clock() + seconds
-
-
-# the tables -------------------------------------------------------------------------------------------------
 
 
 def ideal_lag(load: float) -> float:

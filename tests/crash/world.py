@@ -55,7 +55,7 @@ ROUND_SECONDS = 700.0
 SCHEDULE_SECONDS = 300.0
 """From one scheduled round of reconcile to the next, while anything else is due."""
 
-ROUNDS = 16
+ROUNDS = 24
 """After so many rounds without rest a job is lost."""
 
 _STATES = frozenset(name.lower() for name, state in ASL["States"].items() if state["Type"] == "Task")

@@ -16,33 +16,21 @@ from seedance.jobs import requests
 OWN_PREFIXES = frozenset({"plans", "batches"})
 """Prefixes of the upload bucket that the pipeline itself writes. Everything else there may be an image of a caller."""
 
-_NEW = "the API reads the image that a caller names, without a version; to be removed from the policy"
-_PREFIX = "images may have any key, but these prefixes are the pipeline's own; to be denied or left out of the policy"
+_ANY_KEY = "a batch's row may name an image anywhere in the bucket, also beside a manifest; manifests are denied"
 
 TOO_MUCH = {
     ("repair", "SignVideoLinks: s3:GetObject on VideoBucket/videos/*"): (
         "a notification signs the link of any job that has a video; a job that people decide about has one only if "
         "somebody edited its record, and then the link must work"
     ),
-    ("generate", "LookAtUploads: s3:GetObject on UploadBucket/*"): (
-        "only for images without a version, which the bucket never has; to be removed from the policy"
-    ),
-    ("generate", "StoreVideos: s3:GetObject on VideoBucket/videos/*"): "finalize signs; to be removed from the policy",
-    ("api", "LookAtUploads: s3:GetObjectVersion on UploadBucket/*"): _NEW,
-    **{
-        (function, f"LookAtUploads: s3:GetObject{version} on UploadBucket/* covers {prefix}/"): _PREFIX
-        for function, versions in (
-            ("submit", ("", "Version")),
-            ("api", ("", "Version")),
-            ("generate", ("", "Version")),
-            ("plan", ("", "Version")),
-        )
-        for version in versions
-        for prefix in sorted(OWN_PREFIXES)
-    },
+    ("generate", "LookAtUploads: s3:GetObject on UploadBucket/*"): "only for an image without a version",
+    ("api", "LookAtUploads: s3:GetObjectVersion on UploadBucket/*"): "shared with submit and generate, which need it",
+    ("submit", "LookAtUploads: s3:GetObject on UploadBucket/* covers batches/"): _ANY_KEY,
+    ("submit", "LookAtUploads: s3:GetObjectVersion on UploadBucket/* covers batches/"): _ANY_KEY,
+    ("generate", "LookAtUploads: s3:GetObjectVersion on UploadBucket/* covers batches/"): _ANY_KEY,
+    ("api", "LookAtUploads: s3:GetObject on UploadBucket/* covers batches/"): _ANY_KEY,
 }
-"""Permissions that no call needs, by function, and why they stay or what is to be done. One that is gone may stay here
-until its reason is removed too."""
+"""Permissions that no call needs, by function, and why they stay."""
 
 
 class Grant(NamedTuple):
@@ -121,7 +109,7 @@ def test_no_statement_is_without_a_call(functions: dict[str, Any], calls: set[Se
     found = {
         (function, what) for function, properties in functions.items() for what in unused(function, properties, calls)
     }
-    assert sorted(found - set(TOO_MUCH)) == []
+    assert found == set(TOO_MUCH)
 
 
 def test_both_directions_find_what_is_wrong(functions: dict[str, Any], calls: set[Seen]) -> None:

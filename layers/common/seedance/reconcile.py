@@ -284,7 +284,8 @@ class Reconcile:
         taken = job.request_id is not None or job.cost_usd is not None
         if found.nothing and self.resubmit_lost and not job.resubmitted and not taken:
             executions = job.executions + (1 if job.transport == "v1" else 0)  # as in release
-            job = self.store.move(job, State.RECEIVED, resubmitted=True, error=None, executions=executions)
+            # Closed, not moved: nothing is in progress, so its reservation is released until it is sent again.
+            job = self.store.close(job, State.RECEIVED, resubmitted=True, error=None, executions=executions)
             self.queue.send(job)
             return True
         if found.possible:
