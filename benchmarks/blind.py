@@ -34,6 +34,3 @@ class Blind:
     def turn_in(self, seconds: float) -> float:
         """The same as the pacer's."""
         return self.clock() + seconds
-
-
-# the tables -------------------------------------------------------------------------------------------------
