@@ -41,6 +41,18 @@ def _invoke(target: Target, output: str, event: Mapping[str, object]) -> Any:
     return said
 
 
+def redrive_events(target: Target) -> int:
+    """Announce again what could not be announced, and send webhooks again. Returns their number.
+
+    Raises CommandError.
+    """
+    number, more = 0, "AnnounceFunctionName" in target.outputs  # a stack of an earlier release announces nothing
+    while more:
+        answer = _invoke(target, "AnnounceFunctionName", {"ask": "redrive"})
+        number, more = number + answer["number"], answer["more"]
+    return number
+
+
 def history(target: Target, model: str, since: float, until: float) -> "Iterator[ShownRequest]":
     """The provider's history of a model between two Unix times, in the form that repair returns.
 

@@ -41,12 +41,17 @@ def redrive(
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
-    """Put dead letters back into their queue, or start a failed batch again. This never submits a job twice."""
+    """Put dead letters back into their queues, or start a failed batch again. This never submits a job twice.
+
+    Changes of state that could not be announced are announced again, if the stack still has them: it keeps them for a
+    day.
+    """
     target = find(stack, outputs)
     if batch:
         out.print(asking.ask_repair(target, ask="restart", batch_id=batch)["said"], markup=False, soft_wrap=True)
         return
-    out.print(f"{show.number(asking.to_its_end(target, ask='redrive'), 'message')} put back into the queue")
+    number = asking.to_its_end(target, ask="redrive") + asking.redrive_events(target)
+    out.print(f"{show.number(number, 'message')} put back into the queue")
 
 
 def retry(

@@ -17,7 +17,8 @@ import shortcut
 from calls_to_aws import Seen
 from scenarios import SCENARIOS, Scenario, blocking, meets, uploaded
 from seedance.jobs.job import batch_id
-from stage import Stage, stage
+from stage import RECEIVER, Stage, stage
+from table_stream import STREAM, number_of
 from wire import Call, How, Killed
 from world import REGION, UPLOADS, World, png, s3_event
 
@@ -224,6 +225,24 @@ def decided_about_a_lost_submit(world: World) -> None:
     ask(world, "repair", ask="resolve", job_id=other, give_up=True)
 
 
+def unheard(world: World) -> None:
+    """Webhooks fail, then their receiver is gone; a person puts them back, and what could not be announced."""
+    assert world.receiver
+    world.receiver.will(500)
+    uploaded()(world)
+    world.settle()
+    world.receiver.will(410)
+    world.ask("another")
+    world.settle()
+    numbers = [number_of(place) for place in (0, len(world.adversary.stream) - 1)]
+    where = {"shardId": "shard-1", "streamArn": STREAM}
+    letter = {**where, "startSequenceNumber": str(numbers[0]), "endSequenceNumber": str(numbers[1])}
+    body = json.dumps({"DDBStreamBatchInfo": letter})
+    world.client("sqs").send_message(QueueUrl=world._url("unannounced"), MessageBody=body)
+    ask(world, "announce", ask="redrive")
+    world.settle()
+
+
 def of_nobody(world: World) -> None:
     """A request at the provider that no job owns."""
     uploaded()(world)
@@ -261,6 +280,7 @@ FLOWS = (
     _scenario(decided_after_a_failure),
     _scenario(decided_about_a_lost_submit),
     _scenario(of_nobody),
+    _scenario(unheard, WEBHOOK_URL=RECEIVER),
 )
 
 

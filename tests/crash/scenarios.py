@@ -9,7 +9,7 @@ from seedance.aws import upload
 from seedance.jobs.budget import day_of
 from seedance.jobs.job import State
 from seedance.jobs.switch import switch
-from stage import Stage
+from stage import RECEIVER, Stage
 from world import World
 
 BEFORE_THE_HOUR = 3500.0
@@ -126,6 +126,23 @@ def down(*calls: tuple[str, str], begin: Callable[[World], object]) -> Callable[
     return outage
 
 
+def unannounced(world: World) -> object:
+    """EventBridge is down, while a job is made and for an hour after that."""
+    world.wire.down |= {("announce", "events.PutEvents")}
+    world.upload(resolution="480p")
+    until = world.now() + 3600
+    while world.now() < until:
+        world.happen()
+    return world.wire.down.clear()
+
+
+def deaf_at_first(world: World) -> object:
+    """The receiver of the webhooks fails in all ways at first."""
+    if world.receiver:
+        world.receiver.will(500, 302, 429, 404, retry_after="90")
+    return world.upload(resolution="480p")
+
+
 def lost_message(world: World) -> object:
     """The job's record exists, but its message is lost."""
     world.ask("first")
@@ -185,4 +202,6 @@ SCENARIOS = (
     Scenario("message lost", lost_message),
     Scenario("dead letter, put back", redriven),
     Scenario("copy fails for an hour", meets("media", "media-500", _upload, times=9)),
+    Scenario("events: EventBridge down for an hour", unannounced),
+    Scenario("webhooks: the receiver fails at first", deaf_at_first, environment={"WEBHOOK_URL": RECEIVER}),
 )

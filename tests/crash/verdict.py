@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import announced
 from seedance.aws.table import IN_FLIGHT
 from seedance.jobs.job import Hold, Job, State
 from world import VIDEOS, World, http, template
@@ -43,6 +44,7 @@ def always(world: World) -> Iterator[str]:
     yield from _count(world, all_jobs)
     yield from _ledger(world, all_jobs)
     yield from _secrets(world, told)
+    yield from announced.always(world)
 
 
 def _count(world: World, all_jobs: list[Job]) -> Iterator[str]:
@@ -59,7 +61,7 @@ def _secrets(world: World, told: list[dict[str, Any]]) -> Iterator[str]:
     Only the video's own link in a message is signed, as intended.
     """
     said = [{**message, "video": None} for message in told]
-    for where, texts in (("a record", world.records()), ("a message", said)):
+    for where, texts in (("a record", world.records()), ("a message", said), ("an event", world.announced())):
         for secret in (KEY, "Signature=", "Credential=test"):
             if any(secret in json.dumps(text) for text in texts):
                 yield f"{where} has {secret!r} in it"
@@ -99,6 +101,7 @@ def in_the_end(world: World, *, faithful: bool = True, asked: int = 1) -> Iterat
     if (known := len(world.all_jobs()) + len(world.dead_letters)) < asked:
         yield f"{asked - known} of {asked} jobs are lost: no record, no message"
     yield from _bucket(world)
+    yield from announced.in_the_end(world)
 
 
 def alarms(world: World) -> list[str]:

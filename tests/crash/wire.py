@@ -181,7 +181,7 @@ class Wire:
         if self._kept is not None:
             kept, self._kept = self._kept, None
             return kept
-        answer = shortcut.answer(request)
+        answer = shortcut.answer(request, self.adversary.stream)
         if not self._again:
             return answer
         self._again = False

@@ -29,6 +29,14 @@ TOO_MUCH = {
     ("submit", "LookAtUploads: s3:GetObjectVersion on UploadBucket/* covers batches/"): _ANY_KEY,
     ("generate", "LookAtUploads: s3:GetObjectVersion on UploadBucket/* covers batches/"): _ANY_KEY,
     ("api", "LookAtUploads: s3:GetObject on UploadBucket/* covers batches/"): _ANY_KEY,
+    **{
+        ("announce", what): "Lambda makes this call for the event source mapping, with the function's role"
+        for what in (
+            "ReadStream: dynamodb:DescribeStream on JobTable/stream",
+            "ListStreams: dynamodb:ListStreams on JobTable/stream/*",
+            "ReportFailures: sqs:SendMessage on AnnounceDeadLetterQueue",
+        )
+    },
 }
 """Permissions that no call needs, by function, and why they stay."""
 
@@ -58,8 +66,10 @@ def name_of(resource: Any) -> str:
         return resource
     ((kind, value),) = resource.items()
     if kind == "Fn::GetAtt":
-        return str(value[0])
+        return f"{value[0]}/stream" if value[1] == "StreamArn" else str(value[0])
     text = str(value)
+    if text.endswith(":event-bus/${EventBusName}"):
+        return "EventBusName"
     if machine := re.search(r":execution:\$\{(\w+)\.Name\}:\*$", text):
         return f"{machine[1]}/execution"
     return re.sub(r"\$\{(\w+)(?:\.Arn)?\}", r"\1", text)

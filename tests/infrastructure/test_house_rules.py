@@ -12,8 +12,10 @@ from seedance.observability import ALARMING
 
 USE_CASES = frozenset(
     {
+        "announce",
         "api",
         "collect",
+        "deliver",
         "enqueue",
         "fail",
         "finalize",
@@ -22,6 +24,7 @@ USE_CASES = frozenset(
         "plan",
         "poll",
         "reconcile",
+        "redriving",
         "repair",
         "submit",
     }
@@ -39,6 +42,7 @@ MAY_IMPORT = {
     "provider": frozenset({"aws", "clock", "config", "errors", "jobs", "masking", "pacing"}),
     "batches": frozenset({"aws", "config", "errors", "jobs", "media", "observability"}),
     "notices": frozenset({"aws", "clock", "config", "errors", "jobs", "media", "observability"}),
+    "events": frozenset({"aws", "clock", "config", "errors", "jobs", "masking", "observability", "provider"}),
 }
 """Which folder, or module at the top, may import which. What is not here is a use case, or shared by some of them."""
 

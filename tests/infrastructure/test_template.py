@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from seedance.config import (
+    AnnounceSettings,
     ApiSettings,
+    DeliverSettings,
     EnqueueSettings,
     IntakeSettings,
     PlanSettings,
@@ -21,7 +23,8 @@ from seedance.jobs.catalogue import MODELS
 from tests.infrastructure.reading import as_list, of_type, statements
 
 FUNCTIONS = [
-    *("api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "repair", "submit"),
+    *("announce", "api", "collect", "deliver", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile"),
+    *("repair", "submit"),
 ]
 SETTINGS = {
     "submit": IntakeSettings,
@@ -30,11 +33,14 @@ SETTINGS = {
     "repair": RepairSettings,
     "plan": PlanSettings,
     "enqueue": EnqueueSettings,
+    "announce": AnnounceSettings,
+    "deliver": DeliverSettings,
 }
 PARAMETERS = [
     *("SegmindBaseUrl", "SegmindMediaHosts", "SegmindApiKeySecretArn"),
     *("DefaultModel", "DefaultPrompt", "NotificationEmail"),
     *("SegmindHistoryUrl", "DailyBudgetUsd", "ResubmitLost", "BatchToleratedFailurePercent"),
+    *("EventBusName", "WebhookUrl", "WebhookSecretArn"),
 ]
 OUTPUTS = [
     *("UploadBucketName", "VideoBucketName", "JobTableName", "StateMachineArn", "NotificationTopicArn"),
@@ -45,11 +51,13 @@ OUTPUTS = [
         "ApiKeyId",
         "ReconcileFunctionName",
         "RepairFunctionName",
+        "AnnounceFunctionName",
         "BatchStateMachineArn",
     ),
 ]
 MACHINES = ["VideoBatchStateMachine", "VideoJobStateMachine"]
-BANNERS = ["Parameters", "Storage", "Intake", "API", "Workflow", "Batches", "Notification", "Operations", "Outputs"]
+BANNERS = ["Parameters", "Storage", "Intake", "API", "Workflow", "Batches", "Notification"]
+BANNERS += ["Events", "Operations", "Outputs"]
 
 
 def keys_of(node: yaml.Node) -> list[str]:
@@ -169,6 +177,14 @@ NEEDED = {
         *("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query"),
         *("states:StartExecution", "states:DescribeExecution", "sns:Publish", "s3:GetObject"),
         *("secretsmanager:GetSecretValue", "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage"),
+    },
+    "announce": {
+        *("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
+        *("events:PutEvents", "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "dynamodb:DeleteItem"),
+    },
+    "deliver": {
+        *("dynamodb:GetItem", "dynamodb:PutItem", "secretsmanager:GetSecretValue"),
+        "sqs:ChangeMessageVisibility",
     },
 }
 
@@ -299,12 +315,21 @@ def test_every_functions_queue_has_a_dead_letter_queue_with_an_alarm(
         for properties in functions.values()
         if "DeadLetterQueue" in properties
     }
-    assert set(queues) - dead == {"IntakeQueue"}
+    dead |= {
+        mapping["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0]
+        for mapping in of_type(resources, "AWS::Lambda::EventSourceMapping").values()
+    }
+    assert set(queues) - dead == {"IntakeQueue", "WebhookQueue"}
+    metrics = [
+        metric
+        for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values()
+        for metric in [alarm, *(one["MetricStat"]["Metric"] for one in alarm.get("Metrics", []) if "MetricStat" in one)]
+    ]
     watched = {
         dimension["Value"]["Fn::GetAtt"][0]
-        for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values()
-        if alarm.get("MetricName") == "ApproximateNumberOfMessagesVisible"
-        for dimension in alarm["Dimensions"]
+        for metric in metrics
+        if metric.get("MetricName") == "ApproximateNumberOfMessagesVisible"
+        for dimension in metric["Dimensions"]
     }
     assert watched == dead
 

@@ -88,7 +88,7 @@ def test_the_responses_name_the_routes(body: dict[str, Any]) -> None:
 
 def test_every_role_that_sam_makes_has_the_boundary(translated: dict[str, Any]) -> None:
     roles = [r["Properties"] for r in translated.values() if r["Type"] == "AWS::IAM::Role"]
-    assert len(roles) == 13  # of eleven functions and two workflows
+    assert len(roles) == 15  # of thirteen functions and two workflows
     for role in roles:
         assert resolved(role, ["HasBoundary"])["PermissionsBoundary"] == {"Ref": "PermissionsBoundaryArn"}
         assert "PermissionsBoundary" not in resolved(role, [])

@@ -26,6 +26,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sqs.models import sqs_backends
 from samcli.yamlhelper import yaml_parse
 from seedance.aws.table import CALENDAR
+from seedance.events.change import SOURCE
 from seedance.jobs.job import Job, State, upload_job_id
 from seedance.jobs.store import jobs
 from variables import variables
@@ -37,6 +38,7 @@ ROOT = Path(__file__).parents[2]
 ASL = json.loads((ROOT / "statemachine/video_job.asl.json").read_text())
 UPLOADS, VIDEOS, REGION = "uploads-bucket", "videos-bucket", "us-east-1"
 API_KEY = "key-of-the-api"
+WEBHOOK_KEY = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 RUNNING: list[str] = []
 """The function that runs now, if any."""
 
@@ -122,6 +124,7 @@ class Pipeline:
     notification_queue: str = ""
     topic: str = ""
     secret: str = ""
+    webhook_secret: str = ""
     state_machine: str = ""
     batch_machine: str = ""
     adversary: Adversary = field(default_factory=Adversary)
@@ -143,7 +146,12 @@ class Pipeline:
         self.client("dynamodb").create_table(TableName="jobs", **{name: table[name] for name in wanted})
         sqs = self.client("sqs")
         self.queue = sqs.create_queue(QueueName="intake")["QueueUrl"]
-        sqs.create_queue(QueueName="intake-dead")
+        for name in ("intake-dead", "unannounced", "webhooks", "webhooks-dead", "announced"):
+            sqs.create_queue(QueueName=name)
+        events, everything = self.client("events"), json.dumps({"source": [SOURCE]})
+        events.put_rule(Name="everything", EventPattern=everything)
+        arn = f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:announced"
+        events.put_targets(Rule="everything", Targets=[{"Id": "announced", "Arn": arn}])
         self.notification_queue = sqs.create_queue(QueueName="told")["QueueUrl"]
         self.topic = self.client("sns").create_topic(Name="videos")["TopicArn"]
         self.client("sns").subscribe(
@@ -152,7 +160,9 @@ class Pipeline:
             Endpoint=f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:told",
             Attributes={"RawMessageDelivery": "true"},
         )
-        self.secret = self.client("secretsmanager").create_secret(Name="key", SecretString=key)["ARN"]
+        secrets = self.client("secretsmanager")
+        self.secret = secrets.create_secret(Name="key", SecretString=key)["ARN"]
+        self.webhook_secret = secrets.create_secret(Name="webhooks", SecretString=WEBHOOK_KEY)["ARN"]
         role = f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/workflow"
         self.state_machine, self.batch_machine = (
             self.client("stepfunctions").create_state_machine(name=name, definition=json.dumps(ASL), roleArn=role)[
@@ -173,7 +183,15 @@ class Pipeline:
             self.state_machine: "VideoJobStateMachine",
             self.batch_machine: "VideoBatchStateMachine",
             self.secret: "SegmindApiKeySecretArn",
+            "default": "EventBusName",
+            self._url("unannounced"): "AnnounceDeadLetterQueue",
+            self._url("webhooks"): "WebhookQueue",
+            self._url("webhooks-dead"): "WebhookDeadLetterQueue",
+            self.webhook_secret: "WebhookSecretArn",
         }
+
+    def _url(self, queue: str) -> str:
+        return f"{self.queue.removesuffix('intake')}{queue}"
 
     def environment(self) -> dict[str, str]:
         """The functions' environment, as in template.yaml."""
@@ -194,6 +212,11 @@ class Pipeline:
             "INTAKE_QUEUE": self.queue,
             "DEAD_LETTER_QUEUE": f"{self.queue}-dead",
             "IMAGE_KEY_PREFIXES": "images/,shop/",
+            "WEBHOOK_SECRET": self.webhook_secret,
+            "WEBHOOKS": "no",
+            "WEBHOOK_QUEUE": self._url("webhooks"),
+            "WEBHOOK_DEAD_LETTER_QUEUE": self._url("webhooks-dead"),
+            "ANNOUNCE_DEAD_LETTER_QUEUE": self._url("unannounced"),
         }
         return variables(declared(), given)
 

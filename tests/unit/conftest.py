@@ -111,7 +111,9 @@ def clients() -> Iterator[dict[str, Any]]:
         _forget()
         made = {
             name: aws_clients._client(name)
-            for name in ("s3", "dynamodb", "sns", "sqs", "stepfunctions", "secretsmanager")
+            for name in (
+                *("s3", "dynamodb", "dynamodbstreams", "events", "sns", "sqs", "stepfunctions", "secretsmanager"),
+            )
         }
         _forget()
     return made
@@ -330,6 +332,10 @@ def wired(world: World, template: dict[str, Any], monkeypatch: pytest.MonkeyPatc
         "BATCH_STATE_MACHINE": world.arns.batch_machine,
         "INTAKE_QUEUE": world.arns.queue,
         "DEAD_LETTER_QUEUE": f"{world.arns.queue}-dead",
+        "WEBHOOKS": "no",
+        "WEBHOOK_QUEUE": f"{world.arns.queue}-hooks",
+        "WEBHOOK_DEAD_LETTER_QUEUE": f"{world.arns.queue}-dead-hooks",
+        "ANNOUNCE_DEAD_LETTER_QUEUE": f"{world.arns.queue}-unannounced",
     }
     for name, value in variables(template, given).items():
         monkeypatch.setenv(name, value)

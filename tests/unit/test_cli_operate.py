@@ -238,6 +238,17 @@ def test_redrive_starts_a_failed_batch_again(world: Any, says: Any, target: Targ
     assert world.batches.latest(batch).restarts == 1
 
 
+def test_redrive_asks_announce_until_nothing_is_left(
+    says: Any, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.outputs["AnnounceFunctionName"] = "announce"
+    answers = iter([{"number": 10, "more": True}, {"number": 2, "more": False}])
+    asked: list[Any] = []
+    monkeypatch.setattr(asking, "_invoke", lambda _, *about: asked.append(about) or next(answers))
+    assert says("redrive") == "12 messages put back into the queue\n"
+    assert asked == [("AnnounceFunctionName", {"ask": "redrive"})] * 2
+
+
 def test_redrive_counts_messages(world: Any, says: Any, target: Target) -> None:
     world.aws["sqs"].send_message(QueueUrl=target.output("DeadLetterQueueUrl"), MessageBody="{}")
     assert says("redrive") == "1 message put back into the queue\n"

@@ -11,6 +11,7 @@ SeedanceError
 ├── OverBudget                    the job does not fit in the day's budget
 │   └── DearerThanBudget          the job alone exceeds a whole day's budget
 ├── AllUnderWay                   the maximum number of videos is in progress
+├── NotAnnounced                  a change of a job's state could not be announced now; a retry may succeed
 ├── ProviderError                 the provider's API returned an error or did not respond
 │   ├── Refused                   nothing was queued, and a retry is pointless
 │   │   ├── KeyRejected           401
@@ -114,6 +115,12 @@ class AllUnderWay(SeedanceError):
     """The maximum number of videos (``MaxInFlight``) is in progress. When one ends, another may start."""
 
     code = "ALL_UNDER_WAY"
+
+
+class NotAnnounced(SeedanceError):
+    """EventBridge, or the queue of webhooks, refused a change of a job's state."""
+
+    code = "NOT_ANNOUNCED"
 
 
 class ProviderError(SeedanceError):
