@@ -235,7 +235,7 @@ def unheard(world: World) -> None:
     world.ask("another")
     world.settle()
     numbers = [number_of(place) for place in (0, len(world.adversary.stream) - 1)]
-    where = {"shardId": "shard-1", "streamArn": STREAM}
+    where = {"shardId": "shardId-00000001414576573621-f55eea83", "streamArn": STREAM}
     letter = {**where, "startSequenceNumber": str(numbers[0]), "endSequenceNumber": str(numbers[1])}
     body = json.dumps({"DDBStreamBatchInfo": letter})
     world.client("sqs").send_message(QueueUrl=world._url("unannounced"), MessageBody=body)

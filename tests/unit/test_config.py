@@ -238,7 +238,7 @@ def test_a_webhook_may_have_a_path(template: dict[str, Any], text: str, *, fine:
         assert one("webhook_url", text, DeliverSettings) == (text or None)
     else:
         with pytest.raises(ConfigurationError, match="WEBHOOK_URL must be https://"):
-            one("webhook_url", text, AnnounceSettings)
+            one("webhook_url", text, DeliverSettings)
 
 
 def test_a_port_above_65535_is_invalid() -> None:
