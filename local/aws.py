@@ -1,8 +1,10 @@
 """The local AWS: clients that ignore the user's own AWS settings, and the few calls made with them."""
 
+import base64
 import contextlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -109,7 +111,7 @@ def _post(at: Access, path: str, body: str) -> None:
 
 
 def create_secret(at: Access, name: str, value: str) -> str:
-    """Store the provider's key where the functions read it. Returns the secret's ARN."""
+    """Store a key where the functions read it. Returns the secret's ARN."""
     return str(client(at, "secretsmanager").create_secret(Name=name, SecretString=value)["ARN"])
 
 
@@ -121,6 +123,14 @@ def change_secret(at: Access, name: str, value: str) -> None:
 def secret_arn(at: Access, name: str) -> str:
     """The ARN of an existing secret."""
     return str(client(at, "secretsmanager").describe_secret(SecretId=name)["ARN"])
+
+
+def webhook_secret(at: Access, name: str) -> str:
+    """The ARN of the secret that webhooks are signed with. Created once, with a random key."""
+    secrets_manager = client(at, "secretsmanager")
+    with contextlib.suppress(secrets_manager.exceptions.ResourceNotFoundException):
+        return secret_arn(at, name)
+    return create_secret(at, name, f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")
 
 
 def create_bucket(at: Access, name: str) -> None:

@@ -18,10 +18,11 @@ DEFAULT_PORT = 4566
 
 KEY_VARIABLE = "SEGMIND_API_KEY"
 SECRET_NAME = "segmind-api-key"  # noqa: S105 - a name, not a secret
+WEBHOOK_SECRET_NAME = "seedance-webhooks"  # noqa: S105 - a name, not a secret
 
 LOCAL_PARAMETERS = frozenset(
     {
-        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "TimeScale", "LocalEmulator"),
+        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "WebhookSecretArn", "TimeScale", "LocalEmulator"),
         *("SegmindBaseUrl", "SegmindUploadUrl", "SegmindHistoryUrl", "SegmindMediaHosts"),
     }
 )
@@ -137,12 +138,13 @@ def _refusal(value: str, about: Mapping[str, Any]) -> str:
     return ""
 
 
-def template_parameters(provider: Provider, time_scale: float, secret: str) -> dict[str, str]:
+def template_parameters(provider: Provider, time_scale: float, secret: str, webhook_secret: str = "") -> dict[str, str]:
     """The template's parameters for a local stack. All others keep their defaults."""
     parameters = {
         "Runtime": f"python3.{min(sys.version_info.minor, 13)}",
         "Architecture": "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64",
         "SegmindApiKeySecretArn": secret,
+        "WebhookSecretArn": webhook_secret,
         "ImageDelivery": provider.delivery,
         "TimeScale": scale_text(time_scale),
         "LocalEmulator": "yes",

@@ -23,6 +23,7 @@ from local.launch import HOME, STACK_NAME, TITLES
 from local.options import (
     DEFAULT_PORT,
     SECRET_NAME,
+    WEBHOOK_SECRET_NAME,
     Provider,
     StackError,
     choose_provider,
@@ -204,8 +205,8 @@ def _go_on(options: Options, kept: Kept, provider: Provider, say: Say) -> Stack 
     parameters = dict(options.parameters)
     if (build, parameters, scale) != (kept.build, before.parameters, before.time_scale):
         say("deploying template.yaml")
-        secret = aws.secret_arn(at, SECRET_NAME)
-        launch.deploy(started, at, built, {**template_parameters(provider, scale, secret), **parameters})
+        secrets = aws.secret_arn(at, SECRET_NAME), aws.webhook_secret(at, WEBHOOK_SECRET_NAME)
+        launch.deploy(started, at, built, {**template_parameters(provider, scale, *secrets), **parameters})
     stack = replace(before, outputs=_outputs(at), pids=started.pids, time_scale=scale, parameters=parameters)
     _write(home, stack, Kept(since=kept.since, build=build, stack=asdict(stack)))
     return stack
@@ -224,11 +225,12 @@ def _start(options: Options, provider: Provider, say: Say, since: float) -> Stac
         emulator_ready()
         aws.scale_waits(at, scale)
         secret = aws.create_secret(at, SECRET_NAME, makes_videos.key or "")
+        webhook_secret = aws.webhook_secret(at, WEBHOOK_SECRET_NAME)
         aws.create_bucket(at, launch.ARTIFACTS)
         say("building the functions' layer")
         built = template()
     say("deploying template.yaml")
-    parameters = {**template_parameters(makes_videos, scale, secret), **options.parameters}
+    parameters = {**template_parameters(makes_videos, scale, secret, webhook_secret), **options.parameters}
     launch.deploy(started, at, built, parameters)
     outputs = _outputs(at)
     stack = Stack(

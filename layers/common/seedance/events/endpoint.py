@@ -27,7 +27,7 @@ from seedance.errors import ConfigurationError, ForbiddenSource
 from seedance.events import signing
 from seedance.events.hooks import Webhook
 from seedance.provider import links
-from seedance.provider.http import Limit
+from seedance.provider.http import TOO_LONG, Limit
 from seedance.provider.trouble import reason
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _sent(where: Url, addresses: Sequence[str], headers: dict[str, str], body: b
             except (NewConnectionError, MaxRetryError) as error:
                 why = reason(error)  # nothing was sent
             except HTTPError as error:
-                return Answer(None, "the response did not arrive in time" if limit.over else reason(error))
+                return Answer(None, TOO_LONG if limit.over else reason(error))
     return Answer(None, why)
 
 
@@ -200,6 +200,8 @@ def _post(where: Url, address: str, headers: dict[str, str], body: bytes, limit:
         )
         asked = response.headers.get("retry-after", "").strip()
         response.close()  # the body is of no interest
+        if limit.over:  # when the limit shuts the socket, an incomplete head seems to end normally
+            return Answer(None, TOO_LONG)
         return Answer(
             response.status,
             f"the receiver answered {response.status}",
