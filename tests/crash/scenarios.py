@@ -132,7 +132,8 @@ def unannounced(world: World) -> object:
     world.upload(resolution="480p")
     until = world.now() + 3600
     while world.now() < until:
-        world.happen()
+        if not world.happen():
+            world.pass_time(until - world.now())
     return world.wire.down.clear()
 
 
