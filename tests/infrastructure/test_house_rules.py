@@ -188,7 +188,8 @@ def test_nothing_is_built_at_import(layer: dict[str, ast.Module]) -> None:
 @pytest.mark.parametrize(
     ("module", "libraries"),
     [
-        *((module, {"pydantic", "httpx"}) for module in ("poll", "finalize", "fail")),
+        *((module, {"pydantic", "httpx"}) for module in ("poll", "finalize", "fail", "announce", "deliver")),
+        ("announce", {"seedance.events.endpoint", "seedance.provider.http"}),
         ("api", {"httpx", "seedance.provider.client", "seedance.pacing.pacer"}),
     ],
 )
