@@ -113,7 +113,7 @@ def test_bad_rows_are_shown_and_all_are_in_the_report(run: Run, manifest: Any, t
     assert said.exit_code == 0, said.output
     assert "First 20 of 30 invalid rows (--report: all)" in said.output
     assert said.output.count("must be 5 or 10, not 7") == 20
-    with (tmp_path / "bad.csv").open(newline="") as file:
+    with (tmp_path / "bad.csv").open(newline="", encoding="utf-8-sig") as file:
         report = list(csv.DictReader(file))
     assert [row["row"] for row in report] == [str(number) for number in range(201, 231)]
     assert report[0] == {"row": "201", "line": "202", "field": "duration", "error": "must be 5 or 10, not 7"}

@@ -74,6 +74,8 @@ def stand(world: Any, make_job: Make) -> Callable[..., None]:
 
 def results(world: Any) -> list[dict[str, str]]:
     text = world.aws["s3"].get_object(Bucket="example-uploads", Key=RESULTS)["Body"].read().decode()
+    assert text.startswith("\ufeff")  # so that Excel reads it as UTF-8
+    text = text[1:]
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 

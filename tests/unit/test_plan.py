@@ -48,7 +48,9 @@ def planned(world: Any, state: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def report(world: Any, key: str) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(read(world, key), newline="")))
+    text = read(world, key)
+    assert text.startswith("\ufeff")  # so that Excel reads it as UTF-8
+    return list(csv.reader(io.StringIO(text[1:], newline="")))
 
 
 def keys(world: Any) -> list[str]:

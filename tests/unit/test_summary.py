@@ -14,7 +14,7 @@ REPORT = {"bucket": "b", "key": "batches/spring-01234567.rejected.csv", "url": "
 # The contract; see test_messages.
 FIELDS = {
     *("batch_id", "status", "source", "manifest", "rows", "rejected", "states", "estimate_usd", "cost_usd"),
-    *("seconds", "results", "rejected_report", "error"),
+    *("seconds", "results", "rejected_report", "notes", "error"),
 }
 
 

@@ -15,6 +15,7 @@ from seedance.aws.upload import Upload
 from seedance.batches import plan_lines
 from seedance.batches.plan_lines import PlanLine
 from seedance.config import settings
+from seedance.jobs import requests
 from seedance.media.buckets import refusal
 from seedance.observability import logger
 
@@ -42,6 +43,17 @@ class Sheets:
             raise refusal(error, "manifest", key) from error
         with body:
             yield from body.iter_chunks(READ_BYTES)
+
+    def image_column(self, key: str, version_id: str | None) -> str | None:
+        """The column of the image that the manifest's metadata names, or None. Raises InvalidRequest."""
+        where = {"VersionId": version_id} if version_id else {}
+        try:
+            found = self._client.head_object(Bucket=self.bucket, Key=key, **where)  # type: ignore[arg-type]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("403", "404", "405"):
+                return None  # reading the manifest will say why
+            raise
+        return requests.image_column(found.get("Metadata", {}))
 
     def rows(self, key: str, first: int, end: int) -> Iterator[PlanLine]:
         """The rows of a plan from byte ``first`` up to ``end``. Rows that can't be read are logged and skipped."""

@@ -8,6 +8,7 @@ one is missing, the page's own default is sent.
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -40,13 +41,24 @@ COMMON_NAMES = {
 _PLACEHOLDER_IMAGE = "https://image.invalid/to-be-signed-at-submit"
 
 
-def _whole_number(value: object) -> object:
-    """Converts text to a number: metadata and command lines are text, and Literal does not convert. True is not 1."""
+_INTEGRAL = re.compile(r"([+-]?\d+)(?:[.,]0{1,2}|\.0{4,})")
+"""A whole number as a data frame or a spreadsheet writes it. With three zeros it may be a thousand times as much."""
+
+
+def whole_number(value: object) -> object:
+    """Converts text and ``5.0`` to a whole number; other values are returned unchanged. True is not 1.
+
+    Metadata, manifests and command lines are text, and Literal does not convert.
+    """
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, str):
+        text = value.strip()
+        integral = _INTEGRAL.fullmatch(text)
         try:
-            return int(value.strip())
+            return int(integral[1] if integral else text)
         except ValueError:
             return value
     return value
@@ -74,7 +86,7 @@ SevenRatios = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "adaptive"]
 SmallSeed = Annotated[
     int | None,
     Field(ge=1, le=999999, description="Makes the result reproducible. Default: derived from the job id."),
-    BeforeValidator(_whole_number),
+    BeforeValidator(whole_number),
 ]
 WideSeed = Annotated[
     int | None,
@@ -83,7 +95,7 @@ WideSeed = Annotated[
         le=2147483647,
         description="Makes the result reproducible; -1 is random. Default: derived from the job id.",
     ),
-    BeforeValidator(_whole_number),
+    BeforeValidator(whole_number),
 ]
 Moderation = Annotated[bool, Field(description="Skips the content pre-filter; the baseline policies still apply.")]
 FixedCamera = Annotated[bool, Field(description="Keeps the camera fixed.")]
@@ -118,7 +130,7 @@ class SeedancePro(Parameters):
     first_image: ClassVar[str] = "image_url"
 
     aspect_ratio: FiveRatios = "16:9"
-    duration: Annotated[Literal[5, 10], BeforeValidator(_whole_number)] = 5
+    duration: Annotated[Literal[5, 10], BeforeValidator(whole_number)] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
     image_url: Url | None = None
     last_frame_url: Url | None = None
@@ -133,7 +145,7 @@ class Seedance10ProFast(Parameters):
     last_image: ClassVar[str | None] = None
 
     aspect_ratio: FiveRatios = "16:9"
-    duration: Annotated[Literal[5, 10], BeforeValidator(_whole_number)] = 5
+    duration: Annotated[Literal[5, 10], BeforeValidator(whole_number)] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
     image_url: Url | None = None
     camera_fixed: FixedCamera = False
@@ -148,7 +160,7 @@ class Seedance15Pro(Parameters):
     last_needs_first: ClassVar[bool] = False  # the only page that does not require it
 
     aspect_ratio: Literal["adaptive", "16:9", "4:3", "1:1", "3:4", "9:16"] = "16:9"
-    duration: Annotated[int, Field(ge=4, le=10)] = 5
+    duration: Annotated[int, Field(ge=4, le=10), BeforeValidator(whole_number)] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
     first_frame_url: Url | None = None
     last_frame_url: Url | None = None
@@ -166,7 +178,7 @@ class Seedance20Fast(Parameters):
     aspect_ratio: SevenRatios = "16:9"
     duration: Annotated[
         Literal[4, 5, 6, 8, 10, 12, 15, -1],
-        BeforeValidator(_whole_number),
+        BeforeValidator(whole_number),
         Field(description="Seconds; -1 is auto."),
     ] = 5
     resolution: Literal["480p", "720p"] = "720p"
@@ -186,7 +198,7 @@ class Seedance20Mini(Parameters):
     first_image: ClassVar[str] = "first_frame_url"
 
     aspect_ratio: SevenRatios = "16:9"
-    duration: Annotated[Literal[4, 5, 6, 8, 10, 12, 15], BeforeValidator(_whole_number)] = 5
+    duration: Annotated[Literal[4, 5, 6, 8, 10, 12, 15], BeforeValidator(whole_number)] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
     first_frame_url: Url | None = None
     last_frame_url: Url | None = None
