@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seedance.batches import columns
+from seedance.batches import columns, values
 from seedance.batches.manifest import BadRow, Row, read
 from seedance.errors import InvalidRequest
+from seedance.jobs import catalogue
 from seedance.jobs.requests import Defaults
 
 DEFAULTS = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
@@ -125,6 +126,18 @@ def test_values_of_an_option_are_recognised_under_any_name(value: str, holds: st
     (found,) = rows(f"prompt,format,{right}\nx,{value},\n")
     assert isinstance(found, Row)
     assert found.columns == {"format": value}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        *(("model", model) for model in catalogue.MODELS),
+        *((name, value) for name in ("aspect_ratio", "resolution") for value in sorted(values.choices(name))),
+    ],
+)
+def test_every_value_of_these_options_is_recognised(parameter: str, value: str) -> None:
+    if value != "adaptive":  # an ordinary word
+        assert f"Rename it to {parameter}." in str(columns.misnamed({"own": f" {value} "}, frozenset()))
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,9 @@ class Row:
     @property
     def has_image(self) -> bool:
         """Whether the video is made from an image, and not from the prompt alone."""
-        names = {self.request.model.parameters.first_image, "reference_images"}
-        return bool(self.request.image_key or names & set(self.request.parameters))
+        given = self.request.parameters
+        first = self.request.model.parameters.first_image
+        return self.request.image_key is not None or first in given or "reference_images" in given
 
 
 @dataclass(frozen=True)

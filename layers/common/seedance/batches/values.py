@@ -11,8 +11,10 @@ _TIME = re.compile(
     r"(\d{1,2}):(\d{1,2})(?::00(?:\.0+)?)?\s*([ap]\.?m\.?)?",
     re.IGNORECASE,
 )
-_MISSING = frozenset({"nan", "none", "null", "nil", "n/a", "#n/a", "<na>", "undefined"})
-_ERRORS = frozenset({"#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#spill!", "#calc!"})
+_NO_TEXTS = frozenset(
+    {"nan", "none", "null", "nil", "n/a", "#n/a", "<na>", "undefined"}
+    | {"#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!", "#spill!", "#calc!"}
+)
 _TEXTS = frozenset({"prompt", "model", "transport", "image_key", "first_image", "last_image"})
 """Options whose values are never numbers, by their group (see ``group``)."""
 
@@ -49,7 +51,7 @@ def _ratio(text: str) -> str | None:
 
 def is_no_text(text: str) -> bool:
     """Whether it is what programs write for a missing value, or a spreadsheet's error."""
-    return text.strip().casefold() in _MISSING | _ERRORS
+    return text.strip().casefold() in _NO_TEXTS
 
 
 @cache
