@@ -116,7 +116,9 @@ def test_a_whole_number_may_be_written_with_zeros_behind_it(slug: str, five: Any
 
 
 @pytest.mark.parametrize("slug", PAGES)
-@pytest.mark.parametrize("value", [5.5, "5.5", "5.01", "5.0.0", "five", float("nan"), float("inf"), "5e0", True])
+@pytest.mark.parametrize(
+    "value", [5.5, "5.5", "5,000", "5.01", "5.0.0", "five", float("nan"), float("inf"), "5e0", True]
+)
 def test_other_numbers_are_not_whole(slug: str, value: Any) -> None:
     assert refusal(slug, duration=value).field == "duration"
     assert catalogue.whole_number(value) != 5

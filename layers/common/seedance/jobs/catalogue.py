@@ -41,8 +41,8 @@ COMMON_NAMES = {
 _PLACEHOLDER_IMAGE = "https://image.invalid/to-be-signed-at-submit"
 
 
-_INTEGRAL = re.compile(r"([+-]?\d+)(?:[.,]0{1,2}|\.0{4,})")
-"""A whole number as a data frame or a spreadsheet writes it. With three zeros it may be a thousand times as much."""
+_INTEGRAL = re.compile(r"([+-]?\d+)(?:\.0+|,0{1,2})")
+"""A whole number as a data frame or a spreadsheet writes it. ``5,000`` may be five thousand."""
 
 
 def whole_number(value: object) -> object:
