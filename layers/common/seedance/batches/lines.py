@@ -14,6 +14,11 @@ _ENOUGH_NULS = 4
 """The name of a column, such as image, has that many letters. In UTF-16 each of them has a NUL byte; UTF-8 has none."""
 
 
+def too_large() -> InvalidRequest:
+    """The refusal of a manifest of more than MAX_BYTES."""
+    return InvalidRequest("manifest", f"is larger than {MAX_BYTES // 1024 // 1024} MB; split it")
+
+
 class Lines:
     """The file's lines. ``number`` is the line number of the last line returned."""
 
@@ -85,7 +90,7 @@ def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         size += len(chunk)
         if size > MAX_BYTES:
-            raise InvalidRequest("manifest", f"is larger than {MAX_BYTES // 1024 // 1024} MB; split it")
+            raise too_large()
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield line + b"\n"

@@ -9,7 +9,7 @@ import csv
 import json
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from seedance.aws import fields
@@ -19,8 +19,7 @@ from seedance.batches.columns import MAX_COLUMNS
 from seedance.batches.lines import Lines
 from seedance.batches.wording import UNWRITABLE, listed, numbered, shown
 from seedance.errors import InvalidRequest
-from seedance.jobs import requests
-from seedance.jobs.budget import estimate_usd
+from seedance.jobs import catalogue, prices, requests
 
 PLAN_PREFIX = "plans/"
 
@@ -70,11 +69,14 @@ class BadRow:
 
 @dataclass
 class Tally:
-    """The totals of a manifest."""
+    """The totals of a manifest. ``bills`` gives a model's last bills; without it, only published prices are used."""
 
+    bills: Callable[[str], prices.Bills] = lambda _: {}
     rows: int = 0
     bad: int = 0
     estimate_usd: float = 0.0
+    billed: int = 0
+    """Number of videos whose setting has bills, so that their estimate follows from these."""
     expected_seconds: float = 0.0
     """Sum over all videos, from the published averages."""
     models: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -86,6 +88,7 @@ class Tally:
     _first_without_image: list[str] = field(default_factory=list)
     _notes: dict[str, int] = field(default_factory=dict)
     """The rows' notes, with the number of rows."""
+    _estimates: dict[tuple[str, prices.Setting], tuple[float, bool]] = field(default_factory=dict)
 
     def add(self, row: Row | BadRow) -> None:
         """Count a row. Raises InvalidRequest if the rows have too many different passthrough columns."""
@@ -106,11 +109,21 @@ class Tally:
             if len(self._first_without_image) < _MOST_ROWS_NAMED:
                 self._first_without_image.append(str(row.number))
         model = row.request.model
-        cost = estimate_usd(model.average_usd, row.request.parameters)
+        cost, billed = self._estimate(row.request)
+        self.billed += billed
         videos, total = self.models.get(model.slug, (0, 0.0))
         self.models[model.slug] = (videos + 1, total + cost)
         self.estimate_usd += cost
         self.expected_seconds += model.average_seconds
+
+    def _estimate(self, request: requests.Request) -> tuple[float, bool]:
+        """A video's estimate, and whether there are bills for its setting. Many rows have the same setting."""
+        slug, asked = request.model.slug, prices.setting(request.parameters)
+        if (slug, asked) not in self._estimates:
+            bills, possible = self.bills(slug), catalogue.settings(request.model, request.parameters)
+            usd = prices.estimate_usd(slug, asked, possible, bills)
+            self._estimates[slug, asked] = usd, bool(bills.get(asked.name))
+        return self._estimates[slug, asked]
 
     @property
     def good(self) -> int:
