@@ -131,8 +131,6 @@ _ADDRESS = re.compile(
     r"(?:https://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[::1\])|http://(?:127\.0\.0\.1|localhost|\[::1\]))"
     r"(?::(?P<port>[0-9]{1,5}))?"
 )
-_PATH = re.compile(r"(?:[/?][!-\"$-~]*)?")
-"""A path and a query: printable ASCII without a fragment."""
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -198,7 +196,8 @@ def _hook(text: str) -> Hook | None:
     if not text:
         return None
     found = _ADDRESS.match(text)
-    if not found or not is_address(found[0]) or not _PATH.fullmatch(text[found.end() :]):
+    # A path and a query: printable ASCII without a fragment.
+    if not found or not is_address(found[0]) or not re.fullmatch(r"(?:[/?][!-\"$-~]*)?", text[found.end() :]):
         raise ValueError(
             "must be https:// and a host, with a path if needed, without user or fragment; "
             "http:// is only allowed for 127.0.0.1, localhost and [::1]"
