@@ -50,7 +50,8 @@ def answer(request: AWSPreparedRequest, stream: Sequence[Write]) -> AWSResponse:
 
 
 def _answered(request: AWSPreparedRequest, status: int, headers: dict[str, str], body: bytes) -> AWSResponse:
-    raw = HTTPResponse(io.BytesIO(body), headers, status, preload_content=False)
+    method = request.method  # without it, the answer to a HEAD would miss its body
+    raw = HTTPResponse(io.BytesIO(body), headers, status, preload_content=False, request_method=method)
     return AWSResponse(request.url, status, headers, raw)
 
 
