@@ -14,6 +14,9 @@ from seedance.media.buckets import Media, media
 from seedance.observability import count, logger
 from seedance.submit import Submit, submit
 
+EMPTY_SECONDS = 60
+"""After this time, an empty object is looked at again."""
+
 
 @dataclass(frozen=True)
 class Intake:
@@ -40,6 +43,7 @@ class Intake:
             # A message of an earlier release has no turn.
             self.submit.advance(job, content.get("turn", job.turn_at))
             return
+        again = False
         for upload in requests.uploads_in(content):
             if upload.bucket != self.upload_bucket:
                 # Put into the queue by hand, or sent by another bucket. It would start a second batch.
@@ -47,8 +51,26 @@ class Intake:
                 count("RecordsIgnored")
             elif upload.key.startswith(requests.BATCH_PREFIX):
                 self._take_manifest(upload)
-            elif not upload.is_folder_marker:
+            elif upload.is_folder_marker or upload.is_left_behind:
+                logger().info("ignored: not an image that somebody uploaded", extra={"key": upload.key})
+            elif upload.copied and self._is_same_order(upload):
+                logger().info("ignored: copied onto itself, with the same options", extra={"key": upload.key})
+            elif upload.size == 0 and not content.get("again"):
+                again = True
+            elif upload.size == 0 and not self.media.is_current(upload.bucket, upload.key, upload.version_id):
+                logger().info("ignored: an empty object that was replaced or deleted", extra={"key": upload.key})
+            else:
                 self.submit.advance(self._job_of(upload))
+        if again:
+            # Some programs create an empty object first and write its content a moment later.
+            self.submit.queue.put_back(json.dumps({**content, "again": True}), EMPTY_SECONDS)
+
+    def _is_same_order(self, upload: requests.Upload) -> bool:
+        """Whether an object was copied onto itself without a change of our options, for instance to set its time."""
+        if upload.version_id is None:
+            return False
+        changed = self.media.metadata_changed(upload.bucket, upload.key, upload.version_id)
+        return changed is not None and requests.options_in(changed[0]) == requests.options_in(changed[1])
 
     def _take_manifest(self, upload: requests.Upload) -> None:
         """Start a manifest's batch. Other files under the same prefix, such as our results, are ignored."""

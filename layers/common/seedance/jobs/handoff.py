@@ -108,9 +108,9 @@ class IntakeQueue:
             DelaySeconds=min(LONGEST_DELAY_SECONDS, max(0, math.ceil(delay_seconds))),
         )
 
-    def put_back(self, body: str) -> None:
-        """Put a message into the queue unchanged."""
-        self._client.send_message(QueueUrl=self._url, MessageBody=body)
+    def put_back(self, body: str, delay_seconds: int = 0) -> None:
+        """Put a message into the queue as it is."""
+        self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay_seconds)
 
     def send_all(self, job_ids: Iterable[str]) -> None:
         """Put many jobs, for their first turn, into the queue, ten per request.

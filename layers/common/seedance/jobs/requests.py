@@ -22,11 +22,15 @@ RESULTS_ENDING = ".results.csv"
 REJECTED_ENDING = ".rejected.csv"
 
 _OPTION_METADATA = frozenset({"model", "transport"})
-_FOREIGN_METADATA = frozenset(
-    {"mode"}  # file permissions, written by rclone and s3fs; not a misspelled "model"
-    | {"xresolution", "yresolution", "resolutionunit", "pixelaspectratio"}  # EXIF fields; not a misspelled "resolution"
-)
+_FOREIGN_METADATA = frozenset({"mode"})  # file permissions, written by rclone and s3fs; not a misspelled "model"
+_OURS = re.compile(r"video[-_](?=.)")
+"""The prefix that marks an upload's metadata as meant for us."""
 _BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
+_LEFT_BEHIND = re.compile(
+    r"\.ds_store|thumbs\.db|ehthumbs\.db|desktop\.ini|\._.*|\.spotlight-v100|\.trashes|.*_\$folder\$|~\$.*|\.~lock\..*#",
+    re.IGNORECASE,
+)
+"""Names of files that operating systems, office programs and Hadoop leave in folders."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # valid in JSON, but not in UTF-8
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -50,6 +54,8 @@ class Upload:
     version_id: str | None
     sequencer: str
     size: int
+    copied: bool = False
+    """Whether S3 made it by copying an object, which may be the same one: that is how its metadata is changed."""
 
     @property
     def version(self) -> str:
@@ -60,6 +66,11 @@ class Upload:
     def is_folder_marker(self) -> bool:
         """Whether it is an empty object that consoles create to show a folder. It is not a request for a video."""
         return self.key.endswith("/") and self.size == 0
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether it is a file that a program put beside the images, such as ``.DS_Store``."""
+        return _LEFT_BEHIND.fullmatch(posixpath.basename(self.key)) is not None
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,7 @@ def uploads_in(message: dict[str, Any]) -> list[Upload]:
             version_id=_version(record["s3"]["object"].get("versionId")),
             sequencer=record["s3"]["object"].get("sequencer", ""),
             size=int(record["s3"]["object"].get("size", 0)),
+            copied=record["eventName"] == "ObjectCreated:Copy",
         )
         for record in message["Records"]
         if record["eventName"].startswith("ObjectCreated:")
@@ -140,25 +152,54 @@ def upload_name(key: str) -> tuple[str, str]:
 def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
     """A request from an upload's user metadata (names as S3 returns them, without ``x-amz-meta-``).
 
-    A name that resembles no option belongs to other software (``mtime`` of a sync tool, ``sku`` of a shop) and is
-    ignored. A misspelled option is refused, because ignoring it would make and bill the wrong video. Raises
-    InvalidRequest.
+    A name that is no option belongs to other software (``mtime`` of a sync tool, ``xresolution`` of a camera) and is
+    ignored. A name one letter off an option is refused, because ignoring it would make and bill the wrong video. With
+    the prefix ``video-`` a name is certainly meant for us, so an unknown one is refused too. Raises InvalidRequest.
     """
     metadata = _without_camera(metadata)
     given: dict[str, object] = {}
     options: dict[str, str] = {}
     known = catalogue.known_names() | _OPTION_METADATA
     for raw_name, raw_value in metadata.items():
-        name = raw_name.lower().replace("-", "_")
+        name, ours = _option_name(raw_name)
         if name in known:
             target = options if name in _OPTION_METADATA else given
+            if name in target:
+                raise InvalidRequest(raw_name, "is given twice, with and without the prefix video-")
             target[name] = _metadata_text(name, raw_value)
-        elif name.replace("_", "") in _FOREIGN_METADATA:
+        elif name in _FOREIGN_METADATA:
             continue
-        elif close := get_close_matches(name, sorted(known), n=1, cutoff=0.8):
+        elif close := [option for option in sorted(known) if _is_one_off(name, option)]:
             raise InvalidRequest(raw_name, f"is not an option (did you mean {close[0]}?)")
+        elif ours:
+            raise InvalidRequest(raw_name, f"is not an option; available: {', '.join(sorted(known))}")
     given.setdefault("prompt", defaults.prompt)
     return _request(options.get("model"), options.get("transport"), given, defaults, has_image=True)
+
+
+def _option_name(name: str) -> tuple[str, bool]:
+    """An option's name as ours are written, and whether it has the prefix that marks it as ours."""
+    lower = name.lower()
+    return lower.removeprefix("video-").removeprefix("video_").replace("-", "_"), _OURS.match(lower) is not None
+
+
+def _is_one_off(name: str, option: str) -> bool:
+    """Whether one letter is missing, too many, wrong or swapped with its neighbour."""
+    same = len(posixpath.commonprefix([name, option]))
+    rest, wanted = name[same:], option[same:]
+    return (
+        rest[1:] == wanted  # too many
+        or rest == wanted[1:]  # missing
+        or rest[1:] == wanted[1:]  # wrong
+        or (rest[1::-1] == wanted[:2] and rest[2:] == wanted[2:])  # swapped
+    )
+
+
+def options_in(metadata: dict[str, str]) -> dict[str, str]:
+    """The options in an upload's metadata, by their names. Metadata of other software is left out."""
+    known = catalogue.known_names() | _OPTION_METADATA
+    named = {_option_name(name)[0]: value for name, value in _without_camera(metadata).items()}
+    return {name: value for name, value in named.items() if name in known}
 
 
 def asked_model(metadata: dict[str, str]) -> str | None:

@@ -108,6 +108,28 @@ class Media:
         sides = (picture.width, picture.height)
         return Image(bucket, key, version_id, picture.media_type, *sides, size, found.get("Metadata", {}))
 
+    def is_current(self, bucket: str, key: str, version_id: str | None) -> bool:
+        """Whether this version of an object is the latest one. False if the object was deleted."""
+        try:
+            return self._client.head_object(Bucket=bucket, Key=key).get("VersionId") in (version_id, None)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+                return False
+            raise
+
+    def metadata_changed(self, bucket: str, key: str, version_id: str) -> tuple[dict[str, str], dict[str, str]] | None:
+        """An object's metadata, now and before, if this version has the content of the version before it; else None."""
+        listed = self._client.list_object_versions(Bucket=bucket, Prefix=key, MaxKeys=100).get("Versions", [])
+        ours = [one for one in listed if one["Key"] == key]  # latest first
+        at = next((number for number, one in enumerate(ours) if one["VersionId"] == version_id), len(ours))
+        if at + 1 >= len(ours) or ours[at]["ETag"] != ours[at + 1]["ETag"]:
+            return None
+        now, before = (
+            self._client.head_object(Bucket=bucket, Key=key, VersionId=one["VersionId"]).get("Metadata", {})
+            for one in ours[at : at + 2]
+        )
+        return now, before
+
     def image_link(self, image: ImageFacts, job_id: str) -> str:
         """A signed link to a job's image, valid for IMAGE_LINK_SECONDS.
 

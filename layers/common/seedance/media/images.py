@@ -20,11 +20,17 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True)
 class Picture:
-    """An image: its media type, and its width and height in pixels."""
+    """An image: its media type, its stored width and height in pixels, and whether it is shown turned by 90 degrees."""
 
     media_type: str
     width: int
     height: int
+    turned: bool = False
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Width and height as programs show it."""
+        return (self.height, self.width) if self.turned else (self.width, self.height)
 
 
 class Source(Protocol):
@@ -46,8 +52,8 @@ def look_through(source: Source, length: int) -> Picture:
     if media_type is None:
         unknown = f"is not an image by its content; it must be {IMAGE_FORMATS}, whatever its name"
         raise ValueError(other_image(head) or unknown)
-    width, height = _LOOKS[media_type](bytes_in)
-    return Picture(media_type, width, height)
+    (width, height), turned = _LOOKS[media_type](bytes_in)
+    return Picture(media_type, width, height, turned)
 
 
 class _Bytes:
@@ -113,10 +119,25 @@ def _sides(width: int, height: int) -> tuple[int, int]:
     return width, height
 
 
-def _jpeg(image: _Bytes) -> tuple[int, int]:
+def _is_turned(exif: bytes) -> bool:
+    """Whether EXIF says that the picture is shown turned by 90 degrees (EXIF 2.32, tag 0x0112, values 5 to 8)."""
+    order = "<" if exif[:2] == b"II" else ">"
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (entries,) = struct.unpack_from(order + "H", exif, start)
+        for number in range(entries):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", exif, start + 2 + 12 * number)
+            if tag == 0x0112:
+                return bool(5 <= value <= 8)
+    except struct.error:
+        pass  # readers ignore EXIF that they can't read
+    return False
+
+
+def _jpeg(image: _Bytes) -> tuple[tuple[int, int], bool]:
     """Reads the segments up to the image data, then looks for its end (ITU T.81, annex B)."""
     image.take(2)
-    sides = None
+    sides, turned = None, False
     while True:
         image.skip_past(b"\xff")
         while (kind := image.take(1)[0]) == 0xFF:
@@ -131,6 +152,9 @@ def _jpeg(image: _Bytes) -> tuple[int, int]:
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC) and length >= 7:
             _, height, width = struct.unpack(">BHH", image.take(5))
             sides, length = _sides(width, height), length - 5
+        elif kind == 0xE1:
+            block, length = image.take(length - 2), 2
+            turned = turned or (block.startswith(b"Exif\0\0") and _is_turned(block[6:]))
         image.skip(length - 2)
         if kind == 0xDA:
             break
@@ -138,29 +162,32 @@ def _jpeg(image: _Bytes) -> tuple[int, int]:
         raise _damaged("it does not contain its size in pixels")
     # In image data 0xFF is never followed by 0xD9. A motion photo's video follows after the end.
     image.skip_past(b"\xff\xd9")
-    return sides
+    return sides, turned
 
 
-def _png(image: _Bytes) -> tuple[int, int]:
+def _png(image: _Bytes) -> tuple[tuple[int, int], bool]:
     """Reads all chunks up to IEND (PNG, 3rd edition, section 5)."""
     image.take(8)
-    sides, has_data = None, False
+    sides, has_data, turned = None, False, False
     while True:
         length, kind = struct.unpack(">I4s", image.take(8))
         if kind == b"IHDR" and length >= 8:
             sides, length = _sides(*struct.unpack(">II", image.take(8))), length - 8
+        elif kind == b"eXIf" and length <= _CHUNK:
+            turned, length = _is_turned(image.take(length)), 0
         has_data = has_data or kind == b"IDAT"
         image.skip(length + 4)
         if kind == b"IEND":
             break
     if sides is None or not has_data:
         raise _damaged("it contains no image data")
-    return sides
+    return sides, turned
 
 
-def _webp(image: _Bytes) -> tuple[int, int]:
-    """Reads the size in pixels from the first chunk and the length from the container (RFC 9649)."""
-    _, length, _, kind, _ = struct.unpack("<4sI4s4sI", image.take(20))
+def _webp(image: _Bytes) -> tuple[tuple[int, int], bool]:
+    """Reads the size in pixels from the first chunk, the length from the container, and EXIF if any (RFC 9649)."""
+    turned = False
+    _, length, _, kind, size = struct.unpack("<4sI4s4sI", image.take(20))
     if kind == b"VP8X":
         about = image.take(10)
         width, height = (int.from_bytes(about[at : at + 3], "little") + 1 for at in (4, 7))
@@ -175,7 +202,19 @@ def _webp(image: _Bytes) -> tuple[int, int]:
     sides = _sides(width, height)
     if 8 + length > image.length + 1:  # some encoders omit the last byte, which is only padding
         raise _cut_off()
-    return sides
+    if kind == b"VP8X" and about[0] & 0x08:
+        image.skip(size - 10)
+        while image.at + 8 <= image.length:
+            kind, size = struct.unpack("<4sI", image.take(8))
+            if kind == b"EXIF" and size <= _CHUNK:
+                turned = _is_turned(image.take(size).removeprefix(b"Exif\0\0"))
+                break
+            image.skip(min(size + size % 2, image.length - image.at))
+    return sides, turned
 
 
-_LOOKS: dict[str, Callable[[_Bytes], tuple[int, int]]] = {"image/jpeg": _jpeg, "image/png": _png, "image/webp": _webp}
+_LOOKS: dict[str, Callable[[_Bytes], tuple[tuple[int, int], bool]]] = {
+    "image/jpeg": _jpeg,
+    "image/png": _png,
+    "image/webp": _webp,
+}
