@@ -93,8 +93,7 @@ class Intake:
             job.state, job.error = State.REJECTED, reasons.of(refusal).error
             count("JobsRejected")
         else:
-            creation.apply(job, request)
-            job.image = image.facts
+            creation.apply(job, request, image.facts)
         if not self.store.create(job):
             logger().info("the same upload was delivered twice at once", extra={"job_id": job_id})
             return self.store.get(job_id) or job

@@ -18,7 +18,7 @@ from seedance.batches.plan_lines import PlanLine
 from seedance.clock import CLOCK, Clock
 from seedance.config import plan_settings
 from seedance.errors import InvalidRequest
-from seedance.jobs import reasons, requests
+from seedance.jobs import creation, reasons, requests
 from seedance.jobs.job import ImageFacts
 from seedance.jobs.tasks import BatchInput, PlannedBatch, RefusedBatch, TaskStatus
 from seedance.media.buckets import Media, media
@@ -179,13 +179,15 @@ def _planned(row: Row | BadRow, image: ImageFacts | None) -> PlanLine:
     if isinstance(row, BadRow):
         return {"row": row.number, "columns": row.columns, "error": f"{row.field}: {row.message}"}
     request = row.request
+    parameters, notes = creation.shaped(request, image)
     return {
         "row": row.number,
         "columns": row.columns,
         "model": request.model.slug,
         "transport": request.transport,
-        "parameters": request.parameters,
+        "parameters": parameters,
         "image": image,
+        "notes": notes,
     }
 
 

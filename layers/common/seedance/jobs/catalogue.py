@@ -8,9 +8,10 @@ one is missing, the page's own default is sent.
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -302,6 +303,26 @@ def describe() -> list[dict[str, object]]:
         }
         for model in MODELS.values()
     ]
+
+
+def ratio_for(model: Model, shown: tuple[int, int] | None) -> str | None:
+    """The aspect ratio for a picture of this width and height, so that nothing of it is cropped.
+
+    ``adaptive`` where the model has it, else the allowed ratio nearest to the picture's. None if nothing is known about
+    the picture.
+    """
+    allowed: tuple[str, ...] = get_args(model.parameters.model_fields["aspect_ratio"].annotation)
+    if "adaptive" in allowed:
+        return "adaptive"
+    if shown is None:
+        return None
+    of_picture = math.log(shown[0] / shown[1])
+    return min(allowed, key=lambda ratio: abs(of_picture - math.log(_quotient(ratio))))
+
+
+def _quotient(ratio: str) -> float:
+    width, _, height = ratio.partition(":")
+    return int(width) / int(height)
 
 
 def known_names() -> frozenset[str]:

@@ -1,9 +1,12 @@
 """Creates jobs: from an upload, an API call, a batch's row, or a provider request without a job. Pure."""
 
-from typing import TypedDict, final
+from typing import NotRequired, TypedDict, final
 
 from seedance.jobs import catalogue, job, reasons, requests
 from seedance.jobs.job import ImageFacts, Job, ParameterValues, State
+
+LARGE_SIDE = 6000
+"""The longest side that ByteDance documents. The provider does not mention it (decision of 2026-11-21)."""
 
 
 @final
@@ -18,6 +21,7 @@ class PlannedRow(TypedDict):
     transport: str
     parameters: ParameterValues
     image: ImageFacts | None
+    notes: NotRequired[list[str]]
 
 
 def upload_job_id(upload: requests.Upload) -> str:
@@ -69,6 +73,7 @@ def from_row(batch: str, key: str, row: PlannedRow) -> Job:
         transport=row["transport"],
         parameters=row["parameters"],
         image=row["image"],
+        notes=row.get("notes", []),
         expected_seconds=catalogue.find(row["model"]).average_seconds,
         batch=batch,
         row=row["row"],
@@ -90,9 +95,41 @@ def from_request(request_id: str, model: str, began: float) -> Job:
     )
 
 
-def apply(made: Job, request: requests.Request) -> None:
-    """Copy a validated request into a new job."""
+def apply(made: Job, request: requests.Request, image: ImageFacts | None = None) -> None:
+    """Copy a validated request, and the facts of its image in the bucket, into a new job."""
     made.model = request.model.slug
     made.transport = request.transport
-    made.parameters = catalogue.seeded(request.parameters, made.job_id)
+    made.image = image
+    parameters, made.notes = shaped(request, image)
+    made.parameters = catalogue.seeded(parameters, made.job_id)
     made.expected_seconds = request.model.average_seconds
+
+
+def shaped(request: requests.Request, image: ImageFacts | None) -> tuple[ParameterValues, list[str]]:
+    """The request's parameters in the shape of its picture, unless it asks for a ratio, and notes about the picture.
+
+    By default the provider makes 16:9, which crops most product pictures.
+    """
+    notes: list[str] = []
+    sides = _shown(image)
+    if sides and max(sides) > LARGE_SIDE:
+        notes.append(f"The image is {sides[0]} x {sides[1]} pixels; above {LARGE_SIDE} a side it may be scaled down.")
+    if request.ratio_given or not (image or request.model.parameters.first_image in request.parameters):
+        return request.parameters, notes
+    ratio = catalogue.ratio_for(request.model, sides)
+    if ratio is None:
+        return request.parameters, notes
+    if ratio == "adaptive":
+        notes.append("aspect_ratio is adaptive, so the video has the shape of the image.")
+    elif sides:
+        notes.append(f"aspect_ratio is {ratio}, the nearest to the image of {sides[0]} x {sides[1]} pixels.")
+    return {**request.parameters, "aspect_ratio": ratio}, notes
+
+
+def _shown(image: ImageFacts | None) -> tuple[int, int] | None:
+    if image is None or "width" not in image or "height" not in image:
+        return None
+    if shown := image.get("shown"):
+        width, _, height = shown.partition("x")
+        return int(width), int(height)
+    return image["width"], image["height"]

@@ -4,7 +4,7 @@ import hashlib
 import json
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
@@ -25,6 +25,7 @@ _OPTION_METADATA = frozenset({"model", "transport"})
 _FOREIGN_METADATA = frozenset({"mode"})  # file permissions, written by rclone and s3fs; not a misspelled "model"
 _OURS = re.compile(r"video[-_](?=.)")
 """The prefix that marks an upload's metadata as meant for us."""
+_RATIO_NAMES = {"aspect_ratio"} | {name for name, known in catalogue.COMMON_NAMES.items() if known == "aspect_ratio"}
 _BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
 _LEFT_BEHIND = re.compile(
     r"\.ds_store|thumbs\.db|ehthumbs\.db|desktop\.ini|\._.*|\.spotlight-v100|\.trashes|.*_\$folder\$|~\$.*|\.~lock\..*#",
@@ -81,6 +82,8 @@ class Request:
     transport: str
     parameters: ParameterValues
     image_key: str | None = None
+    ratio_given: bool = False
+    """Whether the aspect ratio was asked for, and is not a default."""
 
 
 def uploads_in(message: dict[str, Any]) -> list[Upload]:
@@ -254,7 +257,7 @@ def api_request(body: str | None, defaults: Defaults) -> Request:
     if image_key is not None and (_LONE_SURROGATE.search(image_key) or len(image_key.encode()) > OBJECT_KEY_BYTES):
         raise InvalidRequest("image_key", "must be UTF-8 of at most 1024 bytes, S3's limit for keys")
     request = _request(fields.get("model"), fields.get("transport"), given, defaults, has_image=image_key is not None)
-    return Request(request.model, request.transport, request.parameters, image_key)
+    return replace(request, image_key=image_key)
 
 
 def _json_object(body: str | None) -> dict[str, Any]:
@@ -286,7 +289,8 @@ def _request(
         raise InvalidRequest(
             "transport", f"must be {' or '.join(model.transports)} for {model.slug}, not {transport!r}"
         )
-    return Request(model, transport, catalogue.validate(model, given, has_image=has_image))
+    asked = any(value not in (None, "") and name in _RATIO_NAMES for name, value in given.items())
+    return Request(model, transport, catalogue.validate(model, given, has_image=has_image), ratio_given=asked)
 
 
 def fingerprint(body: str | None) -> str:

@@ -35,29 +35,30 @@ _PLAIN = "upload it with the bucket's default encryption"
 
 @dataclass(frozen=True)
 class Image:
-    """An image in a bucket: its media type, its width and height in pixels, its size in bytes, and its metadata."""
+    """An image in a bucket, its size in bytes, and its metadata."""
 
     bucket: str
     key: str
     version_id: str | None
-    media_type: str
-    width: int
-    height: int
+    picture: images.Picture
     size: int
     metadata: dict[str, str]
 
     @property
     def facts(self) -> ImageFacts:
         """What a job keeps of its image."""
-        return {
+        facts: ImageFacts = {
             "bucket": self.bucket,
             "key": self.key,
             "version_id": self.version_id,
-            "content_type": self.media_type,
+            "content_type": self.picture.media_type,
             "bytes": self.size,
-            "width": self.width,
-            "height": self.height,
+            "width": self.picture.width,
+            "height": self.picture.height,
         }
+        if self.picture.turned:
+            facts["shown"] = "{}x{}".format(*self.picture.shown)
+        return facts
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,7 @@ class Media:
                 raise InvalidRequest("image", f"{key} {error}") from error
         # Send the version that was checked, even if the object is overwritten in the meantime.
         version_id = version_id or found.get("VersionId")
-        sides = (picture.width, picture.height)
-        return Image(bucket, key, version_id, picture.media_type, *sides, size, found.get("Metadata", {}))
+        return Image(bucket, key, version_id, picture, size, found.get("Metadata", {}))
 
     def is_current(self, bucket: str, key: str, version_id: str | None) -> bool:
         """Whether this version of an object is the latest one. False if the object was deleted."""

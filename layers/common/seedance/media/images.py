@@ -168,18 +168,22 @@ def _jpeg(image: _Bytes) -> tuple[tuple[int, int], bool]:
 def _png(image: _Bytes) -> tuple[tuple[int, int], bool]:
     """Reads all chunks up to IEND (PNG, 3rd edition, section 5)."""
     image.take(8)
-    sides, has_data, turned = None, False, False
+    sides, turned = None, False
+    longest = last = 0  # lengths of the image data's chunks
     while True:
+        if image.at == image.length and (last < longest or last % 1024):
+            break  # no IEND, but the last chunk of image data is there: encoders make all but the last equally long
         length, kind = struct.unpack(">I4s", image.take(8))
         if kind == b"IHDR" and length >= 8:
             sides, length = _sides(*struct.unpack(">II", image.take(8))), length - 8
         elif kind == b"eXIf" and length <= _CHUNK:
             turned, length = _is_turned(image.take(length)), 0
-        has_data = has_data or kind == b"IDAT"
+        elif kind == b"IDAT":
+            last, longest = length, max(longest, length)
         image.skip(length + 4)
         if kind == b"IEND":
             break
-    if sides is None or not has_data:
+    if sides is None or not longest:
         raise _damaged("it contains no image data")
     return sides, turned
 
