@@ -16,7 +16,7 @@ from seedance.aws.upload import Upload
 from seedance.config import settings
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
 from seedance.jobs.job import ImageFacts, VideoFacts
-from seedance.media import formats, images
+from seedance.media import formats, images, jpeg_scan
 from seedance.media.formats import MAX_IMAGE_BYTES
 
 if TYPE_CHECKING:
@@ -104,6 +104,10 @@ class Media:
                 picture = images.look_through(body, size)
             except ValueError as error:
                 raise InvalidRequest("image", f"{key} {error}") from error
+        if not picture.ended and size <= jpeg_scan.MOST_BYTES:
+            with closing(self._client.get_object(**_object(bucket, key, version_id))["Body"]) as body:
+                if jpeg_scan.is_whole(body.read()) is False:
+                    raise InvalidRequest("image", f"{key} {images.cut_off()}")
         # Send the version that was checked, even if the object is overwritten in the meantime.
         version_id = version_id or found.get("VersionId")
         return Image(bucket, key, version_id, picture, size, found.get("Metadata", {}))

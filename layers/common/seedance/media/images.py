@@ -26,6 +26,8 @@ class Picture:
     width: int
     height: int
     turned: bool = False
+    ended: bool = True
+    """Whether the file has its end mark. False only for a JPEG: its picture may be incomplete (see jpeg_scan)."""
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -52,8 +54,11 @@ def look_through(source: Source, length: int) -> Picture:
     if media_type is None:
         unknown = f"is not an image by its content; it must be {IMAGE_FORMATS}, whatever its name"
         raise ValueError(other_image(head) or unknown)
-    (width, height), turned = _LOOKS[media_type](bytes_in)
-    return Picture(media_type, width, height, turned)
+    return Picture(media_type, *_LOOKS[media_type](bytes_in))
+
+
+Look = tuple[int, int, bool, bool]
+"""What Picture says: width, height, turned, ended."""
 
 
 class _Bytes:
@@ -82,27 +87,30 @@ class _Bytes:
         """The next ``amount`` bytes. Raises ValueError if there are fewer."""
         found = self.peek(amount)
         if len(found) < amount:
-            raise _cut_off()
+            raise cut_off()
         self._used += amount
         return found
 
     def skip(self, amount: int) -> None:
         if self.at + amount > self.length:
-            raise _cut_off()
+            raise cut_off()
         while amount:
             amount -= len(self.take(min(amount, _CHUNK)))
 
-    def skip_past(self, mark: bytes) -> None:
-        """Skip to the byte after the next ``mark``."""
+    def skip_past(self, mark: bytes, *, required: bool = True) -> bool:
+        """Skip to the byte after the next ``mark``. If there is none: ValueError if it is required, else returns False."""
         while (found := self._chunk.find(mark, self._used)) < 0:
             # The mark's first byte may be the last of this chunk.
             self._used = max(self._used, len(self._chunk) - len(mark) + 1)
             if len(self.peek(len(mark))) < len(mark):
-                raise _cut_off()
+                if required:
+                    raise cut_off()
+                return False
         self._used = found + len(mark)
+        return True
 
 
-def _cut_off() -> ValueError:
+def cut_off() -> ValueError:
     return ValueError("is cut off: it ends in the middle of the image; upload it again")
 
 
@@ -134,7 +142,7 @@ def _is_turned(exif: bytes) -> bool:
     return False
 
 
-def _jpeg(image: _Bytes) -> tuple[tuple[int, int], bool]:
+def _jpeg(image: _Bytes) -> Look:
     """Reads the segments up to the image data, then looks for its end (ITU T.81, annex B)."""
     image.take(2)
     sides, turned = None, False
@@ -161,11 +169,10 @@ def _jpeg(image: _Bytes) -> tuple[tuple[int, int], bool]:
     if sides is None:
         raise _damaged("it does not contain its size in pixels")
     # In image data 0xFF is never followed by 0xD9. A motion photo's video follows after the end.
-    image.skip_past(b"\xff\xd9")
-    return sides, turned
+    return *sides, turned, image.skip_past(b"\xff\xd9", required=False)
 
 
-def _png(image: _Bytes) -> tuple[tuple[int, int], bool]:
+def _png(image: _Bytes) -> Look:
     """Reads all chunks up to IEND (PNG, 3rd edition, section 5)."""
     image.take(8)
     sides, turned = None, False
@@ -185,10 +192,10 @@ def _png(image: _Bytes) -> tuple[tuple[int, int], bool]:
             break
     if sides is None or not longest:
         raise _damaged("it contains no image data")
-    return sides, turned
+    return *sides, turned, True
 
 
-def _webp(image: _Bytes) -> tuple[tuple[int, int], bool]:
+def _webp(image: _Bytes) -> Look:
     """Reads the size in pixels from the first chunk, the length from the container, and EXIF if any (RFC 9649)."""
     turned = False
     _, length, _, kind, size = struct.unpack("<4sI4s4sI", image.take(20))
@@ -205,7 +212,7 @@ def _webp(image: _Bytes) -> tuple[tuple[int, int], bool]:
         raise _damaged("it contains no image data")
     sides = _sides(width, height)
     if 8 + length > image.length + 1:  # some encoders omit the last byte, which is only padding
-        raise _cut_off()
+        raise cut_off()
     if kind == b"VP8X" and about[0] & 0x08:
         image.skip(size - 10)
         while image.at + 8 <= image.length:
@@ -214,10 +221,10 @@ def _webp(image: _Bytes) -> tuple[tuple[int, int], bool]:
                 turned = _is_turned(image.take(size).removeprefix(b"Exif\0\0"))
                 break
             image.skip(min(size + size % 2, image.length - image.at))
-    return sides, turned
+    return *sides, turned, True
 
 
-_LOOKS: dict[str, Callable[[_Bytes], tuple[tuple[int, int], bool]]] = {
+_LOOKS: dict[str, Callable[[_Bytes], Look]] = {
     "image/jpeg": _jpeg,
     "image/png": _png,
     "image/webp": _webp,
