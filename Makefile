@@ -28,7 +28,7 @@ $(READY): requirements.txt pyproject.toml local/aws-cli.sh
 	@cp local/aws-cli.sh $(BIN)/aws
 	@touch $@
 
-demo: $(READY) ## image in, video out, on this machine, in under a minute
+demo: $(READY) ## image in, video out, on this machine (2 min the first time)
 	@$(BIN)/seedance demo $(ARGS)
 
 up: $(READY) ## the same stack, kept running (ARGS="--port 5000")

@@ -22,6 +22,7 @@ from seedance.jobs.store import jobs, read_item
 from seedance.jobs.switch import switch
 from wire import Killed, Wire
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 
 from pipeline import (

@@ -13,7 +13,7 @@ def test_no_video_is_bought_twice_or_lost_under_crashes_and_faults(root: Path, t
     if not (Path(sys.executable).parent / "ministack").exists():
         pytest.skip("no emulator is installed; `pip install -e .` brings it")
     table = tmp_path / "soak.md"
-    command = [sys.executable, "-m", "tests.soak.run", "--uploads", "30", "--seconds", "300", "--output", str(table)]
+    command = [sys.executable, "-m", "tests.soak.run", "--uploads", "15", "--seconds", "300", "--output", str(table)]
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=400, check=False)  # noqa: S603
     assert ended.returncode == 0, ended.stdout + ended.stderr
     said = table.read_text()
