@@ -60,8 +60,8 @@ def test_an_image_in_the_bucket_is_checked_and_its_version_recorded(world: Any, 
         "version_id": version,
         "content_type": "image/png",
         "bytes": len(png),
-        "width": 4,
-        "height": 4,
+        "width": 400,
+        "height": 300,
     }
 
 

@@ -246,7 +246,7 @@ def test_the_requested_model_is_recorded_even_if_invalid(metadata: dict[str, str
         ("modell", "model"),
         ("seeds", "seed"),
         ("generate_audios", "generate_audio"),
-        ("camera-fix", "camera_fixed"),
+        ("camera-fixd", "camera_fixed"),
         ("transports", "transport"),
     ],
 )

@@ -64,8 +64,8 @@ def test_an_image_is_checked_whatever_its_name(world: Any, png: bytes) -> None:
     version = put(world, "uploads/a.txt", png.ljust(100_000, b"\0"), Metadata={"Prompt": "x"}, ContentType="text/plain")
     image = world.media.look_at(UPLOADS, "uploads/a.txt", version)
     assert (image.bucket, image.key, image.version_id) == (UPLOADS, "uploads/a.txt", version)
-    assert (image.media_type, image.size, image.metadata) == ("image/png", 100_000, {"prompt": "x"})
-    assert (image.width, image.height) == (4, 4)
+    assert (image.picture.media_type, image.size, image.metadata) == ("image/png", 100_000, {"prompt": "x"})
+    assert (image.picture.width, image.picture.height) == (400, 300)
     assert len(world.called("GetObject")) == 1
 
 
@@ -74,7 +74,7 @@ def test_the_checked_version_is_the_recorded_one(world: Any, png: bytes) -> None
     looked_at = world.media.look_at(UPLOADS, "uploads/a.png", None)
     put(world, "uploads/a.png", b"GIF89a, uploaded over it")
     assert looked_at.version_id == version
-    assert world.media.look_at(UPLOADS, "uploads/a.png", version).media_type == "image/png"
+    assert world.media.look_at(UPLOADS, "uploads/a.png", version).picture.media_type == "image/png"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_missing_image_is_refused(world: Any, png: bytes) -> None:
     version = put(world, "uploads/x", png)
     world.aws["s3"].delete_object(Bucket=UPLOADS, Key="uploads/x")
     assert "not in the bucket" in refusal(world, "uploads/x")
-    assert world.media.look_at(UPLOADS, "uploads/x", version).media_type == "image/png"
+    assert world.media.look_at(UPLOADS, "uploads/x", version).picture.media_type == "image/png"
     world.aws["s3"].delete_object(Bucket=UPLOADS, Key="uploads/x", VersionId=version)
     assert "not in the bucket" in refusal(world, "uploads/x", version)
     with pytest.raises(InvalidRequest, match="not in the bucket"):

@@ -66,12 +66,13 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
             "transport": "v2",
             "parameters": {
                 "prompt": "It turns",
-                "aspect_ratio": "16:9",
+                "aspect_ratio": "4:3",
                 "duration": 5,
                 "resolution": "720p",
                 "camera_fixed": False,
                 "skip_moderation": False,
             },
+            "notes": ["aspect_ratio is 4:3, the nearest to the image of 400 x 300 pixels."],
             "image": world.media.look_at(UPLOADS, "images/a.png", image["versionId"]).facts,
         },
         {
@@ -86,6 +87,7 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
                 "resolution": "720p",
                 "camera_fixed": False,
             },
+            "notes": [],
             "image": None,
         },
     ]

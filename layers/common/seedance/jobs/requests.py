@@ -22,7 +22,10 @@ RESULTS_ENDING = ".results.csv"
 REJECTED_ENDING = ".rejected.csv"
 
 _OPTION_METADATA = frozenset({"model", "transport"})
-_FOREIGN_METADATA = frozenset({"mode"})  # file permissions, written by rclone and s3fs; not a misspelled "model"
+_FOREIGN_METADATA = frozenset(
+    {"mode"}  # file permissions, written by rclone and s3fs; not a misspelled "model"
+    | {"xresolution", "yresolution"}  # EXIF fields; not a misspelled "resolution"
+)
 _OURS = re.compile(r"video[-_](?=.)")
 """The prefix that marks an upload's metadata as meant for us."""
 _RATIO_NAMES = {"aspect_ratio"} | {name for name, known in catalogue.COMMON_NAMES.items() if known == "aspect_ratio"}

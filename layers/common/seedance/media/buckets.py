@@ -74,11 +74,12 @@ class Stored:
 
 
 class Media:
-    """The upload bucket and the video bucket."""
+    """The upload bucket and the video bucket. ``any_shape``: accept images of every size and shape."""
 
-    def __init__(self, video_bucket: str, client: "S3Client") -> None:
+    def __init__(self, video_bucket: str, client: "S3Client", *, any_shape: bool = False) -> None:
         self.video_bucket = video_bucket
         self._client = client
+        self._any_shape = any_shape
 
     def look_at(self, bucket: str, key: str, version_id: str | None) -> Image:
         """Check an uploaded image, reading only as much as needed to know that it is complete. Nothing of it is kept.
@@ -102,6 +103,8 @@ class Media:
                 raise InvalidRequest("image", f"{key} has {size:,} bytes; at most {limit} MB are allowed")
             try:
                 picture = images.look_through(body, size)
+                if not self._any_shape:
+                    images.check_shape(picture)
             except ValueError as error:
                 raise InvalidRequest("image", f"{key} {error}") from error
         if not picture.ended and size <= jpeg_scan.MOST_BYTES:
@@ -257,4 +260,4 @@ def refusal(error: ClientError, field: str, key: str) -> Exception:
 @cache
 def media() -> Media:
     """The stack's buckets."""
-    return Media(settings().video_bucket, clients.s3())
+    return Media(settings().video_bucket, clients.s3(), any_shape=settings().allow_unusual_images)

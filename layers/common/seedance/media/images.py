@@ -15,6 +15,11 @@ MAX_PIXELS = 178_956_970
 """Above this, Pillow, the usual decoder of services in Python, refuses an image as a decompression bomb
 (``Image.DecompressionBombError``). Five times the limit of ByteDance's own API, 6000 x 6000."""
 
+SHORTEST_SIDE = 300
+NARROWEST, WIDEST = 0.4, 2.5
+"""ByteDance's own limits for a first frame: pixels a side, and width divided by height (Volcengine's and BytePlus'
+pages on creating a video task). The provider makes the video there, so it fails after it was queued."""
+
 _CHUNK = 64 * 1024
 
 
@@ -33,6 +38,21 @@ class Picture:
     def shown(self) -> tuple[int, int]:
         """Width and height as programs show it."""
         return (self.height, self.width) if self.turned else (self.width, self.height)
+
+
+def check_shape(picture: Picture) -> None:
+    """Raises ValueError, with a message that follows the image's name, if ByteDance does not accept the shape."""
+    width, height = picture.shown
+    if min(width, height) < SHORTEST_SIDE:
+        raise ValueError(
+            f"is {width} x {height} pixels; each side must have at least {SHORTEST_SIDE}. Use a larger image, "
+            "or allow it with the stack parameter AllowUnusualImages"
+        )
+    if not NARROWEST <= width / height <= WIDEST:
+        raise ValueError(
+            f"is {width} x {height} pixels; the width may be {NARROWEST} to {WIDEST} times the height. Crop the image or "
+            "add a margin, or allow it with the stack parameter AllowUnusualImages"
+        )
 
 
 class Source(Protocol):
@@ -98,7 +118,7 @@ class _Bytes:
             amount -= len(self.take(min(amount, _CHUNK)))
 
     def skip_past(self, mark: bytes, *, required: bool = True) -> bool:
-        """Skip to the byte after the next ``mark``. If there is none: ValueError if it is required, else returns False."""
+        """Skip to the byte after the next ``mark``. Without one: ValueError if it is required, else returns False."""
         while (found := self._chunk.find(mark, self._used)) < 0:
             # The mark's first byte may be the last of this chunk.
             self._used = max(self._used, len(self._chunk) - len(mark) + 1)
@@ -178,8 +198,8 @@ def _png(image: _Bytes) -> Look:
     sides, turned = None, False
     longest = last = 0  # lengths of the image data's chunks
     while True:
-        if image.at == image.length and (last < longest or last % 1024):
-            break  # no IEND, but the last chunk of image data is there: encoders make all but the last equally long
+        if image.length - image.at < 12 and (last < longest or last % 1024):
+            break  # no IEND, but the last chunk of image data is there: encoders make all others equally long
         length, kind = struct.unpack(">I4s", image.take(8))
         if kind == b"IHDR" and length >= 8:
             sides, length = _sides(*struct.unpack(">II", image.take(8))), length - 8
