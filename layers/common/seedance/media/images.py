@@ -50,7 +50,7 @@ def check_shape(picture: Picture) -> None:
         )
     if not NARROWEST <= width / height <= WIDEST:
         raise ValueError(
-            f"is {width} x {height} pixels; the width may be {NARROWEST} to {WIDEST} times the height. Crop the image or "
+            f"is {width} x {height} pixels; the width may be {NARROWEST} to {WIDEST} times the height. Crop it or "
             "add a margin, or allow it with the stack parameter AllowUnusualImages"
         )
 
