@@ -4,6 +4,7 @@ ARGS ?=
 VENV = .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+QUIETLY = --quiet --disable-pip-version-check
 
 # A tool's own environment: a profile that a person has lying about must not decide a check, and a `make`
 # that a tool runs (the layer's) must not take this one's flags for its own.
@@ -11,7 +12,7 @@ TOOL = env -u AWS_PROFILE -u MAKEFLAGS -u MFLAGS -u MAKELEVEL AWS_DEFAULT_REGION
        PATH="$$PWD/$(BIN):$$PATH" PYTHON=python
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo up down test check reference reliability soak mutants bench build upgrade
+.PHONY: help setup demo up down test check audit reference calls reliability soak mutants bench build upgrade
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,8 +24,11 @@ $(READY): requirements.txt pyproject.toml local/aws-cli.sh
 	    echo "Python 3.11 or later is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1 | tail -n 1)." \
 	         "Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@# --no-deps: the pins are complete (tests/infrastructure/test_pins.py), and with hashes pip stumbles over extras.
+	$(BIN)/python -m pip install $(QUIETLY) --require-hashes --no-deps -r requirements.txt
+	@# Built with the setuptools that is pinned there, not with one fetched for the purpose. It warns of any folder that has
+	@# the name of a package.
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation -e .
 	@cp local/aws-cli.sh $(BIN)/aws
 	@touch $@
 
@@ -48,10 +52,25 @@ check: $(READY) ## style, types, templates, generated pages
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template.yaml
 	$(TOOL) $(BIN)/sam validate --lint
-	$(BIN)/cog --check --check-fail-msg="run: make reference" -I docs docs/reference.md docs/architecture.md
+	$(BIN)/cog --check --check-fail-msg="run: make reference" -I docs docs/reference.md docs/architecture.md docs/aws-facts.md
 
-reference: $(READY) ## write the tables of docs/reference.md and docs/architecture.md from the code
-	$(BIN)/cog -r -I docs docs/reference.md docs/architecture.md
+AUDIT = .seedance/audit
+audit: $(READY) $(AUDIT)/.ready ## checkov, an ASL validator, known vulnerabilities of the pinned packages
+	PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m tests.audit $(AUDIT)
+
+$(AUDIT)/.ready: tests/audit/requirements.txt tests/audit/package-lock.json
+	rm -rf $(AUDIT)
+	$(BIN)/python -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install $(QUIETLY) --require-hashes -r tests/audit/requirements.txt
+	cp tests/audit/package.json tests/audit/package-lock.json $(AUDIT)/
+	PATH="$$PWD/$(BIN):$$PATH" npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(AUDIT)
+	@touch $@
+
+reference: $(READY) ## write the tables of docs/ from the code
+	$(BIN)/cog -r -I docs docs/reference.md docs/architecture.md docs/aws-facts.md
+
+calls: $(READY) ## write the list of calls to AWS, by function, that the policies are compared with
+	$(BIN)/python tests/crash/calls.py
 
 reliability: $(READY) ## the whole crash matrix, into docs/reliability.md
 	$(BIN)/python tests/crash/matrix.py
@@ -68,8 +87,8 @@ mutants: $(READY) $(MUTMUT)/.ready ## a mutation run of six modules, into docs/m
 $(MUTMUT)/.ready: requirements.txt
 	rm -rf $(MUTMUT)
 	$(BIN)/python -m venv $(MUTMUT)
-	grep -v '^click==' requirements.txt > $(MUTMUT)/constraints.txt
-	$(MUTMUT)/bin/python -m pip install --quiet --disable-pip-version-check -c $(MUTMUT)/constraints.txt mutmut==3.8.1
+	sed -n 's/^\([^ #\\]*==[^ \\]*\).*/\1/p' requirements.txt | grep -v '^click==' > $(MUTMUT)/constraints.txt
+	$(MUTMUT)/bin/python -m pip install $(QUIETLY) -c $(MUTMUT)/constraints.txt mutmut==3.8.1
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	    > "$$($(MUTMUT)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/behind.pth"
 	@touch $@
@@ -80,17 +99,19 @@ bench: $(READY) ## every benchmark against its peers, into docs/benchmarks.md (A
 build: $(READY) ## build for AWS; `.venv/bin/sam deploy --guided` comes next
 	$(TOOL) $(BIN)/sam build
 
-# In an environment of its own, so that a failure leaves the working one alone.
+# In an environment of its own, so that a failure leaves the working one alone. --allow-unsafe also pins pip and
+# setuptools, which pip-tools needs: with hashes, everything must be pinned.
 NEXT = .seedance/upgrade
-upgrade: ## pin the newest versions of everything, for the laptop and for the functions
+PINNED = --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links \
+         --no-emit-trusted-host --no-header
+upgrade: ## pin the newest versions of everything, for the laptop, the functions and the audit
 	rm -rf $(NEXT)
 	$(PYTHON) -m venv $(NEXT)
-	$(NEXT)/bin/python -m pip install --quiet -e '.[dev]'
-	$(NEXT)/bin/python -m pip freeze --exclude-editable > $(NEXT)/requirements.txt
+	$(NEXT)/bin/python -m pip install --quiet pip-tools
+	$(NEXT)/bin/pip-compile $(PINNED) --extra dev -o $(NEXT)/requirements.txt pyproject.toml
 	mv $(NEXT)/requirements.txt requirements.txt
 	@# Constrained by the line above: the functions ship exactly what the tests ran with.
-	$(NEXT)/bin/pip-compile --quiet --upgrade --strip-extras --no-emit-index-url --no-emit-find-links \
-	    --no-emit-trusted-host --no-header -c requirements.txt \
-	    -o layers/common/requirements.txt layers/common/requirements.in
+	$(NEXT)/bin/pip-compile $(PINNED) -c requirements.txt -o layers/common/requirements.txt layers/common/requirements.in
+	$(NEXT)/bin/pip-compile $(PINNED) -o tests/audit/requirements.txt tests/audit/requirements.in
 	rm -rf $(NEXT)
 	$(MAKE) setup

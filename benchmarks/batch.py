@@ -23,7 +23,8 @@ from seedance.batches import manifest
 from seedance.batches.files import Sheets
 from seedance.batches.manifest import BadRow, Tally
 from seedance.errors import InvalidRequest
-from seedance.jobs import requests
+from seedance.jobs import prices, requests
+from seedance.jobs.bills import Bills
 from seedance.media.buckets import Image, Media
 from seedance.media.images import Picture
 from seedance.notices.notifier import Notifier
@@ -92,7 +93,8 @@ class _Folder:
         self._parts = 0
 
     def get_object(self, *, Key: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's names
-        return {"Body": _Body(self._folder / Path(Key).name)}
+        file = self._folder / Path(Key).name
+        return {"Body": _Body(file), "ContentLength": file.stat().st_size}
 
     def put_object(self, *, Key: str, Body: bytes, **_: Any) -> None:  # noqa: N803
         (self._folder / Path(Key).name).write_bytes(Body)
@@ -135,11 +137,19 @@ class _Silent(Notifier):
         """Send nothing."""
 
 
+class _NoBills(Bills):
+    def __init__(self) -> None:
+        """Read nothing."""
+
+    def of(self, model: str) -> prices.Bills:  # noqa: ARG002 - no model has bills
+        return {}
+
+
 def plan(path: Path) -> Tally:
     """Do what the plan function does: check the rows, and write the plan and the report of bad rows."""
     folder: Any = _Folder(path.parent)
     media = _AllThere("videos", folder)
-    use_case = Plan(Sheets("uploads", folder), media, _Silent(), DEFAULTS, tolerated_percent=20.0)
+    use_case = Plan(Sheets("uploads", folder), media, _Silent(), _NoBills(), DEFAULTS, tolerated_percent=20.0)
     state = use_case(
         {"batch_id": "batch-0123abcd", "bucket": "uploads", "key": f"batches/{path.name}", "version_id": None}
     )

@@ -68,6 +68,9 @@ class Table:
             for step in steps:
                 where = where.setdefault(step, {"M": {}})["M"]
             where[last] = body["ExpressionAttributeValues"][value]
+        for name, value in re.findall(r"(\S+) = list_append\(\S+ \S+ (:\w+)\)", body["UpdateExpression"]):
+            listed = item.get(names[name], {"L": []})["L"]
+            item[names[name]] = {"L": [*listed, *body["ExpressionAttributeValues"][value]["L"]]}
         self.items[_key(body["Key"])] = item
         return item
 

@@ -295,12 +295,12 @@ def _record(cloud: Cloud, **more: dict[str, Any]) -> str:
         "transport": "v2",
         "request_id": "r-1",
     }
-    numbers = {"created_at": now - 60, "submitted_at": now - 50, "expected_seconds": 49}
+    numbers = {"created_at": now - 60, "submitted_at": now - 50, "expected_seconds": 49, "cost_usd": 0.25}
     cloud.put(
         {
             **{name: {"S": text} for name, text in texts.items()},
             **{name: {"N": str(number)} for name, number in numbers.items()},
-            "parameters": {"M": {"prompt": {"S": "A red shoe"}}},
+            "parameters": {"M": {"prompt": {"S": "A red shoe"}, "duration": {"N": "5"}, "resolution": {"S": "720p"}}},
             "entered": {"M": {"RECEIVED": {"N": str(now - 60)}}},
             **more,
         }

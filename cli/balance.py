@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from seedance.jobs import catalogue
 from seedance.jobs.budget import Day
 from seedance.jobs.job import UNDER_WAY, Job, State
+from seedance.jobs.prices import PRICES_OF
+from seedance.provider.matching import is_another_model
 
 from cli.asking import history
 from cli.target import Target
@@ -51,11 +53,12 @@ def ledger(target: Target, day: date) -> Ledger:
         row
         for slug in catalogue.MODELS
         for row in history(target, slug, since, until - 1)
-        if row["created_at"] is None or since <= row["created_at"] < until
+        if not is_another_model(row["model"], slug)
+        and (row["created_at"] is None or since <= row["created_at"] < until)
     ]
     listed = [one for state in State for one in target.jobs.oldest(state, limit=_ALL, since=since)]
     jobs = [job for one in listed if (job := target.jobs.get(one.job_id))]
-    # The history matches a part of a model's name, so the same row may be returned for two models.
+    # A row whose model's name says nothing may be returned for two models.
     return balance(target.jobs.day(day.isoformat()), jobs, list({row["request_id"]: row for row in rows}.values()))
 
 
@@ -76,6 +79,15 @@ def balance(day: Day, jobs: list[Job], rows: "list[ShownRequest]") -> Ledger:
         paid_again=[f"request {row['request_id']} of job {earlier[row['request_id']]}" for row in again],
         paid_again_usd=round(sum(row["cost_usd"] or 0.0 for row in again), 4),
     )
+
+
+def drifts(target: Target) -> list[str]:
+    """The settings for which the provider now charges clearly more than it has published."""
+    return [
+        f"{slug}, {setting}: {percent:.1f}% above the price published on {PRICES_OF}"
+        for slug in catalogue.MODELS
+        for setting, percent in sorted(target.jobs.bills.drifts(slug).items())
+    ]
 
 
 def _duplicates(owners: Counter[str], made: "list[ShownRequest]") -> list[str]:

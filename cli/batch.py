@@ -9,16 +9,19 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 from rich.text import Text
-from seedance.batches import manifest
+from seedance.batches import manifest, plan_lines
 from seedance.batches.manifest import BadRow, Tally
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, requests
+from seedance.jobs.handoff import Batches
 from seedance.jobs.job import State, batch_id
+from seedance.jobs.prices import PRICES_OF
 from seedance.jobs.requests import Defaults
 
 from cli import show
 from cli.options import OutputsFile, StackName, err, out
 from cli.target import CommandError, Target, find
+from local.options import StackError
 
 TOLERATED_PERCENT = 20.0
 """The default of the stack parameter. A test compares the two."""
@@ -36,7 +39,8 @@ def batch(
     file: Annotated[Path, typer.Argument(help="A .csv or .jsonl manifest with one row per video.")],
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only check and estimate the cost; needs no stack.")
+        bool,
+        typer.Option("--dry-run", help="Only check and estimate the cost; without a stack, from published prices."),
     ] = False,
     report: Annotated[Path | None, typer.Option(help="Write the invalid rows to this CSV file.")] = None,
     default_model: Annotated[
@@ -52,10 +56,10 @@ def batch(
     outputs: OutputsFile = None,
 ) -> None:
     """Make a video from every row of a manifest. If too many rows are invalid, nothing is bought."""
-    _check(file, report, default_model, tolerate)
-    if dry_run:
+    target = _asked(stack, outputs) if dry_run else find(stack, outputs)
+    _check(file, report, default_model, tolerate, target)
+    if dry_run or target is None:
         return
-    target = find(stack, outputs)
     name = send(target, file)
     key = manifest.beside(requests.BATCH_PREFIX + file.name, name, requests.RESULTS_ENDING)
     where = f"s3://{target.output('UploadBucketName')}/{key}"
@@ -69,20 +73,31 @@ def batch(
         raise typer.Exit(130) from None
 
 
-def _check(file: Path, report: Path | None, default_model: str, tolerate: float) -> None:
+def _asked(stack: str | None, outputs: Path | None) -> Target | None:
+    """The stack whose bills a dry run uses. Only a stack that is named must exist."""
+    if stack or outputs:
+        return find(stack, outputs)
+    try:
+        return find(None, None)
+    except (CommandError, StackError):
+        return None
+
+
+def _check(file: Path, report: Path | None, default_model: str, tolerate: float, target: Target | None) -> None:
     """Check the manifest as the stack does, and show the estimate. Raises CommandError if it would be refused."""
     if not requests.is_manifest(requests.BATCH_PREFIX + file.name):
         raise InvalidRequest(
             "file", f"{file.name} must end in .csv or .jsonl, and must not be a results or report file"
         )
     defaults = Defaults(catalogue.find(default_model).slug, "the stack's default", "v2")
-    tally, bad = Tally(), _BadRows(report)
+    tally, bad = Tally(target.jobs.bills.of) if target else Tally(), _BadRows(report)
     with file.open("rb") as opened, bad:
         for row in manifest.read(iter(lambda: opened.read(_READ_BYTES), b""), file.name, defaults):
             tally.add(row)
             if isinstance(row, BadRow):
                 bad.add(row)
     out.print(_estimate(tally))
+    out.print(_basis(tally, asked=target is not None))
     if bad.shown:
         out.print()
         out.print(bad.title(tally.bad))
@@ -144,6 +159,17 @@ def _estimate(tally: Tally) -> Table:
     return table
 
 
+def _basis(tally: Tally, *, asked: bool) -> str:
+    """What the estimate is based on, in words."""
+    published = f"the prices published on {PRICES_OF}"
+    if not asked:
+        return f"Estimated from {published}: no stack was asked what it is charged now."
+    if not tally.billed:
+        return f"Estimated from {published}: the stack has no bills for these settings yet."
+    others = f", for the others from {published}" if tally.billed < tally.good else ""
+    return f"Estimated for {show.number(tally.billed, 'video')} from the stack's last bills{others}."
+
+
 def send(target: Target, file: Path) -> str:
     """Upload a manifest under ``batches/`` and return the batch's id."""
     bucket, key = target.output("UploadBucketName"), requests.BATCH_PREFIX + file.name
@@ -166,17 +192,15 @@ class Standing:
 def look(target: Target, batch: str) -> Standing | None:
     """The status of a batch, or None if it has not begun. Read from its execution: reading every job costs money."""
     step_functions = target.client("stepfunctions")
-    arn = target.output("BatchStateMachineArn").replace(":stateMachine:", ":execution:", 1) + f":{batch}"
-    try:
-        execution = step_functions.describe_execution(executionArn=arn)
-        if execution["status"] == "RUNNING":
-            return Standing("RUNNING", _progress(step_functions, arn))
-    except step_functions.exceptions.ExecutionDoesNotExist:
+    run = Batches(target.output("BatchStateMachineArn"), step_functions).latest(batch)
+    if run is None:
         return None
-    if execution["status"] != "SUCCEEDED":
-        return Standing(execution["status"], f"{execution['status']}; its execution in Step Functions shows why")
-    ended = dict(json.loads(execution["output"]))
-    return Standing("SUCCEEDED", _words(ended), ended)
+    if run.status == "RUNNING":
+        return Standing(run.status, _progress(step_functions, run.arn))
+    if run.status != "SUCCEEDED" or run.output is None:
+        why = "its execution in Step Functions shows why"
+        return Standing(run.status, f"{run.status}; {why}; `seedance redrive {batch}` starts it again")
+    return Standing(run.status, _words(run.output), run.output)
 
 
 def follow(target: Target, batch: str) -> dict[str, Any]:
@@ -207,8 +231,16 @@ def _progress(step_functions: Any, arn: str) -> str:
         return "checking the rows"
     facts = json.loads(entered["input"])
     if entered["name"] == "TakeIn":
-        return "enqueuing the jobs"
+        return _fed(step_functions, arn, facts["rows"])
     return f"{facts['over']:,} of {facts['rows']:,} rows are finished" if "over" in facts else "finishing"
+
+
+def _fed(step_functions: Any, arn: str, rows: int) -> str:
+    """How many rows are in the queue. In chunks, because the map counts only those."""
+    done = 0
+    for run in step_functions.list_map_runs(executionArn=arn)["mapRuns"]:
+        done = step_functions.describe_map_run(mapRunArn=run["mapRunArn"])["itemCounts"]["succeeded"]
+    return f"about {min(rows, done * plan_lines.MOST_ROWS):,} of {rows:,} rows are in the queue"
 
 
 def _words(ended: dict[str, Any]) -> str:

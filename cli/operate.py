@@ -36,11 +36,17 @@ def release(stack: StackName = None, outputs: OutputsFile = None) -> None:
     out.print(f"{show.number(asking.to_its_end(find(stack, outputs), ask='release'), 'held job')} released")
 
 
-def redrive(stack: StackName = None, outputs: OutputsFile = None) -> None:
-    """Put dead letters back into their queue. This never submits a job twice."""
-    out.print(
-        f"{show.number(asking.to_its_end(find(stack, outputs), ask='redrive'), 'message')} put back into the queue"
-    )
+def redrive(
+    batch: Annotated[str | None, typer.Argument(metavar="[BATCH]", help="A batch whose execution failed.")] = None,
+    stack: StackName = None,
+    outputs: OutputsFile = None,
+) -> None:
+    """Put dead letters back into their queue, or start a failed batch again. This never submits a job twice."""
+    target = find(stack, outputs)
+    if batch:
+        out.print(asking.ask_repair(target, ask="restart", batch_id=batch)["said"], markup=False, soft_wrap=True)
+        return
+    out.print(f"{show.number(asking.to_its_end(target, ask='redrive'), 'message')} put back into the queue")
 
 
 def retry(
@@ -109,7 +115,8 @@ def ledger(
         wanted = date.fromisoformat(day) if day else datetime.now(UTC).date()
     except ValueError:
         raise CommandError(f"--date must be a day like 2026-11-20, not {day}") from None
-    found = balance.ledger(find(stack, outputs), wanted)
+    target = find(stack, outputs)
+    found, drifts = balance.ledger(target, wanted), balance.drifts(target)
     booked = found.day
     facts = {
         "Day": f"{booked.day} (UTC)",
@@ -119,9 +126,10 @@ def ledger(
         "Open": f"${booked.committed - booked.settled:.2f}",
         "Charged": f"${found.charged_usd:.2f} for {show.number(found.requests, 'request')}",
         "Paid again": f"${found.paid_again_usd:.2f} of that, by `retry` or `resolve`" if found.paid_again else None,
+        "Price drift": f"{show.number(len(drifts), 'setting')}, by the median of the last bills" if drifts else None,
     }
     out.print(show.lines(facts), markup=False)
-    for line in found.paid_again:
+    for line in [*found.paid_again, *drifts]:
         out.print(f"    {line}", markup=False, soft_wrap=True)
     for name, entries in (
         ("duplicates", found.duplicates),

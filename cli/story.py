@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from seedance.jobs.job import Job
 
-from cli.asking import history
+from cli import asking
 from cli.target import CommandError, Target
 
 _REASON_CHARACTERS = 160
@@ -59,14 +59,14 @@ def _requests(target: Target, job: Job) -> Iterator[tuple[float, str, str]]:
         return
     now = datetime.now(UTC).timestamp()
     try:
-        rows = list(history(target, job.model, job.created_at, now))
+        answer = asking.ask_repair(target, ask="requests of", job_id=job.job_id)
     except CommandError as error:  # the other events are still useful
         yield now, "provider", f"its history could not be read: {error}"
         return
-    for row in rows:
-        earlier = row["request_id"] in job.earlier_request_ids
-        if job.job_id == row["job_id"] or job.request_id == row["request_id"] or earlier:
-            cost = f", ${row['cost_usd']:.2f}" if row["cost_usd"] is not None else ""
-            which = "earlier request" if earlier else "request"
-            moment = row["created_at"] or job.submitted_at
-            yield moment, "provider", f"accepted {which} {row['request_id']}, now {row['status']}{cost}"
+    if answer["incomplete"]:
+        yield now, "provider", f"its history could not be read completely: {answer['incomplete']}"
+    for row in answer["rows"]:
+        cost = f", ${row['cost_usd']:.2f}" if row["cost_usd"] is not None else ""
+        which = "earlier request" if row["request_id"] in job.earlier_request_ids else "request"
+        moment = row["created_at"] or job.submitted_at
+        yield moment, "provider", f"accepted {which} {row['request_id']}, now {row['status']}{cost}"

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import typer.main
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 from seedance.jobs import catalogue
 from seedance.jobs.job import State
+from seedance.jobs.prices import PRICES_OF, PUBLISHED, Setting, published_usd
 from seedance.jobs.reasons import Code
 
 from cli.main import app
@@ -36,6 +38,20 @@ def models() -> str:
         for model in catalogue.MODELS.values()
     ]
     return _table(("model", "average", "transport", f"parameters besides {_names(sorted(shared))}"), rows)
+
+
+def prices() -> str:
+    """The published prices of each model: the basis, and what a usual video costs in each resolution."""
+    rows = []
+    for slug, model in catalogue.MODELS.items():
+        priced = []
+        for size in ("480p", "720p", "1080p"):
+            offered = size in model.parameters.model_json_schema()["properties"]["resolution"]["enum"]
+            sounds = (False, True) if PUBLISHED[slug].tokens else (None,)
+            usd = [f"{published_usd(slug, Setting(size, 5, '16:9', audio)):.2f}" for audio in sounds]
+            priced.append(" / ".join(usd) if offered else "")
+        rows.append((f"`{slug}`", PUBLISHED[slug].basis, *priced))
+    return _table((f"model, {PRICES_OF}", "published", "480p", "720p", "1080p"), rows)
 
 
 def parameters() -> str:
@@ -132,6 +148,15 @@ def outputs() -> str:
     return _table(
         ("output", "meaning"), [(f"`{name}`", about["Description"]) for name, about in _TEMPLATE["Outputs"].items()]
     )
+
+
+def aws_limits() -> str:
+    """The limits of AWS that the tests enforce on every call."""
+    sys.path.insert(0, str(_ROOT / "tests"))
+    from limit_table import LIMITS  # type: ignore[import-not-found]  # noqa: PLC0415 - of the tests
+
+    rows = [(name, f"{limit.most:,}", limit.of, limit.source) for name, limit in LIMITS.items()]
+    return _table(("limit", "most", "of", "source"), rows)
 
 
 def commands() -> str:

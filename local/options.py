@@ -21,7 +21,7 @@ SECRET_NAME = "segmind-api-key"  # noqa: S105 - a name, not a secret
 
 LOCAL_PARAMETERS = frozenset(
     {
-        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "TimeScale"),
+        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "TimeScale", "LocalEmulator"),
         *("SegmindBaseUrl", "SegmindUploadUrl", "SegmindHistoryUrl", "SegmindMediaHosts"),
     }
 )
@@ -130,6 +130,8 @@ def _refusal(value: str, about: Mapping[str, Any]) -> str:
             return f"be from {low:g} to {high:g}"
     if allowed := about.get("AllowedValues"):
         return "" if value in map(str, allowed) else f"be one of {', '.join(map(str, allowed))}"
+    if not int(about.get("MinLength", 0)) <= len(value) <= int(about.get("MaxLength", 4096)):
+        return f"have at least {about.get('MinLength', 0)} and at most {about.get('MaxLength', 4096)} characters"
     if not re.fullmatch(about.get("AllowedPattern", "(?s).*"), value):
         return str(about.get("ConstraintDescription", f"match {about['AllowedPattern']}")).removeprefix("must ")
     return ""
@@ -143,6 +145,7 @@ def template_parameters(provider: Provider, time_scale: float, secret: str) -> d
         "SegmindApiKeySecretArn": secret,
         "ImageDelivery": provider.delivery,
         "TimeScale": scale_text(time_scale),
+        "LocalEmulator": "yes",
     }
     if provider.base_url:
         parameters |= {

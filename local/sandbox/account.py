@@ -9,7 +9,6 @@ import mimetypes
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from zlib import crc32
 
 from aiohttp import web
 
@@ -21,6 +20,7 @@ from local.sandbox.state import Job
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,(.*)", re.DOTALL)
 _HISTORY_DAYS = 31  # the longest window, according to the official client
 _SORTABLE = ("model_created", "model_name", "credits_deduction")
+_STATUSES = ("", "COMPLETED", "FAILED", "PENDING")
 
 
 async def credits_left(request: web.Request) -> web.StreamResponse:
@@ -79,7 +79,9 @@ async def history(request: web.Request) -> web.StreamResponse:
         return answers.error(400, f"Invalid query: {error}")
     if page < 1 or not 1 <= per_page <= 100:
         return answers.error(400, "page starts at 1, per_page is 1 to 100")
-    wanted = query.get("status", "").upper()
+    wanted = query.get("status", "")
+    if wanted not in _STATUSES or query.get("sort_order", "desc") not in ("asc", "desc"):
+        return answers.error(400, "status is COMPLETED, FAILED or PENDING; sort_order is asc or desc")
     rows = [
         row
         for job in state.jobs.values()
@@ -105,20 +107,23 @@ async def history(request: web.Request) -> web.StreamResponse:
 
 
 async def history_row(request: web.Request) -> web.StreamResponse:
-    """`GET /inference-request/request-history/{id}`: one row, however old."""
-    job = request.app[STATE].jobs.get(request.match_info["request_id"])
-    if job is None:
+    """`GET /inference-request/request-history/{id}`: one row of the caller's own request, however old."""
+    state = request.app[STATE]
+    fault = state.faults.take("history-id")
+    if (answer := await before(request, fault)) is not None:
+        return answer
+    job = state.jobs.get(request.match_info["request_id"])
+    if job is None or job.member != state.member(request.headers.get("x-api-key")):
         return answers.error(404, f"Request {request.match_info['request_id']} not found")
-    return web.json_response(_rows(request, job)[-1])
+    return await spoiled(request, fault, _rows(request, job)[-1])
 
 
 def _window(first: str | None, last: str | None) -> tuple[float, float]:
     """The requested time span in Unix seconds. A date means the whole day, including the last. Default: 7 days."""
-    until = _moment(last) if last else datetime.now(UTC) + timedelta(days=1)
-    if last and _is_day(last):
-        until += timedelta(days=1)
+    last = last or datetime.now(UTC).date().isoformat()
+    until = _moment(last) + timedelta(days=1 if _is_day(last) else 0)
     since = _moment(first) if first else until - timedelta(days=8)
-    if until - since > timedelta(days=_HISTORY_DAYS + 1):
+    if until - since > timedelta(days=_HISTORY_DAYS):
         raise ValueError(f"the window may span at most {_HISTORY_DAYS} days")
     return since.timestamp(), until.timestamp()
 
@@ -155,13 +160,13 @@ def _rows(request: web.Request, job: Job) -> list[dict[str, Any]]:
         }
         for url in urls
     ]
-    return rows[:: 1 if _number(job) % 2 else -1]
+    return rows[:: 1 if job.number % 2 else -1]
 
 
 def _shown_body(job: Job, notation: str) -> Any:
     """The request body, in one of the notations that were seen in history rows."""
     if notation == "mixed":
-        notation = ("object", "json", "python")[_number(job) % 3]
+        notation = ("object", "json", "python")[job.number % 3]
     match notation:
         case "object":
             return job.body
@@ -174,10 +179,6 @@ def _shown_body(job: Job, notation: str) -> Any:
         case "cut":
             return json.dumps(job.body)[:60]
     return None
-
-
-def _number(job: Job) -> int:
-    return crc32(job.request_id.encode())
 
 
 def _model_status(job: Job) -> str:

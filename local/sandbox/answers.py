@@ -29,6 +29,16 @@ SENTENCES: dict[str, tuple[int, str]] = {
     "504": (504, "Request timed out"),
     "502-html": (502, "502 Bad Gateway"),
     "504-html": (504, "504 Gateway Time-out"),
+    # Cloudflare's own, in front of the gateway. Only 521, 523, 525 and 526 prove that it was not reached.
+    "520": (520, "Web server is returning an unknown error"),
+    "521": (521, "Web server is down"),
+    "522": (522, "Connection timed out"),
+    "523": (523, "Origin is unreachable"),
+    "524": (524, "A timeout occurred"),
+    "525": (525, "SSL handshake failed"),
+    "526": (526, "Invalid SSL certificate"),
+    "527": (527, "Railgun Error"),
+    "530": (530, "Origin DNS error"),
 }
 
 _AUTH_DESCRIPTIONS = {
@@ -48,6 +58,8 @@ def documented(name: str, sentence: str | None = None, reset_at: float = 0.0) ->
     sentence = sentence or usual
     if name == "405" or name.endswith("-html"):
         return html(status, sentence)
+    if status >= 520:
+        return html(status, f"api.segmind.com | {status}: {sentence}")
     body: dict[str, Any] = {"error": sentence}
     if name in _AUTH_DESCRIPTIONS:
         body |= {"error_description": _AUTH_DESCRIPTIONS[name], "status_code": 401}

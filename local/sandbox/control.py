@@ -90,7 +90,8 @@ async def _json(request: web.Request) -> Any:
 
 def _shown(config: Config) -> dict[str, Any]:
     # Only the number of keys is shown, because logs and responses must never contain a key.
-    return config.changeable() | {"api_keys": "any" if "any" in config.api_keys else len(config.api_keys)}
+    keys = "any" if "any" in config.api_keys else len(config.api_keys)
+    return config.changeable() | {"api_keys": keys, "teammates": len(config.teammates)}
 
 
 ROUTES = [

@@ -44,6 +44,8 @@ async def instead(request: web.Request, fault: Fault) -> web.Response:
         return answers.documented("504-html")
     if fault.kind in ("504-after-accept", "cut-off"):
         return answers.documented("504")
+    if fault.kind == "cloudflare-after-accept":
+        return answers.documented(str(fault.options["status"]))
     if fault.kind == "echo":
         return _echo(request, fault.options["status"])
     if fault.kind == "half-emoji":
@@ -96,7 +98,10 @@ def _bomb() -> bytes:
 
 def _foreign(request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
     other = str(uuid.uuid4())
-    return {**body, "request_id": other, "status": "COMPLETED", "output": f"{base_url(request)}/media/{other}.mp4"}
+    url = f"{base_url(request)}/media/{other}.mp4"
+    if "generation_url" in body:
+        return {**body, "request_id": other, "model_status": "COMPLETED", "generation_url": url}
+    return {**body, "request_id": other, "status": "COMPLETED", "output": url}
 
 
 async def spoiled(
@@ -154,6 +159,7 @@ def _with_output(body: dict[str, Any], fault: Fault) -> dict[str, Any]:
     }
     if fault.kind == "poison-metrics":
         return body | {"metrics": body["metrics"] | fault.options}
+    body = {name: value for name, value in body.items() if name != "video"}
     if fault.kind == "output-in-text":
         return body | {"output": json.dumps({"videos": [{"url": f"  {url}\n"}]})}
     if fault.kind == "output-two-videos":

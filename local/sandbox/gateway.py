@@ -12,7 +12,7 @@ from local.sandbox.damage import before, instead, spoiled
 from local.sandbox.faults import Fault
 from local.sandbox.keys import BODY, CALL, STATE, STUDIO, base_url
 from local.sandbox.kinds import Moment
-from local.sandbox.models import MODELS, InvalidParameters, read_order
+from local.sandbox.models import MODELS, InvalidParameters, read_order, unread_order
 from local.sandbox.state import Job, State
 
 V1_CUT_SECONDS = 60.0  # the provider's; "calls over about 60 s are known to be cut off" (contract)
@@ -71,14 +71,18 @@ def _accept(request: web.Request, slug: str, body: object, transport: str) -> Jo
         raise Refused(answers.documented("410", f"Model {slug} has been retired"))
     if body is None:
         raise Refused(answers.documented("400", "Request body is not valid JSON"))
+    refusal = None
     try:
-        order = read_order(model, body)
+        order = read_order(model, body, state.config.reading)
     except InvalidParameters as error:
-        raise Refused(answers.error(error.status, str(error))) from error
+        if transport == "v1" or not isinstance(body, dict) or not state.validates_late(slug, body):
+            raise Refused(answers.error(error.status, str(error))) from error
+        order, refusal = unread_order(model, body), str(error)
     if not state.can_pay(order):
-        raise Refused(answers.documented("406-credits"))
+        raise Refused(answers.documented("402-credits" if transport == "v2" else "406-credits"))
     assert isinstance(body, dict)  # noqa: S101 - read_order made sure
-    job = state.accept(order, body, transport)
+    member = state.member(request.headers.get("x-api-key"))
+    job = state.accept(order, body, transport, member=member, refusal=refusal)
     if fault := state.faults.take("job", slug, order.prompt):
         job.fault, job.fault_options = fault.kind, fault.options
         job.hidden_gets = 1 if fault.kind == "flapping" else 0
@@ -156,6 +160,8 @@ async def _read(request: web.Request, stage: str) -> web.StreamResponse:
     }
     if stage == "result" and state.has_media(job):
         body["output"] = media.video_url(request, job)
+        if job.number % 2:
+            body["video"] = {"url": body["output"]}
         if job.order.return_last_frame:
             body["last_frame_url"] = media.last_frame_url(request, job)
     return await spoiled(request, fault, body)

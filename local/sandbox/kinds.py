@@ -9,7 +9,7 @@ from typing import Any
 from local.sandbox import answers
 
 ACCEPTING = ("submit", "v1")
-READING = ("status", "result", "history", "credits", "upload")
+READING = ("status", "result", "history", "history-id", "credits", "upload")
 API = (*ACCEPTING, *READING)
 STAGES = (*API, "media", "image-fetch", "job")
 
@@ -91,6 +91,11 @@ _ALL = (
     _queued("504-after-accept", "Queues the job, then answers 504 in JSON."),
     _queued("504-html-after-accept", "Queues the job, then answers a proxy's 504 page."),
     _queued(
+        "cloudflare-after-accept",
+        "Queues the job, then answers Cloudflare's page for `status`: 520, 522, 524, 527 or 530.",
+        options={"status": 524},
+    ),
+    _queued(
         "cut-off",
         "Ends the call with 504 after `seconds` (default: 60 provider seconds); the job continues.",
         stages=("v1",),
@@ -106,7 +111,7 @@ _ALL = (
     _answer(
         "foreign-id",
         "Answers with another request: COMPLETED, with a video that belongs to somebody else.",
-        stages=("result",),
+        stages=("result", "history-id"),
     ),
     _answer("no-request-id", "Queues the job and answers without its request_id.", stages=("submit",)),
     _answer("no-rows", "Answers an empty history, as if the rows had not been written yet.", stages=("history",)),

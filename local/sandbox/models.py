@@ -3,12 +3,15 @@
 Nothing here is shared with the pipeline, so that two independent readings of the pages check each other.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 Type = Literal["string", "integer", "boolean", "boolean or its word", "url", "urls"]
+Reading = Literal["learned", "pages"]
+"""Where the pages are silent: ``learned`` follows newer pages and resellers of the models, ``pages`` does not."""
 
 AUTO_SECONDS = 5  # our choice for `duration: -1`; the page only says "auto"
 SMALL_SEEDS = (1, 999_999)
@@ -16,6 +19,8 @@ LARGE_SEEDS = (-1, 2_147_483_647)
 FIVE_SHAPES = ("16:9", "4:3", "1:1", "3:4", "9:16")
 SEVEN_SHAPES = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "adaptive")
 THREE_SIZES = ("480p", "720p", "1080p")
+DATA_IMAGE = re.compile(r"data:image/[\w.+-]+;base64,([A-Za-z0-9+/]+=*)")
+"""Taken as a frame, but not as a reference (an independent client's probes of August 2026)."""
 
 
 class InvalidParameters(Exception):
@@ -45,10 +50,23 @@ class Model:
     slug: str
     average_seconds: float
     average_usd: float
+    usd_per_million: tuple[float, float]
+    """The price of a million tokens, without and with audio."""
     first_image: str
     parameters: Mapping[str, Parameter]
+    on_pages: Mapping[str, Parameter | None] = field(default_factory=dict)
+    """The parameters that differ in the reading ``pages``; None if there is no such parameter."""
     last_needs_first: bool = True
-    """Whether a last frame without a first one is refused."""
+    """Whether the page says that a last frame requires a first one."""
+    no_faces: bool = False
+    """Whether a first image with a real person's face is blocked."""
+    sample_image: bool = False
+    """Whether the page has a sample image as the default of the first image."""
+
+    def parameters_in(self, reading: Reading) -> dict[str, Parameter]:
+        """The parameters in one reading of the pages."""
+        changed = {**self.parameters, **(self.on_pages if reading == "pages" else {})}
+        return {name: about for name, about in changed.items() if about is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +86,8 @@ class Order:
     return_last_frame: bool
     seed: int | None
     skip_moderation: bool
+    sample: bool = False
+    """Whether the body leaves the first image out, and the page has a sample image as its default."""
 
 
 PROMPT = Parameter(type="string", required=True)
@@ -102,6 +122,15 @@ _SECOND_GENERATION: dict[str, Parameter] = {
     "seed": Parameter(type="integer", range=LARGE_SEEDS),
 }
 
+_AVERAGE_TOKENS = 0.108
+"""Millions of tokens in 5 s at 720p. Made up: where the provider publishes only an average, that is the price of this
+video, with or without audio."""
+
+
+def _from_average(usd: float) -> tuple[float, float]:
+    return usd / _AVERAGE_TOKENS, usd / _AVERAGE_TOKENS
+
+
 MODELS: dict[str, Model] = {
     model.slug: model
     for model in (
@@ -109,13 +138,18 @@ MODELS: dict[str, Model] = {
             slug="seedance-pro",
             average_seconds=62,
             average_usd=0.35,
+            usd_per_million=_from_average(0.35),
             first_image="image_url",
-            parameters=_FIRST_GENERATION | {"last_frame_url": IMAGE},
+            parameters=_FIRST_GENERATION
+            # No default: it is on a newer page only.
+            | {"last_frame_url": IMAGE, "skip_moderation": Parameter(type="boolean or its word")},
+            on_pages={"skip_moderation": None},
         ),
         Model(
             slug="seedance-1.0-pro-fast",
             average_seconds=49,
             average_usd=0.25,
+            usd_per_million=_from_average(0.25),
             first_image="image_url",
             parameters=_FIRST_GENERATION | {"skip_moderation": MODERATION},
         ),
@@ -123,12 +157,14 @@ MODELS: dict[str, Model] = {
             slug="seedance-1.5-pro",
             average_seconds=99,
             average_usd=0.41,
+            usd_per_million=(1.20, 2.40),
             first_image="first_frame_url",
-            last_needs_first=False,  # the only page without this rule
+            on_pages={"duration": Parameter(type="integer", required=True, range=(4, 10))},  # the two that it names
+            last_needs_first=False,  # the only page that does not say it
             parameters={
                 "prompt": PROMPT,
                 "aspect_ratio": Parameter(type="string", required=True, choices=("adaptive", *FIVE_SHAPES)),
-                "duration": Parameter(type="integer", required=True, range=(4, 10)),
+                "duration": Parameter(type="integer", required=True, choices=(*range(4, 13), -1)),
                 "resolution": Parameter(type="string", required=True, choices=THREE_SIZES),
                 "first_frame_url": IMAGE,
                 "last_frame_url": IMAGE,
@@ -142,7 +178,9 @@ MODELS: dict[str, Model] = {
             slug="seedance-2.0-fast",
             average_seconds=117,
             average_usd=0.77,
+            usd_per_million=(7.00, 7.00),  # ByteDance's list price of Seedance 2.0
             first_image="first_frame_url",
+            no_faces=True,
             parameters=_SECOND_GENERATION
             | {
                 "duration": Parameter(type="integer", default=5, choices=(4, 5, 6, 8, 10, 12, 15, -1)),
@@ -154,24 +192,29 @@ MODELS: dict[str, Model] = {
             slug="seedance-2.0-mini",
             average_seconds=159,
             average_usd=0.40,
+            usd_per_million=_from_average(0.40),
             first_image="first_frame_url",
+            no_faces=True,
+            sample_image=True,
             parameters=_SECOND_GENERATION | {"skip_moderation": MODERATION},
         ),
     )
 }
 
 _PIXELS = {"480p": 480 * 854, "720p": 720 * 1280, "1080p": 1080 * 1920}
+"""Width x height at 16:9. ByteDance's other shapes have about as many pixels, so the shape does not change the cost."""
 
 
-def cost_usd(order: Order) -> float:
-    """The video's cost in USD. Made up: the published average is taken as the cost of 5 s at 720p, and scaled by
-    seconds and pixels. The pages only give the average, and say that the cost varies with both.
+def cost_usd(order: Order, factor: float = 1.0) -> float:
+    """The video's cost in USD: its tokens (width x height x seconds x 24 / 1024) at the model's price.
+
+    `factor` raises or lowers all prices.
     """
-    pixels = _PIXELS[order.resolution] / _PIXELS["720p"]
-    return round(MODELS[order.slug].average_usd * order.seconds / 5 * pixels, 4)
+    tokens = _PIXELS[order.resolution] * order.seconds * 24 / 1024
+    return round(MODELS[order.slug].usd_per_million[order.audio] * tokens / 1e6 * factor, 4)
 
 
-def read_order(model: Model, body: object) -> Order:
+def read_order(model: Model, body: object, reading: Reading = "learned") -> Order:
     """The order in a request body. Raises `InvalidParameters` that names the field.
 
     In the contract, both 400 and 422 mean an invalid body, so both are used: 422 if a field is missing or has the
@@ -179,31 +222,71 @@ def read_order(model: Model, body: object) -> Order:
     """
     if not isinstance(body, dict):
         raise InvalidParameters(400, "Request body must be a JSON object")
+    parameters = model.parameters_in(reading)
     for name in body:
-        if name not in model.parameters:
+        if name not in parameters:
             raise InvalidParameters(400, f"Unknown parameter '{name}' for {model.slug}")
-    values: dict[str, Any] = {
-        name: _value(name, parameter, body.get(name)) for name, parameter in model.parameters.items()
-    }
-    first, last = values[model.first_image], values.get("last_frame_url")
-    references = values.get("reference_images") or ()
-    if first and references:
-        raise InvalidParameters(400, f"reference_images cannot be combined with {model.first_image}")
-    if last and not first and model.last_needs_first:
-        raise InvalidParameters(400, f"last_frame_url requires {model.first_image}")
+    values: dict[str, Any] = {name: _value(name, parameter, body.get(name)) for name, parameter in parameters.items()}
+    _check_files(model, values, reading)
+    first, last, references = values[model.first_image], values.get("last_frame_url"), values.get("reference_images")
+    recordings = tuple(values.get("reference_videos") or ()) + tuple(values.get("reference_audios") or ())
     return Order(
         slug=model.slug,
         prompt=values["prompt"],
         aspect_ratio=values["aspect_ratio"],
         seconds=AUTO_SECONDS if values["duration"] == -1 else values["duration"],
         resolution=values["resolution"],
-        images=tuple(url for url in (first, last, *references) if url),
-        recordings=tuple(values.get("reference_videos") or ()) + tuple(values.get("reference_audios") or ()),
+        images=tuple(url for url in (first, last, *(references or ())) if url),
+        recordings=recordings,
         audio=bool(values.get("generate_audio")),
         return_last_frame=bool(values.get("return_last_frame")),
         seed=None if values.get("seed") in (None, -1) else values["seed"],
         skip_moderation=values.get("skip_moderation") in (True, "true"),
+        sample=model.sample_image and body.get(model.first_image) is None and not references and not recordings,
     )
+
+
+def unread_order(model: Model, body: Mapping[str, Any]) -> Order:
+    """The order in a body that the model refuses later: it is queued, but no video is made."""
+    return Order(
+        slug=model.slug,
+        prompt=str(body.get("prompt") or ""),
+        aspect_ratio="16:9",
+        seconds=AUTO_SECONDS,
+        resolution="720p",
+        images=(),
+        recordings=(),
+        audio=False,
+        return_last_frame=False,
+        seed=None,
+        skip_moderation=False,
+    )
+
+
+def order_again(model: Model, body: Mapping[str, Any]) -> Order:
+    """The order in a body that was accepted before, in whichever reading."""
+    readings: tuple[Reading, ...] = ("learned", "pages")
+    for reading in readings:
+        try:
+            return read_order(model, body, reading)
+        except InvalidParameters:
+            continue
+    return unread_order(model, body)
+
+
+def _check_files(model: Model, values: Mapping[str, Any], reading: Reading) -> None:
+    """Check which files are given together. The pages say less than is known from elsewhere."""
+    first, last = values[model.first_image], values.get("last_frame_url")
+    given = [name for name in ("reference_images", "reference_videos", "reference_audios") if values.get(name)]
+    learned = reading == "learned"
+    for name in given:
+        if (first or (last and learned)) and (learned or name == "reference_images"):
+            frame = model.first_image if first else "last_frame_url"
+            raise InvalidParameters(400, f"{name} cannot be combined with {frame}")
+    if last and not first and (learned or model.last_needs_first):
+        raise InvalidParameters(400, f"last_frame_url requires {model.first_image}")
+    if learned and given == ["reference_audios"]:
+        raise InvalidParameters(400, "reference_audios requires reference_images or reference_videos")
 
 
 def _value(name: str, parameter: Parameter, value: object) -> object:
@@ -239,11 +322,11 @@ def _check_type(name: str, parameter: Parameter, value: object) -> None:
         case "boolean or its word":
             fits = isinstance(value, bool) or value in ("true", "false")
         case "url":
-            fits = _is_url(value)
+            fits = _is_url(value) or (isinstance(value, str) and DATA_IMAGE.fullmatch(value) is not None)
         case "urls":
             fits = isinstance(value, list) and all(_is_url(item) for item in value)
     if not fits:
-        wanted = {"url": "an http(s) URL", "urls": "a list of http(s) URLs"}
+        wanted = {"url": "an http(s) URL or an image's data URL", "urls": "a list of http(s) URLs"}
         raise InvalidParameters(422, f"{name} must be {wanted.get(parameter.type, 'a ' + parameter.type)}")
 
 

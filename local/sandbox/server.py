@@ -196,6 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="repeatable; 'any' (default) accepts SG_ and 16 hex digits",
     )
     parser.add_argument("--credits", type=float, default=usual.credits, help="the account's balance in USD")
+    parser.add_argument("--price-factor", type=float, default=usual.price_factor, help="1.1 raises prices by a tenth")
     parser.add_argument("--rate-limit", type=int, default=usual.rate_limit, help="calls per window; 0 means no limit")
     parser.add_argument("--rate-window", type=float, default=usual.rate_window, help="the window in provider seconds")
     parser.add_argument("--fps", type=int, default=usual.fps)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import math
 import random
 import re
 import time
@@ -13,15 +14,18 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from zlib import crc32
 
 from local.sandbox import answers
 from local.sandbox.clock import Clock
 from local.sandbox.faults import Faults
-from local.sandbox.models import MODELS, Order, cost_usd, read_order
+from local.sandbox.models import MODELS, Order, Reading, cost_usd, order_again
 
 RECORD_SECONDS = 3600.0  # a request's record, from its submission (the model pages: "retained for 1 hour")
 MEDIA_SECONDS = 7 * 86400.0  # a result file (contract)
 QUEUED_SHARE = 0.1  # made up: the part of a job's duration that it is QUEUED
+VALIDATION = ("mixed", "submit", "queued")
+READINGS = ("learned", "pages")
 HISTORY_BODIES = ("mixed", "object", "json", "python", "hidden", "cut", "none")
 LOGGED_CALLS = 100_000
 LOGGED_TEXT = 4096  # characters of a string in a logged body; otherwise uploads would fill the memory
@@ -45,8 +49,12 @@ class Config:
     """Wall-clock seconds by which the times that the provider reports are ahead of ours (negative: behind)."""
     api_keys: tuple[str, ...] = ("any",)
     """`any` accepts everything in the format of a key: SG_ and 16 hex digits. All keys belong to one account."""
+    teammates: tuple[str, ...] = ()
+    """Keys of another member of the account's team. The history lists their requests, but does not find them by id."""
     credits: float = 100.0
     """USD."""
+    price_factor: float = 1.0
+    """Multiplies the prices of requests that are accepted from now on."""
     rate_limit: int = 0
     """Allowed calls of /v1 and /v2 in any `rate_window`, submits and GETs together; 0 means no limit."""
     rate_window: float = 60.0
@@ -54,6 +62,13 @@ class Config:
     jitter: float = 0.0
     """Sigma of the lognormal factor on a job's duration. Its mean is always 1."""
     v1_answer: Literal["video", "json"] = "video"
+    validation: Literal["mixed", "submit", "queued"] = "mixed"
+    """When v2 checks parameters: at the submit (400 or 422), or after the request is queued (then it is FAILED).
+    ``mixed``: one or the other, always the same for the same body."""
+    reading: Reading = "learned"
+    """How the model pages are read where they are silent (see ``models``)."""
+    sample_image: bool = True
+    """Whether a model whose page has a sample image animates it if the first image is left out."""
     history_bodies: Literal["mixed", "object", "json", "python", "hidden", "cut", "none"] = "mixed"
     """How the history shows the request body: as an object, as JSON text or in Python's notation (``mixed``: in turn);
     without addresses, cut off, or not at all."""
@@ -67,13 +82,18 @@ class Config:
 
     def __post_init__(self) -> None:
         self.api_keys, self.retired = tuple(self.api_keys), tuple(self.retired)
+        self.teammates = tuple(self.teammates)
         self.credits = float(self.credits)
         if self.time_scale <= 0 or self.rate_window <= 0 or self.fps < 1:
             raise ValueError("time_scale, rate_window and fps must be greater than 0")
+        if not 0 <= self.price_factor < math.inf:
+            raise ValueError("price_factor must be a number of at least 0")
         if self.rate_limit < 0 or self.jitter < 0:
             raise ValueError("rate_limit and jitter must not be negative")
         if self.v1_answer not in ("video", "json"):
             raise ValueError("v1_answer must be video or json")
+        if self.validation not in VALIDATION or self.reading not in READINGS:
+            raise ValueError(f"validation must be {', '.join(VALIDATION)}; reading must be {', '.join(READINGS)}")
         if self.history_bodies not in HISTORY_BODIES:
             raise ValueError(f"history_bodies must be one of {', '.join(HISTORY_BODIES)}")
         if unknown := set(self.retired) - MODELS.keys():
@@ -100,6 +120,10 @@ class Job:
     order: Order
     body: dict[str, Any]
     """As sent, because the history shows it."""
+    member: str = ""
+    """The fingerprint of the key that sent it if it is a teammate's; "" for the account's own."""
+    refusal: str | None = None
+    """What is wrong with the parameters, if that is found only after the request is queued."""
     accepted_at: float
     created: float
     updated: float
@@ -122,12 +146,17 @@ class Job:
     def running(self) -> bool:
         return self.status in ("QUEUED", "PROCESSING")
 
+    @property
+    def number(self) -> int:
+        """A number derived from the id, for what differs between requests."""
+        return crc32(self.request_id.encode())
+
     def as_json(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("done", "order")}
 
     @classmethod
     def from_json(cls, data: dict[str, Any], slug: str) -> "Job":
-        job = cls(order=read_order(MODELS[slug], data["body"]), **data)
+        job = cls(order=order_again(MODELS[slug], data["body"]), **data)
         if not job.running:
             job.done.set()
         return job
@@ -197,7 +226,18 @@ class State:
     # the account ------------------------------------------------------------------------------------------
 
     def knows_key(self, key: str) -> bool:
-        return key in self.config.api_keys or ("any" in self.config.api_keys and _KEY.fullmatch(key) is not None)
+        known = key in self.config.api_keys or key in self.config.teammates
+        return known or ("any" in self.config.api_keys and _KEY.fullmatch(key) is not None)
+
+    def member(self, key: str | None) -> str:
+        """The member of the team to whom a key belongs: "" for the account's own, else a fingerprint."""
+        return fingerprint(key) if key and key in self.config.teammates else ""
+
+    def validates_late(self, slug: str, body: dict[str, Any]) -> bool:
+        """Whether an invalid body is refused only after it was queued."""
+        if self.config.validation == "mixed":
+            return crc32(json.dumps([slug, body], sort_keys=True).encode()) % 2 == 1
+        return self.config.validation == "queued"
 
     def can_pay(self, order: Order) -> bool:
         """Whether the balance covers this order in addition to all running ones.
@@ -206,7 +246,7 @@ class State:
         """
         now = self.clock.now()
         reserved = sum(job.cost for job in self.running.values() if now - job.accepted_at < RECORD_SECONDS)
-        return self.credits + 1e-9 >= reserved + cost_usd(order)
+        return self.credits + 1e-9 >= reserved + cost_usd(order, self.config.price_factor)
 
     def wall_time(self) -> float:
         """The Unix time according to the provider's clock."""
@@ -214,7 +254,9 @@ class State:
 
     # jobs -------------------------------------------------------------------------------------------------
 
-    def accept(self, order: Order, body: dict[str, Any], transport: str) -> Job:
+    def accept(
+        self, order: Order, body: dict[str, Any], transport: str, *, member: str = "", refusal: str | None = None
+    ) -> Job:
         """Queue a job. From now on it is billed unless it fails, whatever response the caller receives."""
         sigma = self.config.jitter
         total = MODELS[order.slug].average_seconds * self._random.lognormvariate(-(sigma**2) / 2, sigma)
@@ -224,12 +266,14 @@ class State:
             transport=transport,
             order=order,
             body=body,
+            member=member,
+            refusal=refusal,
             accepted_at=self.clock.now(),
             created=wall,
             updated=wall,
             queue_seconds=round(total * QUEUED_SHARE, 3),
             total_seconds=round(total, 3),
-            cost=cost_usd(order),
+            cost=cost_usd(order, self.config.price_factor),
             seed=order.seed if order.seed is not None else self._random.randint(1, 999_999),
         )
         self.jobs[job.request_id] = self.running[job.request_id] = job
@@ -277,7 +321,7 @@ class State:
             method=method,
             path=path,
             query=query,
-            key=hashlib.sha256(key.encode()).hexdigest()[:12] if key else None,
+            key=fingerprint(key) if key else None,
             body=_shortened(body),
         )
         self.calls.append(call)
@@ -296,6 +340,7 @@ class State:
             "billed_usd": round(sum(job.cost for job in billed), 6),
             "running": len(self.running),
             "failed": sum(job.status == "FAILED" for job in jobs),
+            "sampled": sum(job.order.sample for job in jobs),
             "credits": self.credits,
             "calls": self.call_count,
             "by_status_code": dict(Counter(str(call.status) for call in self.calls)),
@@ -331,6 +376,11 @@ class State:
             self.jobs[job.request_id] = job
             if job.running:
                 self.running[job.request_id] = job
+
+
+def fingerprint(key: str) -> str:
+    """What is stored of a key."""
+    return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
 def _shortened(value: Any) -> Any:

@@ -1,6 +1,8 @@
 """Processes jobs: wait, download the image, encode, wait, charge. One task per job."""
 
 import asyncio
+import base64
+import binascii
 import hashlib
 import json
 from collections.abc import Callable, Coroutine, Iterable
@@ -12,7 +14,7 @@ import aiohttp
 import av
 
 from local.sandbox import video
-from local.sandbox.models import Order
+from local.sandbox.models import DATA_IMAGE, MODELS, Order
 from local.sandbox.state import RECORD_SECONDS, Job, State
 
 T = TypeVar("T")
@@ -27,6 +29,9 @@ ENCODERS = 2
 # The moderation refuses a prompt with this text, so that a refusal can be tested.
 BLOCKED = "[blocked]"
 FLAGGED = "[flagged]"  # passes with skip_moderation
+FACE = "[face]"  # stands for a real person's face in the first image
+FACE_WORDS = "The request was blocked: the input image may contain a real human face"
+SAMPLE = "the sample image of the model's page"
 MODERATION_WORDS = "The request was blocked by content moderation: the input may contain sensitive content"
 
 
@@ -84,13 +89,17 @@ class Studio:
     async def _make(self, job: Job) -> None:
         clock = self.state.clock
         # A job without images has nothing to download. Its encoding starts at once and is ready in time.
-        early = None if job.order.images else self._spawn(self._encode(job.order, None))
+        early = None if job.order.images or job.refusal else self._spawn(self._encode(job.order, None))
         await clock.wait_until(job.accepted_at + job.queue_seconds)
         if job.fault == "stuck-queued":
             return
+        if job.refusal is not None:
+            raise JobFailure(job.refusal)
         self.state.start(job)
         if job.fault == "stuck-processing":
             return
+        if FACE in job.order.prompt and job.order.images and MODELS[job.order.slug].no_faces:
+            raise JobFailure(FACE_WORDS)
         if BLOCKED in job.order.prompt or (FLAGGED in job.order.prompt and not job.order.skip_moderation):
             raise JobFailure(MODERATION_WORDS)
         if early is not None:
@@ -130,6 +139,8 @@ class Studio:
             await self._fetch(url, "reference file", RECORDING_BYTES)
 
     async def _fetch(self, url: str, what: str, limit: int) -> bytes:
+        if (inline := DATA_IMAGE.fullmatch(url)) is not None:
+            return _decoded(inline[1], what)
         try:
             async with self._http.get(url) as response:
                 if response.status != 200:
@@ -155,7 +166,8 @@ class Studio:
 
     async def _encode(self, order: Order, picture: bytes | None) -> str:
         """The name of the order's encoding. Jobs with the same order share it, even while it is being made."""
-        digest = hashlib.sha256(picture if picture is not None else order.prompt.encode()).hexdigest()
+        text = SAMPLE if order.sample and self.state.config.sample_image else order.prompt
+        digest = hashlib.sha256(picture if picture is not None else text.encode()).hexdigest()
         size = video.dimensions(order.aspect_ratio, order.resolution, self._sizes.get(digest))
         fps = self.state.config.fps
         extras = ("-audio" if order.audio else "") + ("-last" if order.return_last_frame else "")
@@ -164,15 +176,15 @@ class Studio:
         if not (self.folder / f"{name}.mp4").exists():
             encoding = self._encodings.get(name)
             if encoding is None:
-                work = self._in_thread(self._render, order, picture, size, fps, name)
+                work = self._in_thread(self._render, order, picture or text, size, fps, name)
                 encoding = self._encodings[name] = asyncio.create_task(work)
                 encoding.add_done_callback(lambda _: self._encodings.pop(name))
             # Shielded, because stopping one job must not cancel the encoding for the jobs that share it.
             await asyncio.shield(encoding)
         return name
 
-    def _render(self, order: Order, picture: bytes | None, size: tuple[int, int], fps: int, name: str) -> None:
-        frame = video.decode_picture(picture) if picture is not None else video.backdrop(order.prompt, *size)
+    def _render(self, order: Order, shown: bytes | str, size: tuple[int, int], fps: int, name: str) -> None:
+        frame = video.decode_picture(shown) if isinstance(shown, bytes) else video.backdrop(shown, *size)
         target = self.folder / f"{name}.mp4"
         half_done = target.with_suffix(".part")
         try:
@@ -193,6 +205,13 @@ class Studio:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
 
+def _decoded(text: str, what: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise JobFailure(f"Input {what} is not valid base64") from error
+
+
 async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
     cancelled = list(tasks)
     for task in cancelled:
@@ -201,5 +220,5 @@ async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 def _shown(url: str) -> str:
-    """A URL for an error text: without its query, which may contain a signature."""
-    return url.split("?", 1)[0]
+    """A URL for an error text: without its query, which may contain a signature, and without data."""
+    return "the data URL" if url.startswith("data:") else url.split("?", 1)[0]

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from scenarios import BEFORE_THE_HOUR, Scenario, blocking, held_up, meets, uploaded
+from scenarios import AFTER_THE_HOUR, BEFORE_THE_HOUR, Scenario, blocking, held_up, meets, uploaded
 from seedance.jobs.job import State
 from stage import Stage
 from verdict import in_the_end
+from wire import REFUSED
 from world import World
 
 from local.sandbox.kinds import KINDS, STAGES
@@ -41,9 +42,9 @@ class Meeting:
     @property
     def faithful(self) -> bool:
         """Whether the provider, in the end, gives what it was paid for."""
-        return self.kind not in FORBIDDEN | UNPRICED and (
-            not self.lasting or (self.stage == "history" and self.kind != "no-rows")
-        )
+        # What the history does not tell by a request's id, its list does.
+        survived = self.stage == "history-id" or (self.stage == "history" and self.kind != "no-rows")
+        return self.kind not in FORBIDDEN | UNPRICED and (not self.lasting or survived)
 
     @property
     def hangs(self) -> bool:
@@ -57,6 +58,8 @@ class Meeting:
             environment = {"IMAGE_DELIVERY": "upload"}
         elif self.stage == "history":
             begin = meets("submit", "reset-after-accept", begin)
+        elif self.stage == "history-id":
+            begin = held_up(AFTER_THE_HOUR, begin)
         elif self.lasting and self.stage == "result":
             begin = held_up(BEFORE_THE_HOUR, begin)
         begin = meets(self.stage, self.kind, begin, times=0 if self.lasting else 1, **self._options())
@@ -89,6 +92,7 @@ def judge(stage: Stage, meeting: Meeting) -> tuple[str, list[str]]:
     def prepare(world: World) -> None:
         worlds.append(world)
         world.recovers_at = world.now() + HOURS
+        world.adversary.refused = REFUSED
 
     def look(world: World) -> None:
         found.extend(in_the_end(world, faithful=meeting.faithful))
@@ -108,6 +112,7 @@ def judge(stage: Stage, meeting: Meeting) -> tuple[str, list[str]]:
 def _next_job(world: World) -> Iterator[str]:
     """Once the provider is well again, the next picture becomes a video: nothing that was stored stays wrong."""
     world.recover()
+    world.adversary.refused = 0.0  # a call that fails for good around the POST leaves a job HELD, rightly
     world.top_up_and_resume()
     world.settle()  # at the scenario's own time scale: a v1 call that was held is made now, and blocks
     world.sandbox.configure(time_scale=1.0)

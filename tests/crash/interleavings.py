@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 from seedance.jobs.switch import switch
 from stage import Stage
 from verdict import always, in_the_end
-from wire import How
+from wire import REFUSED, How
 from world import ROUND_SECONDS, SKEWS, World, png, s3_event
 
 MOST_JOBS = 4
@@ -28,6 +28,7 @@ FAULTS = {
     "v2": (
         *(("submit", kind) for kind in ("http-429", "http-500", "http-504", "reset-before-accept")),
         *(("submit", kind) for kind in ("reset-after-accept", "504-after-accept", "no-request-id", "malformed-json")),
+        *(("submit", kind) for kind in ("http-522", "http-523", "cloudflare-after-accept")),
         *(("result", kind) for kind in ("http-401", "http-404", "http-500", "reset", "malformed-json", "output-null")),
         *(("submit", kind) for kind in ("far-reset", "echo", "half-emoji", "deep", "http-406-loose")),
         *(("submit", kind) for kind in ("http-402-credits", "http-429-credits", "http-429-concurrency")),
@@ -45,6 +46,7 @@ FAULTS = {
 }
 BOTH = (
     *(("history", kind) for kind in ("http-500", "reset", "malformed-json", "deep", "echo", "huge")),
+    *(("history-id", kind) for kind in ("http-404", "http-500", "reset", "foreign-id", "malformed-json")),
     *(("media", kind) for kind in ("truncated", "html", "media-500", "reset-midway")),
 )
 OPTIONS: dict[str, dict[str, Any]] = {"cut-off": {"seconds": 0.0}, "http-429": {"seconds": 20.0}}
@@ -82,12 +84,22 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
             resubmit=st.sampled_from(["no", "yes"]),
             skew=st.sampled_from(SKEWS),
             bodies=st.sampled_from(["mixed", "mixed", "mixed", "hidden", "cut", "none"]),
+            adversary=st.integers(0, 2**32 - 1),
             data=st.data(),
         )
         def deploy(
-            self, *, transport: str, budget: str, resubmit: str, skew: float, bodies: str, data: st.DataObject
+            self,
+            *,
+            transport: str,
+            budget: str,
+            resubmit: str,
+            skew: float,
+            bodies: str,
+            adversary: int,
+            data: st.DataObject,
         ) -> None:
-            self.world = stage.world(DAILY_BUDGET_USD=budget, RESUBMIT_LOST=resubmit)
+            self.world = stage.world(adversary, DAILY_BUDGET_USD=budget, RESUBMIT_LOST=resubmit)
+            self.world.adversary.refused = REFUSED
             self.world.drift(skew)
             self.world.sandbox.configure(history_bodies=bodies)
             self.transport, self.events, self.days = transport, [], 0
@@ -112,15 +124,16 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
             self._meet_trouble(data)
             self._ask()
 
-        def _upload(self) -> None:
-            key, body = f"uploads/{len(self.events)}.png", png()
+        def _upload(self, number: int | None = None) -> None:
+            key, body = f"uploads/{len(self.events) if number is None else number}.png", png()
             about = {"resolution": "480p"} | ({"model": "seedance-pro", "transport": "v1"} if self._is_v1 else {})
             self.events.append(s3_event(key, self.world.put(key, body, about), len(body)))
             self.world.send(self.events[-1])
 
-        def _ask(self) -> None:
+        def _ask(self, number: int | None = None) -> None:
             about = {"model": "seedance-pro", "transport": "v1"} if self._is_v1 else {}
-            self.world.ask(f"call {len(self.events)}".replace(" ", "-"), parameters={"resolution": "480p"}, **about)
+            key = f"call-{len(self.events) if number is None else number}"
+            self.world.ask(key, parameters={"resolution": "480p"}, **about)
             self.events.append({"Records": []})
 
         @rule()
@@ -141,6 +154,17 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
         @rule(data=st.data())
         def deliver_an_event_again(self, data: st.DataObject) -> None:
             self.world.send(data.draw(st.sampled_from(self.events)))
+
+        @precondition(lambda self: len(self.events) < MOST_JOBS)
+        @rule(number=st.integers(0, MOST_JOBS - 1))
+        def use_a_key_again(self, number: int) -> None:
+            """Another version of an object is another job; another call with the same idempotency key is not."""
+            number %= len(self.events)
+            if self.events[number]["Records"]:
+                self._upload(number)
+            else:
+                self._ask(number)
+                self.events.pop()
 
         @rule(number=st.integers(1, 12))
         def let_things_happen(self, number: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from moto.s3 import models as moto_s3
 from seedance.aws import upload
@@ -39,7 +40,7 @@ class Scenario:
         at_rest: Callable[[World], object] = lambda _: None,
     ) -> World:
         """Play from an empty stack to rest. ``prepare`` may arm the wire first; ``at_rest`` is called at each rest."""
-        world = stage.world(**self.environment)
+        world = stage.world(crc32(self.name.encode()), **self.environment)
         prepare(world)
         with stage.patch.context() as patch:
             if self.part_bytes:

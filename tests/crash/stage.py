@@ -9,15 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
+import adversary
+import aws_limits
+import calls_to_aws
 import certifi
 import pytest
 import shortcut
 import wire
+from adversary import Adversary
+from calls_to_aws import Seen
 from moto.server import ThreadedMotoServer
 from seedance import clock, observability
 from seedance.aws import clients
 from seedance.provider import client
-from world import REGION, VERBS, Calendar, World, app, forget, http
+from world import ALL_FUNCTIONS, REGION, SCHEDULE_SECONDS, Calendar, World, app, forget, http
 
 from local.sandbox import Sandbox, running
 from local.sandbox import clock as sandbox_clock
@@ -35,37 +40,58 @@ class Stage:
     calendar: Calendar
     wire: wire.Wire
     resources: dict[str, str] = field(default_factory=dict)
+    seen: set[Seen] = field(default_factory=set)
+    """The permissions that the functions have used."""
+    listed: set[Seen] = field(default_factory=calls_to_aws.committed)
 
     def deploy(self) -> None:
         """Create the stack's resources, once for all worlds."""
         http().post(f"{self.aws_url}/moto-api/reset").raise_for_status()
         stack = World(self.sandbox, self.aws_url)
         stack.create(KEY)
-        names = ("queue", "notification_queue", "topic", "secret", "state_machine")
+        names = ("queue", "notification_queue", "topic", "secret", "state_machine", "batch_machine")
         self.resources = {name: getattr(stack, name) for name in names}
+
+    def names(self) -> dict[str, str]:
+        """The template's resources, by the names that they have here."""
+        return World(self.sandbox, self.aws_url, **self.resources).names()
+
+    def see(self, used: Seen) -> None:
+        """Note a permission that a function has used; one that is not in the list is a finding."""
+        self.seen.add(used)
+        if used not in self.listed:
+            self.wire.adversary.findings.append(f"a call that infrastructure/calls.json does not have: {used}")
 
     def patience(self, patch: pytest.MonkeyPatch, seconds: float) -> None:
         """Limit how long the functions wait for the provider."""
         for name in ("SUBMIT_SECONDS", "STATUS_SECONDS", "GENERATE_SECONDS", "UPLOAD_SECONDS"):
             patch.setattr(client, name, seconds)
 
-    def world(self, **environment: str) -> World:
-        """Return an empty stack, deployed with these parameters."""
-        self.wire = wire.Wire()
+    def world(self, seed: int = 0, **environment: str) -> World:
+        """Return an empty stack, deployed with these parameters. ``seed`` is the adversary's."""
+        self.wire = wire.Wire(adversary=Adversary(seed, now=self.calendar.time))
         self.calendar.restart()
         shortcut.empty(REGION)
         self.sandbox.reset()
-        stack = World(self.sandbox, self.aws_url, **self.resources, wire=self.wire, calendar=self.calendar)
+        stack = World(
+            self.sandbox,
+            self.aws_url,
+            **self.resources,
+            adversary=self.wire.adversary,
+            wire=self.wire,
+            calendar=self.calendar,
+        )
         for name, value in {**stack.environment(), **environment}.items():
             self.patch.setenv(name, value)
         forget()
+        stack.next_round = self.calendar.time() + seed % SCHEDULE_SECONDS
         return stack
 
 
 @contextmanager
 def stage() -> Iterator[Stage]:
     """The servers for as long as the block lasts."""
-    for verb in VERBS:
+    for verb in ALL_FUNCTIONS:
         app(verb)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -80,6 +106,12 @@ def stage() -> Iterator[Stage]:
             set_up = Stage(patch, f"http://{host}:{port}", sandbox, calendar, wire.Wire())
             shortcut.install(patch)
             wire.install(patch, lambda: set_up.wire)
+            adversary.install(
+                patch, lambda: set_up.wire.adversary if set_up.wire.verb else None, lambda: str(set_up.wire.verb)
+            )
+            adversary.watch(patch, lambda: set_up.wire.adversary)
+            patch.setattr(*aws_limits.hook())
+            calls_to_aws.install(patch, lambda: set_up.wire.verb, set_up.names, set_up.see)
             patch.setattr(observability, "_metrics", lambda: set_up.wire.meter)
             _forget_clients()
             set_up.deploy()

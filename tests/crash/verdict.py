@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from seedance.aws.table import IN_FLIGHT
 from seedance.jobs.job import Hold, Job, State
 from world import VIDEOS, World, http, template
 
@@ -38,8 +39,18 @@ def always(world: World) -> Iterator[str]:
         ends = {message["status"] for message in published if State(message["status"]).terminal}
         if len(ends) > 1:
             yield f"people were told of two ends: {sorted(ends)}"
+    yield from dict.fromkeys(world.adversary.findings)
+    yield from _count(world, all_jobs)
     yield from _ledger(world, all_jobs)
     yield from _secrets(world, told)
+
+
+def _count(world: World, all_jobs: list[Job]) -> Iterator[str]:
+    """The count of videos in progress is right at any moment, whatever a lagging index shows."""
+    held = next((record["held"] for record in world.records() if record["job_id"] == IN_FLIGHT), 0)
+    under_way = [job for job in all_jobs if job.reserved_usd is not None]
+    if held != len(under_way):
+        yield f"the count of videos in progress is {held}, and {len(under_way)} have a reservation"
 
 
 def _secrets(world: World, told: list[dict[str, Any]]) -> Iterator[str]:

@@ -19,10 +19,15 @@ import httpx
 import pytest
 import shortcut
 import urllib3
+from adversary import Adversary
+from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
 T = TypeVar("T")
+REFUSED = 0.02
+"""The share of calls that the adversary throttles for good, once a call was broken."""
+
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UPLOADED = re.compile(r"asset-[0-9a-f]+\.\w+")
 
@@ -69,8 +74,8 @@ class Meter:
     def metric_set(self) -> list[str]:
         return self._counted
 
-    def add_metric(self, *, name: str, unit: object, value: int) -> None:
-        self._counted += [name] * value
+    def add_metric(self, *, name: str, unit: object, value: float) -> None:
+        self._counted += [name] * (int(value) if unit is MetricUnit.Count else 1)
 
     def flush_metrics(self) -> None:
         if not self.killed:  # a killed process runs no ``finally``
@@ -90,6 +95,11 @@ class Wire:
     down: set[tuple[str, str]] = field(default_factory=set)
     """Function and call that time out without any effect, for as long as they are in here."""
     meter: Meter = field(default_factory=Meter)
+    adversary: Adversary = field(default_factory=Adversary)
+    watched: bool = True
+    """Whether calls are counted, and may be broken."""
+    nastier: int | None = None
+    """The adversary's seed once the target was met: until then all plays of a scenario are the same."""
     verb: str | None = None
     """The function that runs now; calls outside of one are the tests' own."""
     dead: bool = False
@@ -98,9 +108,9 @@ class Wire:
     _kept: Any = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def strike(self, target: Call, how: How) -> None:
-        """Break this call when it is made next."""
-        self.target, self.how, self.struck = target, how, False
+    def strike(self, target: Call, how: How, nastier: int | None = None) -> None:
+        """Break this call when it is made next. ``nastier``: the adversary's seed from then on."""
+        self.target, self.how, self.struck, self.nastier = target, how, False, nastier
 
     def strike_next(self, ahead: int, how: How) -> None:
         """Break the call that comes after ``ahead`` others, whichever it is."""
@@ -115,6 +125,15 @@ class Wire:
         finally:
             self.verb, self._again, self._kept = None, False, None
 
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """While a function runs whose calls are of no interest."""
+        self.watched = False
+        try:
+            yield
+        finally:
+            self.watched = True
+
     def through(
         self, name: str, perform: Callable[[], T], lost: Callable[[], Exception], close: Callable[[T], object]
     ) -> T:
@@ -127,11 +146,17 @@ class Wire:
                 raise Killed
             if (verb, name) in self.down:
                 raise lost()
+            if not self.watched:
+                return perform()
             self._counts[verb, name] += 1
             call = Call(verb, name, self._counts[verb, name])
             self.calls.append(call)
             hit = not self.struck and self._is_target(call)
             self.struck = self.struck or hit
+        if hit:
+            self.adversary.spare()
+            if self.nastier is not None:
+                self.adversary.turn_nasty(self.nastier, REFUSED)
         if not hit or (self.how is How.REPEATED and How.REPEATED not in call.ways):
             return perform()
         if self.how is How.REPEATED:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aws_limits
 import shortcut
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.stepfunctions.models import stepfunctions_backends
@@ -30,6 +31,7 @@ from pipeline import (
     ASL,
     NEVER_DONE,
     REGION,
+    UPLOADS,
     VIDEOS,
     Pipeline,
     _holds,
@@ -40,16 +42,23 @@ from pipeline import (
     template,
 )
 
-__all__ = ["REGION", "SKEWS", "VERBS", "VIDEOS", "Calendar", "World", "app", "forget", "http", "png", "s3_event"]
+__all__ = ["REGION", "UPLOADS", "VIDEOS", "Calendar", "World", "app", "forget", "http", "png", "s3_event"]
 
-VERBS = ("api", "submit", "poll", "generate", "finalize", "fail", "reconcile")
+ALL_FUNCTIONS = (
+    *("api", "submit", "poll", "generate", "finalize", "fail", "reconcile"),
+    *("plan", "enqueue", "collect", "repair"),
+)
 DAY_SECONDS = 24 * 3600.0
 ROUND_SECONDS = 700.0
 """From one round of reconcile to the next, when only reconcile can help: above what it takes for idle."""
 
-ROUNDS = 16
+SCHEDULE_SECONDS = 300.0
+"""From one scheduled round of reconcile to the next, while anything else is due."""
+
+ROUNDS = 24
 """After so many rounds without rest a job is lost."""
 
+_STATES = frozenset(name.lower() for name, state in ASL["States"].items() if state["Type"] == "Task")
 _QUEUE = template()["IntakeQueue"]["Properties"]
 VISIBILITY_SECONDS = float(_QUEUE["VisibilityTimeout"])
 SKEWS = (-3600.0, -121.0, 0.0, 121.0, 3600.0)
@@ -108,6 +117,9 @@ class World(Pipeline):
     runs: list[Run] = field(default_factory=list)
     crashed: list[str] = field(default_factory=list)
     """Executions that ended in a way that raises an alarm."""
+    next_round: float | None = None
+    """When the schedule invokes reconcile next while messages and executions are under way."""
+    round_gap: float = SCHEDULE_SECONDS
     held_up: float = 0.0
     """Seconds by which every execution starts late."""
     recovers_at: float | None = None
@@ -146,11 +158,18 @@ class World(Pipeline):
         self.warm = verb
         try:
             with self.wire.inside(verb):
-                return app(verb).handler(event, None)
+                return self._small_enough(verb, app(verb).handler(event, None))
         except Killed:
             self.warm = None
             self.log.append(f"{verb} was killed")
             raise
+
+    def _small_enough(self, verb: str, answer: Any) -> Any:
+        why = aws_limits.too_large_for_lambda(answer)
+        if why is None and verb in _STATES:
+            why = aws_limits.too_large_for_a_state(answer)
+        self.adversary.findings += [f"the answer of {verb} is too large: {why}"] if why else []
+        return answer
 
     def reconcile(self) -> None:
         """One scheduled round; it is not retried before the next."""
@@ -191,8 +210,8 @@ class World(Pipeline):
                 self.runs.append(Run(execution.name, json.loads(execution.execution_input), ASL["StartAt"], start))
 
     def executions(self) -> list[Any]:
-        (machine,) = stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].state_machines
-        return list(machine.executions)
+        machines = stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].state_machines
+        return [run for machine in machines if machine.arn == self.state_machine for run in machine.executions]
 
     def deliver_letter(self, letter: Letter) -> None:
         """Pass a message to submit. If it is not completed, it is redelivered, up to five deliveries in all."""
@@ -270,6 +289,13 @@ class World(Pipeline):
         if not waiting:
             return False
         event = min(waiting, key=lambda each: each.due)
+        if self.next_round is not None and event.due >= self.next_round:
+            self.pass_time(self.next_round - self.now())
+            self.next_round = max(self.next_round, self.now()) + self.round_gap
+            self.round_gap *= 2  # the schedule has no pauses, but the first rounds meet the most
+            with self.wire.unwatched():
+                self.reconcile()
+            return True
         self.pass_time(event.due - self.now())
         if isinstance(event, Letter):
             self.deliver_letter(event)

@@ -10,6 +10,9 @@ import pytest
 from deployed import SAMPLE, Deployed, until
 from seedance.jobs.job import batch_id, batch_job_id
 
+from cli import asking
+from cli.target import Target
+
 pytestmark = pytest.mark.e2e
 
 IMAGE = "images/of a batch.jpg"
@@ -43,17 +46,25 @@ def over(deployed: Deployed, key: str, manifest: str, *, twice: bool = False) ->
     if twice:
         event = json.dumps(deployed.event(key, version))
         deployed.client("sqs").send_message(QueueUrl=deployed.output("SubmitQueueUrl"), MessageBody=event)
-    execution = deployed.output("BatchStateMachineArn").replace(":stateMachine:", ":execution:") + f":{batch}"
+    return ended(deployed, batch, execution_of(deployed, batch), key)
+
+
+def execution_of(deployed: Deployed, batch: str) -> str:
+    return deployed.output("BatchStateMachineArn").replace(":stateMachine:", ":execution:") + f":{batch}"
+
+
+def ended(deployed: Deployed, batch: str, execution: str, key: str) -> Batch:
+    """A batch, when its execution has succeeded."""
     step_functions = deployed.client("stepfunctions")
 
-    def ended() -> str | None:
+    def over() -> str | None:
         try:
             status = step_functions.describe_execution(executionArn=execution)["status"]
         except step_functions.exceptions.ExecutionDoesNotExist:
             return None
         return None if status == "RUNNING" else str(status)
 
-    assert until(ended, f"the end of {key}", seen=deployed.states) == "SUCCEEDED"
+    assert until(over, f"the end of {key}", seen=deployed.states) == "SUCCEEDED"
     summary = deployed.told(batch)
     report = sheet(deployed, summary["rejected_report"])
     return Batch(batch, summary, sheet(deployed, summary["results"]), report)
@@ -134,6 +145,22 @@ def test_json_lines_are_a_manifest_too(deployed: Deployed) -> None:
         ("COMPLETED", "", '{"id": 7}'),
     ]
     assert batch.report == []
+
+
+def test_a_stopped_batch_is_started_again_and_keeps_what_it_has_bought(deployed: Deployed) -> None:
+    key, prompts = "batches/stopped.csv", [f"A stopped lake {row}" for row in (1, 2, 3)]
+    version = deployed.put(key, (HEADER + "".join(f",{prompt},,480p,,\n" for prompt in prompts)).encode())
+    batch = batch_id(deployed.output("UploadBucketName"), key, version)
+    execution = execution_of(deployed, batch)
+    until(lambda: batch_job_id(batch, 1) in deployed.states(), "a job of the batch", seen=deployed.states)
+    deployed.client("stepfunctions").stop_execution(executionArn=execution)
+    asking.ask_repair(Target(deployed.stack.outputs, deployed.stack), ask="restart", batch_id=batch)
+    again = ended(deployed, batch, f"{execution}-2", key)
+    assert [(row["job"], row["state"]) for row in again.results] == [
+        (batch_job_id(batch, row), "COMPLETED") for row in (1, 2, 3)
+    ]
+    bought = [order["body"]["prompt"] for order in deployed.sandbox("jobs")["jobs"]]
+    assert [bought.count(prompt) for prompt in prompts] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from seedance.batches.plan_lines import MOST_ROWS
+from seedance.enqueue import STOPPED_SECONDS
 from seedance.jobs.tasks import TaskStatus
+from seedance.pacing.pacer import FULL_SECONDS
 
 TASKS = {"Plan": "plan", "Enqueue": "enqueue", "Collect": "collect"}
+# Step Functions developer guide, "Handle Lambda service exceptions".
+BUSY = {
+    "Lambda.TooManyRequestsException",
+    *("Lambda.ServiceException", "Lambda.AWSLambdaException"),
+    *("Lambda.SdkClientException", "Lambda.ClientExecutionTimeoutException"),
+}
+KILLED = {"Lambda.Unknown", "Sandbox.Timedout"}
+EVENTS_A_ROUND = 9
+"""In a child's history: five of a task that runs a function, two of a Choice, two of a Wait."""
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +51,13 @@ def test_a_task_outlasts_its_functions_timeout_and_is_retried(
     tasks: dict[str, Any], functions: dict[str, Any], task: str
 ) -> None:
     assert tasks[task]["TimeoutSeconds"] > functions[TASKS[task]]["Timeout"]
-    busy, retry = tasks[task]["Retry"]
-    assert set(busy["ErrorEquals"]) == {"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.Unknown"}
+    busy, killed, retry = tasks[task]["Retry"]
+    assert set(busy["ErrorEquals"]) == BUSY
     assert busy["MaxAttempts"] * busy["MaxDelaySeconds"] > 2 * 3600  # the batch's own jobs keep the account busy
+    assert set(killed["ErrorEquals"]) == KILLED
+    assert killed["MaxAttempts"] >= 4
     assert retry["ErrorEquals"] == ["States.ALL"]  # all of them may be repeated: none buys anything
-    for one in (busy, retry):
+    for one in (busy, killed, retry):
         assert one["BackoffRate"] >= 2
         assert one["MaxDelaySeconds"] <= 600
         assert one["Comment"]
@@ -68,12 +82,32 @@ def test_the_map_is_distributed_bounded_and_uses_the_plans_tolerance(
     assert child["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
     assert fan_out["ItemsPath"] == "$.chunks"
     assert fan_out["ItemSelector"]["chunk.$"] == "$$.Map.Item.Value"
-    assert 1 <= fan_out["MaxConcurrency"] <= 10
+    assert fan_out["ItemSelector"]["next"] == 0
+    assert fan_out["MaxConcurrency"] == 1  # each child that waits for room costs transitions
     assert fan_out["ToleratedFailurePercentagePath"] == "$.tolerated_percent"
     assert (
         fan_out["ResultPath"] is None
     )  # the results of ten thousand child executions exceed the size limit of a state
-    assert list(child["States"]) == [child["StartAt"]] == ["Enqueue"]
+    assert child["StartAt"] == "Enqueue"
+
+
+def test_a_child_feeds_its_chunk_as_there_is_room(child: dict[str, Any]) -> None:
+    states = child["States"]
+    assert list(states) == ["Enqueue", "EnqueueOutcome", "WaitForRoom", "Enqueued"]
+    assert states["Enqueue"]["Next"] == "EnqueueOutcome"
+    assert states["EnqueueOutcome"]["Choices"] == [
+        {"Variable": "$.status", "StringEquals": TaskStatus.RUNNING, "Next": "WaitForRoom"}
+    ]
+    assert states["EnqueueOutcome"]["Default"] == "Enqueued"
+    wait = states["WaitForRoom"]
+    assert (wait["Type"], wait["SecondsPath"], wait["Next"]) == ("Wait", "$.wait_seconds", "Enqueue")
+    assert states["Enqueued"]["Type"] == "Succeed"
+
+
+def test_a_childs_history_stays_below_the_limit_of_25000_events() -> None:
+    # A round feeds at least one row, unless submits are stopped, or other batches have all shares for 14 minutes.
+    for seconds, days in ((STOPPED_SECONDS, 50), (FULL_SECONDS, 9)):
+        assert MOST_ROWS * EVENTS_A_ROUND + days * 86_400 / seconds * EVENTS_A_ROUND < 25_000
 
 
 def test_any_error_of_a_task_leads_to_a_notification_or_an_alarm(states: dict[str, dict[str, Any]]) -> None:

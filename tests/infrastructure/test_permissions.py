@@ -55,10 +55,12 @@ def callers(root: Path) -> dict[str, set[str]]:
 
 
 def allowed(properties: dict[str, Any]) -> set[tuple[str, str]]:
-    """A function's permissions, as (action, resource)."""
+    """A function's permissions, as (action, resource). What is denied are files that none of CALLS is called with."""
     found = set()
     for policy in properties["Policies"]:
         for statement in policy["Statement"]:
+            if statement["Effect"] == "Deny":
+                continue
             actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
             resource = statement["Resource"]
             (name,) = resource.values() if isinstance(resource, dict) else [resource]

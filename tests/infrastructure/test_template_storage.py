@@ -1,5 +1,6 @@
 """House rules for template.yaml: storage, encryption and retention."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,11 +8,12 @@ from seedance.collect import FOLLOWED_SECONDS
 from seedance.jobs.requests import BATCH_PREFIX, UPLOAD_PREFIX
 from seedance.jobs.store import REQUEST_INDEX, STATE_INDEX
 
+from local.options import LOCAL_PARAMETERS
+from tests.infrastructure.reading import of_type, resolved
+
 BUCKETS = ["UploadBucket", "VideoBucket"]
-
-
-def of_type(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
-    return {name: resource["Properties"] for name, resource in resources.items() if resource["Type"] == kind}
+KEPT = ("RetainExceptOnCreate", "Retain")
+"""DeletionPolicy and UpdateReplacePolicy. The latter has no RetainExceptOnCreate (cfn-lint E3036)."""
 
 
 @pytest.mark.parametrize("name", BUCKETS)
@@ -19,8 +21,8 @@ def test_a_bucket_is_private_encrypted_retained_and_free_of_orphaned_parts(
     resources: dict[str, Any], name: str
 ) -> None:
     bucket = resources[name]
-    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
-    properties = bucket["Properties"]
+    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == KEPT
+    properties = resolved(bucket["Properties"], [])
     blocked = properties["PublicAccessBlockConfiguration"]
     assert blocked == dict.fromkeys(
         ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True
@@ -31,9 +33,84 @@ def test_a_bucket_is_private_encrypted_retained_and_free_of_orphaned_parts(
     rule, *others = properties["LifecycleConfiguration"]["Rules"]
     assert (rule["Status"], rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]) == ("Enabled", 1)
     assert "ExpirationInDays" not in rule
-    # Nothing that users uploaded or paid for is ever deleted; a batch's plan outlives the batch.
+    # By default nothing that users uploaded or paid for is ever deleted; a batch's plan outlives the batch.
     assert [other["Prefix"] for other in others] == (["plans/"] if name == "UploadBucket" else [])
     assert all(other["ExpirationInDays"] * 24 * 3600 > FOLLOWED_SECONDS for other in others)
+
+
+@pytest.mark.parametrize(
+    ("condition", "parameter", "bucket", "prefixes"),
+    [
+        ("UploadsExpire", "UploadRetentionDays", "UploadBucket", [UPLOAD_PREFIX, BATCH_PREFIX]),
+        ("VideosExpire", "VideoRetentionDays", "VideoBucket", ["videos/"]),
+    ],
+)
+def test_objects_expire_only_if_the_stack_says_so(
+    *, template: dict[str, Any], condition: str, parameter: str, bucket: str, prefixes: list[str]
+) -> None:
+    properties = template["Resources"][bucket]["Properties"]
+
+    def rules(true: list[str]) -> list[dict[str, Any]]:
+        return list(resolved(properties, true)["LifecycleConfiguration"]["Rules"])
+
+    added = [rule for rule in rules([condition]) if rule not in rules([])]
+    assert [rule["Prefix"] for rule in added] == prefixes
+    for rule in added:
+        assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", {"Ref": parameter})
+        if "VersioningConfiguration" in properties:  # an expired object is only hidden until its version expires too
+            assert rule["NoncurrentVersionExpiration"]["NoncurrentDays"] * 24 * 3600 > FOLLOWED_SECONDS
+    assert template["Conditions"][condition] == {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, "0"]}]}
+
+
+@pytest.mark.parametrize("parameter", ["UploadRetentionDays", "VideoRetentionDays"])
+def test_objects_are_kept_for_ever_or_longer_than_a_batch_is_followed(template: dict[str, Any], parameter: str) -> None:
+    declared = template["Parameters"][parameter]
+    assert declared["Default"] == "0"
+    allowed = [days for days in range(1000) if re.fullmatch(declared["AllowedPattern"], str(days))]
+    assert allowed == [0, *range(int(FOLLOWED_SECONDS) // (24 * 3600) + 1, 1000)]
+    assert not re.fullmatch(declared["AllowedPattern"], "08")
+
+
+def denied_in_plain_text(policy: dict[str, Any]) -> Any:
+    """The resources of a policy's statement that denies everything that is not sent with TLS."""
+    (found,) = (s for s in policy["PolicyDocument"]["Statement"] if s["Effect"] == "Deny")
+    assert found["Principal"] == "*"
+    assert found["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    return found["Action"], found["Resource"]
+
+
+@pytest.mark.parametrize("name", BUCKETS)
+def test_a_bucket_refuses_plain_text(resources: dict[str, Any], name: str) -> None:
+    policies = of_type(resolved(resources), "AWS::S3::BucketPolicy").values()
+    (policy,) = (policy for policy in policies if policy["Bucket"] == {"Ref": name})
+    arn = {"Fn::GetAtt": [name, "Arn"]}
+    assert denied_in_plain_text(policy) == ("s3:*", [arn, {"Fn::Sub": f"${{{name}.Arn}}/*"}])
+
+
+def test_every_queue_refuses_plain_text(resources: dict[str, Any]) -> None:
+    policies = of_type(resolved(resources), "AWS::SQS::QueuePolicy").values()
+    covered = {policy["Queues"][0]["Ref"]: denied_in_plain_text(policy) for policy in policies}
+    assert covered == {name: ("sqs:*", {"Fn::GetAtt": [name, "Arn"]}) for name in of_type(resources, "AWS::SQS::Queue")}
+    assert all(len(policy["Queues"]) == 1 for policy in policies)
+
+
+def test_only_plain_http_to_the_local_emulator_is_allowed(template: dict[str, Any]) -> None:
+    assert template["Conditions"]["OnAws"] == {"Fn::Equals": [{"Ref": "LocalEmulator"}, "no"]}
+    assert template["Parameters"]["LocalEmulator"]["Default"] == "no"
+    assert "LocalEmulator" in LOCAL_PARAMETERS
+    for name, resource in template["Resources"].items():
+        if resource["Type"] in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"):
+            assert resource.get("Condition") == (None if name == "IntakeQueuePolicy" else "OnAws")
+
+
+def test_the_intake_queue_accepts_events_of_this_account_only(resources: dict[str, Any]) -> None:
+    (allowed,) = (
+        statement
+        for statement in resolved(resources["IntakeQueuePolicy"]["Properties"])["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    )
+    assert (allowed["Principal"], allowed["Action"]) == ({"Service": "s3.amazonaws.com"}, "sqs:SendMessage")
+    assert allowed["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
 
 
 def test_there_are_no_other_buckets(resources: dict[str, Any]) -> None:
@@ -55,7 +132,7 @@ def test_uploads_are_versioned_and_only_images_and_manifests_trigger_events(reso
 
 def test_the_table_is_retained_and_can_be_restored(resources: dict[str, Any]) -> None:
     table = resources["JobTable"]
-    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == KEPT
     assert table["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["Properties"]["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 

@@ -2,17 +2,24 @@
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from zlib import crc32
 
+import adversary
+import aws_limits
+import botocore.endpoint
+import calls_to_aws
 import certifi
 import httpx
 import pytest
-import strict_sns
-from calls import BODY, HISTORY, SLUG, completed, submitted
+from api_calls import BODY, HISTORY, SLUG, completed, submitted
+from calls_to_aws import Seen
 from moto.server import ThreadedMotoServer
-from pipeline import REGION, Change, Pipeline, http
+from pipeline import REGION, RUNNING, Change, Pipeline, http
 
 from local.sandbox import Sandbox, running
 from local.sandbox.inprocess import KEY
@@ -29,8 +36,8 @@ def forget(*, clients: bool) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def strict_services() -> Iterator[None]:
-    """SNS refuses what the real one refuses."""
-    with strict_sns.strict():
+    """AWS refuses what the real one refuses."""
+    with aws_limits.enforced():
         yield
 
 
@@ -63,8 +70,15 @@ def provider_server() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def pipeline(aws_url: str, provider_server: Sandbox, one_authority: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """An empty stack, and a freshly reset stand-in."""
+def pipeline(
+    *,
+    aws_url: str,
+    provider_server: Sandbox,
+    one_authority: str,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Iterator[Pipeline]:
+    """An empty stack at the mercy of an adversary, and a freshly reset stand-in."""
     http().post(f"{aws_url}/moto-api/reset").raise_for_status()
     provider_server.reset()
     for name, value in {
@@ -81,10 +95,20 @@ def pipeline(aws_url: str, provider_server: Sandbox, one_authority: str, monkeyp
         monkeypatch.delenv(name, raising=False)
     stack = Pipeline(provider_server, aws_url)
     stack.create(KEY)
+    stack.adversary.seed = crc32(request.node.name.encode())
+    stack.adversary.now = lambda: time.time() + stack.passed
+    adversary.install(monkeypatch, lambda: stack.adversary)
+    adversary.watch(monkeypatch, lambda: stack.adversary)
+    names, used = stack.names(), set[Seen]()
+    calls_to_aws.install(monkeypatch, lambda: next(iter(RUNNING), None), lambda: names, used.add)
+    # botocore waits before it retries a throttled call; here nothing waits.
+    monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda _: None))
     for name, value in stack.environment().items():
         monkeypatch.setenv(name, value)
     forget(clients=False)
-    return stack
+    yield stack
+    assert stack.adversary.findings == []
+    assert used <= calls_to_aws.committed()
 
 
 @pytest.fixture
@@ -159,6 +183,8 @@ def call(sandbox: Sandbox, api: httpx.Client) -> Callable[[str], httpx.Response]
                 return api.get(submitted(api)[f"{'status' if stage == 'status' else 'response'}_url"])
             case "history":
                 return api.get(HISTORY)
+            case "history-id":
+                return api.get(f"{HISTORY}/{submitted(api)['request_id']}")
             case "credits":
                 return api.get("/v1/get-user-credits")
             case "upload":

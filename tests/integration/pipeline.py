@@ -13,13 +13,14 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote_plus
 
 import httpx
+from adversary import Adversary
 from boto3.session import Session
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sqs.models import sqs_backends
@@ -36,6 +37,9 @@ ROOT = Path(__file__).parents[2]
 ASL = json.loads((ROOT / "statemachine/video_job.asl.json").read_text())
 UPLOADS, VIDEOS, REGION = "uploads-bucket", "videos-bucket", "us-east-1"
 API_KEY = "key-of-the-api"
+RUNNING: list[str] = []
+"""The function that runs now, if any."""
+
 NEVER_DONE = {"stuck-queued", "stuck-processing"}
 """Faults of the stand-in under which a job does not end."""
 
@@ -71,6 +75,17 @@ def app(verb: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
+    handler = module.handler
+
+    @wraps(handler)
+    def handle(event: Any, context: Any) -> Any:
+        before, RUNNING[:] = RUNNING[:], [verb]
+        try:
+            return handler(event, context)
+        finally:
+            RUNNING[:] = before
+
+    vars(module)["handler"] = handle
     return module
 
 
@@ -108,6 +123,8 @@ class Pipeline:
     topic: str = ""
     secret: str = ""
     state_machine: str = ""
+    batch_machine: str = ""
+    adversary: Adversary = field(default_factory=Adversary)
     passed: float = 0.0
     """Seconds that have passed without anybody waiting for them."""
     told: list[dict[str, Any]] = field(default_factory=list)
@@ -126,6 +143,7 @@ class Pipeline:
         self.client("dynamodb").create_table(TableName="jobs", **{name: table[name] for name in wanted})
         sqs = self.client("sqs")
         self.queue = sqs.create_queue(QueueName="intake")["QueueUrl"]
+        sqs.create_queue(QueueName="intake-dead")
         self.notification_queue = sqs.create_queue(QueueName="told")["QueueUrl"]
         self.topic = self.client("sns").create_topic(Name="videos")["TopicArn"]
         self.client("sns").subscribe(
@@ -135,9 +153,27 @@ class Pipeline:
             Attributes={"RawMessageDelivery": "true"},
         )
         self.secret = self.client("secretsmanager").create_secret(Name="key", SecretString=key)["ARN"]
-        self.state_machine = self.client("stepfunctions").create_state_machine(
-            name="video-job", definition=json.dumps(ASL), roleArn=f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/workflow"
-        )["stateMachineArn"]
+        role = f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/workflow"
+        self.state_machine, self.batch_machine = (
+            self.client("stepfunctions").create_state_machine(name=name, definition=json.dumps(ASL), roleArn=role)[
+                "stateMachineArn"
+            ]
+            for name in ("video-job", "video-batch")
+        )
+
+    def names(self) -> dict[str, str]:
+        """The template's resources, by the names that they have here."""
+        return {
+            "jobs": "JobTable",
+            UPLOADS: "UploadBucket",
+            VIDEOS: "VideoBucket",
+            self.queue: "IntakeQueue",
+            f"{self.queue}-dead": "IntakeDeadLetterQueue",
+            self.topic: "NotificationTopic",
+            self.state_machine: "VideoJobStateMachine",
+            self.batch_machine: "VideoBatchStateMachine",
+            self.secret: "SegmindApiKeySecretArn",
+        }
 
     def environment(self) -> dict[str, str]:
         """The functions' environment, as in template.yaml."""
@@ -154,7 +190,7 @@ class Pipeline:
             "SEGMIND_HISTORY_URL": self.sandbox.url,
             "REQUESTS_PER_MINUTE": "6000",  # nothing sleeps
             "STATE_MACHINE": self.state_machine,
-            "BATCH_STATE_MACHINE": self.state_machine,
+            "BATCH_STATE_MACHINE": self.batch_machine,
             "INTAKE_QUEUE": self.queue,
             "DEAD_LETTER_QUEUE": f"{self.queue}-dead",
             "IMAGE_KEY_PREFIXES": "images/,shop/",
@@ -281,7 +317,8 @@ class Pipeline:
         raise AssertionError
 
     def reconcile(self) -> Any:
-        """Run a round of reconcile, as the schedule does, and return what it did."""
+        """Run a round of reconcile, as the schedule does, and return what it did. Every index has caught up by then."""
+        self.adversary.caught_up()
         return app("reconcile").handler({}, None)["done"]
 
     def execution(self, job_id: str) -> dict[str, Any] | None:
@@ -313,6 +350,7 @@ class Pipeline:
             if content.get("turn"):
                 content["turn"] -= seconds
                 message.body = json.dumps(content)
+        self.adversary.caught_up()  # what was moved was not written
         # The booked requests move back as well.
         table.delete_item(TableName="jobs", Key={"job_id": {"S": CALENDAR}})
         clock = self.sandbox.state.clock

@@ -63,6 +63,7 @@ REFUSED: dict[str, Ends] = {
     "http-500": Ends(OK),
     "http-502": Ends(OK),
     "http-502-html": Ends(OK),
+    **{f"http-{status}": Ends(OK) for status in (521, 523, 525, 526)},  # Cloudflare did not reach the provider
     "slow": SLOW,
 }
 
@@ -70,6 +71,8 @@ REFUSED: dict[str, Ends] = {
 AMBIGUOUS: dict[str, Ends] = {
     "http-504": Ends(UNCERTAIN, "504", 0),
     "http-504-html": Ends(UNCERTAIN, "504", 0),
+    **{f"http-{status}": Ends(UNCERTAIN, str(status), 0) for status in (520, 522, 524, 527, 530)},
+    "cloudflare-after-accept": Ends(UNCERTAIN, "530", options={"status": 530}),
     "reset-before-accept": Ends(UNCERTAIN, "the connection dropped before a response", 0),
     "timeout-before-accept": Ends(UNCERTAIN, "the connection dropped before a response", 0, options=HANGS),
     "reset-after-accept": Ends(UNCERTAIN, "the connection dropped before a response"),
@@ -107,7 +110,7 @@ V1 = {
 RESULT = {
     **{f"http-{name}": Ends(OK) for name in ("400", "401-missing", "401", "403", "404", "405", "406-content-type")},
     **{f"http-{name}": Ends(OK) for name in ("406-credits", "406-spend-limit", "410", "422", "429", "500", "502")},
-    **{f"http-{name}": Ends(OK) for name in ("502-html", "504", "504-html")},
+    **{f"http-{name}": Ends(OK) for name in ("502-html", "504", "504-html", *range(520, 528), 530)},
     **{f"http-{name}": Ends(OK) for name in ("402-credits", "406-loose", "429-credits", "429-concurrency")},
     **dict.fromkeys((*BEYOND_ALL_LIMITS, "far-reset", "echo", "half-emoji", "foreign-id"), Ends(OK)),
     "drip": Ends(OK, options=HANGS),
@@ -138,6 +141,7 @@ UPLOAD = {
     "drip": Ends(OK, options=HANGS),
     "http-504": Ends(OK),
     "http-504-html": Ends(OK),
+    **{f"http-{status}": Ends(OK) for status in (520, 522, 524, 527, 530)},
     "reset": Ends(OK),
     "timeout": Ends(OK, options=HANGS),
     "malformed-json": Ends(OK),

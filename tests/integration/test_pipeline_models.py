@@ -111,11 +111,14 @@ def test_text_alone_uses_the_defaults_of_the_models_page(pipeline: Pipeline, slu
     usual = {"aspect_ratio": "16:9", "duration": 5, "resolution": "720p"}
     assert body.pop("seed") in range(1, 1_000_000)
     assert body.pop("prompt") == "a lake"
-    assert body == {
+    sent_defaults = {
         name: usual.get(name, page.default)
         for name, page in pages.items()
         if page.type not in ("url", "urls") and name not in ("prompt", "seed")
     }
+    assert body.pop(MODELS[slug].first_image, None) == ("" if MODELS[slug].sample_image else None)
+    assert body == {name: value for name, value in sent_defaults.items() if value is not None}
+    assert pipeline.sandbox.summary()["sampled"] == 0
 
 
 @pytest.mark.parametrize("slug", WITH_REFERENCES)
@@ -124,6 +127,26 @@ def test_references_are_passed_on(pipeline: Pipeline, slug: str) -> None:
     references = {name: [link] for name, link in zip(REFERENCES, links, strict=True)}
     body = completed(pipeline, pipeline.order(model=slug, parameters={"resolution": "480p", **references}))
     assert {name: body[name] for name in REFERENCES} == references
+
+
+@pytest.mark.parametrize("validation", ["submit", "queued"])
+def test_a_value_that_only_the_provider_refuses_ends_the_same_whenever_it_checks(
+    pipeline: Pipeline, validation: str
+) -> None:
+    # Its page names 4 and 10 seconds; resellers offer up to 12.
+    pipeline.sandbox.configure(validation=validation, reading="pages")
+    job_id = pipeline.order(model="seedance-1.5-pro", parameters={"duration": 12, "resolution": "480p"})
+    job = pipeline.run(job_id)
+    pipeline.check(job_id, State.FAILED, says="Invalid value for duration: 12", accepted=int(validation == "queued"))
+    assert job.error is not None
+    assert job.error["code"] == "PROVIDER_REFUSED"
+    assert pipeline.sandbox.summary()["billed"] == 0
+
+
+def test_a_blocked_face_is_explained(pipeline: Pipeline) -> None:
+    job_id = pipeline.upload(model="seedance-2.0-fast", prompt="a [face]", resolution="480p")
+    pipeline.run(job_id)
+    pipeline.check(job_id, State.FAILED, says="does not accept first images with real people's faces", accepted=1)
 
 
 @pytest.mark.parametrize("slug", WITH_REFERENCES)

@@ -1,27 +1,23 @@
 """The stand-in's API, compared with the provider's documents: a real server, real sockets, nothing mocked."""
 
+import base64
 import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import httpx
 import pytest
+from api_calls import MINI, PRO
+from api_calls import ordered as submitted
 
 from local.sandbox import Sandbox
 from local.sandbox.models import MODELS
+from local.sandbox.state import Job
 
-PRO = {"prompt": "a horse", "aspect_ratio": "1:1", "duration": 5, "resolution": "480p"}
-MINI = {"prompt": "a horse", "aspect_ratio": "1:1", "resolution": "480p", "generate_audio": False}
 HOUR = 3600
-
-
-def submitted(api: httpx.Client, slug: str = "seedance-2.0-mini", **changes: Any) -> dict[str, Any]:
-    base = PRO if MODELS[slug].parameters["duration"].required else MINI
-    answer = api.post(f"/v2/{slug}", json=base | changes)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+PIXEL = bytes.fromhex("47494638396101000100800000ff000000000021f90400000000002c00000000010001000002024401003b")
+"""The smallest GIF."""
 
 
 def until_status(api: httpx.Client, url: str, status: str) -> httpx.Response:
@@ -143,6 +139,53 @@ def test_an_unknown_request_is_404(api: httpx.Client) -> None:
     assert (answer.status_code, answer.json()) == (404, {"error": "Request no-such-id not found"})
 
 
+def test_half_of_the_results_have_the_video_as_an_object_too(sandbox: Sandbox, api: httpx.Client) -> None:
+    seen = []
+    for _ in range(20):
+        job = submitted(api)
+        sandbox.finished(job["request_id"])
+        result = api.get(job["response_url"]).json()
+        assert result.get("video") in (None, {"url": result["output"]})
+        seen.append("video" in result)
+    assert set(seen) == {True, False}
+
+
+def test_an_image_can_be_sent_as_data(sandbox: Sandbox, api: httpx.Client) -> None:
+    data = f"data:image/gif;base64,{base64.b64encode(PIXEL).decode()}"
+    assert sandbox.finished(submitted(api, first_frame_url=data)["request_id"]).status == "COMPLETED"
+    broken = sandbox.finished(submitted(api, first_frame_url="data:image/gif;base64,aGk=")["request_id"])
+    assert (broken.status, "image that can be decoded: the data URL" in str(broken.error)) == ("FAILED", True)
+    sandbox.configure(validation="submit")
+    refused = api.post("/v2/seedance-2.0-mini", json=MINI | {"reference_images": [data]})
+    assert refused.status_code == 422
+
+
+@pytest.mark.parametrize(("slug", "blocked"), [("seedance-2.0-mini", True), ("seedance-1.5-pro", False)])
+def test_a_real_face_is_blocked_by_the_2_0_models(
+    *, sandbox: Sandbox, api: httpx.Client, slug: str, blocked: bool
+) -> None:
+    data = f"data:image/gif;base64,{base64.b64encode(PIXEL).decode()}"
+    job = sandbox.finished(submitted(api, slug, prompt="a [face]", first_frame_url=data)["request_id"])
+    assert job.status == ("FAILED" if blocked else "COMPLETED")
+    assert ("real human face" in str(job.error)) is blocked
+    without = sandbox.finished(submitted(api, slug, prompt="a [face]", first_frame_url="")["request_id"])
+    assert without.status == "COMPLETED"
+
+
+@pytest.mark.parametrize("animated", [True, False])
+def test_2_0_minis_sample_image_is_animated_if_the_first_image_is_left_out(
+    *, sandbox: Sandbox, api: httpx.Client, animated: bool
+) -> None:
+    sandbox.configure(sample_image=animated)
+    left_out, other, kept_out = (
+        sandbox.finished(submitted(api, **changes)["request_id"])
+        for changes in ({}, {"prompt": "another"}, {"first_frame_url": ""})
+    )
+    assert (left_out.render == other.render) is animated
+    assert (left_out.render != kept_out.render) is animated
+    assert sandbox.summary()["sampled"] == 2
+
+
 # refusals -------------------------------------------------------------------------------------------------
 
 
@@ -193,12 +236,46 @@ def test_only_the_configured_keys_are_accepted_if_any_are_configured(sandbox: Sa
 def test_an_invalid_body_is_refused_and_queues_nothing(
     sandbox: Sandbox, content: str, content_type: str, status: int, words: str
 ) -> None:
+    sandbox.configure(validation="submit")
     with sandbox.client() as api:
         for path in ("/v2/seedance-2.0-mini", "/v1/seedance-2.0-mini"):
             answer = api.post(path, content=content, headers={"content-type": content_type})
             assert answer.status_code == status
             assert words in answer.json()["error"]
     assert sandbox.summary()["accepted"] == 0
+
+
+WRONG = [{"duration": number} for number in range(16, 32)]
+"""Bodies that no model accepts."""
+
+
+def test_parameters_are_checked_at_the_submit_or_after_queueing(sandbox: Sandbox, api: httpx.Client) -> None:
+    answers = [api.post("/v2/seedance-2.0-mini", json=MINI | wrong) for wrong in WRONG]
+    assert {answer.status_code for answer in answers} == {200, 400}
+    again = [api.post("/v2/seedance-2.0-mini", json=MINI | wrong) for wrong in WRONG]
+    assert [answer.status_code for answer in again] == [answer.status_code for answer in answers]
+    queued = next(answer.json() for answer in answers if answer.status_code == 200)
+    job = sandbox.finished(queued["request_id"])
+    failed = api.get(queued["response_url"])
+    assert (failed.status_code, failed.json()["status"]) == (422, "FAILED")
+    assert failed.json()["error"].startswith("Invalid value for duration: ")
+    row = api.get(f"/inference-request/request-history/{queued['request_id']}").json()
+    assert (row["model_status"], row["credits_deduction"], row["error"]) == ("FAILED", None, failed.json()["error"])
+    assert sandbox.summary()["billed"] == 0
+    restored = Job.from_json(json.loads(json.dumps(job.as_json())), "seedance-2.0-mini")
+    assert (restored.status, restored.refusal) == ("FAILED", job.error)
+
+
+@pytest.mark.parametrize(("validation", "status"), [("submit", 400), ("queued", 200)])
+def test_the_time_of_the_check_can_be_chosen_for_v2(
+    sandbox: Sandbox, api: httpx.Client, validation: str, status: int
+) -> None:
+    sandbox.configure(validation=validation)
+    assert {api.post("/v2/seedance-2.0-mini", json=MINI | wrong).status_code for wrong in WRONG} == {status}
+    assert {api.post("/v1/seedance-2.0-mini", json=MINI | wrong).status_code for wrong in WRONG} == {400}
+    # What is wrong with the request as a whole is always found at once.
+    assert api.post("/v2/seedance-2.0-mini", json=[]).status_code == 400
+    assert api.post("/v2/seedance-9", json=MINI).status_code == 404
 
 
 def test_an_unknown_model_and_an_unknown_endpoint_are_404(api: httpx.Client) -> None:
@@ -220,12 +297,13 @@ def test_a_retired_model_is_410(sandbox: Sandbox, api: httpx.Client) -> None:
     assert api.post("/v2/seedance-2.0-mini", json=MINI).status_code == 200
 
 
-def test_credits_are_charged_on_completion_and_run_out_as_406(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_credits_are_charged_on_completion_and_run_out_as_402_or_406(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.configure(credits=0.5)
     first = submitted(api, resolution="720p", aspect_ratio="1:1")["request_id"]  # $0.40
-    refused = api.post("/v2/seedance-2.0-mini", json=MINI)
-    assert refused.status_code == 406
-    assert "credits" in refused.json()["error"]
+    for version, status in (("v2", 402), ("v1", 406)):
+        refused = api.post(f"/{version}/seedance-2.0-mini", json=MINI)
+        assert refused.status_code == status
+        assert "credits" in refused.json()["error"]
     sandbox.finished(first)
     assert api.get("/v1/get-user-credits").json() == {"credits": 0.1}
     sandbox.configure(credits=10)
@@ -296,71 +374,6 @@ def test_an_interrupted_v1_call_leaves_a_billed_job_in_the_history(sandbox: Sand
     row = api.get(f"/inference-request/request-history/{row['request_id']}").json()
     assert (row["model_status"], row["credits_deduction"]) == ("COMPLETED", pytest.approx(0.1557, abs=1e-3))
     assert api.get(row["generation_url"]).content[4:8] == b"ftyp"
-
-
-# history --------------------------------------------------------------------------------------------------
-
-
-def test_a_history_row_has_the_request_and_its_outcome(sandbox: Sandbox, api: httpx.Client) -> None:
-    sandbox.configure(history_bodies="object")
-    good, bad = submitted(api)["request_id"], submitted(api, prompt="[blocked]")["request_id"]
-    sandbox.finished(good)
-    sandbox.finished(bad)
-    newest, oldest = api.get("/inference-request/request-history").json()["data"]
-    assert (newest["request_id"], oldest["request_id"]) == (bad, good)
-    assert (newest["model_status"], newest["credits_deduction"], newest["generation_url"]) == ("FAILED", None, None)
-    assert "moderation" in newest["error"]
-    assert oldest["request_body"] == MINI
-    assert oldest["model_name"] == "seedance-2.0-mini"
-    assert oldest["credits_deduction"] > 0
-    assert oldest["generation_url"].endswith(f"/media/{good}.mp4")
-    age = datetime.now(UTC) - datetime.fromisoformat(oldest["created_at"])
-    assert timedelta(0) < age < timedelta(minutes=1)
-    assert oldest["updated_at"] > oldest["created_at"] == oldest["model_created"]
-
-
-def test_the_history_is_paged_filtered_and_sorted(sandbox: Sandbox, api: httpx.Client) -> None:
-    ids = [submitted(api, slug)["request_id"] for slug in ("seedance-pro", "seedance-2.0-fast", "seedance-2.0-mini")]
-    sandbox.finished(ids[0])
-
-    def listed(**query: object) -> list[str]:
-        answer = api.get("/inference-request/request-history", params=query)
-        return [row["request_id"] for row in answer.json()["data"]]
-
-    assert listed() == ids[::-1]
-    assert listed(sort_order="asc") == ids
-    assert listed(page=2, per_page=2) == ids[:1]
-    assert listed(model_name="2.0") == ids[:0:-1]
-    assert listed(sort_by="model_name", sort_order="asc") == [ids[1], ids[2], ids[0]]
-    assert ids[0] in listed(status="COMPLETED")
-    assert listed(status="FAILED") == []
-    today, tomorrow = datetime.now(UTC).date(), datetime.now(UTC).date() + timedelta(days=1)
-    assert listed(from_date=today, to_date=today) == ids[::-1]
-    assert listed(from_date=tomorrow, to_date=tomorrow) == []
-    assert listed(from_date=datetime.now(UTC).isoformat()) == []
-    paging = api.get("/inference-request/request-history", params={"per_page": 2}).json()
-    assert (paging["page"], paging["per_page"], paging["total"], paging["total_pages"]) == (1, 2, 3, 2)
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"per_page": 101},
-        {"page": 0},
-        {"page": "x"},
-        {"from_date": "yesterday"},
-        {"from_date": "2026-01-01", "to_date": "2026-03-01"},
-        {"sort_by": "prompt"},
-    ],
-)
-def test_an_invalid_history_query_is_400(api: httpx.Client, query: dict[str, Any]) -> None:
-    answer = api.get("/inference-request/request-history", params=query)
-    assert answer.status_code == 400
-    assert answer.json()["error"]
-
-
-def test_the_history_has_no_unknown_request(api: httpx.Client) -> None:
-    assert api.get("/inference-request/request-history/none").status_code == 404
 
 
 # upload ---------------------------------------------------------------------------------------------------

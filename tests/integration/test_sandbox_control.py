@@ -98,6 +98,8 @@ def test_the_configuration_can_be_read_changed_and_reset(sandbox: Sandbox) -> No
         {"credits": "many"},
         {"v1_answer": "xml"},
         {"retired": ["no-such-model"]},
+        {"validation": "never"},
+        {"reading": "aloud"},
         {"rate_limit": -1},
         [],
     ],

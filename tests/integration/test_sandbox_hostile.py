@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from calls import BODY, HISTORY, completed, submitted
+from api_calls import BODY, HISTORY, completed, submitted
 
 from local.sandbox import Sandbox
 from local.sandbox.damage import BOMB_BYTES, DEEP_LEVELS, HUGE_BYTES

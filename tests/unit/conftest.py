@@ -14,10 +14,11 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote_plus
 
+import aws_limits
 import httpx
 import pytest
-import strict_sns
 from aws_lambda_powertools import Metrics
+from aws_lambda_powertools.metrics import MetricUnit
 from clocks import NOW, Clock
 from fake_provider import Wire
 from footage import movie, small_png
@@ -47,7 +48,7 @@ from seedance.paid_call import Sending
 from seedance.provider import http
 from seedance.provider.client import Provider
 from seedance.provider.download import Downloads
-from seedance.reconcile import Place
+from seedance.reconcile import Lease, Place
 from seedance.submit import Submit
 from variables import variables
 
@@ -121,7 +122,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     line = Wire()
     monkeypatch.setattr(http, "_pool", lambda _: Pool(line))
     yield line
-    assert not line._answers, f"{len(line._answers)} responses are left over"
+    assert not line.left_over, f"{line.left_over} responses are left over"
 
 
 @dataclass
@@ -137,6 +138,7 @@ class World:
     in_flight: InFlight
     durations: Durations
     place: Place
+    lease: Lease
     media: Media
     notifier: Notifier
     workflow: Workflow
@@ -151,6 +153,8 @@ class World:
     arns: SimpleNamespace
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    reported: list[tuple[str, float]] = field(default_factory=list)
+    """The metrics that are not counts, in order."""
 
     def called(self, operation: str) -> list[dict[str, Any]]:
         """The parameters of every call to an AWS operation, in order."""
@@ -227,7 +231,7 @@ def make_pacer(world: World) -> Callable[..., Pacer]:
 def world(
     *, clients: dict[str, Any], wire: Wire, template: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
-    with mock_aws(), strict_sns.strict():
+    with mock_aws(), aws_limits.enforced():
         where = {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
         for bucket in (UPLOADS, VIDEOS):
             clients["s3"].create_bucket(Bucket=bucket, **where)
@@ -276,6 +280,7 @@ def world(
             in_flight=InFlight(table),
             durations=Durations(table),
             place=Place(table),
+            lease=Lease(table),
             media=media,
             notifier=Notifier(arns.topic, clients["sns"], store, media, clock),
             workflow=Workflow(arns.machine, clients["stepfunctions"]),
@@ -296,7 +301,10 @@ def world(
         add = Metrics.add_metric
 
         def tally(self: Metrics, name: str, unit: Any, value: float, **options: Any) -> None:
-            made.counts[name] += int(value)
+            if unit is MetricUnit.Count:
+                made.counts[name] += int(value)
+            else:
+                made.reported.append((name, value))
             add(self, name, unit, value, **options)
 
         monkeypatch.setattr(Metrics, "add_metric", tally)

@@ -64,4 +64,4 @@ def uncertain(world: Any, put: Any) -> Callable[..., Job]:
 def repair(world: Any) -> Repair:
     """The use case behind the operators' commands, with an intake queue that has no dead letters."""
     holding = Holding(world.store, world.switch, world.queue, world.aws["sqs"], "no-dead-letters", world.clock)
-    return Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)
+    return Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.batches, world.clock)

@@ -12,7 +12,7 @@ import pytest
 from seedance.collect import Collect
 from seedance.enqueue import Enqueue
 from seedance.jobs.job import State, batch_id, batch_job_id
-from seedance.jobs.requests import Defaults
+from seedance.jobs.requests import Defaults, Upload
 from seedance.plan import Plan
 
 UPLOADS, KEY = "example-uploads", "batches/spring.csv"
@@ -54,6 +54,12 @@ def tried_again(world: Any, step: Callable[[], Any], call: int, moment: str) -> 
         return step(), True
 
 
+def sent(world: Any) -> list[str]:
+    """The jobs of all messages, in order."""
+    calls = world.called("SendMessageBatch")
+    return [json.loads(entry["MessageBody"])["job_id"] for call in calls for entry in call["Entries"]]
+
+
 @pytest.fixture
 def version(world: Any, png: bytes) -> str:
     world.upload("images/a.png", png)
@@ -66,8 +72,8 @@ def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
     world: Any, version: str, victim: str, moment: str
 ) -> None:
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    plan = Plan(world.sheets, world.media, world.notifier, defaults, 20.0, clock=world.clock)
-    enqueue = Enqueue(world.store, world.sheets, world.queue)
+    plan = Plan(world.sheets, world.media, world.notifier, world.store.bills, defaults, 20.0, clock=world.clock)
+    enqueue = Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch)
     collect = Collect(world.register, world.sheets, world.notifier, clock=world.clock)
     died = 0
     for call in range(1, WORST):
@@ -92,12 +98,7 @@ def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
         body = world.aws["s3"].get_object(Bucket=UPLOADS, Key=ended["results_key"])["Body"].read().decode()
         results = list(csv.DictReader(io.StringIO(body, newline="")))
         assert [row["job"] for row in results] == [*ids, ""]
-        sent = [
-            json.loads(entry["MessageBody"])["job_id"]
-            for asked in world.called("SendMessageBatch")
-            for entry in asked["Entries"]
-        ]
-        assert set(ids) <= set(sent)
+        assert set(ids) <= set(sent(world))
         told = len(world.notified()) - before
         assert told == 1 or (told == 2 and dead_in_collect)  # never lost; twice only if it was killed right after
         dead = dead_in_plan or dead_in_enqueue or dead_in_collect
@@ -107,3 +108,48 @@ def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
     assert died >= {"plan": 4, "enqueue": 15, "collect": 4}[victim]
     assert died < WORST - 1
     assert not world.aws["s3"].list_multipart_uploads(Bucket=UPLOADS).get("Uploads")
+
+
+def test_a_batch_that_failed_halfway_is_started_again_and_makes_the_rest(world: Any, png: bytes) -> None:
+    world.upload("images/a.png", png)
+    manifest = "image,prompt,sku\n" + "images/a.png,It turns,S\n" * 40
+    version = str(world.aws["s3"].put_object(Bucket=UPLOADS, Key=KEY, Body=manifest.encode())["VersionId"])
+    batch = world.batches.start(Upload(UPLOADS, KEY, version, "", 9))
+    defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
+    plan = Plan(world.sheets, world.media, world.notifier, world.store.bills, defaults, 20.0, clock=world.clock)
+    enqueue = Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch)
+    collect = Collect(world.register, world.sheets, world.notifier, clock=world.clock)
+
+    def fed(given: Any) -> tuple[Any, Any]:
+        state = plan(given)
+        (chunk,) = state["chunks"]
+        child = {**{name: state[name] for name in ("batch_id", "key", "plan_key")}, "chunk": chunk, "next": 0}
+        return state, enqueue(child)
+
+    _, first = fed(world.batches.latest(batch).given)
+    assert (first["status"], first["created"]) == ("RUNNING", 25)
+    ids = [batch_job_id(batch, row) for row in range(1, 41)]
+    for job_id in ids[:20]:  # made by now; the other five still wait for their turn
+        world.put(replace(world.job(job_id), state=State.COMPLETED, cost_usd=0.25))
+    world.aws["stepfunctions"].stop_execution(executionArn=world.batches.latest(batch).arn)
+    before = len(sent(world))
+    world.clock.now += 3600
+
+    world.batches.restart(batch)
+    state, second = fed(world.batches.latest(batch).given)
+    assert (second["status"], second["created"]) == ("COMPLETED", 15)
+    assert sent(world)[before:] == ids[20:]
+    assert [world.job(job_id).state for job_id in ids[:20]] == [State.COMPLETED] * 20
+    for job_id in ids[20:]:
+        world.put(replace(world.job(job_id), state=State.COMPLETED, cost_usd=0.25))
+    assert collect(state)["states"] == {"COMPLETED": 40}
+
+
+def test_a_restarted_batch_that_is_refused_does_not_say_that_nothing_was_bought(world: Any) -> None:
+    version = str(world.aws["s3"].put_object(Bucket=UPLOADS, Key=KEY, Body=MANIFEST.encode())["VersionId"])
+    defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
+    plan = Plan(world.sheets, world.media, world.notifier, world.store.bills, defaults, 20.0, clock=world.clock)
+    event = {"batch_id": "batch-1", "bucket": UPLOADS, "key": KEY, "version_id": version}
+    for restarts, says in ((0, "Nothing was bought."), (1, "Nothing more was bought.")):
+        assert plan({**event, "restarts": restarts})["status"] == "REFUSED"  # its images are gone
+        assert world.notified()[-1]["error"]["message"].endswith(says)

@@ -53,7 +53,7 @@ def target(world: Any, monkeypatch: pytest.MonkeyPatch, asked: Any, answers: Any
 
 def row(request_id: str = "req-1", job_id: str | None = "up-1", status: str = "COMPLETED", usd: Any = 0.3) -> Any:
     made = {"request_id": request_id, "job_id": job_id, "status": status, "cost_usd": usd}
-    return {**made, "created_at": 0.0, "url": LINK if status == "COMPLETED" else None}
+    return {**made, "created_at": 0.0, "model": None, "url": LINK if status == "COMPLETED" else None}
 
 
 @pytest.fixture
@@ -219,7 +219,9 @@ def test_a_ledger_has_the_rows_of_every_answer(target: Target, monkeypatch: pyte
     def ask(_: Target, *, model: str, page: int, **__: Any) -> dict[str, Any]:
         if model != "seedance-pro":
             return {"rows": [], "next": None}
-        return {"rows": [{**row(f"req-{page}"), "created_at": noon}], "next": page + 1 if page < 3 else None}
+        rows = [{**row(f"req-{page}"), "created_at": noon}]
+        rows += [{**row(f"req-next-{page}"), "created_at": noon, "model": "seedance-pro-next"}]  # not one of ours
+        return {"rows": rows, "next": page + 1 if page < 3 else None}
 
     monkeypatch.setattr(asking, "ask_repair", ask)
     found = balance.ledger(target, date(2026, 11, 20))

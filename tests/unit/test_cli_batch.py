@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from seedance.jobs.job import batch_id
+from seedance.jobs.prices import PRICES_OF
 from typer.testing import CliRunner, Result
 
 from cli import batch, main
@@ -46,6 +47,7 @@ def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
     """A stack on AWS, which is moto."""
     made = Target({"UploadBucketName": UPLOADS, "BatchStateMachineArn": MACHINE})
     monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
+    made.__dict__["jobs"] = world.store
     monkeypatch.setattr(batch, "find", lambda *_: made)
     return made
 
@@ -66,18 +68,28 @@ class Executions:
 
     def describe_execution(self, executionArn: str) -> Any:  # noqa: N803
         self.asked.append(executionArn)
+        if executionArn.endswith("-2"):  # it was never started again
+            raise self.exceptions.ExecutionDoesNotExist
         self.now = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if self.now is None:
             raise self.exceptions.ExecutionDoesNotExist
         ended = "states" in self.now or "FAILED" in self.now
         status = "FAILED" if "FAILED" in self.now else "SUCCEEDED" if ended else "RUNNING"
-        return {"status": status, "output": json.dumps(self.now)}
+        return {"executionArn": executionArn, "status": status, "input": "{}", "output": json.dumps(self.now)}
 
     def get_execution_history(self, **_: Any) -> Any:
         if "state" not in self.now:
             return {"events": [{"type": "ExecutionStarted"}]}
         entered = {"name": self.now["state"], "input": json.dumps(self.now)}
         return {"events": [{"type": "TaskScheduled"}, {"stateEnteredEventDetails": entered}]}
+
+    def list_map_runs(self, executionArn: str) -> Any:  # noqa: N803
+        assert executionArn == self.asked[0]
+        return {"mapRuns": [{"mapRunArn": "run"}] if self.now["fed"] is not None else []}
+
+    def describe_map_run(self, mapRunArn: str) -> Any:  # noqa: N803
+        assert mapRunArn == "run"
+        return {"itemCounts": {"succeeded": self.now["fed"], "total": 24}}
 
 
 @pytest.fixture
@@ -100,9 +112,35 @@ def test_a_dry_run_needs_no_stack_and_shows_the_total_cost(run: Run, manifest: A
     assert ["seedance-1.0-pro-fast", "3", "$1.50"] in lines
     assert ["seedance-pro", "1", "$0.35"] in lines
     assert ["Total", "4", "$1.85"] in lines
+    assert f"Estimated from the prices published on {PRICES_OF}: no stack was asked" in said.output
 
 
-@pytest.mark.parametrize(("model", "cost"), [("seedance-2.0-fast", "$0.77"), ("seedance-pro", "$0.35")])
+@pytest.mark.parametrize(
+    ("rows", "total", "says"),
+    [
+        (",x,,10,1\n" * 3, "$1.80", "Estimated for 3 videos from the stack's last bills."),
+        (",x,,10,1\n" * 3 + ",x,,5,2\n", "$2.05", "for 3 videos from the stack's last bills, for the others"),
+        (",x,,5,2\n", "$0.25", "the stack has no bills for these settings yet"),
+    ],
+)
+def test_a_stack_on_hand_is_asked_for_its_bills(
+    *, run: Run, manifest: Any, world: Any, target: Target, rows: str, total: str, says: str
+) -> None:
+    parameters = {"duration": 10, "resolution": "720p", "aspect_ratio": "16:9"}
+    world.store.bills.learn("seedance-1.0-pro-fast", parameters, 0.6)
+    for options in (["--dry-run"], ["--dry-run", "--stack", "mine"], []):
+        said = run(manifest(rows), *options)
+        assert said.exit_code == 0, said.output
+        assert total in said.output
+        assert says in said.output
+
+
+def test_a_dry_run_against_a_named_stack_needs_that_stack(run: Run, manifest: Any, tmp_path: Path) -> None:
+    said = run(manifest(",x,,,\n"), "--dry-run", "--outputs", tmp_path / "none.json")
+    assert (said.exit_code, "no local stack is running" in said.output) == (1, True)
+
+
+@pytest.mark.parametrize(("model", "cost"), [("seedance-2.0-fast", "$0.76"), ("seedance-pro", "$0.35")])
 def test_rows_without_a_model_use_the_stacks_default_model(run: Run, manifest: Any, model: str, cost: str) -> None:
     assert cost in run(manifest(",x,,,\n"), "--dry-run", "--default-model", model).output
 
@@ -189,7 +227,9 @@ def test_a_batch_is_followed_to_its_end(
         None,
         {},
         {"state": "Plan"},
-        {"state": "TakeIn", "over": 0, "rows": 2},
+        {"state": "TakeIn", "over": 0, "rows": 2_345, "fed": None},
+        {"state": "TakeIn", "over": 0, "rows": 2_345, "fed": 12},
+        {"state": "TakeIn", "over": 0, "rows": 2_345, "fed": 24},
         {"state": "Wait", "over": 1, "rows": 2},
         {"state": "Collect", "over": 1, "rows": 2},
         {"state": "Done"},
@@ -198,8 +238,9 @@ def test_a_batch_is_followed_to_its_end(
     assert batch.follow(target, "batch-1") == ENDED
     assert executions.asked[0] == f"{MACHINE.replace('stateMachine', 'execution')}:batch-1"
     said = [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()]
-    before = ["waiting in the queue", "checking the rows", "enqueuing the jobs"]
-    assert said == [*before, "1 of 2 rows are finished", "finishing"]
+    before = ["waiting in the queue", "checking the rows"]
+    fed = [f"about {rows} of 2,345 rows are in the queue" for rows in ("0", "1,200", "2,345")]
+    assert said == [*before, *fed, "1 of 2 rows are finished", "finishing"]
 
 
 def test_a_batch_that_does_not_start_is_not_waited_for(
@@ -248,7 +289,7 @@ def test_the_assumed_settings_are_the_templates_defaults(template: dict[str, Any
         ({"state": "Wait", "over": 1, "rows": 2}, "1 of 2 rows are finished"),
         ({**ENDED, "results_key": "batches/a.results.csv"}, f"s3://{UPLOADS}/batches/a.results.csv"),
         ({"status": "REFUSED", "states": {}, "report_key": "batches/a.rejected.csv"}, "the stack refused the manifest"),
-        ({"FAILED": True}, "its execution in Step Functions shows why"),
+        ({"FAILED": True}, "its execution in Step Functions shows why; `seedance redrive batch-1` starts it again"),
     ],
 )
 def test_the_status_of_a_batch_is_the_status_of_its_execution(

@@ -12,6 +12,8 @@ from botocore.exceptions import ClientError
 from seedance.holding import Holding
 from seedance.jobs.budget import Booking
 from seedance.jobs.job import Hold, Job, State
+from seedance.jobs.prices import PRICES_OF
+from seedance.jobs.requests import Upload
 from seedance.repair import Repair
 from typer.testing import CliRunner
 
@@ -66,10 +68,12 @@ def target(world: Any, executions: Executions, rows: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(Target, "client", lambda _, service: clients[service])
     made.__dict__["jobs"] = world.store
     holding = Holding(world.store, world.switch, world.queue, world.aws["sqs"], dead, world.clock)
-    repair = Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.clock)
+    repair = Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.batches, world.clock)
 
     def ask(_: Target, **event: Any) -> dict[str, Any]:
-        answer = {"rows": rows, "next": None} if event["ask"] == "history" else repair.answer(event)
+        asked = event["ask"]
+        told = {"history": {"rows": rows, "next": None}, "requests of": {"rows": rows, "incomplete": None}}
+        answer = told.get(asked) or repair.answer(event)
         if "error" in answer:
             raise CommandError(answer["error"])
         return answer
@@ -100,7 +104,7 @@ def event(kind: str, seconds: float, **details: Any) -> dict[str, Any]:
 
 def row(request_id: str, **fields: Any) -> dict[str, Any]:
     made = {"request_id": request_id, "job_id": None, "status": "COMPLETED", "cost_usd": 0.3, "created_at": NOON + 2}
-    return {**made, "url": None, **fields}
+    return {**made, "url": None, "model": None, **fields}
 
 
 # a job's story ----------------------------------------------------------------------------------------------
@@ -126,7 +130,7 @@ def test_a_story_merges_all_sources_in_chronological_order(
         event("ExecutionFailed", 51, error="Unexpected", cause="x" * 400),
     ]
     executions.told["up-1-3"] = [event("ExecutionStarted", 55)]  # the second execution was never started
-    rows += [row("req-1"), row("req-other")]
+    rows.append(row("req-1"))
     told = [(moment - NOON, source, what) for moment, source, what in story.timeline(target, made)]
     assert told[:-5] == [
         (0, "record", "RECEIVED"),
@@ -175,6 +179,18 @@ def test_an_unreachable_history_does_not_hide_the_rest(
     assert len(told) == 5
 
 
+def test_a_history_that_was_not_read_completely_is_mentioned(
+    target: Target, made: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = {"rows": [row("req-1")], "incomplete": "the provider answered 500"}
+    monkeypatch.setattr(asking, "ask_repair", lambda *_, **__: answer)
+    told = {what for _, source, what in story.timeline(target, made) if source == "provider"}
+    assert told == {
+        "accepted request req-1, now COMPLETED, $0.30",
+        "its history could not be read completely: the provider answered 500",
+    }
+
+
 def test_an_error_from_step_functions_does_not_mean_no_executions(
     target: Target, made: Job, executions: Executions
 ) -> None:
@@ -213,6 +229,13 @@ def test_release_releases_only_jobs_held_for_the_budget(world: Any, says: Any, m
         world.put(make_job(State.HELD, job_id=f"up-{number}", error={"code": code.value, "message": "m"}))
     assert says("release") == "2 held jobs released\n"
     assert world.job("up-2").state is State.HELD
+
+
+def test_redrive_starts_a_failed_batch_again(world: Any, says: Any, target: Target) -> None:
+    batch = world.batches.start(Upload("example-uploads", "batches/a.csv", "v1", "", 9))
+    world.aws["stepfunctions"].stop_execution(executionArn=world.batches.latest(batch).arn)
+    assert says("redrive", batch) == f"batch {batch} was started again; what it has made is kept\n"
+    assert world.batches.latest(batch).restarts == 1
 
 
 def test_redrive_counts_messages(world: Any, says: Any, target: Target) -> None:
@@ -258,6 +281,17 @@ def test_a_ledger_that_does_not_balance_lists_why_and_exits_with_1(
     assert "request req-9 (COMPLETED)" in said
     assert "job up-1 is SUBMITTING" in said
     assert "Paid again" not in said
+
+
+def test_a_ledger_names_the_settings_that_have_become_dearer(world: Any, says: Any) -> None:
+    parameters = {"duration": 5, "resolution": "720p", "aspect_ratio": "16:9"}
+    for usd in [0.25] * 3 + [0.275] * 4:
+        world.store.bills.learn("seedance-1.0-pro-fast", parameters, usd)
+        world.store.bills.learn("seedance-pro", parameters, 0.35)
+    said = says("ledger", "--date", DAY).splitlines()
+    assert "Price drift  1 setting, by the median of the last bills" in said
+    dearer = f"seedance-1.0-pro-fast, 720p 5s 16:9: 10.0% above the price published on {PRICES_OF}"
+    assert [line.strip() for line in said if line.startswith("    ")] == [dearer]
 
 
 def test_an_invalid_date_is_refused(says: Any) -> None:

@@ -87,6 +87,7 @@ def test_a_batch_is_running_while_any_job_is(world: Any, collect: Collect, plann
     assert {**state, **{name: planned[name] for name in ("status", "over", "chunks", "wait_seconds")}} == {
         **planned,
         "progressed_at": world.clock.now,
+        "fed_at": world.clock.now,
     }
     assert world.called("Publish") == []
 
@@ -192,6 +193,26 @@ def test_a_batch_does_not_wait_for_a_person_forever(
         assert [row["state"] for row in results(world)[:3]] == [one.value for one in states]
 
 
+@pytest.mark.parametrize("states", [(State.COMPLETED, State.HELD, None), (State.COMPLETED, State.PROCESSING, None)])
+def test_the_days_in_which_rows_were_fed_do_not_count(
+    world: Any, collect: Collect, planned: Any, stand: Any, states: Any
+) -> None:
+    stand(*states)
+    world.clock.now += 3 * FOLLOWED_SECONDS
+    state = collect(planned)
+    assert state["status"] == "RUNNING"
+    world.clock.now += (HELD_SECONDS if State.HELD in states else FOLLOWED_SECONDS) + 1
+    assert collect(state)["status"] == "BATCH_OPEN"
+
+
+def test_a_batch_that_0_1_0_follows_ends_as_it_did_there(
+    world: Any, collect: Collect, planned: Any, stand: Any
+) -> None:
+    stand(State.COMPLETED, State.PROCESSING, State.COMPLETED)
+    world.clock.now += FOLLOWED_SECONDS + 1
+    assert collect({**planned, "status": "RUNNING", "progressed_at": world.clock.now})["status"] == "BATCH_OPEN"
+
+
 def test_a_faster_provider_shortens_every_wait(world: Any, collect: Collect, planned: Any, stand: Any) -> None:
     stand(State.COMPLETED, State.HELD, State.COMPLETED)
     state = collect(planned)
@@ -214,6 +235,9 @@ def test_a_crashed_plan_is_notified(world: Any, collect: Collect) -> None:
     (message,) = world.notified()
     assert (message["status"], message["error"]["code"]) == ("BATCH_FAILED", "INTERNAL")
     assert "Nothing was bought" in message["error"]["message"]
+    again = collect({**event, "restarts": 1, "exception": {"Error": "Lambda.Unknown"}})
+    assert "Nothing more was bought" in world.notified()[1]["error"]["message"]
+    assert again["status"] == state["status"]
     assert (state["status"], state["results_key"]) == ("BATCH_FAILED", None)
     assert state["exception"]
 

@@ -4,8 +4,8 @@ import json
 from email.message import Message
 from typing import Any
 
+import aws_limits
 import pytest
-import strict_sns
 from hypothesis import given
 from hypothesis import strategies as st
 from seedance.aws import fields
@@ -20,12 +20,12 @@ TEXTS = pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
 
 @TEXTS
 def test_a_subject_is_accepted_by_sns(text: str) -> None:
-    assert strict_sns.SUBJECT.fullmatch(fields.subject(text))
+    assert aws_limits.SUBJECT.fullmatch(fields.subject(text))
 
 
 @given(ANY)
 def test_any_subject_is_accepted_by_sns(text: str) -> None:
-    assert strict_sns.SUBJECT.fullmatch(fields.subject(text))
+    assert aws_limits.SUBJECT.fullmatch(fields.subject(text))
 
 
 @pytest.mark.parametrize("text", ["Your video is ready: shoe", "x" * 99, "?", "(a)"])
@@ -38,7 +38,7 @@ def sns_takes(text: str) -> None:
     body = fields.message(
         {"prompt": text, "error": {"message": text}, "name": text}, lambda told: f"{told['prompt']}\n"
     )
-    assert strict_sns.refusal(body, fields.subject(text), "json", attributes) is None
+    assert aws_limits.publish_refusal(body, fields.subject(text), "json", attributes) is None
     assert attributes["status"] == {"DataType": "String", "StringValue": "REJECTED"}
     assert "batch" not in attributes
     json.loads(json.loads(body)["default"])["prompt"].encode()

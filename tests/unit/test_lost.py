@@ -25,6 +25,7 @@ def reconcile(world: Any) -> Reconcile:
         world.switch,
         world.in_flight,
         world.place,
+        world.lease,
         scale=1.0,
         clock=world.clock,
     )
@@ -270,6 +271,17 @@ def test_a_known_request_id_alone_decides_the_match(world: Any, reconcile: Recon
     assert reconcile() == {"resolved": 1}
     job = world.job(ID)
     assert (job.state, job.request_id, job.earlier_request_ids) == (State.COPYING, "req-1", [])
+
+
+def test_a_known_request_is_found_by_its_id_without_reading_the_list(
+    world: Any, reconcile: Reconcile, uncertain: Any
+) -> None:
+    uncertain(transport="v1", request_id="req-1", cost_usd=0.3)
+    done = {"model_status": "COMPLETED", "generation_url": LINK, "credits_deduction": 0.3}
+    world.wire.will_know("req-1", row(world, "req-1", names=None, **done))
+    assert reconcile() == {"resolved": 1}
+    assert (world.job(ID).state, world.job(ID).result_url) == (State.COPYING, LINK)
+    assert world.wire.requests == []
 
 
 def test_only_the_known_request_is_adopted(world: Any, reconcile: Reconcile, uncertain: Any) -> None:

@@ -192,6 +192,28 @@ def test_a_tally_sums_costs_and_counts_columns() -> None:
     assert list(tally.columns) == ["sku"]
 
 
+def test_a_tally_uses_bills_where_there_are_some_and_reads_them_once_per_setting() -> None:
+    asked: list[str] = []
+
+    def bills(model: str) -> dict[str, list[float]]:
+        asked.append(model)
+        return {"720p 10s 16:9": [0.6]} if model == "seedance-1.0-pro-fast" else {}
+
+    tally = Tally(bills)
+    for one in rows(HEADER + "a.jpg,x,,10,1\n" * 100 + "a.jpg,x,seedance-pro,5,2\na.jpg,x,,5,3\n"):
+        tally.add(one)
+    assert tally.estimate_usd == pytest.approx(60 + 0.35 + 0.25)
+    assert (tally.good, tally.billed) == (102, 100)
+    assert sorted(asked) == ["seedance-1.0-pro-fast", "seedance-1.0-pro-fast", "seedance-pro"]
+
+
+def test_a_row_without_a_fixed_length_counts_as_the_dearest_video() -> None:
+    tally = Tally()
+    for one in rows('{"prompt": "x", "model": "seedance-2.0-fast", "duration": -1}\n', "m.jsonl"):
+        tally.add(one)
+    assert tally.estimate_usd == pytest.approx(15 * 0.152)
+
+
 def test_a_tally_refuses_more_columns_than_a_sheet_should_have() -> None:
     tally = Tally()
     with pytest.raises(InvalidRequest, match="line 2: has a new passthrough column"):

@@ -225,6 +225,8 @@ def test_a_request_from_days_before_the_submit_does_not_match(lost: Any, hours: 
     ("fields", "found"),
     [
         ({"model_name": "seedance-pro-next"}, Fit.NO),  # the history matches parts of names
+        ({"model_name": "seedance-1.5-pro"}, Fit.NO),
+        ({"model_name": "Seedance 1.0 Pro"}, Fit.ALIKE),  # not in the form of a model's name: says nothing
         ({"model_name": None}, Fit.ALIKE),
         ({"request_id": None}, Fit.ALIKE),
         ({"request_id": "given-up"}, Fit.NO),
@@ -233,6 +235,16 @@ def test_a_request_from_days_before_the_submit_does_not_match(lost: Any, hours: 
 def test_the_other_fields_of_a_row_are_compared(lost: Any, fields: dict[str, Any], found: Fit) -> None:
     job = lost(earlier_request_ids=["given-up"])
     assert matching.fit(job, row(sent(job), **fields)) is found
+
+
+@pytest.mark.parametrize("shown", [{}, {"first_frame_url": ""}, {"first_frame_url": None}])
+def test_an_empty_first_image_may_be_omitted_in_the_history(lost: Any, shown: dict[str, Any]) -> None:
+    job = lost(model="seedance-2.0-mini")
+    body = {name: value for name, value in sent(job).items() if name != "first_frame_url"}
+    assert sent(job)["first_frame_url"] == ""
+    assert matching.fit(job, row({**body, **shown}, model_name=job.model)) is Fit.ALIKE
+    sample = row({**body, "first_frame_url": "https://images.example/a.jpg"}, model_name=job.model)
+    assert matching.fit(job, sample) is Fit.PERHAPS  # its seed is the job's own
 
 
 def test_a_known_id_alone_decides(lost: Any) -> None:
@@ -249,18 +261,18 @@ VIDEO, FRAME = "https://images.segmind.com/v.mp4", "https://images.segmind.com/f
 @pytest.mark.parametrize("outputs", [(VIDEO, FRAME), (FRAME, VIDEO)])
 def test_rows_of_one_request_are_merged(lost: Any, outputs: tuple[str, ...]) -> None:
     rows = [row({"seed": 7}, generation_url=url, model_status="COMPLETED", credits_deduction=0.4) for url in outputs]
-    (one,) = matching.merged([*rows])
+    (one,) = payloads.merged([*rows])
     assert (one.url, one.cost_usd, one.body, one.request_id) == (VIDEO, 0.4, {"seed": 7}, "req-1")
 
 
 def test_two_videos_of_one_request_give_no_url() -> None:
     rows = [row({}, generation_url=url, model_status="COMPLETED") for url in (VIDEO, VIDEO.replace("v.", "w."))]
-    (one,) = matching.merged(rows)
+    (one,) = payloads.merged(rows)
     assert (one.url, one.status) == (None, "COMPLETED")
 
 
 def test_rows_without_an_id_are_not_merged() -> None:
-    assert len(matching.merged([row({}, request_id=None), row({}, request_id=None), row({})])) == 3
+    assert len(payloads.merged([row({}, request_id=None), row({}, request_id=None), row({})])) == 3
 
 
 def test_only_our_own_link_names_a_job(lost: Any) -> None:

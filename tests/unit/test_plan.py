@@ -23,7 +23,7 @@ Run = Callable[..., dict[str, Any]]
 @pytest.fixture
 def plan(world: Any) -> Plan:
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    return Plan(world.sheets, world.media, world.notifier, defaults, 20.0, clock=world.clock)
+    return Plan(world.sheets, world.media, world.notifier, world.store.bills, defaults, 20.0, clock=world.clock)
 
 
 @pytest.fixture
@@ -96,6 +96,12 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
     assert state["wait_seconds"] == 50  # the average of nine times 49 s and once 62 s
     assert json.loads(json.dumps(state)) == state
     assert world.called("Publish") == []
+
+
+def test_the_estimate_follows_the_bills(world: Any, run: Run) -> None:
+    parameters = {"duration": 5, "resolution": "720p", "aspect_ratio": "16:9"}
+    world.store.bills.learn("seedance-1.0-pro-fast", parameters, 0.31)
+    assert run(HEADER + ",a,,\n" * 9 + ",a,seedance-pro,\n")["estimate_usd"] == pytest.approx(9 * 0.31 + 0.35)
 
 
 def test_a_manifest_may_name_any_key_of_the_bucket(world: Any, run: Run, png: bytes) -> None:

@@ -144,13 +144,33 @@ def test_a_failed_job_says_why(world: Any, poll: Poll, running: Any, *, http: in
     assert world.job().state is State.QUEUED  # Fail closes the record
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "words"),
+    [
+        ("Invalid value for duration: 7", "PROVIDER_REFUSED", "refused the parameter duration: Invalid value"),
+        (
+            "A real human face was blocked",
+            "PROVIDER_JOB_FAILED",
+            "does not accept first images with real people's faces",
+        ),
+    ],
+)
+def test_a_refusal_after_queueing_reads_like_a_refusal(
+    *, world: Any, poll: Poll, running: Any, said: str, code: str, words: str
+) -> None:
+    running(model="seedance-2.0-fast")
+    world.wire.will(answer("FAILED", 422, error=said))
+    outcome = poll("up-1")
+    assert (outcome["status"], outcome["error"]["code"]) == ("FAILED", code)
+    assert words in outcome["error"]["message"]
+
+
 LEARNED_NOTHING = [
     *(
         httpx.Response(status, json={"error": "x"})
-        for status in (400, 401, 403, 405, 406, 410, 422, 500, 502, 503, 504)
+        for status in (400, 401, 403, 405, 406, 410, 422, 500, 502, 503, 504, *range(520, 528), 530)
     ),
     httpx.Response(301, headers={"location": "https://elsewhere.example.com"}),
-    httpx.Response(520, text="<html>"),
     httpx.Response(200, text="<html>"),
     httpx.Response(200, json={"output": LINK}),
     answer("RUNNING"),
@@ -297,6 +317,22 @@ def test_before_a_job_expires_its_video_is_looked_up_in_the_history(
     assert poll("up-1") == {"job_id": "up-1", "status": "COMPLETED", "error": None}
     assert (world.job().state, world.job().result_url, world.job().cost_usd) == (State.COPYING, LINK, 0.3)
     assert world.wire.asked[1].startswith("GET https://history.segmind.example/inference-request/request-history?")
+
+
+def test_the_history_is_asked_for_the_request_by_its_id_first(world: Any, poll: Poll, running: Any) -> None:
+    running(age=3600)
+    world.wire.will(httpx.Response(404))
+    world.wire.will_know("req-1", row("COMPLETED", generation_url=LINK, credits_deduction=0.3))
+    assert poll("up-1") == {"job_id": "up-1", "status": "COMPLETED", "error": None}
+    assert (world.job().result_url, world.job().cost_usd) == (LINK, 0.3)
+    assert (world.wire.asked_by_id, len(world.wire.requests)) == (["req-1"], 1)
+
+
+def test_a_request_of_any_age_is_found_by_its_id(world: Any, poll: Poll, running: Any) -> None:
+    running(age=200 * 24 * 3600)
+    world.wire.will(httpx.Response(404))
+    world.wire.will_know("req-1", row("FAILED", error="out of steam"))
+    assert poll("up-1")["status"] == "FAILED"
 
 
 def test_the_history_may_know_why_there_is_no_video(world: Any, poll: Poll, running: Any) -> None:

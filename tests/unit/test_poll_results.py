@@ -111,6 +111,14 @@ def test_a_link_found_only_in_the_history_is_used(world: Any, poll: Poll, runnin
     assert (world.job().state, world.job().result_url, world.job().cost_usd) == (State.COPYING, LINK, 0.25)
 
 
+def test_a_link_that_the_history_has_by_the_requests_id_is_used(world: Any, poll: Poll, running: Any) -> None:
+    running(gone_polls=MISSING_POLLS - 1)
+    world.wire.will(answer("COMPLETED", metrics={"cost": 0.25}))
+    world.wire.will_know("req-1", row("COMPLETED", generation_url=LINK))
+    assert poll("up-1")["status"] == "COMPLETED"
+    assert (world.job().result_url, world.job().cost_usd) == (LINK, 0.25)
+
+
 @pytest.mark.parametrize(
     "said", [httpx.Response(500), httpx.ReadTimeout(""), httpx.Response(200, json={})], ids=["500", "time-out", "none"]
 )

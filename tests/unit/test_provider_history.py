@@ -267,3 +267,105 @@ def test_a_page_that_exceeds_a_limit_is_an_error(provider: Provider, wire: Any, 
 def test_a_deeply_nested_body_in_a_row_loses_only_that_body(provider: Provider, wire: Any) -> None:
     wire.will(httpx.Response(200, json=[row(request_body="[" * 200_000), row(2, request_body='{"seed": 7}')]))
     assert [one.body for one in rows(provider)] == [None, {"seed": 7}]
+
+
+# one request by its id -------------------------------------------------------------------------------------------
+
+FRAME = "https://images.segmind.com/last.png"
+DONE = row(1, generation_url=LINK, credits_deduction=0.25)
+
+
+def outputs(provider: Provider, request_id: str = "req-1", seconds: float = 60.0) -> list[HistoryRow]:
+    return provider.request_rows(request_id, "seedance-pro", SINCE, UNTIL, seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [DONE, row(1, model_status="FAILED", error="out of steam"), row(1, model_status="PENDING")],
+    ids=["done", "failed", "pending"],
+)
+def test_a_request_found_by_its_id_needs_no_list(provider: Provider, wire: Any, said: dict[str, Any]) -> None:
+    wire.will_know("req-1", said)
+    (one,) = outputs(provider)
+    assert (one.request_id, one.status) == ("req-1", said["model_status"])
+    assert (wire.asked_by_id, wire.requests) == (["req-1"], [])
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda r: {"data": r}, lambda r: {"data": [r]}, lambda r: [r]], ids=["data", "list", "bare"]
+)
+def test_a_row_is_found_inside_a_response(provider: Provider, wire: Any, wrap: Any) -> None:
+    wire.will_know("req-1", httpx.Response(200, json=wrap(DONE)))
+    assert [one.url for one in outputs(provider)] == [LINK]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        httpx.Response(404, json={"error": "Request req-1 not found"}),
+        httpx.Response(400),
+        httpx.Response(403),
+        httpx.Response(429),
+        httpx.Response(500),
+        httpx.Response(524),
+        httpx.ReadTimeout(""),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json={}),
+        httpx.Response(200, json={"data": []}),
+        row(2, generation_url=LINK),
+        row(1, generation_url=None),
+        row(1, generation_url=FRAME),
+    ],
+    ids=["404", "400", "403", "429", "500", "524", "time-out", "html", "none", "empty", "other", "no link", "frame"],
+)
+def test_the_list_decides_where_the_id_does_not(provider: Provider, wire: Any, said: Any) -> None:
+    wire.will_know("req-1", said)
+    wire.will(httpx.Response(200, json={"data": [row(3), row(1, generation_url=FRAME), DONE, row(4)]}))
+    assert LINK in [one.url for one in outputs(provider)]
+    assert len(wire.requests) == 1
+
+
+def test_without_a_row_in_the_list_the_row_of_the_id_counts(provider: Provider, wire: Any) -> None:
+    wire.will_know("req-1", row(1, credits_deduction=0.25))
+    wire.will(httpx.Response(200, json={"data": []}))
+    (one,) = outputs(provider)
+    assert (one.status, one.url, one.cost_usd) == ("COMPLETED", None, 0.25)
+
+
+def test_a_request_that_neither_knows_is_not_in_the_history(provider: Provider, wire: Any) -> None:
+    wire.will(httpx.Response(200, json={"data": [row(2)]}))
+    assert outputs(provider) == []
+
+
+def test_if_both_fail_the_lists_error_is_raised(provider: Provider, wire: Any) -> None:
+    wire.will_know("req-1", httpx.Response(500))
+    wire.will(httpx.Response(502))
+    with pytest.raises(Unavailable, match="502"):
+        outputs(provider)
+
+
+def test_the_list_gets_the_time_that_the_id_left(
+    provider: Provider, wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float] = []
+
+    def get(url: str, most: int, seconds: float) -> Any:
+        limits.append(seconds)
+        return provider_get(url, most, seconds)
+
+    provider_get = provider._get
+    monkeypatch.setattr(provider, "_get", get)
+    wire.will(httpx.Response(200, json={"data": []}))
+    outputs(provider, seconds=12.0)
+    assert limits[0] == 4.0
+    assert 0 < limits[1] <= 10.0
+    now = itertools.count(0.0, 13.0)
+    monkeypatch.setattr(provider_module.time, "monotonic", lambda: next(now))
+    with pytest.raises(Unavailable, match="could not be read completely"):
+        outputs(provider, seconds=12.0)
+
+
+def test_an_id_is_escaped_in_the_address(provider: Provider, wire: Any) -> None:
+    wire.will(httpx.Response(404))
+    assert provider.request_row("a/../b?c") is None
+    assert wire.asked == ["GET https://history.example/inference-request/request-history/a%2F..%2Fb%3Fc"]

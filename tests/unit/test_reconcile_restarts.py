@@ -23,6 +23,7 @@ def reconcile(world: Any) -> Reconcile:
         world.switch,
         world.in_flight,
         world.place,
+        world.lease,
         scale=1.0,
         clock=world.clock,
     )

@@ -1,12 +1,15 @@
 """Reconcile's rounds: releasing held jobs, booking late prices, and reaching every job, however many are held."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from seedance import observability
 from seedance import reconcile as module
 from seedance.jobs import store
+from seedance.jobs.budget import Booking
 from seedance.jobs.job import Job, State
 from seedance.reconcile import ROUND_SECONDS, Reconcile
 
@@ -27,6 +30,7 @@ def reconcile(world: Any) -> Reconcile:
         world.switch,
         world.in_flight,
         world.place,
+        world.lease,
         clock=world.clock,
     )
 
@@ -270,7 +274,8 @@ def test_a_job_that_raises_delays_no_other_and_raises_an_alarm(
     monkeypatch.setattr(world.workflow, "is_running", raising, raising=False)
     assert reconcile() == {"restarted": 1}
     assert world.counted() == {"JobsStuck": 1}
-    assert world.in_flight.count() == 2  # the steps after the jobs are done too
+    reading = world.table.get("count#in_flight")["reading"]
+    assert reading["listed"] == 2  # the steps after the jobs are done too
     assert world.place.read() == (0, 0.0)
 
 
@@ -295,3 +300,31 @@ def test_a_position_saved_by_another_release_causes_no_failure(world: Any, recon
 def test_a_round_leaves_time_to_finish_the_current_job(template: dict[str, Any]) -> None:
     timeout = template["Resources"]["ReconcileFunction"]["Properties"]["Timeout"]
     assert timeout - 60 >= ROUND_SECONDS
+
+
+# the day's budget -------------------------------------------------------------------------------------------
+
+
+def committed_percent() -> list[float]:
+    metric = observability._metrics().metric_set.get("BudgetCommittedPercent")
+    return [] if metric is None else list(metric["Value"])
+
+
+def test_a_round_publishes_the_committed_part_of_the_days_budget(*, world: Any, reconcile: Reconcile, put: Any) -> None:
+    world.clock.now = NOON
+    world.store.move(put(State.RECEIVED), State.SUBMITTING, booking=Booking("2025-11-20", reserved=4.1))
+    replace(reconcile, daily_budget_usd=5.0)()
+    assert committed_percent() == [82.0]
+    assert observability._metrics().metric_set["BudgetCommittedPercent"]["Unit"] == "Percent"
+
+
+def test_a_new_day_begins_with_nothing_committed(*, world: Any, reconcile: Reconcile, put: Any) -> None:
+    world.clock.now = NOON
+    world.store.move(put(State.RECEIVED), State.SUBMITTING, booking=Booking("2025-11-19", reserved=4.1))
+    replace(reconcile, daily_budget_usd=5.0)()
+    assert committed_percent() == [0.0]
+
+
+def test_without_a_budget_nothing_is_published(reconcile: Reconcile) -> None:
+    reconcile()
+    assert committed_percent() == []

@@ -24,6 +24,7 @@ def reconcile(world: Any) -> Reconcile:
         world.switch,
         world.in_flight,
         world.place,
+        world.lease,
         clock=world.clock,
     )
 

@@ -12,6 +12,7 @@ from seedance.jobs.job import Job, State, adopted_job_id
 from seedance.repair import Repair
 
 Make = Callable[..., Job]
+DONE = {"model_status": "COMPLETED", "generation_url": LINK, "credits_deduction": 0.3}
 
 
 # adopting a request for a job ------------------------------------------------------------------------------------
@@ -86,6 +87,50 @@ def test_an_unknown_or_unfinished_request_or_one_with_another_owner_is_refused(
     assert world.job(ID) == before
 
 
+def test_a_request_is_adopted_by_its_id_whatever_its_age(world: Any, repair: Repair, uncertain: Any) -> None:
+    uncertain()
+    old = row(world, names=None, created_at="2025-01-01T00:00:00Z", model_name="seedance-1.0-pro-fast", **DONE)
+    world.wire.will_know("req-9", old)
+    assert repair.adopt_request(ID, "req-9") == "COPYING"
+    assert world.job(ID).result_url == LINK
+    assert world.wire.requests == []
+
+
+def test_a_request_of_another_model_is_not_adopted(world: Any, repair: Repair, uncertain: Any) -> None:
+    before = uncertain()
+    world.wire.will_know("req-9", row(world, names=None, model_name="seedance-pro", **DONE))
+    with pytest.raises(InvalidRequest, match=r"has no request req-9 of seedance-1\.0-pro-fast"):
+        repair.adopt_request(ID, "req-9")
+    assert world.job(ID) == before
+
+
+def test_the_requests_of_a_job_are_those_it_knows_and_those_that_name_it(world: Any, repair: Repair, put: Any) -> None:
+    put(State.COMPLETED, request_id="req-2", earlier_request_ids=["req-1"], submitted_at=world.clock.now - 60)
+    world.wire.will_know("req-2", row(world, "req-2", **DONE))
+    listed = [
+        row(world, "req-1", names=None),
+        row(world, "req-2"),
+        row(world, "req-3"),
+        row(world, "req-4", names=OTHER),
+    ]
+    world.wire.will(history(*listed))
+    answer = repair.answer({"ask": "requests of", "job_id": ID})
+    assert {one["request_id"] for one in answer["rows"]} == {"req-1", "req-2", "req-3"}
+    assert answer["incomplete"] is None
+    assert world.wire.asked_by_id == ["req-1", "req-2"]
+
+
+def test_the_requests_of_a_job_are_shown_even_if_the_list_cannot_be_read(world: Any, repair: Repair, put: Any) -> None:
+    put(State.COMPLETED, request_id="req-2", earlier_request_ids=["req-1"], submitted_at=world.clock.now - 60)
+    world.wire.will_know("req-2", row(world, "req-2", **DONE))
+    world.wire.will_know("req-1", httpx.Response(500))
+    world.wire.will(httpx.Response(500))
+    answer = repair.requests_of(ID)
+    assert [one["request_id"] for one in answer["rows"]] == ["req-2"]
+    assert "500" in str(answer["incomplete"])
+    assert repair.answer({"ask": "requests of", "job_id": OTHER}) == {"error": f"job {OTHER} does not exist"}
+
+
 def test_the_history_for_people_names_jobs_and_hides_request_bodies(world: Any, repair: Repair) -> None:
     world.wire.will(history(row(world), row(world, "req-1", names=None)))
     rows = repair.history("seedance-pro", world.clock.now - 10, world.clock.now)["rows"]
@@ -97,8 +142,6 @@ def test_the_history_for_people_names_jobs_and_hides_request_bodies(world: Any, 
 
 
 # requests that have no job ---------------------------------------------------------------------------------------
-
-DONE = {"model_status": "COMPLETED", "generation_url": LINK, "credits_deduction": 0.3}
 
 
 def test_requests_without_an_owner_are_listed_with_the_job_they_name(world: Any, repair: Repair, put: Any) -> None:
@@ -123,6 +166,7 @@ def test_a_request_without_a_job_becomes_one_once(
     question = {"ask": "take over", "model": "seedance-pro", "request_id": "req-9"}
     job_id = adopted_job_id("req-9")
     assert repair.answer(question) == {"job_id": job_id, "state": state}
+    assert world.wire.asked_by_id == ["req-9"]
     assert world.job(job_id).source == "adopted"
     assert [call["name"] for call in world.called("StartExecution")] == [f"{job_id}-2"]
     assert repair.answer(question) == {"error": f"request req-9 belongs to job {job_id}"}
@@ -130,11 +174,20 @@ def test_a_request_without_a_job_becomes_one_once(
 
 def test_a_request_that_names_a_job_or_is_unknown_is_not_taken_over(world: Any, repair: Repair, uncertain: Any) -> None:
     uncertain()
-    world.wire.will(history(row(world)), history())
+    world.wire.will_know("req-9", row(world))
+    world.wire.will(history(), history())
     question = {"ask": "take over", "model": "seedance-pro", "request_id": "req-9"}
     assert f"`seedance resolve {ID} --adopt req-9`" in repair.answer(question)["error"]
     assert "has no request req-9" in repair.answer(question)["error"]
+    assert "has no request req-8" in repair.answer({**question, "request_id": "req-8"})["error"]
+    assert "'req 9' is not a valid request id" in repair.answer({**question, "request_id": "req 9"})["error"]
     assert world.called("StartExecution") == []
+
+
+def test_requests_of_a_model_with_a_longer_name_are_not_this_models(world: Any, repair: Repair) -> None:
+    rows = [row(world, "req-1", names=None, model_name="seedance-pro-next"), row(world, "req-2", names=None)]
+    world.wire.will(history(*rows))
+    assert [one["request_id"] for one in repair.unowned("seedance-pro", world.clock.now - 100)] == ["req-2"]
 
 
 # after Step Functions has lost its executions ------------------------------------------------------------------------

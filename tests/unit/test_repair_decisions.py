@@ -70,6 +70,26 @@ def test_a_video_completed_after_all_is_copied_and_not_paid_for_again(
 
 
 @pytest.mark.parametrize("pay", [False, True])
+def test_a_video_completed_after_all_is_found_by_its_requests_id(
+    *, world: Any, repair: Repair, make_job: Make, pay: bool
+) -> None:
+    world.put(make_job(State.EXPIRED, request_id="req-1"))
+    done = row(world, "req-1", names=None, model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)
+    world.wire.will_know("req-1", done, done)
+    assert "this costs nothing" in repair.retry("up-1", pay=pay)
+    assert (world.job().state, world.job().result_url, world.wire.requests) == (State.COPYING, LINK, [])
+
+
+def test_a_refused_parameter_is_a_failure_of_the_request_that_was_not_made(
+    world: Any, repair: Repair, make_job: Make
+) -> None:
+    error = {"code": "PROVIDER_REFUSED", "message": "m"}
+    world.put(make_job(State.FAILED, request_id="req-1", error=error))
+    assert "billed" in repair.retry("up-1", pay=True)
+    assert world.wire.asked_by_id == []
+
+
+@pytest.mark.parametrize("pay", [False, True])
 def test_while_the_history_is_unreachable_nothing_is_bought_again(
     *, world: Any, repair: Repair, make_job: Make, pay: bool
 ) -> None:

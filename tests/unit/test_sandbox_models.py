@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.sandbox.models import MODELS, InvalidParameters, Order, cost_usd, read_order
+from local.sandbox.models import MODELS, InvalidParameters, Order, Reading, cost_usd, order_again, read_order
 
 IMAGE = "https://example.com/a.png"
+DATA = "data:image/png;base64,aGVsbG8="
 FIRST_GENERATION = {"prompt": "a horse", "aspect_ratio": "16:9", "duration": 5, "resolution": "720p"}
 
 
@@ -64,13 +65,17 @@ def test_a_missing_required_parameter_is_named(slug: str) -> None:
         ("seedance-1.0-pro-fast", {"image_url": IMAGE, "skip_moderation": "false"}),
         ("seedance-1.0-pro-fast", {"skip_moderation": True}),
         ("seedance-1.5-pro", {"duration": 7, "aspect_ratio": "adaptive", "generate_audio": False}),
-        ("seedance-1.5-pro", {"last_frame_url": IMAGE}),
+        ("seedance-1.5-pro", {"duration": 12}),
+        ("seedance-1.5-pro", {"duration": -1}),
+        ("seedance-pro", {"skip_moderation": True}),
         ("seedance-2.0-fast", {"duration": -1, "seed": -1, "aspect_ratio": "21:9"}),
         ("seedance-2.0-fast", {"reference_images": [IMAGE] * 9, "reference_videos": [IMAGE] * 3}),
         ("seedance-2.0-fast", {"reference_images": [], "first_frame_url": IMAGE}),
         ("seedance-2.0-mini", {"duration": 15, "resolution": "1080p", "return_last_frame": True}),
         ("seedance-2.0-mini", {"first_frame_url": IMAGE, "last_frame_url": IMAGE, "seed": 2_147_483_647}),
-        ("seedance-2.0-mini", {"reference_audios": [IMAGE] * 3, "skip_moderation": "true"}),
+        ("seedance-2.0-mini", {"reference_audios": [IMAGE] * 3, "reference_videos": [IMAGE]}),
+        ("seedance-2.0-mini", {"skip_moderation": "true"}),
+        ("seedance-2.0-mini", {"first_frame_url": DATA}),
     ],
 )
 def test_values_listed_on_the_pages_are_accepted(slug: str, changes: dict[str, object]) -> None:
@@ -88,13 +93,14 @@ def test_values_listed_on_the_pages_are_accepted(slug: str, changes: dict[str, o
         ("seedance-pro", {"resolution": "4k"}, 400, "resolution"),
         ("seedance-pro", {"seed": 0}, 400, "seed"),
         ("seedance-pro", {"seed": 1_000_000}, 400, "seed"),
-        ("seedance-pro", {"skip_moderation": True}, 400, "skip_moderation"),
+        ("seedance-pro", {"skip_moderation": "no"}, 422, "skip_moderation"),
         ("seedance-pro", {"first_frame_url": IMAGE}, 400, "first_frame_url"),
         ("seedance-pro", {"last_frame_url": IMAGE}, 400, "requires image_url"),
         ("seedance-1.0-pro-fast", {"last_frame_url": IMAGE}, 400, "last_frame_url"),
         ("seedance-1.0-pro-fast", {"skip_moderation": "no"}, 422, "skip_moderation"),
         ("seedance-1.5-pro", {"duration": 3}, 400, "duration"),
-        ("seedance-1.5-pro", {"duration": 11}, 400, "duration"),
+        ("seedance-1.5-pro", {"duration": 13}, 400, "duration"),
+        ("seedance-1.5-pro", {"last_frame_url": IMAGE}, 400, "requires first_frame_url"),
         ("seedance-1.5-pro", {"aspect_ratio": "21:9"}, 400, "aspect_ratio"),
         ("seedance-2.0-fast", {"resolution": "1080p"}, 400, "resolution"),
         ("seedance-2.0-fast", {"duration": 7}, 400, "duration"),
@@ -106,6 +112,12 @@ def test_values_listed_on_the_pages_are_accepted(slug: str, changes: dict[str, o
         ("seedance-2.0-mini", {"reference_videos": [IMAGE] * 4}, 400, "reference_videos"),
         ("seedance-2.0-mini", {"reference_images": [IMAGE], "first_frame_url": IMAGE}, 400, "reference_images"),
         ("seedance-2.0-mini", {"last_frame_url": IMAGE}, 400, "requires first_frame_url"),
+        ("seedance-2.0-mini", {"reference_videos": [IMAGE], "first_frame_url": IMAGE}, 400, "reference_videos cannot"),
+        ("seedance-2.0-fast", {"reference_audios": [IMAGE], "first_frame_url": IMAGE}, 400, "reference_audios cannot"),
+        ("seedance-2.0-fast", {"reference_videos": [IMAGE], "last_frame_url": IMAGE}, 400, "with last_frame_url"),
+        ("seedance-2.0-fast", {"reference_audios": [IMAGE]}, 400, "reference_audios requires"),
+        ("seedance-2.0-mini", {"reference_images": [DATA]}, 422, "reference_images"),
+        ("seedance-2.0-mini", {"first_frame_url": "data:text/plain;base64,aGk="}, 422, "first_frame_url"),
         ("seedance-2.0-mini", {"prompt": ""}, 422, "prompt"),
         ("seedance-2.0-mini", {"duration": "5"}, 422, "duration"),
         ("seedance-2.0-mini", {"duration": True}, 422, "duration"),
@@ -120,6 +132,44 @@ def test_other_values_are_refused_by_name(slug: str, changes: dict[str, object],
     given_status, sentence = refusal(slug, **changes)
     assert given_status == status
     assert words in sentence
+
+
+@pytest.mark.parametrize(
+    ("slug", "changes", "learned", "pages"),
+    [
+        ("seedance-pro", {"skip_moderation": True}, True, False),
+        ("seedance-1.5-pro", {"duration": 11}, True, False),
+        ("seedance-1.5-pro", {"duration": -1}, True, False),
+        ("seedance-1.5-pro", {"duration": 7}, True, True),
+        ("seedance-1.5-pro", {"last_frame_url": IMAGE}, False, True),
+        ("seedance-2.0-mini", {"reference_videos": [IMAGE], "first_frame_url": IMAGE}, False, True),
+        ("seedance-2.0-mini", {"reference_audios": [IMAGE]}, False, True),
+        ("seedance-2.0-mini", {"reference_images": [IMAGE], "first_frame_url": IMAGE}, False, False),
+        ("seedance-2.0-mini", {"reference_images": [IMAGE], "last_frame_url": IMAGE}, False, False),
+    ],
+)
+def test_where_the_pages_are_silent_there_are_two_readings(
+    *, slug: str, changes: dict[str, object], learned: bool, pages: bool
+) -> None:
+    def accepted(reading: Reading) -> bool:
+        try:
+            read_order(MODELS[slug], smallest(slug) | changes, reading)
+        except InvalidParameters:
+            return False
+        return True
+
+    assert (accepted("learned"), accepted("pages")) == (learned, pages)
+    again = order_again(MODELS[slug], smallest(slug) | changes)  # after a restart
+    assert (again.slug, again.prompt) == (slug, str(smallest(slug)["prompt"]))
+
+
+@pytest.mark.parametrize("slug", MODELS)
+def test_only_2_0_minis_page_has_a_sample_image_and_an_empty_address_keeps_it_out(slug: str) -> None:
+    assert order(slug).sample is (slug == "seedance-2.0-mini")
+    assert order(slug, **{MODELS[slug].first_image: ""}).sample is False
+    assert order(slug, **{MODELS[slug].first_image: IMAGE}).sample is False
+    if "reference_images" in MODELS[slug].parameters:
+        assert order(slug, reference_images=[IMAGE]).sample is False
 
 
 def test_an_empty_image_is_no_image() -> None:
@@ -146,7 +196,25 @@ def test_any_value_is_accepted_or_refused_by_name(name: str, value: object) -> N
         assert name in str(error)
 
 
-def test_costs_scale_with_seconds_and_pixels_from_the_published_average() -> None:
+@pytest.mark.parametrize(
+    ("slug", "changes", "usd"),
+    [
+        # 1280 x 720 x 5 s x 24 / 1024 = 108,000 tokens
+        ("seedance-1.5-pro", {"generate_audio": True}, 0.2592),
+        ("seedance-1.5-pro", {"generate_audio": False}, 0.1296),
+        ("seedance-1.5-pro", {"resolution": "1080p"}, 0.5832),
+        ("seedance-2.0-fast", {}, 0.756),
+        ("seedance-2.0-fast", {"generate_audio": True, "duration": 10}, 1.512),
+        ("seedance-2.0-mini", {}, 0.4),
+        ("seedance-1.0-pro-fast", {}, 0.25),
+    ],
+)
+def test_a_video_costs_its_tokens(slug: str, changes: dict[str, object], usd: float) -> None:
+    assert cost_usd(order(slug, **changes)) == usd
+    assert cost_usd(order(slug, **changes), 1.1) == pytest.approx(1.1 * usd, abs=1e-4)
+
+
+def test_costs_scale_with_seconds_and_pixels() -> None:
     def price(**changes: object) -> float:
         return cost_usd(order("seedance-pro", **changes))
 

@@ -18,9 +18,9 @@ from seedance.errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from seedance.jobs import catalogue
-from seedance.jobs.budget import Booking, day_of, estimate_usd
+from seedance.jobs.budget import Booking, day_of
 from seedance.jobs.job import Hold, Job, State
+from seedance.jobs.prices import published_usd, setting
 from seedance.jobs.reasons import Reason
 from seedance.paid_call import MAX_ATTEMPTS, Next, Sending, Verdict, reservation
 
@@ -34,7 +34,7 @@ def sending(world: Any) -> Sending:
 
 
 def estimate(job: Job) -> float:
-    return estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
+    return round(published_usd(job.model, setting(job.parameters)), 4)
 
 
 # before the call ------------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def test_a_job_that_exceeds_the_budget_is_held(
 
 @pytest.mark.parametrize(
     ("resolution", "budget", "says"),
-    [("720p", 0.24, "about $0.25,"), ("720p", 0.01, "about $0.25,"), ("480p", 0.12, "about $0.1250,")],
+    [("720p", 0.24, "about $0.25,"), ("720p", 0.01, "about $0.25,"), ("1080p", 0.56, "about $0.5625,")],
 )
 def test_a_job_that_costs_more_than_a_days_budget_is_not_held(
     *, world: Any, sending: Sending, make_job: Make, resolution: str, budget: float, says: str
@@ -124,7 +124,10 @@ def test_a_job_that_was_submitted_before_is_not_rejected(world: Any, sending: Se
 
 
 def test_a_settled_job_is_not_reserved_again(make_job: Make) -> None:
-    assert reservation(make_job(settled_usd=0.3), 0.0, limit=None) == (None, {})
+    def not_asked(*_: Any) -> float:
+        raise AssertionError
+
+    assert reservation(make_job(settled_usd=0.3), 0.0, not_asked, limit=None) == (None, {})
 
 
 def test_a_new_day_has_its_own_budget(world: Any, sending: Sending, make_job: Make) -> None:

@@ -1,11 +1,14 @@
 """A batch's files: read and written in parts, stored completely or not at all."""
 
+import io
 import json
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError
+from botocore.response import StreamingBody
 from seedance.aws import upload
+from seedance.batches import files
 from seedance.errors import InvalidRequest
 
 UPLOADS = "example-uploads"
@@ -95,3 +98,45 @@ def test_a_link_downloads_the_file(world: Any) -> None:
     link = world.sheets.link("batches/a b.csv")
     assert (link["bucket"], link["key"]) == (UPLOADS, "batches/a b.csv")
     assert "X-Amz-Signature" in link["url"]
+
+
+def test_a_manifest_is_read_completely_before_its_first_row_is_used(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = b"image,prompt\n" * 200_000
+    world.aws["s3"].put_object(Bucket=UPLOADS, Key="batches/x.csv", Body=body)
+    opened: list[Any] = []
+    get = world.aws["s3"].get_object
+
+    def kept(**where: Any) -> Any:
+        found = get(**where)
+        opened.append(found["Body"])
+        return found
+
+    monkeypatch.setattr(world.aws["s3"], "get_object", kept)
+    monkeypatch.setattr(files, "HELD_BYTES", 100_000)  # the rest of it goes to a file
+    chunks = world.sheets.manifest("batches/x.csv", None)
+    first = next(chunks)
+    assert len(opened) == 1
+    assert opened[0]._raw_stream.closed
+    assert first + b"".join(chunks) == body
+
+
+def test_a_manifest_that_is_too_large_is_not_read(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.aws["s3"].put_object(Bucket=UPLOADS, Key="batches/x.csv", Body=b"x" * 11)
+    monkeypatch.setattr(files, "MAX_BYTES", 10)
+    with pytest.raises(InvalidRequest, match="is larger than"):
+        next(world.sheets.manifest("batches/x.csv", None))
+
+
+def test_a_manifest_whose_download_breaks_off_is_not_used(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.aws["s3"].put_object(Bucket=UPLOADS, Key="batches/x.csv", Body=b"a,b\n1,2\n")
+    get = world.aws["s3"].get_object
+
+    def cut(**where: Any) -> Any:
+        found = get(**where)
+        return {**found, "Body": StreamingBody(io.BytesIO(found["Body"].read()[:4]), found["ContentLength"])}
+
+    monkeypatch.setattr(world.aws["s3"], "get_object", cut)
+    with pytest.raises(IncompleteReadError):
+        next(world.sheets.manifest("batches/x.csv", None))

@@ -179,6 +179,9 @@ def test_parameters_are_checked_as_the_template_declares_them(template: dict[str
         (["RequestsPerMinute=many"], "RequestsPerMinute must be a number"),
         (["RequestsPerMinute=1"], "RequestsPerMinute must be from 2 to 6000"),
         (["ResubmitLost=maybe"], "ResubmitLost must be one of no, yes"),
+        (["DefaultPrompt=" + 301 * "x"], "DefaultPrompt must have at least 1 and at most 300 characters"),
+        (["DefaultPrompt="], "DefaultPrompt must have at least 1 and at most 300 characters"),
+        (["UploadRetentionDays=7"], "UploadRetentionDays must be 0 (keep for ever) or 8 to 9999 days"),
     ],
 )
 def test_a_parameter_that_cloudformation_would_refuse_is_refused(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from seedance.aws.job_table import JobTable
 from seedance.errors import Conflict
 from seedance.jobs import store as store_module
-from seedance.jobs.job import RECORD_KEPT_SECONDS, TRANSITIONS, Job, State
+from seedance.jobs.job import RECORD_KEPT_DAYS, TRANSITIONS, Job, State
 from seedance.jobs.store import JobStore, read_item, written_item
 from seedance.pacing.poll_schedule import DURATIONS_KEPT
 
@@ -22,7 +22,16 @@ def test_a_new_job_is_written_with_its_times(world: Any, make_job: Make) -> None
     job = world.job()
     assert (job.created_at, job.updated_at) == (world.clock.now, world.clock.now)
     assert job.entered == {"RECEIVED": world.clock.now}
-    assert job.expires_at == int(world.clock.now) + RECORD_KEPT_SECONDS
+    assert job.expires_at == int(world.clock.now) + RECORD_KEPT_DAYS * 24 * 3600
+
+
+def test_a_record_and_its_request_are_kept_as_long_as_the_stack_says(world: Any, make_job: Make) -> None:
+    store = JobStore(world.table, kept_days=30)
+    until = int(world.clock.now) + 30 * 24 * 3600
+    assert store.create(make_job(State.SUBMITTING)) is True
+    assert world.job().expires_at == until
+    store.move(world.job(), State.QUEUED, request_id="req-1")
+    assert world.table.get("request#req-1")["expires_at"] == until
 
 
 def test_the_second_creation_of_an_id_changes_nothing(world: Any, make_job: Make) -> None:

@@ -216,10 +216,10 @@ def test_a_submit_is_uncertain_only_after_the_functions_timeout(template: dict[s
         httpx.ReadError("reset"),
         httpx.RemoteProtocolError("gone"),
         httpx.WriteTimeout("stuck"),
-        *(httpx.Response(status) for status in (301, 504, 520)),
+        *(httpx.Response(status) for status in (301, 504, 520, 522, 524, 527, 530)),
         httpx.Response(200, json={}),
     ],
-    ids=["time-out", "reset", "closed", "write", "301", "504", "520", "no id"],
+    ids=["time-out", "reset", "closed", "write", "301", "504", "520", "522", "524", "527", "530", "no id"],
 )
 def test_an_ambiguous_outcome_is_uncertain_and_never_resubmitted(
     world: Any, take: Any, make_job: Make, answer: Any
@@ -284,11 +284,11 @@ def test_over_the_days_budget_a_job_is_held_and_notified(world: Any, submit: Sub
 @pytest.mark.parametrize(
     "answer",
     [
-        *(httpx.Response(status, json=TROUBLE) for status in (500, 502, 503)),
+        *(httpx.Response(status, json=TROUBLE) for status in (500, 502, 503, 521, 523, 525, 526)),
         httpx.ConnectError("no"),
         httpx.ConnectTimeout(""),
     ],
-    ids=["500", "502", "503", "refused", "no connection"],
+    ids=["500", "502", "503", "521", "523", "525", "526", "refused", "no connection"],
 )
 def test_an_error_before_anything_was_queued_is_retried_later(
     world: Any, take: Any, make_job: Make, answer: Any

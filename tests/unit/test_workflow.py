@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance.jobs.handoff import Batches, Workflow
+from seedance.errors import NotPossible
+from seedance.jobs.handoff import Batches, BatchRun, Workflow
 from seedance.jobs.job import Job, State
 from seedance.jobs.requests import Upload
 
@@ -73,7 +74,7 @@ def test_a_message_is_delayed_at_least_as_long_as_requested_and_within_sqs_limit
 
 @pytest.mark.parametrize(("count", "requests"), [(0, []), (1, [1]), (10, [10]), (23, [10, 10, 3])])
 def test_many_jobs_are_sent_ten_per_request(world: Any, count: int, requests: list[int]) -> None:
-    world.queue.send_all(f"ba-{number}" for number in range(count))
+    world.queue.send_all((f"ba-{number}" for number in range(count)), [0.0] * count)
     calls = world.called("SendMessageBatch")
     assert [len(call["Entries"]) for call in calls] == requests
     assert all(len({entry["Id"] for entry in call["Entries"]}) == len(call["Entries"]) for call in calls)
@@ -85,7 +86,62 @@ def test_messages_that_the_queue_refused_are_an_error(world: Any, monkeypatch: p
     answer = {"Failed": [{"Id": "0", "Message": "the queue is busy"}], "Successful": []}
     monkeypatch.setattr(world.aws["sqs"], "send_message_batch", lambda **_: answer)
     with pytest.raises(RuntimeError, match="rejected 1 of 2 jobs: the queue is busy"):
-        world.queue.send_all(["ba-1", "ba-2"])
+        world.queue.send_all(["ba-1", "ba-2"], [0.0, 0.0])
+
+
+def test_each_of_many_jobs_has_its_own_delay(world: Any) -> None:
+    world.queue.send_all([f"ba-{number}" for number in range(4)], [-3.0, 0.2, 15.0, 86_400.0])
+    (call,) = world.called("SendMessageBatch")
+    assert [entry["DelaySeconds"] for entry in call["Entries"]] == [0, 1, 15, 900]
+
+
+# a batch that is started again ---------------------------------------------------------------------------------------
+
+
+MANIFEST = Upload("example-uploads", "batches/a.csv", "v1", "", 9)
+
+
+def stop(world: Any, run: BatchRun | None) -> None:
+    """End an execution without success: moto can't let one fail."""
+    assert run is not None
+    world.aws["stepfunctions"].stop_execution(executionArn=run.arn)
+
+
+def test_a_batch_that_was_stopped_is_started_again_with_the_same_manifest(world: Any) -> None:
+    batch = world.batches.start(MANIFEST)
+    first = world.batches.latest(batch)
+    assert (first.restarts, first.status, first.output) == (0, "RUNNING", None)
+    stop(world, first)
+    world.batches.restart(batch)
+    second = world.batches.latest(batch)
+    assert (second.restarts, second.status) == (1, "RUNNING")
+    assert second.arn.rpartition(":")[2] == f"{batch}-2"
+    assert second.given == {**first.given, "restarts": 1}
+    stop(world, second)
+    world.batches.restart(batch)
+    assert world.batches.latest(batch).given == {**first.given, "restarts": 2}
+
+
+def test_the_event_of_a_restarted_batch_starts_nothing_more(world: Any) -> None:
+    batch = world.batches.start(MANIFEST)
+    stop(world, world.batches.latest(batch))
+    world.batches.restart(batch)
+    assert world.batches.start(MANIFEST) == batch
+    listed = world.aws["stepfunctions"].list_executions(stateMachineArn=world.arns.batch_machine)["executions"]
+    assert sorted(one["name"] for one in listed) == [batch, f"{batch}-2"]
+
+
+def test_only_a_batch_that_failed_is_started_again(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = world.batches.start(MANIFEST)
+    with pytest.raises(NotPossible, match="is RUNNING"):
+        world.batches.restart(batch)
+    with pytest.raises(NotPossible, match="batch batch-0 does not exist"):
+        world.batches.restart("batch-0")
+    ended = BatchRun(0, "arn", "SUCCEEDED", {}, {})
+    monkeypatch.setattr(Batches, "latest", lambda *_: ended)
+    with pytest.raises(NotPossible, match="is SUCCEEDED"):
+        world.batches.restart(batch)
+    assert len(world.called("StartExecution")) == 1
 
 
 def test_a_batch_that_cannot_be_started_is_an_error(world: Any) -> None:

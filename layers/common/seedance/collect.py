@@ -27,7 +27,7 @@ HELD_SECONDS = 25 * 3600.0
 """How long a batch waits if all its open jobs are HELD. By then a new UTC day, with a new budget, has begun."""
 
 FOLLOWED_SECONDS = 7 * 24 * 3600.0
-"""The longest time that a batch is followed."""
+"""The longest time that a batch is followed after its last row was fed to the queue. That alone may take days."""
 
 SHORTEST_WAIT_SECONDS = 20.0
 LONGEST_WAIT_SECONDS = 900.0
@@ -48,6 +48,8 @@ class Collect:
         if "chunks" not in event:
             return self._failed(event)
         now = self.clock()
+        if event["status"] == TaskStatus.PLANNED:  # the first check: until now, rows were fed to the queue
+            event = {**event, "fed_at": now, "progressed_at": now}
         left, waiting = [], Counter[State]()
         for stored in event["chunks"]:
             chunk = plan_lines.chunk(stored)
@@ -61,7 +63,8 @@ class Collect:
         over = event["rows"] - waiting.total()
         moves = over > event["over"] or any(state is not State.HELD for state in waiting)
         event = {**event, "over": over, "progressed_at": now if moves else event["progressed_at"]}
-        given_up = (now - event["began_at"]) / self.scale > FOLLOWED_SECONDS or (
+        fed_at = event.get("fed_at", event["began_at"])  # as in an execution that release 0.1.0 started
+        given_up = (now - fed_at) / self.scale > FOLLOWED_SECONDS or (
             now - event["progressed_at"]
         ) / self.scale > HELD_SECONDS
         if left and not given_up:
@@ -105,8 +108,8 @@ class Collect:
 
     def _failed(self, event: CrashedBatch) -> EndedBatch:
         """The end of a batch that has no plan, because planning crashed."""
-        why = "The manifest could not be processed because of an internal error. Nothing was bought."
-        message = batch_summary(event, BatchStatus.FAILED, error=reasons.batch_broken(why).error)
+        error = reasons.not_planned(event.get("restarts", 0)).error
+        message = batch_summary(event, BatchStatus.FAILED, error=error)
         return self._told(event, message, None)
 
     def _told(self, event: PlannedBatch | CrashedBatch, message: BatchSummary, report_key: str | None) -> EndedBatch:

@@ -42,6 +42,8 @@ class Settings:
     requests_per_minute: int
     max_in_flight: int
     polls_per_video: float
+    record_retention_days: int
+    """How long a job's record is kept after its creation."""
     time_scale: float
     """Our seconds per second of the provider: 1 on AWS, below 1 with a faster stand-in."""
 
@@ -88,6 +90,7 @@ class RepairSettings(SubmitSettings):
     """The additional settings of repair."""
 
     dead_letter_queue: str
+    batch_state_machine: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -4,22 +4,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seedance.clock import Clock
-from seedance.jobs import reasons
 from seedance.jobs.budget import reservation
 from seedance.jobs.handoff import Workflow
 from seedance.jobs.job import Hold, Job, State
 from seedance.jobs.store import JobStore
 from seedance.notices.notifier import Notifier
-from seedance.pacing.poll_schedule import CLOCKS_APART_SECONDS
+from seedance.pacing.poll_schedule import history_window
+from seedance.provider import failures
 from seedance.provider.client import Provider
-from seedance.provider.matching import Fit, fit, merged
-from seedance.provider.payloads import HistoryRow, ProviderStatus, usable_id
+from seedance.provider.matching import Fit, fit, is_another_model
+from seedance.provider.payloads import HistoryRow, ProviderStatus, merged, usable_id
 
 SHOWN = 5
 """The maximum number of requests in a message, and so the maximum to search for."""
-
-HISTORY_SPAN_SECONDS = 29 * 24 * 3600.0
-"""The longest time span of one query. The history allows 31 days, and queries are for whole days."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +45,12 @@ class LostSubmits:
     clock: Clock
 
     def find(self, job: Job) -> Found:
-        """What the history of the whole time window shows of the job's request.
+        """What the history shows of the job's request: by its id if it is known, else in the whole time window.
 
         Raises ProviderError if it can't be read to its last page, because then nothing is certain.
         """
         fits: dict[Fit, list[HistoryRow]] = {one: [] for one in Fit}
-        for request in self.requests(job):
+        for request in self._candidates(job):
             found = fit(job, request)
             usable = found is Fit.NO or usable_id(request.request_id)
             fits[found if usable else Fit.PERHAPS].append(request)
@@ -70,12 +67,27 @@ class LostSubmits:
     def requests(self, job: Job, since: float | None = None) -> list[HistoryRow]:
         """The requests of all days on which the job's may have been made, from ``since`` on if given.
 
-        Allows for differing clocks. Raises ProviderError.
+        Raises ProviderError.
         """
-        began = job.submitted_at or job.created_at
-        until = min(self.clock(), began + CLOCKS_APART_SECONDS) + CLOCKS_APART_SECONDS
-        since = max((began if since is None else since) - CLOCKS_APART_SECONDS, until - HISTORY_SPAN_SECONDS)
-        return merged(self.provider.history(job.model, since, until))
+        return merged(self.provider.history(job.model, *self._window(job, since)))
+
+    def request(self, job: Job, request_id: str, since: float | None = None) -> HistoryRow | None:
+        """What the history shows of a request that may be the job's. None if it has no such request of its model.
+
+        If its id alone does not find it, all days are searched on which the job's requests may have been made, from
+        ``since`` on if given. Raises ProviderError.
+        """
+        rows = self.provider.request_rows(request_id, job.model, *self._window(job, since))
+        return next((row for row in merged(rows) if not is_another_model(row.model, job.model)), None)
+
+    def _window(self, job: Job, since: float | None = None) -> tuple[float, float]:
+        return history_window(job.submitted_at or job.created_at, self.clock(), since)
+
+    def _candidates(self, job: Job) -> list[HistoryRow]:
+        if not job.request_id:
+            return self.requests(job)
+        row = self.request(job, job.request_id)
+        return [row] if row else []
 
     def _free(self, job: Job, requests: list[HistoryRow]) -> list[HistoryRow]:
         """The requests that no other job owns, up to the maximum of a message."""
@@ -110,7 +122,7 @@ def _one_of(requests: list[HistoryRow]) -> Found:
 def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row: HistoryRow, *, now: float) -> bool:
     """Make a request of the history the job's own and continue from its status. Returns False if it is too early."""
     if row.status == ProviderStatus.FAILED:
-        error = reasons.failed_at_the_provider(row.error).error
+        error = failures.reason(job, row.error).error
         notifier.notify(store.close(job, State.FAILED, request_id=row.request_id, error=error, notified_at=None))
         return True
     facts: dict[str, Any] = {
@@ -121,7 +133,7 @@ def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row
         "executions": job.executions + 1,
     }
     # A HELD job has released its reservation. A bought video is booked again, even if that exceeds the budget.
-    booking, reserved = reservation(job, now)
+    booking, reserved = reservation(job, now, store.bills.estimate)
     facts |= reserved
     if row.url:
         job = store.move(job, State.COPYING, booking=booking, result_url=row.url, cost_usd=row.cost_usd, **facts)

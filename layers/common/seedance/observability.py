@@ -31,6 +31,11 @@ def count(name: str, number: int = 1) -> None:
         _metrics().flush_metrics()
 
 
+def percent(name: str, value: float) -> None:
+    """Set a metric of SeedancePipeline that is a percentage. It is written when the handler returns."""
+    _metrics().add_metric(name=name, unit=MetricUnit.Percent, value=value)
+
+
 def flush() -> None:
     """Write the counted metrics."""
     if _metrics().metric_set:

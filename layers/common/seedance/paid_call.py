@@ -108,7 +108,9 @@ class Sending:
         values: dict[str, Any] = {"submitted_at": now, "attempts": job.attempts + 1, "error": None}
         if image != job.image:
             values["image"] = image
-        booking, reserved = reservation(job, now, limit=self.budget, max_in_flight=self.pacer.max_in_flight)
+        booking, reserved = reservation(
+            job, now, self.store.bills.estimate, limit=self.budget, max_in_flight=self.pacer.max_in_flight
+        )
         values |= reserved
         try:
             return self.store.move(job, State.SUBMITTING, booking=booking, **values), body

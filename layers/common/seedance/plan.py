@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from seedance.aws.job_table import job_table
 from seedance.aws.upload import Upload
 from seedance.batches import manifest
 from seedance.batches.files import Sheets, sheets
@@ -19,6 +20,7 @@ from seedance.clock import CLOCK, Clock
 from seedance.config import plan_settings
 from seedance.errors import InvalidRequest
 from seedance.jobs import creation, reasons, requests
+from seedance.jobs.bills import Bills
 from seedance.jobs.job import ImageFacts
 from seedance.jobs.tasks import BatchInput, PlannedBatch, RefusedBatch, TaskStatus
 from seedance.media.buckets import Media, media
@@ -51,6 +53,7 @@ class Plan:
     sheets: Sheets
     media: Media
     notifier: Notifier
+    bills: Bills
     defaults: requests.Defaults
     tolerated_percent: float
     clock: Clock = CLOCK
@@ -62,7 +65,7 @@ class Plan:
                 f"the batch is in bucket {event['bucket']}, but manifests are only read from {self.sheets.bucket}"
             )
         batch_id, key = event["batch_id"], event["key"]
-        tally = Tally()
+        tally = Tally(self.bills.of)
         plan_key, began_at = manifest.plan_key(batch_id), round(self.clock(), 3)
         report_key = manifest.beside(key, batch_id, requests.REJECTED_ENDING)
         chunks: list[list[int]] = []
@@ -169,7 +172,7 @@ class Plan:
             rows=tally.rows,
             rejected=tally.bad,
             report=self.sheets.link(report_key) if report_key else None,
-            error=reasons.refused_rows(f"{why} Nothing was bought.").error,
+            error=reasons.refused_rows(why, event.get("restarts", 0)).error,
         )
         self.notifier.summarise(message)
 
@@ -196,4 +199,4 @@ def plan() -> Plan:
     """The use case, configured for this stack."""
     stack = plan_settings()
     defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
-    return Plan(sheets(), media(), notifier(), defaults, stack.batch_tolerated_failure_percent)
+    return Plan(sheets(), media(), notifier(), Bills(job_table()), defaults, stack.batch_tolerated_failure_percent)

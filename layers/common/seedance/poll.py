@@ -27,16 +27,17 @@ from seedance.observability import count, logger
 from seedance.pacing import poll_schedule
 from seedance.pacing.durations import Durations, durations
 from seedance.pacing.pacer import NextPoll, Pacer, pacer
-from seedance.provider import links
+from seedance.provider import failures, links
 from seedance.provider.client import Provider, provider
 from seedance.provider.links import Result, Sent
-from seedance.provider.payloads import HistoryRow, ProviderStatus, Standing
+from seedance.provider.payloads import HistoryRow, ProviderStatus, Standing, merged
 
 MISSING_POLLS = 3
 """Consecutive polls without a record or a link before it counts as missing, because the provider's data may lag."""
 
 HISTORY_SECONDS = 12.0
-"""The time limit for reading the history: what remains of the function's 30 s after waiting for slot and status."""
+"""The time limit for reading the history, by id and as a list: what remains of the function's 30 s after waiting for
+slot and status."""
 
 LAST_CALL_SECONDS = 60.0
 """This long before the provider deletes a request's record, polls ignore the rate limit: a video is at stake."""
@@ -90,7 +91,7 @@ class Poll:
         if standing is None:
             return self._gone(job)
         if standing.status is ProviderStatus.FAILED:
-            return _answer(job, TaskStatus.FAILED, reasons.failed_at_the_provider(standing.error).error)
+            return _answer(job, TaskStatus.FAILED, failures.reason(job, standing.error).error)
         if standing.status is ProviderStatus.COMPLETED:
             return self._completed(job, standing)
         if standing.status is ProviderStatus.PROCESSING and job.state is State.QUEUED:
@@ -143,15 +144,8 @@ class Poll:
 
     def _outputs(self, job: Job) -> list[HistoryRow]:
         """The history's rows for the job's request, one per output. Raises the same errors as Provider.history."""
-        found: list[HistoryRow] = []
-        since = (job.submitted_at or job.created_at) - poll_schedule.CLOCKS_APART_SECONDS
-        until = self.clock() + poll_schedule.CLOCKS_APART_SECONDS
-        for row in self.provider.history(job.model, since, until, seconds=HISTORY_SECONDS):
-            if row.request_id == job.request_id:
-                found.append(row)
-            elif found and row.created_at != found[-1].created_at:
-                break  # rows are sorted by creation time, so there are no more
-        return found
+        since, until = poll_schedule.history_window(job.submitted_at or job.created_at, self.clock())
+        return self.provider.request_rows(job.request_id or "", job.model, since, until, seconds=HISTORY_SECONDS)
 
     def _gone(self, job: Job) -> TaskAnswer:
         age = job.age(self.clock(), self.scale)
@@ -173,12 +167,12 @@ class Poll:
                 logger().warning("the history can't be read", extra={"job_id": job.job_id, "reason": str(trouble)})
                 return _running(job, NextPoll(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
             rows = []
-        row = next(iter(rows), None)
-        if row and (video := links.only_video(row.url for row in rows)):
-            job = self.store.move(job, State.COPYING, result_url=video, cost_usd=row.cost_usd)
+        row = next(iter(merged(rows)), None)
+        if row and row.url:
+            job = self.store.move(job, State.COPYING, result_url=row.url, cost_usd=row.cost_usd)
             return _answer(job, TaskStatus.COMPLETED)
         if row and row.status == ProviderStatus.FAILED:
-            return _answer(job, TaskStatus.FAILED, reasons.failed_at_the_provider(row.error).error)
+            return _answer(job, TaskStatus.FAILED, failures.reason(job, row.error).error)
         if row is None and job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS:
             # The hour is not over: the record may reappear, or the history may lag.
             return _running(job, NextPoll(poll_schedule.LONGEST_STEP_SECONDS, None))
@@ -209,7 +203,8 @@ class Poll:
         def scheduled(polls: float) -> float:
             return poll_schedule.next_wait(age, job.spread, polls) if wait is None else wait
 
-        return self._planned(job, self.pacer.plan_poll(scheduled, job.expected_seconds))
+        of_a_batch = job.batch is not None
+        return self._planned(job, self.pacer.plan_poll(scheduled, job.expected_seconds, of_a_batch=of_a_batch))
 
     def _planned(self, job: Job, plan: NextPoll) -> TaskAnswer:
         """To be asked again as planned, or when the provider is about to forget the request, if that is sooner."""

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 
-from seedance.aws import checks
+from botocore.exceptions import BotoCoreError, ClientError
+
+from seedance.aws import checks, writes
+from seedance.aws.attributes import written_item
 from seedance.aws.job_table import JobTable, dropped, job_table
-from seedance.aws.table import PLACE
+from seedance.aws.table import LEASE, PLACE
 from seedance.clock import CLOCK, Clock
 from seedance.config import reconcile_settings
 from seedance.errors import BadRecord, Conflict, SeedanceError
@@ -26,7 +29,7 @@ from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.switch import Switch, switch
 from seedance.lost import LostSubmits, adopt
 from seedance.notices.notifier import Notifier, notifier
-from seedance.observability import count, logger
+from seedance.observability import count, logger, percent
 from seedance.pacing import poll_schedule
 from seedance.pacing.poll_schedule import RESULT_KEPT_SECONDS
 from seedance.provider.client import Provider, provider
@@ -60,6 +63,9 @@ NOTIFY_WINDOW_SECONDS = DAY_SECONDS
 ROUND_SECONDS = 150.0
 """After this time, a round starts nothing new. The rest of the function's 240 s is for the work in progress."""
 
+LEASE_SECONDS = 240.0
+"""The function's timeout: a round that took its lease longer ago has ended, however it ended."""
+
 PLACE_SECONDS = 1.0
 """How often a round saves its place. Before every job would cost a write for each job that waits for a person."""
 
@@ -90,6 +96,47 @@ class Place:
         self._table.put({"job_id": PLACE, "step": step, "since": since})
 
 
+class Lease:
+    """Lets one round run at a time. The schedule delivers each event at least once, so rounds may overlap.
+
+    An item says which round has it and until when, so a round that is killed keeps it for LEASE_SECONDS at most.
+    """
+
+    def __init__(self, table: JobTable) -> None:
+        self._table = table
+
+    def take(self) -> str | None:
+        """Take the lease and return this round's id, or None if another round has it."""
+        now, holder = self._table.now(), writes.write_id()
+        # An invalid end, or one that no round can have written, is as good as none.
+        free = ["attribute_not_exists(ends)", "NOT attribute_type(ends, :number)", "ends <= :now", "ends > :latest"]
+        try:
+            self._table.put(
+                {"job_id": LEASE, "holder": holder, "ends": now + LEASE_SECONDS},
+                ConditionExpression=" OR ".join(free),
+                ExpressionAttributeValues=written_item(
+                    {":number": "N", ":now": now, ":latest": now + 2 * LEASE_SECONDS}
+                ),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if not writes.failed_condition(error):
+                raise
+            return holder if writes.record_found(error).get("holder") == holder else None  # as in JobTable.put_new
+        return holder
+
+    def give_back(self, holder: str) -> None:
+        """End the lease, unless another round has it by now. If that fails, it ends by itself."""
+        try:
+            self._table.put(
+                {"job_id": LEASE, "holder": holder, "ends": 0},
+                ConditionExpression="holder = :me",
+                ExpressionAttributeValues=written_item({":me": holder}),
+            )
+        except (BotoCoreError, ClientError) as error:
+            logger().warning("the lease was not given back", extra={"reason": str(error)})
+
+
 @dataclass(frozen=True)
 class Reconcile:
     """The use case and its dependencies. ``scale`` shortens all its times (Settings.time_scale)."""
@@ -102,8 +149,10 @@ class Reconcile:
     switch: Switch
     in_flight: InFlight
     place: Place
+    lease: Lease
     resubmit_lost: bool = False
     scale: float = 1.0
+    daily_budget_usd: float | None = None
     clock: Clock = CLOCK
 
     @property
@@ -111,7 +160,18 @@ class Reconcile:
         return LostSubmits(self.store, self.provider, self.clock)
 
     def __call__(self) -> dict[str, int]:
-        """Run one round. Returns the number of jobs that were continued, by step.
+        """Run one round, unless another one is running. Returns the number of jobs that were continued, by step."""
+        holder = self.lease.take()
+        if holder is None:
+            logger().warning("another round is running")
+            return {}
+        try:
+            return self._round()
+        finally:
+            self.lease.give_back(holder)
+
+    def _round(self) -> dict[str, int]:
+        """Do all the work.
 
         An error in one job does not stop the others: an unexpected error is logged and counted as JobsStuck, which has
         an alarm. If a round runs out of time or crashes, the next one does the rest.
@@ -132,7 +192,14 @@ class Reconcile:
                 count("JobsStuck")
         if self.in_flight.recount():
             logger().warning("the count of videos in progress was wrong and has been corrected")
+        self._report_budget()
         return done
+
+    def _report_budget(self) -> None:
+        """Publish how much of the day's budget is spent or reserved. Here, because here it costs one read per round."""
+        if self.daily_budget_usd:
+            committed = self.store.day(day_of(self.clock())).committed
+            percent("BudgetCommittedPercent", round(100 * committed / self.daily_budget_usd, 1))
 
     def _work(self) -> Iterator[tuple[str, Job, Action]]:
         """The work to do, oldest jobs first in each step. Starts where the last round ran out of time.
@@ -152,7 +219,7 @@ class Reconcile:
                     return
                 if self._idle(listed) < idle:
                     break  # and the following jobs changed even later
-                if self._calls_for(what, listed) and (job := self._fresh(listed)):
+                if self._calls_for(what, listed) and (job := self._fresh(listed, idle)):
                     if self.clock() >= place_due:
                         # If this job kills the round, the next one continues after it, so it can't kill every round.
                         self.place.save(number, listed.updated_at)
@@ -187,15 +254,15 @@ class Reconcile:
     def _idle(self, job: Job) -> float:
         return (self.clock() - job.updated_at) / self.scale
 
-    def _fresh(self, listed: Job) -> Job | None:
-        """The complete job, or None if the index, which may lag, is no longer correct."""
+    def _fresh(self, listed: Job, idle: float) -> Job | None:
+        """The complete job, or None if the index lags: the job has changed since it shows it."""
         try:
             job = self.store.get(listed.job_id)
         except BadRecord as error:  # a person edited it; an unreadable job is left alone
             logger().error("reconcile", extra={"job_id": listed.job_id, "reason": str(error)})
             count("JobsStuck")
             return None
-        return job if job and job.state is listed.state else None
+        return job if job and job.state is listed.state and self._idle(job) >= idle else None
 
     def _give_up_waiting(self, job: Job) -> bool:
         limit = GENERATING_SECONDS if job.transport == "v1" else SUBMITTING_SECONDS
@@ -217,7 +284,8 @@ class Reconcile:
         taken = job.request_id is not None or job.cost_usd is not None
         if found.nothing and self.resubmit_lost and not job.resubmitted and not taken:
             executions = job.executions + (1 if job.transport == "v1" else 0)  # as in release
-            job = self.store.move(job, State.RECEIVED, resubmitted=True, error=None, executions=executions)
+            # Closed, not moved: nothing is in progress, so its reservation is released until it is sent again.
+            job = self.store.close(job, State.RECEIVED, resubmitted=True, error=None, executions=executions)
             self.queue.send(job)
             return True
         if found.possible:
@@ -323,6 +391,8 @@ def reconcile() -> Reconcile:
         switch(),
         in_flight(),
         Place(job_table()),
+        Lease(job_table()),
         stack.resubmit_lost,
         stack.time_scale,
+        stack.daily_budget_usd,
     )

@@ -6,6 +6,7 @@ A video is only bought again if a person explicitly says so: ``retry`` with ``pa
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Required, TypedDict
@@ -15,19 +16,20 @@ from seedance.clock import CLOCK, Clock
 from seedance.config import repair_settings
 from seedance.errors import BadRecord, Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
 from seedance.holding import Holding, Worked
-from seedance.jobs import catalogue, creation, reasons
-from seedance.jobs.budget import estimate_usd, reservation
-from seedance.jobs.handoff import Workflow, intake_queue, workflow
+from seedance.jobs import creation, reasons
+from seedance.jobs.budget import reservation
+from seedance.jobs.handoff import Batches, Workflow, batches, intake_queue, workflow
 from seedance.jobs.job import AT_PROVIDER, REOPENABLE, Hold, Job, State
 from seedance.jobs.reasons import Code
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.switch import switch
-from seedance.lost import HISTORY_SPAN_SECONDS, LostSubmits, adopt
+from seedance.lost import LostSubmits, adopt
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import logger
+from seedance.pacing.poll_schedule import HISTORY_SPAN_SECONDS
 from seedance.provider.client import Provider, provider
-from seedance.provider.matching import merged, named_job
-from seedance.provider.payloads import HistoryRow, ProviderStatus, usable_id
+from seedance.provider.matching import is_another_model, named_job
+from seedance.provider.payloads import HistoryRow, ProviderStatus, merged, usable_id
 
 SHOWN_BYTES = 1024 * 1024
 """A response ends with the page of the history that reaches this size. Lambda's limit for a response is 6 MB."""
@@ -68,6 +70,7 @@ class Question(TypedDict, total=False):
     resubmit: bool
     give_up: bool
     reason: str
+    batch_id: str
 
 
 class Answer(TypedDict, total=False):
@@ -76,6 +79,7 @@ class Answer(TypedDict, total=False):
     error: str
     rows: list[ShownRequest]
     next: int | None
+    incomplete: str | None
     state: str
     said: str
     requests: list[ShownRequest]
@@ -96,12 +100,14 @@ class Repair:
     notifier: Notifier
     workflow: Workflow
     holding: Holding
+    batches: Batches
     clock: Clock = CLOCK
 
     def answer(self, question: Question) -> Answer:
         """Answer a command's request, by its ``ask``. An expected error is returned as ``{"error"}``, a sentence.
 
         ``history``: ``model``, ``since``, ``until``, ``page`` -> ``rows``, ``next``
+        ``requests of``: ``job_id`` -> ``rows``, ``incomplete``
         ``adopt``: ``job_id``, ``request_id`` -> ``state``
         ``retry``: ``job_id``, ``pay`` -> ``said``
         ``resolve``: ``job_id`` and one of ``adopt``, ``link``, ``resubmit``, ``give_up`` -> ``said``
@@ -110,16 +116,19 @@ class Repair:
         ``go on``: -> ``under_way``
         ``pause``: ``reason`` -> ``fresh``
         ``resume``, ``release``, ``redrive``: -> ``number``, ``more``
+        ``restart``: ``batch_id`` -> ``said``
         """
         try:
             return self._answer(**question)
         except SeedanceError as error:
             return {"error": str(error)}
 
-    def _answer(self, ask: str, **given: Any) -> Answer:
+    def _answer(self, ask: str, **given: Any) -> Answer:  # noqa: PLR0912 - one branch for each question
         match ask:
             case "history":
                 return self.history(given["model"], given["since"], given["until"], given["page"])
+            case "requests of":
+                return self.requests_of(given["job_id"])
             case "adopt":
                 return {"state": self.adopt_request(given["job_id"], given["request_id"])}
             case "retry":
@@ -141,6 +150,9 @@ class Repair:
                 return _worked(self.holding.release(Hold.BUDGET, given.get("since", 0.0)))
             case "redrive":
                 return _worked(self.holding.redrive())
+            case "restart":
+                self.batches.restart(given["batch_id"])
+                return {"said": f"batch {given['batch_id']} was started again; what it has made is kept"}
         raise NotPossible(f"this release does not support the request {ask!r}")
 
     def retry(self, job_id: str, *, pay: bool) -> str:
@@ -154,8 +166,8 @@ class Repair:
         if job.state is State.COPYING or ((unclear or ended) and job.result_url):
             self._copy(job)
             return "copying the video again; this costs nothing"
-        failed_there = job.code == Code.PROVIDER_JOB_FAILED
-        if (unclear or (ended and not failed_there)) and job.request_id and self._made_after_all(job):
+        failed_there = job.code in (Code.PROVIDER_JOB_FAILED, Code.PROVIDER_REFUSED)
+        if (unclear or (ended and not failed_there)) and job.request_id and self._made_after_all(job, job.request_id):
             self.adopt_request(job_id, job.request_id)
             return f"request {job.request_id} now has a video; copying it; this costs nothing"
         if not ended:
@@ -163,7 +175,7 @@ class Repair:
             which = " or ".join(state for state in State if state in REOPENABLE)
             raise NotPossible(f"job {job_id} is {job.state}{undecided}; only a {which} job can be tried again")
         if not pay:
-            price = estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
+            price = self.store.bills.estimate(job.model, job.parameters)
             raise NotPossible(
                 f"job {job_id} has no result to copy; submitting it again costs about ${price:.2f}: use --pay"
             )
@@ -216,18 +228,17 @@ class Repair:
             job = self.store.note(job, **again)
         else:
             # A job that ended without a price has released its reservation. A copied video must be booked again.
-            booking, reserved = reservation(job, self.clock())
+            booking, reserved = reservation(job, self.clock(), self.store.bills.estimate)
             job = self.store.move(job, State.COPYING, booking=booking, **again, **reserved)
         self.workflow.start(job)
 
-    def _made_after_all(self, job: Job) -> bool:
+    def _made_after_all(self, job: Job, request_id: str) -> bool:
         """Whether the provider's history now has a video for the request of the ended job."""
         try:
-            rows = LostSubmits(self.store, self.provider, self.clock).requests(job)
+            row = self._lost.request(job, request_id)
         except ProviderError as error:
-            words = f"can't check whether request {job.request_id} has a video by now: {error}"
-            raise NotPossible(words) from error
-        return any(row.request_id == job.request_id and row.url for row in rows)
+            raise NotPossible(f"can't check whether request {request_id} has a video by now: {error}") from error
+        return row is not None and row.url is not None
 
     def _resubmit(self, job: Job) -> None:
         job = self.store.move(
@@ -265,6 +276,28 @@ class Repair:
                 return {"rows": rows, "next": page + 1}
         return {"rows": rows, "next": None}
 
+    def requests_of(self, job_id: str) -> Answer:
+        """The requests of a job, newest first: those whose ids it knows, and those in the history that name it.
+
+        ``incomplete`` says why the history could not be searched for the latter, None if it was.
+        """
+        job = self._job(job_id)
+        known = job.left_behind(None)
+        found: dict[str, HistoryRow] = {}
+        incomplete: str | None = None
+        for request_id in known:
+            with suppress(ProviderError):  # if the list does not show it either, ``incomplete`` or its absence tells
+                if row := self.provider.request_row(request_id):
+                    found[request_id] = row
+        try:
+            for row in self._lost.requests(job, since=job.created_at):
+                if row.request_id in known or named_job(row) == job_id:
+                    found[row.request_id] = row  # with all of its outputs
+        except ProviderError as error:
+            incomplete = str(error)
+        newest_first = sorted(found.values(), key=lambda row: row.created_at or 0.0, reverse=True)
+        return {"rows": [_shown(row) for row in newest_first], "incomplete": incomplete}
+
     def adopt_request(self, job_id: str, request_id: str) -> str:
         """Make a request of the history a job's own, as a person decided. Returns the job's new state.
 
@@ -280,13 +313,16 @@ class Repair:
         if (owner := self.store.owner_of(request_id)) not in (None, job_id):
             raise Conflict(f"request {request_id} belongs to job {owner}")
         # It may also be one of the job's earlier requests.
-        requests = LostSubmits(self.store, self.provider, self.clock).requests(job, since=job.created_at)
-        row = next((row for row in requests if row.request_id == request_id), None)
+        row = self._lost.request(job, request_id, since=job.created_at)
         if row is None:
             raise InvalidRequest("adopt", f"the provider's history has no request {request_id} of {job.model}")
         if (ended and not row.url) or not self._adopt(job, row):
             raise InvalidRequest("adopt", f"request {request_id} has not ended yet; try again when it has")
         return str((self.store.get(job_id) or job).state)
+
+    @property
+    def _lost(self) -> LostSubmits:
+        return LostSubmits(self.store, self.provider, self.clock)
 
     def _adopt(self, job: Job, row: HistoryRow) -> bool:
         return adopt(self.store, self.workflow, self.notifier, job, row, now=self.clock())
@@ -299,7 +335,9 @@ class Repair:
         """
         found: list[ShownRequest] = []
         for row in self._requests(model, since):
-            if row.status != ProviderStatus.FAILED and usable_id(row.request_id) and not self._owner(row):
+            if is_another_model(row.model, model) or row.status == ProviderStatus.FAILED:
+                continue
+            if usable_id(row.request_id) and not self._owner(row):
                 shown = _shown(row)
                 named = shown["job_id"]
                 known = named if named and self.store.get(named) else None
@@ -312,7 +350,10 @@ class Repair:
         Raises InvalidRequest if there is no such request or it has not ended, Conflict if it belongs to a job,
         ProviderError.
         """
-        row = next((row for row in self._requests(model, 0.0) if row.request_id == request_id), None)
+        if not usable_id(request_id):
+            raise InvalidRequest("request", f"{request_id!r} is not a valid request id")
+        rows = self.provider.request_rows(request_id, model, *self._span(0.0))
+        row = next((row for row in merged(rows) if not is_another_model(row.model, model)), None)
         if row is None:
             raise InvalidRequest("request", f"the provider's history has no request {request_id} of {model}")
         if owner := self._owner(row):
@@ -351,8 +392,12 @@ class Repair:
         return under_way
 
     def _requests(self, model: str, since: float) -> list[HistoryRow]:
+        return merged(self.provider.history(model, *self._span(since)))
+
+    def _span(self, since: float) -> tuple[float, float]:
+        """From a Unix time to now, or the longest time span of one query."""
         now = self.clock()
-        return merged(self.provider.history(model, max(since, now - HISTORY_SPAN_SECONDS), now))
+        return max(since, now - HISTORY_SPAN_SECONDS), now
 
     def _owner(self, row: HistoryRow) -> str | None:
         return self.store.owner_of(row.request_id)
@@ -387,4 +432,5 @@ def repair() -> Repair:
     """The use case, configured for this stack."""
     stack = repair_settings()
     holding = Holding(jobs(), switch(), intake_queue(stack.intake_queue), clients.sqs(), stack.dead_letter_queue)
-    return Repair(jobs(), provider(), notifier(), workflow(stack.state_machine), holding)
+    of_batches = batches(stack.batch_state_machine)
+    return Repair(jobs(), provider(), notifier(), workflow(stack.state_machine), holding, of_batches)

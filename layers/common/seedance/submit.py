@@ -83,7 +83,9 @@ class Submit:
             self._uncertain(job, f"The provider returned another job's request: {error}.")
             return
         count("JobsSubmitted")
-        first = self.sending.pacer.plan_poll(lambda polls: poll_schedule.first_wait(spread, polls), spread.mean)
+        first = self.sending.pacer.plan_poll(
+            lambda polls: poll_schedule.first_wait(spread, polls), spread.mean, of_a_batch=job.batch is not None
+        )
         self.workflow.start(job, first.wait, first.slot)
 
     def _queued(self, job: Job, **facts: Any) -> Job:

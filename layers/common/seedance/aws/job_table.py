@@ -50,6 +50,29 @@ class JobTable:
             return writes.record_found(error).get("write_id") == write_id
         return True
 
+    def append(self, key: str, name: str, value: Any, *, keep: int) -> list[Any]:
+        """Append a value to a list attribute of an item, and return the list.
+
+        This call needs no read before it and can't overwrite another writer's value. Occasionally it removes all but
+        the last ``keep`` values. Raises ClientError and BotoCoreError.
+        """
+        item: Any = {"TableName": self.name, "Key": {"job_id": {"S": key}}, "ExpressionAttributeNames": {"#list": name}}
+        answer = self.client.update_item(
+            **item,
+            UpdateExpression="SET #list = list_append(if_not_exists(#list, :none), :one)",
+            ExpressionAttributeValues=written_item({":none": [], ":one": [value]}),
+            ReturnValues="UPDATED_NEW",
+        )
+        stored: list[Any] = read_item(answer["Attributes"])[name]
+        if len(stored) >= 2 * keep:
+            self.client.update_item(
+                **item,
+                UpdateExpression="REMOVE " + ", ".join(f"#list[{n}]" for n in range(len(stored) - keep)),
+                ConditionExpression="size(#list) = :size",
+                ExpressionAttributeValues=written_item({":size": len(stored)}),
+            )
+        return stored
+
     def put(self, record: dict[str, Any], **condition: Any) -> None:
         """Write an item, with retries while a transaction writes the same one. Raises like ``writes.insist``."""
         item = written_item(record)

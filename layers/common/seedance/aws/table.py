@@ -9,8 +9,14 @@ CALENDAR = "calendar#requests"
 IN_FLIGHT = "count#in_flight"
 """The number of videos in progress (jobs.in_flight)."""
 
+READING = "reading"
+"""The attribute of that item with what reconcile counted; each change of the number removes it."""
+
 SWITCH = "switch#submits"
 """Exists while submits are paused (jobs.switch)."""
+
+LEASE = "lease#reconcile"
+"""The round of reconcile that is running (reconcile)."""
 
 PLACE = "place#reconcile"
 """The place at which the last round of reconcile ran out of time (reconcile)."""
@@ -24,6 +30,11 @@ def day_key(day: str) -> str:
 def request_key(request_id: str) -> str:
     """The job that owns a provider request (jobs.store)."""
     return f"request#{request_id}"
+
+
+def bills_key(model: str) -> str:
+    """The latest bills for a model's videos, by setting (jobs.bills)."""
+    return f"bills#{model}"
 
 
 def durations_key(model: str) -> str:

@@ -4,6 +4,7 @@ All are read and written in chunks, so memory does not grow with the number of r
 """
 
 import json
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from botocore.exceptions import ClientError
 from seedance.aws import clients
 from seedance.aws.upload import Upload
 from seedance.batches import plan_lines
+from seedance.batches.manifest import MAX_BYTES, too_large
 from seedance.batches.plan_lines import PlanLine
 from seedance.config import settings
 from seedance.media.buckets import refusal
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 READ_BYTES = 64 * 1024
+HELD_BYTES = 8 * 1024 * 1024
+"""A longer manifest is kept in a file while its rows are checked. template.yaml gives plan enough room for it."""
 LINK_SECONDS = 12 * 3600
 """An upper bound: a link signed by a function stops working when the function's credentials expire, after hours."""
 
@@ -34,14 +38,25 @@ class Sheets:
         self._client = client
 
     def manifest(self, key: str, version_id: str | None) -> Iterator[bytes]:
-        """The manifest's bytes, in chunks. Raises InvalidRequest if it no longer exists."""
+        """The manifest's bytes, in chunks. It is read completely before the first one is returned.
+
+        Its rows' images are checked meanwhile, for up to 13 minutes, and no response of S3 stays open for so long.
+        Raises InvalidRequest if it does not exist (any more) or is too large.
+        """
         where = {"VersionId": version_id} if version_id else {}
         try:
-            body = self._client.get_object(Bucket=self.bucket, Key=key, **where)["Body"]  # type: ignore[arg-type]
+            found = self._client.get_object(Bucket=self.bucket, Key=key, **where)  # type: ignore[arg-type]
         except ClientError as error:
             raise refusal(error, "manifest", key) from error
-        with body:
-            yield from body.iter_chunks(READ_BYTES)
+        with tempfile.SpooledTemporaryFile(HELD_BYTES) as copy:
+            with found["Body"]:
+                if found["ContentLength"] > MAX_BYTES:
+                    raise too_large()
+                for chunk in found["Body"].iter_chunks(READ_BYTES):
+                    copy.write(chunk)
+            copy.seek(0)
+            while chunk := copy.read(READ_BYTES):
+                yield chunk
 
     def rows(self, key: str, first: int, end: int) -> Iterator[PlanLine]:
         """The rows of a plan from byte ``first`` up to ``end``. Rows that can't be read are logged and skipped."""

@@ -8,7 +8,7 @@ import csv
 import json
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -16,8 +16,7 @@ from typing import Any
 
 from seedance.aws import fields
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue, requests
-from seedance.jobs.budget import estimate_usd
+from seedance.jobs import catalogue, prices, requests
 
 PLAN_PREFIX = "plans/"
 
@@ -74,17 +73,21 @@ class _Record:
 
 @dataclass
 class Tally:
-    """The totals of a manifest."""
+    """The totals of a manifest. ``bills`` gives a model's last bills; without it, only published prices are used."""
 
+    bills: Callable[[str], prices.Bills] = lambda _: {}
     rows: int = 0
     bad: int = 0
     estimate_usd: float = 0.0
+    billed: int = 0
+    """Number of videos whose setting has bills, so that their estimate follows from these."""
     expected_seconds: float = 0.0
     """Sum over all videos, from the published averages."""
     models: dict[str, tuple[int, float]] = field(default_factory=dict)
     """Number of videos and their estimated cost, by model."""
     columns: dict[str, None] = field(default_factory=dict)
     """The passthrough columns, in the order in which they first appear."""
+    _estimates: dict[tuple[str, prices.Setting], tuple[float, bool]] = field(default_factory=dict)
 
     def add(self, row: Row | BadRow) -> None:
         """Count a row. Raises InvalidRequest if the rows have too many different passthrough columns."""
@@ -97,11 +100,21 @@ class Tally:
             self.bad += 1
             return
         model = row.request.model
-        cost = estimate_usd(model.average_usd, row.request.parameters)
+        cost, billed = self._estimate(row.request)
+        self.billed += billed
         videos, total = self.models.get(model.slug, (0, 0.0))
         self.models[model.slug] = (videos + 1, total + cost)
         self.estimate_usd += cost
         self.expected_seconds += model.average_seconds
+
+    def _estimate(self, request: requests.Request) -> tuple[float, bool]:
+        """A video's estimate, and whether there are bills for its setting. Many rows have the same setting."""
+        slug, asked = request.model.slug, prices.setting(request.parameters)
+        if (slug, asked) not in self._estimates:
+            bills, possible = self.bills(slug), catalogue.settings(request.model, request.parameters)
+            usd = prices.estimate_usd(slug, asked, possible, bills)
+            self._estimates[slug, asked] = usd, bool(bills.get(asked.name))
+        return self._estimates[slug, asked]
 
     @property
     def good(self) -> int:
@@ -128,6 +141,11 @@ def beside(key: str, batch_id: str, ending: str) -> str:
 def plan_key(batch_id: str) -> str:
     """The key of a batch's plan."""
     return f"{PLAN_PREFIX}{batch_id}.jsonl"
+
+
+def too_large() -> InvalidRequest:
+    """The refusal of a manifest of more than MAX_BYTES."""
+    return InvalidRequest("manifest", f"is larger than {MAX_BYTES // 1024 // 1024} MB; split it")
 
 
 def read(chunks: Iterable[bytes], key: str, defaults: requests.Defaults) -> Iterator[Row | BadRow]:
@@ -180,7 +198,7 @@ def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         size += len(chunk)
         if size > MAX_BYTES:
-            raise InvalidRequest("manifest", f"is larger than {MAX_BYTES // 1024 // 1024} MB; split it")
+            raise too_large()
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield line + b"\n"

@@ -1,25 +1,20 @@
-"""The day's budget: a video's estimate, its bookings, and the writes that book them. Pure."""
+"""The day's budget: a job's reservation, its settlement, and the writes that book them. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
 from seedance.aws import checks
 from seedance.aws.attributes import written_item
-from seedance.aws.table import IN_FLIGHT, day_key
+from seedance.aws.table import IN_FLIGHT, READING, day_key
 from seedance.jobs.job import Job, ParameterValues
-
-PRICES_OF = "2026-11-20"
-"""When the published averages in the catalogue were read. A model whose price has risen settles above its estimate."""
-
-_RESOLUTION_FACTOR = {"480p": 0.5, "720p": 1.0, "1080p": 2.25}
-"""Number of pixels relative to 720p. The provider's averages are assumed to be for 720p."""
-
-_AVERAGE_SECONDS_OF_VIDEO = 5
 
 MOST_A_DAY_USD = 1e9
 """More than any day can cost."""
+
+Estimate = Callable[[str, ParameterValues], float]
+"""The estimated cost of a video in USD, from its model and parameters (jobs.bills)."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +47,6 @@ class Day:
     committed: float = 0.0
 
 
-def estimate_usd(average_usd: float, parameters: ParameterValues) -> float:
-    """The estimated cost of one video, in USD: the published average, scaled by length and pixels.
-
-    The provider publishes one average per model and says that costs vary with duration and resolution. The estimate
-    only has to be roughly right, because the provider's own ``cost`` replaces it at the end. A duration of -1
-    (automatic) counts as 5 s, the models' default.
-    """
-    duration = parameters.get("duration", _AVERAGE_SECONDS_OF_VIDEO)
-    length = max(1, duration) if duration != -1 else _AVERAGE_SECONDS_OF_VIDEO
-    pixels = _RESOLUTION_FACTOR.get(str(parameters.get("resolution", "720p")), 1.0)
-    return round(average_usd * length / _AVERAGE_SECONDS_OF_VIDEO * pixels, 4)
-
-
 def day_of(moment: float) -> str:
     """The UTC day of a Unix time, such as ``2026-11-20``."""
     return datetime.fromtimestamp(moment, UTC).date().isoformat()
@@ -80,21 +62,18 @@ def read_day(day: str, record: Mapping[str, Any]) -> tuple[Day, list[str]]:
 
 
 def reservation(
-    job: Job, now: float, *, limit: float | None = None, max_in_flight: int | None = None
+    job: Job, now: float, estimate: Estimate, *, limit: float | None = None, max_in_flight: int | None = None
 ) -> tuple[Booking | None, dict[str, Any]]:
     """The booking that reserves the job's estimate in today's budget, and the fields for its record.
 
-    Both are empty if the job already has a reservation, or its request is settled.
+    Both are empty if the job already has a reservation, or its request is settled. Then ``estimate`` is not called.
     """
-    # Here: poll and finalize reserve nothing, and start 0.06 s earlier without the catalogue's pydantic.
-    from seedance.jobs import catalogue  # noqa: PLC0415
-
     if job.reserved_usd is not None or job.settled_usd is not None:
         return None, {}
-    estimate = estimate_usd(catalogue.find(job.model).average_usd, job.parameters)
+    usd = estimate(job.model, job.parameters)
     day = day_of(now)
-    booking = Booking(day, reserved=estimate, limit=limit, lease=1, max_in_flight=max_in_flight)
-    return booking, {"reserved_usd": estimate, "reserved_day": day}
+    booking = Booking(day, reserved=usd, limit=limit, lease=1, max_in_flight=max_in_flight)
+    return booking, {"reserved_usd": usd, "reserved_day": day}
 
 
 def settlement(job: Job, cost: float | None) -> tuple[Booking | None, dict[str, Any]]:
@@ -147,7 +126,8 @@ def lease_update(table: str, booking: Booking) -> dict[str, Any]:
     update: dict[str, Any] = {
         "TableName": table,
         "Key": {"job_id": {"S": IN_FLIGHT}},
-        "UpdateExpression": "ADD held :one",
+        # A reading of reconcile's counts only as long as nothing changes (jobs.in_flight).
+        "UpdateExpression": f"ADD held :one REMOVE {READING}",
         "ExpressionAttributeValues": written_item({":one": booking.lease}),
     }
     if booking.lease > 0 and booking.max_in_flight is not None:

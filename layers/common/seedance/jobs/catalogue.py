@@ -1,8 +1,9 @@
-"""The models: parameters, defaults, limits, transports, published averages. Pure.
+"""The models: parameters, defaults, limits, transports, published mean durations. Pure.
 
-Source of every parameter, default, range and exclusion: the provider's model pages. Published averages
-(price and duration per video): the provider's model list. Parameters that a page calls required are optional here: if
-one is missing, the page's own default is sent.
+Source of every parameter, default, range and exclusion: the provider's model pages, and where these are silent, what
+resellers of the same models document (docs/provider.md says which). Mean durations: the provider's model list. Prices
+are in jobs.prices. Parameters that a page calls required are optional here: if one is missing, the page's own default
+is sent.
 """
 
 import difflib
@@ -10,12 +11,14 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from seedance.errors import InvalidRequest
+from seedance.jobs import prices
 from seedance.jobs.job import ParameterValues
 
 PROMPT_LIMIT = 5000
@@ -37,6 +40,9 @@ COMMON_NAMES = {
     "ratio": "aspect_ratio",
 }
 """Names that are accepted for every model, whatever the model's page calls the parameter."""
+
+REFERENCES = ("reference_images", "reference_videos", "reference_audios")
+"""The parameters with reference files, of the models that take any."""
 
 _PLACEHOLDER_IMAGE = "https://image.invalid/to-be-signed-at-submit"
 
@@ -86,7 +92,11 @@ WideSeed = Annotated[
     ),
     BeforeValidator(_whole_number),
 ]
-Moderation = Annotated[bool, Field(description="Skips the content pre-filter; the baseline policies still apply.")]
+_MODERATION = "Skips the content pre-filter; the baseline policies still apply."
+Moderation = Annotated[bool, Field(description=_MODERATION)]
+ModerationIfGiven = Annotated[bool | None, Field(description=f"{_MODERATION} Sent only if given.")]
+"""For a model of whose pages only a newer one lists the parameter."""
+FaceFreeUrl = Annotated[Url | None, Field(description="An image that shows a real person's face is blocked.")]
 FixedCamera = Annotated[bool, Field(description="Keeps the camera fixed.")]
 UpToThree = Annotated[list[Url], BeforeValidator(_list_from_text), Field(max_length=3)]
 UpToNine = Annotated[list[Url], BeforeValidator(_list_from_text), Field(max_length=9)]
@@ -99,17 +109,21 @@ class Parameters(BaseModel):
 
     first_image: ClassVar[str]
     last_image: ClassVar[str | None] = "last_frame_url"
-    last_needs_first: ClassVar[bool] = True
+    no_image: ClassVar[str | None] = None
+    """What is sent as the first image of a video without one. None: nothing, because the model has no sample image."""
 
     prompt: Prompt
 
     @model_validator(mode="after")
     def _images_go_together(self) -> Self:
-        first = getattr(self, self.first_image)
-        if self.last_needs_first and self.last_image and getattr(self, self.last_image) and not first:
+        frames = [name for name in (self.first_image, self.last_image) if name and getattr(self, name)]
+        references = [name for name in REFERENCES if getattr(self, name, None)]
+        if frames and references:
+            raise ValueError(f"{references[0]}: can't be combined with {frames[0]}; use only one of them")
+        if frames == [self.last_image]:
             raise ValueError(f"{self.last_image}: requires {self.first_image}")
-        if first and getattr(self, "reference_images", None):
-            raise ValueError(f"reference_images: can't be combined with {self.first_image}; use only one of them")
+        if references == ["reference_audios"]:
+            raise ValueError("reference_audios: requires reference_images or reference_videos")
         return self
 
 
@@ -125,6 +139,7 @@ class SeedancePro(Parameters):
     last_frame_url: Url | None = None
     camera_fixed: FixedCamera = False
     seed: SmallSeed = None
+    skip_moderation: ModerationIfGiven = None
 
 
 class Seedance10ProFast(Parameters):
@@ -146,10 +161,13 @@ class Seedance15Pro(Parameters):
     """Seedance 1.5 Pro."""
 
     first_image: ClassVar[str] = "first_frame_url"
-    last_needs_first: ClassVar[bool] = False  # the only page that does not require it
 
     aspect_ratio: Literal["adaptive", "16:9", "4:3", "1:1", "3:4", "9:16"] = "16:9"
-    duration: Annotated[int, Field(ge=4, le=10)] = 5
+    duration: Annotated[
+        Literal[4, 5, 6, 7, 8, 9, 10, 11, 12, -1],
+        BeforeValidator(_whole_number),
+        Field(description="Seconds; -1 is auto. The provider's page names only 4 and 10."),
+    ] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
     first_frame_url: Url | None = None
     last_frame_url: Url | None = None
@@ -171,7 +189,7 @@ class Seedance20Fast(Parameters):
         Field(description="Seconds; -1 is auto."),
     ] = 5
     resolution: Literal["480p", "720p"] = "720p"
-    first_frame_url: Url | None = None
+    first_frame_url: FaceFreeUrl = None
     last_frame_url: Url | None = None
     reference_images: UpToNine = []
     reference_videos: Annotated[UpToThree, Field(description="2 to 15 s and at most 50 MB each.")] = []
@@ -185,11 +203,13 @@ class Seedance20Mini(Parameters):
     """Seedance 2.0 Mini."""
 
     first_image: ClassVar[str] = "first_frame_url"
+    no_image: ClassVar[str | None] = ""
+    """Its page has a sample image as the default, so leaving the parameter out might animate that image."""
 
     aspect_ratio: SevenRatios = "16:9"
     duration: Annotated[Literal[4, 5, 6, 8, 10, 12, 15], BeforeValidator(_whole_number)] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
-    first_frame_url: Url | None = None
+    first_frame_url: FaceFreeUrl = None
     last_frame_url: Url | None = None
     reference_images: UpToNine = []
     reference_videos: UpToThree = []
@@ -202,14 +222,18 @@ class Seedance20Mini(Parameters):
 
 @dataclass(frozen=True)
 class Model:
-    """One model: its slug, its parameters, and the averages that the provider publishes for it."""
+    """One model: its slug, its parameters, and the mean duration that the provider publishes for its videos."""
 
     slug: str
     title: str
     parameters: type[Parameters]
     average_seconds: float
-    average_usd: float
     transports: tuple[str, ...] = ("v2",)
+
+    @property
+    def average_usd(self) -> float:
+        """The average price that the provider publishes for a video."""
+        return prices.PUBLISHED[self.slug].average
 
     @property
     def names(self) -> list[str]:
@@ -220,11 +244,11 @@ class Model:
 MODELS: dict[str, Model] = {
     model.slug: model
     for model in (
-        Model("seedance-pro", "Seedance 1.0 Pro", SeedancePro, 62, 0.35, ("v2", "v1")),
-        Model("seedance-1.0-pro-fast", "Seedance 1.0 Pro Fast", Seedance10ProFast, 49, 0.25),
-        Model("seedance-1.5-pro", "Seedance 1.5 Pro", Seedance15Pro, 99, 0.41),
-        Model("seedance-2.0-fast", "Seedance 2.0 Fast", Seedance20Fast, 117, 0.77, ("v2", "v1")),
-        Model("seedance-2.0-mini", "Seedance 2.0 Mini", Seedance20Mini, 159, 0.40),
+        Model("seedance-pro", "Seedance 1.0 Pro", SeedancePro, 62, ("v2", "v1")),
+        Model("seedance-1.0-pro-fast", "Seedance 1.0 Pro Fast", Seedance10ProFast, 49),
+        Model("seedance-1.5-pro", "Seedance 1.5 Pro", Seedance15Pro, 99),
+        Model("seedance-2.0-fast", "Seedance 2.0 Fast", Seedance20Fast, 117, ("v2", "v1")),
+        Model("seedance-2.0-mini", "Seedance 2.0 Mini", Seedance20Mini, 159),
     )
 }
 
@@ -273,9 +297,11 @@ def validate(model: Model, given: Mapping[str, object], *, has_image: bool) -> P
 
 def payload(model: Model, parameters: ParameterValues, *, job_id: str, image_link: str | None) -> ParameterValues:
     """The body of the submit: validated parameters, the image's link, and a seed (jobs of release 0.1.0 have none)."""
-    body = seeded(parameters, job_id)
+    body, first_image = seeded(parameters, job_id), model.parameters.first_image
     if image_link:
-        body[model.parameters.first_image] = image_link
+        body[first_image] = image_link
+    elif model.parameters.no_image is not None:
+        body.setdefault(first_image, model.parameters.no_image)
     return body
 
 
@@ -286,6 +312,25 @@ def seeded(parameters: ParameterValues, job_id: str) -> ParameterValues:
     be made again.
     """
     return {"seed": 1 + int(hashlib.sha256(job_id.encode()).hexdigest(), 16) % 999999, **parameters}
+
+
+def settings(model: Model, parameters: Mapping[str, Any]) -> list[prices.Setting]:
+    """The settings that a video of this request may turn out to have, for its price.
+
+    More than one if the request leaves the length to the model. The shapes of ``adaptive`` have nearly the same size.
+    """
+    asked = prices.setting(parameters)
+    lengths = _choices(model.slug, "duration") if asked.seconds == prices.AUTO else [asked.seconds]
+    shapes = _choices(model.slug, "aspect_ratio") if asked.ratio == prices.ADAPTIVE else [asked.ratio]
+    return [replace(asked, seconds=seconds, ratio=shape) for seconds in lengths for shape in shapes]
+
+
+@cache
+def _choices(slug: str, name: str) -> list[Any]:
+    """The values of a parameter that are not left open."""
+    schema = MODELS[slug].parameters.model_json_schema()["properties"][name]
+    values = schema.get("enum") or list(range(schema["minimum"], schema["maximum"] + 1))
+    return [value for value in values if value not in (prices.AUTO, prices.ADAPTIVE)]
 
 
 def describe() -> list[dict[str, object]]:

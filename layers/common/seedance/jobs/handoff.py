@@ -3,13 +3,15 @@
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
-from itertools import islice
-from typing import TYPE_CHECKING
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from seedance.aws import clients
+from seedance.errors import NotPossible
 from seedance.jobs.job import Job, batch_id
 from seedance.jobs.requests import Upload
 from seedance.jobs.tasks import BatchInput, TaskInput
@@ -63,6 +65,17 @@ class Workflow:
         return answer["status"] == "RUNNING"
 
 
+@dataclass(frozen=True)
+class BatchRun:
+    """The latest execution of a batch. ``restarts``: how many were started before it."""
+
+    restarts: int
+    arn: str
+    status: str
+    given: dict[str, Any]
+    output: dict[str, Any] | None
+
+
 class Batches:
     """The state machine for batches."""
 
@@ -73,18 +86,61 @@ class Batches:
     def start(self, manifest: Upload) -> str:
         """Start the manifest's batch, unless it was started before. Returns its id, which is the execution's name."""
         batch = batch_id(manifest.bucket, manifest.key, manifest.version)
+        self._start(
+            batch,
+            {
+                "batch_id": batch,
+                "bucket": manifest.bucket,
+                "key": manifest.key,
+                "version_id": manifest.version_id,
+            },
+        )
+        return batch
+
+    def latest(self, batch: str) -> BatchRun | None:
+        """The latest execution of a batch. None if it has none, or not yet."""
+        arn = self._state_machine.replace(":stateMachine:", ":execution:", 1)
+        found = None
+        for restarts in count():
+            name = _run_name(batch, restarts)
+            try:
+                run = self._client.describe_execution(executionArn=f"{arn}:{name}")
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                    raise
+                return found
+            output = json.loads(run["output"]) if run.get("output") else None
+            found = BatchRun(restarts, run["executionArn"], run["status"], json.loads(run["input"]), output)
+        return found
+
+    def restart(self, batch: str) -> None:
+        """Start a failed or stopped batch again. Its jobs are kept, because their ids follow from batch and row.
+
+        Redriving the execution would only repeat its last state, which is the one that raises the alarm. Raises
+        NotPossible.
+        """
+        run = self.latest(batch)
+        if run is None:
+            raise NotPossible(f"batch {batch} does not exist")
+        if run.status in ("RUNNING", "SUCCEEDED", "PENDING_REDRIVE"):
+            raise NotPossible(
+                f"batch {batch} is {run.status}; only one that failed or was stopped can be started again"
+            )
         given: BatchInput = {
             "batch_id": batch,
-            "bucket": manifest.bucket,
-            "key": manifest.key,
-            "version_id": manifest.version_id,
+            "bucket": run.given["bucket"],
+            "key": run.given["key"],
+            "version_id": run.given["version_id"],
+            "restarts": run.restarts + 1,
         }
+        self._start(_run_name(batch, run.restarts + 1), given)
+
+    def _start(self, name: str, given: BatchInput) -> None:
         try:
-            self._client.start_execution(stateMachineArn=self._state_machine, name=batch, input=json.dumps(given))
+            self._client.start_execution(stateMachineArn=self._state_machine, name=name, input=json.dumps(given))
         except ClientError as error:
             if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
                 raise
-        return batch
 
 
 class IntakeQueue:
@@ -105,29 +161,42 @@ class IntakeQueue:
         self._client.send_message(
             QueueUrl=self._url,
             MessageBody=json.dumps({"job_id": job.job_id, "turn": job.turn_at}),
-            DelaySeconds=min(LONGEST_DELAY_SECONDS, max(0, math.ceil(delay_seconds))),
+            DelaySeconds=_delay(delay_seconds),
         )
 
     def put_back(self, body: str, delay_seconds: int = 0) -> None:
         """Put a message into the queue as it is."""
         self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay_seconds)
 
-    def send_all(self, job_ids: Iterable[str]) -> None:
-        """Put many jobs, for their first turn, into the queue, ten per request.
+    def send_all(self, job_ids: Iterable[str], delays: Iterable[float]) -> None:
+        """Put many jobs, for their first turn, into the queue, ten per request, each with its delay in seconds.
 
         Raises RuntimeError if the queue rejected some of them.
         """
-        waiting = iter(job_ids)
+        waiting = zip(job_ids, delays, strict=True)
         while ten := list(islice(waiting, MESSAGES_A_REQUEST)):
             answer = self._client.send_message_batch(
                 QueueUrl=self._url,
                 Entries=[
-                    {"Id": str(number), "MessageBody": json.dumps({"job_id": job_id, "turn": None})}
-                    for number, job_id in enumerate(ten)
+                    {
+                        "Id": str(number),
+                        "MessageBody": json.dumps({"job_id": job_id, "turn": None}),
+                        "DelaySeconds": _delay(delay),
+                    }
+                    for number, (job_id, delay) in enumerate(ten)
                 ],
             )
             if failed := answer.get("Failed"):
                 raise RuntimeError(f"the queue rejected {len(failed)} of {len(ten)} jobs: {failed[0].get('Message')}")
+
+
+def _run_name(batch: str, restarts: int) -> str:
+    """The name of a batch's execution: the batch's id, with a number from the second one on."""
+    return f"{batch}-{restarts + 1}" if restarts else batch
+
+
+def _delay(seconds: float) -> int:
+    return min(LONGEST_DELAY_SECONDS, max(0, math.ceil(seconds)))
 
 
 @cache

@@ -1,5 +1,6 @@
 """The count of videos in progress. It is changed in the transactions of the jobs' changes (jobs.budget)."""
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -8,9 +9,13 @@ from botocore.exceptions import ClientError
 from seedance.aws import checks, writes
 from seedance.aws.attributes import read_item, written_item
 from seedance.aws.job_table import JobTable, job_table
-from seedance.aws.table import IN_FLIGHT, STATE_INDEX
+from seedance.aws.table import IN_FLIGHT, READING, STATE_INDEX
 from seedance.errors import Conflict
 from seedance.jobs.job import UNDER_WAY, State
+
+SETTLED_SECONDS = 240.0
+"""The time between the two readings that correct the count: less than from one round to the next, and far more than an
+index lags."""
 
 
 class InFlight:
@@ -24,23 +29,49 @@ class InFlight:
         return checks.count_or_zero((self._table.get(IN_FLIGHT) or {}).get("held"))
 
     def recount(self) -> bool:
-        """Correct the count from the jobs' states. Returns whether it was wrong.
+        """Correct the count from the jobs' records. Returns whether it was wrong.
 
-        Does nothing if the count changes in the meantime. It is only wrong if somebody edited a record, or if the stack
-        is older than the count.
+        It is only wrong if somebody edited a record, or if the stack is older than the count. The jobs are listed by
+        an index, which lags: jobs that have just started are missing, and those that have just ended are still there.
+        So a difference is first noted in the item, as a reading, which the next change of the count removes. Only if
+        a later round lists as many jobs, and the reading is still there, the records of these jobs are read, and the
+        count is corrected. A stored value that is not a number is replaced at once, because it admits no job.
         """
-        key: Any = {"job_id": {"S": IN_FLIGHT}}
         # The raw stored value: it may not be a number, and it must be unchanged when it is replaced.
+        key: Any = {"job_id": {"S": IN_FLIGHT}}
         answer = self._table.client.get_item(TableName=self._table.name, Key=key, ConsistentRead=True)
-        held = answer.get("Item", {}).get("held")
-        counted = sum(self._in(state) for state in UNDER_WAY)
-        if read_item({"held": held or {"N": "0"}})["held"] == counted:
+        stored = answer.get("Item", {})
+        held = read_item(stored).get("held", 0)
+        listed = [job_id for state in sorted(UNDER_WAY) for job_id in self._in(state)]
+        if held == len(listed):
             return False
-        unchanged: Any = {"ConditionExpression": "attribute_not_exists(held)"}
-        if held:
-            unchanged = {"ConditionExpression": "held = :held", "ExpressionAttributeValues": {":held": held}}
+        if not checks.is_count(held):
+            return self._replace(stored, self._confirmed(listed))
+        reading = read_item(stored).get(READING)
+        if not isinstance(reading, dict) or reading.get("listed") != len(listed):
+            self._replace(stored, held, {"listed": len(listed), "noted_at": self._table.now()})
+            return False
+        noted_at = checks.number(reading.get("noted_at"), 0, self._table.now())
+        if noted_at is not None and self._table.now() - noted_at < SETTLED_SECONDS:
+            return False
+        counted = self._confirmed(listed)
+        return self._replace(stored, counted) and counted != held
+
+    def _replace(self, stored: dict[str, Any], held: int, reading: dict[str, Any] | None = None) -> bool:
+        """Write the item if it is unchanged since it was read. Returns whether it was."""
+        conditions, values = [], {}
+        for name in ("held", READING):
+            if name in stored:
+                conditions.append(f"{name} = :{name}")
+                values[f":{name}"] = stored[name]
+            else:
+                conditions.append(f"attribute_not_exists({name})")
+        unchanged: Any = {"ConditionExpression": " AND ".join(conditions)}
+        if values:
+            unchanged["ExpressionAttributeValues"] = values
+        record: dict[str, Any] = {"job_id": IN_FLIGHT, "held": held}
         try:
-            self._table.put({"job_id": IN_FLIGHT, "held": counted}, **unchanged)
+            self._table.put(record if reading is None else {**record, READING: reading}, **unchanged)
         except Conflict:
             return False
         except ClientError as error:
@@ -49,16 +80,21 @@ class InFlight:
             raise
         return True
 
-    def _in(self, state: State) -> int:
+    def _confirmed(self, listed: list[str]) -> int:
+        """How many of these jobs have a reservation, by their records: a transaction that ends one removes it."""
+        records = (self._table.get(job_id) for job_id in dict.fromkeys(listed))
+        return sum(record is not None and record.get("reserved_usd") is not None for record in records)
+
+    def _in(self, state: State) -> Iterator[str]:
         pages = self._table.client.get_paginator("query").paginate(
             TableName=self._table.name,
             IndexName=STATE_INDEX,
-            Select="COUNT",
             KeyConditionExpression="#state = :state",
+            ProjectionExpression="job_id",
             ExpressionAttributeNames={"#state": "state"},
             ExpressionAttributeValues=written_item({":state": state.value}),
         )
-        return sum(page["Count"] for page in pages)
+        return (item["job_id"]["S"] for page in pages for item in page["Items"])
 
 
 @cache

@@ -10,8 +10,8 @@ from seedance.errors import BadRecord
 from seedance.jobs import records
 from seedance.pacing import poll_schedule
 
-RECORD_KEPT_SECONDS = 400 * 24 * 3600
-"""How long a record is kept: longer than a year's accounts need, and much longer than any event is redelivered."""
+RECORD_KEPT_DAYS = 400
+"""The default of RecordRetentionDays: longer than a year's accounts need, and than any event is redelivered."""
 
 
 SUBMITTING_SECONDS = 75.0

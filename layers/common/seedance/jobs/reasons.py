@@ -35,7 +35,7 @@ class Code(StrEnum):
     PROVIDER_KEY_REJECTED = "PROVIDER_KEY_REJECTED"
     """The provider rejected the key in the secret."""
     PROVIDER_REFUSED = "PROVIDER_REFUSED"
-    """The provider refused the request, for example because the model is retired or not permitted."""
+    """The provider refused the request, at once or after queueing it, for example because of a parameter's value."""
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
     """A submit was postponed because the provider failed. After six failed attempts, the job ends."""
     PROVIDER_RATE_LIMITED = "PROVIDER_RATE_LIMITED"
@@ -117,6 +117,23 @@ def failed_at_the_provider(why: str | None) -> Reason:
     )
 
 
+def parameter_refused(parameter: str, why: str) -> Reason:
+    """The provider refused a parameter's value after it had queued the request. ``why`` is what it said."""
+    return Reason(
+        Code.PROVIDER_REFUSED,
+        f"The provider refused the parameter {parameter}: {why}",
+    )
+
+
+def face_blocked(model: str, why: str) -> Reason:
+    """The provider found a real person's face in an image, which the model does not accept."""
+    return Reason(
+        Code.PROVIDER_JOB_FAILED,
+        f"The provider could not make the video: {why.rstrip('.')}. {model} does not accept first images with real "
+        "people's faces. Use another image, or a model other than the 2.0 models.",
+    )
+
+
 def record_gone(request_id: str | None) -> Reason:
     """The provider no longer knows the request."""
     return Reason(
@@ -156,11 +173,21 @@ def given_up() -> Reason:
     return Reason(Code.GIVEN_UP, "A person gave this job up. The provider's history may show a video.")
 
 
-def refused_rows(why: str) -> Reason:
-    """A manifest, or all of its rows, can't be used."""
-    return Reason(Code.INVALID_REQUEST, why)
+def refused_rows(why: str, restarts: int) -> Reason:
+    """A manifest, or all of its rows, can't be used. ``restarts``: see tasks.BatchInput."""
+    return Reason(Code.INVALID_REQUEST, f"{why} {_nothing_bought(restarts)}")
+
+
+def not_planned(restarts: int) -> Reason:
+    """A batch's manifest could not be processed because of an internal error."""
+    why = "The manifest could not be processed because of an internal error."
+    return Reason(Code.INTERNAL, f"{why} {_nothing_bought(restarts)}")
 
 
 def batch_broken(why: str) -> Reason:
     """Part of a batch could not be processed because of an internal error."""
     return Reason(Code.INTERNAL, why)
+
+
+def _nothing_bought(restarts: int) -> str:
+    return "Nothing more was bought." if restarts else "Nothing was bought."

@@ -10,6 +10,7 @@ from seedance.aws import fields, writes
 from seedance.aws.attributes import read_item, written_item
 from seedance.aws.job_table import JobTable, dropped, job_table
 from seedance.aws.table import REQUEST_INDEX, STATE_INDEX, day_key, request_key
+from seedance.config import settings
 from seedance.errors import (
     AllUnderWay,
     BadRecord,
@@ -20,8 +21,9 @@ from seedance.errors import (
     SeedanceError,
 )
 from seedance.jobs import budget
+from seedance.jobs.bills import Bills
 from seedance.jobs.budget import Booking, Day, settlement
-from seedance.jobs.job import RECORD_KEPT_SECONDS, TRANSITIONS, Job, State
+from seedance.jobs.job import RECORD_KEPT_DAYS, TRANSITIONS, Job, State
 from seedance.observability import logger
 
 PAGE = 200
@@ -29,13 +31,16 @@ PAGE = 200
 
 
 class JobStore:
-    """Jobs by id, and by state through the index ``by_state``, and the days' bookings.
+    """Jobs by id, and by state through the index ``by_state``, the days' bookings, and the bills learned from them.
 
-    Reads by id are strongly consistent, because decisions about money must not use stale data.
+    Reads by id are strongly consistent, because decisions about money must not use stale data. DynamoDB deletes a new
+    job's record after ``kept_days``.
     """
 
-    def __init__(self, table: JobTable) -> None:
+    def __init__(self, table: JobTable, kept_days: int = RECORD_KEPT_DAYS) -> None:
         self._table = table
+        self._kept_seconds = kept_days * 24 * 3600
+        self.bills = Bills(table)
 
     def get(self, job_id: str) -> Job | None:
         """The job, or None."""
@@ -50,7 +55,7 @@ class JobStore:
         job.created_at = job.created_at or now
         job.updated_at = now
         job.entered = {job.state.value: now}
-        job.expires_at = int(now) + RECORD_KEPT_SECONDS
+        job.expires_at = int(now) + self._kept_seconds
         return self._table.put_new(job.to_record())
 
     def move(self, job: Job, target: State, *, booking: Booking | None = None, **values: Any) -> Job:
@@ -78,11 +83,15 @@ class JobStore:
         A reported cost (in ``values`` or on the job) is settled. Otherwise the reservation is released, because the
         provider only bills what it delivered. ``made``: the provider made the video, whatever the target state is.
         """
-        cost = values.get("cost_usd", job.cost_usd)
+        reported = cost = values.get("cost_usd", job.cost_usd)
         if cost is None and (made or target is State.COMPLETED):
             cost = job.reserved_usd  # delivered without a price: the reservation is the best estimate
         booking, facts = settlement(job, cost)
-        return self.move(job, target, booking=booking, **facts, **values)
+        closed = self.move(job, target, booking=booking, **facts, **values)
+        # A job that is held and completed later is closed twice, at the same cost.
+        if reported is not None and reported != job.settled_usd:
+            self.bills.learn(job.model, job.parameters, reported)
+        return closed
 
     def price(self, job: Job, cost_usd: float) -> Job:
         """Write the cost of a job that ended without a price, and book the difference to its settlement.
@@ -92,7 +101,9 @@ class JobStore:
         booking, facts = settlement(job, cost_usd)
         condition = "#state = :from AND attribute_not_exists(cost_usd)"
         update = self._update(job.job_id, {"cost_usd": cost_usd, **facts}, condition, {":from": job.state.value})
-        return self._written(job, update, booking)
+        priced = self._written(job, update, booking)
+        self.bills.learn(job.model, job.parameters, cost_usd)
+        return priced
 
     def note(self, job: Job, **values: Any) -> Job:
         """Write fields of the job without changing its state; None removes a field. Raises like ``move``."""
@@ -234,7 +245,7 @@ class JobStore:
 
     def _claim(self, job: Job, request_id: str) -> dict[str, Any]:
         """The item that makes a job the owner of a request. It expires with the job's record."""
-        expires_at = job.expires_at or int(self._table.clock()) + RECORD_KEPT_SECONDS
+        expires_at = job.expires_at or int(self._table.clock()) + self._kept_seconds
         item = {"job_id": request_key(request_id), "owner": job.job_id, "expires_at": expires_at}
         return {
             "TableName": self._table.name,
@@ -248,7 +259,7 @@ class JobStore:
 @cache
 def jobs() -> JobStore:
     """The stack's job table."""
-    return JobStore(job_table())
+    return JobStore(job_table(), settings().record_retention_days)
 
 
 def _job(record: dict[str, Any]) -> Job:

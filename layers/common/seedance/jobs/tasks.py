@@ -61,12 +61,16 @@ class FailAnswer(TypedDict):
 
 
 class BatchInput(TypedDict):
-    """What a batch's execution and plan take: the batch's id, and its manifest."""
+    """What a batch's execution and plan take: the batch's id, and its manifest.
+
+    ``restarts``: how often a person has started it again after it failed.
+    """
 
     batch_id: str
     bucket: str
     key: str
     version_id: str | None
+    restarts: NotRequired[int]
 
 
 @final
@@ -97,6 +101,8 @@ class PlannedBatch(BatchInput):
     over: int
     progressed_at: float
     wait_seconds: int
+    fed_at: NotRequired[float]
+    """When collect first saw the batch, which is after its last row was fed to the queue."""
     exception: NotRequired[object]
     """If some rows could not be enqueued."""
 
@@ -123,9 +129,24 @@ class EndedBatch(TypedDict):
 
 
 class ChunkInput(TypedDict):
-    """What enqueue takes."""
+    """What a chunk's child execution and enqueue take.
+
+    ``next``: how many of the chunk's rows are done. Without it, the child execution is one of release 0.1.0, which
+    calls enqueue only once.
+    """
 
     batch_id: str
     key: str
     plan_key: str
     chunk: list[int]
+    next: NotRequired[int]
+
+
+@final
+class FedChunk(ChunkInput):
+    """What enqueue returns: RUNNING with the seconds until it may go on, or COMPLETED if all rows are in the queue."""
+
+    status: Literal[TaskStatus.RUNNING, TaskStatus.COMPLETED]
+    wait_seconds: int
+    jobs: int
+    created: int

@@ -9,6 +9,9 @@ Submits have priority. If no submits are waiting, a submit ignores planned polls
 limit, and the polls that it displaces plan again. Once submits queue, they must respect plans, because polls would
 otherwise never get a turn. In return, plans leave a tenth of the limit to the submits. The number of polls per video
 follows from what the arriving submits leave of the limit (``polls_affordable``).
+
+Rows of batches are fed into the queue as there is room for them (``share``): about half of what the videos in progress
+and the waiting submits leave. The other half is for single jobs.
 """
 
 import math
@@ -58,6 +61,26 @@ CROWDED_POLLS = 1.1
 _TURN_REQUESTS = 2
 """The requests that a queued submit needs: its own, and the poll that finds its video."""
 
+FED_PART = 0.5
+"""The part of the room that is fed to batches."""
+
+LEAST_PART = 0.1
+"""The least part of the whole capacity that batches get while single jobs take all of it, so that no batch stops."""
+
+FED_ROWS = 10
+"""A share has at least this many rows, unless it would be longer than LONGEST_SHARE_SECONDS. Each costs a wake-up."""
+
+SHARE_SECONDS = float(WINDOW_SECONDS)
+LONGEST_SHARE_SECONDS = 600.0
+"""The length of a share, and its maximum at low limits."""
+
+CREDIT_SECONDS = 30.0
+"""A share may begin this far in the past if the calendar was idle: a small batch then starts at once."""
+
+LONGEST_FED = 840.0
+"""How far ahead shares are given away, so that several batches get theirs one after the other. A row's message is
+delayed until then; SQS allows 900 s."""
+
 
 @dataclass(frozen=True)
 class Calendar:
@@ -74,6 +97,10 @@ class Calendar:
     arrivals: float = 0.0
     """Submits per minute as a moving average, at ``arrivals_at``."""
     arrivals_at: float = 0.0
+    fed_until: float = 0.0
+    """The end of the last share of the room that a batch got. The next share begins there."""
+    crowded_until: float = 0.0
+    """Until then, batches have more rows than there is room for, so their polls are kept to a minimum."""
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], now: float, scale: float = 1.0) -> tuple[Self, list[str]]:
@@ -90,6 +117,8 @@ class Calendar:
             "last_turn": checks.number(record.get("last_turn", 0.0), 0, now + LONGEST_QUEUE_SECONDS / scale),
             "arrivals": checks.number(record.get("arrivals", 0.0), 0, MOST_A_SLOT),
             "arrivals_at": checks.number(record.get("arrivals_at", 0.0), 0, soon),
+            "fed_until": checks.number(record.get("fed_until", 0.0), 0, soon + LONGEST_FED),
+            "crowded_until": checks.number(record.get("crowded_until", 0.0), 0, soon + LONGEST_FED + WINDOW_SECONDS),
         }
         bad = [name for name, value in checked.items() if value is None]
         if "first" in bad:  # without it the lists have no time
@@ -144,6 +173,11 @@ class Calendar:
         """The calendar with one more submit in the queue, ``gap`` seconds after the last one, as ``last_turn``."""
         return replace(self, last_turn=max(self.last_turn + gap, earliest))
 
+    def fed(self, until: float, *, more: bool) -> Self:
+        """The calendar with its room for batches given away until a time. ``more``: whether rows are left over."""
+        crowded = until + WINDOW_SECONDS if more else 0.0
+        return replace(self, fed_until=until, crowded_until=max(self.crowded_until, crowded))
+
     def closed(self, until: float) -> Self:
         """The calendar closed until a time, because the provider answered that its limit is reached."""
         return replace(self, closed_until=max(self.closed_until, until))
@@ -172,13 +206,46 @@ def turn_gap(requests_per_minute: int, max_in_flight: int, mean: float) -> float
     return max(_TURN_REQUESTS * 60.0 / requests_per_minute, mean / max_in_flight)
 
 
-def polls_affordable(calendar: Calendar, now: float, *, limit: int, in_flight: int, mean: float, most: float) -> float:
+@dataclass(frozen=True)
+class Share:
+    """A share of the room that a batch gets: from ``begins``, a row every ``gap`` seconds, at most ``rows``."""
+
+    begins: float
+    gap: float
+    rows: int
+
+
+def share(
+    calendar: Calendar, now: float, *, limit: int, in_flight: int, max_in_flight: int, mean: float
+) -> Share | None:
+    """The next share of the room for batches. None if so many are given away that it would end too late.
+
+    The room is what is left of the limit per minute after the polls of the videos in progress (they end at a rate of
+    ``in_flight / mean``, Little's law) and after the queued submits, and the places that MaxInFlight leaves.
+    """
+    begins = max(calendar.fed_until, now - CREDIT_SECONDS)
+    whole = turn_gap(limit, max_in_flight, mean)
+    ending = in_flight * 60.0 / mean
+    queued = max(0.0, calendar.last_turn - max(begins, now)) / whole
+    requests = limit - CROWDED_POLLS * ending - _TURN_REQUESTS * queued
+    places = max_in_flight - in_flight + ending - queued
+    a_minute = max(LEAST_PART * 60.0 / whole, FED_PART * min(requests, places))
+    seconds = min(LONGEST_SHARE_SECONDS, max(SHARE_SECONDS, FED_ROWS * 60.0 / a_minute))
+    if begins + seconds > now + LONGEST_FED:
+        return None
+    return Share(begins, 60.0 / a_minute, max(1, math.floor(a_minute * seconds / 60.0)))
+
+
+def polls_affordable(
+    calendar: Calendar, now: float, *, limit: int, in_flight: int, mean: float, most: float, of_a_batch: bool = False
+) -> float:
     """The number of polls that each video in progress can have, between CROWDED_POLLS and ``most``.
 
     ``in_flight`` videos of ``mean`` seconds each end at a rate of ``in_flight / mean`` per second (Little's law). Their
     polls get what the arriving submits leave of the limit. While submits wait for a slot, polls are kept to a minimum.
+    So are those of a batch while it has rows left: its next rows and single jobs need the room more.
     """
-    if calendar.last_turn > now:
+    if calendar.last_turn > now or (of_a_batch and calendar.crowded_until > now):
         return CROWDED_POLLS
     left = limit - calendar.arrivals_now(now)
     return min(most, max(CROWDED_POLLS, left * mean / (60.0 * max(1, in_flight))))

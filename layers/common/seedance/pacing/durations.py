@@ -2,11 +2,10 @@
 
 import math
 from functools import cache
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedance.aws.attributes import read_item, written_item
+from seedance.aws.attributes import read_item
 from seedance.aws.job_table import JobTable, job_table
 from seedance.aws.table import durations_key
 from seedance.observability import logger
@@ -49,23 +48,8 @@ class Durations:
 
     def learn(self, model: str, seconds: float) -> None:
         """Store the duration of a video of the model. An error is logged and ignored: only the duration is lost."""
-        item: Any = {"TableName": self._table.name, "Key": {"job_id": {"S": durations_key(model)}}}
         try:
-            # This call needs no read before it and can't overwrite another writer's value.
-            answer = self._table.client.update_item(
-                **item,
-                UpdateExpression="SET seconds = list_append(if_not_exists(seconds, :none), :one)",
-                ExpressionAttributeValues=written_item({":none": [], ":one": [round(float(seconds), 3)]}),
-                ReturnValues="UPDATED_NEW",
-            )
-            kept = len(answer["Attributes"]["seconds"]["L"])
-            if kept >= 2 * DURATIONS_KEPT:  # occasionally, remove the values that are no longer used
-                self._table.client.update_item(
-                    **item,
-                    UpdateExpression="REMOVE " + ", ".join(f"seconds[{n}]" for n in range(kept - DURATIONS_KEPT)),
-                    ConditionExpression="size(seconds) = :kept",
-                    ExpressionAttributeValues=written_item({":kept": kept}),
-                )
+            self._table.append(durations_key(model), "seconds", round(float(seconds), 3), keep=DURATIONS_KEPT)
         except (BotoCoreError, ClientError) as error:
             logger().warning("a duration may be lost", extra={"model": model, "reason": str(error)})
 

@@ -26,7 +26,9 @@ from seedance.pacing.calendar import (
     PATIENCE_SECONDS,
     WINDOW_SECONDS,
     Calendar,
+    Share,
     polls_affordable,
+    share,
     turn_gap,
 )
 
@@ -35,6 +37,15 @@ MOST_VERSIONS = 10**15
 
 ATTEMPTS = 8
 """Attempts at a change that conflicts with another one. With the waits between them, 1 to 2 seconds."""
+
+EARLY_SECONDS = 5.0
+"""How long before the end of its share a batch asks for the next one, because starting a function takes a while."""
+
+FULL_SECONDS = 300.0
+"""When a batch asks again if other batches have all shares of the next LONGEST_FED seconds. They last for longer."""
+
+CROWDED_SECONDS = 10.0
+"""When a batch asks again if every attempt to change the calendar lost to another change."""
 
 T = TypeVar("T")
 
@@ -55,6 +66,17 @@ class NextPoll:
 
     wait: float
     slot: int | None
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What a batch may put into the queue now: one row after each of these ``delays``, in real seconds.
+
+    ``wait``: the provider's seconds after which it may ask again.
+    """
+
+    delays: tuple[float, ...]
+    wait: float
 
 
 class Pacer:
@@ -109,13 +131,45 @@ class Pacer:
         self._wait_for(slot)
         return None
 
-    def plan_poll(self, wait: Callable[[float], float], mean: float) -> NextPoll:
+    def feed(self, rows: int, mean: float) -> Feed:
+        """A share of the room for a batch that has ``rows`` left, whose videos take ``mean`` seconds on average.
+
+        The shares of all batches follow one another, so whoever gets one does not have to wait for the others.
+        """
+
+        def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, Feed]:
+            calendar = traffic.calendar
+            part = share(
+                calendar,
+                now,
+                limit=self._limit,
+                in_flight=traffic.in_flight,
+                max_in_flight=self.max_in_flight,
+                mean=mean,
+            )
+            if part is None:
+                return None, Feed((), FULL_SECONDS)
+            part = Share(part.begins, part.gap, min(rows, part.rows))
+            until = part.begins + part.rows * part.gap
+            delays = (max(0.0, part.begins + row * part.gap - now) * self._scale for row in range(part.rows))
+            wait = max(1.0, until - now - EARLY_SECONDS)
+            return calendar.fed(until, more=part.rows < rows), Feed(tuple(delays), wait)
+
+        return self._change(decide) or Feed((), CROWDED_SECONDS)
+
+    def plan_poll(self, wait: Callable[[float], float], mean: float, *, of_a_batch: bool = False) -> NextPoll:
         """NextPoll a job's next poll. ``wait`` returns the seconds until then for a number of polls per video."""
 
         def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, NextPoll]:
             calendar = traffic.calendar
             polls = polls_affordable(
-                calendar, now, limit=self._limit, in_flight=traffic.in_flight, mean=mean, most=self._most_polls
+                calendar,
+                now,
+                limit=self._limit,
+                in_flight=traffic.in_flight,
+                mean=mean,
+                most=self._most_polls,
+                of_a_batch=of_a_batch,
             )
             # The workflow waits whole seconds, at least one.
             return self._planned(calendar, now + max(1.0, wait(polls)), now)
@@ -180,9 +234,13 @@ class Pacer:
             self._clock.sleep(left * self._scale)
 
     def _change(self, decide: Callable[[Traffic, float], tuple[Calendar | None, T]]) -> T | None:
-        """Read, decide, write. Returns the decision's result, or None if every attempt lost to another change."""
+        """Read, decide, write. Returns the decision's result, or None if every attempt failed: it lost to another
+        change, or the table was too busy to answer.
+        """
         for _ in self._clock.attempts(ATTEMPTS, 0.01, longest=0.5):
             traffic = self._look()
+            if traffic is None:
+                continue
             calendar, answer = decide(traffic, self._now())
             if calendar is None or calendar == traffic.calendar or self._write(calendar, traffic.version):
                 return answer
@@ -199,16 +257,17 @@ class Pacer:
             count("CalendarsMissed")
             return otherwise
 
-    def _look(self) -> Traffic:
+    def _look(self) -> Traffic | None:
+        """Read both items. Returns None if a throttled table left one of them unprocessed."""
         keys: list[Any] = [{"job_id": {"S": CALENDAR}}, {"job_id": {"S": IN_FLIGHT}}]
-        found: dict[str, dict[str, Any]] = {}
-        while keys:
-            answer = self._table.client.batch_get_item(
-                RequestItems={self._table.name: {"Keys": keys, "ConsistentRead": True}}
-            )
-            found |= {item["job_id"]["S"]: item for item in answer["Responses"].get(self._table.name, [])}
-            left = answer.get("UnprocessedKeys", {})  # what a throttled table did not return
-            keys = list(left[self._table.name]["Keys"]) if self._table.name in left else []
+        answer = self._table.client.batch_get_item(
+            RequestItems={self._table.name: {"Keys": keys, "ConsistentRead": True}}
+        )
+        if answer.get("UnprocessedKeys"):
+            return None
+        found: dict[str, dict[str, Any]] = {
+            item["job_id"]["S"]: item for item in answer["Responses"].get(self._table.name, [])
+        }
         stored = found.get(CALENDAR, {})
         calendar, bad = Calendar.from_record(read_item(stored), self._now(), self._scale)
         for name in bad:

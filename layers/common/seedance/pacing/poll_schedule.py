@@ -23,6 +23,9 @@ CLOCKS_APART_SECONDS = 24 * 3600.0
 """How much the provider's clock may differ from ours, including a time without a time zone. The history is read from
 this long before a submit to this long after now."""
 
+HISTORY_SPAN_SECONDS = 29 * 24 * 3600.0
+"""The longest time span of one query. The history allows 31 days, and queries are for whole days."""
+
 RESULT_KEPT_SECONDS = 7 * 24 * 3600.0
 """How long the provider keeps a result's file (provider's contract)."""
 
@@ -59,6 +62,16 @@ _FIRST_REACH = 4 / 3
 _STUCK = 3.0
 """From this multiple of the mean on, a job counts as stuck rather than late and is polled less and less often."""
 _Z_FROM, _Z_STEP, _Z_COUNT = -8.0, 0.1, 160
+
+
+def history_window(began: float, now: float, since: float | None = None) -> tuple[float, float]:
+    """The time span in which the history lists a request that was sent at ``began``, or since ``since`` if given.
+
+    All three are Unix times. Allows for differing clocks, and is short enough for one query.
+    """
+    until = min(now, began + CLOCKS_APART_SECONDS) + CLOCKS_APART_SECONDS
+    since = (began if since is None else since) - CLOCKS_APART_SECONDS
+    return max(since, until - HISTORY_SPAN_SECONDS), until
 
 
 @dataclass(frozen=True)

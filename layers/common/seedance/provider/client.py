@@ -24,7 +24,7 @@ from seedance import masking
 from seedance.aws import clients
 from seedance.clock import CLOCK, Clock
 from seedance.config import settings
-from seedance.errors import ConfigurationError, SubmitUncertain, Unavailable, UnexpectedAnswer
+from seedance.errors import ConfigurationError, ProviderError, SubmitUncertain, Unavailable, UnexpectedAnswer
 from seedance.provider import http, links, payloads, refusals
 from seedance.provider.bodies import ANSWER_BYTES, PAGE_BYTES
 from seedance.provider.http import Limit
@@ -57,11 +57,16 @@ HISTORY_SECONDS = 60.0
 HISTORY_PAGES = 200
 """20,000 requests of one model: more than anybody makes in the days that are read."""
 
-NOTHING_QUEUED = frozenset({500, 502, 503})
-"""Server errors that the provider sends before it queues anything. Not 504: a gateway sends it after waiting."""
+NOTHING_QUEUED = frozenset({500, 502, 503, 521, 523, 525, 526})
+"""Server errors that are sent before anything is queued. From 520 on they are Cloudflare's, which is in front of the
+provider: with these four it did not reach the provider (connection refused, no route, TLS handshake or certificate
+failed). Not 504, 522 and 524, which are sent after waiting for a response, and not 520, 527 and 530, which may be.
+"""
 
 HISTORY_PAGE = 100
 """Rows per page of the history: the maximum that the provider returns."""
+
+HISTORY_PATH = "inference-request/request-history"
 
 
 class Provider:
@@ -204,11 +209,56 @@ class Provider:
     ) -> Iterator[HistoryRow]:
         """The account's requests of a model on the UTC days from one Unix time to another, newest first.
 
-        A request has a row for each of its outputs. The iterator ends only after the last page: a request that it
-        has not returned is not in the history. The range is at most 31 days.
+        A request has a row for each of its outputs. The provider finds models by a part of their name, so there may be
+        rows of others. The iterator ends only after the last page: a request that it has not returned is not in the
+        history. The range is at most 31 days, the first and the last included.
         Raises Refused, Unavailable or UnexpectedAnswer, also if the history can't be read completely in ``seconds``.
         """
         return itertools.chain.from_iterable(self.history_pages(model, since, until, seconds=seconds))
+
+    def request_rows(
+        self, request_id: str, model: str, since: float, until: float, *, seconds: float = HISTORY_SECONDS
+    ) -> list[HistoryRow]:
+        """What the history shows of one request: its rows, one per output. Empty if it has no such request.
+
+        The request is asked for by its id, which finds it whatever its age. The list of the model's requests decides
+        if that does not: it also has the requests of a team's other members, and all outputs of a request. The range
+        of the list is as in ``history``. Raises the same errors as ``history``.
+        """
+        until_then = time.monotonic() + seconds
+        try:
+            row = self.request_row(request_id, seconds=min(STATUS_SECONDS, seconds / 3))
+        except ProviderError:
+            row = None  # the list is asked instead; if it fails too, its error is raised
+        if row and (row.url or row.status != ProviderStatus.COMPLETED):
+            return [row]
+        found: list[HistoryRow] = []
+        for listed in self.history(model, since, until, seconds=until_then - time.monotonic()):
+            if listed.request_id == request_id:
+                found.append(listed)
+            elif found and listed.created_at != found[-1].created_at:
+                break  # rows are sorted by creation time, so there are no more
+        return found or ([row] if row else [])
+
+    def request_row(self, request_id: str, *, seconds: float = STATUS_SECONDS) -> HistoryRow | None:
+        """The history's row of a request of the key's own account. None if there is none by this id.
+
+        Of a request with several outputs, the row may have the address of any. Raises the same errors as ``history``.
+        """
+        address = f"{self._history_url}/{HISTORY_PATH}/{quote(request_id, safe='')}"
+        try:
+            answer = self._get(address, ANSWER_BYTES, seconds)
+        except HTTPError as error:
+            raise Unavailable(f"The history could not be reached: {reason(error)}.", excerpt=str(error)) from error
+        if answer.status == 404:
+            return None
+        _raise_for_status(answer, self._clock())
+        row = payloads.history_row(payloads.single_row(answer.said), self._media_hosts)
+        if row.request_id != request_id:
+            about = f"about {row.request_id}" if row.request_id else f"not about a request{_because(answer)}"
+            message = f"Asked for request {request_id}, but the response is {about}."
+            raise UnexpectedAnswer(message, excerpt=answer.excerpt)
+        return row
 
     def history_pages(
         self, model: str, since: float, until: float, first: int = 1, *, seconds: float = HISTORY_SECONDS
@@ -227,7 +277,7 @@ class Provider:
                 "to_date": _utc_day(until),
                 "model_name": model,
             }
-            address = f"{self._history_url}/inference-request/request-history?{urlencode(query)}"
+            address = f"{self._history_url}/{HISTORY_PATH}?{urlencode(query)}"
             try:
                 answer = self._get(address, PAGE_BYTES, min(STATUS_SECONDS, left))
             except HTTPError as error:

@@ -6,8 +6,7 @@ job delivers the wrong video. So an unclear match is not guessed: it is PERHAPS,
 
 import html
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from enum import IntEnum
 from urllib.parse import parse_qsl, unquote
 
@@ -17,8 +16,7 @@ from urllib3.util import Url, parse_url
 from seedance.jobs import catalogue
 from seedance.jobs.job import ImageFacts, Job, ParameterValues
 from seedance.pacing.poll_schedule import CLOCKS_APART_SECONDS
-from seedance.provider import links
-from seedance.provider.payloads import HistoryRow, ProviderStatus
+from seedance.provider.payloads import HistoryRow
 
 _JOB_ID = r"(?:up|api|ba)-[0-9a-f]{32}"
 _MARK = re.compile(rf'inline; filename="({_JOB_ID})"')
@@ -46,22 +44,11 @@ class Fit(IntEnum):
     """Certainly the job's: by its request id, or by our own signed link."""
 
 
-def merged(rows: Iterable[HistoryRow]) -> list[HistoryRow]:
-    """Merge the rows of each request: the history has one per output, with the image's before or after the video's.
-
-    A request with two different videos gets no address, because none is chosen. A row without an id is not merged.
-    """
-    requests: dict[str | int, list[HistoryRow]] = {}
-    for number, row in enumerate(rows):
-        requests.setdefault(row.request_id or number, []).append(row)
-    return [_merged(some) if len(some) > 1 else some[0] for some in requests.values()]
-
-
 def fit(job: Job, row: HistoryRow) -> Fit:
     """How well a request matches a job. If the job's request id is known, only that counts."""
     if job.request_id:
         return Fit.OURS if row.request_id == job.request_id else Fit.NO
-    if (row.request_id and row.request_id in job.earlier_request_ids) or row.model not in (None, job.model):
+    if (row.request_id and row.request_id in job.earlier_request_ids) or is_another_model(row.model, job.model):
         return Fit.NO
     linked = bool(job.image and not job.image.get("uploaded"))
     shown = _image(job, row)
@@ -84,6 +71,15 @@ def fit(job: Job, row: HistoryRow) -> Fit:
     return Fit.PERHAPS
 
 
+def is_another_model(name: str | None, model: str) -> bool:
+    """Whether a row with this model name is certainly not of ``model``.
+
+    The provider lists all models whose names contain that of ``model``. A name in a form that we don't know, or none,
+    says nothing.
+    """
+    return name is not None and name != model and (name in catalogue.MODELS or model in name)
+
+
 def named_job(row: HistoryRow) -> str | None:
     """The job id in the link to a request's first image, if that is one of our links."""
     fields = {model.parameters.first_image for model in catalogue.MODELS.values()}
@@ -91,22 +87,11 @@ def named_job(row: HistoryRow) -> str | None:
     return next((mark for mark in marks if mark), None)
 
 
-def _merged(rows: list[HistoryRow]) -> HistoryRow:
-    over = [row for row in rows if row.status in (ProviderStatus.COMPLETED, ProviderStatus.FAILED)]
-    first = next((row for row in over if row.url), (over or rows)[0])
-    prices = [row.cost_usd for row in rows if row.cost_usd is not None]
-    return replace(
-        first,
-        body=next((row.body for row in rows if row.body), None),
-        url=links.only_video(row.url for row in rows),
-        cost_usd=max(prices, default=None),  # each row has the price of the whole request
-    )
-
-
 def _sent(job: Job) -> ParameterValues:
-    """The body of the job's submit, without our signed link."""
+    """The body of the job's submit, without our signed link, and without empty values, which a history may omit."""
     uploaded = job.image.get("uploaded") if job.image else None
-    return catalogue.payload(catalogue.find(job.model), job.parameters, job_id=job.job_id, image_link=uploaded)
+    body = catalogue.payload(catalogue.find(job.model), job.parameters, job_id=job.job_id, image_link=uploaded)
+    return {name: value for name, value in body.items() if value != ""}
 
 
 def _image(job: Job, row: HistoryRow) -> object:

@@ -3,8 +3,8 @@
 import ast
 import math
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
@@ -183,6 +183,14 @@ def history_rows(answer: object) -> list[Any] | None:
     return answer if isinstance(answer, list) else None
 
 
+def single_row(answer: object) -> object:
+    """The row in the response about one request: the response itself, or the first one that it contains."""
+    if isinstance(answer, dict) and "request_id" in answer:
+        return answer
+    inside = answer.get("data") if isinstance(answer, dict) else answer
+    return inside[0] if isinstance(inside, list) and inside else inside
+
+
 def pages(answer: object) -> int | None:
     """The number of pages that a history response gives. None if it gives none."""
     count = answer.get("total_pages") if isinstance(answer, dict) else None
@@ -207,6 +215,17 @@ def history_row(row: object, hosts: Collection[str] = ()) -> HistoryRow:
     )
 
 
+def merged(rows: Iterable[HistoryRow]) -> list[HistoryRow]:
+    """Merge the rows of each request: the history has one per output, with the image's before or after the video's.
+
+    A request with two different videos gets no address, because none is chosen. A row without an id is not merged.
+    """
+    requests: dict[str | int, list[HistoryRow]] = {}
+    for number, row in enumerate(rows):
+        requests.setdefault(row.request_id or number, []).append(row)
+    return [_merged(some) if len(some) > 1 else some[0] for some in requests.values()]
+
+
 def request_body(said: object) -> dict[str, object] | None:
     """What was sent, from a row of the history: an object, JSON text, or a string in Python notation.
 
@@ -216,6 +235,18 @@ def request_body(said: object) -> dict[str, object] | None:
         if isinstance(said, str):
             said = _read(said)
     return said if isinstance(said, dict) and said else None
+
+
+def _merged(rows: list[HistoryRow]) -> HistoryRow:
+    over = [row for row in rows if row.status in (ProviderStatus.COMPLETED, ProviderStatus.FAILED)]
+    first = next((row for row in over if row.url), (over or rows)[0])
+    prices = [row.cost_usd for row in rows if row.cost_usd is not None]
+    return replace(
+        first,
+        body=next((row.body for row in rows if row.body), None),
+        url=links.only_video(row.url for row in rows),
+        cost_usd=max(prices, default=None),  # each row has the price of the whole request
+    )
 
 
 def _read(text: str) -> Any:

@@ -143,7 +143,7 @@ def error(answer: Answer, now: float) -> ProviderError | None:
                 retry_after=retry_after(answer.headers, now),
                 excerpt=answer.excerpt,
             )
-        case 500 | 502 | 503 | 504:
+        case 500 | 502 | 503 | 504 | 520 | 521 | 522 | 523 | 524 | 525 | 526 | 527 | 530:  # from 520 on: Cloudflare's
             return Unavailable(f"The provider is failing: it answered {status} ({said}).", **facts)
         case _ if 400 <= status < 500:
             return Refused(f"The provider refused the request with {status}: {said}", **facts)

@@ -1,0 +1,135 @@
+"""Each function may make the calls that it makes, and no others: a proof by comparison, without an account.
+
+The calls are those of ``calls.json`` (see ``tests/calls_to_aws.py``), the permissions those of template.yaml.
+"""
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import pytest
+from calls_to_aws import PREFIXES, Seen, committed
+from seedance.batches import manifest
+from seedance.jobs import requests
+
+OWN_PREFIXES = frozenset({"plans", "batches"})
+"""Prefixes of the upload bucket that the pipeline itself writes. Everything else there may be an image of a caller."""
+
+_ANY_KEY = "a batch's row may name an image anywhere in the bucket, also beside a manifest; manifests are denied"
+
+TOO_MUCH = {
+    ("repair", "SignVideoLinks: s3:GetObject on VideoBucket/videos/*"): (
+        "a notification signs the link of any job that has a video; a job that people decide about has one only if "
+        "somebody edited its record, and then the link must work"
+    ),
+    ("generate", "LookAtUploads: s3:GetObject on UploadBucket/*"): "only for an image without a version",
+    ("api", "LookAtUploads: s3:GetObjectVersion on UploadBucket/*"): "shared with submit and generate, which need it",
+    ("submit", "LookAtUploads: s3:GetObject on UploadBucket/* covers batches/"): _ANY_KEY,
+    ("submit", "LookAtUploads: s3:GetObjectVersion on UploadBucket/* covers batches/"): _ANY_KEY,
+    ("generate", "LookAtUploads: s3:GetObjectVersion on UploadBucket/* covers batches/"): _ANY_KEY,
+    ("api", "LookAtUploads: s3:GetObject on UploadBucket/* covers batches/"): _ANY_KEY,
+}
+"""Permissions that no call needs, by function, and why they stay."""
+
+
+class Grant(NamedTuple):
+    """What one statement allows: one action on one resource."""
+
+    sid: str
+    action: str
+    resource: str
+
+
+def grants(properties: dict[str, Any], effect: str = "Allow") -> Iterator[Grant]:
+    """What a function's statements allow, or deny."""
+    for policy in properties["Policies"]:
+        for statement in policy["Statement"]:
+            assert not {"NotAction", "NotResource", "NotPrincipal"} & set(statement), "this test can't read it"
+            if statement["Effect"] == effect:
+                for action in _listed(statement["Action"]):
+                    for resource in _listed(statement["Resource"]):
+                        yield Grant(statement["Sid"], action, name_of(resource))
+
+
+def name_of(resource: Any) -> str:
+    """A statement's resource as in calls.json: ``UploadBucket/plans/*``."""
+    if isinstance(resource, str):
+        return resource
+    ((kind, value),) = resource.items()
+    if kind == "Fn::GetAtt":
+        return str(value[0])
+    text = str(value)
+    if machine := re.search(r":execution:\$\{(\w+)\.Name\}:\*$", text):
+        return f"{machine[1]}/execution"
+    return re.sub(r"\$\{(\w+)(?:\.Arn)?\}", r"\1", text)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def covers(grant: Grant, call: Seen) -> bool:
+    return fnmatchcase(call.action, grant.action) and fnmatchcase(call.resource, grant.resource)
+
+
+def allowed(properties: dict[str, Any], call: Seen) -> bool:
+    denied = any(covers(grant, call) for grant in grants(properties, "Deny"))
+    return not denied and any(covers(grant, call) for grant in grants(properties))
+
+
+def unused(function: str, properties: dict[str, Any], calls: set[Seen]) -> Iterator[str]:
+    """The permissions of a function that none of its calls needs."""
+    made = {call for call in calls if call.function == function}
+    for grant in grants(properties):
+        what = f"{grant.sid}: {grant.action} on {grant.resource}"
+        if not any(covers(grant, call) for call in made):
+            yield what
+        elif grant.resource == "UploadBucket/*":
+            for prefix in sorted(OWN_PREFIXES):
+                call = Seen(function, grant.action, f"UploadBucket/{prefix}/*")
+                if allowed(properties, call) and call not in made:
+                    yield f"{what} covers {prefix}/"
+
+
+@pytest.fixture(scope="module")
+def calls() -> set[Seen]:
+    return committed()
+
+
+def test_every_function_is_in_the_list(functions: dict[str, Any], calls: set[Seen]) -> None:
+    assert {call.function for call in calls} == set(functions)
+
+
+def test_no_call_is_without_a_statement(functions: dict[str, Any], calls: set[Seen]) -> None:
+    assert [str(call) for call in sorted(calls) if not allowed(functions[call.function], call)] == []
+
+
+def test_no_statement_is_without_a_call(functions: dict[str, Any], calls: set[Seen]) -> None:
+    found = {
+        (function, what) for function, properties in functions.items() for what in unused(function, properties, calls)
+    }
+    assert found == set(TOO_MUCH)
+
+
+def test_both_directions_find_what_is_wrong(functions: dict[str, Any], calls: set[Seen]) -> None:
+    """One statement less, or one more, in any function is a finding."""
+    for function, properties in functions.items():
+        (policy,) = properties["Policies"]
+        more = {"Sid": "More", "Effect": "Allow", "Action": "s3:DeleteObject", "Resource": {"Fn::GetAtt": ["X", "Arn"]}}
+        wider = {"Policies": [{"Statement": [*policy["Statement"], more]}]}
+        assert "More: s3:DeleteObject on X" in list(unused(function, wider, calls))
+        for index, statement in enumerate(policy["Statement"]):
+            if statement["Effect"] == "Deny":
+                continue
+            others = [*policy["Statement"][:index], *policy["Statement"][index + 1 :]]
+            narrower = {"Policies": [{"Statement": others}]}
+            lost = [call for call in calls if call.function == function and not allowed(narrower, call)]
+            known = {what.partition(":")[0] for name, what in TOO_MUCH if name == function}
+            assert lost or statement["Sid"] in known, (function, statement["Sid"])
+
+
+def test_the_prefixes_are_those_of_the_code() -> None:
+    written = {requests.UPLOAD_PREFIX, requests.BATCH_PREFIX, manifest.PLAN_PREFIX}
+    assert written == {f"{prefix}/" for prefix in PREFIXES} - {"images/", "videos/"}
+    assert {f"{prefix}/" for prefix in OWN_PREFIXES} < written
