@@ -65,6 +65,7 @@ def test_an_image_in_the_bucket_is_checked_and_its_version_recorded(world: Any, 
     }
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("key", "says"),
     [
@@ -83,6 +84,7 @@ def test_a_missing_image_is_refused_and_the_field_named(world: Any, api: Api, ke
     assert world.postponed() == []
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("cut", "says"), [(0, "is empty"), (4, "is not an image"), (30, "is cut off"), (-1, "is cut off")]
 )
@@ -97,6 +99,7 @@ def test_an_unreadable_image_is_refused_and_the_field_named(
     assert world.postponed() == []
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize(
     "key",
@@ -175,6 +178,7 @@ def test_a_repeated_call_returns_the_jobs_state_and_queues_nothing(
     assert len(world.postponed()) == 1
 
 
+@pytest.mark.hostile(kind="input", risk="paid twice")
 @pytest.mark.parametrize("body", ['{"prompt": "another"}', '{"prompt": "a shoe turns", "model": "seedance-pro"}'])
 def test_a_key_already_used_for_another_body_is_a_conflict(world: Any, api: Api, body: str) -> None:
     create(api)

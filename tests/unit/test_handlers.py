@@ -260,6 +260,7 @@ def test_header_names_are_case_insensitive(run: Any, event: Event) -> None:
     assert call(run, created, headers=headers)[1]["job_id"] == first["job_id"]
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("changes", "status", "field"),
     [
@@ -311,6 +312,7 @@ def test_the_api_names_the_field_that_makes_a_record_unreadable(world: Any, run:
     assert (status, body["error"]["code"], body["error"]["field"]) == (500, "RECORD_UNREADABLE", "created_at")
 
 
+@pytest.mark.hostile(kind="input")
 def test_an_id_that_no_job_can_have_is_not_found(run: Any, event: Event) -> None:
     assert call(run, event("api-get-video"), pathParameters={"job_id": "a" * 2049})[0] == 404
 
@@ -320,6 +322,7 @@ def test_the_api_lists_the_models(run: Any, event: Event) -> None:
     assert (status, [model["model"] for model in body["models"]]) == (200, list(catalogue.MODELS))
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/"), ("DELETE", "/videos"), ("GET", "/videos/a/b"), ("PUT", "/models")]
 )

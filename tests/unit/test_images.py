@@ -13,6 +13,8 @@ import pytest
 from seedance.media import jpeg_scan
 from seedance.media.images import MAX_PIXELS, cut_off, look_through
 
+pytestmark = pytest.mark.hostile(kind="image")
+
 WIDTH, HEIGHT = 333, 222
 ENCODERS = {
     "jpeg": ("mjpeg", "yuvj420p", "image2pipe", {}),

@@ -36,6 +36,7 @@ def test_a_plain_upload_is_read_completely(event: Callable[[str], dict[str, Any]
     ]
 
 
+@pytest.mark.hostile(kind="input")
 def test_unusual_keys_are_decoded_once_and_only_creations_count(event: Callable[[str], dict[str, Any]]) -> None:
     assert [upload.key for upload in uploads_of(event("s3-upload-odd-keys"))] == [
         "uploads/summer sale/red shoe.JPG",
@@ -74,6 +75,7 @@ def test_without_a_real_version_id_the_sequencer_distinguishes_uploads(
     assert (upload.version_id, upload.version) == (version_id, version)
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("key", "size", "is_marker"),
     [("uploads/folder/", 0, True), ("uploads/folder/", 5, False), ("uploads/empty.png", 0, False)],
@@ -91,6 +93,7 @@ def test_the_test_event_of_a_new_configuration_is_no_upload(event: Callable[[str
     assert uploads_of(event("s3-test-event")) == []
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     "message",
     [
@@ -114,23 +117,27 @@ def test_a_message_that_is_no_notification_is_an_error(message: dict[str, Any]) 
         uploads_in(message)
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("record", [{"eventSource": "aws:ses", "eventName": "ObjectCreated:Put"}, {}])
 def test_records_of_other_services_are_an_error(record: dict[str, str]) -> None:
     with pytest.raises((KeyError, ValueError)):
         uploads_in({"Records": [record]})
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("key", ["uploads/../secrets.png", "uploads/./a.png", "..", "uploads/a/.."])
 def test_a_key_that_cannot_be_linked_is_refused_with_advice(key: str) -> None:
     with pytest.raises(InvalidRequest, match="rename it"):
         check_key(key)
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("key", ["uploads/a..b.png", "uploads/...", "uploads//a.png", "uploads/.hidden"])
 def test_other_unusual_keys_are_accepted(key: str) -> None:
     assert check_key(key) == key
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("key", "folder", "name"),
     [
@@ -153,6 +160,7 @@ def test_a_video_is_named_after_its_upload(key: str, folder: str, name: str) -> 
     assert upload_name(key) == (folder, name)
 
 
+@pytest.mark.hostile(kind="input")
 @given(st.text(max_size=1100).filter(lambda text: text.isprintable()))
 def test_any_key_gives_a_folder_with_room_for_a_videos_key(text: str) -> None:
     key = "uploads/" + text.encode()[:1016].decode(errors="ignore")
@@ -201,6 +209,7 @@ def test_metadata_names_options_in_any_spelling_that_s3_allows() -> None:
     }
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     "name",
     [
@@ -214,6 +223,7 @@ def test_metadata_of_other_programs_is_ignored(name: str) -> None:
     assert upload_request({name: "anything"}, DEFAULTS) == upload_request({}, DEFAULTS)
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("camera", ["iPhone 14 Pro", "NIKON D850", "Canon EOS R5 Mark II", "Pixel 7 Pro", "ILCE-7RM5"])
 def test_a_camera_model_next_to_its_make_is_no_option(camera: str) -> None:
     metadata = {"Make": "Apple", "Model": camera, "XResolution": "72"}
@@ -235,6 +245,7 @@ def test_the_requested_model_is_recorded_even_if_invalid(metadata: dict[str, str
     assert asked_model(metadata) == asked
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
@@ -256,6 +267,7 @@ def test_a_misspelt_option_is_refused_with_the_right_spelling(name: str, meant: 
     assert f"did you mean {meant}?" in error.message
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("metadata", "field", "words"),
     [
@@ -277,6 +289,7 @@ def test_an_impossible_option_is_refused_by_name(metadata: dict[str, str], field
     assert words in str(error)
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("raw", "text"),
     [
@@ -294,6 +307,7 @@ def test_non_ascii_text_arrives_as_it_was_typed(raw: str, text: str) -> None:
     assert upload_request({"prompt": raw}, DEFAULTS).parameters["prompt"] == text
 
 
+@pytest.mark.hostile(kind="input")
 @given(st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200))
 def test_any_text_survives_the_encoding_that_s3_uses(text: str) -> None:
     encoded = Header(text, "utf-8", maxlinelen=10_000).encode()
@@ -301,12 +315,14 @@ def test_any_text_survives_the_encoding_that_s3_uses(text: str) -> None:
         assert upload_request({"prompt": encoded}, DEFAULTS).parameters["prompt"] == text.strip()
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("raw", ["=?UTF-8?B?w?=", "=?no-such-charset?Q?caf=E9?=", "=?utf-8?Q?=C3?="])
 def test_broken_encodings_are_refused_by_name(raw: str) -> None:
     error = refusal({"prompt": raw})
     assert (error.field, "RFC 2047" in error.message) == ("prompt", True)
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("raw", ["bell\x07", "null\x00", "=?utf-8?Q?escape=1B?=", "delete\x7f"])
 def test_control_characters_are_refused(raw: str) -> None:
     error = refusal({"prompt": raw})

@@ -219,6 +219,7 @@ def test_durations_are_readable(ended: Callable[..., Job], seconds: float, words
     assert f"Time    {words}\n" in job_email(job_notification(job, None))[1]
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     "name",
     ["café", "鞋" * 60, "two\nlines", "bell\x07", "x" * 400, "👟", "tab\there", "", "\x7f", "a\r\nBcc: x@example.com"],
@@ -231,6 +232,7 @@ def test_a_subject_is_accepted_by_sns_whatever_the_name(ended: Callable[..., Job
     assert subject.startswith("Your video is ready: ")
 
 
+@pytest.mark.hostile(kind="input")
 @given(name=st.text(max_size=300), state=st.sampled_from(sorted(HEADLINES)))
 def test_any_name_gives_a_valid_subject(name: str, state: State) -> None:
     message = {
@@ -256,6 +258,7 @@ def test_the_body_for_sns_contains_both_texts(ended: Callable[..., Job], state: 
     assert body["email"] == job_email(message)[1]
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("character", ["x", '"', "\\", "é", "鞋", "👟", "\n"])
 def test_the_body_fits_into_a_message_even_with_the_longest_values(ended: Callable[..., Job], character: str) -> None:
     key = character * (1024 // len(character.encode()))
