@@ -1,6 +1,7 @@
 """A stranger's web site on this machine, and what its pages try against a local stack."""
 
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import BrowserContext, Response
 
+_REFUSED = re.compile(r"^403 $|is not this server")
 PAGE = Path(__file__).with_name("hostile_page.html")
 FUNCTION = {
     "FunctionName": "evil",
@@ -87,6 +89,10 @@ class Plan:
     reads: list[str]
     wishes: list[Wish]
 
+    def short(self) -> "Plan":
+        """A few of each."""
+        return Plan(self.reads[:2], self.wishes[:5])
+
     def at(self, base: str) -> list[Any]:
         """The arguments of the page's `attack`, for the server at this address."""
         wishes = [{**vars(wish), "url": base + wish.path} for wish in self.wishes]
@@ -108,9 +114,9 @@ def against_aws(bucket: str, api: str = "/_aws/execute-api/x/v1") -> Plan:
             Wish("/?Action=CreateTopic&Name=evil", [("Action", "CreateTopic"), ("Name", "evil")],
                  json.dumps({"QueueName": "evil"}), "AmazonSQS.CreateQueue"),
             Wish("/2015-03-31/functions", body=json.dumps(FUNCTION)),
-            Wish("/2015-03-31/functions/evil/invocations", body=json.dumps("/etc/passwd")),
             Wish(f"/{bucket}", [("key", "uploads/evil.jpg"), ("file", "picture")]),
             Wish("/", body=json.dumps({"stateMachineArn": "x"}), target="AWSStepFunctions.StartExecution"),
+            Wish("/2015-03-31/functions/evil/invocations", body=json.dumps("/etc/passwd")),
             Wish("/_ministack/config", body=json.dumps({"stepfunctions._SFN_WAIT_SCALE": 0})),
             Wish(f"{api}/videos", body=json.dumps({"prompt": "evil"})),
             Wish(f"{api}/videos/x/retry"),
@@ -157,12 +163,14 @@ class Attack:
         if site:
             page.route(f"{origin}/", lambda route: route.continue_(url=f"{site}/"))
         page.goto(f"{origin}/")
+        page.unroute_all()
         for name in names:
             plan = self.plans[base].at(on(name, base))
             for how in page.evaluate("WAYS"):
                 for url, learned in page.evaluate("([how, plan]) => attack(how, ...plan)", [how, plan]):
                     self.tried += 1
-                    if learned is not None:
+                    # A page on the server's own (rebound) origin may read why it is refused, and nothing else.
+                    if learned is not None and not (site and _REFUSED.search(learned)):
                         self.learned.append(f"{origin}: {how} {url}: {learned[:200]}")
         page.close()
 
