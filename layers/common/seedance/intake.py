@@ -69,13 +69,20 @@ class Intake:
         """Whether an object was copied onto itself without a change of our options, for instance to set its time."""
         if upload.version_id is None:
             return False
-        metadata = self.media.metadata_of_copy(upload.bucket, upload.key, upload.version_id)
-        return metadata is not None and self._asked(upload, metadata[0]) == self._asked(upload, metadata[1])
+        is_manifest = upload.key.startswith(requests.BATCH_PREFIX)
+        where = upload.bucket, upload.key
+        try:
+            # The function may not read manifests, and they have no options.
+            before = self.media.version_before(*where, upload.version_id, readable=not is_manifest)
+            if before is None or is_manifest:
+                return before is not None
+            now, then = (self.media.metadata(*where, version) for version in (upload.version_id, before))
+        except InvalidRequest:
+            return False  # one of them can't be read (any more)
+        return self._asked(now) == self._asked(then)
 
-    def _asked(self, upload: requests.Upload, metadata: dict[str, str]) -> requests.Request | str:
-        """What an upload's metadata asks for, or why that is refused. A manifest has no options."""
-        if upload.key.startswith(requests.BATCH_PREFIX):
-            return ""
+    def _asked(self, metadata: dict[str, str]) -> requests.Request | str:
+        """What an upload's metadata asks for, or why that is refused."""
         try:
             return requests.upload_request(metadata, self.defaults)
         except InvalidRequest as refusal:

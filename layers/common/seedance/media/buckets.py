@@ -132,28 +132,34 @@ class Media:
         # Without versioning there is no version id, or it is "null".
         return found["ContentLength"] == 0 and version_id in (None, found.get("VersionId"))
 
-    def metadata_of_copy(self, bucket: str, key: str, version_id: str) -> tuple[dict[str, str], dict[str, str]] | None:
-        """An object's metadata, now and before, if this version has the content of the version before it; else None."""
+    def version_before(self, bucket: str, key: str, version_id: str, *, readable: bool = True) -> str | None:
+        """The version before this one if it has the same content, else None.
+
+        ``readable``: whether the content may be read. If not, an object that was uploaded in parts counts as equal to
+        another one of its size.
+        """
         listed = self._client.list_object_versions(Bucket=bucket, Prefix=key, MaxKeys=100).get("Versions", [])
         ours = [one for one in listed if one["Key"] == key]  # latest first
         at = next((number for number, one in enumerate(ours) if one["VersionId"] == version_id), len(ours))
         if at + 1 >= len(ours) or ours[at]["Size"] != ours[at + 1]["Size"]:
             return None
-        versions = [_object(bucket, key, one["VersionId"]) for one in ours[at : at + 2]]
-        try:
-            # The ETags of equal content differ if it was uploaded in parts, or is encrypted with a KMS key.
-            if ours[at]["ETag"] != ours[at + 1]["ETag"] and len({self._digest(one) for one in versions}) > 1:
-                return None
-            now, before = (self._client.head_object(**one).get("Metadata", {}) for one in versions)
-        except ClientError as error:
-            if isinstance(refusal(error, "image", key), InvalidRequest):
-                return None  # one of them can't be read (any more)
-            raise
-        return now, before
+        tags, versions = ([one[name] for one in ours[at : at + 2]] for name in ("ETag", "VersionId"))
+        # The ETags of equal content differ if it was uploaded in parts ("...-2"), or is encrypted with a KMS key.
+        same = tags[0] == tags[1] or (not readable and any("-" in tag for tag in tags))
+        if not same and readable:
+            same = len({self._digest(bucket, key, version) for version in versions}) == 1
+        return versions[1] if same else None
 
-    def _digest(self, where: Any) -> bytes:
+    def metadata(self, bucket: str, key: str, version_id: str) -> dict[str, str]:
+        """A version's user metadata. Raises InvalidRequest if it no longer exists."""
+        try:
+            return self._client.head_object(Bucket=bucket, Key=key, VersionId=version_id).get("Metadata", {})
+        except ClientError as error:
+            raise refusal(error, "image", key) from error
+
+    def _digest(self, bucket: str, key: str, version_id: str) -> bytes:
         digest = hashlib.sha256()
-        with closing(self._client.get_object(**where)["Body"]) as body:
+        with closing(self._open(bucket, key, version_id)["Body"]) as body:
             for chunk in iter(lambda: body.read(256 * 1024), b""):
                 digest.update(chunk)
         return digest.digest()
