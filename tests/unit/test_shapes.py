@@ -1,12 +1,15 @@
 """A video has the shape of its picture as it is shown, unless another one is asked for, and the job says why."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from seedance.jobs import catalogue, creation
 from seedance.jobs.job import ImageFacts, Job, State
 from seedance.jobs.requests import Defaults, Request, api_request, upload_request
+
+from cli import show
 
 pytestmark = pytest.mark.hostile
 
@@ -139,6 +142,12 @@ def test_notes_are_part_of_the_record(make_job: Any) -> None:
     dropped: list[str] = []
     edited = Job.from_record({**job.to_record(), "notes": "text"}, dropped.append)
     assert (edited.notes, dropped) == ([], ["notes"])
+
+
+def test_the_command_line_shows_the_notes(make_job: Any) -> None:
+    said = show.job(make_job(State.COMPLETED, notes=["aspect_ratio is 1:1, because.", "It is large."]), 1.0)
+    assert re.search(r"^Notes +aspect_ratio is 1:1, because\. It is large\.$", said, re.MULTILINE)
+    assert "Notes" not in show.job(make_job(State.COMPLETED), 1.0)
 
 
 def test_a_row_of_an_earlier_releases_plan_has_no_notes() -> None:
