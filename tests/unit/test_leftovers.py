@@ -21,7 +21,7 @@ Take = Callable[..., None]
 LEFT_BEHIND = [
     *(".DS_Store", "._shoe.jpg", ".localized", "Icon\r", ".VolumeIcon.icns", ".apdisk"),  # macOS
     *("Thumbs.db", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "Desktop.ini"),  # Windows
-    *(".directory", ".nfs000000000123abc", ".fuse_hidden0000000a"),  # Linux
+    *(".directory", ".nfs000000000123abc", ".fuse_hidden0000000a", ".keep", ".gitkeep"),  # Linux
     *("shoes_$folder$", "~$prices.xlsx", ".~lock.prices.ods#"),  # Hadoop, Office, LibreOffice
     *("__MACOSX/shoe.jpg", ".AppleDouble/shoe.jpg", ".Trashes/501/shoe.jpg", ".Spotlight-V100/Store-V2/a"),
     *("$RECYCLE.BIN/S-1-5-21/shoe.jpg", "System Volume Information/IndexerVolumeGuid", ".Trash-1000/files/shoe.jpg"),

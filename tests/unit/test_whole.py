@@ -111,6 +111,13 @@ def test_very_large_data_is_not_looked_through(monkeypatch: pytest.MonkeyPatch, 
     assert look(PICTURES["restarts"][:-2]).width == WIDTH  # only the last of its pieces counts
 
 
+@pytest.mark.parametrize("segment", [b"\xff\xfe\0\2", b"\xff\xc4\0\x13\0" + bytes(16), b"\xff\xda\0\x06\0\0\x3f\0"])
+def test_very_many_segments_are_not_looked_through(segment: bytes) -> None:
+    jpeg = PICTURES["baseline"]
+    end = last_scan(jpeg) - 14
+    assert whole.is_whole("image/jpeg", jpeg[:end] + segment * 10_000 + jpeg[end:-2]) is None
+
+
 @given(st.sampled_from(sorted(PICTURES)), st.integers(20, 14_000), st.binary(max_size=40), st.integers(0, 14_000))
 def test_damaged_files_raise_nothing(name: str, place: int, junk: bytes, end: int) -> None:
     jpeg = PICTURES[name]

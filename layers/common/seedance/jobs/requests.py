@@ -32,7 +32,7 @@ _RATIO_NAMES = {"aspect_ratio"} | {name for name, known in catalogue.COMMON_NAME
 _BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
 _LEFT_BEHIND = re.compile(
     r"\.ds_store|\._.*|\.localized|icon\r|\.volumeicon\.icns|\.apdisk|thumbs\.db|ehthumbs(_vista)?\.db|desktop\.ini"
-    r"|\.directory|\.nfs[0-9a-f]+|\.fuse_hidden.*|.*_\$folder\$|~\$.*|\.~lock\..*#",
+    r"|\.directory|\.(git)?keep|\.nfs[0-9a-f]+|\.fuse_hidden.*|.*_\$folder\$|~\$.*|\.~lock\..*#",
     re.IGNORECASE | re.DOTALL,
 )
 """Names of files that operating systems, office programs and Hadoop leave beside other files."""

@@ -22,6 +22,9 @@ NARROWEST, WIDEST = 0.4, 2.5
 pages on creating a video task). The provider makes the video there, so it fails after it was queued."""
 
 _CHUNK = 64 * 1024
+_MOST_PARTS = 100_000
+"""Segments, chunks or bytes between them in a file. Images have at most some thousands; more of them would only cost
+time."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +116,18 @@ class _Bytes:
         self._source = source
         self._chunk, self._used = b"", 0
         self._before = 0  # bytes in the earlier chunks
+        self._parts = 0
 
     @property
     def at(self) -> int:
         """The position: how many bytes were taken or skipped."""
         return self._before + self._used
+
+    def next_part(self) -> None:
+        """Count a part of the file. Raises ValueError if there are too many."""
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise _damaged(f"it has more than {_MOST_PARTS:,} parts")
 
     def peek(self, amount: int) -> bytes:
         """Up to ``amount`` of the next bytes, without advancing the position."""
@@ -189,9 +199,10 @@ def _jpeg(image: _Bytes) -> Look:
     image.take(2)
     sides, turned = None, False
     while True:
+        image.next_part()
         image.skip_past(b"\xff")
         while (kind := image.take(1)[0]) == 0xFF:
-            pass
+            image.next_part()
         if kind == 0xD9:
             raise _damaged("it contains no image data")
         if kind in (0x00, 0x01) or 0xD0 <= kind <= 0xD8:
@@ -220,6 +231,7 @@ def _png(image: _Bytes) -> Look:
     sides, turned, pixels, ended, kind = None, False, False, True, b""
     try:
         while kind != b"IEND":
+            image.next_part()
             length, kind = struct.unpack(">I4s", image.take(8))
             pixels = pixels or (kind == b"IDAT" and length > 0)
             if kind == b"IHDR" and length >= 8:
@@ -257,6 +269,7 @@ def _webp(image: _Bytes) -> Look:
     if kind == b"VP8X" and about[0] & 0x08:
         image.skip(size - 10)
         while image.at + 8 <= image.length:
+            image.next_part()
             kind, size = struct.unpack("<4sI", image.take(8))
             if kind == b"EXIF" and size <= _CHUNK:
                 turned = _is_turned(image.take(size).removeprefix(b"Exif\0\0"))

@@ -18,12 +18,12 @@ MOST_BLOCKS = 1_500_000
 about four seconds of a full processor. With restart marks, only the data after the last one counts."""
 
 _ALL = (1 << 64) - 1  # a bit for each of a block's 64 coefficients
-_INFLATED = 256 * 1024  # bytes of decompressed data in memory
+_DEFLATED, _INFLATED = 64 * 1024, 256 * 1024  # bytes of compressed and decompressed data at once
+_MOST_SEGMENTS = 10_000
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Adam7, the order of an interlaced PNG: first column and row, and the steps to the next ones."""
 
 _MARK = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 
 
 def is_whole(media_type: str, body: bytes) -> bool | None:
@@ -45,11 +45,13 @@ def _png(body: bytes) -> bool:
     inflate, at = zlib.decompressobj(), 8
     while missing > 0 and at + 8 <= len(body):
         length, kind = struct.unpack_from(">I4s", body, at)
-        data = body[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
-        while data and missing > 0:
-            missing -= len(inflate.decompress(data, _INFLATED))
-            data = inflate.unconsumed_tail
-        at += 12 + length
+        at += 8
+        for start in range(at, min(at + length, len(body)) if kind == b"IDAT" else at, _DEFLATED):
+            data = body[start : min(start + _DEFLATED, at + length)]
+            while data and missing > 0:
+                missing -= len(inflate.decompress(data, _INFLATED))
+                data = inflate.unconsumed_tail
+        at += length + 4
     return missing <= len(inflate.flush())
 
 
@@ -81,8 +83,10 @@ class _Table:
 class _Jpeg:
     """What the segments of a JPEG said so far."""
 
-    tables: dict[int, _Table] = field(default_factory=dict)
-    """By class (0: the first coefficient, 1: the others) times 16, plus number."""
+    tables: dict[int, bytes] = field(default_factory=dict)
+    """The number of codes of each length, and their symbols. By class (0: for the first coefficient, 1: for the others)
+    times 16, plus number."""
+    segments: int = 0
     interval: int = 0
     """Units between two restart marks. 0: there are none."""
     width: int = 0
@@ -106,10 +110,15 @@ def _jpeg(body: bytes) -> bool | None:
         kind, start = body[mark.end() - 1], mark.end()
         at = start + int.from_bytes(body[start : start + 2])
         content = body[start + 2 : at]
+        file.segments += 1
+        if file.segments > _MOST_SEGMENTS:
+            return None
         if len(body) < max(at, start + 2):  # it ends in the middle of a segment between two scans
             return file.complete
         if kind == 0xC4:
-            file.tables |= _tables(content)
+            while content:
+                end = 17 + sum(content[1:17])
+                file.tables[content[0]], content = content[1:end], content[end:]
         elif kind == 0xDD:
             (file.interval,) = struct.unpack(">H", content)
         elif kind in (0xC0, 0xC1, 0xC2):
@@ -135,42 +144,41 @@ def _begin_scan(file: _Jpeg, content: bytes) -> None:
         file.there[component] = file.there.get(component, 0) | done
 
 
-def _tables(content: bytes) -> dict[int, _Table]:
-    found: dict[int, _Table] = {}
-    while content:
-        name, counts = content[0], content[1:17]
-        symbols = content[17 : 17 + sum(counts)]
-        one: list[int] = []
-        at = 0
-        for length, count in enumerate(counts, start=1):
-            for symbol in symbols[at : at + count]:
-                run, bits = divmod(symbol, 16)
-                ends = name >= 16 and not bits and run != 15
-                entry = (length + bits) + (65536 if ends else 256 * (run + 1))
-                one += [entry] * (1 << (16 - length))
-            at += count
-        found[name] = _Table((one + [0] * 65536)[:65536])
-        content = content[17 + sum(counts) :]
-    return found
+def _table(content: bytes, *, first: bool) -> _Table:
+    """``first``: whether it is for the first coefficients, where no symbol ends a block."""
+    one: list[int] = []
+    at = 16
+    for length, count in enumerate(content[:16], start=1):
+        for symbol in content[at : at + count]:
+            run, bits = divmod(symbol, 16)
+            ends = not first and not bits and run != 15
+            entry = (length + bits) + (65536 if ends else 256 * (run + 1))
+            one += [entry] * (1 << (16 - length))
+            if len(one) > 65536:
+                raise ValueError("more codes than there are values of 16 bits")
+        at += count
+    return _Table(one + [0] * (65536 - len(one)))
 
 
 def _has_all(file: _Jpeg, data: bytes) -> bool | None:
     """Whether the data of a baseline scan has all units."""
     across, down = (8 * max(sides) for sides in zip(*file.sampling.values(), strict=True))
-    unit = []
-    for component, selected in file.scan:
-        tables = file.tables[selected >> 4], file.tables[16 + (selected & 15)]
+    names = [(selected >> 4, 16 + (selected & 15)) for _, selected in file.scan]
+    tables = {name: _table(file.tables[name], first=name < 16) for name in set().union(*names)}
+    unit: list[tuple[_Table, _Table]] = []
+    for (component, _), (first, others) in zip(file.scan, names, strict=True):
         wide, high = file.sampling[component]
-        unit += [tables] * (wide * high)
+        unit += [(tables[first], tables[others])] * (wide * high)
     if len(file.scan) == 1:  # a component alone in its scan: its unit is a block
         unit = unit[:1]
     else:
         wide = high = 1
     units = -(-file.width * wide // across) * -(-file.height * high // down)
     if file.interval:
-        marks = list(_RESTART.finditer(data))
-        units -= file.interval * len(marks)
-        data = data[marks[-1].end() :] if marks else data
+        marks = [bytes([0xFF, kind]) for kind in range(0xD0, 0xD8)]
+        units -= file.interval * sum(map(data.count, marks))
+        last = max(map(data.rfind, marks))
+        data = data[last + 2 :] if last >= 0 else data
     # Some programs fill up what they did not get with zeros. The data itself ends with ones, or with 0xFF 0x00.
     data = data.rstrip(b"\0")
     if len(data) > MOST_BYTES or units * len(unit) > MOST_BLOCKS:
