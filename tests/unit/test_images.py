@@ -6,11 +6,14 @@ import random
 import struct
 import tracemalloc
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from seedance.media.images import MAX_PIXELS, Picture, check_rest, check_shape, look_through
 
 WIDTH, HEIGHT = 333, 222
@@ -264,6 +267,27 @@ def test_a_picture_is_seen_as_it_is_shown(orientation: int, order: str, *, turne
         picture = look_through(io.BytesIO(body), len(body))
         assert (picture.width, picture.height, picture.turned) == (640, 480, turned)
         assert picture.shown == ((480, 640) if turned else (640, 480))
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 12, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_webp_header_of_any_length_comes_to_an_end(size: int) -> None:
+    body = bytearray(webp_with(exif(6)))
+    body[16:20] = struct.pack("<I", size)
+    assert look_through(io.BytesIO(body), len(body)).turned is (size == 10)
+
+
+@pytest.mark.hostile
+@given(
+    st.sampled_from(sorted(VALID)),
+    st.lists(st.tuples(st.integers(0, 200), st.binary(min_size=1, max_size=4)), max_size=4),
+)
+def test_damaged_headers_come_to_an_end(name: str, changes: list[tuple[int, bytes]]) -> None:
+    body = bytearray(VALID[name][:50_000])
+    for place, junk in changes:
+        body[place : place + len(junk)] = junk
+    with suppress(ValueError):
+        look(bytes(body))
 
 
 def test_an_orientation_that_is_written_as_a_long_counts() -> None:

@@ -148,7 +148,7 @@ class _Bytes:
     def skip(self, amount: int) -> None:
         if self.at + amount > self.length:
             raise CutOff
-        while amount:
+        while amount > 0:
             amount -= len(self.take(min(amount, _CHUNK)))
 
     def skip_past(self, mark: bytes, *, required: bool = True) -> bool:
@@ -266,8 +266,8 @@ def _webp(image: _Bytes) -> Look:
     sides = _sides(width, height)
     if 8 + length > image.length + 1:  # some encoders omit the last byte, which is only padding
         raise CutOff
-    if kind == b"VP8X" and about[0] & 0x08:
-        image.skip(size - 10)
+    if kind == b"VP8X" and about[0] & 0x08 and size >= 10:
+        image.skip(min(size - 10 + size % 2, image.length - image.at))
         while image.at + 8 <= image.length:
             image.next_part()
             kind, size = struct.unpack("<4sI", image.take(8))
