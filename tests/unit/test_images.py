@@ -181,7 +181,7 @@ def tiff(order: str, *entries: tuple[int, int], first: bytes = b"", behind: byte
 
 def raw(order: str, make: bytes) -> bytes:
     """A camera's raw file: its first directory is a thumbnail, with other directories below it."""
-    return tiff(order, (0xFE, 1), (0x100, 160), (0x101, 120), (0x10F, 70), (0x14A, 999), behind=make)
+    return tiff(order, (0xFE, 1), (0x100, 160), (0x101, 120), (0x10F, 74), (0x14A, 999), behind=make)
 
 
 PLAIN = ((0x100, 800), (0x101, 600))
@@ -303,7 +303,7 @@ def test_an_orientation_that_is_written_as_a_long_counts() -> None:
         b"MM",
         b"MM\0*\xff\xff\xff\xff",
         b"MM\0*\0\0\0\x08\xff\xff",
-        exif(6)[:20],
+        exif(6)[:19],
         exif(6)[:8] + bytes(12),
         b"<x:xmpmeta/>",
     ],

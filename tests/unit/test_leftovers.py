@@ -294,8 +294,9 @@ def test_an_empty_object_is_looked_at_again_a_minute_later(world: Any, take: Tak
     assert jobs(world) == []
     assert later(world) == [({**event, "again": True}, EMPTY_SECONDS)]
     take({**event, "again": True})
-    (job,) = jobs(world)
-    assert (job.state, "is empty" in (job.error or {})["message"]) == (State.REJECTED, True)
+    (found,) = jobs(world)
+    job = world.job(found.job_id)
+    assert (job.state, job.error["message"]) == (State.REJECTED, f"image: {KEY} is empty")
     assert len(world.notified()) == len(later(world)) == 1
 
 

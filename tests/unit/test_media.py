@@ -97,17 +97,17 @@ def test_a_file_that_is_not_an_image_is_refused_with_a_clear_message(world: Any,
     assert words in refusal(world, "uploads/x")
 
 
-@pytest.mark.parametrize(("limit", "taken"), [(1000, True), (999, False)])
+@pytest.mark.parametrize(("limit", "taken"), [(2000, True), (1999, False)])
 def test_a_large_image_is_refused(
     world: Any, png: bytes, monkeypatch: pytest.MonkeyPatch, limit: int, taken: bool
 ) -> None:
     assert MAX_IMAGE_BYTES == 30 * MIB
     monkeypatch.setattr(media_module, "MAX_IMAGE_BYTES", limit)
-    put(world, "uploads/x", png.ljust(1000, b"\0"))
+    put(world, "uploads/x", png.ljust(2000, b"\0"))
     if taken:
-        assert world.media.look_at(UPLOADS, "uploads/x", None).size == 1000
+        assert world.media.look_at(UPLOADS, "uploads/x", None).size == 2000
     else:
-        assert "1,000 bytes" in refusal(world, "uploads/x")
+        assert "2,000 bytes" in refusal(world, "uploads/x")
 
 
 def test_a_truncated_image_is_refused(world: Any, png: bytes) -> None:

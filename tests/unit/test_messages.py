@@ -251,6 +251,7 @@ def test_any_name_gives_a_valid_subject(name: str, state: State) -> None:
         "status": state.value,
         "model": "m",
         "name": name,
+        "notes": [],
         "timings": {},
     }
     subject, _ = job_email(message)
