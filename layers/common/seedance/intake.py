@@ -76,7 +76,7 @@ class Intake:
             before = self.media.version_before(*where, upload.version_id, readable=not is_manifest)
             if before is None or is_manifest:
                 return before is not None
-            now, then = (self.media.metadata(*where, version) for version in (upload.version_id, before))
+            now, then = (self.media.metadata_of(*where, version) for version in (upload.version_id, before))
         except InvalidRequest:
             return False  # one of them can't be read (any more)
         return self._asked(now) == self._asked(then)

@@ -150,7 +150,7 @@ class Media:
             same = len({self._digest(bucket, key, version) for version in versions}) == 1
         return versions[1] if same else None
 
-    def metadata(self, bucket: str, key: str, version_id: str) -> dict[str, str]:
+    def metadata_of(self, bucket: str, key: str, version_id: str) -> dict[str, str]:
         """A version's user metadata. Raises InvalidRequest if it no longer exists."""
         try:
             return self._client.head_object(Bucket=bucket, Key=key, VersionId=version_id).get("Metadata", {})

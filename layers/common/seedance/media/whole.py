@@ -37,7 +37,7 @@ def is_whole(media_type: str, body: bytes) -> bool | None:
 def _png(body: bytes) -> bool:
     width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", body, 16)
     bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours]
-    missing = sum(
+    missing: int = sum(
         rows * (1 + -(-columns * bits // 8))
         for x, y, dx, dy in (_PASSES if interlaced else ((0, 0, 1, 1),))
         if (columns := -(-(width - x) // dx)) > 0 and (rows := -(-(height - y) // dy)) > 0
