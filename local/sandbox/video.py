@@ -16,7 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 _ZOOM = 0.15  # how much larger the image is in the last frame
 _SHAPES = {"16:9": (16, 9), "9:16": (9, 16), "1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "21:9": (21, 9)}
 _WIDEST = 21 / 9  # the widest supported aspect ratio, which limits `adaptive`
-_PICTURE_FORMATS = ("png", "jpeg", "webp", "gif", "bmp", "tiff", "image2")
+_PICTURE_FORMATS = ("png", "apng", "jpeg", "webp", "gif", "bmp", "tiff", "image2")
 _LARGEST_PICTURE = 8192  # pixels a side; made up
 _SMALLEST_PICTURE = 300  # pixels a side; with the ratios, ByteDance's limits for an input image
 _NARROWEST_PICTURE, _WIDEST_PICTURE = 0.4, 2.5
