@@ -1,7 +1,7 @@
 """`make hostile`: runs all tests marked `hostile`, counts what was tried, and writes a section of docs/reliability.md.
 
-    @pytest.mark.hostile(kind="input")                      one case, or one for each parameter
-    @pytest.mark.hostile(kind="address", risk="leaked")     what it would mean if the case failed; see KINDS
+    @pytest.mark.hostile                                    an input: one case, or one for each parameter
+    @pytest.mark.hostile(kind="image", risk="paid twice")   an image, and what it would mean if the case failed
 
 A test that tries many things in one case says how many: `record_property("tried", n)`. As a pytest plugin, this module
 counts the cases of a run and writes them to the file that `--hostile-counts` names.
@@ -95,18 +95,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if (mark := item.get_closest_marker("hostile")) is not None:
         # An attribute of the report, because that is what a worker of xdist hands over.
-        report.hostile = (mark.kwargs["kind"], _risks(mark))  # type: ignore[attr-defined]
+        report.hostile = (_kind(mark), _risks(mark))  # type: ignore[attr-defined]
     return report
 
 
 def _is_right(mark: pytest.Mark) -> bool:
-    known = {"kind", "risk"} >= set(mark.kwargs) and mark.kwargs.get("kind") in KINDS
+    known = {"kind", "risk"} >= set(mark.kwargs) and _kind(mark) in KINDS
     return known and not mark.args and set(_risks(mark)) <= set(RISKS)
+
+
+def _kind(mark: pytest.Mark) -> str:
+    return str(mark.kwargs.get("kind", "input"))
 
 
 def _risks(mark: pytest.Mark) -> tuple[str, ...]:
     risk = mark.kwargs.get("risk")
-    return KINDS[mark.kwargs["kind"]][1] if risk is None else (risk,) if isinstance(risk, str) else tuple(risk)
+    return KINDS[_kind(mark)][1] if risk is None else (risk,) if isinstance(risk, str) else tuple(risk)
 
 
 class _Counting:

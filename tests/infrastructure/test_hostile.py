@@ -16,7 +16,7 @@ from tests.sections import replaced, section
 CASES = """
 import pytest
 
-@pytest.mark.hostile(kind="input")
+@pytest.mark.hostile
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_each(number):
     assert number != 2
@@ -70,7 +70,7 @@ def test_every_case_is_counted_with_its_kind_and_its_risk(tmp_path: Path, option
     assert risks == {KINDS["input"][1], KINDS["image"][1], ("lost",), ("leaked", "5xx")}
 
 
-@pytest.mark.parametrize("mark", ['kind="typo"', 'kind="input", risk="typo"', "", '"input"', 'kind="input", other=1'])
+@pytest.mark.parametrize("mark", ['kind="typo"', 'kind="input", risk="typo"', '"input"', 'kind="input", other=1'])
 def test_an_unknown_kind_is_an_error(tmp_path: Path, mark: str) -> None:
     done = counted(tmp_path, f"import pytest\n\n@pytest.mark.hostile({mark})\ndef test(): pass\n")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR

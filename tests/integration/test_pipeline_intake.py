@@ -36,7 +36,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
     "html": (b"<html>404</html>", {}, "is not an image by its content"),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", {}, "is not an image by its content"),
     "json": (b'{"prompt": "The shoe turns."}', {}, "is not an image by its content"),
-    "cut-off": (png()[:-12], {}, "is cut off: it ends in the middle of the image"),
+    "cut-off": (png()[:-24], {}, "is cut off: it ends in the middle of the image"),
     "cut-off-header": (png()[:20], {}, "is cut off"),
     "bomb": (huge_png(), {}, "is 60,000 x 60,000 pixels; at most 178,956,970 pixels in total are allowed"),
     "control-characters": (png(), {"prompt": "=?utf-8?q?turn=00_it?="}, "has control characters in it"),

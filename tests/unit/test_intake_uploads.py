@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seedance.errors import InvalidRequest
+from seedance.jobs import catalogue
 from seedance.jobs.requests import Defaults, Upload, asked_model, check_key, upload_name, upload_request, uploads_in
 
 DEFAULTS = Defaults(model="seedance-1.0-pro-fast", prompt="The camera moves slowly.", transport="v2")
@@ -217,10 +218,87 @@ def test_metadata_names_options_in_any_spelling_that_s3_allows() -> None:
         *("xresolution", "y-resolution", "ResolutionUnit", "pixel-aspect-ratio", "make", "lens-model"),  # EXIF
         *("s3cmd-attrs", "md5chksum", "file-owner", "file-permissions", "user-agent", "file-acl"),  # s3cmd, DataSync
         *("sku", "title", "owner", "product", "author", "description", "last-modified", "source", "original-filename"),
+        *("first-name", "last-name", "firstname", "model-name", "modelname", "lens_model", "camera-model"),  # forms
+        *("image-width", "image-id", "image-description", "resolution-x", "duration-ms", "prompt-id", "seed-number"),
+        *("aspect", "audio-codec", "frame-rate", "videos", "video", "video-", "video_"),
     ],
 )
 def test_metadata_of_other_programs_is_ignored(name: str) -> None:
     assert upload_request({name: "anything"}, DEFAULTS) == upload_request({}, DEFAULTS)
+
+
+@pytest.mark.parametrize("prefix", ["video-", "video_", "Video-", "VIDEO_"])
+def test_with_the_prefix_a_name_is_certainly_ours(prefix: str) -> None:
+    asked = {f"{prefix}model": "seedance-1.5-pro", f"{prefix}prompt": "It turns.", f"{prefix}aspect-ratio": "1:1"}
+    plain = {"model": "seedance-1.5-pro", "prompt": "It turns.", "aspect-ratio": "1:1"}
+    assert upload_request(asked, DEFAULTS) == upload_request(plain, DEFAULTS)
+    assert asked_model(asked) == "seedance-1.5-pro"
+    for name, words in (
+        ("promt", "did you mean prompt?"),
+        ("codec", "is not an option; available: "),
+        ("x", "resolution"),
+    ):
+        error = refusal({prefix + name: "anything"})
+        assert (error.field, words in error.message) == (prefix + name, True)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        ({"prompt": "a", "video-prompt": "b"}, "prompt"),
+        ({"video-model": "seedance-pro", "model": "seedance-1.5-pro"}, "model"),
+        ({"aspect-ratio": "1:1", "aspect_ratio": "1:1"}, "aspect_ratio"),
+    ],
+)
+def test_an_option_that_is_given_twice_is_refused(metadata: dict[str, str], name: str) -> None:
+    assert f"is given twice, under two names of {name}" in refusal(metadata).message
+
+
+def test_beside_ours_another_model_is_the_cameras() -> None:
+    asked = {"video-model": "seedance-pro", "model": "Canon EOS R5"}
+    assert upload_request(asked, DEFAULTS).model.slug == asked_model(asked) == "seedance-pro"
+
+
+def distance(one: str, other: str) -> int:
+    """The edit distance: letters that are missing, too many, wrong or swapped with their neighbour."""
+    table = {(i, -1): i + 1 for i in range(-1, len(one))} | {(-1, j): j + 1 for j in range(-1, len(other))}
+    for i, letter in enumerate(one):
+        for j, wanted in enumerate(other):
+            ways = [table[i - 1, j] + 1, table[i, j - 1] + 1, table[i - 1, j - 1] + (letter != wanted)]
+            if i and j and letter == other[j - 1] and one[i - 1] == wanted:
+                ways.append(table[i - 2, j - 2] + 1)
+            table[i, j] = min(ways)
+    return table[len(one) - 1, len(other) - 1]
+
+
+KNOWN = sorted(catalogue.known_names() | {"model", "transport"})
+FOREIGN = {"mode", "xresolution", "yresolution"}
+
+
+@pytest.mark.hostile
+@given(
+    st.sampled_from(KNOWN),
+    st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["del", "ins", "sub", "swp"])), max_size=3),
+)
+def test_exactly_the_names_one_letter_off_are_refused(option: str, edits: list[tuple[int, str]]) -> None:
+    name = option
+    for place, kind in edits:
+        at = place % max(1, len(name))
+        head, tail = name[:at], name[at:]
+        name = {
+            "del": head + tail[1:],
+            "ins": f"{head}x{tail}",
+            "sub": f"{head}q{tail[1:]}",
+            "swp": head + tail[:2][::-1] + tail[2:],
+        }[kind]
+    nearest = min(distance(name, known) for known in KNOWN)
+    if name in KNOWN or name in FOREIGN or nearest > 1:
+        try:
+            upload_request({name: "5"}, DEFAULTS)
+        except InvalidRequest as refused:
+            assert "did you mean" not in refused.message
+    else:
+        assert "is not an option (did you mean " in refusal({name: "5"}).message
 
 
 @pytest.mark.hostile(kind="input")

@@ -92,7 +92,7 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
         },
     ]
     assert (state["status"], state["rows"], state["rejected"], state["report_key"]) == ("PLANNED", 10, 0, None)
-    assert (state["estimate_usd"], state["columns"]) == (pytest.approx(2.60), ["sku"])
+    assert (state["estimate_usd"], state["columns"]) == (pytest.approx(0.2516 + 8 * 0.25 + 0.35), ["sku"])
     assert state["wait_seconds"] == 50  # the average of nine times 49 s and once 62 s
     assert json.loads(json.dumps(state)) == state
     assert world.called("Publish") == []

@@ -49,15 +49,15 @@ class Intake:
                 # Put into the queue by hand, or sent by another bucket. It would start a second batch.
                 logger().error("a record of another bucket is ignored", extra={"bucket": upload.bucket})
                 count("RecordsIgnored")
-            elif upload.key.startswith(requests.BATCH_PREFIX):
-                self._take_manifest(upload)
             elif upload.is_folder_marker or upload.is_left_behind:
-                logger().info("ignored: not an image that somebody uploaded", extra={"key": upload.key})
+                logger().info("ignored: a file that no person uploaded", extra={"key": upload.key})
             elif upload.copied and self._is_same_order(upload):
                 logger().info("ignored: copied onto itself, with the same options", extra={"key": upload.key})
+            elif upload.key.startswith(requests.BATCH_PREFIX):
+                self._take_manifest(upload)
             elif upload.size == 0 and not content.get("again"):
                 again = True
-            elif upload.size == 0 and not self.media.is_current(upload.bucket, upload.key, upload.version_id):
+            elif upload.size == 0 and not self.media.is_still_empty(upload.bucket, upload.key, upload.version_id):
                 logger().info("ignored: an empty object that was replaced or deleted", extra={"key": upload.key})
             else:
                 self.submit.advance(self._job_of(upload))
@@ -69,8 +69,24 @@ class Intake:
         """Whether an object was copied onto itself without a change of our options, for instance to set its time."""
         if upload.version_id is None:
             return False
-        changed = self.media.metadata_changed(upload.bucket, upload.key, upload.version_id)
-        return changed is not None and requests.options_in(changed[0]) == requests.options_in(changed[1])
+        is_manifest = upload.key.startswith(requests.BATCH_PREFIX)
+        where = upload.bucket, upload.key
+        try:
+            # The function may not read manifests, and they have no options.
+            before = self.media.version_before(*where, upload.version_id, readable=not is_manifest)
+            if before is None or is_manifest:
+                return before is not None
+            now, then = (self.media.metadata_of(*where, version) for version in (upload.version_id, before))
+        except InvalidRequest:
+            return False  # one of them can't be read (any more)
+        return self._asked(now) == self._asked(then)
+
+    def _asked(self, metadata: dict[str, str]) -> requests.Request | str:
+        """What an upload's metadata asks for, or why that is refused."""
+        try:
+            return requests.upload_request(metadata, self.defaults)
+        except InvalidRequest as refusal:
+            return str(refusal)
 
     def _take_manifest(self, upload: requests.Upload) -> None:
         """Start a manifest's batch. Other files under the same prefix, such as our results, are ignored."""

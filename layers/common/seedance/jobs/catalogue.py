@@ -357,8 +357,8 @@ def ratio_for(model: Model, shown: tuple[int, int] | None) -> str | None:
     the picture.
     """
     allowed: tuple[str, ...] = get_args(model.parameters.model_fields["aspect_ratio"].annotation)
-    if "adaptive" in allowed:
-        return "adaptive"
+    if prices.ADAPTIVE in allowed:
+        return prices.ADAPTIVE
     if shown is None:
         return None
     of_picture = math.log(shown[0] / shown[1])

@@ -1,8 +1,9 @@
 """Creates jobs: from an upload, an API call, a batch's row, or a provider request without a job. Pure."""
 
+from dataclasses import replace
 from typing import NotRequired, TypedDict, final
 
-from seedance.jobs import catalogue, job, reasons, requests
+from seedance.jobs import catalogue, job, prices, reasons, requests
 from seedance.jobs.job import ImageFacts, Job, ParameterValues, State
 
 LARGE_SIDE = 6000
@@ -97,16 +98,16 @@ def from_request(request_id: str, model: str, began: float) -> Job:
 
 def apply(made: Job, request: requests.Request, image: ImageFacts | None = None) -> None:
     """Copy a validated request, and the facts of its image in the bucket, into a new job."""
+    request, made.notes = shaped(request, image)
     made.model = request.model.slug
     made.transport = request.transport
     made.image = image
-    parameters, made.notes = shaped(request, image)
-    made.parameters = catalogue.seeded(parameters, made.job_id)
+    made.parameters = catalogue.seeded(request.parameters, made.job_id)
     made.expected_seconds = request.model.average_seconds
 
 
-def shaped(request: requests.Request, image: ImageFacts | None) -> tuple[ParameterValues, list[str]]:
-    """The request's parameters in the shape of its picture, unless it asks for a ratio, and notes about the picture.
+def shaped(request: requests.Request, image: ImageFacts | None) -> tuple[requests.Request, list[str]]:
+    """The request with the shape of its picture, unless it asks for a ratio, and notes about the picture.
 
     By default the provider makes 16:9, which crops most product pictures.
     """
@@ -114,16 +115,17 @@ def shaped(request: requests.Request, image: ImageFacts | None) -> tuple[Paramet
     sides = _shown(image)
     if sides and max(sides) > LARGE_SIDE:
         notes.append(f"The image is {sides[0]} x {sides[1]} pixels; above {LARGE_SIDE} a side it may be scaled down.")
-    if request.ratio_given or not (image or request.model.parameters.first_image in request.parameters):
-        return request.parameters, notes
-    ratio = catalogue.ratio_for(request.model, sides)
-    if ratio is None:
-        return request.parameters, notes
-    if ratio == "adaptive":
+    ratio = request.parameters["aspect_ratio"]
+    if request.ratio_given or not request.has_image:
+        return request, notes
+    if ratio == prices.ADAPTIVE:
         notes.append("aspect_ratio is adaptive, so the video has the shape of the image.")
     elif sides:
+        ratio = catalogue.ratio_for(request.model, sides)
         notes.append(f"aspect_ratio is {ratio}, the nearest to the image of {sides[0]} x {sides[1]} pixels.")
-    return {**request.parameters, "aspect_ratio": ratio}, notes
+    else:
+        notes.append(f"aspect_ratio is {ratio}, the default: the size of an image at an address is not known.")
+    return replace(request, parameters={**request.parameters, "aspect_ratio": ratio}), notes
 
 
 def _shown(image: ImageFacts | None) -> tuple[int, int] | None:

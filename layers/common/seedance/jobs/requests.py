@@ -31,10 +31,17 @@ _OURS = re.compile(r"video[-_](?=.)")
 _RATIO_NAMES = {"aspect_ratio"} | {name for name, known in catalogue.COMMON_NAMES.items() if known == "aspect_ratio"}
 _BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
 _LEFT_BEHIND = re.compile(
-    r"\.ds_store|thumbs\.db|ehthumbs\.db|desktop\.ini|\._.*|\.spotlight-v100|\.trashes|.*_\$folder\$|~\$.*|\.~lock\..*#",
+    r"\.ds_store|\._.*|\.localized|icon\r|\.volumeicon\.icns|\.apdisk|thumbs\.db|ehthumbs(_vista)?\.db|desktop\.ini"
+    r"|\.directory|\.(git)?keep|\.nfs[0-9a-f]+|\.fuse_hidden.*|.*_\$folder\$|~\$.*|\.~lock\..*#",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Names of files that operating systems, office programs and Hadoop leave beside other files."""
+_KEPT_BESIDE = re.compile(
+    r"__macosx|\.appledouble|\.spotlight-v100|\.trashes|\.fseventsd|\.temporaryitems|\.documentrevisions-v100"
+    r"|\$recycle\.bin|system volume information|\.trash-\d+|\.thumbnails|@eadir|#recycle",
     re.IGNORECASE,
 )
-"""Names of files that operating systems, office programs and Hadoop leave in folders."""
+"""Names of folders in which operating systems and network drives keep thumbnails, indexes and deleted files."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # valid in JSON, but not in UTF-8
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -74,7 +81,8 @@ class Upload:
     @property
     def is_left_behind(self) -> bool:
         """Whether it is a file that a program put beside the images, such as ``.DS_Store``."""
-        return _LEFT_BEHIND.fullmatch(posixpath.basename(self.key)) is not None
+        *folders, name = self.key.split("/")
+        return bool(_LEFT_BEHIND.fullmatch(name) or any(map(_KEPT_BESIDE.fullmatch, folders)))
 
 
 @dataclass(frozen=True)
@@ -84,9 +92,11 @@ class Request:
     model: catalogue.Model
     transport: str
     parameters: ParameterValues
-    image_key: str | None = None
-    ratio_given: bool = False
+    has_image: bool
+    """Whether there is a first image, in the bucket or at an address."""
+    ratio_given: bool
     """Whether the aspect ratio was asked for, and is not a default."""
+    image_key: str | None = None
 
 
 def uploads_in(message: dict[str, Any]) -> list[Upload]:
@@ -171,7 +181,7 @@ def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
         if name in known:
             target = options if name in _OPTION_METADATA else given
             if name in target:
-                raise InvalidRequest(raw_name, "is given twice, with and without the prefix video-")
+                raise InvalidRequest(raw_name, f"is given twice, under two names of {name}")
             target[name] = _metadata_text(name, raw_value)
         elif name in _FOREIGN_METADATA:
             continue
@@ -201,23 +211,20 @@ def _is_one_off(name: str, option: str) -> bool:
     )
 
 
-def options_in(metadata: dict[str, str]) -> dict[str, str]:
-    """The options in an upload's metadata, by their names. Metadata of other software is left out."""
-    known = catalogue.known_names() | _OPTION_METADATA
-    named = {_option_name(name)[0]: value for name, value in _without_camera(metadata).items()}
-    return {name: value for name, value in named.items() if name in known}
-
-
 def asked_model(metadata: dict[str, str]) -> str | None:
     """The model in an upload's metadata, even if it is invalid. None if there is none."""
-    named = (value.strip() for name, value in _without_camera(metadata).items() if name.lower() == "model")
+    named = (value.strip() for name, value in _without_camera(metadata).items() if _option_name(name)[0] == "model")
     return next(filter(None, named), None)
 
 
 def _without_camera(metadata: dict[str, str]) -> dict[str, str]:
-    """The metadata without the camera's ``model``, which EXIF tools write together with its ``make``."""
+    """The metadata without the camera's ``model``, which EXIF tools write together with its ``make``.
+
+    Beside ``video-model`` it is the camera's too.
+    """
     names = {name.lower(): name for name in metadata}
-    model = metadata[names["model"]].strip().lower() if {"make", "model"} <= set(names) else ""
+    beside = {"make", "video-model", "video_model"} & set(names)
+    model = metadata[names["model"]].strip().lower() if beside and "model" in names else ""
     if not model or get_close_matches(model, catalogue.MODELS, n=1):
         return metadata
     return {name: value for name, value in metadata.items() if name != names["model"]}
@@ -293,7 +300,12 @@ def _request(
             "transport", f"must be {' or '.join(model.transports)} for {model.slug}, not {transport!r}"
         )
     asked = any(value not in (None, "") and name in _RATIO_NAMES for name, value in given.items())
-    return Request(model, transport, catalogue.validate(model, given, has_image=has_image), ratio_given=asked)
+    parameters = catalogue.validate(model, given, has_image=has_image)
+    has_image = has_image or model.parameters.first_image in parameters
+    if has_image and not asked:
+        # The nearest ratio is not known before the image is looked at (see creation.shaped).
+        parameters["aspect_ratio"] = catalogue.ratio_for(model, None) or parameters["aspect_ratio"]
+    return Request(model, transport, parameters, has_image, asked)
 
 
 def fingerprint(body: str | None) -> str:

@@ -16,11 +16,12 @@ from seedance.aws.upload import Upload
 from seedance.config import settings
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
 from seedance.jobs.job import ImageFacts, VideoFacts
-from seedance.media import formats, images, jpeg_scan
+from seedance.media import formats, images
 from seedance.media.formats import MAX_IMAGE_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 IMAGE_LINK_SECONDS = 2 * 3600
 """The provider downloads an image when it starts the job, which may be delayed by its queue. A job expires an hour
@@ -89,10 +90,7 @@ class Media:
         from seedance.jobs.requests import check_key  # noqa: PLC0415 - loads the catalogue, which finalize does not need
 
         check_key(key)
-        try:
-            found = self._client.get_object(**_object(bucket, key, version_id))
-        except ClientError as error:
-            raise refusal(error, "image", key) from error
+        found = self._open(bucket, key, version_id)
         size = found["ContentLength"]
         # closing(), because the body's own `with` gives the raw stream, which ends silently if the connection drops.
         with closing(found["Body"]) as body:
@@ -107,35 +105,64 @@ class Media:
                     images.check_shape(picture)
             except ValueError as error:
                 raise InvalidRequest("image", f"{key} {error}") from error
-        if not picture.ended and size <= jpeg_scan.MOST_BYTES:
-            with closing(self._client.get_object(**_object(bucket, key, version_id))["Body"]) as body:
-                if jpeg_scan.is_whole(body.read()) is False:
-                    raise InvalidRequest("image", f"{key} {images.cut_off()}")
         # Send the version that was checked, even if the object is overwritten in the meantime.
         version_id = version_id or found.get("VersionId")
+        if not picture.ended:
+            with closing(self._open(bucket, key, version_id)["Body"]) as body:
+                try:
+                    images.check_rest(picture, body.read())
+                except ValueError as error:
+                    raise InvalidRequest("image", f"{key} {error}") from error
         return Image(bucket, key, version_id, picture, size, found.get("Metadata", {}))
 
-    def is_current(self, bucket: str, key: str, version_id: str | None) -> bool:
-        """Whether this version of an object is the latest one. False if the object was deleted."""
+    def _open(self, bucket: str, key: str, version_id: str | None) -> "GetObjectOutputTypeDef":
         try:
-            return self._client.head_object(Bucket=bucket, Key=key).get("VersionId") in (version_id, None)
+            return self._client.get_object(**_object(bucket, key, version_id))
+        except ClientError as error:
+            raise refusal(error, "image", key) from error
+
+    def is_still_empty(self, bucket: str, key: str, version_id: str | None) -> bool:
+        """Whether this version of an object is the latest one, and empty. False if the object was deleted."""
+        try:
+            found = self._client.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
                 return False
             raise
+        # Without versioning there is no version id, or it is "null".
+        return found["ContentLength"] == 0 and version_id in (None, found.get("VersionId"))
 
-    def metadata_changed(self, bucket: str, key: str, version_id: str) -> tuple[dict[str, str], dict[str, str]] | None:
-        """An object's metadata, now and before, if this version has the content of the version before it; else None."""
+    def version_before(self, bucket: str, key: str, version_id: str, *, readable: bool = True) -> str | None:
+        """The version before this one if it has the same content, else None.
+
+        ``readable``: whether the content may be read. If not, an object that was uploaded in parts counts as equal to
+        another one of its size.
+        """
         listed = self._client.list_object_versions(Bucket=bucket, Prefix=key, MaxKeys=100).get("Versions", [])
         ours = [one for one in listed if one["Key"] == key]  # latest first
         at = next((number for number, one in enumerate(ours) if one["VersionId"] == version_id), len(ours))
-        if at + 1 >= len(ours) or ours[at]["ETag"] != ours[at + 1]["ETag"]:
+        if at + 1 >= len(ours) or ours[at]["Size"] != ours[at + 1]["Size"]:
             return None
-        now, before = (
-            self._client.head_object(Bucket=bucket, Key=key, VersionId=one["VersionId"]).get("Metadata", {})
-            for one in ours[at : at + 2]
-        )
-        return now, before
+        tags, versions = ([one[name] for one in ours[at : at + 2]] for name in ("ETag", "VersionId"))
+        # The ETags of equal content differ if it was uploaded in parts ("...-2"), or is encrypted with a KMS key.
+        same = tags[0] == tags[1] or (not readable and any("-" in tag for tag in tags))
+        if not same and readable:
+            same = len({self._digest(bucket, key, version) for version in versions}) == 1
+        return versions[1] if same else None
+
+    def metadata_of(self, bucket: str, key: str, version_id: str) -> dict[str, str]:
+        """A version's user metadata. Raises InvalidRequest if it no longer exists."""
+        try:
+            return self._client.head_object(Bucket=bucket, Key=key, VersionId=version_id).get("Metadata", {})
+        except ClientError as error:
+            raise refusal(error, "image", key) from error
+
+    def _digest(self, bucket: str, key: str, version_id: str) -> bytes:
+        digest = hashlib.sha256()
+        with closing(self._open(bucket, key, version_id)["Body"]) as body:
+            for chunk in iter(lambda: body.read(256 * 1024), b""):
+                digest.update(chunk)
+        return digest.digest()
 
     def image_link(self, image: ImageFacts, job_id: str) -> str:
         """A signed link to a job's image, valid for IMAGE_LINK_SECONDS.
@@ -154,12 +181,9 @@ class Media:
 
     def image_base64(self, image: ImageFacts) -> str:
         """A job's complete image as base64. Raises InvalidRequest if it no longer exists."""
-        where = _object(image["bucket"], image["key"], image.get("version_id"))
-        try:
-            with closing(self._client.get_object(**where)["Body"]) as body:
-                return base64.b64encode(body.read()).decode()
-        except ClientError as error:
-            raise refusal(error, "image", image["key"]) from error
+        found = self._open(image["bucket"], image["key"], image.get("version_id"))
+        with closing(found["Body"]) as body:
+            return base64.b64encode(body.read()).decode()
 
     def video_link(self, key: str) -> str:
         """A signed link to a video."""

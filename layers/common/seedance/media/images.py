@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from seedance.media import whole
 from seedance.media.formats import HEAD_BYTES, IMAGE_FORMATS, image_type, other_image
 
 MAX_PIXELS = 178_956_970
@@ -21,6 +22,9 @@ NARROWEST, WIDEST = 0.4, 2.5
 pages on creating a video task). The provider makes the video there, so it fails after it was queued."""
 
 _CHUNK = 64 * 1024
+_MOST_PARTS = 100_000
+"""Segments, chunks or bytes between them in a file. Images have at most some thousands; more of them would only cost
+time."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,28 @@ class Picture:
     height: int
     turned: bool = False
     ended: bool = True
-    """Whether the file has its end mark. False only for a JPEG: its picture may be incomplete (see jpeg_scan)."""
+    """Whether the file has its end mark. If not, its picture may be incomplete (see whole)."""
 
     @property
     def shown(self) -> tuple[int, int]:
         """Width and height as programs show it."""
         return (self.height, self.width) if self.turned else (self.width, self.height)
+
+
+def check_rest(picture: Picture, body: bytes) -> None:
+    """Check a file without its end mark. ``body``: all of it.
+
+    Raises ValueError, with a message that follows the image's name, if a part of the picture is missing, or if that
+    can't be told: half of a picture makes a video that nobody wants, but pays for.
+    """
+    there = whole.is_whole(picture.media_type, body)
+    if there is None:
+        raise ValueError(
+            "ends without the mark that ends an image, and it can't be told whether all of the picture is there; save "
+            "it again with an image program"
+        )
+    if not there:
+        raise CutOff
 
 
 def check_shape(picture: Picture) -> None:
@@ -53,6 +73,13 @@ def check_shape(picture: Picture) -> None:
             f"is {width} x {height} pixels; the width may be {NARROWEST} to {WIDEST} times the height. Crop it or "
             "add a margin, or allow it with the stack parameter AllowUnusualImages"
         )
+
+
+class CutOff(ValueError):
+    """The file ends in the middle of the image."""
+
+    def __init__(self) -> None:
+        super().__init__("is cut off: it ends in the middle of the image; upload it again")
 
 
 class Source(Protocol):
@@ -73,7 +100,7 @@ def look_through(source: Source, length: int) -> Picture:
     media_type = image_type(head)
     if media_type is None:
         unknown = f"is not an image by its content; it must be {IMAGE_FORMATS}, whatever its name"
-        raise ValueError(other_image(head) or unknown)
+        raise ValueError(other_image(bytes_in.peek(_CHUNK)) or unknown)
     return Picture(media_type, *_LOOKS[media_type](bytes_in))
 
 
@@ -89,11 +116,18 @@ class _Bytes:
         self._source = source
         self._chunk, self._used = b"", 0
         self._before = 0  # bytes in the earlier chunks
+        self._parts = 0
 
     @property
     def at(self) -> int:
         """The position: how many bytes were taken or skipped."""
         return self._before + self._used
+
+    def next_part(self) -> None:
+        """Count a part of the file. Raises ValueError if there are too many."""
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise _damaged(f"it has more than {_MOST_PARTS:,} parts")
 
     def peek(self, amount: int) -> bytes:
         """Up to ``amount`` of the next bytes, without advancing the position."""
@@ -107,14 +141,14 @@ class _Bytes:
         """The next ``amount`` bytes. Raises ValueError if there are fewer."""
         found = self.peek(amount)
         if len(found) < amount:
-            raise cut_off()
+            raise CutOff
         self._used += amount
         return found
 
     def skip(self, amount: int) -> None:
         if self.at + amount > self.length:
-            raise cut_off()
-        while amount:
+            raise CutOff
+        while amount > 0:
             amount -= len(self.take(min(amount, _CHUNK)))
 
     def skip_past(self, mark: bytes, *, required: bool = True) -> bool:
@@ -124,14 +158,10 @@ class _Bytes:
             self._used = max(self._used, len(self._chunk) - len(mark) + 1)
             if len(self.peek(len(mark))) < len(mark):
                 if required:
-                    raise cut_off()
+                    raise CutOff
                 return False
         self._used = found + len(mark)
         return True
-
-
-def cut_off() -> ValueError:
-    return ValueError("is cut off: it ends in the middle of the image; upload it again")
 
 
 def _damaged(what: str) -> ValueError:
@@ -153,9 +183,11 @@ def _is_turned(exif: bytes) -> bool:
     try:
         (start,) = struct.unpack_from(order + "I", exif, 4)
         (entries,) = struct.unpack_from(order + "H", exif, start)
-        for number in range(entries):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", exif, start + 2 + 12 * number)
+        for at in range(start + 2, start + 2 + 12 * entries, 12):
+            tag, kind = struct.unpack_from(order + "HH", exif, at)
             if tag == 0x0112:
+                # It must be a SHORT; some programs write a LONG.
+                (value,) = struct.unpack_from(order + ("I" if kind == 4 else "H"), exif, at + 8)
                 return bool(5 <= value <= 8)
     except struct.error:
         pass  # readers ignore EXIF that they can't read
@@ -167,9 +199,10 @@ def _jpeg(image: _Bytes) -> Look:
     image.take(2)
     sides, turned = None, False
     while True:
+        image.next_part()
         image.skip_past(b"\xff")
         while (kind := image.take(1)[0]) == 0xFF:
-            pass
+            image.next_part()
         if kind == 0xD9:
             raise _damaged("it contains no image data")
         if kind in (0x00, 0x01) or 0xD0 <= kind <= 0xD8:
@@ -195,24 +228,24 @@ def _jpeg(image: _Bytes) -> Look:
 def _png(image: _Bytes) -> Look:
     """Reads all chunks up to IEND (PNG, 3rd edition, section 5)."""
     image.take(8)
-    sides, turned = None, False
-    longest = last = 0  # lengths of the image data's chunks
-    while True:
-        if image.length - image.at < 12 and (last < longest or last % 1024):
-            break  # no IEND, but the last chunk of image data is there: encoders make all others equally long
-        length, kind = struct.unpack(">I4s", image.take(8))
-        if kind == b"IHDR" and length >= 8:
-            sides, length = _sides(*struct.unpack(">II", image.take(8))), length - 8
-        elif kind == b"eXIf" and length <= _CHUNK:
-            turned, length = _is_turned(image.take(length)), 0
-        elif kind == b"IDAT":
-            last, longest = length, max(longest, length)
-        image.skip(length + 4)
-        if kind == b"IEND":
-            break
-    if sides is None or not longest:
+    sides, turned, pixels, ended, kind = None, False, False, True, b""
+    try:
+        while kind != b"IEND":
+            image.next_part()
+            length, kind = struct.unpack(">I4s", image.take(8))
+            pixels = pixels or (kind == b"IDAT" and length > 0)
+            if kind == b"IHDR" and length >= 8:
+                sides, length = _sides(*struct.unpack(">II", image.take(8))), length - 8
+            elif kind == b"eXIf" and length <= _CHUNK:
+                turned, length = _is_turned(image.take(length)), 0
+            image.skip(length + 4)
+    except CutOff:
+        if not pixels:
+            raise
+        ended = False
+    if sides is None or not pixels:
         raise _damaged("it contains no image data")
-    return *sides, turned, True
+    return *sides, turned, ended
 
 
 def _webp(image: _Bytes) -> Look:
@@ -232,10 +265,11 @@ def _webp(image: _Bytes) -> Look:
         raise _damaged("it contains no image data")
     sides = _sides(width, height)
     if 8 + length > image.length + 1:  # some encoders omit the last byte, which is only padding
-        raise cut_off()
-    if kind == b"VP8X" and about[0] & 0x08:
-        image.skip(size - 10)
+        raise CutOff
+    if kind == b"VP8X" and about[0] & 0x08 and size >= 10:
+        image.skip(min(size - 10 + size % 2, image.length - image.at))
         while image.at + 8 <= image.length:
+            image.next_part()
             kind, size = struct.unpack("<4sI", image.take(8))
             if kind == b"EXIF" and size <= _CHUNK:
                 turned = _is_turned(image.take(size).removeprefix(b"Exif\0\0"))
