@@ -12,7 +12,7 @@ from pipeline import UPLOADS, Change, Pipeline, app, png, s3_event
 from seedance.jobs import catalogue
 from seedance.jobs.job import Job, State, upload_job_id
 
-pytestmark = pytest.mark.hostile
+pytestmark = pytest.mark.hostile(kind="image")
 
 BASELINE = (DRAWN / "baseline.jpg").read_bytes()
 PROGRESSIVE = (DRAWN / "progressive.jpg").read_bytes()
@@ -201,6 +201,18 @@ def test_a_touch_buys_nothing_and_a_changed_option_does(pipeline: Pipeline) -> N
     assert pipeline.run(third).state is State.COMPLETED
     assert known(pipeline) == {first, second, third}
     assert pipeline.sandbox.summary()["accepted"] == 3
+
+
+def test_a_copy_that_is_uploaded_after_all_is_one_order(pipeline: Pipeline) -> None:
+    """s3cmd copies a picture that is in the bucket already, and uploads it if it can't copy the ACL."""
+    first = pipeline.upload("uploads/a.png", resolution="480p")
+    made(pipeline, first)
+    copy(pipeline, "uploads/b.png", source="uploads/a.png", resolution="480p")
+    second = pipeline.upload("uploads/b.png", resolution="480p")
+    made(pipeline, second)
+    pipeline.deliver()
+    assert known(pipeline) == {first, second}
+    assert pipeline.sandbox.summary()["accepted"] == 2
 
 
 def test_an_empty_object_that_gets_its_content_is_one_order(pipeline: Pipeline) -> None:

@@ -148,7 +148,7 @@ def test_an_image_is_turned_as_its_exif_says(
     assert (frames_of(video)[0].width, frames_of(video)[0].height) == size
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="image")
 @pytest.mark.parametrize("field", ["first_frame_url", "last_frame_url", "reference_images"])
 @pytest.mark.parametrize(
     ("size", "says"),

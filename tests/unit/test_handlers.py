@@ -63,8 +63,10 @@ def test_submit_recognises_a_test_event(world: Any, run: Any, event: Event) -> N
 
 def test_odd_keys_all_become_jobs(*, world: Any, run: Any, event: Event) -> None:
     assert run("submit", event("s3-upload-odd-keys")) == {"batchItemFailures": []}
-    # None of them is in the bucket, so each becomes a rejected job; the folder becomes none.
-    assert len(world.store.newest(State.REJECTED)) == 17
+    # None of them is in the bucket, so each becomes a rejected job. The folder becomes none, and the copy is looked at
+    # again later.
+    assert len(world.store.newest(State.REJECTED)) == 16
+    assert [call["DelaySeconds"] for call in world.called("SendMessage")] == [60]
     assert len({message["job_id"] for message in world.notified()}) == 17
 
 

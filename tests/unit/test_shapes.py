@@ -11,7 +11,7 @@ from seedance.jobs.requests import Defaults, Request, api_request, upload_reques
 
 from cli import show
 
-pytestmark = pytest.mark.hostile
+pytestmark = pytest.mark.hostile(kind="image")
 
 DEFAULTS = Defaults(model="seedance-1.0-pro-fast", prompt="The camera moves slowly.", transport="v2")
 ADAPTIVE = ["seedance-1.5-pro", "seedance-2.0-fast", "seedance-2.0-mini"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from seedance.media import whole
 from seedance.media.images import CutOff, Picture, check_rest, look_through
 
-pytestmark = pytest.mark.hostile
+pytestmark = pytest.mark.hostile(kind="image")
 
 PICTURES = {path.stem: path.read_bytes() for path in sorted((Path(__file__).parent / "pictures").glob("*.jpg"))}
 BASELINE = [name for name in PICTURES if "progressive" not in name and name != "arithmetic"]

@@ -138,12 +138,22 @@ class Media:
         ``readable``: whether the content may be read. If not, an object that was uploaded in parts counts as equal to
         another one of its size.
         """
+        return self._neighbour(bucket, key, version_id, 1, readable=readable)
+
+    def version_after(self, bucket: str, key: str, version_id: str) -> str | None:
+        """The version after this one if it has the same content, else None."""
+        return self._neighbour(bucket, key, version_id, -1, readable=True)
+
+    def _neighbour(self, bucket: str, key: str, version_id: str, step: int, *, readable: bool) -> str | None:
         listed = self._client.list_object_versions(Bucket=bucket, Prefix=key, MaxKeys=100).get("Versions", [])
         ours = [one for one in listed if one["Key"] == key]  # latest first
         at = next((number for number, one in enumerate(ours) if one["VersionId"] == version_id), len(ours))
-        if at + 1 >= len(ours) or ours[at]["Size"] != ours[at + 1]["Size"]:
+        if not 0 <= at + step < len(ours):
             return None
-        tags, versions = ([one[name] for one in ours[at : at + 2]] for name in ("ETag", "VersionId"))
+        pair = ours[at], ours[at + step]
+        if pair[0]["Size"] != pair[1]["Size"]:
+            return None
+        tags, versions = ([one[name] for one in pair] for name in ("ETag", "VersionId"))
         # The ETags of equal content differ if it was uploaded in parts ("...-2"), or is encrypted with a KMS key.
         same = tags[0] == tags[1] or (not readable and any("-" in tag for tag in tags))
         if not same and readable:
