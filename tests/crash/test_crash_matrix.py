@@ -11,7 +11,7 @@ from stage import Stage
 SAMPLED = 6
 """Points of each scenario. `make reliability` plays all of them."""
 
-MANY = 60
+MANY = 30
 """Points of the two main ways: about every third."""
 
 

@@ -26,6 +26,7 @@ CALLS = {
     "summarise": {PUBLISH},
     "video_link": {READ_VIDEOS},
     "look_at": {READ_UPLOADS},
+    "find_image": {READ_UPLOADS},
     "is_still_empty": {READ_UPLOADS},
     "version_before": {LIST_UPLOADED_VERSIONS, READ_UPLOADED_VERSIONS},
     "metadata_of": {READ_UPLOADED_VERSIONS},

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from seedance.jobs import catalogue, creation
+from seedance.jobs import catalogue, creation, shapes
 from seedance.jobs.job import ImageFacts, Job, State
 from seedance.jobs.requests import Defaults, Request, api_request, upload_request
 
@@ -59,7 +59,7 @@ def test_these_are_all_models() -> None:
 @pytest.mark.parametrize("sides", NEAREST)
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_nearest_ratio_is_chosen(model: str, sides: tuple[int, int], *, turned: bool) -> None:
-    request, notes = creation.shaped(upload(model), picture(*sides, turned=turned))
+    request, notes = shapes.shaped(upload(model), picture(*sides, turned=turned))
     assert request.parameters["aspect_ratio"] == NEAREST[sides]
     size = f"{sides[0]} x {sides[1]}"
     assert notes == [f"aspect_ratio is {NEAREST[sides]}, the nearest to the image of {size} pixels."]
@@ -71,7 +71,7 @@ def test_the_model_adapts_to_the_image_if_it_can(model: str, sides: tuple[int, i
     there, elsewhere = picture(*sides), call(model, image="https://example.com/a")
     for request, image in ((upload(model), there), (call(model, image_key="a.jpg"), there), (elsewhere, None)):
         assert request.parameters["aspect_ratio"] == "adaptive"
-        shaped, notes = creation.shaped(request, image)
+        shaped, notes = shapes.shaped(request, image)
         assert shaped.parameters == request.parameters
         assert notes == ["aspect_ratio is adaptive, so the video has the shape of the image."]
 
@@ -80,10 +80,10 @@ def test_the_model_adapts_to_the_image_if_it_can(model: str, sides: tuple[int, i
 @pytest.mark.parametrize("name", ["aspect_ratio", "aspect-ratio", "ratio", "video-ratio"])
 def test_a_ratio_that_was_asked_for_is_kept(model: str, name: str) -> None:
     for ratio in ("16:9", "9:16"):
-        request, notes = creation.shaped(upload(model, **{name: ratio}), picture(1000, 1000))
+        request, notes = shapes.shaped(upload(model, **{name: ratio}), picture(1000, 1000))
         assert (request.parameters["aspect_ratio"], notes) == (ratio, [])
     given = {name.replace("-", "_").removeprefix("video_"): "16:9"}
-    request, notes = creation.shaped(call(model, image_key="images/a.jpg", parameters=given), picture(400, 1000))
+    request, notes = shapes.shaped(call(model, image_key="images/a.jpg", parameters=given), picture(400, 1000))
     assert (request.parameters["aspect_ratio"], notes) == ("16:9", [])
 
 
@@ -91,20 +91,20 @@ def test_a_ratio_that_was_asked_for_is_kept(model: str, name: str) -> None:
 @pytest.mark.parametrize("empty", ["", None])
 def test_an_empty_ratio_is_none(model: str, empty: str | None) -> None:
     request = call(model, image_key="images/a.jpg", parameters={"aspect_ratio": empty})
-    shaped, _ = creation.shaped(request, picture(1000, 1000))
+    shaped, _ = shapes.shaped(request, picture(1000, 1000))
     assert shaped.parameters["aspect_ratio"] == ("adaptive" if model in ADAPTIVE else "1:1")
 
 
 @pytest.mark.parametrize("model", catalogue.MODELS)
 def test_text_alone_has_the_ratio_of_the_models_page(model: str) -> None:
-    request, notes = creation.shaped(call(model), None)
+    request, notes = shapes.shaped(call(model), None)
     assert (request.parameters["aspect_ratio"], notes) == ("16:9", [])
 
 
 @pytest.mark.parametrize("model", ["seedance-2.0-fast", "seedance-2.0-mini"])
 def test_reference_images_do_not_change_the_ratio(model: str) -> None:
     references = {"reference_images": ["https://example.com/a.png"]}
-    request, notes = creation.shaped(call(model, parameters=references), None)
+    request, notes = shapes.shaped(call(model, parameters=references), None)
     assert (request.parameters["aspect_ratio"], notes) == ("16:9", [])
 
 
@@ -113,7 +113,7 @@ def test_reference_images_do_not_change_the_ratio(model: str) -> None:
 def test_the_size_of_an_image_at_an_address_is_not_known(model: str, name: str) -> None:
     parameters = {} if name == "image" else {"parameters": {name: "https://example.com/a.png"}}
     body = {"image": "https://example.com/a.png"} if name == "image" else parameters
-    request, notes = creation.shaped(call(model, **body), None)
+    request, notes = shapes.shaped(call(model, **body), None)
     assert request.parameters["aspect_ratio"] == "16:9"
     assert notes == ["aspect_ratio is 16:9, the default: the size of an image at an address is not known."]
 
@@ -121,18 +121,18 @@ def test_the_size_of_an_image_at_an_address_is_not_known(model: str, name: str) 
 @pytest.mark.parametrize("sides", [(6001, 4000), (8064, 6048), (4000, 6001)])
 def test_a_very_large_image_is_noted_as_it_is_shown(sides: tuple[int, int]) -> None:
     for turned in (False, True):
-        _, notes = creation.shaped(upload("seedance-pro", ratio="1:1"), picture(*sides, turned=turned))
+        _, notes = shapes.shaped(upload("seedance-pro", ratio="1:1"), picture(*sides, turned=turned))
         size = f"{sides[0]} x {sides[1]}"
         assert notes == [f"The image is {size} pixels; above 6000 a side it may be scaled down."]
 
 
 def test_6000_pixels_are_not_noted() -> None:
-    assert creation.shaped(upload("seedance-pro", ratio="1:1"), picture(6000, 6000))[1] == []
+    assert shapes.shaped(upload("seedance-pro", ratio="1:1"), picture(6000, 6000))[1] == []
 
 
 def test_the_record_of_the_request_itself_is_not_changed() -> None:
     request = upload("seedance-pro")
-    creation.shaped(request, picture(1000, 1000))
+    shapes.shaped(request, picture(1000, 1000))
     assert request.parameters["aspect_ratio"] == "16:9"
 
 

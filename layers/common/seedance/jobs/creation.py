@@ -1,13 +1,9 @@
 """Creates jobs: from an upload, an API call, a batch's row, or a provider request without a job. Pure."""
 
-from dataclasses import replace
 from typing import NotRequired, TypedDict, final
 
-from seedance.jobs import catalogue, job, prices, reasons, requests
+from seedance.jobs import catalogue, job, reasons, requests, shapes
 from seedance.jobs.job import ImageFacts, Job, ParameterValues, State
-
-LARGE_SIDE = 6000
-"""The longest side that ByteDance documents. The provider does not mention it (decision of 2026-11-21)."""
 
 
 @final
@@ -98,40 +94,9 @@ def from_request(request_id: str, model: str, began: float) -> Job:
 
 def apply(made: Job, request: requests.Request, image: ImageFacts | None = None) -> None:
     """Copy a validated request, and the facts of its image in the bucket, into a new job."""
-    request, made.notes = shaped(request, image)
+    request, made.notes = shapes.shaped(request, image)
     made.model = request.model.slug
     made.transport = request.transport
     made.image = image
     made.parameters = catalogue.seeded(request.parameters, made.job_id)
     made.expected_seconds = request.model.average_seconds
-
-
-def shaped(request: requests.Request, image: ImageFacts | None) -> tuple[requests.Request, list[str]]:
-    """The request with the shape of its picture, unless it asks for a ratio, and notes about the picture.
-
-    By default the provider makes 16:9, which crops most product pictures.
-    """
-    notes: list[str] = []
-    sides = _shown(image)
-    if sides and max(sides) > LARGE_SIDE:
-        notes.append(f"The image is {sides[0]} x {sides[1]} pixels; above {LARGE_SIDE} a side it may be scaled down.")
-    ratio = request.parameters["aspect_ratio"]
-    if request.ratio_given or not request.has_image:
-        return request, notes
-    if ratio == prices.ADAPTIVE:
-        notes.append("aspect_ratio is adaptive, so the video has the shape of the image.")
-    elif sides:
-        ratio = catalogue.ratio_for(request.model, sides)
-        notes.append(f"aspect_ratio is {ratio}, the nearest to the image of {sides[0]} x {sides[1]} pixels.")
-    else:
-        notes.append(f"aspect_ratio is {ratio}, the default: the size of an image at an address is not known.")
-    return replace(request, parameters={**request.parameters, "aspect_ratio": ratio}), notes
-
-
-def _shown(image: ImageFacts | None) -> tuple[int, int] | None:
-    if image is None or "width" not in image or "height" not in image:
-        return None
-    if shown := image.get("shown"):
-        width, _, height = shown.partition("x")
-        return int(width), int(height)
-    return image["width"], image["height"]

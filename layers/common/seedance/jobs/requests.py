@@ -13,13 +13,15 @@ from urllib.parse import unquote_plus
 
 from seedance.aws.fields import OBJECT_KEY_BYTES, cut
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue
+from seedance.jobs import catalogue, shapes
 from seedance.jobs.job import ParameterValues
 
 UPLOAD_PREFIX = "uploads/"
 BATCH_PREFIX = "batches/"
 RESULTS_ENDING = ".results.csv"
 REJECTED_ENDING = ".rejected.csv"
+IMAGE_COLUMN_METADATA = "image-column"
+"""The user metadata of a manifest that names the column of the image, if its name is none of ours."""
 
 _OPTION_METADATA = frozenset({"model", "transport"})
 _FOREIGN_METADATA = frozenset(
@@ -230,6 +232,12 @@ def _without_camera(metadata: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in metadata.items() if name != names["model"]}
 
 
+def image_column(metadata: dict[str, str]) -> str | None:
+    """The column of the image, from a manifest's user metadata. Raises InvalidRequest."""
+    named = next((value for name, value in metadata.items() if name.lower() == IMAGE_COLUMN_METADATA), "")
+    return _metadata_text(IMAGE_COLUMN_METADATA, named).strip() or None
+
+
 def _metadata_text(name: str, value: str) -> str:
     """A metadata value as it was entered. S3 returns non-ASCII text as RFC 2047 words."""
     try:
@@ -303,8 +311,8 @@ def _request(
     parameters = catalogue.validate(model, given, has_image=has_image)
     has_image = has_image or model.parameters.first_image in parameters
     if has_image and not asked:
-        # The nearest ratio is not known before the image is looked at (see creation.shaped).
-        parameters["aspect_ratio"] = catalogue.ratio_for(model, None) or parameters["aspect_ratio"]
+        # The nearest ratio is not known before the image is looked at (see shapes.shaped).
+        parameters["aspect_ratio"] = shapes.ratio_for(model, None) or parameters["aspect_ratio"]
     return Request(model, transport, parameters, has_image, asked)
 
 
