@@ -13,7 +13,7 @@ from seedance.jobs.job import Job, State
 from seedance.jobs.requests import Upload
 from seedance.submit import Submit
 
-pytestmark = pytest.mark.hostile
+pytestmark = pytest.mark.hostile(kind="input", risk=("lost", "paid twice"))
 
 UPLOADS, KEY, MANIFEST = "example-uploads", "uploads/shoe.png", "batches/spring.csv"
 Take = Callable[..., None]
