@@ -15,6 +15,7 @@ METADATA_LIMIT = 2048
 """The limit of an object's user metadata in bytes, names and values together (Amazon S3 User Guide)."""
 
 _WORD_BYTES = 45
+_HEAD_BYTES = 64 * 1024  # enough to name the format of nearly every image
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,13 @@ def image_type(path: Path) -> str:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            head = file.read(formats.HEAD_BYTES)
+            head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise InvalidRequest("image", f"{path} can't be read: {(error.strerror or str(error)).lower()}") from error
     kind = formats.image_type(head)
     if kind is None:
-        raise InvalidRequest("image", f"{path} is not an image; {formats.IMAGE_FORMATS} are allowed")
+        unknown = f"is not an image; {formats.IMAGE_FORMATS} are allowed"
+        raise InvalidRequest("image", f"{path} {formats.other_image(head) or unknown}")
     if size > formats.MAX_IMAGE_BYTES:
         raise InvalidRequest(
             "image", f"{path} has {size / 2**20:.0f} MB; at most {formats.MAX_IMAGE_BYTES // 2**20} MB are allowed"

@@ -16,6 +16,8 @@ from seedance.notices.notifier import Notifier
 READ_VIDEOS = ("s3:GetObject", "${VideoBucket.Arn}/videos/*")
 WRITE_VIDEOS = ("s3:PutObject", "${VideoBucket.Arn}/videos/*")
 READ_UPLOADS = ("s3:GetObject", "${UploadBucket.Arn}/*")
+READ_UPLOADED_VERSIONS = ("s3:GetObjectVersion", "${UploadBucket.Arn}/*")
+LIST_UPLOADED_VERSIONS = ("s3:ListBucketVersions", "UploadBucket.Arn")
 PUBLISH = ("sns:Publish", "NotificationTopic")
 
 CALLS = {
@@ -25,6 +27,9 @@ CALLS = {
     "video_link": {READ_VIDEOS},
     "look_at": {READ_UPLOADS},
     "find_image": {READ_UPLOADS},
+    "is_still_empty": {READ_UPLOADS},
+    "version_before": {LIST_UPLOADED_VERSIONS, READ_UPLOADED_VERSIONS},
+    "metadata_of": {READ_UPLOADED_VERSIONS},
     "image_link": {READ_UPLOADS},
     "image_base64": {READ_UPLOADS},
     "store_video": {WRITE_VIDEOS},

@@ -17,6 +17,8 @@ from seedance.provider import client, download
 
 from local.sandbox.kinds import KINDS
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 OK, FAILED, EXPIRED, UNCERTAIN = State.COMPLETED, State.FAILED, State.EXPIRED, State.UNCERTAIN
 HELD, COPYING = State.HELD, State.COPYING
 

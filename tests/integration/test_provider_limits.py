@@ -30,6 +30,8 @@ from seedance.provider import client as provider_module
 from seedance.provider.client import Provider
 from seedance.provider.download import Downloads
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 SECONDS = 0.25
 """The limit in these tests: far above what an answer takes here, far below what pytest has patience for."""
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from seedance.provider import bodies
 from seedance.provider.bodies import DEEPEST, LONGEST_NUMBER, MOST_VALUES, Unreadable
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 MANY = 200_000
 
 

@@ -18,6 +18,8 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 HOSTS = frozenset({"images.segmind.com", "cdn.example.com:8443", "127.0.0.1:9000", "localhost:9000", "::1:9000"})
 CHUNK_BYTES = 64 * 1024
 LINK = "https://images.segmind.com/video.mp4"
@@ -43,6 +45,7 @@ def redirect(location: str, status: int = 302) -> httpx.Response:
     return httpx.Response(status, headers={"location": location})
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize(
     "url",
     [
@@ -63,6 +66,7 @@ def test_a_url_on_the_list_is_downloaded(fetch: Any, wire: Any, url: str) -> Non
     assert fetch(url) == b"video"
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize(
     "url",
     [
@@ -119,6 +123,7 @@ def test_any_other_url_is_refused_before_anything_is_sent(fetch: Any, wire: Any,
     assert wire.requests == []
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_to_an_allowed_host_is_followed(fetch: Any, wire: Any, status: int) -> None:
     wire.will(
@@ -130,6 +135,7 @@ def test_a_redirect_to_an_allowed_host_is_followed(fetch: Any, wire: Any, status
     assert wire.asked == [f"GET {LINK}", "GET https://cdn.example.com:8443/v", "GET https://cdn.example.com:8443/w?x=1"]
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize(
     "location",
     [
@@ -162,6 +168,7 @@ def test_a_redirect_without_a_location_is_an_error(fetch: Any, wire: Any) -> Non
         fetch()
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("to", ["http://[", "https://[::1", "https://images.segmind.com:99999/"])
 def test_a_redirect_to_an_invalid_url_is_refused_with_a_clear_message(fetch: Any, wire: Any, to: str) -> None:
     wire.will(httpx.Response(302, headers={"location": to}))
@@ -264,6 +271,7 @@ def test_no_key_is_sent_and_no_compression_requested(fetch: Any, wire: Any) -> N
     assert not {"x-api-key", "authorization", "cookie"} & set(wire.requests[0].headers)
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("answer", [httpx.Response(500), ReadTimeoutError(NOBODY, LINK, "")])
 def test_no_error_contains_the_signature_of_a_link(fetch: Any, wire: Any, answer: Any) -> None:
     wire.will(answer)

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seedance.aws import fields
 
+pytestmark = pytest.mark.hostile(kind="input")
+
 ANY = st.text(st.characters(codec=None, exclude_categories=()), max_size=400)
 NASTY = [
     *("", " ", "\n", "\x00", "\x7f", "\x85", "\ud800", "\udfff\ud800", "\ufffe", "\u2028", "é", "鞋", "👟", "\u202e"),

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seedance.media.formats import HEAD_BYTES, Mp4Check, image_type
 
+pytestmark = pytest.mark.hostile(kind="image")
+
 
 @pytest.mark.parametrize(
     ("head", "media_type"),

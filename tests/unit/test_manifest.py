@@ -58,6 +58,7 @@ def test_an_empty_cell_counts_as_missing() -> None:
     assert found.columns == {"sku": ""}
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("name", ["image", "image_url", "first_frame_url", "Image", " IMAGE-URL "])
 def test_a_url_is_an_image_under_every_column_name(name: str) -> None:
     found = row(f"{name},prompt\nhttps://example.com/a.jpg,x\n")
@@ -70,6 +71,7 @@ def test_a_key_is_an_image_under_both_column_names(name: str) -> None:
     assert row(f"{name}\nimages/a b.jpg\n").request.image_key == "images/a b.jpg"
 
 
+@pytest.mark.hostile(kind="input")
 def test_byte_order_marks_quotes_and_line_breaks_of_spreadsheets_are_read() -> None:
     text = '\ufeffimage,prompt,sku\r\n"a, ""b"".jpg","one\r\ntwo",1\r\n,three,2\r\n\r\n,,\r\n'
     first, second = rows(text)
@@ -86,6 +88,7 @@ def test_json_lines_are_api_bodies_with_extra_columns() -> None:
     assert (found.line, found.columns) == (2, {"sku": "7", "tags": '["a"]', "note": ""})
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
@@ -125,6 +128,7 @@ def test_an_unreadable_file_is_refused_with_the_position(text: str | bytes, line
     assert says in caught.value.message
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("cells", "field", "says"),
     [
@@ -151,6 +155,7 @@ def test_an_invalid_row_is_bad_and_says_why(cells: str, field: str, says: str) -
     assert says in found.message
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("text", "field", "says"),
     [
@@ -180,6 +185,7 @@ def test_a_bad_row_keeps_its_columns_for_identification() -> None:
     assert bad(HEADER + ",,,,S\x07-1\n").columns == {"sku": "S?-1"}
 
 
+@pytest.mark.hostile(kind="input")
 def test_too_many_rows_and_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "MAX_ROWS", 2)
     with pytest.raises(InvalidRequest, match="line 4: exceeds the limit of 2 rows"):
@@ -255,6 +261,7 @@ def test_a_manifest_is_recognised_by_its_key(key: str, is_one: bool) -> None:
     assert is_manifest(key) is is_one
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("letter", ["x", "é"])
 def test_files_beside_a_manifest_with_the_longest_key_have_valid_keys(letter: str) -> None:
     key = "batches/" + letter * (1012 // len(letter.encode())) + ".csv"
@@ -273,6 +280,7 @@ def test_our_own_files_are_beside_the_manifest_and_are_no_manifests() -> None:
         assert not is_manifest(key)
 
 
+@pytest.mark.hostile(kind="input", risk="leaked")
 @pytest.mark.parametrize(
     ("cell", "written"),
     [
@@ -294,6 +302,7 @@ def test_a_cell_is_never_a_formula(cell: object, written: str) -> None:
     assert next(csv.reader(io.StringIO(csv_line((cell, "x")).decode(), newline=""))) == [written, "x"]
 
 
+@pytest.mark.hostile(kind="input")
 @given(st.binary(max_size=300), st.sampled_from(["m.csv", "m.jsonl"]))
 def test_no_bytes_crash_the_reader(raw: bytes, key: str) -> None:
     try:
@@ -303,6 +312,7 @@ def test_no_bytes_crash_the_reader(raw: bytes, key: str) -> None:
         assert str(refusal).encode()
 
 
+@pytest.mark.hostile(kind="input")
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200))
 def test_rows_written_by_a_csv_writer_are_read_unchanged(text: str) -> None:
     out = io.StringIO()

@@ -76,12 +76,13 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
             "transport": "v2",
             "parameters": {
                 "prompt": "It turns",
-                "aspect_ratio": "16:9",
+                "aspect_ratio": "4:3",
                 "duration": 5,
                 "resolution": "720p",
                 "camera_fixed": False,
                 "skip_moderation": False,
             },
+            "notes": ["aspect_ratio is 4:3, the nearest to the image of 400 x 300 pixels."],
             "image": world.media.look_at(UPLOADS, "images/a.png", image["versionId"]).facts,
         },
         {
@@ -96,11 +97,12 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
                 "resolution": "720p",
                 "camera_fixed": False,
             },
+            "notes": [],
             "image": None,
         },
     ]
     assert (state["status"], state["rows"], state["rejected"], state["report_key"]) == ("PLANNED", 10, 0, None)
-    assert (state["estimate_usd"], state["columns"]) == (pytest.approx(2.60), ["sku"])
+    assert (state["estimate_usd"], state["columns"]) == (pytest.approx(0.2516 + 8 * 0.25 + 0.35), ["sku"])
     assert state["wait_seconds"] == 50  # the average of nine times 49 s and once 62 s
     assert json.loads(json.dumps(state)) == state
     assert world.called("Publish") == []

@@ -22,6 +22,8 @@ from seedance.provider import http
 from seedance.provider.client import HISTORY_PAGE, HISTORY_PAGES, Provider
 from seedance.provider.payloads import HistoryRow
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 LINK = "https://images.segmind.com/v.mp4"
 SINCE, UNTIL = 1_763_596_799.0, 1_763_600_000.0  # 2025-11-19T23:59:59Z to the 20th
 

@@ -164,9 +164,9 @@ class IntakeQueue:
             DelaySeconds=_delay(delay_seconds),
         )
 
-    def put_back(self, body: str) -> None:
-        """Put a message into the queue unchanged."""
-        self._client.send_message(QueueUrl=self._url, MessageBody=body)
+    def put_back(self, body: str, delay_seconds: int = 0) -> None:
+        """Put a message into the queue as it is."""
+        self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay_seconds)
 
     def send_all(self, job_ids: Iterable[str], delays: Iterable[float]) -> None:
         """Put many jobs, for their first turn, into the queue, ten per request, each with its delay in seconds.

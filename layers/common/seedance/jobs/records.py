@@ -54,6 +54,7 @@ _NULLABLE = frozenset({"image", "reserved_usd", "reserved_day", "settled_usd", "
 """Those of them that may be null, which means absent."""
 
 _OPTIONAL: dict[str, Check] = {
+    "notes": list_of(is_text),
     "fingerprint": is_text,
     "batch": is_text,
     "row": is_count,

@@ -52,6 +52,7 @@ class JobNotification(TypedDict):
     name: str
     image: dict[str, str | None] | None
     prompt: str | None
+    notes: list[str]
     video: NotifiedVideo | None
     cost_usd: float | None
     timings: dict[str, float]
@@ -83,6 +84,7 @@ def job_notification(job: Job, video_url: str | None) -> JobNotification:
         "name": job.name,
         "image": image,
         "prompt": job.parameters.get("prompt"),
+        "notes": job.notes,
         "video": video,
         "cost_usd": job.cost_usd,
         "timings": job.timings(),
@@ -115,6 +117,7 @@ def job_email(message: JobNotification) -> tuple[str, str]:
         lines.append(f"  Image   s3://{message['image']['bucket']}/{message['image']['key']}")
     if message["prompt"]:
         lines.append(f"  Prompt  {message['prompt']}")
+    lines += [f"  Note    {note}" for note in message["notes"]]
     lines += ["", "Cost and time", f"  Cost    {_cost(message)}"]
     if (total := message["timings"].get("total_seconds")) is not None:
         lines.append(f"  Time    {duration(total)}")
