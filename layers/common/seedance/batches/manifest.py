@@ -14,7 +14,9 @@ from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import Any
 
+from seedance import bounds
 from seedance.aws import fields
+from seedance.batches.lines import MAX_LINE_BYTES, Lines, LongLine
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, prices, requests
 
@@ -23,9 +25,9 @@ PLAN_PREFIX = "plans/"
 MAX_ROWS = 100_000
 """Rows per manifest. The list of its chunks must fit into the 256 KB that Step Functions allows for a state's data."""
 
-MAX_BYTES = 500 * 1024 * 1024
-MAX_LINE_BYTES = 1024 * 1024
 MAX_COLUMNS = 100
+MOST_NAMES = 2 * MAX_COLUMNS
+"""Names in a row of JSON lines: its passthrough columns and its options."""
 LONGEST_COLUMN_NAME = 100
 
 RESULT_COLUMNS = ("row", "job", "state", "video_key", "cost_usd", "error")
@@ -90,12 +92,9 @@ class Tally:
     _estimates: dict[tuple[str, prices.Setting], tuple[float, bool]] = field(default_factory=dict)
 
     def add(self, row: Row | BadRow) -> None:
-        """Count a row. Raises InvalidRequest if the rows have too many different passthrough columns."""
+        """Count a row."""
         self.rows += 1
         self.columns |= dict.fromkeys(row.columns)
-        if len(self.columns) > MAX_COLUMNS:
-            message = f"has a new passthrough column; at most {MAX_COLUMNS} are allowed in a manifest"
-            raise InvalidRequest(f"line {row.line}", message)
         if isinstance(row, BadRow):
             self.bad += 1
             return
@@ -143,80 +142,41 @@ def plan_key(batch_id: str) -> str:
     return f"{PLAN_PREFIX}{batch_id}.jsonl"
 
 
-def too_large() -> InvalidRequest:
-    """The refusal of a manifest of more than MAX_BYTES."""
-    return InvalidRequest("manifest", f"is larger than {MAX_BYTES // 1024 // 1024} MB; split it")
-
-
 def read(chunks: Iterable[bytes], key: str, defaults: requests.Defaults) -> Iterator[Row | BadRow]:
     """The rows of a manifest, in order, with all checks that do not need a bucket.
 
     The file extension of ``key`` gives the format. Raises InvalidRequest, whose field names the line, if the whole
     file can't be read: wrong encoding or separator, no valid header, no rows, or too many.
     """
-    lines = _Lines(chunks)
+    lines = Lines(chunks)
     records = _json_records(lines) if key.lower().endswith(".jsonl") else _csv_records(lines)
     number = 0
+    known: set[str] = set()
     for number, record in enumerate(records, start=1):
         if number > MAX_ROWS:
             message = f"exceeds the limit of {MAX_ROWS:,} rows; split the manifest"
             raise InvalidRequest(f"line {record.line}", message)
-        yield _judged(number, record, defaults)
+        row = _judged(number, record, defaults)
+        if len(known.union(row.columns)) > MAX_COLUMNS:
+            message = f"has a new passthrough column; at most {MAX_COLUMNS} are allowed in a manifest"
+            row = BadRow(number, record.line, "row", message, {})
+        known.update(row.columns)
+        yield row
     if number == 0:
         raise InvalidRequest("manifest", "has no rows")
 
 
-class _Lines:
-    """The file's lines as text. ``number`` is the line number of the last line returned."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self.number = 0
-        self._raw = _split(chunks)
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        raw = next(self._raw)
-        self.number += 1
-        if self.number == 1:
-            raw = raw.removeprefix(b"\xef\xbb\xbf")
-            if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise InvalidRequest("line 1", "is UTF-16; save the file as UTF-8")
-        if len(raw) > MAX_LINE_BYTES:
-            raise InvalidRequest(f"line {self.number}", f"is longer than {MAX_LINE_BYTES // 1024} KB")
-        try:
-            return raw.decode()
-        except UnicodeDecodeError as error:
-            raise InvalidRequest(
-                f"line {self.number}", f"is not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
-            ) from None
-
-
-def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    size, rest = 0, b""
-    for chunk in chunks:
-        size += len(chunk)
-        if size > MAX_BYTES:
-            raise too_large()
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line + b"\n"
-        if len(rest) > MAX_LINE_BYTES:
-            break  # the caller will refuse this line, so there is no need to read on
-    if rest:
-        yield rest
-
-
-def _csv_records(lines: _Lines) -> Iterator[_Record]:
+def _csv_records(lines: Lines) -> Iterator[_Record]:
     rows = _csv_rows(lines)
     _, header = next(rows, (0, []))
+    if fault := lines.fault():
+        raise fault
     options = _header(header)
     for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue  # an empty line, or only separators, as spreadsheets write one
-        fault = None
-        if len(cells) != len(header):
+        fault = lines.fault()
+        if fault is None and len(cells) != len(header):
             fault = InvalidRequest("row", f"has {_number(len(cells), 'cell')} but the header has {len(header)}")
         given: dict[str, object] = {}
         columns: dict[str, str] = {}
@@ -228,8 +188,9 @@ def _csv_records(lines: _Lines) -> Iterator[_Record]:
         yield _Record(line, given, columns, fault)
 
 
-def _csv_rows(lines: _Lines) -> Iterator[tuple[int, list[str]]]:
+def _csv_rows(lines: Lines) -> Iterator[tuple[int, list[str]]]:
     """The file's rows, each with the number of its first line."""
+    csv.field_size_limit(MAX_LINE_BYTES)  # a long cell is one row's fault, and not that of the whole file
     reader = csv.reader(lines, strict=True)
     while True:
         first = lines.number + 1
@@ -279,9 +240,18 @@ def _header(header: list[str]) -> list[str | None]:
     return options
 
 
-def _json_records(lines: _Lines) -> Iterator[_Record]:
-    for text in lines:
-        if text.strip():
+def _json_records(lines: Lines) -> Iterator[_Record]:
+    while True:
+        try:
+            text = next(lines)
+        except StopIteration:
+            return
+        except LongLine as fault:
+            yield _Record(lines.number, {}, {}, fault)
+            continue
+        if fault := lines.fault():
+            yield _Record(lines.number, {}, {}, fault)
+        elif text.strip():
             yield _json_record(lines.number, text)
 
 
@@ -307,21 +277,14 @@ def _give(given: dict[str, object], option: str, name: str, value: Any) -> None:
 
 
 def _json_object(text: str) -> dict[str, object]:
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise ValueError("a name appears twice")
-        return found
-
-    def no_number(word: str) -> Any:
-        raise ValueError(f"{word} is not a valid number")
-
     try:
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("row", f"is not valid JSON: {getattr(error, 'msg', error)}") from None
+        value = bounds.read_json(text, finite=True)
+    except ValueError as error:
+        raise InvalidRequest("row", str(error)) from None
     if not isinstance(value, dict):
         raise InvalidRequest("row", 'must be a JSON object, such as {"image": "a.jpg", "prompt": "it turns"}')
+    if len(value) > MOST_NAMES:
+        raise InvalidRequest("row", f"has {len(value):,} names; at most {MOST_NAMES} are allowed")
     return value
 
 

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import TypedDict
 
+from seedance import bounds
 from seedance.aws import fields
 from seedance.jobs.job import ErrorFacts, State
 from seedance.jobs.tasks import BatchInput
@@ -116,4 +117,4 @@ def batch_email(message: BatchSummary) -> tuple[str, str]:
         lines.append(f"  Time      {duration(message['seconds'])}")
     lines += ["", f"Manifest s3://{message['manifest']['bucket']}/{message['manifest']['key']}"]
     lines.append(f"Batch {message['batch_id']}")
-    return fields.subject(headline), "\n".join(map(fields.one_line, lines)) + "\n"
+    return fields.subject(headline), "\n".join(map(bounds.one_line, lines)) + "\n"
