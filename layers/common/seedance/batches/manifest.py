@@ -246,8 +246,8 @@ def _json_records(lines: Lines) -> Iterator[_Record]:
             text = next(lines)
         except StopIteration:
             return
-        except LongLine as fault:
-            yield _Record(lines.number, {}, {}, fault)
+        except LongLine as too_long:
+            yield _Record(lines.number, {}, {}, too_long)
             continue
         if fault := lines.fault():
             yield _Record(lines.number, {}, {}, fault)
