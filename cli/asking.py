@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from cli.target import CommandError, Target
 
 if TYPE_CHECKING:  # the module imports the provider's client, which no command needs
-    from seedance.repair import Answer, Question, ShownRequest
+    from seedance.questions import Question
+    from seedance.repair import Answer, ShownRequest
 
 ANSWER_SECONDS = 270.0
 """How long to wait for the repair function: its timeout of 240 s plus a cold start."""

@@ -274,7 +274,7 @@ def test_header_names_are_case_insensitive(run: Any, event: Event) -> None:
         ({"body": '{"prompt": "x", "parameters": {"duration": 7}}'}, 422, "duration"),
         ({"body": '{"prompt": "x", "image_key": "images/gone.png"}'}, 422, "image_key"),
         ({"body": '{"prompt": "x", "image_key": "\\ud800"}'}, 422, "image_key"),
-        ({"body": '{"prompt": "x", "\\ud800": 1}'}, 422, "\ud800"),
+        ({"body": '{"prompt": "x", "\\ud800": 1}'}, 422, "\ufffd"),
         ({"headers": {"Idempotency-Key": "two words"}}, 422, "Idempotency-Key"),
     ],
 )

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cache
 
+from seedance import bounds
 from seedance.config import intake_settings, settings
 from seedance.errors import InvalidRequest
 from seedance.jobs import creation, reasons, requests
@@ -42,7 +43,7 @@ class Intake:
         if "job_id" in content:
             job = self.store.get(content["job_id"])
             if job is None:
-                raise LookupError(f"the message's job {content['job_id']} has no record")
+                raise LookupError(f"the message's job {bounds.shown(content['job_id'])} has no record")
             # A message of an earlier release has no turn.
             self.submit.advance(job, content.get("turn", job.turn_at))
             return
@@ -61,7 +62,7 @@ class Intake:
         key = {"key": upload.key}
         if upload.bucket != self.upload_bucket:
             # Put into the queue by hand, or sent by another bucket. It would start a second batch.
-            logger().error("a record of another bucket is ignored", extra={"bucket": upload.bucket})
+            logger().error("a record of another bucket is ignored", extra={"bucket": bounds.shown(upload.bucket)})
             count("RecordsIgnored")
             return False
         if upload.is_folder_marker or upload.is_left_behind:

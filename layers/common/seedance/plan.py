@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
+from seedance import bounds
 from seedance.aws.job_table import job_table
 from seedance.aws.upload import Upload
 from seedance.batches import manifest
@@ -62,7 +63,8 @@ class Plan:
         """Plan the batch of a manifest."""
         if event["bucket"] != self.sheets.bucket:
             raise ValueError(
-                f"the batch is in bucket {event['bucket']}, but manifests are only read from {self.sheets.bucket}"
+                f"the batch is in bucket {bounds.shown(event['bucket'])}, "
+                f"but manifests are only read from {self.sheets.bucket}"
             )
         batch_id, key = event["batch_id"], event["key"]
         tally = Tally(self.bills.of)

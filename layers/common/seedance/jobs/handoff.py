@@ -126,11 +126,13 @@ class Batches:
             raise NotPossible(
                 f"batch {batch} is {run.status}; only one that failed or was stopped can be started again"
             )
+        if not _names_a_manifest(run.given):
+            raise NotPossible(f"batch {batch} was started by hand, with an input that names no manifest")
         given: BatchInput = {
             "batch_id": batch,
             "bucket": run.given["bucket"],
             "key": run.given["key"],
-            "version_id": run.given["version_id"],
+            "version_id": run.given.get("version_id"),
             "restarts": run.restarts + 1,
         }
         self._start(_run_name(batch, run.restarts + 1), given)
@@ -193,6 +195,10 @@ class IntakeQueue:
 def _run_name(batch: str, restarts: int) -> str:
     """The name of a batch's execution: the batch's id, with a number from the second one on."""
     return f"{batch}-{restarts + 1}" if restarts else batch
+
+
+def _names_a_manifest(given: object) -> bool:
+    return isinstance(given, dict) and all(isinstance(given.get(name), str) for name in ("bucket", "key"))
 
 
 def _delay(seconds: float) -> int:

@@ -6,11 +6,12 @@ import posixpath
 import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from typing import Any
 from urllib.parse import unquote_plus
 
+from seedance import bounds
 from seedance.aws.fields import OBJECT_KEY_BYTES, cut
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, shapes
@@ -45,7 +46,6 @@ _KEPT_BESIDE = re.compile(
 )
 """Names of folders in which operating systems and network drives keep thumbnails, indexes and deleted files."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # valid in JSON, but not in UTF-8
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -114,7 +114,7 @@ def uploads_in(message: dict[str, Any]) -> list[Upload]:
     return [
         Upload(
             bucket=record["s3"]["bucket"]["name"],
-            key=unquote_plus(record["s3"]["object"]["key"]),
+            key=_object_key(unquote_plus(record["s3"]["object"]["key"])),
             version_id=_version(record["s3"]["object"].get("versionId")),
             sequencer=record["s3"]["object"].get("sequencer", ""),
             size=int(record["s3"]["object"].get("size", 0)),
@@ -123,6 +123,12 @@ def uploads_in(message: dict[str, Any]) -> list[Upload]:
         for record in message["Records"]
         if record["eventName"].startswith("ObjectCreated:")
     ]
+
+
+def _object_key(key: str) -> str:
+    if not 0 < len(key.encode(errors="replace")) <= OBJECT_KEY_BYTES or bounds.HALF.search(key):
+        raise ValueError(f"S3 has no object with the key {bounds.shown(key)!r}")
+    return key
 
 
 def _version(version_id: str | None) -> str | None:
@@ -144,7 +150,8 @@ def check_key(key: str) -> str:
     provider would request another object.
     """
     if {".", ".."} & set(key.split("/")):
-        raise InvalidRequest("image", f"{key} has '.' or '..' between slashes, so no link to it works; rename it")
+        why = "has '.' or '..' between slashes, so no link to it works; rename it"
+        raise InvalidRequest("image", f"{bounds.shown(key)} {why}")
     return key
 
 
@@ -242,8 +249,10 @@ def _metadata_text(name: str, value: str) -> str:
     """A metadata value as it was entered. S3 returns non-ASCII text as RFC 2047 words."""
     try:
         text = str(make_header(decode_header(value))) if "=?" in value else value
-    except (HeaderParseError, LookupError, UnicodeDecodeError, ValueError):
+    except (MessageError, LookupError, ValueError):
         raise InvalidRequest(name, "could not be decoded; encode it as UTF-8 (RFC 2047)") from None
+    if bounds.HALF.search(text):  # some encodings, such as UTF-7, allow it
+        raise InvalidRequest(name, catalogue.HALVES)
     if _CONTROL.search(text):
         raise InvalidRequest(name, "has control characters in it; plain text is allowed")
     return text
@@ -272,40 +281,44 @@ def api_request(body: str | None, defaults: Defaults) -> Request:
     if isinstance(given.get("prompt"), str) and _CONTROL.search(given["prompt"]):
         raise InvalidRequest("prompt", "has control characters in it; plain text is allowed")
     image_key = fields.get("image_key") or None
-    if image_key is not None and (_LONE_SURROGATE.search(image_key) or len(image_key.encode()) > OBJECT_KEY_BYTES):
+    if image_key is not None and (bounds.HALF.search(image_key) or len(image_key.encode()) > OBJECT_KEY_BYTES):
         raise InvalidRequest("image_key", "must be UTF-8 of at most 1024 bytes, S3's limit for keys")
     request = _request(fields.get("model"), fields.get("transport"), given, defaults, has_image=image_key is not None)
     return replace(request, image_key=image_key)
 
 
 def _json_object(body: str | None) -> dict[str, Any]:
+    wanted = 'must be a JSON object, such as {"prompt": "a red shoe turns"}'
+    if not body:
+        raise InvalidRequest("body", f"{wanted}, but it is empty")
     try:
-        fields = json.loads(body or "")
-    except (ValueError, RecursionError):
-        raise InvalidRequest("body", 'must be a JSON object, such as {"prompt": "a red shoe turns"}') from None
+        fields = bounds.read_json(body)
+    except ValueError as error:
+        raise InvalidRequest("body", f"{wanted}, but it {error}") from None
     if not isinstance(fields, dict):
-        raise InvalidRequest("body", 'must be a JSON object, such as {"prompt": "a red shoe turns"}')
+        raise InvalidRequest("body", wanted)
     return fields
 
 
 def _unknown_field(name: str) -> str:
     if name in catalogue.known_names():
         return "is a parameter of a model; put it under parameters"
-    close = get_close_matches(name, _BODY_FIELDS, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    hint = catalogue.nearest(name, _BODY_FIELDS)
     return f"is not a field of this request{hint}; allowed: {', '.join(_BODY_FIELDS)}"
 
 
 def _request(
     slug: str | None, transport: str | None, given: dict[str, object], defaults: Defaults, *, has_image: bool
 ) -> Request:
+    if "\ufffd" in str(given.get("prompt")):
+        raise InvalidRequest("prompt", "has letters that were lost (U+FFFD), because a text was not UTF-8; correct it")
     model = catalogue.find(slug or defaults.model)
     if transport is None:
         # The stack's default is a preference. A model without it uses the one that it has.
         transport = defaults.transport if defaults.transport in model.transports else model.transports[0]
     if transport not in model.transports:
         raise InvalidRequest(
-            "transport", f"must be {' or '.join(model.transports)} for {model.slug}, not {transport!r}"
+            "transport", f"must be {' or '.join(model.transports)} for {model.slug}, not {bounds.shown(transport)!r}"
         )
     asked = any(value not in (None, "") and name in _RATIO_NAMES for name, value in given.items())
     parameters = catalogue.validate(model, given, has_image=has_image)

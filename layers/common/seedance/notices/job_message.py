@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import TypedDict, assert_never
 
+from seedance import bounds
 from seedance.aws import fields
 from seedance.jobs.job import ErrorFacts, Hold, Job, State
 
@@ -122,7 +123,7 @@ def job_email(message: JobNotification) -> tuple[str, str]:
     if (total := message["timings"].get("total_seconds")) is not None:
         lines.append(f"  Time    {duration(total)}")
     lines += ["", f"Job {message['job_id']}"]
-    return fields.subject(title), "\n".join(map(fields.one_line, lines)) + "\n"
+    return fields.subject(title), "\n".join(map(bounds.one_line, lines)) + "\n"
 
 
 def _is_made(message: JobNotification) -> bool:
