@@ -214,7 +214,7 @@ def test_an_endless_history_is_an_error(provider: Provider, endless: list[int]) 
 
 @pytest.mark.hostile
 @pytest.mark.parametrize(
-    "within", [Allowance(seconds=26), Allowance(pages=5), Allowance(most=22_000)], ids=["seconds", "pages", "bytes"]
+    "within", [Allowance(seconds=26), Allowance(pages=5), Allowance(most=350_000)], ids=["seconds", "pages", "bytes"]
 )
 def test_a_history_that_exceeds_the_allowance_is_an_error(
     *, provider: Provider, endless: list[int], monkeypatch: pytest.MonkeyPatch, within: Allowance

@@ -190,9 +190,8 @@ class Provider:
         match answer.said:
             case {"file_urls": [str() as url, *_]}:
                 return url
-        raise Unavailable(
-            "The response to the asset upload has no file address.", status_code=answer.status, excerpt=answer.excerpt
-        )
+        message = f"The response to the asset upload has no file address{_because(answer)}."
+        raise Unavailable(message, status_code=answer.status, excerpt=answer.excerpt)
 
     def history(self, model: str, since: float, until: float, within: Allowance | None = None) -> Iterator[HistoryRow]:
         """The account's requests of a model on the UTC days from one Unix time to another, newest first.
@@ -294,13 +293,13 @@ class Provider:
         except HTTPError as error:
             raise Unavailable(f"The history could not be reached: {reason(error)}.", excerpt=str(error)) from error
         rows = payloads.history_rows(answer.said)
-        within.count(answer.body, len(rows or ()))
         _raise_for_status(answer, self._clock())
         if rows and len(rows) > MOST_ROWS:
             raise UnexpectedAnswer(f"The history response has {len(rows):,} rows; {PAGE_ROWS} were requested.")
         read = [payloads.history_row(row, self._media_hosts) for row in rows or ()]
         if rows is None or (rows and not any(row.request_id for row in read)):  # unreadable rows are not "no rows"
             raise UnexpectedAnswer(f"The history response has no rows{_because(answer)}.", excerpt=answer.excerpt)
+        within.count(read)
         more = page < (payloads.pages(answer.said) or 0)
         if more and not rows:
             message = f"The history could not be read completely: page {page} is empty but not the last."

@@ -3,6 +3,7 @@
 The history answers with as many pages as it likes, and each page costs a request of the account's rate limit.
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,14 +29,15 @@ PAGE_ROWS = 100
 MOST_ROWS = 1000
 """Rows of a page that are read, in case that the provider does not follow."""
 
-BYTES = 64_000_000
-"""For all pages of one call, unpacked: 20,000 rows of 3 KB. Their values take up to four times as much memory."""
+MEMORY_BYTES = 150_000_000
+"""For all rows of one call, as objects: 20,000 requests with prompts of 3000 characters. A function has 512 MB. The
+length of the responses would not limit it: a value of four characters can take 64 bytes."""
 
 
 class Allowance:
-    """How much of the history may be read, by one call or by several that share it: requests, seconds and bytes."""
+    """How much of the history may be read, by one call or by several that share it: requests, seconds and memory."""
 
-    def __init__(self, seconds: float = SECONDS, pages: int = PAGES, most: int = BYTES) -> None:
+    def __init__(self, seconds: float = SECONDS, pages: int = PAGES, most: int = MEMORY_BYTES) -> None:
         self._seconds = seconds
         self._pages = pages
         self._bytes = most
@@ -61,10 +63,20 @@ class Allowance:
             self._seconds -= time.monotonic() - began
             self._pages -= 1
 
-    def count(self, body: bytes, rows: int) -> None:
-        """Count a response's body and rows."""
-        self._bytes -= len(body)
-        self._rows -= rows
+    def count(self, rows: list[HistoryRow]) -> None:
+        """Count the rows of a response, which are kept."""
+        self._rows -= len(rows)
+        self._bytes -= sum(_size(vars(row)) for row in rows)
+
+
+def _size(value: object) -> int:
+    """The memory that a value takes, in bytes."""
+    size = sys.getsizeof(value)
+    if isinstance(value, dict):
+        return size + sum(_size(name) + _size(inner) for name, inner in value.items())
+    if isinstance(value, (list, tuple, set)):
+        return size + sum(map(_size, value))
+    return size
 
 
 @dataclass
