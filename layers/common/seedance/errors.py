@@ -32,6 +32,9 @@ import math
 
 from seedance import bounds, masking
 
+LONGEST_TEXT = 2000
+"""Characters of an error's text that may quote a response or an address. Logs cut longer lines off at any place."""
+
 LONGEST_WAIT_SECONDS = 900.0
 """The longest wait that one response of the provider can cause. After that, trying again costs only one request.
 
@@ -132,9 +135,9 @@ class ProviderError(SeedanceError):
     code = "PROVIDER"
 
     def __init__(self, message: str, *, status_code: int | None = None, excerpt: str = "") -> None:
-        super().__init__(masking.signatures(message))
+        super().__init__(masking.signatures(message[:LONGEST_TEXT]))
         self.status_code = status_code
-        self.excerpt = masking.signatures(excerpt)
+        self.excerpt = masking.signatures(excerpt[:LONGEST_TEXT])
 
 
 class Refused(ProviderError):
@@ -200,8 +203,8 @@ class MediaError(SeedanceError):
     code = "MEDIA"
 
     def __init__(self, message: str, *, url: str = "") -> None:
-        super().__init__(masking.signatures(message))
-        self.url = url.partition("?")[0]
+        super().__init__(masking.signatures(message[:LONGEST_TEXT]))
+        self.url = url.partition("?")[0][:LONGEST_TEXT]
 
 
 class ForbiddenSource(MediaError):

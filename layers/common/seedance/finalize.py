@@ -4,6 +4,7 @@ Every step can be repeated: the copy goes to the same key, the record is complet
 marked as sent is not sent again.
 """
 
+import time
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,7 +22,7 @@ from seedance.media.buckets import Media, media
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
 from seedance.provider import links
-from seedance.provider.download import Downloads, downloads
+from seedance.provider.download import DOWNLOAD_SECONDS, Downloads, downloads
 from seedance.provider.links import Result
 
 TRIES = 2
@@ -84,12 +85,14 @@ class Finalize:
         """Copy the video to the bucket. Returns its fields for the record."""
         if job.result_url is None:
             raise NotAVideo("the record has no link to a result")
+        until = time.monotonic() + DOWNLOAD_SECONDS
         for tries in range(1, TRIES + 1):
             try:
-                with self.downloads.open(job.result_url) as source:
+                with self.downloads.open(job.result_url, until - time.monotonic()) as source:
                     stored = self.media.store_video(
                         source.chunks,
                         job.video_key,
+                        framed=source.framed,
                         name=job.name,
                         metadata={
                             "job-id": job.job_id,

@@ -31,6 +31,7 @@ from seedance.pacing.durations import Durations, durations
 from seedance.pacing.pacer import NextPoll, Pacer, pacer
 from seedance.provider import failures, links
 from seedance.provider.client import Provider, provider
+from seedance.provider.history import Allowance
 from seedance.provider.links import Result, Sent
 from seedance.provider.payloads import HistoryRow, ProviderStatus, Standing, merged
 
@@ -40,6 +41,10 @@ MISSING_POLLS = 3
 HISTORY_SECONDS = 12.0
 """The time limit for reading the history, by id and as a list: what remains of the function's 30 s after waiting for
 slot and status."""
+
+HISTORY_REQUESTS = 21
+"""The most requests for that: the request by its id, and 20 pages of the list. More do not arrive in that time, unless
+the list does not end."""
 
 LAST_CALL_SECONDS = 60.0
 """This long before the provider deletes a request's record, polls ignore the rate limit: a video is at stake."""
@@ -147,7 +152,8 @@ class Poll:
     def _outputs(self, job: Job) -> list[HistoryRow]:
         """The history's rows for the job's request, one per output. Raises the same errors as Provider.history."""
         since, until = poll_schedule.history_window(job.submitted_at or job.created_at, self.clock())
-        return self.provider.request_rows(job.request_id or "", job.model, since, until, seconds=HISTORY_SECONDS)
+        within = Allowance(HISTORY_SECONDS, HISTORY_REQUESTS)
+        return self.provider.request_rows(job.request_id or "", job.model, since, until, within=within)
 
     def _gone(self, job: Job) -> TaskAnswer:
         age = job.age(self.clock(), self.scale)
@@ -177,7 +183,7 @@ class Poll:
             return _answer(job, TaskStatus.FAILED, failures.reason(job, row.error).error)
         if row is None and job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS:
             # The hour is not over: the record may reappear, or the history may lag.
-            return _running(job, NextPoll(poll_schedule.LONGEST_STEP_SECONDS, None))
+            return _running(job, NextPoll(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
         if row and patient:  # not ended according to the history: it may still be made, and billed
             return _running(job, NextPoll(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
         if row and row.status == ProviderStatus.COMPLETED:

@@ -180,6 +180,7 @@ class Repair:
         Returns a description of what happens. Raises NotPossible, InvalidRequest, Conflict and ProviderError.
         """
         job = self._job(job_id)
+        link = (link or "").strip()
         if [bool(adopt), bool(link), resubmit, give_up].count(True) != 1:
             raise NotPossible("use exactly one of --adopt REQUEST_ID, --link ADDRESS, --resubmit, --give-up")
         if not _undecided(job):

@@ -17,7 +17,7 @@ from seedance.aws.upload import Upload
 from seedance.config import settings
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
 from seedance.jobs.job import ImageFacts, VideoFacts
-from seedance.media import formats, images
+from seedance.media import formats, images, mp4
 from seedance.media.formats import MAX_IMAGE_BYTES
 
 if TYPE_CHECKING:
@@ -212,9 +212,11 @@ class Media:
         )
 
     def image_base64(self, image: ImageFacts) -> str:
-        """A job's complete image as base64. Raises InvalidRequest if it no longer exists."""
+        """A job's complete image as base64. Raises InvalidRequest if it no longer exists, or is another one by now."""
         found = self._open(image["bucket"], image["key"], image.get("version_id"))
         with closing(found["Body"]) as body:
+            if found["ContentLength"] > MAX_IMAGE_BYTES:  # possible in a bucket without versions
+                raise InvalidRequest("image", f"{image['key']} was replaced with a file that is too large")
             return base64.b64encode(body.read()).decode()
 
     def video_link(self, key: str) -> str:
@@ -224,21 +226,28 @@ class Media:
         )
 
     def store_video(
-        self, chunks: Iterable[bytes], key: str, *, name: str, metadata: Mapping[str, str | None]
+        self,
+        chunks: Iterable[bytes],
+        key: str,
+        *,
+        name: str,
+        metadata: Mapping[str, str | None],
+        framed: bool = False,
     ) -> Stored:
         """Stream a video into the bucket as ``key``. No object is created unless it is a complete MP4.
 
-        ``name`` is the file name that a browser uses for a download. Memory use is limited to two parts for a video
-        of any length. Raises NotAVideo, or whatever reading ``chunks`` raises.
+        ``name`` is the file name that a browser uses for a download. ``framed``: the end of ``chunks`` is certainly
+        that of the file (see Mp4Check.finish). Memory use is limited to two parts for a video of any length. Raises
+        NotAVideo, or whatever reading ``chunks`` raises.
         """
-        check = formats.Mp4Check()
+        check = mp4.Mp4Check()
 
         def checked() -> Iterator[bytes]:
             try:
                 for chunk in chunks:
                     check.feed(chunk)
                     yield chunk
-                check.finish()
+                check.finish(framed=framed)
             except ValueError as error:
                 raise NotAVideo(f"the result is not a complete MP4: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Recognises file formats: images by their first bytes, an MP4 by its boxes. Pure."""
+"""Recognises image formats by their first bytes. Pure."""
 
 import struct
 
@@ -97,55 +97,3 @@ def _tiff(head: bytes) -> str:
         return "TIFF"
     make = head[tags.get(_MAKE, len(head)) :].upper()
     return next((f"{raw} (camera RAW)" for maker, raw in _RAW_OF.items() if make.startswith(maker)), "camera RAW")
-
-
-class Mp4Check:
-    """Checks an MP4's top-level boxes while its bytes are streamed, keeping only a box header in memory.
-
-    A file is complete if it begins with ``ftyp``, has ``moov`` and ``mdat`` (or fragments), and its last box ends
-    where the file ends. This detects a cut-off file even without a Content-Length (ISO/IEC 14496-12, section 4.2).
-    """
-
-    def __init__(self) -> None:
-        self._header = b""
-        self._skip = 0  # remaining bytes of the current box
-        self._to_the_end = False  # a box of size 0 extends to the end of the file
-        self._seen: list[bytes] = []
-
-    def feed(self, data: bytes | memoryview) -> None:
-        """Check the next bytes. Raises ValueError as soon as they can't be an MP4."""
-        view = memoryview(data)
-        while view and not self._to_the_end:
-            if self._skip:
-                step = min(self._skip, len(view))
-                self._skip -= step
-                view = view[step:]
-                continue
-            wanted = 16 if self._header[:4] == b"\0\0\0\1" else 8
-            step = min(wanted - len(self._header), len(view))
-            self._header += bytes(view[:step])
-            view = view[step:]
-            if len(self._header) == wanted and not (wanted == 8 and self._header[:4] == b"\0\0\0\1"):
-                self._open_box()
-
-    def _open_box(self) -> None:
-        size, kind = struct.unpack(">I4s", self._header[:8])
-        if size == 1:
-            size = struct.unpack(">Q", self._header[8:])[0]
-        if not self._seen and kind != b"ftyp":
-            raise ValueError(f"it does not begin like an MP4 but with {self._header[:8]!r}")
-        if size != 0 and size < len(self._header):
-            raise ValueError("it has a box that is smaller than its own header")
-        self._seen.append(kind)
-        self._skip = size - len(self._header) if size else 0
-        self._to_the_end = size == 0
-        self._header = b""
-
-    def finish(self) -> None:
-        """Call this after the last bytes. Raises ValueError if they were not a complete MP4."""
-        if not self._seen:
-            raise ValueError("it is empty")
-        if self._skip or self._header:
-            raise ValueError(f"it is cut off, {self._skip or 'some'} bytes before the end")
-        if b"moov" not in self._seen or not {b"mdat", b"moof"} & set(self._seen):
-            raise ValueError("it contains no video data")
