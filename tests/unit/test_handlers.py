@@ -135,14 +135,14 @@ def test_a_long_history_is_split_into_responses_far_below_lambdas_limit(*, world
     pages = [httpx.Response(200, json={"data": rows[start : start + 100]}) for start in range(0, 500, 100)]
     ask = {"ask": "history", "model": "seedance-1.0-pro-fast", "since": 1_763_599_000.0, "until": 1_763_600_000.0}
     seen, page, answers = [], 1, 0
+    world.wire.will(*pages)
     while page is not None:
-        world.wire.will(pages[page - 1])
         answer = run("repair", {**ask, "page": page})
         assert len(json.dumps(answer)) < 6_000_000 / 2
         seen += [row["request_id"] for row in answer["rows"]]
         page, answers = answer["next"], answers + 1
     assert seen == [f"req-{number}" for number in range(450)]
-    assert answers == 5
+    assert answers > 1
 
 
 def test_a_response_has_at_most_ten_pages_of_the_history(*, world: Any, run: Any) -> None:

@@ -31,7 +31,7 @@ def rows(raw: bytes, key: str) -> list[Row | BadRow]:
     began, tally, found = time.process_time(), Tally(), []
     for row in read((raw[at : at + 65536] for at in range(0, len(raw), 65536)), key, DEFAULTS):
         tally.add(row)
-        line = json.dumps(_planned(row, None), ensure_ascii=False).encode()
+        line = json.dumps(_planned(row, None, []), ensure_ascii=False).encode()
         assert plan_lines.planned_row(json.loads(line)) is None
         manifest.csv_line((row.number, *row.columns.values()))
         if isinstance(row, BadRow):
