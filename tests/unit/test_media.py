@@ -429,28 +429,6 @@ def test_storing_the_same_video_again_replaces_it(world: Any, mp4: bytes) -> Non
     assert world.video_keys() == [KEY]
 
 
-@pytest.mark.parametrize(
-    ("head", "key"),
-    [
-        (b"\xff\xd8\xff\xe0rest", "videos/shoe/up-1-last-frame.jpg"),
-        (b"\x89PNG\r\n\x1a\nrest", "videos/shoe/up-1-last-frame.png"),
-        (b"RIFF\x24\x00\x00\x00WEBPVP8 rest", "videos/shoe/up-1-last-frame.webp"),
-    ],
-)
-def test_a_last_frame_is_stored_beside_its_video(world: Any, head: bytes, key: str) -> None:
-    assert world.media.store_frame(chunks(head, 3), "videos/shoe/up-1", name="shoe") == key
-    assert world.stored(key) == head
-    assert world.aws["s3"].head_object(Bucket=VIDEOS, Key=key)["ContentType"].startswith("image/")
-
-
-def test_a_last_frame_that_is_no_image_is_not_stored(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert world.media.store_frame(chunks(b"<html>"), "videos/shoe/up-1", name="shoe") is None
-    monkeypatch.setattr(media_module, "MAX_IMAGE_BYTES", 10)
-    with pytest.raises(SourceUnavailable, match="larger than 10 bytes"):
-        world.media.store_frame(chunks(b"\xff\xd8\xff" + bytes(8)), "videos/shoe/up-1", name="shoe")
-    assert world.video_keys() == []
-
-
 def test_the_bucket_comes_from_the_environment(wired: Any) -> None:
     assert isinstance(media_module.media(), Media)
     assert media_module.media().video_bucket == VIDEOS
