@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from cli.target import CommandError, Target
 
 if TYPE_CHECKING:  # the module imports the provider's client, which no command needs
-    from seedance.repair import Answer, Question, ShownRequest
+    from seedance.questions import Question
+    from seedance.repair import Answer, ShownRequest
 
 MOST_PAGES = 2000
 """200,000 requests of one model: more than anybody buys in a day."""

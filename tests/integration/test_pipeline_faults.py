@@ -18,6 +18,8 @@ from seedance.provider import http as lines
 
 from local.sandbox.kinds import KINDS
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 OK, FAILED, EXPIRED, UNCERTAIN = State.COMPLETED, State.FAILED, State.EXPIRED, State.UNCERTAIN
 HELD, COPYING = State.HELD, State.COPYING
 

@@ -32,6 +32,8 @@ from seedance.provider import http as lines
 from seedance.provider.client import Provider
 from seedance.provider.download import Downloads
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 SECONDS = 0.25
 """The limit in these tests: far above what an answer takes here, far below what pytest has patience for."""
 
@@ -177,7 +179,7 @@ LONG_HEADS = {
 """Megabytes that are no body, as fast as they can be sent."""
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize(
     ("call", "head"),
     [
@@ -212,7 +214,7 @@ INTERIM = [
 ]
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize("interim", INTERIM, ids=["100", "102 and 103", "50 of them"])
 def test_interim_responses_are_not_the_response(serve: Serve, limits: Callable[[float], None], interim: bytes) -> None:
     limits(PATIENCE)
@@ -322,7 +324,7 @@ def test_a_dripping_file_with_a_limit_is_given_up(serve: Serve, drip: str) -> No
         list(source.chunks)
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize("drip", ["chunks", "chunk line", "length", "no length"])
 def test_a_dripping_file_is_given_up_before_the_end_of_its_time(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, drip: str
@@ -348,7 +350,7 @@ def test_the_time_between_two_chunks_does_not_count(serve: Serve, monkeypatch: p
     assert b"".join(received) == b"xxx"
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize(
     "ending",
     [[b"0\r\n", *[b"x: y\r\n" * 1000] * 100_000], [b"0\r\nx: ", *[b"y" * 10_000] * 100_000]],

@@ -4,6 +4,7 @@ import gzip
 import socket
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.client import IncompleteRead
 from typing import Any
 
@@ -19,6 +20,11 @@ from urllib3.exceptions import (
     ProtocolError,
     ReadTimeoutError,
 )
+
+gzipped = partial(gzip.compress, mtime=0)
+"""Without the time, so that the ids of the tests are the same in every process."""
+
+pytestmark = pytest.mark.hostile(kind="answer")
 
 HOSTS = frozenset(
     {
@@ -50,6 +56,7 @@ def redirect(location: str, status: int = 302) -> httpx.Response:
     return httpx.Response(status, headers={"location": location})
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize(
     "url",
     [
@@ -79,12 +86,13 @@ def redirect(location: str, status: int = 302) -> httpx.Response:
         "https://xn--bcher-kva.example/v.mp4",
     ],
 )
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 def test_a_url_on_the_list_is_downloaded(fetch: Any, wire: Any, url: str) -> None:
     wire.will(httpx.Response(200, content=b"video"))
     assert fetch(url) == b"video"
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize(
     "url",
     [
@@ -152,13 +160,14 @@ def test_a_url_on_the_list_is_downloaded(fetch: Any, wire: Any, url: str) -> Non
         "http://\u2460\u2461\u2466.0.0.1:9000/v",  # digits in circles
     ],
 )
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 def test_any_other_url_is_refused_before_anything_is_sent(fetch: Any, wire: Any, url: str) -> None:
     with pytest.raises(ForbiddenSource):
         fetch(url)
     assert wire.requests == []
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_to_an_allowed_host_is_followed(fetch: Any, wire: Any, status: int) -> None:
     wire.will(
@@ -170,6 +179,7 @@ def test_a_redirect_to_an_allowed_host_is_followed(fetch: Any, wire: Any, status
     assert wire.asked == [f"GET {LINK}", "GET https://cdn.example.com:8443/v", "GET https://cdn.example.com:8443/w?x=1"]
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize(
     "location",
     [
@@ -189,7 +199,7 @@ def test_a_redirect_to_an_allowed_host_is_followed(fetch: Any, wire: Any, status
         "data:video/mp4;base64,AAAA",
     ],
 )
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 def test_a_redirect_to_any_other_host_is_refused(fetch: Any, wire: Any, location: str) -> None:
     wire.will(redirect(location))
     with pytest.raises(ForbiddenSource):
@@ -197,7 +207,7 @@ def test_a_redirect_to_any_other_host_is_refused(fetch: Any, wire: Any, location
     assert len(wire.requests) == 1
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize(
     ("location", "asked"),
     [
@@ -241,6 +251,7 @@ def test_a_redirect_without_a_location_is_an_error(fetch: Any, wire: Any) -> Non
         fetch()
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("to", ["http://[", "https://[::1", "https://images.segmind.com:99999/"])
 def test_a_redirect_to_an_invalid_url_is_refused_with_a_clear_message(fetch: Any, wire: Any, to: str) -> None:
     wire.will(httpx.Response(302, headers={"location": to}))
@@ -266,7 +277,7 @@ def packed_deflate(body: bytes) -> bytes:
     return packer.compress(body) + packer.flush()
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize(
     ("encoding", "content"),
     [
@@ -276,13 +287,13 @@ def packed_deflate(body: bytes) -> bytes:
         ("utf-8", FILM),
         ("gzip", FILM),
         ("br", FILM),
-        ("gzip", gzip.compress(FILM)),
-        ("", gzip.compress(FILM)),
-        ("identity", gzip.compress(FILM)),
-        ("gzip, gzip", gzip.compress(gzip.compress(FILM))),
+        ("gzip", gzipped(FILM)),
+        ("", gzipped(FILM)),
+        ("identity", gzipped(FILM)),
+        ("gzip, gzip", gzipped(gzipped(FILM))),
         ("deflate", zlib.compress(FILM)),
         ("deflate", packed_deflate(FILM)),
-        ("gzip", gzip.compress(FILM[:50]) + gzip.compress(FILM[50:])),
+        ("gzip", gzipped(FILM[:50]) + gzipped(FILM[50:])),
     ],
 )
 @pytest.mark.parametrize("framed", [True, False])
@@ -299,13 +310,13 @@ def test_a_file_is_unpacked_if_it_is_compressed(
         assert source.framed is framed
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize(
     ("headers", "content", "words"),
     [
         ({"content-encoding": "br"}, b"\x0b\x02\x80" + bytes(20), "compressed with br, which was not requested"),
-        ({"content-encoding": "gzip"}, gzip.compress(FILM)[:-4], "its gzip data is cut off"),
-        ({"content-encoding": "gzip"}, gzip.compress(bytes(9_000)), "larger than 0.005 MB"),
+        ({"content-encoding": "gzip"}, gzipped(FILM)[:-4], "its gzip data is cut off"),
+        ({"content-encoding": "gzip"}, gzipped(bytes(9_000)), "larger than 0.005 MB"),
         ({}, b"x" * 6_000, "larger than 0.005 MB"),
         ({"content-length": "3000000000"}, b"x", "the result has 3,000 MB; at most 0 MB are copied"),
     ],
@@ -410,6 +421,7 @@ def test_no_key_is_sent_and_no_compression_requested(fetch: Any, wire: Any) -> N
     assert not {"x-api-key", "authorization", "cookie"} & set(wire.requests[0].headers)
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("answer", [httpx.Response(500), ReadTimeoutError(NOBODY, LINK, "")])
 def test_no_error_contains_the_signature_of_a_link(fetch: Any, wire: Any, answer: Any) -> None:
     wire.will(answer)

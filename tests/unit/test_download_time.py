@@ -11,6 +11,8 @@ from seedance.provider import http
 from seedance.provider.download import DOWNLOAD_SECONDS, SILENCE_SECONDS, Downloads
 from seedance.provider.http import Limit
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 LINK = "https://images.segmind.com/video.mp4"
 MARKED = {"etag": '"v1"', "content-length": "4"}
 

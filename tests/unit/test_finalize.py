@@ -116,6 +116,7 @@ def test_a_video_that_is_complete_the_second_time_is_accepted(
     assert finalize("up-1") == DONE
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize(
     "url", ["https://evil.com/v.mp4", "http://images.segmind.com/v.mp4", "http://169.254.169.254/"]
 )
@@ -146,6 +147,7 @@ def test_a_held_result_is_copied_once_its_host_is_allowed(
     assert allowing("up-1") == DONE
 
 
+@pytest.mark.hostile(kind="address")
 def test_a_redirect_to_an_unlisted_host_is_reported_with_the_host(
     world: Any, finalize: Finalize, make_job: Make
 ) -> None:

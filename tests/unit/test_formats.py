@@ -3,6 +3,8 @@
 import pytest
 from seedance.media.formats import HEAD_BYTES, image_type
 
+pytestmark = pytest.mark.hostile(kind="image")
+
 
 @pytest.mark.parametrize(
     ("head", "media_type"),

@@ -56,7 +56,7 @@ def test_an_endless_history_is_an_error(provider: Provider, endless: list[int]) 
     assert endless == list(range(1, PAGES + 1))
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize(
     "within", [Allowance(seconds=26), Allowance(pages=5), Allowance(most=350_000)], ids=["seconds", "pages", "bytes"]
 )
@@ -76,7 +76,7 @@ def test_a_history_that_exceeds_the_allowance_is_an_error(
     assert len(endless) == 5
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 def test_a_page_of_too_many_rows_is_an_error(provider: Provider, wire: Any) -> None:
     wire.will(httpx.Response(200, json={"data": [row(number) for number in range(MOST_ROWS)]}))
     wire.will(httpx.Response(200, json={"data": []}))
@@ -86,7 +86,7 @@ def test_a_page_of_too_many_rows_is_an_error(provider: Provider, wire: Any) -> N
         rows(provider)
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 def test_rows_count_against_the_allowance(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         page = int(parse_qs(request.url.query.decode())["page"][0])
@@ -97,7 +97,7 @@ def test_rows_count_against_the_allowance(provider: Provider, monkeypatch: pytes
         list(provider.history("seedance-pro", SINCE, UNTIL, Allowance(pages=30)))
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_pages_that_come_again_are_an_error(*, provider: Provider, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
     """A history may also repeat itself after some pages, or in another order."""
@@ -157,7 +157,7 @@ def test_a_list_that_could_not_be_read_is_not_asked_for_again(provider: Provider
     assert len(shared.history("seedance-pro", SINCE, UNTIL + DAY)) == 1
 
 
-@pytest.mark.hostile
+@pytest.mark.hostile(kind="answer")
 def test_three_jobs_read_an_endless_history_once(provider: Provider, endless: list[int]) -> None:
     shared = SharedHistory(provider, Allowance(pages=300))
     for number in range(3):

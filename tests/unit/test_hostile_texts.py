@@ -16,7 +16,7 @@ from seedance.provider.bodies import Unreadable
 from seedance.provider.links import LONGEST, MOST
 from seedance.provider.payloads import Answer
 
-pytestmark = [pytest.mark.hostile, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.hostile(kind="answer"), pytest.mark.timeout(60)]
 
 CHARACTERS = 60_000
 HOSTS = frozenset({"images.segmind.com"})

@@ -23,6 +23,8 @@ from seedance.provider.history import PAGE_ROWS as HISTORY_PAGE
 from seedance.provider.history import Allowance
 from seedance.provider.payloads import HistoryRow
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 LINK = "https://images.segmind.com/v.mp4"
 SINCE, UNTIL = 1_763_596_799.0, 1_763_600_000.0  # 2025-11-19T23:59:59Z to the 20th
 

@@ -10,7 +10,7 @@ from seedance import reconcile as module
 from seedance.jobs.job import Job, State
 from seedance.reconcile import HISTORY_SECONDS, ROUND_SECONDS, Reconcile
 
-pytestmark = pytest.mark.hostile
+pytestmark = pytest.mark.hostile(kind="answer")
 
 THIRD = "up-00000000000000000000000000000000"
 

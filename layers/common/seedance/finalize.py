@@ -11,6 +11,7 @@ from functools import cache
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
+from seedance import bounds
 from seedance.errors import ForbiddenSource, MediaError, NotAVideo
 from seedance.jobs import reasons
 from seedance.jobs.job import Job, State, VideoFacts
@@ -50,7 +51,7 @@ class Finalize:
         """
         job = self.store.get(job_id)
         if job is None:
-            raise LookupError(f"the workflow's job {job_id} has no record")
+            raise LookupError(f"the workflow's job {bounds.shown(job_id)} has no record")
         if job.state is State.COPYING:
             try:
                 video = job.video or self._with_last_frame(job, self._copy(job))

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
+from seedance import bounds
 from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, RequestTaken
 from seedance.jobs import reasons
 from seedance.jobs.job import ErrorFacts, Job, ResultFacts, State
@@ -45,7 +46,7 @@ class Generate:
         """Make a job's video and stream it to the bucket."""
         job = self.store.get(job_id)
         if job is None:
-            raise LookupError(f"the workflow's job {job_id} has no record")
+            raise LookupError(f"the workflow's job {bounds.shown(job_id)} has no record")
         if job.state in (State.COPYING, State.COMPLETED):
             return _answer(job, TaskStatus.COMPLETED)
         if job.state is State.SUBMITTING:

@@ -7,6 +7,8 @@ the responses in between, because an invalid key or an outage must not lose a vi
 from dataclasses import dataclass
 from functools import cache
 
+from seedance import bounds
+from seedance.aws import checks
 from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.errors import (
@@ -59,11 +61,11 @@ class Poll:
     scale: float = 1.0
     clock: Clock = CLOCK
 
-    def __call__(self, job_id: str, slot: int | None = None) -> TaskAnswer:
-        """Ask the provider once, in the slot that was reserved for this poll."""
+    def __call__(self, job_id: str, slot: object = None) -> TaskAnswer:
+        """Ask the provider once, in the ``slot`` that was reserved for this poll, if it is one."""
         job = self.store.get(job_id)
         if job is None:
-            raise LookupError(f"the workflow's job {job_id} has no record")
+            raise LookupError(f"the workflow's job {bounds.shown(job_id)} has no record")
         if job.state in (State.COPYING, State.COMPLETED):
             return _answer(job, TaskStatus.COMPLETED)
         if job.state not in (State.QUEUED, State.PROCESSING):
@@ -74,7 +76,7 @@ class Poll:
             )
         if job.request_id is None:
             raise LookupError(f"job {job_id} is {job.state}, but its record has no request_id")
-        if self._remaining(job) > LAST_CALL_SECONDS and (plan := self.pacer.poll_turn(slot)):
+        if self._remaining(job) > LAST_CALL_SECONDS and (plan := self.pacer.poll_turn(checks.whole(slot, 0, 10**11))):
             return self._planned(job, plan)
         try:
             return self._ask(job, job.request_id)
