@@ -65,7 +65,7 @@ class Limit:
     def __exit__(self, *_: object) -> None:
         with self._changed:
             self._ends = -math.inf
-            self._changed.notify_all()
+            self._changed.notify()
 
     def watch(self, connected: socket.socket) -> None:
         """Apply the limit to a connection that was just opened."""
@@ -98,7 +98,7 @@ class Limit:
         with self._changed:
             self._due = due
             if due < self._wakes:
-                self._changed.notify_all()
+                self._changed.notify()
 
     def _watch(self) -> None:
         with self._changed:
