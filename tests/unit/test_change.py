@@ -176,7 +176,8 @@ def test_the_largest_detail_fits_ten_times_into_a_request(make_job: Make) -> Non
     worst = WORST.encode(errors="replace").decode()
     job = make_job(State.COMPLETED, job_id="\x01" * 2048, name=worst, source=worst, model=worst, batch=worst)
     job.error = {"code": worst, "message": worst}
-    job.video = {**VIDEO, "bucket": worst, "key": worst}  # type: ignore[typeddict-item]
+    key = worst.encode()[:1024].decode(errors="ignore")  # a longer one is not valid
+    job.video = {**VIDEO, "bucket": worst, "key": key}  # type: ignore[typeddict-item]
     found = change_in(record(None, job.to_record()))
     assert found is not None
     assert found.detail["video"] is not None

@@ -15,8 +15,10 @@ from typing import Any, TypedDict, TypeGuard
 from seedance import masking
 from seedance.aws import fields
 from seedance.aws.attributes import read_item
+from seedance.bounds import one_line
 from seedance.jobs import records
 from seedance.jobs.job import ErrorFacts, State
+from seedance.jobs.reasons import Reason
 
 SOURCE = "seedance.pipeline"
 DETAIL_TYPE = "Video State Changed"
@@ -155,7 +157,7 @@ def _usable(record: Mapping[str, Any], name: str) -> Any:
 
 def _short(text: str, size: int = _TEXT_BYTES) -> str:
     """The text without control characters, which JSON would make six times as long, and cut to ``size`` bytes."""
-    return fields.cut(fields.one_line(text), size)
+    return fields.cut(one_line(text), size)
 
 
 def _text(record: Mapping[str, Any], name: str) -> str | None:
@@ -179,7 +181,7 @@ def _error(record: Mapping[str, Any]) -> ErrorFacts | None:
     if error is None:
         return None
     message = masking.signatures(error["message"])
-    return {"code": _short(error["code"]), "message": _short(message, _MESSAGE_BYTES)}
+    return Reason(_short(error["code"]), _short(message, _MESSAGE_BYTES)).error
 
 
 def _video(record: Mapping[str, Any]) -> StoredVideo | None:

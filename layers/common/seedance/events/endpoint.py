@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3 import PoolManager, Timeout
@@ -27,7 +27,7 @@ from seedance.errors import ConfigurationError, ForbiddenSource
 from seedance.events import signing
 from seedance.events.hooks import Webhook
 from seedance.provider import links
-from seedance.provider.http import TOO_LONG, Limit
+from seedance.provider.http import TOO_LONG, Limit, watched
 from seedance.provider.trouble import reason
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _post(where: Url, address: str, headers: dict[str, str], body: bytes, limit:
     # switch off the check of the context, and that context belongs to all clients of this process.)
     with PoolManager(ssl_context=trust(), server_hostname=(where.host or "").strip("[]")) as pool:
         connections = pool.connection_from_url(there.url)
-        connections.ConnectionCls = partial(_watched, connections.ConnectionCls, limit)  # type: ignore[assignment]
+        connections.ConnectionCls = partial(watched, connections.ConnectionCls, limit)  # type: ignore[assignment]
         response = pool.urlopen(
             "POST",
             there.url,
@@ -207,16 +207,3 @@ def _post(where: Url, address: str, headers: dict[str, str], body: bytes, limit:
             f"the receiver answered {response.status}",
             float(asked) if re.fullmatch(r"[0-9]{1,9}", asked) else None,
         )
-
-
-def _watched(kind: Callable[..., Any], limit: Limit, **options: Any) -> Any:
-    """A urllib3 connection to which the limit applies as soon as it is open."""
-    connection = kind(**options)
-    connect = connection.connect
-
-    def connecting() -> None:
-        connect()
-        limit.watch(connection.sock)
-
-    connection.connect = connecting
-    return connection
