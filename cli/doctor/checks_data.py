@@ -23,11 +23,9 @@ def public_access(of: Deployment) -> Result:
         blocks = said.get("PublicAccessBlockConfiguration", {})
         if missing := [block for block in _BLOCKS if not blocks.get(block)]:
             wrong.append(f"{name} does not have {', '.join(missing)}")
-        wrong += [
-            f"the policy of {name} allows everybody {action}" for action in open_to_everybody(_policy(of, bucket))
-        ]
-    for name, queue in of.queues.items():
-        policy = read(queue.get("Policy"))
+    policies = {name: _policy(of, bucket) for name, bucket in of.buckets.items()}
+    policies |= {name: read(queue.get("Policy")) for name, queue in of.queues.items()}
+    for name, policy in policies.items():
         wrong += [f"the policy of {name} allows everybody {action}" for action in open_to_everybody(policy)]
     return found(wrong, "blocked for both buckets; no policy allows everybody anything")
 
@@ -90,9 +88,8 @@ def lifecycle(of: Deployment) -> Result:
         active = [rule for rule in said.get("Rules", []) if rule["Status"] == "Enabled"]
         if not any("AbortIncompleteMultipartUpload" in rule for rule in active):
             wrong.append(f"{name} keeps the parts of unfinished uploads")
-        days = {
-            _prefix(rule): str(rule["Expiration"]["Days"]) for rule in active if "Days" in rule.get("Expiration", {})
-        }
+        expiring = [rule for rule in active if "Days" in rule.get("Expiration", {})]
+        days = {_prefix(rule): str(rule["Expiration"]["Days"]) for rule in expiring}
         wrong += [
             f"{name} deletes {prefix} after {days.get(prefix, 'no')} days, not {wished}"
             for prefix, wished in wanted[name].items()

@@ -9,17 +9,20 @@ from typing import Annotated, Any
 
 import typer
 from rich.text import Text
+from seedance.observability import logger
 
 from cli import show
 from cli.doctor import facts, report, running, spending
 from cli.doctor.deployment import Deployment
 from cli.doctor.evidence import gather
 from cli.doctor.report import Line
-from cli.doctor.results import Check, Result
+from cli.doctor.results import Check, Result, failed
 from cli.doctor.table import CHECKS
 from cli.options import OutputsFile, StackName, err, out
 from cli.target import CommandError, find
 from local.launch import STACK_NAME
+
+REPEAT = "The lines below may be incomplete. Look at the jobs with `seedance explain JOB`."
 
 _WIDEST = 100
 
@@ -44,16 +47,16 @@ def doctor(
         raise typer.BadParameter("--json --spend can't ask; add --yes to buy without asking")
     if yes and not spend:
         raise typer.BadParameter("--yes is only for --spend")
+    with contextlib.redirect_stdout(sys.stderr):
+        logger()  # The layer's log goes to the stdout of its creation. Here, stdout is for the results alone.
     of = Deployment(find(stack, outputs), stack or STACK_NAME)
     lines: list[Line] = []
     bought: dict[str, Any] = {}
     try:
-        # The layer writes its log to stdout, which is for the report alone.
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-            for line in _examined(of, spend=spend, yes=yes, bought=bought):
-                lines.append(line)
-                if not as_json:
-                    _print(line, first=len(lines) == 1 or lines[-2].group != line.group)
+        for line in _examined(of, spend=spend, yes=yes, bought=bought):
+            lines.append(line)
+            if not as_json:
+                _print(line, first=len(lines) == 1 or lines[-2].group != line.group)
     finally:
         if as_json and lines:
             _print_json(of, lines, bought)
@@ -67,9 +70,7 @@ def _examined(of: Deployment, *, spend: bool, yes: bool, bought: dict[str, Any])
     """The lines of the free checks and, with ``spend``, of the purchase and of the provider's contract."""
     results: dict[str, Result] = {}
     with _progress() as say:
-        for check, result in running.run(
-            of, CHECKS, lambda ended, left: say(f"{left} checks left, after {ended.name}")
-        ):
+        for check, result in running.run(of, CHECKS, lambda _, left: say(f"{show.number(left, 'check')} left")):
             results[check.name] = result
             yield _line(check, result)
     if not spend:
@@ -79,14 +80,21 @@ def _examined(of: Deployment, *, spend: bool, yes: bool, bought: dict[str, Any])
         raise CommandError(f"nothing was bought: {'; '.join(wrong)}")
     if not yes:
         err.print(f"\n{plan.words}", markup=False, soft_wrap=True)
-        typer.confirm(
-            f"Buy {show.number(len(plan.videos), 'video')} for about {show.money(plan.usd)}?", abort=True, err=True
-        )
+        question = f"Buy {show.number(len(plan.videos), 'video')} for about {show.money(plan.usd)}?"
+        typer.confirm(question, abort=True, err=True)
     with _progress() as say:
-        done = spending.spend(of, plan, say)
-        bought |= done.as_json()
+        done = spending.begin(of, plan, say)
+        try:
+            spending.follow(of, done, say)
+        except KeyboardInterrupt:
+            err.print("\nstopped watching; the jobs continue: `seedance list`", markup=False)
+            raise typer.Exit(130) from None
+        finally:
+            bought |= done.as_json()
         say("looking at the results")
         seen = gather(of, done)
+    if seen.troubles:
+        yield Line("evidence", "bought", "All evidence could be read.", REPEAT, failed(*seen.troubles))
     for name, about, result in spending.judged(of, done, seen.files):
         yield Line(name, "bought", about, spending.REMEDY, result)
     for name, about, result in facts.answered(seen):

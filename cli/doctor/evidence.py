@@ -1,11 +1,14 @@
 """What the bought videos show about the provider: the files, and its responses about the requests. Costs nothing."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 from seedance.jobs.job import Job, State
 
 from cli import actions, asking
@@ -27,7 +30,7 @@ _HTTP_SECONDS = 20.0
 
 @dataclass
 class Evidence:
-    """The evidence. By the name of the video, where it is about one; what could not be had is a sentence, or missing."""
+    """The evidence, by the name of the video. What could not be had is a sentence, or missing."""
 
     bought: Bought
     files: dict[str, Path | str] = field(default_factory=dict)
@@ -42,11 +45,21 @@ class Evidence:
     """The HTTP status of each result, for a client without a key."""
     old: "Examined | None" = None
     """The responses about a request that is older than an hour."""
+    troubles: list[str] = field(default_factory=list)
+    """What could not be read, and why."""
 
     @property
     def made(self) -> dict[str, Job]:
         """The jobs that have a video."""
         return {name: job for name, job in self.bought.jobs.items() if job.state is State.COMPLETED}
+
+    @contextmanager
+    def reading(self, what: str) -> Iterator[None]:
+        """Note it if something can't be read, and go on."""
+        try:
+            yield
+        except (CommandError, ClientError, BotoCoreError) as error:
+            self.troubles.append(f"{what}: {error}")
 
     def shape(self, name: str) -> dict[str, Any]:
         """The structure of the response about a finished request. Empty if there is none."""
@@ -62,13 +75,13 @@ class Evidence:
 def gather(of: Deployment, bought: Bought) -> Evidence:
     """Look at everything once: soon, because the provider forgets a request after an hour."""
     found = Evidence(bought)
-    for name, job in bought.jobs.items():
-        if job.request_id:
-            found.seen[name] = of.examine("request", job.request_id)
-            found.rows[name] = asking.ask_repair(of.target, ask="requests of", job_id=job.job_id)["rows"]
-        found.files[name] = _file(of, name, job)
     for name in bought.job_ids:
-        found.files.setdefault(name, "its job did not appear")
+        job = bought.jobs.get(name)
+        found.files[name] = _file(of, name, job) if job else "its job did not appear"
+        if job and job.request_id:
+            with found.reading(f"the request of {name}"):
+                found.seen[name] = of.examine("request", job.request_id)
+                found.rows[name] = asking.ask_repair(of.target, ask="requests of", job_id=job.job_id)["rows"]
     for name, file in found.files.items():
         if isinstance(file, Path):
             try:
@@ -77,9 +90,11 @@ def gather(of: Deployment, bought: Bought) -> Evidence:
                 found.files[name] = str(error)
     for name, job in found.made.items():
         found.keyless[name] = _keyless(of, job)
-    if TEXT in found.made:
-        found.listed = _listed(of, found.made[TEXT])
-    found.old = _old(of)
+    with found.reading("the history"):
+        if TEXT in found.made:
+            found.listed = _listed(of, found.made[TEXT])
+    with found.reading("an old request"):
+        found.old = _old(of)
     return found
 
 

@@ -71,11 +71,7 @@ def _last_frame(seen: Evidence) -> Result:
 def _found_by_id(seen: Evidence) -> Result:
     if not seen.made:
         return _NOTHING_MADE
-    wrong = [
-        f"{name}: {seen.seen[name]['row']['status']} without its row"
-        for name in seen.made
-        if "request_id" not in seen.row(name)
-    ]
+    wrong = [f"{name} is not found" for name in seen.made if "request_id" not in seen.row(name)]
     return found(wrong, "each request is found by its id")
 
 
@@ -94,7 +90,7 @@ def _recognised(seen: Evidence) -> Result:
     if not seen.made.get(IMAGE):
         return skipped("not answered: the video from an image was not made")
     job = seen.made[IMAGE]
-    named = [row["job_id"] for row in seen.rows[IMAGE] if row["request_id"] == job.request_id]
+    named = [row["job_id"] for row in seen.rows.get(IMAGE, []) if row["request_id"] == job.request_id]
     if job.job_id in named:
         return ok("its row names the job by the image's link")
     body = seen.row(IMAGE).get("request_body")

@@ -142,7 +142,7 @@ def _small(seconds: int) -> dict[str, object]:
 
 
 def obstacles(of: Deployment, results: Mapping[str, Result], wish: Plan) -> list[str]:
-    """Why the purchase would fail or not be safe: checks that failed, too few credits, too little left of the budget."""
+    """Why the purchase would fail: checks that failed, too few credits, too little left of the budget."""
     wrong = [
         f"{name}: {results[name].said}"
         for name in _NEEDED
@@ -156,14 +156,13 @@ def obstacles(of: Deployment, results: Mapping[str, Result], wish: Plan) -> list
     limit = float(of.parameters.get("DailyBudgetUsd") or 0)
     room = limit - of.target.jobs.day(time.strftime("%Y-%m-%d", time.gmtime())).committed
     if limit and room < wish.usd:
-        wrong.append(
-            f"budget: ${max(0.0, room):.2f} are left of today's ${limit:.2f}, and it costs about ${wish.usd:.2f}"
-        )
+        left = f"${max(0.0, room):.2f} are left of today's ${limit:.2f}"
+        wrong.append(f"budget: {left}, and it costs about ${wish.usd:.2f}")
     return wrong
 
 
-def spend(of: Deployment, wish: Plan, say: Callable[[str], None]) -> Bought:
-    """Buy it, and wait until all has ended, or half an hour has passed. Stopping this stops no job."""
+def begin(of: Deployment, wish: Plan, say: Callable[[str], None]) -> Bought:
+    """Buy it: upload an image, a manifest, and a file that is not an image."""
     say("uploading")
     by_name = {video.name: video for video in wish.videos}
     before = _balance(of)
@@ -181,10 +180,7 @@ def spend(of: Deployment, wish: Plan, say: Callable[[str], None]) -> Bought:
     version = _put(of, BATCH_PREFIX + name, "\n".join(map(json.dumps, rows)).encode(), "application/x-ndjson", {})
     batch = batch_id(bucket, BATCH_PREFIX + name, version)
     ids |= {one: batch_job_id(batch, number) for number, one in enumerate((TEXT, LONG), start=1)}
-    bought = Bought(wish, ids, batch, balance_before=before)
-    _follow(of, bought, say)
-    bought.balance_after = _balance(of)
-    return bought
+    return Bought(wish, ids, batch, balance_before=before)
 
 
 def _put(of: Deployment, key: str, body: bytes, kind: str, metadata: dict[str, str]) -> str:
@@ -204,7 +200,8 @@ def _balance(of: Deployment) -> float | None:
     return asking.ask_repair(of.target, ask="examine", what="balance")["examined"].get("balance_usd")
 
 
-def _follow(of: Deployment, bought: Bought, say: Callable[[str], None]) -> None:
+def follow(of: Deployment, bought: Bought, say: Callable[[str], None]) -> None:
+    """Wait until all has ended, or half an hour has passed. Stopping this stops no job."""
     began = time.time()
     until = began + _PATIENCE_SECONDS * of.target.time_scale + _MORE_SECONDS
     while True:
@@ -212,11 +209,10 @@ def _follow(of: Deployment, bought: Bought, say: Callable[[str], None]) -> None:
         bought.jobs = {name: job for name, job in found_now.items() if job}
         bought.standing = look(of.target, bought.batch)
         if bought.over or time.time() > until:
+            bought.balance_after = _balance(of)
             return
-        states = ", ".join(
-            f"{name}: {bought.jobs[name].state.lower() if name in bought.jobs else 'waiting'}"
-            for name in bought.job_ids
-        )
+        known = {name: bought.jobs[name].state.lower() if name in bought.jobs else "waiting" for name in bought.job_ids}
+        states = ", ".join(f"{name}: {state}" for name, state in known.items())
         batch = bought.standing.words if bought.standing else "waiting"
         say(f"{show.duration(time.time() - began)}; {states}; batch: {batch}")
         time.sleep(of.target.poll_seconds)
@@ -242,9 +238,7 @@ def judged(of: Deployment, bought: Bought, watched: Mapping[str, Path | str]) ->
 def _video(bought: Bought, watched: Mapping[str, Path | str]) -> Result:
     job, file = bought.jobs.get(IMAGE), watched[IMAGE]
     if job is None:
-        return failed(
-            f"job {bought.job_ids[IMAGE]} did not appear", remedy="Look at the lines uploads and submit queue."
-        )
+        return failed(f"job {bought.job_ids[IMAGE]} did not appear", remedy="See the line uploads.")
     if isinstance(file, str):
         return failed(f"job {job.job_id} is {job.state}: {file}")
     seconds = job.timings().get("total_seconds", 0.0)

@@ -32,7 +32,12 @@ CALLS = {
 """What the methods of Notifier and Media need, as (action, resource)."""
 
 ADAPTERS = {"buckets", "notifier"}
-SHARED = {"intake": ["submit"], "paid_call": ["submit", "generate"], "lost": ["reconcile", "repair"]}
+SHARED = {
+    "examining": ["repair"],
+    "intake": ["submit"],
+    "paid_call": ["submit", "generate"],
+    "lost": ["reconcile", "repair"],
+}
 """Modules that several use cases, or one, are made of."""
 
 
