@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from seedance import masking
 
 from cli import show
-from cli.doctor.deployment import Deployment
+from cli.doctor.deployment import Deployment, EarlierRelease
 from cli.doctor.results import Result, failed, found, ok
 
 FINE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "IMPORT_COMPLETE")
@@ -53,8 +53,11 @@ def versions(of: Deployment) -> Result:
     bytecode for it."""
     functions = of.of_type("AWS::Lambda::Function")
     seen = {name: _configuration(of, physical) for name, physical in functions.items()}
-    about = of.examine("release")
     wrong = []
+    try:
+        about = of.examine("release")
+    except EarlierRelease:
+        return failed("the stack runs an earlier release, which can't answer the doctor")
     if about["release"] != seedance.__version__:
         wrong.append(f"the stack runs release {about['release']}, and this command is of {seedance.__version__}")
     for what in ("Runtime", "Layers", "Architectures"):

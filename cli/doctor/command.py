@@ -52,14 +52,16 @@ def doctor(
     of = Deployment(find(stack, outputs), stack or STACK_NAME)
     lines: list[Line] = []
     bought: dict[str, Any] = {}
+    complete = False
     try:
         for line in _examined(of, spend=spend, yes=yes, bought=bought):
             lines.append(line)
             if not as_json:
                 _print(line, first=len(lines) == 1 or lines[-2].group != line.group)
+        complete = True
     finally:
         if as_json and lines:
-            _print_json(of, lines, bought)
+            _print_json(of, lines, bought, complete=complete)
     if not as_json:
         out.print(f"\n{report.summary(lines)}", markup=False)
     if not report.fine(lines):
@@ -123,9 +125,10 @@ def _print(line: Line, *, first: bool) -> None:
         out.print(shown, soft_wrap=True)
 
 
-def _print_json(of: Deployment, lines: list[Line], bought: dict[str, Any]) -> None:
+def _print_json(of: Deployment, lines: list[Line], bought: dict[str, Any], *, complete: bool) -> None:
     said = report.as_json(
         lines,
+        complete=complete,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         region=of.region,
         emulated=of.emulated,

@@ -19,6 +19,10 @@ Value = TypeVar("Value")
 _CREATING = Lock()
 
 
+class EarlierRelease(CommandError):
+    """The stack runs a release that can't answer the doctor."""
+
+
 class _Shared(Target):
     """A target for several threads: its clients are created one at a time, and once.
 
@@ -119,11 +123,16 @@ class Deployment:
     def examine(self, what: str, request_id: str = "") -> "Examined":
         """What a function of the stack sees (seedance.examining).
 
-        Raises CommandError if it can't tell, for instance because the stack runs an older release.
+        Raises EarlierRelease if the stack runs a release without this, CommandError if it can't tell.
         """
 
         def read() -> "Examined":
-            return asking.ask_repair(self.target, ask="examine", what=what, request_id=request_id)["examined"]
+            try:
+                return asking.ask_repair(self.target, ask="examine", what=what, request_id=request_id)["examined"]
+            except CommandError as error:
+                if "does not support the request" in str(error):
+                    raise EarlierRelease(str(error)) from error
+                raise
 
         return self.once(f"examined {what} {request_id}", read)
 

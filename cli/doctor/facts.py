@@ -168,7 +168,7 @@ def _balance(seen: Evidence) -> Result:
         return skipped("not answered: the balance is not known")
     spent, costs = before - after, sum(job.cost_usd or 0.0 for job in seen.made.values())
     said = f"the balance fell by {show.money(spent)}, and the prices add up to {show.money(costs)}"
-    return ok(said) if abs(spent - costs) < 0.005 else failed(said)
+    return ok(said) if abs(spent - costs) < 0.005 else failed(f"{said}; was anything else bought meanwhile?")
 
 
 def _keyless(seen: Evidence) -> Result:

@@ -101,9 +101,19 @@ def summary(lines: Sequence[Line]) -> str:
 
 
 def as_json(
-    lines: Sequence[Line], *, at: str, region: str, emulated: bool, parameters: dict[str, str], extra: dict[str, Any]
+    lines: Sequence[Line],
+    *,
+    complete: bool,
+    at: str,
+    region: str,
+    emulated: bool,
+    parameters: dict[str, str],
+    extra: dict[str, Any],
 ) -> dict[str, Any]:
-    """The report as JSON, without secrets, addresses of people and account numbers. ``at``: the time, in ISO 8601."""
+    """The report as JSON, without secrets, addresses of people and account numbers.
+
+    ``at``: the time, in ISO 8601. ``complete``: whether nothing prevented further lines.
+    """
     report = {
         "format": FORMAT,
         "at": at,
@@ -112,7 +122,8 @@ def as_json(
         "region": region,
         "emulator": emulated,
         "parameters": {name: value for name, value in parameters.items() if name in SHOWN_PARAMETERS},
-        "fine": fine(lines),
+        "complete": complete,
+        "fine": complete and fine(lines),
         "checks": [_entry(line) for line in lines],
         **extra,
     }

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from seedance.errors import SeedanceError
 
 from cli import show
-from cli.doctor.deployment import NEEDS, Deployment
+from cli.doctor.deployment import NEEDS, Deployment, EarlierRelease
 from cli.doctor.results import NOT_ON_AN_EMULATOR, Check, Result, failed, refusal, skipped
 from cli.target import CommandError
 
@@ -83,6 +83,8 @@ def look(of: Deployment, check: Check) -> Result:
         return check.look(of)
     except ClientError as error:
         return refusal(error, (*check.needs, *NEEDS))
+    except EarlierRelease:
+        return skipped("not known: the stack runs an earlier release")
     except (CommandError, SeedanceError) as error:
         return failed(str(error))
     except (BotoCoreError, httpx.HTTPError, OSError) as error:

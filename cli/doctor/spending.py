@@ -36,7 +36,7 @@ _PATIENCE_SECONDS = 1800.0
 """In the provider's time: a video takes at most a few minutes, a batch looks after its jobs every few minutes."""
 
 _MORE_SECONDS = 120.0
-_NEEDED = ("deployed", "provider key", "credits", "paused", "uploads", "submit queue", "public access")
+_NEEDED = ("deployed", "provider key", "credits", "paused", "uploads", "submit queue")
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,12 @@ class Bought:
 
     @property
     def over(self) -> bool:
-        """Whether every job has ended or waits for a person, and the batch has ended."""
-        stopped = [job for job in self.jobs.values() if job.state.terminal or job.state in WAITING_FOR_A_PERSON]
+        """Whether every job has ended and was notified, or waits for a person, and the batch has ended."""
+        stopped = [
+            job
+            for job in self.jobs.values()
+            if (job.state.terminal and job.notified_at) or job.state in WAITING_FOR_A_PERSON
+        ]
         batch = self.standing is not None and self.standing.status != "RUNNING"
         return len(stopped) == len(self.job_ids) and batch
 

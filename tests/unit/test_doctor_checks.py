@@ -172,6 +172,8 @@ BROKEN_STACK = {
     ]
 }
 
+EARLIER = {"error": "this release does not support the request 'examine'"}
+
 FAULTS: list[tuple[str, Callable[[Stack], None], str]] = [
     ("deployed", answers(cloudformation__DescribeStacks=BROKEN_STACK), "UPDATE_ROLLBACK_COMPLETE"),
     ("versions", examined("release", release="0.0.9"), "the stack runs release 0.0.9"),
@@ -181,7 +183,7 @@ FAULTS: list[tuple[str, Callable[[Stack], None], str]] = [
     ("versions", of_one_function(Runtime="python3.12"), "different runtime"),
     ("versions", of_one_function(State="Failed"), "PollFunction is Failed"),
     ("versions", of_one_function(LastUpdateStatus="Failed"), "its update Failed"),
-    ("versions", lambda stack: stack.examined.update(release={"error": "does not support"}), "does not support"),
+    ("versions", lambda stack: stack.examined.update(release=EARLIER), "an earlier release"),
     ("machines", answers(stepfunctions__ValidateStateMachineDefinition=INVALID), "/States/X: MISSING_END_STATE no end"),
     (
         "quotas",
@@ -453,6 +455,20 @@ def test_the_balance_is_asked_for_once(stack: Stack, look: Callable[[str], Resul
     look("provider key")
     look("credits")
     assert [question["what"] for question in stack.asked] == ["balance"]
+
+
+@pytest.mark.parametrize("name", ["provider key", "credits", "plain http", "links"])
+def test_a_stack_of_an_earlier_release_fails_only_the_line_about_versions(
+    stack: Stack, look: Callable[[str], Result], name: str
+) -> None:
+    stack.examined = dict.fromkeys(stack.examined, EARLIER)
+    assert look(name).said == "not known: the stack runs an earlier release"
+    assert (look(name).status, look("versions").status) == (Status.SKIPPED, Status.FAILED)
+
+
+def test_a_repair_function_that_crashes_fails_the_line(stack: Stack, look: Callable[[str], Result]) -> None:
+    stack.examined["balance"] = {"error": "the function crashed"}
+    assert (look("provider key").status, look("provider key").said) == (Status.FAILED, "the function crashed")
 
 
 def test_logs_of_many_pages_are_read_to_a_limit(stack: Stack, look: Callable[[str], Result]) -> None:

@@ -106,6 +106,7 @@ def test_the_report_is_one_object(stack: Stack, run: Run) -> None:
     result = run("--json")
     assert result.exit_code == 1
     said = json.loads(result.stdout)
+    assert said["complete"] is True
     assert (said["format"], said["fine"], said["emulator"], said["region"]) == (1, False, False, doctored.REGION)
     assert [one["name"] for one in said["checks"]] == [check.name for check in CHECKS]
     paused = next(one for one in said["checks"] if one["name"] == "paused")

@@ -177,7 +177,7 @@ def test_it_waits_until_all_has_ended(
     def sleep(_: float) -> None:
         state = next(states)
         for job_id in bought.job_ids.values():
-            stack.put(job(state, job_id))
+            stack.put(job(state, job_id, notified_at=1.0 if state is State.COMPLETED else None))
 
     monkeypatch.setattr(time, "sleep", sleep)
     said: list[str] = []
@@ -191,8 +191,13 @@ def test_it_waits_until_all_has_ended(
 
 @pytest.mark.parametrize("state", [State.HELD, State.UNCERTAIN, State.FAILED, State.EXPIRED])
 def test_a_job_that_waits_for_a_person_is_not_waited_for(bought: Bought, state: State) -> None:
-    ended(bought, **{name: job(state, job_id) for name, job_id in bought.job_ids.items()})
+    ended(bought, **{name: job(state, job_id, notified_at=1.0) for name, job_id in bought.job_ids.items()})
     assert bought.over
+
+
+def test_a_job_that_has_ended_is_waited_for_until_it_was_notified(bought: Bought) -> None:
+    ended(bought, **{name: job(State.COMPLETED, job_id) for name, job_id in bought.job_ids.items()})
+    assert not bought.over
 
 
 def test_it_does_not_wait_for_ever(of: Deployment, bought: Bought, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +217,9 @@ def test_stopping_it_says_that_the_jobs_continue(stack: Stack, run: Run, monkeyp
     result = run("--spend", "--yes", "--json")
     assert result.exit_code == 130
     assert "the jobs continue: `seedance list`" in result.stderr
-    assert json.loads(result.stdout)["bought"]["batch"].startswith("batch-")
+    said = json.loads(result.stdout)
+    assert said["bought"]["batch"].startswith("batch-")
+    assert (said["complete"], said["fine"]) == (False, False)
 
 
 # what came of it ------------------------------------------------------------------------------------------------------
