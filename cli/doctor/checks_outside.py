@@ -68,7 +68,7 @@ def alarms(of: Deployment) -> Result:
         if one is None:
             wrong.append(f"{logical} does not exist any more")
         elif one["StateValue"] == "ALARM":
-            wrong.append(f"{logical} rings since {show.moment(one['StateUpdatedTimestamp'].timestamp())}")
+            wrong.append(f"{logical} rings since {show.moment(one['StateUpdatedTimestamp'].timestamp())} UTC")
         elif not (one.get("ActionsEnabled") and one.get("AlarmActions")):
             wrong.append(f"{logical} notifies nobody")
     waiting = sum(one["StateValue"] == "INSUFFICIENT_DATA" for one in seen.values())

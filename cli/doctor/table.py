@@ -157,7 +157,14 @@ CHECKS: tuple[Check, ...] = (
         seconds=ASKING_SECONDS,
     ),
     Check("versioning", "data", checks_data.versioning, _AS_DEPLOYED, needs=("s3:GetBucketVersioning",)),
-    Check("lifecycle", "data", checks_data.lifecycle, _AS_DEPLOYED, needs=("s3:GetLifecycleConfiguration",)),
+    Check(
+        "lifecycle",
+        "data",
+        checks_data.lifecycle,
+        _AS_DEPLOYED,
+        needs=("s3:GetLifecycleConfiguration",),
+        emulated=False,
+    ),
     Check(
         "backups",
         "data",

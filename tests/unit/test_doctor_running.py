@@ -176,6 +176,7 @@ def test_what_an_emulator_does_not_have_is_skipped_there(monkeypatch: pytest.Mon
     assert skipped == {one.name for one in CHECKS if not one.emulated}
     assert skipped == {
         *("machines", "quotas", "plain http", "backups", "time to live", "alarm mail", "alarms", "metrics"),
+        "lifecycle",
     }
 
 
