@@ -23,7 +23,7 @@ _READ = 200
 _NAMED = 3
 
 _BY_CODE = {
-    "OVER_BUDGET": "OVER_BUDGET: they continue the next UTC day, or with `seedance release` after DailyBudgetUsd is raised.",
+    "OVER_BUDGET": "OVER_BUDGET: they continue the next UTC day; with a higher DailyBudgetUsd, `seedance release`.",
     "SUBMITS_PAUSED": "SUBMITS_PAUSED: `seedance resume` releases them.",
     "SUBMIT_LOST": "SUBMIT_LOST: `seedance explain JOB`, then `seedance resolve JOB`.",
     "RESULT_UNCLEAR": "RESULT_UNCLEAR: paid videos, kept for seven days: `seedance status JOB` says what to do.",
