@@ -9,7 +9,7 @@ from seedance.aws.table import bills_key
 from seedance.jobs import catalogue
 from seedance.jobs.job import ParameterValues
 
-from cli import asking, balance, show
+from cli import balance, show
 from cli.doctor.deployment import Deployment
 from cli.doctor.results import Result, failed, ok, skipped
 from cli.target import CommandError
@@ -78,7 +78,7 @@ def history(of: Deployment) -> Result:
     now = time.time()
     model = of.parameters.get("DefaultModel") or next(iter(catalogue.MODELS))
     try:
-        said = asking.ask_repair(of.target, ask="history", model=model, since=now - _HISTORY_SECONDS, until=now, page=1)
+        said = of.ask(ask="history", model=model, since=now - _HISTORY_SECONDS, until=now, page=1)
     except CommandError as error:
         return failed(str(error))
     return ok(f"readable; {show.number(len(said['rows']), 'row')} of {model} today")

@@ -10,7 +10,7 @@ from seedance.jobs.job import State
 
 from cli import show
 from cli.doctor.deployment import Deployment
-from cli.doctor.results import Result, failed, found, ok, skipped
+from cli.doctor.results import Result, failed, found, ok, skipped, when
 from cli.target import Target
 
 FRESH_SECONDS = 2 * 3600.0
@@ -68,7 +68,7 @@ def alarms(of: Deployment) -> Result:
         if one is None:
             wrong.append(f"{logical} does not exist any more")
         elif one["StateValue"] == "ALARM":
-            wrong.append(f"{logical} rings since {show.moment(one['StateUpdatedTimestamp'].timestamp())} UTC")
+            wrong.append(f"{logical} rings since {when(one['StateUpdatedTimestamp'].timestamp())}")
         elif not (one.get("ActionsEnabled") and one.get("AlarmActions")):
             wrong.append(f"{logical} notifies nobody")
     waiting = sum(one["StateValue"] == "INSUFFICIENT_DATA" for one in seen.values())

@@ -15,7 +15,7 @@ from seedance import masking
 
 from cli import show
 from cli.doctor.deployment import Deployment, EarlierRelease
-from cli.doctor.results import Result, failed, found, ok
+from cli.doctor.results import Result, failed, found, ok, when
 
 FINE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "IMPORT_COMPLETE")
 
@@ -161,7 +161,7 @@ def errors(of: Deployment) -> Result:
             lines += [(at, f"{name.removesuffix('LogGroup').lower()}: {said}") for at, said in told]
     lines.sort(reverse=True)
     more = "" if complete else ", and perhaps more"
-    shown = [f"{show.moment(at)} UTC {said}" for at, said in lines[:_SHOWN]]
+    shown = [f"{when(at)} {said}" for at, said in lines[:_SHOWN]]
     recent = sum(now - at <= RECENT_SECONDS for at, _ in lines)
     if recent:
         return failed(f"{show.number(recent, 'error')} in the last hour, {len(lines)} in a day{more}", *shown)
@@ -213,7 +213,7 @@ def _shortened(text: str) -> str:
 def executions(of: Deployment) -> Result:
     """No workflow of a job or batch failed, was aborted or timed out in a day, unless its job has ended since."""
     wrong = [
-        f"{one['status']} {show.moment(one['stopDate'].timestamp())} UTC: {one['name']}"
+        f"{one['status']} {when(one['stopDate'].timestamp())}: {one['name']}"
         for output in ("StateMachineArn", "BatchStateMachineArn")
         for one in _broken(of, of.target.output(output))
     ]

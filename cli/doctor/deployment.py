@@ -1,11 +1,13 @@
 """The deployed stack that the checks look at. What several of them need is read once, whichever comes first."""
 
+import json
 from collections.abc import Callable
+from dataclasses import fields
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cli import asking
+from cli.asking import ANSWER_SECONDS
 from cli.target import CommandError, Target
 
 if TYPE_CHECKING:
@@ -32,12 +34,12 @@ class _Shared(Target):
     def client(self, service: Any, patience: float | None = None) -> Any:
         """As in Target."""
         with _CREATING:
-            if (service, patience) not in self._clients:
-                self._clients[service, patience] = super().client(service, patience)
-            return self._clients[service, patience]
+            if (service, patience) not in self._created:
+                self._created[service, patience] = super().client(service, patience)
+            return self._created[service, patience]
 
     @cached_property
-    def _clients(self) -> dict[tuple[str, float | None], Any]:
+    def _created(self) -> dict[tuple[str, float | None], Any]:
         return {}
 
 
@@ -45,7 +47,7 @@ class Deployment:
     """A stack, with what the checks share. Safe for threads. Its methods raise what the calls raise."""
 
     def __init__(self, target: Target, name: str) -> None:
-        self.target = _Shared(target.outputs, target.local)
+        self.target = _Shared(**{field.name: getattr(target, field.name) for field in fields(target)})
         self.name = name
         self._locks: dict[str, Lock] = {}
         self._known: dict[str, Any] = {}
@@ -120,6 +122,23 @@ class Deployment:
 
         return self.once("resources", read)
 
+    def ask(self, **question: object) -> dict[str, Any]:
+        """Ask the repair function (seedance.repair). Not with cli.asking, which shows its own progress.
+
+        Raises CommandError if it refuses, EarlierRelease if it does not know the question.
+        """
+        answer = self.target.client("lambda", ANSWER_SECONDS).invoke(
+            FunctionName=self.target.output("RepairFunctionName"), Payload=json.dumps(question).encode()
+        )
+        said: dict[str, Any] = json.loads(answer["Payload"].read())
+        if answer.get("FunctionError"):
+            raise CommandError(f"the repair function crashed: {said.get('errorMessage', said)}")
+        if "does not support the request" in said.get("error", ""):
+            raise EarlierRelease(said["error"])
+        if "error" in said:
+            raise CommandError(said["error"])
+        return said
+
     def examine(self, what: str, request_id: str = "") -> "Examined":
         """What a function of the stack sees (seedance.examining).
 
@@ -127,12 +146,8 @@ class Deployment:
         """
 
         def read() -> "Examined":
-            try:
-                return asking.ask_repair(self.target, ask="examine", what=what, request_id=request_id)["examined"]
-            except CommandError as error:
-                if "does not support the request" in str(error):
-                    raise EarlierRelease(str(error)) from error
-                raise
+            examined: Examined = self.ask(ask="examine", what=what, request_id=request_id)["examined"]
+            return examined
 
         return self.once(f"examined {what} {request_id}", read)
 

@@ -11,7 +11,7 @@ import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 from seedance.jobs.job import Job, State
 
-from cli import actions, asking
+from cli import actions
 from cli.demo import DemoFailed, Played, play
 from cli.doctor.deployment import Deployment
 from cli.doctor.spending import TEXT, Bought
@@ -81,7 +81,7 @@ def gather(of: Deployment, bought: Bought) -> Evidence:
         if job and job.request_id:
             with found.reading(f"the request of {name}"):
                 found.seen[name] = of.examine("request", job.request_id)
-                found.rows[name] = asking.ask_repair(of.target, ask="requests of", job_id=job.job_id)["rows"]
+                found.rows[name] = of.ask(ask="requests of", job_id=job.job_id)["rows"]
     for name, file in found.files.items():
         if isinstance(file, Path):
             try:
@@ -100,13 +100,14 @@ def gather(of: Deployment, bought: Bought) -> Evidence:
 
 def _file(of: Deployment, name: str, job: Job) -> Path | str:
     """The video as a file on this machine, or why there is none."""
-    folder = home() / "doctor"
-    folder.mkdir(parents=True, exist_ok=True)
+    file = home() / "doctor" / f"{name}.mp4"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
     try:
-        actions.fetch(of.target, job, folder / f"{name}.mp4")
+        actions.fetch(of.target, job, file)
     except CommandError as error:
         return str(error)
-    return folder / f"{name}.mp4"
+    return file
 
 
 def _keyless(of: Deployment, job: Job) -> int | str:
@@ -122,7 +123,7 @@ def _keyless(of: Deployment, job: Job) -> int | str:
 
 
 def _listed(of: Deployment, job: Job) -> "list[ShownRequest]":
-    said = asking.ask_repair(of.target, ask="history", model=job.model, since=job.created_at, until=time.time(), page=1)
+    said = of.ask(ask="history", model=job.model, since=job.created_at, until=time.time(), page=1)
     return [row for row in said["rows"] if row["request_id"] == job.request_id]
 
 

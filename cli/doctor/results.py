@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,11 @@ def found(wrong: Collection[str], right: str, *, remedy: str | None = None) -> R
         return ok(right)
     first, *others = wrong
     return failed(first, *others, remedy=remedy)
+
+
+def when(unix: float) -> str:
+    """A Unix time, to the second."""
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def counted(counts: Mapping[str, int]) -> str:

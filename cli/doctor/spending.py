@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from seedance.jobs import catalogue
+from seedance.jobs.handoff import Batches, BatchRun
 from seedance.jobs.job import Job, ParameterValues, State, batch_id, batch_job_id, upload_job_id
 from seedance.jobs.requests import BATCH_PREFIX, UPLOAD_PREFIX
 
-from cli import asking, show
-from cli.batch import Standing, look
+from cli import show
 from cli.demo import SAMPLE
 from cli.doctor.checks_money import cheapest
 from cli.doctor.deployment import Deployment
 from cli.doctor.results import Result, Status, failed, found, ok
 from cli.requests import Wish
-from cli.watch import WAITING_FOR_A_PERSON
 
 REMEDY = "`seedance explain JOB` shows what happened; docs/operations.md says what to do."
 
@@ -36,6 +35,9 @@ _PATIENCE_SECONDS = 1800.0
 """In the provider's time: a video takes at most a few minutes, a batch looks after its jobs every few minutes."""
 
 _MORE_SECONDS = 120.0
+_WAITING = (State.HELD, State.UNCERTAIN)
+"""For a person, or for reconcile, which may take longer than anybody watches."""
+
 _NEEDED = ("deployed", "provider key", "credits", "paused", "uploads", "submit queue")
 
 
@@ -80,25 +82,28 @@ class Bought:
     batch: str
     balance_before: float | None = None
     balance_after: float | None = None
-    standing: Standing | None = None
+    run: BatchRun | None = None
+    """The batch's execution."""
     jobs: dict[str, Job] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:
         """Whether every job has ended and was notified, or waits for a person, and the batch has ended."""
         stopped = [
-            job
-            for job in self.jobs.values()
-            if (job.state.terminal and job.notified_at) or job.state in WAITING_FOR_A_PERSON
+            job for job in self.jobs.values() if (job.state.terminal and job.notified_at) or job.state in _WAITING
         ]
-        batch = self.standing is not None and self.standing.status != "RUNNING"
-        return len(stopped) == len(self.job_ids) and batch
+        return len(stopped) == len(self.job_ids) and self.batch_status not in ("not started", "RUNNING")
+
+    @property
+    def batch_status(self) -> str:
+        """The status of the batch's execution."""
+        return self.run.status if self.run else "not started"
 
     def as_json(self) -> dict[str, Any]:
         """It for the report."""
         return {
             "batch": self.batch,
-            "batch_status": self.standing.status if self.standing else None,
+            "batch_status": self.batch_status,
             "balance_before": self.balance_before,
             "balance_after": self.balance_after,
             "estimates_usd": {video.name: video.usd for video in self.plan.videos},
@@ -201,24 +206,25 @@ def _text(value: object) -> str:
 
 def _balance(of: Deployment) -> float | None:
     # Not ``of.examine``, which remembers the first answer.
-    return asking.ask_repair(of.target, ask="examine", what="balance")["examined"].get("balance_usd")
+    usd: float | None = of.ask(ask="examine", what="balance")["examined"].get("balance_usd")
+    return usd
 
 
 def follow(of: Deployment, bought: Bought, say: Callable[[str], None]) -> None:
     """Wait until all has ended, or half an hour has passed. Stopping this stops no job."""
     began = time.time()
+    batches = Batches(of.target.output("BatchStateMachineArn"), of.client("stepfunctions"))
     until = began + _PATIENCE_SECONDS * of.target.time_scale + _MORE_SECONDS
     while True:
         found_now = {name: of.target.jobs.get(job_id) for name, job_id in bought.job_ids.items()}
         bought.jobs = {name: job for name, job in found_now.items() if job}
-        bought.standing = look(of.target, bought.batch)
+        bought.run = batches.latest(bought.batch)
         if bought.over or time.time() > until:
             bought.balance_after = _balance(of)
             return
         known = {name: bought.jobs[name].state.lower() if name in bought.jobs else "waiting" for name in bought.job_ids}
         states = ", ".join(f"{name}: {state}" for name, state in known.items())
-        batch = bought.standing.words if bought.standing else "waiting"
-        say(f"{show.duration(time.time() - began)}; {states}; batch: {batch}")
+        say(f"{show.duration(time.time() - began)}; {states}; batch: {bought.batch_status.lower()}")
         time.sleep(of.target.poll_seconds)
 
 
@@ -252,9 +258,8 @@ def _video(bought: Bought, watched: Mapping[str, Path | str]) -> Result:
 def _batch(bought: Bought) -> Result:
     rows = {name: bought.jobs[name].state for name in (TEXT, LONG) if name in bought.jobs}
     said = ", ".join(f"{name} {state}" for name, state in rows.items()) or "no row became a job"
-    if bought.standing is None or bought.standing.ended is None:
-        words = bought.standing.words if bought.standing else "it did not begin"
-        return failed(f"batch {bought.batch}: {words}; {said}")
+    if bought.batch_status != "SUCCEEDED":
+        return failed(f"batch {bought.batch} is {bought.batch_status.lower()}; {said}")
     # A row that the provider refused is about its contract: see the facts.
     made = [state for state in rows.values() if state is State.COMPLETED]
     return ok(f"{said}") if made and len(rows) == 2 else failed(f"batch {bought.batch}: {said}")

@@ -1,5 +1,7 @@
 """The doctor's free checks: all pass for a healthy stack, and each fault fails its own line and says what it is."""
 
+import io
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -469,6 +471,12 @@ def test_a_stack_of_an_earlier_release_fails_only_the_line_about_versions(
 def test_a_repair_function_that_crashes_fails_the_line(stack: Stack, look: Callable[[str], Result]) -> None:
     stack.examined["balance"] = {"error": "the function crashed"}
     assert (look("provider key").status, look("provider key").said) == (Status.FAILED, "the function crashed")
+
+
+def test_a_crash_of_the_function_itself_is_told_in_its_words(stack: Stack, look: Callable[[str], Result]) -> None:
+    crash = json.dumps({"errorMessage": "Task timed out after 240.00 seconds"}).encode()
+    stack.answers["lambda.Invoke"] = lambda _: {"FunctionError": "Unhandled", "Payload": io.BytesIO(crash)}
+    assert look("provider key").said == "the repair function crashed: Task timed out after 240.00 seconds"
 
 
 def test_logs_of_many_pages_are_read_to_a_limit(stack: Stack, look: Callable[[str], Result]) -> None:

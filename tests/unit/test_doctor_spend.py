@@ -15,11 +15,11 @@ import httpx
 import pytest
 from doctored import Stack, job
 from seedance.jobs import catalogue
+from seedance.jobs.handoff import Batches, BatchRun
 from seedance.jobs.job import Job, State
 from seedance.media.formats import image_type
 from typer.testing import CliRunner, Result
 
-from cli.batch import Standing
 from cli.demo import Played
 from cli.doctor import checks_money, command, evidence, facts, spending
 from cli.doctor.deployment import Deployment
@@ -150,10 +150,14 @@ def bought(of: Deployment) -> Bought:
     return spending.begin(of, spending.plan(of), lambda _: None)
 
 
+def run_of(status: str) -> BatchRun:
+    return BatchRun(0, "arn", status, {}, None)
+
+
 def ended(bought: Bought, **jobs: Job) -> Bought:
     """The purchase, with these jobs by name, and an ended batch."""
     bought.jobs = dict(jobs)
-    bought.standing = Standing("SUCCEEDED", "ok", {"status": "BATCH_COMPLETED"})
+    bought.run = run_of("SUCCEEDED")
     return bought
 
 
@@ -170,8 +174,8 @@ def refused(**changes: Any) -> Job:
 def test_it_waits_until_all_has_ended(
     stack: Stack, of: Deployment, bought: Bought, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    standings = iter([None, Standing("RUNNING", "checking the rows"), *[Standing("SUCCEEDED", "ok", {})] * 9])
-    monkeypatch.setattr(spending, "look", lambda *_: next(standings))
+    runs = iter([None, run_of("RUNNING"), *[run_of("SUCCEEDED")] * 9])
+    monkeypatch.setattr(Batches, "latest", lambda *_: next(runs))
     states = iter([State.RECEIVED, State.QUEUED, State.COMPLETED])
 
     def sleep(_: float) -> None:
@@ -186,7 +190,7 @@ def test_it_waits_until_all_has_ended(
     assert bought.over
     assert (bought.balance_before, bought.balance_after) == (12.5, 12.2)
     assert "image: waiting" in said[0]
-    assert "text: queued" in said[2] and "batch: ok" in said[2]
+    assert "text: queued" in said[2] and "batch: succeeded" in said[2]
 
 
 @pytest.mark.parametrize("state", [State.HELD, State.UNCERTAIN, State.FAILED, State.EXPIRED])
@@ -201,7 +205,7 @@ def test_a_job_that_has_ended_is_waited_for_until_it_was_notified(bought: Bought
 
 
 def test_it_does_not_wait_for_ever(of: Deployment, bought: Bought, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spending, "look", lambda *_: None)
+    monkeypatch.setattr(Batches, "latest", lambda *_: None)
     now = [time.time()]
     monkeypatch.setattr(time, "time", lambda: now[0])
     monkeypatch.setattr(time, "sleep", lambda seconds: now.append(0) or now.__setitem__(0, now[0] + 60))
@@ -271,8 +275,8 @@ def test_a_bad_purchase_fails_its_line(
 
 def test_a_batch_that_did_not_end_fails(stack: Stack, of: Deployment, good: Bought) -> None:
     stack.answers["xray.GetTraceSummaries"] = {"TraceSummaries": []}
-    good.standing = Standing("FAILED", "FAILED; its execution shows why")
-    assert "its execution shows why" in lines(of, good, {})["batch"].said
+    good.run = run_of("FAILED")
+    assert "is failed; text COMPLETED" in lines(of, good, {})["batch"].said
 
 
 # the provider's contract ----------------------------------------------------------------------------------------------
