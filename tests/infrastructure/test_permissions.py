@@ -24,6 +24,7 @@ CALLS = {
     "summarise": {PUBLISH},
     "video_link": {READ_VIDEOS},
     "look_at": {READ_UPLOADS},
+    "find_image": {READ_UPLOADS},
     "image_link": {READ_UPLOADS},
     "image_base64": {READ_UPLOADS},
     "store_video": {WRITE_VIDEOS},

@@ -126,6 +126,13 @@ def test_an_image_key_outside_the_allowed_folders_is_refused_whether_or_not_it_e
     assert world.store.newest(State.RECEIVED) == []
 
 
+def test_an_image_key_is_found_however_its_accents_are_written(world: Any, api: Api, png: bytes) -> None:
+    world.upload("images/cafe\u0301.png", png)
+    job = create(api, json.dumps({"prompt": "x", "image_key": "images/caf\u00e9.png"}))
+    assert job.image is not None
+    assert job.image["key"] == "images/cafe\u0301.png"
+
+
 def test_with_one_allowed_folder_the_refusal_names_it(world: Any, api: Api) -> None:
     with pytest.raises(InvalidRequest) as caught:
         create(replace(api, image_prefixes=("images/",)), '{"prompt": "x", "image_key": "uploads/a.png"}')

@@ -109,6 +109,22 @@ def test_an_allowed_value_is_sent(slug: str, name: str, value: Any) -> None:
         assert type(sent) in (bool, int, str)
 
 
+@pytest.mark.parametrize("slug", PAGES)
+@pytest.mark.parametrize("five", [5.0, "5.0", "5,0", " 5.00 ", "5.000000", "+5"])
+def test_a_whole_number_may_be_written_with_zeros_behind_it(slug: str, five: Any) -> None:
+    sent = validate(slug, duration=five)["duration"]
+    assert (sent, type(sent)) == (5, int)
+
+
+@pytest.mark.parametrize("slug", PAGES)
+@pytest.mark.parametrize(
+    "value", [5.5, "5.5", "5,000", "5.01", "5.0.0", "five", float("nan"), float("inf"), "5e0", True]
+)
+def test_other_numbers_are_not_whole(slug: str, value: Any) -> None:
+    assert refusal(slug, duration=value).field == "duration"
+    assert catalogue.whole_number(value) != 5
+
+
 @pytest.mark.parametrize(("slug", "name", "value"), REFUSED)
 def test_a_disallowed_value_is_refused_with_its_name_and_the_allowed_values(slug: str, name: str, value: Any) -> None:
     error = refusal(slug, **{name: value})

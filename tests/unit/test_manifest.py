@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from seedance.batches import lines as lines_of_text
 from seedance.batches import manifest
 from seedance.batches.manifest import BadRow, Row, Tally, beside, csv_line, read
 from seedance.errors import InvalidRequest
@@ -92,10 +93,10 @@ def test_json_lines_are_api_bodies_with_extra_columns() -> None:
         ("\n\n", "line 1", "is empty"),
         (HEADER, "manifest", "has no rows"),
         (HEADER + "\n,,,,\n", "manifest", "has no rows"),
-        ("image;prompt\na;b\n", "line 1", "is separated by semicolons"),
-        ("image\tprompt\na\tb\n", "line 1", "is separated by tabs"),
-        ("images/a.jpg,It turns,\n", "line 1", "has no name for column 3"),
+        ("sep=!\nimage!prompt\na!b\n", "line 1", "names '!' as the separator"),
+        ("images/a.jpg,It turns,\n", "line 1", "must be a header that names the columns"),
         ("images/a.jpg,It turns\n", "line 1", "must be a header that names the columns"),
+        ("images/a.jpg;It turns\n", "line 1", "must be a header that names the columns"),
         ("sku,duration\n1,5\n", "line 1", "must be a header that names the columns"),
         ("prompt,sku,sku\nx,1,2\n", "line 1", "has the column sku twice"),
         ("prompt,Prompt\nx,y\n", "line 1", "has the column prompt twice, as 'prompt' and 'Prompt'"),
@@ -106,7 +107,9 @@ def test_json_lines_are_api_bodies_with_extra_columns() -> None:
         ("prompt,a\x07\nx,y\n", "column", "is not a valid column name"),
         ("prompt," + "a" * 101 + "\nx,y\n", "column", "is not a valid column name"),
         ("prompt" + "".join(f",c{n}" for n in range(100)) + "\n", "line 1", "has 101 columns"),
-        ("prompt\nx\n".encode("utf-16"), "line 1", "is UTF-16"),
+        ("prompt\nx\n".encode("utf-32"), "line 1", "is UTF-32"),
+        ("prompt\nx\n".encode("utf-16") + b"x", "manifest", "is damaged UTF-16"),
+        ("prompt\nx".encode("utf-16-le") + b"\x00\xd8\n\x00", "manifest", "is damaged UTF-16"),
         (b"prompt\nx\ncaf\xe9\n", "line 3", "is not UTF-8 (byte 0xe9)"),
         ("prompt\rx\ry\r", "line 1", "has old Mac line breaks"),
         ('prompt,sku\nx,1\n"never closed,2\nx,3\n', "line 3", "opens a quote that is not closed"),
@@ -128,8 +131,12 @@ def test_an_unreadable_file_is_refused_with_the_position(text: str | bytes, line
         (",,,,1", "prompt", "is missing"),
         ("a.jpg,x,sora,,1", "model", "'sora' does not exist"),
         ("a.jpg,x,,7,1", "duration", "must be 5 or 10, not 7"),
-        ("a.jpg,x,,5", "row", "has 4 cells but the header has 5"),
-        ("a.jpg,x,,5,1,2", "row", "has 6 cells"),
+        ("a.jpg,x,,5,1,2", "row", "has 6 cells but the header has 5"),
+        ("a.jpg,x,,5,1,,2,", "row", "has 8 cells but the header has 5"),
+        ("a.jpg,nan,,5,1", "prompt", "is 'nan', which stands for a missing value"),
+        ("a.jpg,#REF!,,5,1", "prompt", "is '#REF!'"),
+        ("a.jpg,x,,5.5,1", "duration", "must be 5 or 10, not '5.5'"),
+        ('a.jpg,x,,"5,000",1', "duration", "must be 5 or 10, not '5,000'"),  # five or five thousand
         ("a\x00.jpg,x,,5,1\x00", "sku", "contains control characters"),
         (",x\x00,,5,1", "prompt", "control characters"),
         ("a/../b.jpg,x,,5,1", "image", "has '.' or '..' between slashes"),
@@ -177,7 +184,7 @@ def test_too_many_rows_and_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(manifest, "MAX_ROWS", 2)
     with pytest.raises(InvalidRequest, match="line 4: exceeds the limit of 2 rows"):
         rows("prompt\nx\nx\nx\n")
-    monkeypatch.setattr(manifest, "MAX_BYTES", 10)
+    monkeypatch.setattr(lines_of_text, "MAX_BYTES", 10)
     with pytest.raises(InvalidRequest, match="manifest: is larger than"):
         rows("prompt\nx\nx\nx\n")
 

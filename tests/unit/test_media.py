@@ -40,6 +40,45 @@ def refusal(world: Any, key: str, version: str | None = None) -> str:
     return caught.value.message
 
 
+NFC, NFD = "images/caf\u00e9.png", "images/cafe\u0301.png"
+
+
+@pytest.mark.parametrize(("stored", "asked"), [(NFC, NFD), (NFD, NFC), (NFC, NFC), (NFD, NFD)])
+def test_an_image_is_found_however_its_accents_are_written(world: Any, png: bytes, stored: str, asked: str) -> None:
+    version = put(world, stored, png)
+    found = world.media.find_image(UPLOADS, asked)
+    assert (found.facts["key"], found.facts["version_id"]) == (stored, version)
+
+
+def test_the_key_as_given_is_tried_first(world: Any, png: bytes) -> None:
+    for key in (NFC, NFD):
+        put(world, key, png)
+    assert [world.media.find_image(UPLOADS, key).key for key in (NFC, NFD)] == [NFC, NFD]
+
+
+def test_an_image_that_is_missing_in_every_spelling_is_refused_as_it_was_given(world: Any) -> None:
+    for key, looks in ((NFC, 2), (NFD, 2), ("images/a.png", 1), ("images/" + "\u00e9" * 500, 1)):
+        world.calls.clear()
+        with pytest.raises(InvalidRequest, match=f"{key} is not in the bucket"):
+            world.media.find_image(UPLOADS, key)
+        assert len(world.called("GetObject")) == looks
+
+
+def test_another_spelling_is_only_tried_under_an_allowed_prefix(world: Any, png: bytes) -> None:
+    put(world, "caf\u00e9/a.png", png)
+    with pytest.raises(InvalidRequest, match="is not in the bucket"):
+        world.media.find_image(UPLOADS, "cafe\u0301/a.png", ("cafe\u0301/",))
+
+
+def test_an_invalid_image_under_another_spelling_is_refused_for_what_is_wrong_with_it(world: Any) -> None:
+    put(world, NFD, b"prose")
+    with pytest.raises(InvalidRequest, match="is not an image by its content"):
+        world.media.find_image(UPLOADS, NFC)
+    put(world, NFC, b"")
+    with pytest.raises(InvalidRequest, match="is empty"):
+        world.media.find_image(UPLOADS, NFC)
+
+
 def long_movie(mp4: bytes, size: int) -> bytes:
     """The movie, followed by a box of free space, in ``size`` bytes."""
     return mp4 + (size - len(mp4)).to_bytes(4, "big") + b"free" + bytes(size - len(mp4) - 8)

@@ -87,7 +87,7 @@ class Api:
                 # Before the object is read: an error must not reveal what else is in the bucket.
                 requests.check_image_key(request.image_key, self.image_prefixes)
                 try:
-                    job.image = self.media.look_at(self.upload_bucket, request.image_key, None).facts
+                    job.image = self.media.find_image(self.upload_bucket, request.image_key, self.image_prefixes).facts
                 except InvalidRequest as refusal:
                     raise InvalidRequest("image_key", refusal.message) from None
             if not self.store.create(job):

@@ -72,13 +72,15 @@ class Plan:
         with self.sheets.write(report_key) as report:
             try:
                 with self.sheets.write(plan_key) as sheet:
-                    rows = manifest.read(self.sheets.manifest(key, event["version_id"]), key, self.defaults)
+                    image_column = self.sheets.image_column(key, event["version_id"])
+                    sheet_in = self.sheets.manifest(key, event["version_id"])
+                    rows = manifest.read(sheet_in, key, self.defaults, image_column)
                     looked_at = self._looked_at(rows, began_at + LONGEST_SECONDS)
                     chunks = self._write(looked_at, tally, sheet, report)
                     refusal = tally.refusal(self.tolerated_percent)
             except InvalidRequest as unreadable:
                 refusal = f"The manifest can't be used: {unreadable}."
-                report.write(b"" if report.size else manifest.csv_line(manifest.REPORT_COLUMNS))
+                report.write(b"" if report.size else manifest.csv_head(manifest.REPORT_COLUMNS))
                 report.write(manifest.csv_line(("", "", unreadable.field, unreadable.message)))
         if refusal:
             self._tell(event, tally, report_key if report.size else None, refusal)
@@ -97,6 +99,7 @@ class Plan:
             "rejected": tally.bad,
             "report_key": report_key if tally.bad else None,
             "columns": list(tally.columns),
+            "notes": tally.notes(),
             "estimate_usd": round(tally.estimate_usd, 4),
             "tolerated_percent": self.tolerated_percent,
             "plan_bytes": sheet.size,
@@ -113,7 +116,7 @@ class Plan:
         for row, image in rows:
             tally.add(row)
             if isinstance(row, BadRow):
-                report.write(b"" if report.size else manifest.csv_line(manifest.REPORT_COLUMNS))
+                report.write(b"" if report.size else manifest.csv_head(manifest.REPORT_COLUMNS))
                 report.write(manifest.report_line(row))
             plan.write(json.dumps(_planned(row, image), ensure_ascii=False).encode() + b"\n")
             if row.number - first + 1 == CHUNK_ROWS or plan.size - begins >= CHUNK_BYTES:
@@ -132,7 +135,7 @@ class Plan:
         @lru_cache(maxsize=4096)  # many rows often use the same product image
         def look(key: str) -> ImageFacts | InvalidRequest:
             try:
-                return self.media.look_at(self.sheets.bucket, key, None).facts
+                return self.media.find_image(self.sheets.bucket, key).facts
             except InvalidRequest as refusal:
                 return refusal
 
@@ -141,7 +144,7 @@ class Plan:
                 return row, None
             found = look(row.request.image_key)
             if isinstance(found, InvalidRequest):
-                return BadRow(row.number, row.line, found.field, found.message, row.columns), None
+                return BadRow(row.number, row.line, found.field, found.message, row.columns, row.notes), None
             return row, found
 
         some: list[Row | BadRow] = []
@@ -171,6 +174,7 @@ class Plan:
             BatchStatus.REFUSED,
             rows=tally.rows,
             rejected=tally.bad,
+            notes=tally.notes(),
             report=self.sheets.link(report_key) if report_key else None,
             error=reasons.refused_rows(why, event.get("restarts", 0)).error,
         )

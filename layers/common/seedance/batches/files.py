@@ -14,9 +14,10 @@ from botocore.exceptions import ClientError
 from seedance.aws import clients
 from seedance.aws.upload import Upload
 from seedance.batches import plan_lines
-from seedance.batches.manifest import MAX_BYTES, too_large
+from seedance.batches.lines import MAX_BYTES, too_large
 from seedance.batches.plan_lines import PlanLine
 from seedance.config import settings
+from seedance.jobs import requests
 from seedance.media.buckets import refusal
 from seedance.observability import logger
 
@@ -57,6 +58,17 @@ class Sheets:
             copy.seek(0)
             while chunk := copy.read(READ_BYTES):
                 yield chunk
+
+    def image_column(self, key: str, version_id: str | None) -> str | None:
+        """The column of the image that the manifest's metadata names, or None. Raises InvalidRequest."""
+        where = {"VersionId": version_id} if version_id else {}
+        try:
+            found = self._client.head_object(Bucket=self.bucket, Key=key, **where)  # type: ignore[arg-type]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("403", "404", "405"):
+                return None  # reading the manifest will say why
+            raise
+        return requests.image_column(found.get("Metadata", {}))
 
     def rows(self, key: str, first: int, end: int) -> Iterator[PlanLine]:
         """The rows of a plan from byte ``first`` up to ``end``. Rows that can't be read are logged and skipped."""

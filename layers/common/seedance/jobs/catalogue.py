@@ -9,6 +9,7 @@ is sent.
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -46,13 +47,24 @@ REFERENCES = ("reference_images", "reference_videos", "reference_audios")
 _PLACEHOLDER_IMAGE = "https://image.invalid/to-be-signed-at-submit"
 
 
-def _whole_number(value: object) -> object:
-    """Converts text to a number: metadata and command lines are text, and Literal does not convert. True is not 1."""
+_INTEGRAL = re.compile(r"([+-]?\d+)(?:\.0+|,0{1,2})")
+"""A whole number as a data frame or a spreadsheet writes it. ``5,000`` may be five thousand."""
+
+
+def whole_number(value: object) -> object:
+    """Converts text and ``5.0`` to a whole number; other values are returned unchanged. True is not 1.
+
+    Metadata, manifests and command lines are text, and Literal does not convert.
+    """
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, str):
+        text = value.strip()
+        integral = _INTEGRAL.fullmatch(text)
         try:
-            return int(value.strip())
+            return int(integral[1] if integral else text)
         except ValueError:
             return value
     return value
@@ -80,7 +92,7 @@ SevenRatios = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "adaptive"]
 SmallSeed = Annotated[
     int | None,
     Field(ge=1, le=999999, description="Makes the result reproducible. Default: derived from the job id."),
-    BeforeValidator(_whole_number),
+    BeforeValidator(whole_number),
 ]
 WideSeed = Annotated[
     int | None,
@@ -89,7 +101,7 @@ WideSeed = Annotated[
         le=2147483647,
         description="Makes the result reproducible; -1 is random. Default: derived from the job id.",
     ),
-    BeforeValidator(_whole_number),
+    BeforeValidator(whole_number),
 ]
 _MODERATION = "Skips the content pre-filter; the baseline policies still apply."
 Moderation = Annotated[bool, Field(description=_MODERATION)]
@@ -132,7 +144,7 @@ class SeedancePro(Parameters):
     first_image: ClassVar[str] = "image_url"
 
     aspect_ratio: FiveRatios = "16:9"
-    duration: Annotated[Literal[5, 10], BeforeValidator(_whole_number)] = 5
+    duration: Annotated[Literal[5, 10], BeforeValidator(whole_number)] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
     image_url: Url | None = None
     last_frame_url: Url | None = None
@@ -148,7 +160,7 @@ class Seedance10ProFast(Parameters):
     last_image: ClassVar[str | None] = None
 
     aspect_ratio: FiveRatios = "16:9"
-    duration: Annotated[Literal[5, 10], BeforeValidator(_whole_number)] = 5
+    duration: Annotated[Literal[5, 10], BeforeValidator(whole_number)] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
     image_url: Url | None = None
     camera_fixed: FixedCamera = False
@@ -164,7 +176,7 @@ class Seedance15Pro(Parameters):
     aspect_ratio: Literal["adaptive", "16:9", "4:3", "1:1", "3:4", "9:16"] = "16:9"
     duration: Annotated[
         Literal[4, 5, 6, 7, 8, 9, 10, 11, 12, -1],
-        BeforeValidator(_whole_number),
+        BeforeValidator(whole_number),
         Field(description="Seconds; -1 is auto. The provider's page names only 4 and 10."),
     ] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
@@ -184,7 +196,7 @@ class Seedance20Fast(Parameters):
     aspect_ratio: SevenRatios = "16:9"
     duration: Annotated[
         Literal[4, 5, 6, 8, 10, 12, 15, -1],
-        BeforeValidator(_whole_number),
+        BeforeValidator(whole_number),
         Field(description="Seconds; -1 is auto."),
     ] = 5
     resolution: Literal["480p", "720p"] = "720p"
@@ -206,7 +218,7 @@ class Seedance20Mini(Parameters):
     """Its page has a sample image as the default, so leaving the parameter out might animate that image."""
 
     aspect_ratio: SevenRatios = "16:9"
-    duration: Annotated[Literal[4, 5, 6, 8, 10, 12, 15], BeforeValidator(_whole_number)] = 5
+    duration: Annotated[Literal[4, 5, 6, 8, 10, 12, 15], BeforeValidator(whole_number)] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
     first_frame_url: FaceFreeUrl = None
     last_frame_url: Url | None = None

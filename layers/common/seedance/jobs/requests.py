@@ -20,6 +20,8 @@ UPLOAD_PREFIX = "uploads/"
 BATCH_PREFIX = "batches/"
 RESULTS_ENDING = ".results.csv"
 REJECTED_ENDING = ".rejected.csv"
+IMAGE_COLUMN_METADATA = "image-column"
+"""The user metadata of a manifest that names the column of the image, if its name is none of ours."""
 
 _OPTION_METADATA = frozenset({"model", "transport"})
 _FOREIGN_METADATA = frozenset(
@@ -174,6 +176,12 @@ def _without_camera(metadata: dict[str, str]) -> dict[str, str]:
     if not model or get_close_matches(model, catalogue.MODELS, n=1):
         return metadata
     return {name: value for name, value in metadata.items() if name != names["model"]}
+
+
+def image_column(metadata: dict[str, str]) -> str | None:
+    """The column of the image, from a manifest's user metadata. Raises InvalidRequest."""
+    named = next((value for name, value in metadata.items() if name.lower() == IMAGE_COLUMN_METADATA), "")
+    return _metadata_text(IMAGE_COLUMN_METADATA, named).strip() or None
 
 
 def _metadata_text(name: str, value: str) -> str:

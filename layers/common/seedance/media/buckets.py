@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -108,6 +109,27 @@ class Media:
         sides = (picture.width, picture.height)
         return Image(bucket, key, version_id, picture.media_type, *sides, size, found.get("Metadata", {}))
 
+    def find_image(self, bucket: str, key: str, prefixes: tuple[str, ...] = ("",)) -> Image:
+        """Check an image like ``look_at``, whose key somebody has written in a list or a program.
+
+        Accents can be written in two ways (Unicode NFC and NFD) that look the same and make different keys. If there is
+        no object under the key as given, the others are tried, if they begin with one of ``prefixes``. Raises
+        InvalidRequest.
+        """
+        try:
+            return self.look_at(bucket, key, None)
+        except InvalidRequest as refused:
+            if not _means_missing(refused):
+                raise
+            missing = refused
+        for other in _other_spellings(key, prefixes):
+            try:
+                return self.look_at(bucket, other, None)
+            except InvalidRequest as refused:
+                if not _means_missing(refused):
+                    raise
+        raise missing
+
     def image_link(self, image: ImageFacts, job_id: str) -> str:
         """A signed link to a job's image, valid for IMAGE_LINK_SECONDS.
 
@@ -208,6 +230,20 @@ def _object(bucket: str, key: str, version_id: str | None) -> Any:
     return {**where, "VersionId": version_id} if version_id else where
 
 
+def _other_spellings(key: str, prefixes: tuple[str, ...]) -> list[str]:
+    forms = {unicodedata.normalize("NFC", key), unicodedata.normalize("NFD", key)} - {key}
+    valid = [form for form in forms if form.startswith(prefixes) and len(form.encode()) <= fields.OBJECT_KEY_BYTES]
+    return sorted(valid, key=len)  # NFC first
+
+
+def _means_missing(refused: InvalidRequest) -> bool:
+    return isinstance(refused.__cause__, ClientError) and _is_missing(refused.__cause__)
+
+
+def _is_missing(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "405")
+
+
 def refusal(error: ClientError, field: str, key: str) -> Exception:
     """InvalidRequest if S3 can't return the object in its present state, which the uploader can correct.
 
@@ -215,7 +251,7 @@ def refusal(error: ClientError, field: str, key: str) -> Exception:
     would otherwise reject every upload.
     """
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    if code in ("NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "405"):
+    if _is_missing(error):
         return InvalidRequest(field, f"{key} is not in the bucket (any more)")
     if code == "InvalidObjectState":
         return InvalidRequest(field, f"{key} is archived ({_ARCHIVES}); restore it or upload it again")
