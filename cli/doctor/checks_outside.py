@@ -19,7 +19,8 @@ FRESH_SECONDS = 2 * 3600.0
 LISTED_SECONDS = timedelta(days=13).total_seconds()
 """ListMetrics shows a metric for two weeks after its last value (CloudWatch API reference)."""
 
-_HTTP_SECONDS = 10.0
+_HTTP_SECONDS = 30.0
+"""As long as the api function may take."""
 
 
 def notifications(of: Deployment) -> Result:

@@ -218,7 +218,7 @@ CHECKS: tuple[Check, ...] = (
         checks_outside.api,
         "`sam build && sam deploy`; the api function's log says more about 5xx.",
         needs=("apigateway:GET",),
-        seconds=60.0,
+        seconds=ASKING_SECONDS,
     ),
     Check(
         "links",
