@@ -20,6 +20,9 @@ REMEDY = "Send the report (--json) to the project. docs/provider.md says what re
 PRICE_PERCENT = 5.0
 """The difference to the published price that the price alarm tolerates too."""
 
+_READINGS = {"as ByteDance documents": 640 * 640, "480 on each side": 480 * 480}
+"""What 480p may mean for a square video. Estimates count the pixels of the first."""
+
 _NOTHING_MADE = skipped("not answered: no video was made")
 
 
@@ -132,8 +135,10 @@ def _sizes(seen: Evidence) -> Result:
         return _NOTHING_MADE
     sizes = {name: (played.width, played.height) for name, played in seen.played.items()}
     said = ", ".join(f"{name} {width} x {height}" for name, (width, height) in sizes.items())
-    same = all(abs(width * height / 640**2 - 1) <= PRICE_PERCENT / 100 for width, height in sizes.values())
-    return ok(said) if same else failed(said)
+    for name, pixels in _READINGS.items():
+        if all(abs(width * height / pixels - 1) <= PRICE_PERCENT / 100 for width, height in sizes.values()):
+            return ok(f"{name}: {said}")
+    return failed(said)
 
 
 def _no_sample(seen: Evidence) -> Result:
@@ -214,7 +219,7 @@ FACTS: tuple[Fact, ...] = (
     Fact("balance", "The balance falls by the prices of the videos.", "(?)", _balance),
     Fact("failure", "A failure is not billed.", "(page)", _failure_is_free),
     Fact("12 seconds", "seedance-1.5-pro makes 12 s.", "(r)", _twelve_seconds),
-    Fact("size", "480p has about 640 x 640 pixels, as ByteDance documents.", "(?)", _sizes),
+    Fact("size", "480p is 640 x 640, as ByteDance documents, or 480 on each side.", "(?)", _sizes),
     Fact("no image", "An empty first_frame_url means no image, and shows no sample image.", "(?)", _no_sample),
     Fact("late checks", "Parameters may be checked only after the request is queued.", "(1)", _late_checks),
     Fact("keyless file", "A result's file needs no key.", "(page)", _keyless),

@@ -382,7 +382,7 @@ DEVIATIONS: list[tuple[str, Callable[[Evidence], None], str]] = [
     ("failure", billed_failure, "long was billed"),
     ("12 seconds", lambda found: found.played.update({LONG: Played(640, 640, 1, 10.0, "h264")}), "it has 10.0 s"),
     ("12 seconds", jobs(**{LONG: failing("PROVIDER_REFUSED", None)}), "refused: m"),
-    ("size", lambda found: found.played.update({TEXT: Played(480, 480, 1, 4.0, "h264")}), "text 480 x 480"),
+    ("size", lambda found: found.played.update({TEXT: Played(320, 320, 1, 4.0, "h264")}), "text 320 x 320"),
     ("no image", jobs(**{TEXT: failing("PROVIDER_REFUSED", "req-t")}), "refused: m"),
     ("keyless file", lambda found: found.keyless.update({TEXT: 403}), "text: 403"),
     ("one hour", lambda found: setattr(found, "old", seen_as()), "200 after more than an hour"),
@@ -405,6 +405,12 @@ def test_a_provider_that_deviates_fails_the_facts_line(
 def test_a_refused_parameter_tells_when_it_was_refused(found: Evidence, request_id: str | None, says: str) -> None:
     found.bought.jobs[LONG] = failing("PROVIDER_REFUSED", request_id)
     assert answers(found)["late checks"] == ok(says)
+
+
+def test_both_readings_of_a_size_are_told_apart(found: Evidence) -> None:
+    assert answers(found)["size"].said.startswith("as ByteDance documents: image 640 x 640")
+    found.played = {name: Played(480, 480, 1, 4.0, "h264") for name in found.played}
+    assert answers(found)["size"].said.startswith("480 on each side: image 480 x 480")
 
 
 def test_every_fact_that_can_be_answered_has_a_deviation() -> None:
