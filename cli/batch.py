@@ -20,7 +20,7 @@ from seedance.jobs.requests import Defaults
 
 from cli import show
 from cli.options import OutputsFile, StackName, err, out
-from cli.requests import header_text
+from cli.requests import header_text, key_of
 from cli.target import CommandError, Target, find
 from local.options import StackError
 
@@ -97,7 +97,7 @@ def _check(
     target: Target | None,
 ) -> None:
     """Check the manifest as the stack does, and show the estimate. Raises CommandError if it would be refused."""
-    if not requests.is_manifest(requests.BATCH_PREFIX + file.name):
+    if not requests.is_manifest(key_of(requests.BATCH_PREFIX, file)):
         raise InvalidRequest(
             "file", f"{file.name} must end in .csv or .jsonl, and must not be a results or report file"
         )

@@ -146,7 +146,8 @@ class Deployment:
         """
 
         def read() -> "Examined":
-            examined: Examined = self.ask(ask="examine", what=what, request_id=request_id)["examined"]
+            given = {"request_id": request_id} if request_id else {}
+            examined: Examined = self.ask(ask="examine", what=what, **given)["examined"]
             return examined
 
         return self.once(f"examined {what} {request_id}", read)

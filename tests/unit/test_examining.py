@@ -140,8 +140,8 @@ def test_nothing_else_can_be_examined(world: Any, what: str, request_id: str) ->
 
 def test_a_command_asks_the_repair_function(world: Any, repair: Repair) -> None:
     world.wire.will(httpx.Response(200, json={"credits": 1}))
-    assert repair.answer({"ask": "examine", "what": "balance", "request_id": ""}) == {"examined": {"balance_usd": 1.0}}
-    assert "can't examine" in repair.answer({"ask": "examine", "what": "all", "request_id": ""})["error"]
+    assert repair.answer({"ask": "examine", "what": "balance"}) == {"examined": {"balance_usd": 1.0}}
+    assert "can't examine" in repair.answer({"ask": "examine", "what": "all"})["error"]
 
 
 def test_a_stack_of_an_earlier_release_refuses_in_words(world: Any, repair: Repair) -> None:

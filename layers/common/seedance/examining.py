@@ -14,6 +14,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 import seedance
+from seedance import bounds
 from seedance.errors import NotPossible, SeedanceError
 from seedance.media.buckets import Media
 from seedance.provider import bodies
@@ -70,7 +71,7 @@ def examine(provider: Provider, media: Callable[[], Media], what: str, request_i
                 return {"record": _seen(record, record.said), "row": _seen(row, single_row(row.said))}
     except SeedanceError as error:
         return {"code": error.code, "message": str(error)}
-    raise NotPossible(f"this release can't examine {what!r} {request_id!r}")
+    raise NotPossible(f"this release can't examine {bounds.shown(what)!r} {bounds.shown(request_id)!r}")
 
 
 def _release() -> Examined:

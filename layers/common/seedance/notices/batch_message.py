@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypedDict
 
+from seedance import bounds
 from seedance.aws import fields
 from seedance.jobs.job import ErrorFacts, State
 from seedance.jobs.tasks import BatchInput
@@ -123,4 +124,4 @@ def batch_email(message: BatchSummary) -> tuple[str, str]:
         lines.append(f"  Time      {duration(message['seconds'])}")
     lines += ["", f"Manifest s3://{message['manifest']['bucket']}/{message['manifest']['key']}"]
     lines.append(f"Batch {message['batch_id']}")
-    return fields.subject(headline), "\n".join(map(fields.one_line, lines)) + "\n"
+    return fields.subject(headline), "\n".join(map(bounds.one_line, lines)) + "\n"
