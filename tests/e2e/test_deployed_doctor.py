@@ -74,7 +74,7 @@ Fault = tuple[str, Callable[[], object], Callable[[], object]]
 def faults(deployed: Deployed) -> list[Fault]:
     """Faults that can be put in at the same time, because each fails another line."""
     s3, sqs, sns = (deployed.client(service) for service in ("s3", "sqs", "sns"))
-    videos, uploads = deployed.output("VideoBucketName"), deployed.output("UploadBucketName")
+    uploads = deployed.output("UploadBucketName")
     queue, dead = deployed.output("SubmitQueueUrl"), deployed.output("DeadLetterQueueUrl")
     topic, table = deployed.output("NotificationTopicArn"), deployed.output("JobTableName")
 
@@ -88,7 +88,7 @@ def faults(deployed: Deployed) -> list[Fault]:
     ]
     endpoint = attribute(deployed.stack.notification_queue_url, "QueueArn")
     policy = attribute(queue, "Policy")
-    everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{videos}/*"}
+    dead_arn = attribute(dead, "QueueArn")
     paused = {"job_id": {"S": "switch#submits"}, "reason": {"S": "a test"}, "paused_at": {"N": str(time.time())}}
     raw = {"RawMessageDelivery": "true"}
     return [
@@ -106,10 +106,8 @@ def faults(deployed: Deployed) -> list[Fault]:
         ),
         (
             "public access",
-            lambda: s3.put_bucket_policy(
-                Bucket=videos, Policy=json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
-            ),
-            lambda: s3.delete_bucket_policy(Bucket=videos),
+            lambda: sqs.set_queue_attributes(QueueUrl=dead, Attributes={"Policy": open_to_everybody(dead_arn)}),
+            lambda: sqs.set_queue_attributes(QueueUrl=dead, Attributes={"Policy": ""}),
         ),
         (
             "versioning",
@@ -129,6 +127,11 @@ def faults(deployed: Deployed) -> list[Fault]:
         ("provider key", *from_provider(deployed, "credits", "http-401")),
         ("history", *from_provider(deployed, "history", "http-500")),
     ]
+
+
+def open_to_everybody(arn: str) -> str:
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "sqs:ReceiveMessage", "Resource": arn}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 def others(deployed: Deployed) -> list[Fault]:
