@@ -24,17 +24,18 @@ _HISTORY_SECONDS = 3600.0
 def key(of: Deployment) -> Result:
     """The provider accepts the key in the secret."""
     said = of.examine("balance")
-    if "code" not in said:
+    trouble = said.get("trouble")
+    if trouble is None:
         return ok("accepted by the provider")
-    if said["code"] in (_WRONG_KEY, "CONFIGURATION"):
-        return failed(said["message"])
-    return failed(said["message"], remedy="The key could not be tried. Run the doctor again in a minute.")
+    if trouble["code"] in (_WRONG_KEY, "CONFIGURATION"):
+        return failed(trouble["message"])
+    return failed(trouble["message"], remedy="The key could not be tried. Run the doctor again in a minute.")
 
 
 def credits_left(of: Deployment) -> Result:
     """The provider's account has credits for at least one video."""
     said = of.examine("balance")
-    if "code" in said:
+    if "trouble" in said:
         return skipped("not known: see provider key")
     usd = said.get("balance_usd")
     if usd is None:

@@ -157,7 +157,7 @@ class Deployment:
         """A signed link to a video that does not exist, from a function. Raises like ``examine``."""
         said = self.examine("link")
         if "link" not in said:
-            raise CommandError(f"no link could be signed: {said.get('message')}")
+            raise CommandError(f"no link could be signed: {said['trouble']['message']}")
         return said["link"]
 
     def queue(self, url: str) -> dict[str, str]:

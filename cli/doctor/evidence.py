@@ -80,7 +80,9 @@ def gather(of: Deployment, bought: Bought) -> Evidence:
         found.files[name] = _file(of, name, job) if job else "its job did not appear"
         if job and job.request_id:
             with found.reading(f"the request of {name}"):
-                found.seen[name] = of.examine("request", job.request_id)
+                found.seen[name] = seen = of.examine("request", job.request_id)
+                if trouble := seen.get("trouble"):
+                    found.troubles.append(f"the request of {name}: {trouble['message']}")
                 found.rows[name] = of.ask(ask="requests of", job_id=job.job_id)["rows"]
     for name, file in found.files.items():
         if isinstance(file, Path):

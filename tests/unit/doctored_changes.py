@@ -36,7 +36,7 @@ def examined(what: str, **changed: Any) -> Callable[[Stack], None]:
 
 def rejected(what: str, code: str) -> Callable[[Stack], None]:
     def change(stack: Stack) -> None:
-        stack.examined[what] = {"code": code, "message": "The provider rejected the API key."}
+        stack.examined[what] = {"trouble": {"code": code, "message": "The provider rejected the API key."}}
 
     return change
 

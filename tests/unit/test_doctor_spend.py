@@ -14,6 +14,7 @@ import doctored
 import httpx
 import pytest
 from doctored import Stack, job
+from doctored_changes import rejected
 from doctored_purchase import answers, done, ended, listed, run_of, seen_as
 from doctored_purchase import good as good_purchase
 from seedance.jobs import catalogue
@@ -117,7 +118,7 @@ def test_it_asks_first_and_shows_the_price(stack: Stack, run: Run) -> None:
     ("fault", "says"),
     [
         (lambda stack: stack.items.update({"switch#submits": {"job_id": "switch#submits", "reason": "r"}}), "paused"),
-        (lambda stack: stack.examined.update(balance={"code": "PROVIDER_KEY_REJECTED", "message": "bad"}), "key: bad"),
+        (rejected("balance", "PROVIDER_KEY_REJECTED"), "provider key: The provider rejected the API key"),
         (lambda stack: stack.examined.update(balance={"balance_usd": 0.2}), "credits: $0.20 are left"),
         (lambda stack: stack.parameters.update(DailyBudgetUsd="0.30"), "budget: $0.30 are left of today's $0.30"),
         (
@@ -317,6 +318,13 @@ def test_what_can_not_be_read_is_noted_and_the_rest_goes_on(served: Stack, of: D
     ]
     assert answers(found)["output"].status is Status.FAILED
     assert set(found.played) == {IMAGE, TEXT, LONG}
+
+
+def test_a_provider_that_does_not_answer_is_noted(served: Stack, of: Deployment, good: Bought) -> None:
+    served.examined["request"] = {"trouble": {"code": "PROVIDER_UNAVAILABLE", "message": "The provider is away."}}
+    assert evidence.gather(of, good).troubles == [
+        f"the request of {name}: The provider is away." for name in (IMAGE, TEXT, LONG)
+    ]
 
 
 def test_a_result_whose_host_does_not_answer_is_no_evidence(served: Stack, of: Deployment, good: Bought) -> None:

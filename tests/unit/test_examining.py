@@ -63,7 +63,7 @@ def test_the_balance_is_asked_for_with_the_key(world: Any) -> None:
 def test_an_error_is_returned_as_a_code_and_a_sentence(world: Any, answer: Any, code: str) -> None:
     world.wire.will(answer)
     said = look(world, "balance")
-    assert said["code"] == code
+    assert said["trouble"]["code"] == code
     assert KEY not in json.dumps(said)
 
 

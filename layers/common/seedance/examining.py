@@ -16,6 +16,8 @@ from urllib3.util import parse_url
 import seedance
 from seedance import bounds
 from seedance.errors import NotPossible, SeedanceError
+from seedance.jobs import reasons
+from seedance.jobs.job import ErrorFacts
 from seedance.media.buckets import Media
 from seedance.provider import bodies
 from seedance.provider.client import Provider
@@ -38,7 +40,7 @@ class Seen(TypedDict):
 
 
 class Examined(TypedDict, total=False):
-    """What ``examine`` returns. ``code`` and ``message``: why it could not be found out."""
+    """What ``examine`` returns, by what was asked."""
 
     release: str
     python: str
@@ -49,14 +51,14 @@ class Examined(TypedDict, total=False):
     link: str
     record: Seen
     row: Seen
-    code: str
-    message: str
+    trouble: ErrorFacts
+    """Why it could not be found out."""
 
 
 def examine(provider: Provider, media: Callable[[], Media], what: str, request_id: str = "") -> Examined:
     """Look at one thing: ``release``, ``balance``, ``link`` or, with its id, ``request``.
 
-    An expected error is returned as ``code`` and ``message``. Raises NotPossible for anything else.
+    An expected error is returned as ``trouble``. Raises NotPossible for anything else.
     """
     try:
         match what:
@@ -70,7 +72,7 @@ def examine(provider: Provider, media: Callable[[], Media], what: str, request_i
                 record, row = provider.responses(request_id)
                 return {"record": _seen(record, record.said), "row": _seen(row, single_row(row.said))}
     except SeedanceError as error:
-        return {"code": error.code, "message": str(error)}
+        return {"trouble": reasons.of(error).error}
     raise NotPossible(f"this release can't examine {bounds.shown(what)!r} {bounds.shown(request_id)!r}")
 
 
