@@ -39,6 +39,7 @@ class Question(TypedDict, total=False):
     give_up: bool
     reason: str
     batch_id: str
+    what: str
 
 
 class _Field(NamedTuple):
@@ -91,6 +92,7 @@ QUESTIONS: dict[str, dict[str, _Field]] = {
     "release": _GO_ON,
     "redrive": _GO_ON,
     "restart": {"batch_id": _BATCH},
+    "examine": {"what": _text_of(100), "request_id": _text_of(LONGEST_ID, needed=False)},
 }
 """The fields of each question."""
 
