@@ -85,8 +85,9 @@ $(AUDIT)/.ready: tests/audit/requirements.txt tests/audit/package-lock.json
 	PATH="$$PWD/$(BIN):$$PATH" npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(AUDIT)
 	@touch $@
 
-reference: $(READY) ## write the tables of docs/ from the code
+reference: $(READY) ## write the tables of docs/, and the events' states, from the code
 	$(BIN)/cog -r -I docs docs/reference.md docs/architecture.md docs/aws-facts.md
+	$(BIN)/python docs/event_schema.py
 
 calls: $(READY) ## write the list of calls to AWS, by function, that the policies are compared with
 	$(BIN)/python tests/crash/calls.py

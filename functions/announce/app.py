@@ -15,6 +15,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if event.get("ask") == "redrive":
         from seedance.redriving import redriving  # noqa: PLC0415 - rarely asked for
 
-        return {**redriving()()}
+        return {**redriving()(event.get("run"))}
     refused = announce()(event["Records"])
     return {"batchItemFailures": [{"itemIdentifier": refused}] if refused else []}

@@ -163,7 +163,7 @@ def test_a_receiver_that_is_gone_is_tried_again_after_a_redrive(
     assert len(hooked.received) == 1
     for body in taken(pipeline, "webhooks"):  # SQS makes them dead letters
         pipeline.client("sqs").send_message(QueueUrl=pipeline._url("webhooks-dead"), MessageBody=body)
-    assert app("announce").handler({"ask": "redrive"}, None) == {"number": 2, "more": False}
+    assert app("announce").handler({"ask": "redrive"}, None)["number"] == 2
     assert deliver(pipeline) == 0
     assert len(hooked.accepted) == 2
 

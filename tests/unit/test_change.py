@@ -2,22 +2,22 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from announcements import ARN, TABLE_ARN, change, record
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from limit_table import LIMITS
 from seedance.events.bus import ENTRIES_A_REQUEST
 from seedance.events.change import LARGEST_DETAIL_BYTES, SEQUENCE_DIGITS, Detail, change_in
 from seedance.jobs.job import Job, State
 
+from docs import event_schema
+
 Make = Callable[..., Job]
-ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads((ROOT / "docs/video-state-changed.schema.json").read_text())
+SCHEMA = json.loads(event_schema.PATH.read_text())
 VIDEO = {"bucket": "videos", "key": "videos/shoe/up-1.mp4", "bytes": 7, "sha256": "0" * 64}
 
 
@@ -44,6 +44,7 @@ def test_a_finished_video_is_announced_with_all_that_is_known(make_job: Make) ->
         "source": "upload",
         "model": "seedance-1.0-pro-fast",
         "name": "shoe",
+        "metadata": {},
         "batch": {"batch_id": "batch-1", "row": 4},
         "cost_usd": 0.31,
         "error": None,
@@ -77,8 +78,38 @@ def test_every_state_can_be_announced(make_job: Make, state: State) -> None:
 
 
 def test_the_schema_names_all_states_and_all_fields() -> None:
-    assert SCHEMA["$defs"]["state"]["enum"] == list(State)
+    assert event_schema.brought_up_to_date(SCHEMA) == SCHEMA, "make reference"
+    assert SCHEMA["$defs"]["state"]["examples"] == list(State)
     assert list(SCHEMA["properties"]) == SCHEMA["required"] == list(Detail.__annotations__)
+
+
+def test_the_schema_accepts_what_a_later_release_may_add(make_job: Make) -> None:
+    """Receivers may check what they get with an old copy of it."""
+    found = change(None, make_job())
+    assert found is not None
+    assert is_valid({**found.detail, "state": "CANCELLED", "added_later": 1})
+    with pytest.raises(ValidationError):
+        is_valid({**found.detail, "state": None})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"order": "4711", "靴": 'a "quoted"\nline'}, {"order": "4711", "靴": 'a "quoted"\nline'}),
+        ({}, {}),
+        (None, {}),
+        ("order", {}),
+        ({"order": 4711}, {}),
+        ({"order": "\ud800"}, {"order": "\ufffd"}),
+        ({"order": '"' * 2040}, {"order": '"' * 2040}),
+        ({"order": "x" * 7000}, {}),  # no request has as much: somebody edited the record
+    ],
+)
+def test_metadata_are_told_as_they_were_given_or_not_at_all(given: Any, told: dict[str, str]) -> None:
+    found = change_in(record(None, {"job_id": "up-1", "state": "HELD", "metadata": given}))
+    assert found is not None
+    assert found.detail["metadata"] == told
+    assert is_valid(found.detail)
 
 
 def test_a_write_without_a_change_of_state_is_not_announced(make_job: Make) -> None:
@@ -163,7 +194,7 @@ WORST = '\x00\u2028"\\🎬é\ud800' * 2000
 @given(
     job_id=st.text(min_size=1, max_size=500),
     state=st.sampled_from(list(State)),
-    more=st.dictionaries(st.sampled_from(sorted(Job.__annotations__)), values, max_size=20),
+    more=st.dictionaries(st.sampled_from(sorted({*Job.__annotations__, "metadata"})), values, max_size=20),
 )
 def test_no_record_is_too_odd_to_be_announced(job_id: str, state: State, more: dict[str, Any]) -> None:
     found = change_in(record(None, {**more, "job_id": job_id, "state": state.value}))
@@ -178,9 +209,10 @@ def test_the_largest_detail_fits_ten_times_into_a_request(make_job: Make) -> Non
     job.error = {"code": worst, "message": worst}
     key = worst.encode()[:1024].decode(errors="ignore")  # a longer one is not valid
     job.video = {**VIDEO, "bucket": worst, "key": key}  # type: ignore[typeddict-item]
-    found = change_in(record(None, job.to_record()))
+    found = change_in(record(None, {**job.to_record(), "metadata": {"order": '"' * 3060}}))
     assert found is not None
     assert found.detail["video"] is not None
+    assert found.detail["metadata"]
     assert len(found.event.encode()) <= LARGEST_DETAIL_BYTES
     around = len(ARN) + 200
     assert ENTRIES_A_REQUEST * (LARGEST_DETAIL_BYTES + around) < LIMITS["events size"].most

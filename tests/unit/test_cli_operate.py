@@ -242,11 +242,14 @@ def test_redrive_asks_announce_until_nothing_is_left(
     says: Any, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target.outputs["AnnounceFunctionName"] = "announce"
-    answers = iter([{"number": 10, "more": True}, {"number": 2, "more": False}])
+    answers = iter([{"number": 10, "more": True, "run": "r"}, {"number": 2, "more": False, "run": "r"}])
     asked: list[Any] = []
-    monkeypatch.setattr(asking, "_invoke", lambda _, *about: asked.append(about) or next(answers))
+    monkeypatch.setattr(asking, "_invoke", lambda _, name, about: asked.append((name, {**about})) or next(answers))
     assert says("redrive") == "12 messages put back into the queue\n"
-    assert asked == [("AnnounceFunctionName", {"ask": "redrive"})] * 2
+    assert asked == [
+        ("AnnounceFunctionName", {"ask": "redrive"}),
+        ("AnnounceFunctionName", {"ask": "redrive", "run": "r"}),
+    ]
 
 
 def test_redrive_counts_messages(world: Any, says: Any, target: Target) -> None:

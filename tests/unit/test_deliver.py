@@ -7,6 +7,7 @@ import pytest
 from announcements import HOOK
 from seedance.config import Hook
 from seedance.deliver import Deliver
+from seedance.errors import ConfigurationError
 from seedance.events.endpoint import Answer, Gone
 from seedance.events.hooks import ATTEMPTS, HookQueue, wait
 
@@ -93,6 +94,21 @@ def test_a_receiver_that_is_gone_gets_nothing_more(
     deliver.gone.forget()
     assert deliver.message(BODY, receipt, 3)
     assert len(receiver.posted) == 2
+
+
+def test_without_a_usable_key_it_raises_and_comes_back_as_late_as_after_a_failed_attempt(
+    *, world: Any, deliver: Deliver, receiver: Receiver, receipt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine receipts after the queue's own visibility timeout would be over in half an hour."""
+
+    def no_key(_: Any) -> Answer:
+        raise ConfigurationError("the secret can't be read")
+
+    monkeypatch.setattr(receiver, "post", no_key)
+    for attempt in (1, 5):
+        with pytest.raises(ConfigurationError):
+            deliver.message(BODY, receipt, attempt)
+    assert waits(world) == [round(wait(1, "evt_1")), round(wait(5, "evt_1"))]
 
 
 def test_an_unreadable_message_raises(deliver: Deliver, receiver: Receiver) -> None:

@@ -16,7 +16,7 @@ from seedance.events.bus import Bus
 from seedance.events.endpoint import Gone
 from seedance.events.hooks import HookQueue
 from seedance.jobs.job import Job, State
-from seedance.redriving import EMPTY_ANSWERS, WORK_SECONDS, Redriving
+from seedance.redriving import EMPTY_ANSWERS, WORK_SECONDS, Redriven, Redriving
 
 Make = Callable[..., Job]
 TABLE = "jobs-with-a-stream"
@@ -96,11 +96,15 @@ def left(world: Any, queue: str) -> int:
     return sum(int(facts[f"ApproximateNumberOfMessages{kind}"]) for kind in ("", "NotVisible"))
 
 
+def did(redriven: Redriven) -> tuple[int, bool]:
+    return redriven["number"], redriven["more"]
+
+
 def test_changes_are_announced_again_from_the_first_to_the_last(
     *, world: Any, redriving: Redriving, queues: dict[str, str], stream: Any
 ) -> None:
     give_up(world, queues, stream, 1, 2)
-    assert redriving() == {"number": 1, "more": False}
+    assert did(redriving()) == (1, False)
     assert told(world) == ["SUBMITTING", "QUEUED"]
     (event, *_) = world.called("PutEvents")[0]["Entries"]
     assert (event["Resources"], json.loads(event["Detail"])["previous_state"]) == (
@@ -108,7 +112,7 @@ def test_changes_are_announced_again_from_the_first_to_the_last(
         "RECEIVED",
     )
     assert left(world, queues["unannounced"]) == 0
-    assert redriving() == {"number": 0, "more": False}
+    assert did(redriving()) == (0, False)
 
 
 def test_webhooks_are_put_back_and_a_receiver_that_was_gone_is_tried_again(
@@ -119,8 +123,9 @@ def test_webhooks_are_put_back_and_a_receiver_that_was_gone_is_tried_again(
     for body in bodies:
         world.aws["sqs"].send_message(QueueUrl=queues["undelivered"], MessageBody=body)
     world.calls.clear()
-    assert redriving() == {"number": 12, "more": False}
-    assert sorted(call["MessageBody"] for call in world.called("SendMessage")) == sorted(bodies)
+    assert did(redriving()) == (12, False)
+    sent = [json.loads(call["MessageBody"]) for call in world.called("SendMessage")]
+    assert sorted(json.dumps({name: one[name] for name in ("id", "payload")}) for one in sent) == sorted(bodies)
     assert (left(world, queues["hooks"]), left(world, queues["undelivered"])) == (12, 0)
     assert not redriving.gone(Hook(HOOK))
 
@@ -161,10 +166,7 @@ def test_changes_that_the_stream_no_longer_has_are_given_up(
     *, world: Any, redriving: Redriving, queues: dict[str, str], stream: Any, code: str
 ) -> None:
     give_up(world, queues, stream, 0, 3)
-    assert with_streams(redriving, ClientError({"Error": {"Code": code}}, "GetRecords"))() == {
-        "number": 0,
-        "more": False,
-    }
+    assert did(with_streams(redriving, ClientError({"Error": {"Code": code}}, "GetRecords"))()) == (0, False)
     assert left(world, queues["unannounced"]) == 0
 
 
@@ -186,7 +188,7 @@ def test_answers_without_records_are_not_the_end(
     created = {"ApproximateCreationDateTime": _Then(), "SequenceNumber": stream[2][0]}
     image = {"job_id": {"S": "up-1"}, "state": {"S": "HELD"}}
     found = {"Records": [{"dynamodb": {**created, "NewImage": image}}], "NextShardIterator": "next"}
-    assert with_streams(redriving, *[empty] * (EMPTY_ANSWERS - 1), found)() == {"number": 1, "more": False}
+    assert did(with_streams(redriving, *[empty] * (EMPTY_ANSWERS - 1), found)()) == (1, False)
     assert told(world) == ["HELD"]
     give_up(world, queues, stream, 0, 0)
     with pytest.raises(NotAnnounced, match="try again"):
@@ -198,16 +200,51 @@ class _Then:
         return 1.0
 
 
+class Ticking(Clock):
+    """A clock that goes on by some seconds whenever it is read."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def __call__(self) -> float:
+        self.now += self.seconds
+        return self.now
+
+
 def test_a_call_stops_after_its_time_and_says_that_there_is_more(
     *, world: Any, redriving: Redriving, queues: dict[str, str]
 ) -> None:
-    for number in range(3):
-        world.aws["sqs"].send_message(QueueUrl=queues["undelivered"], MessageBody=f"{number}")
-    times = iter([0.0, 1.0, WORK_SECONDS + 1])
+    for number in range(30):
+        world.aws["sqs"].send_message(QueueUrl=queues["undelivered"], MessageBody=json.dumps({"id": str(number)}))
+    slow = Redriving(**{**vars(redriving), "clock": Ticking(WORK_SECONDS / 6)})
+    first = slow()
+    assert first["more"]
+    assert 0 < first["number"] < 10
+    assert first["number"] + did(redriving(first["run"]))[0] + left(world, queues["undelivered"]) == 30
 
-    class Ticking(Clock):
-        def __call__(self) -> float:
-            return next(times)
 
-    slow = Redriving(**{**vars(redriving), "clock": Ticking()})
-    assert slow() == {"number": 2, "more": True}
+def test_a_webhook_that_fails_again_at_once_is_put_back_once(
+    *, world: Any, redriving: Redriving, queues: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receiver that is still gone makes dead letters as fast as they are put back."""
+    for number in range(25):
+        world.aws["sqs"].send_message(QueueUrl=queues["undelivered"], MessageBody=json.dumps({"id": str(number)}))
+    put_back = []
+
+    def fail_at_once(body: str) -> None:
+        put_back.append(json.loads(body)["id"])
+        world.aws["sqs"].send_message(QueueUrl=queues["undelivered"], MessageBody=body)
+
+    monkeypatch.setattr(redriving.hooks, "put", fail_at_once)
+    calls = [Redriving(**{**vars(redriving), "clock": Ticking(WORK_SECONDS / 6)})()]
+    while calls[-1]["more"]:
+        assert len(calls) < 25
+        calls.append(Redriving(**{**vars(redriving), "clock": Ticking(WORK_SECONDS / 6)})(calls[0]["run"]))
+    assert len(put_back) == len(set(put_back)) == sum(call["number"] for call in calls) <= 25
+    assert left(world, queues["undelivered"]) == 25
+    put_back.clear()
+    world.aws["sqs"].purge_queue(QueueUrl=queues["undelivered"])
+    world.aws["sqs"].send_message(QueueUrl=queues["undelivered"], MessageBody=json.dumps({"id": "7", "run": "earlier"}))
+    assert did(redriving()) == (1, False)  # another run tries again
+    assert put_back == ["7"]

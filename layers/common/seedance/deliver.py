@@ -25,6 +25,9 @@ class Deliver:
     def message(self, body: str, receipt: str, attempt: int) -> bool:
         """Make one attempt at a message of the queue. Returns whether it is done with; if not, it comes back later.
 
+        Raises ConfigurationError if the signing key can't be read or used, which triggers an alarm. The message comes
+        back as late as after a failed attempt, so that there are hours to correct it.
+
         A receiver that answers 410 Gone wants no more webhooks. Then all of them come back at once and without an
         attempt, until SQS makes them dead letters; ``seedance redrive`` puts them back.
         """
@@ -34,7 +37,11 @@ class Deliver:
             logger().warning("not sent, because the receiver is gone", extra=facts)
             self.queue.postpone(receipt, 0)
             return False
-        answer = self.endpoint.post(webhook)
+        try:
+            answer = self.endpoint.post(webhook)
+        except ConfigurationError:
+            self.queue.postpone(receipt, wait(attempt, webhook["id"]))
+            raise
         if answer.delivered:
             logger().info("delivered", extra=facts)
             return True

@@ -1,6 +1,7 @@
 """Redriving: announce again what could not be announced, and send webhooks again that could not be delivered."""
 
 import json
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,7 @@ from seedance.clock import CLOCK, Clock
 from seedance.config import announce_settings
 from seedance.errors import NotAnnounced
 from seedance.events.endpoint import Gone
-from seedance.events.hooks import HookQueue
+from seedance.events.hooks import HookQueue, Webhook
 from seedance.observability import logger
 
 if TYPE_CHECKING:
@@ -37,10 +38,11 @@ _EXPIRED = ("TrimmedDataAccessException", "ResourceNotFoundException")
 
 
 class Redriven(TypedDict):
-    """What one call did: the number of messages, and whether there are more."""
+    """What one call did: the number of messages, whether there may be more, and the run to ask for the rest with."""
 
     number: int
     more: bool
+    run: str
 
 
 @dataclass(frozen=True)
@@ -59,28 +61,37 @@ class Redriving:
     gone: Gone
     clock: Clock = CLOCK
 
-    def __call__(self) -> Redriven:
-        """Empty both dead-letter queues. If the receiver of the webhooks was gone, it is tried again."""
-        until, number = self.clock() + WORK_SECONDS, 0
-        for body in self._letters(self.unannounced):
-            number += self._announced(json.loads(body)["DDBStreamBatchInfo"])
-            if self.clock() > until:
-                return {"number": number, "more": True}
-        self.gone.forget()
-        for body in self._letters(self.undelivered):
-            self.hooks.put(body)
-            number += 1
-            if self.clock() > until:
-                return {"number": number, "more": True}
-        return {"number": number, "more": False}
+    def __call__(self, run: str | None = None) -> Redriven:
+        """Empty both dead-letter queues. If the receiver of the webhooks was gone, it is tried again.
 
-    def _letters(self, queue: str) -> Iterator[str]:
-        """The messages of a queue; each is deleted when the next one is asked for."""
+        ``run`` is that of the last call, if it said that there is more. A webhook is put back once in a run: if the
+        receiver is still gone, all of them are dead letters again within seconds.
+        """
+        run, until = run or uuid.uuid4().hex, self.clock() + WORK_SECONDS
+        number = seen = 0
+        for body in self._letters(self.unannounced, until):
+            number, seen = number + self._announced(json.loads(body)["DDBStreamBatchInfo"]), seen + 1
+        self.gone.forget()
+        for body in self._letters(self.undelivered, until, run):
+            self.hooks.put(marked(body, run))
+            number, seen = number + 1, seen + 1
+        # A call that found only what it had put back itself was the last one.
+        return {"number": number, "more": seen > 0 and self.clock() > until, "run": run}
+
+    def _letters(self, queue: str, until: float, run: str | None = None) -> Iterator[str]:
+        """The messages of a queue, up to a time; each is deleted when the next one is asked for.
+
+        Those that were put back in this run are left there.
+        """
         wanted: Any = {"QueueUrl": queue, "MaxNumberOfMessages": 10, "WaitTimeSeconds": WAIT_SECONDS}
-        while messages := self.sqs.receive_message(**wanted).get("Messages"):
+        while self.clock() <= until and (messages := self.sqs.receive_message(**wanted).get("Messages")):
             for message in messages:
+                if run and marked(message["Body"], run) == message["Body"]:
+                    continue
                 yield message["Body"]
                 self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+                if self.clock() > until:
+                    return
 
     def _announced(self, letter: dict[str, Any]) -> int:
         """Announce the records that Lambda gave up. Returns 1, or 0 if the stream no longer has them."""
@@ -118,6 +129,12 @@ class Redriving:
             iterator, empty = answer.get("NextShardIterator"), 0 if numbers else empty + 1
             if empty >= EMPTY_ANSWERS:
                 raise NotAnnounced(f"the stream did not return the changes up to {last}; try again")
+
+
+def marked(body: str, run: str) -> str:
+    """A webhook's message with the run that puts it back."""
+    webhook: Webhook = json.loads(body)
+    return json.dumps({**webhook, "run": run})
 
 
 def _as_lambda_has_it(record: dict[str, Any], stream: str) -> dict[str, Any]:

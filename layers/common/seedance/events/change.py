@@ -15,7 +15,7 @@ from typing import Any, TypedDict, TypeGuard
 from seedance import masking
 from seedance.aws import fields
 from seedance.aws.attributes import read_item
-from seedance.bounds import one_line
+from seedance.bounds import one_line, well_formed
 from seedance.jobs import records
 from seedance.jobs.job import ErrorFacts, State
 from seedance.jobs.reasons import Reason
@@ -33,6 +33,8 @@ LARGEST_DETAIL_BYTES = 24 * 1024
 _TEXT_BYTES = 256
 _MESSAGE_BYTES = 2000
 _KEY_BYTES = 1024
+_METADATA_BYTES = 6 * 1024
+"""Of metadata as JSON, in which quotation marks are twice as long. A request has at most 2 KB of them."""
 
 
 class BatchFacts(TypedDict):
@@ -52,7 +54,7 @@ class StoredVideo(TypedDict):
 class Detail(TypedDict):
     """What is announced about a change: ``detail`` of the event, ``data`` of the webhook.
 
-    The contract is docs/video-state-changed.schema.json; fields are only ever added. Times are ISO 8601, UTC.
+    The contract is docs/video-state-changed.schema.json; releases only add fields and states. Times are ISO 8601, UTC.
     """
 
     id: str
@@ -69,6 +71,8 @@ class Detail(TypedDict):
     source: str | None
     model: str | None
     name: str | None
+    metadata: dict[str, str]
+    """The caller's own pairs. Empty if there are none."""
     batch: BatchFacts | None
     cost_usd: float | None
     error: ErrorFacts | None
@@ -91,13 +95,12 @@ class Change:
     @property
     def event(self) -> str:
         """The detail as JSON."""
-        return json.dumps(self.detail, ensure_ascii=False, separators=(",", ":"))
+        return _json(self.detail)
 
     @property
     def webhook(self) -> str:
         """The webhook's body: the detail, with its type and time as Standard Webhooks recommends."""
-        body = {"type": WEBHOOK_TYPE, "timestamp": self.detail["changed_at"], "data": self.detail}
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        return _json({"type": WEBHOOK_TYPE, "timestamp": self.detail["changed_at"], "data": self.detail})
 
 
 def change_in(record: Mapping[str, Any]) -> Change | None:
@@ -128,6 +131,7 @@ def change_in(record: Mapping[str, Any]) -> Change | None:
             "source": _text(new, "source"),
             "model": _text(new, "model"),
             "name": _text(new, "name"),
+            "metadata": _metadata(new),
             "batch": _batch(new),
             "cost_usd": _usable(new, "cost_usd"),
             "error": _error(new),
@@ -139,6 +143,10 @@ def change_in(record: Mapping[str, Any]) -> Change | None:
 def iso(moment: float) -> str:
     """A Unix time in ISO 8601, UTC, to the millisecond."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _id(*parts: str) -> str:
@@ -168,6 +176,15 @@ def _text(record: Mapping[str, Any], name: str) -> str | None:
 def _time(record: Mapping[str, Any], name: str) -> str | None:
     value = _usable(record, name)
     return None if value is None else iso(value)
+
+
+def _metadata(record: Mapping[str, Any]) -> dict[str, str]:
+    """The caller's own words, which are not cut: they are told as they were given, or not at all."""
+    given = record.get("metadata")
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        return {}
+    pairs = {well_formed(name): well_formed(value) for name, value in given.items()}
+    return pairs if len(_json(pairs).encode()) <= _METADATA_BYTES else {}
 
 
 def _batch(record: Mapping[str, Any]) -> BatchFacts | None:

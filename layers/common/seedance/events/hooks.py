@@ -8,7 +8,7 @@ many of them to the dead-letter queue.
 import json
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from seedance.events.change import Change
 from seedance.observability import logger
@@ -34,6 +34,8 @@ class Webhook(TypedDict):
 
     id: str
     payload: str
+    run: NotRequired[str]
+    """The run of `seedance redrive` that put it back last."""
 
 
 class HookQueue:
