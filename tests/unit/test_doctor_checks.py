@@ -110,7 +110,7 @@ FAULTS: list[tuple[str, Callable[[Stack], None], str]] = [
                 "AccountLimit": {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}
             }
         ),
-        "10 of 10 concurrent executions are unreserved; this stack needs up to 20",
+        "10 of 10 concurrent executions are unreserved; this stack needs up to 23",
     ),
     ("clock", answers(sts__GetCallerIdentity=lambda _: dated(400.0)), "behind AWS's"),
     ("clock", answers(sts__GetCallerIdentity=lambda _: dated(-400.0)), "ahead of AWS's"),

@@ -219,7 +219,7 @@ def test_errors_in_the_log_are_shown_without_signatures_and_cut(stack: Stack, lo
 
 
 def test_the_needed_concurrency_grows_with_the_rate() -> None:
-    assert [concurrency_needed(rate) for rate in (2, 50, 1000)] == [16, 20, 115]
+    assert [concurrency_needed(rate) for rate in (2, 50, 1000)] == [19, 23, 118]
 
 
 def test_a_fault_of_a_running_deployment_has_its_own_remedy(stack: Stack, look: Callable[[str], Result]) -> None:
