@@ -14,7 +14,7 @@ from seedance.events import endpoint as module
 from seedance.events.endpoint import KEYS_SECONDS, SECONDS, Answer, Endpoint, Gone, SigningKeys, is_public
 from seedance.events.signing import keys_in
 from standardwebhooks import Webhook
-from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProtocolError, ReadTimeoutError, SSLError
 
 WEBHOOK: Any = {"id": "evt_1", "payload": '{"type":"video.state_changed"}'}
 PUBLIC = "93.184.215.14"
@@ -192,9 +192,10 @@ def test_a_broken_connection_is_an_answer_too(net: Net, post: Any, error: Except
     assert len(net.requests) == 1  # it may have been sent: that was the attempt
 
 
-def test_an_address_that_can_not_be_connected_to_is_followed_by_the_next(net: Net, post: Any) -> None:
+@pytest.mark.parametrize("error", [NewConnectionError(_POOL, "refused"), ConnectTimeoutError(_POOL, "timed out")])
+def test_an_address_that_can_not_be_connected_to_is_followed_by_the_next(net: Net, post: Any, error: Exception) -> None:
     net.names["hooks.example"] = ["2606:4700:4700::1111", PUBLIC]
-    net.answers = [NewConnectionError(_POOL, "refused")]
+    net.answers = [error]
     assert post().delivered
     assert [sent["url"].split("/video")[0] for sent in net.requests] == [
         "https://[2606:4700:4700::1111]",
@@ -206,6 +207,15 @@ def test_an_address_that_can_not_be_connected_to_is_followed_by_the_next(net: Ne
 
 def test_an_unknown_name_is_a_failure(net: Net, post: Any) -> None:
     assert post("https://nowhere.example/") == Answer(None, "the host name could not be resolved")
+
+
+def test_a_name_that_none_can_have_is_a_failure(monkeypatch: pytest.MonkeyPatch, net: Net, post: Any) -> None:
+    def no_such_name(*_: Any, **__: Any) -> None:
+        ("a" * 64).encode("idna")
+
+    monkeypatch.setattr(module.socket, "getaddrinfo", no_such_name)
+    assert "label" in post(f"https://{'a' * 64}.example/").why
+    assert net.requests == []
 
 
 def test_an_attempt_ends_before_its_function(template: dict[str, Any]) -> None:

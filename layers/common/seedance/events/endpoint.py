@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3 import PoolManager, Timeout
-from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 from urllib3.util import Url, parse_url
 
 from seedance.aws.job_table import JobTable
@@ -128,7 +128,7 @@ class Endpoint:
             addresses = public_addresses(where)
         except ForbiddenSource as error:
             return Answer(None, str(error))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: no name can have such a part
             return Answer(None, reason(error))
         return _sent(where, addresses, headers, webhook["payload"].encode())
 
@@ -169,7 +169,7 @@ def _sent(where: Url, addresses: Sequence[str], headers: dict[str, str], body: b
         for address in addresses:
             try:
                 return _post(where, address, headers, body, limit)
-            except (NewConnectionError, MaxRetryError) as error:
+            except (NewConnectionError, ConnectTimeoutError, MaxRetryError) as error:
                 why = reason(error)  # nothing was sent
             except HTTPError as error:
                 return Answer(None, TOO_LONG if limit.over else reason(error))
