@@ -169,3 +169,12 @@ def test_a_group_has_ten_changes_and_one_of_a_job(make_job: Make) -> None:
     sizes = [[change.detail["job_id"] for change in group] for group in groups(filter(None, found))]
     assert sizes == [jobs[:10], jobs[10:12], jobs[12:]]
     assert list(groups([])) == []
+
+
+def test_a_group_fits_in_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = [change_in(record(None, {"job_id": f"up-{number}", "state": "HELD"})) for number in range(9)]
+    found = [change for change in changes if change]
+    size = len(found[0].event.encode())
+    for most, sizes in ((3 * size, [3, 3, 3]), (3 * size - 1, [2, 2, 2, 2, 1]), (1, [1] * 9)):
+        monkeypatch.setattr("seedance.announce.DETAIL_BYTES_A_REQUEST", most)
+        assert [len(group) for group in groups(found)] == sizes

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 from limit_table import LIMITS
-from seedance.events.bus import ENTRIES_A_REQUEST
-from seedance.events.change import LARGEST_DETAIL_BYTES, SEQUENCE_DIGITS, Detail, change_in
+from seedance.events.bus import DETAIL_BYTES_A_REQUEST, ENTRIES_A_REQUEST
+from seedance.events.change import SEQUENCE_DIGITS, Detail, change_in
 from seedance.jobs.job import Job, State
 
 from docs import event_schema
@@ -203,8 +203,9 @@ def test_no_record_is_too_odd_to_be_announced(job_id: str, state: State, more: d
     found.webhook.encode()
 
 
-def test_the_largest_detail_fits_ten_times_into_a_request(make_job: Make) -> None:
-    worst = WORST.encode(errors="replace").decode()
+@pytest.mark.parametrize("text", [WORST, '"' * 9000, "é" * 9000, "🎬" * 9000])
+def test_no_record_makes_a_detail_too_large_for_a_request(make_job: Make, text: str) -> None:
+    worst = text.encode(errors="replace").decode()
     job = make_job(State.COMPLETED, job_id="\x01" * 2048, name=worst, source=worst, model=worst, batch=worst)
     job.error = {"code": worst, "message": worst}
     key = worst.encode()[:1024].decode(errors="ignore")  # a longer one is not valid
@@ -213,9 +214,11 @@ def test_the_largest_detail_fits_ten_times_into_a_request(make_job: Make) -> Non
     assert found is not None
     assert found.detail["video"] is not None
     assert found.detail["metadata"]
-    assert len(found.event.encode()) <= LARGEST_DETAIL_BYTES
-    around = len(ARN) + 200
-    assert ENTRIES_A_REQUEST * (LARGEST_DETAIL_BYTES + around) < LIMITS["events size"].most
+    assert len(found.event.encode()) < DETAIL_BYTES_A_REQUEST / 4
+    around = ENTRIES_A_REQUEST * (len(ARN) + 200)
+    assert DETAIL_BYTES_A_REQUEST + around < LIMITS["events size"].most
+    message = json.dumps({"id": found.detail["id"], "payload": found.webhook})
+    assert len(message) / len(found.event.encode()) * DETAIL_BYTES_A_REQUEST < LIMITS["sqs message"].most
 
 
 def test_a_sequence_number_has_at_most_forty_digits() -> None:

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from seedance.aws import clients
 from seedance.config import announce_settings
 from seedance.errors import NotAnnounced
-from seedance.events.bus import ENTRIES_A_REQUEST, Bus
+from seedance.events.bus import DETAIL_BYTES_A_REQUEST, ENTRIES_A_REQUEST, Bus
 from seedance.events.change import Change, change_in
 from seedance.events.hooks import HookQueue
 from seedance.observability import logger
@@ -52,17 +52,23 @@ class Announce:
 
 
 def groups(changes: Iterable[Change]) -> Iterator[list[Change]]:
-    """The changes in groups for one request each. A group has at most one change of a job, and the first request that
-    fails is the last, so the changes of a job are announced in their order."""
+    """The changes in groups for one request each, which is small enough for EventBridge and for SQS.
+
+    A group has at most one change of a job, and the first request that fails is the last, so the changes of a job are
+    announced in their order.
+    """
     group: list[Change] = []
     jobs: set[str] = set()
+    size = 0
     for change in changes:
-        job_id = change.detail["job_id"]
-        if len(group) == ENTRIES_A_REQUEST or job_id in jobs:
+        job_id, more = change.detail["job_id"], len(change.event.encode())
+        full = len(group) == ENTRIES_A_REQUEST or size + more > DETAIL_BYTES_A_REQUEST
+        if group and (full or job_id in jobs):
             yield group
-            group, jobs = [], set()
+            group, jobs, size = [], set(), 0
         group.append(change)
         jobs.add(job_id)
+        size += more
     if group:
         yield group
 

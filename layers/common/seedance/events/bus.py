@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 ENTRIES_A_REQUEST = 10
 """The most entries of a PutEvents request (botocore's service model)."""
 
+DETAIL_BYTES_A_REQUEST = 200 * 1024
+"""The most bytes of its details together. With everything else, older pages of the user guide allow 256 KB."""
+
 
 class Bus:
     """An event bus, by its name."""
@@ -22,9 +25,10 @@ class Bus:
         self._client = client
 
     def publish(self, changes: Sequence[Change]) -> int:
-        """Publish at most ENTRIES_A_REQUEST changes. Returns how many of them, from the first on, were accepted.
+        """Publish a group of changes (announce.groups).
 
-        A change after those may have been accepted too. Raises ClientError and BotoCoreError.
+        Returns how many of them, from the first on, were accepted; a later one may have been accepted too. Raises
+        ClientError and BotoCoreError.
         """
         answer = self._client.put_events(
             Entries=[

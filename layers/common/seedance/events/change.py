@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, TypedDict, TypeGuard
 
 from seedance import masking
@@ -26,9 +27,6 @@ WEBHOOK_TYPE = "video.state_changed"
 
 SEQUENCE_DIGITS = 40
 """The most digits of a sequence number (botocore's service model of DynamoDB Streams, SequenceNumber)."""
-
-LARGEST_DETAIL_BYTES = 24 * 1024
-"""A detail is always smaller. A request to EventBridge has at most ten, together at most 256 KB."""
 
 _TEXT_BYTES = 256
 _MESSAGE_BYTES = 2000
@@ -92,7 +90,7 @@ class Change:
     """The ARN of the job table."""
     detail: Detail
 
-    @property
+    @cached_property
     def event(self) -> str:
         """The detail as JSON."""
         return _json(self.detail)

@@ -46,9 +46,10 @@ class HookQueue:
         self._client = client
 
     def send(self, changes: Sequence[Change]) -> int:
-        """Put at most ten changes into the queue. Returns how many of them, from the first on, were accepted.
+        """Put a group of changes (announce.groups) into the queue.
 
-        A change after those may have been accepted too. Raises ClientError and BotoCoreError.
+        Returns how many of them, from the first on, were accepted; a later one may have been accepted too. Raises
+        ClientError and BotoCoreError.
         """
         messages: list[Webhook] = [{"id": change.detail["id"], "payload": change.webhook} for change in changes]
         answer = self._client.send_message_batch(
