@@ -16,7 +16,12 @@ from deployed import PATIENCE_SECONDS, SAMPLE, Deployed
 
 from local import aws
 
-pytestmark = [pytest.mark.e2e, pytest.mark.hostile(kind="program"), pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.hostile(kind="program"),
+    pytest.mark.sampled(3),
+    pytest.mark.timeout(900),
+]
 
 COMMANDS: dict[str, dict[str, list[str]]] = {
     "aws": {
