@@ -70,9 +70,12 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "store": (
         "jobs/store.py",
         (
+            "test_bills.py",
             "test_store.py",
             "test_store_money.py",
+            "test_store_parts.py",
             "test_submit_durations.py",
+            f"{POISON}a_poisoned_budget_keeps_no_paid_video_from_its_end",
             "test_writes.py",
             f"{POISON}a_poisoned_count_holds_no_video_and_is_counted_anew",
             f"{POISON}a_poisoned_place_begins_the_round_anew",
