@@ -50,6 +50,7 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "pacer": (
         "pacing/pacer.py",
         (
+            "test_feed.py",
             "test_pacer.py",
             "test_pacer_waits.py",
             f"{POISON}a_poisoned_calendar_keeps_nobody_waiting",
