@@ -50,7 +50,9 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "pacer": (
         "pacing/pacer.py",
         (
+            "test_feed.py",
             "test_pacer.py",
+            "test_pacer_table.py",
             "test_pacer_waits.py",
             f"{POISON}a_poisoned_calendar_keeps_nobody_waiting",
             f"{POISON}a_poisoned_count_holds_no_video_and_is_counted_anew",
