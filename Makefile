@@ -53,6 +53,7 @@ check: $(READY) ## style, types, templates, generated pages
 	$(BIN)/cfn-lint template.yaml
 	$(TOOL) $(BIN)/sam validate --lint
 	$(BIN)/cog --check --check-fail-msg="run: make reference" -I docs docs/reference.md docs/architecture.md docs/aws-facts.md
+	$(BIN)/python docs/openapi.py --check
 
 AUDIT = .seedance/audit
 audit: $(READY) $(AUDIT)/.ready ## checkov, an ASL validator, known vulnerabilities of the pinned packages
@@ -66,8 +67,9 @@ $(AUDIT)/.ready: tests/audit/requirements.txt tests/audit/package-lock.json
 	PATH="$$PWD/$(BIN):$$PATH" npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(AUDIT)
 	@touch $@
 
-reference: $(READY) ## write the tables of docs/ from the code
+reference: $(READY) ## write the tables of docs/ and the API's description from the code
 	$(BIN)/cog -r -I docs docs/reference.md docs/architecture.md docs/aws-facts.md
+	$(BIN)/python docs/openapi.py
 
 calls: $(READY) ## write the list of calls to AWS, by function, that the policies are compared with
 	$(BIN)/python tests/crash/calls.py

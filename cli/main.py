@@ -249,6 +249,7 @@ for one in (
     operate.pause,
     operate.resume,
     operate.release,
+    operate.reindex,
     operate.ledger,
     operate.adopt,
 ):

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from described import check
 from invoking import invoke
 from seedance.jobs import catalogue
 from seedance.jobs.job import Job, State
@@ -239,7 +240,7 @@ def test_metrics_are_written_even_when_a_task_raises(
 
 def call(run: Any, event: dict[str, Any], **changes: Any) -> tuple[int, Any]:
     answer = run("api", {**event, **changes})
-    assert answer["headers"] == {"Content-Type": "application/json"}
+    check(changes.get("httpMethod", event["httpMethod"]), changes.get("resource", event["resource"]), answer)
     return answer["statusCode"], json.loads(answer["body"])
 
 
@@ -306,9 +307,9 @@ def test_the_api_returns_a_jobs_status(run: Any, event: Event, put: Any) -> None
 def test_the_api_names_the_field_that_makes_a_record_unreadable(world: Any, run: Any, event: Event, put: Any) -> None:
     put(State.PROCESSING)
     item = world.aws["dynamodb"].get_item(TableName="jobs-of-tests", Key={"job_id": {"S": JOB}})["Item"]
-    world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item=item | {"created_at": {"S": "yesterday"}})
+    world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item=item | {"reserved_usd": {"S": "a lot"}})
     status, body = call(run, event("api-get-video"))
-    assert (status, body["error"]["code"], body["error"]["field"]) == (500, "RECORD_UNREADABLE", "created_at")
+    assert (status, body["error"]["code"], body["error"]["field"]) == (500, "RECORD_UNREADABLE", "reserved_usd")
 
 
 def test_an_id_that_no_job_can_have_is_not_found(run: Any, event: Event) -> None:

@@ -1,31 +1,32 @@
-"""The API's use cases: create a video, get its status, list the models. And its responses, errors included."""
+"""The API's use cases: finds the call that a request is for, creates videos, and returns their status.
+
+What only some calls need is imported when it is needed: a call that reads starts without pydantic.
+"""
 
 import base64
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
+from seedance.clock import CLOCK, Clock
 from seedance.config import api_settings
-from seedance.errors import BadRecord, Conflict, InvalidRequest
-from seedance.jobs import catalogue, creation, requests
+from seedance.errors import BadRecord, Conflict, InvalidRequest, NotFound, SeedanceError
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.handoff import IntakeQueue, intake_queue
 from seedance.jobs.job import Job, State, api_job_id
 from seedance.jobs.store import JobStore, jobs
 from seedance.media.buckets import Media, media
-from seedance.notices.job_message import iso, job_notification
 from seedance.observability import logger
+from seedance.rest import documents
+from seedance.rest.answers import Response, answer, header, refusal, written
+from seedance.rest.routes import ROUTES
+from seedance.rest.views import describe, retry_after
 
-
-class Response(TypedDict):
-    """What API Gateway expects from the function."""
-
-    statusCode: int
-    headers: dict[str, str]
-    body: str
+if TYPE_CHECKING:
+    from seedance.rest.budget import Spending
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Api:
     media: Media
     queue: IntakeQueue
     upload_bucket: str
-    defaults: requests.Defaults
+    defaults: Defaults
     image_prefixes: tuple[str, ...]
+    clock: Clock = CLOCK
 
     def respond(self, event: Mapping[str, Any]) -> Response:
         """The response to an event of API Gateway (REST, proxy integration), which has matched the route already.
@@ -45,29 +47,50 @@ class Api:
         An unexpected error is raised: API Gateway then responds with 502, and the function's error alarm goes off.
         """
         try:
-            match event["httpMethod"], event["resource"]:
-                case "POST", "/videos":
-                    job = self.create_video(_body(event), caller=_caller(event), idempotency_key=_key(event))
-                    return _response(HTTPStatus.ACCEPTED, describe(job, None))
-                case "GET", "/videos/{job_id}":
-                    job_id = event["pathParameters"]["job_id"]
-                    if video := self.video(job_id):
-                        return _response(HTTPStatus.OK, video)
-                    return _error(HTTPStatus.NOT_FOUND, f"job {job_id} does not exist", code="NOT_FOUND")
-                case "GET", "/models":
-                    return _response(HTTPStatus.OK, {"models": catalogue.describe()})
-                case _:
-                    available = "Not found. Available: POST /videos, GET /videos/{job_id}, GET /models"
-                    return _error(HTTPStatus.NOT_FOUND, available, code="NOT_FOUND")
-        except InvalidRequest as refusal:
-            # 400: the body can't be read. 422: it can be read, but a value is not allowed.
-            status = HTTPStatus.BAD_REQUEST if refusal.field == "body" else HTTPStatus.UNPROCESSABLE_ENTITY
-            return _error(status, str(refusal), field=refusal.field, code=refusal.code)
-        except Conflict as conflict:
-            return _error(HTTPStatus.CONFLICT, str(conflict), code=conflict.code)
-        except BadRecord as bad:
-            logger().error("a record can't be read", extra={"job_id": bad.job_id, "field": bad.field})
-            return _error(HTTPStatus.INTERNAL_SERVER_ERROR, str(bad), field=bad.field, code=bad.code)
+            return self._answer(event)
+        except SeedanceError as error:
+            if (refused := refusal(error)) is None:
+                raise
+            if isinstance(error, BadRecord):
+                logger().error("a record can't be read", extra={"job_id": error.job_id, "field": error.field})
+            return refused
+
+    def _answer(self, event: Mapping[str, Any]) -> Response:
+        match event["httpMethod"], event["resource"]:
+            case "POST", "/videos":
+                job = self.create_video(_body(event), caller=_caller(event), idempotency_key=_key(event))
+                # A repeated call is answered without a link, whatever the job's state, so that it need not be signed.
+                return self._shown(HTTPStatus.ACCEPTED, job, None, Location=f"./videos/{job.job_id}")
+            case "GET", "/videos":
+                from seedance.rest import listing  # noqa: PLC0415 - see above
+
+                return listing.listing().respond(event)
+            case "GET", "/videos/{job_id}":
+                job_id = event["pathParameters"]["job_id"]
+                if (found := self.store.get(job_id)) is None:
+                    raise NotFound(f"job {job_id} does not exist")
+                return self._shown(HTTPStatus.OK, found, self._link(found))
+            case "POST", "/estimates":
+                from seedance.rest import estimates  # noqa: PLC0415 - see above
+
+                return answer(HTTPStatus.OK, estimates.estimates().estimate(_body(event)))
+            case "GET", "/budget":
+                return answer(HTTPStatus.OK, _spending().look())
+            case "POST", "/pause":
+                return answer(HTTPStatus.OK, _spending().pause(_body(event)))
+            case "POST", "/resume":
+                return answer(HTTPStatus.OK, _spending().resume())
+            case "GET", "/models":
+                return written(HTTPStatus.OK, documents.read(documents.MODELS))
+            case "GET", "/openapi.json":
+                return written(HTTPStatus.OK, documents.read(documents.OPENAPI))
+        raise NotFound(f"Not found. Available: {', '.join(ROUTES)}")
+
+    def _shown(self, status: HTTPStatus, job: Job, link: str | None, **headers: str) -> Response:
+        return answer(status, describe(job, link), **headers, **retry_after(job, self.clock()))
+
+    def _link(self, job: Job) -> str | None:
+        return self.media.video_link(job.video["key"]) if job.video and job.state is State.COMPLETED else None
 
     def create_video(self, body: str | None, *, caller: str, idempotency_key: str | None) -> Job:
         """Accept a request and return its job, which is now in the queue (or further, if the call is repeated).
@@ -75,6 +98,8 @@ class Api:
         The record is written before the message is sent. If the message was lost, repeating the call sends it
         again. Raises InvalidRequest, or Conflict if the Idempotency-Key was used with another body.
         """
+        from seedance.jobs import creation, requests  # noqa: PLC0415 - see above
+
         request = requests.api_request(body, self.defaults)
         if idempotency_key is None:
             job_id = api_job_id(caller, str(uuid.uuid4()))
@@ -88,8 +113,8 @@ class Api:
                 requests.check_image_key(request.image_key, self.image_prefixes)
                 try:
                     job.image = self.media.look_at(self.upload_bucket, request.image_key, None).facts
-                except InvalidRequest as refusal:
-                    raise InvalidRequest("image_key", refusal.message) from None
+                except InvalidRequest as refused:
+                    raise InvalidRequest("image_key", refused.message) from None
             if not self.store.create(job):
                 first = self.store.get(job_id)
         if first is not None:
@@ -101,40 +126,11 @@ class Api:
             self.queue.send(job)
         return job
 
-    def video(self, job_id: str) -> dict[str, object] | None:
-        """The status of a job, with a new link if its video is ready. None if the job does not exist."""
-        job = self.store.get(job_id)
-        if job is None:
-            return None
-        link = self.media.video_link(job.video["key"]) if job.video and job.state is State.COMPLETED else None
-        return describe(job, link)
 
+def _spending() -> "Spending":
+    from seedance.rest.budget import spending  # noqa: PLC0415 - see above
 
-def describe(job: Job, video_url: str | None) -> dict[str, object]:
-    """A job as the API returns it: the notification's fields, plus those that only an unfinished job has."""
-    message = job_notification(job, video_url)
-    if job.state is not State.COMPLETED:
-        message["video"] = None
-    return {
-        "job_id": job.job_id,
-        "state": message["status"],
-        "transport": job.transport,
-        "parameters": job.parameters,
-        "request_id": job.request_id,
-        "created_at": iso(job.created_at),
-        "submitted_at": iso(job.submitted_at),
-        "updated_at": iso(job.updated_at),
-        "expected_seconds": job.expected_seconds,
-        **{name: value for name, value in message.items() if name != "status"},
-    }
-
-
-def _response(status: HTTPStatus, body: object) -> Response:
-    return {"statusCode": status, "headers": {"Content-Type": "application/json"}, "body": json.dumps(body)}
-
-
-def _error(status: HTTPStatus, message: str, **facts: str) -> Response:
-    return _response(status, {"error": {"message": message, **facts}})
+    return spending()
 
 
 def _body(event: Mapping[str, Any]) -> str | None:
@@ -149,7 +145,7 @@ def _body(event: Mapping[str, Any]) -> str | None:
 
 
 def _key(event: Mapping[str, Any]) -> str | None:
-    return _header(event, "idempotency-key")
+    return header(event, "idempotency-key")
 
 
 def _caller(event: Mapping[str, Any]) -> str:
@@ -158,18 +154,13 @@ def _caller(event: Mapping[str, Any]) -> str:
     Some emulators of API Gateway do not pass the id. The key itself distinguishes callers just as well.
     """
     identity = event.get("requestContext", {}).get("identity", {})
-    return identity.get("apiKeyId") or _header(event, "x-api-key") or ""
-
-
-def _header(event: Mapping[str, Any], name: str) -> str | None:
-    headers: Mapping[str, str] = event.get("headers") or {}
-    return next((value for given, value in headers.items() if given.lower() == name), None)
+    return identity.get("apiKeyId") or header(event, "x-api-key") or ""
 
 
 @cache
 def api() -> Api:
     """The use cases, configured for this stack."""
     stack = api_settings()
-    defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
+    defaults = Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
     queue = intake_queue(stack.intake_queue)
     return Api(jobs(), media(), queue, stack.upload_bucket, defaults, stack.image_key_prefixes)

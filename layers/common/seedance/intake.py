@@ -7,6 +7,7 @@ from functools import cache
 from seedance.config import intake_settings
 from seedance.errors import InvalidRequest
 from seedance.jobs import creation, reasons, requests
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.handoff import Batches, batches
 from seedance.jobs.job import Job, State
 from seedance.jobs.store import JobStore, jobs
@@ -23,7 +24,7 @@ class Intake:
     media: Media
     batches: Batches
     submit: Submit
-    defaults: requests.Defaults
+    defaults: Defaults
     upload_bucket: str
 
     def message(self, body: str) -> None:
@@ -83,5 +84,5 @@ class Intake:
 def intake() -> Intake:
     """The use case, configured for this stack."""
     stack = intake_settings()
-    defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
+    defaults = Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
     return Intake(jobs(), media(), batches(stack.batch_state_machine), submit(), defaults, stack.upload_bucket)

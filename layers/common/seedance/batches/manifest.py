@@ -17,6 +17,7 @@ from typing import Any
 from seedance.aws import fields
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, prices, requests
+from seedance.jobs.defaults import Defaults
 
 PLAN_PREFIX = "plans/"
 
@@ -148,7 +149,7 @@ def too_large() -> InvalidRequest:
     return InvalidRequest("manifest", f"is larger than {MAX_BYTES // 1024 // 1024} MB; split it")
 
 
-def read(chunks: Iterable[bytes], key: str, defaults: requests.Defaults) -> Iterator[Row | BadRow]:
+def read(chunks: Iterable[bytes], key: str, defaults: Defaults) -> Iterator[Row | BadRow]:
     """The rows of a manifest, in order, with all checks that do not need a bucket.
 
     The file extension of ``key`` gives the format. Raises InvalidRequest, whose field names the line, if the whole
@@ -361,7 +362,7 @@ def _first_image_names() -> frozenset[str]:
     return frozenset({"image_key", *(name for name, of in catalogue.COMMON_NAMES.items() if of == "first_image")})
 
 
-def _judged(number: int, record: _Record, defaults: requests.Defaults) -> Row | BadRow:
+def _judged(number: int, record: _Record, defaults: Defaults) -> Row | BadRow:
     try:
         return Row(number, record.line, _request(record, defaults), record.columns)
     except InvalidRequest as refusal:
@@ -369,7 +370,7 @@ def _judged(number: int, record: _Record, defaults: requests.Defaults) -> Row | 
         return BadRow(number, record.line, _cut(refusal.field), refusal.message, columns)
 
 
-def _request(record: _Record, defaults: requests.Defaults) -> requests.Request:
+def _request(record: _Record, defaults: Defaults) -> requests.Request:
     if record.fault:
         raise record.fault
     for name, value in record.columns.items():
@@ -381,7 +382,7 @@ def _request(record: _Record, defaults: requests.Defaults) -> requests.Request:
     return request
 
 
-def _body(given: dict[str, object], defaults: requests.Defaults) -> dict[str, object]:
+def _body(given: dict[str, object], defaults: Defaults) -> dict[str, object]:
     """A row as the body of ``POST /videos``, so that the API's own checks apply to it."""
     parameters = given.get("parameters", {})
     if not isinstance(parameters, dict):

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from seedance.errors import InvalidRequest
+from seedance.errors import Allowed, InvalidRequest
 from seedance.jobs import prices
 from seedance.jobs.job import ParameterValues
 
@@ -256,7 +256,8 @@ def find(slug: str) -> Model:
     """The model with this name. Raises InvalidRequest that names the closest match and all models."""
     if model := MODELS.get(slug):
         return model
-    raise InvalidRequest("model", f"{slug!r} does not exist{_nearest(slug, MODELS)}; available: {', '.join(MODELS)}")
+    why = f"{slug!r} does not exist{_nearest(slug, MODELS)}; available: {', '.join(MODELS)}"
+    raise InvalidRequest("model", why, allowed=list(MODELS))
 
 
 def validate(model: Model, given: Mapping[str, object], *, has_image: bool) -> ParameterValues:
@@ -287,7 +288,8 @@ def validate(model: Model, given: Mapping[str, object], *, has_image: bool) -> P
     except ValidationError as error:
         refusal = _invalid(model, error)
         # Report the name that was sent, not the provider's name for it.
-        raise InvalidRequest(spelt.get(refusal.field, refusal.field), refusal.message) from None
+        field = spelt.get(refusal.field, refusal.field)
+        raise InvalidRequest(field, refusal.message, allowed=refusal.allowed) from None
     sent = checked.model_dump(exclude_none=True)
     if has_image:
         del sent[image_field]
@@ -366,11 +368,13 @@ def _spell(model: Model, name: str) -> str:
     if common in model.names:
         return str(common)
     if name in known_names():
-        raise InvalidRequest(name, f"{model.slug} has no such parameter; available: {', '.join(model.names)}")
+        why = f"{model.slug} has no such parameter; available: {', '.join(model.names)}"
+        raise InvalidRequest(name, why, allowed=model.names)
     raise InvalidRequest(
         name,
         f"is not a parameter of {model.slug}{_nearest(name, [*model.names, *COMMON_NAMES])}; "
         f"available: {', '.join(model.names)}",
+        allowed=model.names,
     )
 
 
@@ -381,8 +385,21 @@ def _nearest(name: str, known: Any) -> str:
 
 def allowed(model: Model, name: str) -> str:
     """A parameter's allowed values in words, from its schema: ``a whole number from 4 to 10``."""
-    schema = model.parameters.model_json_schema()["properties"][name]
-    return _words(next((s for s in schema.get("anyOf", []) if s["type"] != "null"), schema))
+    return _words(_schema(model, name))
+
+
+def allowed_values(model: Model, name: str) -> Allowed:
+    """A parameter's allowed values for machines: a list of them, or in words if there are too many."""
+    schema = _schema(model, name)
+    if schema.get("type") == "boolean":
+        return [True, False]
+    return schema.get("enum") or _words(schema)
+
+
+def _schema(model: Model, name: str) -> dict[str, Any]:
+    """A parameter's JSON Schema, without the null that stands for a missing value."""
+    schema: dict[str, Any] = model.parameters.model_json_schema()["properties"][name]
+    return next((s for s in schema.get("anyOf", []) if s["type"] != "null"), schema)
 
 
 def _words(schema: dict[str, Any]) -> str:
@@ -408,9 +425,10 @@ def _invalid(model: Model, error: ValidationError) -> InvalidRequest:
         field, _, text = first["msg"].removeprefix("Value error, ").partition(": ")
         return InvalidRequest(field, text)  # our own rule about two fields, whose message names one
     field = str(first["loc"][0])
+    words, values = allowed(model, field), allowed_values(model, field)
     if first["type"] == "missing":
-        return InvalidRequest(field, f"is missing; it must be {allowed(model, field)}")
-    return InvalidRequest(field, f"must be {allowed(model, field)}, not {_short(first['input'])}")
+        return InvalidRequest(field, f"is missing; it must be {words}", allowed=values)
+    return InvalidRequest(field, f"must be {words}, not {_short(first['input'])}", allowed=values)
 
 
 def _short(value: object) -> str:

@@ -3,6 +3,7 @@
 from typing import TypedDict, final
 
 from seedance.jobs import catalogue, job, reasons, requests
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import ImageFacts, Job, ParameterValues, State
 
 
@@ -25,7 +26,7 @@ def upload_job_id(upload: requests.Upload) -> str:
     return job.upload_job_id(upload.bucket, upload.key, upload.version)
 
 
-def from_upload(upload: requests.Upload, defaults: requests.Defaults) -> Job:
+def from_upload(upload: requests.Upload, defaults: Defaults) -> Job:
     """The job of an upload, before its image and its options are checked (see ``apply``)."""
     folder, name = requests.upload_name(upload.key)
     return Job(

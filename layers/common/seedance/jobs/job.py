@@ -188,6 +188,9 @@ class Job:
     """The batch it belongs to."""
     row: int | None = None
     """Its row in the batch's manifest, counted from 1."""
+    month: str | None = None
+    """The UTC month of ``created_at``, with which the index ``by_month`` finds the job. None for a job of an earlier
+    release that has not changed since."""
     created_at: float = 0.0
     updated_at: float = 0.0
     entered: dict[str, float] = field(default_factory=dict)

@@ -57,6 +57,7 @@ _OPTIONAL: dict[str, Check] = {
     "fingerprint": is_text,
     "batch": is_text,
     "row": is_count,
+    "month": is_text,
     "expected_seconds": between(0, LONGEST_MEAN_SECONDS),
     "sigma": between(*_SIGMAS),
     "attempts": is_count,

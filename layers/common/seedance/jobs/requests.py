@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus
 from seedance.aws.fields import OBJECT_KEY_BYTES, cut
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import ParameterValues
 
 UPLOAD_PREFIX = "uploads/"
@@ -26,19 +27,12 @@ _FOREIGN_METADATA = frozenset(
     {"mode"}  # file permissions, written by rclone and s3fs; not a misspelled "model"
     | {"xresolution", "yresolution", "resolutionunit", "pixelaspectratio"}  # EXIF fields; not a misspelled "resolution"
 )
-_BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
+BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
+"""The fields of the body of ``POST /videos`` and ``POST /estimates``."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # valid in JSON, but not in UTF-8
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """The stack's default options."""
-
-    model: str
-    prompt: str
-    transport: str
 
 
 @dataclass(frozen=True)
@@ -122,7 +116,8 @@ def check_image_key(key: str, prefixes: tuple[str, ...]) -> str:
     """The key, if API callers may use it: it must begin with one of ``prefixes``. Raises InvalidRequest otherwise."""
     if not key.startswith(prefixes):
         of = "one of " if len(prefixes) > 1 else ""
-        raise InvalidRequest("image_key", f"must begin with {of}{', '.join(prefixes)}")
+        why = f"must begin with {of}{', '.join(prefixes)}"
+        raise InvalidRequest("image_key", why, allowed=f"a key that begins with {of}{', '.join(prefixes)}")
     return key
 
 
@@ -187,12 +182,15 @@ def _metadata_text(name: str, value: str) -> str:
     return text
 
 
-def api_request(body: str | None, defaults: Defaults) -> Request:
-    """A request from the body of ``POST /videos``. Raises InvalidRequest."""
+def api_request(body: str | None, defaults: Defaults, *, prompt_needed: bool = True) -> Request:
+    """A request from the body of ``POST /videos``. Raises InvalidRequest.
+
+    Without ``prompt_needed``, the stack's default prompt is used if there is none: for an estimate.
+    """
     fields = _json_object(body)
     for name in fields:
-        if name not in _BODY_FIELDS:
-            raise InvalidRequest(name, _unknown_field(name))
+        if name not in BODY_FIELDS:
+            raise InvalidRequest(name, _unknown_field(name), allowed=BODY_FIELDS)
     given = fields.get("parameters")
     if given is None:
         given = {}
@@ -204,6 +202,8 @@ def api_request(body: str | None, defaults: Defaults) -> Request:
             if name in given:
                 raise InvalidRequest(name, "is given twice, at the top level and under parameters")
             given[name] = fields[name]
+    if not prompt_needed and given.get("prompt") is None:
+        given["prompt"] = defaults.prompt
     for name in ("model", "transport", "image_key"):
         if fields.get(name) is not None and not isinstance(fields[name], str):
             raise InvalidRequest(name, f"must be text, not {type(fields[name]).__name__}")
@@ -229,9 +229,9 @@ def _json_object(body: str | None) -> dict[str, Any]:
 def _unknown_field(name: str) -> str:
     if name in catalogue.known_names():
         return "is a parameter of a model; put it under parameters"
-    close = get_close_matches(name, _BODY_FIELDS, n=1)
+    close = get_close_matches(name, BODY_FIELDS, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"is not a field of this request{hint}; allowed: {', '.join(_BODY_FIELDS)}"
+    return f"is not a field of this request{hint}; allowed: {', '.join(BODY_FIELDS)}"
 
 
 def _request(
@@ -242,9 +242,8 @@ def _request(
         # The stack's default is a preference. A model without it uses the one that it has.
         transport = defaults.transport if defaults.transport in model.transports else model.transports[0]
     if transport not in model.transports:
-        raise InvalidRequest(
-            "transport", f"must be {' or '.join(model.transports)} for {model.slug}, not {transport!r}"
-        )
+        why = f"must be {' or '.join(model.transports)} for {model.slug}, not {transport!r}"
+        raise InvalidRequest("transport", why, allowed=model.transports)
     return Request(model, transport, catalogue.validate(model, given, has_image=has_image))
 
 
