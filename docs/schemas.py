@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from seedance.aws.fields import OBJECT_KEY_BYTES
-from seedance.jobs import catalogue, requests
+from seedance.jobs import catalogue, labels, requests
 from seedance.rest import budget
 
 Schema = dict[str, Any]
@@ -140,6 +140,23 @@ def _request(components: Components) -> Schema:
             "type": "string",
             "enum": sorted({name for model in catalogue.MODELS.values() for name in model.transports}, reverse=True),
             "description": "Default: the stack's `DefaultTransport`. Not every model has v1.",
+        },
+    }
+    properties |= {
+        "name": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": labels.NAME_CHARACTERS,
+            "pattern": r"^(?![ .])[^\x00-\x1f\x7f/\\]*$",
+            "description": "The video's file name for downloads, and its name in mails. Default: the job's id.",
+        },
+        "metadata": {
+            "type": "object",
+            "maxProperties": labels.PAIRS,
+            "propertyNames": {"minLength": 1, "maxLength": labels.PAIR_NAME_CHARACTERS},
+            "additionalProperties": {"type": "string", "maxLength": labels.PAIR_VALUE_CHARACTERS},
+            "description": "Your own names and values, at most 2048 bytes. They come back with the job, and in its "
+            "notification.",
         },
     }
     if tuple(sorted(properties)) != tuple(sorted(requests.BODY_FIELDS)):

@@ -154,6 +154,11 @@ def bodies() -> list[dict[str, Any]]:
         {"prompt": "x", "parameters": {}},
         {"prompt": "x", "image_key": "images/a"},
     ]
+    labels = [{"name": name} for name in ("Red shoe", "", "a/b", "a\\b", ".a", "a\nb", "x" * 101, 5, "ü👟")]
+    labels += [{"metadata": pairs} for pairs in ({}, {"sku": "S-1"}, {"sku": 5}, {"": "x"}, {"x" * 65: "x"}, ["sku"])]
+    labels += [{"metadata": {f"n{number}": "" for number in range(count)}} for count in (20, 21)]
+    labels += [{"metadata": {"sku": "x" * length}} for length in (256, 257)]
+    found += [{"prompt": "x", **label} for label in labels]
     return [body for body in found if not _depends_on_another(body)]
 
 

@@ -48,10 +48,11 @@ def from_call(job_id: str, request: requests.Request, fingerprint: str) -> Job:
         state=State.RECEIVED,
         source="api",
         folder="api",
-        name=job_id,
+        name=request.name or job_id,
         model=request.model.slug,
         transport=request.transport,
         fingerprint=fingerprint,
+        metadata=request.metadata,
     )
     apply(made, request)
     return made

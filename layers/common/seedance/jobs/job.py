@@ -182,6 +182,8 @@ class Job:
     parameters: ParameterValues = field(default_factory=dict)
     """Validated, under the provider's names. An image in our bucket is not included; see ``image``."""
     image: ImageFacts | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    """The caller's own names and values, returned with the job and its notification."""
     fingerprint: str | None = None
     """Digest of the API body, to distinguish a repeated request from a reused Idempotency-Key."""
     batch: str | None = None

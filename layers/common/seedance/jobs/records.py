@@ -68,6 +68,7 @@ _OPTIONAL: dict[str, Check] = {
     "last_frame_url": is_text,
     "answer": is_text,
     "held_day": is_text,
+    "metadata": map_of(any_of(str)),
     "metrics": map_of(between(0, LATEST)),
     "cost_usd": between(0, 1000),  # as answers.price
     "error": map_of(any_of(str), "code", "message"),

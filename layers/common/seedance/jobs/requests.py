@@ -4,7 +4,7 @@ import hashlib
 import json
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 
 from seedance.aws.fields import OBJECT_KEY_BYTES, cut
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue
+from seedance.jobs import catalogue, labels
 from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import ParameterValues
 
@@ -27,7 +27,7 @@ _FOREIGN_METADATA = frozenset(
     {"mode"}  # file permissions, written by rclone and s3fs; not a misspelled "model"
     | {"xresolution", "yresolution", "resolutionunit", "pixelaspectratio"}  # EXIF fields; not a misspelled "resolution"
 )
-BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
+BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport", "name", "metadata")
 """The fields of the body of ``POST /videos`` and ``POST /estimates``."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -64,6 +64,8 @@ class Request:
     transport: str
     parameters: ParameterValues
     image_key: str | None = None
+    name: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def uploads_in(message: dict[str, Any]) -> list[Upload]:
@@ -213,7 +215,8 @@ def api_request(body: str | None, defaults: Defaults, *, prompt_needed: bool = T
     if image_key is not None and (_LONE_SURROGATE.search(image_key) or len(image_key.encode()) > OBJECT_KEY_BYTES):
         raise InvalidRequest("image_key", "must be UTF-8 of at most 1024 bytes, S3's limit for keys")
     request = _request(fields.get("model"), fields.get("transport"), given, defaults, has_image=image_key is not None)
-    return Request(request.model, request.transport, request.parameters, image_key)
+    own = labels.name(fields.get("name")), labels.metadata(fields.get("metadata"))
+    return Request(request.model, request.transport, request.parameters, image_key, *own)
 
 
 def _json_object(body: str | None) -> dict[str, Any]:

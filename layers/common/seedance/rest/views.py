@@ -53,6 +53,8 @@ class Video(TypedDict):
     batch: BatchRow | None
     name: str
     """The video's file name for downloads, without extension."""
+    metadata: dict[str, str]
+    """The caller's own names and values."""
     image: UsedImage | None
     prompt: str | None
     video: NotifiedVideo | None
@@ -96,6 +98,7 @@ def describe(job: Job, video_url: str | None) -> Video:
         "source": job.source,
         "batch": _batch(job.batch, job.row),
         "name": job.name,
+        "metadata": job.metadata,
         "image": _image(job),
         "prompt": message["prompt"],
         "video": message["video"] if job.state is State.COMPLETED else None,
