@@ -9,7 +9,7 @@ import httpx
 from seedance.jobs.job import Job, State, upload_job_id
 from seedance.jobs.requests import UPLOAD_PREFIX, check_idempotency_key
 
-from cli.requests import Wish, image_type
+from cli.requests import Wish, image_type, key_of
 from cli.target import CommandError, Target
 
 API_IMAGES_PREFIX = "images/"
@@ -19,7 +19,7 @@ API_IMAGES_PREFIX = "images/"
 def drop(target: Target, image: Path, kind: str, wish: Wish) -> str:
     """Upload an image under ``uploads/``, with the wish as its metadata. Returns the id of its future job."""
     bucket = target.output("UploadBucketName")
-    key = UPLOAD_PREFIX + image.name
+    key = key_of(UPLOAD_PREFIX, image)
     with image.open("rb") as body:
         answer = target.client("s3").put_object(
             Bucket=bucket, Key=key, Body=body, ContentType=kind, Metadata=wish.metadata()
@@ -44,7 +44,7 @@ def submit(target: Target, wish: Wish, image: str | None, idempotency_key: str |
         path = Path(image)
         kind = image_type(path)
         wish.check(has_image=True)
-        key = API_IMAGES_PREFIX + path.name
+        key = key_of(API_IMAGES_PREFIX, path)
         with path.open("rb") as file:
             target.client("s3").put_object(
                 Bucket=target.output("UploadBucketName"), Key=key, Body=file, ContentType=kind

@@ -20,6 +20,7 @@ from seedance.jobs.prices import PRICES_OF
 
 from cli import show
 from cli.options import OutputsFile, StackName, err, out
+from cli.requests import header_text, key_of
 from cli.target import CommandError, Target, find
 from local.options import StackError
 
@@ -46,6 +47,9 @@ def batch(
     default_model: Annotated[
         str, typer.Option(help="The stack's DefaultModel, used for rows without a model.")
     ] = DEFAULT_MODEL,
+    image_column: Annotated[
+        str | None, typer.Option(help="The column of the image, if it is called otherwise.", metavar="NAME")
+    ] = None,
     tolerate: Annotated[
         float, typer.Option(min=0, max=99, help="The stack's BatchToleratedFailurePercent.")
     ] = TOLERATED_PERCENT,
@@ -57,10 +61,10 @@ def batch(
 ) -> None:
     """Make a video from every row of a manifest. If too many rows are invalid, nothing is bought."""
     target = _asked(stack, outputs) if dry_run else find(stack, outputs)
-    _check(file, report, default_model, tolerate, target)
+    _check(file, report, default_model, tolerate, image_column=image_column, target=target)
     if dry_run or target is None:
         return
-    name = send(target, file)
+    name = send(target, file, image_column)
     key = manifest.beside(requests.BATCH_PREFIX + file.name, name, requests.RESULTS_ENDING)
     where = f"s3://{target.output('UploadBucketName')}/{key}"
     out.print(f"batch {name}\nthe results will be at {where}", markup=False, soft_wrap=True)
@@ -83,21 +87,32 @@ def _asked(stack: str | None, outputs: Path | None) -> Target | None:
         return None
 
 
-def _check(file: Path, report: Path | None, default_model: str, tolerate: float, target: Target | None) -> None:
+def _check(
+    file: Path,
+    report: Path | None,
+    default_model: str,
+    tolerate: float,
+    *,
+    image_column: str | None,
+    target: Target | None,
+) -> None:
     """Check the manifest as the stack does, and show the estimate. Raises CommandError if it would be refused."""
-    if not requests.is_manifest(requests.BATCH_PREFIX + file.name):
+    if not requests.is_manifest(key_of(requests.BATCH_PREFIX, file)):
         raise InvalidRequest(
             "file", f"{file.name} must end in .csv or .jsonl, and must not be a results or report file"
         )
     defaults = Defaults(catalogue.find(default_model).slug, "the stack's default", "v2")
     tally, bad = Tally(target.jobs.bills.of) if target else Tally(), _BadRows(report)
     with file.open("rb") as opened, bad:
-        for row in manifest.read(iter(lambda: opened.read(_READ_BYTES), b""), file.name, defaults):
+        chunks = iter(lambda: opened.read(_READ_BYTES), b"")
+        for row in manifest.read(chunks, file.name, defaults, image_column):
             tally.add(row)
             if isinstance(row, BadRow):
                 bad.add(row)
     out.print(_estimate(tally))
     out.print(_basis(tally, asked=target is not None))
+    for note in tally.notes():
+        out.print(note, markup=False)
     if bad.shown:
         out.print()
         out.print(bad.title(tally.bad))
@@ -118,7 +133,7 @@ class _BadRows:
     def __enter__(self) -> None:
         if self._report:
             self._file = self._report.open("wb")
-            self._file.write(manifest.csv_line(manifest.REPORT_COLUMNS))
+            self._file.write(manifest.csv_head(manifest.REPORT_COLUMNS))
 
     def __exit__(self, _: object, fault: BaseException | None, __: object) -> None:
         if self._file:
@@ -170,11 +185,12 @@ def _basis(tally: Tally, *, asked: bool) -> str:
     return f"Estimated for {show.number(tally.billed, 'video')} from the stack's last bills{others}."
 
 
-def send(target: Target, file: Path) -> str:
+def send(target: Target, file: Path, image_column: str | None = None) -> str:
     """Upload a manifest under ``batches/`` and return the batch's id."""
     bucket, key = target.output("UploadBucketName"), requests.BATCH_PREFIX + file.name
+    about = {requests.IMAGE_COLUMN_METADATA: header_text(image_column)} if image_column else {}
     with file.open("rb") as body:
-        answer = target.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+        answer = target.client("s3").put_object(Bucket=bucket, Key=key, Body=body, Metadata=about)
     if not answer.get("VersionId"):
         raise CommandError(f"{file.name} was uploaded, but the bucket is not versioned, so its batch's id is not known")
     return batch_id(bucket, key, answer["VersionId"])

@@ -230,7 +230,7 @@ def get(
     """Download a job's video."""
     target = find(stack, outputs)
     job = target.job(job_id)
-    file = Path(f"{job.name}.mp4")
+    file = Path(Path(f"{job.name}.mp4").name)  # in this folder, even if somebody has edited the record
     if output:
         file = output / file if output.is_dir() else output
     size = actions.fetch(target, job, file)

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from seedance import bounds
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, labels
 from seedance.media import formats
@@ -15,6 +16,7 @@ METADATA_LIMIT = 2048
 """The limit of an object's user metadata in bytes, names and values together (Amazon S3 User Guide)."""
 
 _WORD_BYTES = 45
+_HEAD_BYTES = 64 * 1024  # enough to name the format of nearly every image
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Wish:
         """Raise InvalidRequest if the stack would refuse this, as far as it can be checked on this machine."""
         labels.name(self.name)
         labels.metadata(dict(self.labels))
-        for name, value in {"prompt": self.prompt or "", **self.parameters}.items():
+        texts = {"prompt": self.prompt, "model": self.model, "transport": self.transport, **self.parameters}
+        for name, value in ((name, value or "") for name, value in texts.items()):
             try:
                 value.encode()
             except UnicodeEncodeError:  # Python represents undecodable bytes of the command line as surrogates
@@ -77,7 +80,7 @@ def read_settings(pairs: Sequence[str]) -> dict[str, str]:
         name, equals, value = pair.partition("=")
         name = name.strip().replace("-", "_")
         if not equals or not name:
-            raise InvalidRequest("--set", f"must be KEY=VALUE, for example duration=10, not {pair!r}")
+            raise InvalidRequest("--set", f"must be KEY=VALUE, for example duration=10, not {bounds.shown(pair)!r}")
         if name in ("prompt", "model", "transport"):
             raise InvalidRequest("--set", f"use the option --{name} for {name}")
         if name in settings:
@@ -104,7 +107,7 @@ def _check_name(name: str) -> None:
     if name not in known:
         close = get_close_matches(name, sorted(known), n=1)
         hint = f"did you mean {close[0]}?" if close else "`seedance models` lists them"
-        raise InvalidRequest("--set", f"{name} is not a parameter of any model; {hint}")
+        raise InvalidRequest("--set", f"{bounds.shown(name)} is not a parameter of any model; {hint}")
 
 
 def _check_value(name: str, value: str) -> None:
@@ -135,17 +138,27 @@ def header_text(value: str) -> str:
     return " ".join(f"=?utf-8?b?{b64encode(part).decode()}?=" for part in [*words, word])
 
 
+def key_of(prefix: str, file: Path) -> str:
+    """The key of a local file in the bucket. Raises InvalidRequest if S3 can't have a key with the file's name."""
+    try:
+        file.name.encode()
+    except UnicodeEncodeError:  # Python represents undecodable bytes of a name as surrogates
+        raise InvalidRequest("file", f"the name {bounds.shown(file.name)} is not UTF-8; rename the file") from None
+    return prefix + file.name
+
+
 def image_type(path: Path) -> str:
     """The media type of an image file. Raises InvalidRequest if the stack does not accept it."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            head = file.read(formats.HEAD_BYTES)
+            head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise InvalidRequest("image", f"{path} can't be read: {(error.strerror or str(error)).lower()}") from error
     kind = formats.image_type(head)
     if kind is None:
-        raise InvalidRequest("image", f"{path} is not an image; {formats.IMAGE_FORMATS} are allowed")
+        unknown = f"is not an image; {formats.IMAGE_FORMATS} are allowed"
+        raise InvalidRequest("image", f"{path} {formats.other_image(head) or unknown}")
     if size > formats.MAX_IMAGE_BYTES:
         raise InvalidRequest(
             "image", f"{path} has {size / 2**20:.0f} MB; at most {formats.MAX_IMAGE_BYTES // 2**20} MB are allowed"

@@ -162,7 +162,7 @@ OPERATIONS: Mapping[str, Operation] = {
 
 _EVERYWHERE = (403, 429)
 SAYS = {
-    400: "The body is not what the call needs.",
+    400: "The body is not JSON as the call needs it, has over 256 KB or 20 levels, or has a name twice.",
     403: "The API key is missing or wrong.",
     404: "There is no such job, or no such call.",
     409: "The Idempotency-Key was used with another body.",

@@ -6,7 +6,7 @@ from seedance.aws import lambda_entry  # the first one, because it stops the gar
 
 # isort: split
 from seedance.api import api
-from seedance.rest.answers import Response
+from seedance.aws.gateway import Response
 
 
 @lambda_entry.observed

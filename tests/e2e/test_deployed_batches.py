@@ -36,7 +36,7 @@ def sheet(deployed: Deployed, file: dict[str, str] | None) -> list[dict[str, str
     fetched = deployed.api.get(file["url"]).raise_for_status().content
     stored = deployed.client("s3").get_object(Bucket=file["bucket"], Key=file["key"])["Body"].read()
     assert fetched == stored
-    return list(csv.DictReader(io.StringIO(fetched.decode(), newline="")))
+    return list(csv.DictReader(io.StringIO(fetched.decode("utf-8-sig"), newline="")))
 
 
 def over(deployed: Deployed, key: str, manifest: str, *, twice: bool = False) -> Batch:
@@ -167,7 +167,7 @@ def test_a_stopped_batch_is_started_again_and_keeps_what_it_has_bought(deployed:
     ("name", "manifest", "why"),
     [
         ("half.csv", HEADER + "images/none.jpg,x,,,,1\n,A lake,,480p,,2\n", "1 of 2 rows are invalid"),
-        ("excel.csv", "image;prompt\na.jpg;x\n", "is separated by semicolons"),
+        ("shop.csv", "Image Src,prompt\nhttps://example.com/a.jpg,x\n", "'Image Src' holds image addresses"),
     ],
 )
 def test_a_manifest_with_too_many_bad_rows_buys_nothing(deployed: Deployed, name: str, manifest: str, why: str) -> None:

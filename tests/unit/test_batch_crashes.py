@@ -95,7 +95,7 @@ def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
 
         assert ended["status"] == "BATCH_DONE"
         assert ended["states"] == {"FAILED": 12, "REJECTED": 1}
-        body = world.aws["s3"].get_object(Bucket=UPLOADS, Key=ended["results_key"])["Body"].read().decode()
+        body = world.aws["s3"].get_object(Bucket=UPLOADS, Key=ended["results_key"])["Body"].read().decode("utf-8-sig")
         results = list(csv.DictReader(io.StringIO(body, newline="")))
         assert [row["job"] for row in results] == [*ids, ""]
         assert set(ids) <= set(sent(world))

@@ -115,6 +115,32 @@ def test_a_dry_run_needs_no_stack_and_shows_the_total_cost(run: Run, manifest: A
     assert f"Estimated from the prices published on {PRICES_OF}: no stack was asked" in said.output
 
 
+def test_a_dry_run_says_what_was_taken_for_something_else(run: Run, manifest: Any) -> None:
+    said = run(manifest("a.jpg,x,,5.0,1\n,y,,,2\n"), "--dry-run")
+    assert said.exit_code == 0, said.output
+    assert "1 of 2 rows have no image (row 2); columns passed through: sku." in said.output
+    assert "duration: 5.0 is taken as 5." in said.output
+
+
+def test_a_column_of_images_is_asked_about_and_can_be_named(
+    run: Run, manifest: Any, world: Any, target: Target
+) -> None:
+    file = manifest("https://example.com/a.jpg,x\n", header="Bild größe,prompt\n")
+    said = run(file)
+    assert said.exit_code == 1
+    assert "Column 'Bild größe' holds image addresses. Rename it to image_url." in said.output
+    assert world.called("PutObject") == []
+    said = run(file, "--image-column", "Bild größe")
+    assert said.exit_code == 0, said.output
+    assert world.sheets.image_column("batches/spring.csv", None) == "Bild größe"
+    assert world.aws["s3"].get_object(Bucket=UPLOADS, Key="batches/spring.csv")["Body"].read() == file.read_bytes()
+
+
+def test_a_report_opens_in_excel_with_its_accents(run: Run, manifest: Any, tmp_path: Path) -> None:
+    run(manifest(",x,größe,,\n"), "--dry-run", "--report", tmp_path / "bad.csv")
+    assert (tmp_path / "bad.csv").read_bytes().startswith(b"\xef\xbb\xbfrow,line,")
+
+
 @pytest.mark.parametrize(
     ("rows", "total", "says"),
     [
@@ -151,7 +177,7 @@ def test_bad_rows_are_shown_and_all_are_in_the_report(run: Run, manifest: Any, t
     assert said.exit_code == 0, said.output
     assert "First 20 of 30 invalid rows (--report: all)" in said.output
     assert said.output.count("must be 5 or 10, not 7") == 20
-    with (tmp_path / "bad.csv").open(newline="") as file:
+    with (tmp_path / "bad.csv").open(newline="", encoding="utf-8-sig") as file:
         report = list(csv.DictReader(file))
     assert [row["row"] for row in report] == [str(number) for number in range(201, 231)]
     assert report[0] == {"row": "201", "line": "202", "field": "duration", "error": "must be 5 or 10, not 7"}

@@ -139,12 +139,14 @@ def test_the_sample_is_an_image_that_the_stack_accepts(root: Path) -> None:
 
 def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path, png: bytes) -> None:
     (tmp_path / "page.png").write_text("<html>")
+    (tmp_path / "phone.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     (tmp_path / "empty.png").touch()
     with (tmp_path / "huge.png").open("wb") as huge:
         huge.write(png)
         huge.truncate(formats.MAX_IMAGE_BYTES + 1)
     for name, says in (
         ("page.png", "is not an image; JPEG, PNG"),
+        ("phone.jpg", "phone.jpg is in HEIC format; convert it to JPEG, PNG or WebP. On an iPhone, choose Settings"),
         ("empty.png", "is not an image"),
         ("none.png", "no such file"),
         ("huge.png", "at most 30 MB are allowed"),

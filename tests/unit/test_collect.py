@@ -45,6 +45,7 @@ def planned(world: Any) -> dict[str, Any]:
         "rejected": 1,
         "report_key": "batches/spring-01234567.rejected.csv",
         "columns": ["sku"],
+        "notes": ["2 of 4 rows have no image (rows 1 and 2)."],
         "estimate_usd": 1.05,
         "tolerated_percent": 20.0,
         "over": 0,
@@ -74,6 +75,8 @@ def stand(world: Any, make_job: Make) -> Callable[..., None]:
 
 def results(world: Any) -> list[dict[str, str]]:
     text = world.aws["s3"].get_object(Bucket="example-uploads", Key=RESULTS)["Body"].read().decode()
+    assert text.startswith("\ufeff")  # so that Excel reads it as UTF-8
+    text = text[1:]
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -141,7 +144,7 @@ def test_when_all_jobs_have_ended_results_are_written_and_a_notification_is_sent
     assert message["rejected_report"]["key"] == planned["report_key"]
     assert message["states"] == {"COMPLETED": 1, "FAILED": 1, "EXPIRED": 1, "REJECTED": 1}
     assert (message["status"], message["cost_usd"], message["estimate_usd"]) == ("BATCH_DONE", 0.35, 1.05)
-    assert (message["seconds"], message["error"]) == (600.0, None)
+    assert (message["seconds"], message["error"], message["notes"]) == (600.0, None, planned["notes"])
     (call,) = world.called("Publish")
     assert {name: value["StringValue"] for name, value in call["MessageAttributes"].items()} == {
         "status": "BATCH_DONE",
@@ -164,6 +167,7 @@ def test_a_row_that_was_never_enqueued_is_not_waited_for(
     world: Any, collect: Collect, planned: Any, stand: Any
 ) -> None:
     stand(State.COMPLETED, None, State.COMPLETED)
+    del planned["notes"]  # as in an execution that an earlier release started
     state = collect({**planned, "exception": {"Error": "States.ExceedToleratedFailureThreshold"}})
     assert [row["state"] for row in results(world)] == ["COMPLETED", "NOT_STARTED", "COMPLETED", "REJECTED"]
     assert world.notified()[0]["error"]["code"] == "INTERNAL"

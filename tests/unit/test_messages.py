@@ -27,6 +27,7 @@ SHAPE: dict[str, Any] = {
     "name": str,
     "image": {"bucket": str, "key": str, "version_id": str},
     "prompt": str,
+    "notes": list,
     "video": {
         "bucket": str,
         "key": str,
@@ -91,7 +92,7 @@ def test_the_message_for_programs_has_exactly_this_format(ended: Callable[..., J
     message = job_notification(ended(state), LINK if state is State.COMPLETED else None)
     assert conforms(message, SHAPE)
     assert message["status"] == state.value
-    always = {"job_id", "status", "model", "source", "name", "metadata", "prompt", "timings"}
+    always = {"job_id", "status", "model", "source", "name", "metadata", "prompt", "notes", "timings"}
     assert {name for name, value in message.items() if value is not None} == always | PRESENT[state]
     assert json.loads(json.dumps(message)) == message
 
@@ -108,11 +109,22 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
         "metadata": {},
         "image": {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": "v1"},
         "prompt": "a shoe turns",
+        "notes": [],
         "video": {**VIDEO, "url": LINK, "last_frame_key": "videos/shoe/up-1-last-frame.png"},
         "cost_usd": 0.25,
         "timings": {"total_seconds": 75.2, "until_submitted_seconds": 2.0, "provider_total_seconds": 60.0},
         "error": None,
     }
+
+
+def test_what_the_pipeline_decided_is_told(ended: Callable[..., Job]) -> None:
+    notes = ["aspect_ratio is 1:1, the nearest.", "The image is very large."]
+    message = job_notification(ended(State.COMPLETED, notes=notes), LINK)
+    assert message["notes"] == notes
+    assert conforms(message, SHAPE)
+    text = job_email(message)[1]
+    assert "  Note    aspect_ratio is 1:1, the nearest.\n  Note    The image is very large.\n" in text
+    assert "Note" not in job_email({**message, "notes": []})[1]
 
 
 def test_the_message_of_a_batch_job_names_batch_and_row(ended: Callable[..., Job]) -> None:
@@ -221,6 +233,7 @@ def test_durations_are_readable(ended: Callable[..., Job], seconds: float, words
     assert f"Time    {words}\n" in job_email(job_notification(job, None))[1]
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     "name",
     ["café", "鞋" * 60, "two\nlines", "bell\x07", "x" * 400, "👟", "tab\there", "", "\x7f", "a\r\nBcc: x@example.com"],
@@ -233,6 +246,7 @@ def test_a_subject_is_accepted_by_sns_whatever_the_name(ended: Callable[..., Job
     assert subject.startswith("Your video is ready: ")
 
 
+@pytest.mark.hostile(kind="input")
 @given(name=st.text(max_size=300), state=st.sampled_from(sorted(HEADLINES)))
 def test_any_name_gives_a_valid_subject(name: str, state: State) -> None:
     message = {
@@ -241,6 +255,7 @@ def test_any_name_gives_a_valid_subject(name: str, state: State) -> None:
         "status": state.value,
         "model": "m",
         "name": name,
+        "notes": [],
         "timings": {},
     }
     subject, _ = job_email(message)
@@ -258,6 +273,7 @@ def test_the_body_for_sns_contains_both_texts(ended: Callable[..., Job], state: 
     assert body["email"] == job_email(message)[1]
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("character", ["x", '"', "\\", "é", "鞋", "👟", "\n"])
 def test_the_body_fits_into_a_message_even_with_the_longest_values(ended: Callable[..., Job], character: str) -> None:
     key = character * (1024 // len(character.encode()))

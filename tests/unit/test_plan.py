@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from seedance.jobs.requests import Defaults
 from seedance.plan import Plan
 
 UPLOADS = "example-uploads"
+MANIFESTS = Path(__file__).parent / "manifests"
 HEADER = "image,prompt,model,sku\n"
 Run = Callable[..., dict[str, Any]]
 
@@ -30,9 +32,15 @@ def plan(world: Any) -> Plan:
 def run(world: Any, plan: Plan) -> Run:
     """Upload a manifest and plan it."""
 
-    def upload_and_plan(text: str | bytes, key: str = "batches/spring.csv", **changes: Any) -> dict[str, Any]:
+    def upload_and_plan(
+        text: str | bytes,
+        key: str = "batches/spring.csv",
+        metadata: dict[str, str] | None = None,
+        **changes: Any,
+    ) -> dict[str, Any]:
         body = text.encode() if isinstance(text, str) else text
-        version = world.aws["s3"].put_object(Bucket=UPLOADS, Key=key, Body=body)["VersionId"]
+        stored = world.aws["s3"].put_object(Bucket=UPLOADS, Key=key, Body=body, Metadata=metadata or {})
+        version = stored["VersionId"]
         batch = batch_id(UPLOADS, key, version)
         return replace(plan, **changes)({"batch_id": batch, "bucket": UPLOADS, "key": key, "version_id": version})
 
@@ -48,7 +56,9 @@ def planned(world: Any, state: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def report(world: Any, key: str) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(read(world, key), newline="")))
+    text = read(world, key)
+    assert text.startswith("\ufeff")  # so that Excel reads it as UTF-8
+    return list(csv.reader(io.StringIO(text[1:], newline="")))
 
 
 def keys(world: Any) -> list[str]:
@@ -66,12 +76,13 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
             "transport": "v2",
             "parameters": {
                 "prompt": "It turns",
-                "aspect_ratio": "16:9",
+                "aspect_ratio": "4:3",
                 "duration": 5,
                 "resolution": "720p",
                 "camera_fixed": False,
                 "skip_moderation": False,
             },
+            "notes": ["aspect_ratio is 4:3, the nearest to the image of 400 x 300 pixels."],
             "image": world.media.look_at(UPLOADS, "images/a.png", image["versionId"]).facts,
         },
         {
@@ -86,11 +97,12 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
                 "resolution": "720p",
                 "camera_fixed": False,
             },
+            "notes": [],
             "image": None,
         },
     ]
     assert (state["status"], state["rows"], state["rejected"], state["report_key"]) == ("PLANNED", 10, 0, None)
-    assert (state["estimate_usd"], state["columns"]) == (pytest.approx(2.60), ["sku"])
+    assert (state["estimate_usd"], state["columns"]) == (pytest.approx(0.2516 + 8 * 0.25 + 0.35), ["sku"])
     assert state["wait_seconds"] == 50  # the average of nine times 49 s and once 62 s
     assert json.loads(json.dumps(state)) == state
     assert world.called("Publish") == []
@@ -185,9 +197,9 @@ def test_too_many_bad_rows_buy_nothing_and_are_notified(world: Any, run: Run, to
 
 
 def test_an_unreadable_file_is_reported_with_the_errors_found_before(world: Any, run: Run) -> None:
-    run((HEADER + ",,,S\n,caf").encode() + b"\xe9,,\n")
+    run((HEADER + ',,,S\n,"never closed,,\n').encode())
     (message,) = world.notified()
-    assert "line 3: is not UTF-8" in message["error"]["message"]
+    assert "line 3: opens a quote that is not closed" in message["error"]["message"]
     assert [line[:3] for line in report(world, message["rejected_report"]["key"])] == [
         ["row", "line", "field"],
         ["1", "2", "prompt"],
@@ -234,3 +246,48 @@ def test_plans_and_reports_trigger_no_upload_event(world: Any, run: Run) -> None
     written = [key for key in keys(world) if key != "batches/spring.csv"]
     assert len(written) == 2
     assert not [key for key in written if key.startswith("uploads/") or requests.is_manifest(key)]
+
+
+def test_an_image_is_found_however_its_accents_are_written(world: Any, run: Run, png: bytes) -> None:
+    world.upload("images/cafe\u0301.jpg", png)
+    world.upload("images/red.jpg", png)
+    state = run((MANIFESTS / "nfc-key.csv").read_bytes())
+    assert (state["status"], state["rows"], state["rejected"]) == ("PLANNED", 5, 0)
+    assert planned(world, state)[0]["image"]["key"] == "images/cafe\u0301.jpg"
+
+
+def test_a_shops_export_buys_nothing_until_it_is_clear_which_column_is_the_image(world: Any, run: Run) -> None:
+    text = (MANIFESTS / "shopify-columns.csv").read_bytes()
+    assert run(text)["status"] == "REFUSED"
+    (message,) = world.notified()
+    assert "line 1: Column 'Image Src' holds image addresses. Rename it to image_url." in message["error"]["message"]
+    assert "Nothing was bought" in message["error"]["message"]
+    assert not [key for key in keys(world) if key.startswith("plans/")]
+
+
+@pytest.mark.parametrize("named", ["Image Src", "=?utf-8?b?SW1hZ2UgU3Jj?="])
+def test_a_manifests_metadata_may_name_the_image_column(world: Any, run: Run, named: str) -> None:
+    text = (MANIFESTS / "shopify-columns.csv").read_bytes()
+    state = run(text, metadata={"image-column": named})
+    assert [row["parameters"]["image_url"] for row in planned(world, state)] == [
+        "https://cdn.example.com/shoe.jpg",
+        "https://cdn.example.com/hat.jpg",
+    ]
+    assert state["columns"] == ["Handle", "Title"]
+
+
+def test_an_image_column_that_is_not_there_buys_nothing(world: Any, run: Run) -> None:
+    assert run("prompt,img\nx,\n", metadata={"image-column": "photo"})["status"] == "REFUSED"
+    assert "image_column: there is no column 'photo'" in world.notified()[0]["error"]["message"]
+
+
+def test_notes_about_the_rows_are_in_the_state_and_in_a_refusals_summary(world: Any, run: Run, png: bytes) -> None:
+    world.upload("images/a.png", png)
+    rows = "image,prompt,duration,sku\nimages/a.png,x,5.0,1\n,y,5,2\n"
+    notes = [
+        "1 of 2 rows have no image (row 2); columns passed through: sku.",
+        "duration: 5.0 is taken as 5.",
+    ]
+    assert run(rows)["notes"] == notes
+    run(rows + ",,,\n,,7,3\n" * 2, key="batches/bad.csv")
+    assert world.notified()[0]["notes"] == [notes[0].replace("1 of 2", "1 of 4"), notes[1]]

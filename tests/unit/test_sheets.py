@@ -84,6 +84,30 @@ def test_a_missing_manifest_is_refused_but_other_errors_are_ours(world: Any) -> 
         next(world.sheets.manifest("batches/none.csv", None))
 
 
+def test_a_manifests_metadata_names_the_image_column_of_that_version(world: Any) -> None:
+    versions = [
+        world.aws["s3"].put_object(Bucket=UPLOADS, Key="batches/m.csv", Body=b"x", Metadata=metadata)["VersionId"]
+        for metadata in ({"image-column": " Photo "}, {"sku": "1"}, {"image-column": " "})
+    ]
+    assert [world.sheets.image_column("batches/m.csv", version) for version in versions] == ["Photo", None, None]
+    assert world.sheets.image_column("batches/m.csv", None) is None
+    assert world.sheets.image_column("batches/none.csv", None) is None
+
+
+def test_an_error_of_s3_is_not_taken_for_missing_metadata(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def head(code: str) -> Any:
+        def raise_it(**_: Any) -> Any:
+            raise ClientError({"Error": {"Code": code}}, "HeadObject")
+
+        return raise_it
+
+    monkeypatch.setattr(world.sheets._client, "head_object", head("403"))
+    assert world.sheets.image_column("batches/m.csv", None) is None  # reading the manifest fails and says why
+    monkeypatch.setattr(world.sheets._client, "head_object", head("503"))
+    with pytest.raises(ClientError):
+        world.sheets.image_column("batches/m.csv", None)
+
+
 def test_rows_are_read_between_two_byte_offsets(world: Any) -> None:
     rows = [{"row": row, "columns": {"sku": "größe"}, "error": "x"} for row in (1, 2, 3)]
     lines = [json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows]

@@ -14,7 +14,7 @@ REPORT = {"bucket": "b", "key": "batches/spring-01234567.rejected.csv", "url": "
 # The contract; see test_messages.
 FIELDS = {
     *("batch_id", "status", "source", "manifest", "rows", "rejected", "states", "estimate_usd", "cost_usd"),
-    *("seconds", "results", "rejected_report", "error"),
+    *("seconds", "results", "rejected_report", "notes", "error"),
 }
 
 
@@ -22,6 +22,7 @@ def summary(status: BatchStatus, key: str = "batches/shop/spring.csv", **changes
     values: dict[str, Any] = {}
     if status in (BatchStatus.DONE, BatchStatus.OPEN):
         values |= {"rows": 12, "rejected": 2, "states": {"COMPLETED": 9, "FAILED": 1, "REJECTED": 2}}
+        values |= {"notes": ["2 of 12 rows have no image (rows 3 and 4).", "duration: 5.0 is taken as 5."]}
         values |= {"estimate_usd": 3.004, "cost_usd": 2.512345, "seconds": 75.2, "results": RESULTS, "report": REPORT}
     else:
         values |= {"error": {"code": "X", "message": "Half of it is bad. Nothing was bought."}}
@@ -48,6 +49,7 @@ def test_an_email_gives_the_outcome_and_the_location_of_the_results() -> None:
         "9 of 12 videos are ready",
         "  1 FAILED",
         "  2 REJECTED",
+        "Notes\n  2 of 12 rows have no image (rows 3 and 4).\n  duration: 5.0 is taken as 5.\n",
         RESULTS["url"],
         "s3://b/batches/spring-01234567.rejected.csv",
         "Cost      $2.51",
@@ -66,6 +68,7 @@ def test_the_email_of_a_refusal_says_why_and_that_nothing_was_bought() -> None:
     assert "Cost      nothing" in text
     assert REPORT["url"] in text
     assert "None" not in text
+    assert "Notes" not in text
 
 
 def test_the_email_of_a_failure_says_that_the_cost_is_unknown() -> None:

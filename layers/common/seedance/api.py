@@ -3,7 +3,6 @@
 What only some calls need is imported when it is needed: a call that reads starts without pydantic.
 """
 
-import base64
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,9 @@ from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from seedance import bounds
+from seedance.aws import gateway
+from seedance.aws.gateway import Response
 from seedance.clock import CLOCK, Clock
 from seedance.config import api_settings
 from seedance.errors import BadRecord, Conflict, InvalidRequest, NotFound, SeedanceError
@@ -21,7 +23,7 @@ from seedance.jobs.store import JobStore, jobs
 from seedance.media.buckets import Media, media
 from seedance.observability import logger
 from seedance.rest import documents
-from seedance.rest.answers import Response, answer, header, refusal, written
+from seedance.rest.answers import answer, refusal, written
 from seedance.rest.routes import ROUTES
 from seedance.rest.views import describe, retry_after
 
@@ -56,28 +58,29 @@ class Api:
             return refused
 
     def _answer(self, event: Mapping[str, Any]) -> Response:
-        match event["httpMethod"], event["resource"]:
+        match gateway.route(event):
             case "POST", "/videos":
-                job = self.create_video(_body(event), caller=_caller(event), idempotency_key=_key(event))
+                key = gateway.header(event, "idempotency-key")
+                job = self.create_video(gateway.body(event), caller=gateway.caller(event), idempotency_key=key)
                 # A repeated call is answered without a link, whatever the job's state, so that it need not be signed.
                 return self._shown(HTTPStatus.ACCEPTED, job, None, Location=f"./videos/{job.job_id}")
             case "GET", "/videos":
-                from seedance.rest import listing  # noqa: PLC0415 - see above
+                from seedance.rest.listing import listing  # noqa: PLC0415 - see above
 
-                return listing.listing().respond(event)
+                return answer(HTTPStatus.OK, listing().page(gateway.query(event)))
             case "GET", "/videos/{job_id}":
-                job_id = event["pathParameters"]["job_id"]
+                job_id = gateway.path_parameter(event, "job_id")
                 if (found := self.store.get(job_id)) is None:
-                    raise NotFound(f"job {job_id} does not exist")
+                    raise NotFound(f"job {bounds.shown(job_id)} does not exist")
                 return self._shown(HTTPStatus.OK, found, self._link(found))
             case "POST", "/estimates":
-                from seedance.rest import estimates  # noqa: PLC0415 - see above
+                from seedance.rest.estimates import estimates  # noqa: PLC0415 - see above
 
-                return answer(HTTPStatus.OK, estimates.estimates().estimate(_body(event)))
+                return answer(HTTPStatus.OK, estimates().estimate(gateway.body(event)))
             case "GET", "/budget":
                 return answer(HTTPStatus.OK, _spending().look())
             case "POST", "/pause":
-                return answer(HTTPStatus.OK, _spending().pause(_body(event)))
+                return answer(HTTPStatus.OK, _spending().pause(gateway.body(event)))
             case "POST", "/resume":
                 return answer(HTTPStatus.OK, _spending().resume())
             case "GET", "/models":
@@ -112,9 +115,10 @@ class Api:
                 # Before the object is read: an error must not reveal what else is in the bucket.
                 requests.check_image_key(request.image_key, self.image_prefixes)
                 try:
-                    job.image = self.media.look_at(self.upload_bucket, request.image_key, None).facts
+                    image = self.media.find_image(self.upload_bucket, request.image_key, self.image_prefixes).facts
                 except InvalidRequest as refused:
                     raise InvalidRequest("image_key", refused.message) from None
+                creation.apply(job, request, image)
             if not self.store.create(job):
                 first = self.store.get(job_id)
         if first is not None:
@@ -131,30 +135,6 @@ def _spending() -> "Spending":
     from seedance.rest.budget import spending  # noqa: PLC0415 - see above
 
     return spending()
-
-
-def _body(event: Mapping[str, Any]) -> str | None:
-    """The request's body as text. Raises InvalidRequest if it was sent as bytes that are not UTF-8."""
-    body: str | None = event.get("body")
-    if body is None or not event.get("isBase64Encoded"):
-        return body
-    try:
-        return base64.b64decode(body).decode()
-    except ValueError:
-        raise InvalidRequest("body", "must be JSON in UTF-8") from None
-
-
-def _key(event: Mapping[str, Any]) -> str | None:
-    return header(event, "idempotency-key")
-
-
-def _caller(event: Mapping[str, Any]) -> str:
-    """The caller, to keep the Idempotency-Keys of different callers apart: the id of the checked API key.
-
-    Some emulators of API Gateway do not pass the id. The key itself distinguishes callers just as well.
-    """
-    identity = event.get("requestContext", {}).get("identity", {})
-    return identity.get("apiKeyId") or header(event, "x-api-key") or ""
 
 
 @cache

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 
+from seedance import bounds
 from seedance.batches import manifest, plan_lines
+from seedance.batches.columns import RESULT_COLUMNS
 from seedance.batches.files import Sheets, sheets
 from seedance.batches.job_states import JOBS_A_READ, JobFacts, Register, register
 from seedance.batches.plan_lines import Chunk, PlanLine
@@ -51,10 +53,12 @@ class Collect:
         if event["status"] == TaskStatus.PLANNED:  # the first check: until now, rows were fed to the queue
             event = {**event, "fed_at": now, "progressed_at": now}
         left, waiting = [], Counter[State]()
-        for stored in event["chunks"]:
+        chunks = event["chunks"]
+        for stored in chunks if isinstance(chunks, list) else [chunks]:  # not a list if somebody started it by hand
             chunk = plan_lines.chunk(stored)
             if chunk is None:
-                logger().error("a chunk is skipped", extra={"batch": event["batch_id"], "chunk": str(stored)[:100]})
+                extra = {"batch": bounds.shown(event["batch_id"]), "chunk": bounds.shown(stored)}
+                logger().error("a chunk is skipped", extra=extra)
                 continue
             states = self._unfinished(event["batch_id"], chunk)
             if states:
@@ -83,7 +87,7 @@ class Collect:
         states: Counter[str] = Counter()
         cost = 0.0
         with self.sheets.write(key) as results:
-            results.write(manifest.csv_line((*manifest.RESULT_COLUMNS, *event["columns"])))
+            results.write(manifest.csv_head((*RESULT_COLUMNS, *event["columns"])))
             for row, job in self._rows(event):
                 states[_state(row, job)] += 1
                 cost += (job and job.cost_usd) or 0.0
@@ -96,6 +100,7 @@ class Collect:
             status,
             rows=event["rows"],
             rejected=event["rejected"],
+            notes=event.get("notes", []),
             states=dict(states),
             estimate_usd=event["estimate_usd"],
             cost_usd=cost,
@@ -145,7 +150,7 @@ def _state(row: PlanLine, job: JobFacts | None) -> str:
 
 
 def _result_line(row: PlanLine, job: JobFacts | None, columns: Sequence[str]) -> bytes:
-    """A row of the results, in the order of manifest.RESULT_COLUMNS and then the passthrough columns."""
+    """A row of the results, in the order of RESULT_COLUMNS and then the passthrough columns."""
     made = job is not None and job.state is State.COMPLETED
     error = row.get("error") or (job and job.error and job.error["message"])
     return manifest.csv_line(

@@ -7,9 +7,10 @@ Repeating plan writes the same files again.
 import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
+from seedance import bounds
 from seedance.aws.job_table import job_table
 from seedance.aws.upload import Upload
 from seedance.batches import manifest
@@ -19,7 +20,7 @@ from seedance.batches.plan_lines import PlanLine
 from seedance.clock import CLOCK, Clock
 from seedance.config import plan_settings
 from seedance.errors import InvalidRequest
-from seedance.jobs import reasons, requests
+from seedance.jobs import reasons, requests, shapes
 from seedance.jobs.bills import Bills
 from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import ImageFacts
@@ -63,7 +64,8 @@ class Plan:
         """Plan the batch of a manifest."""
         if event["bucket"] != self.sheets.bucket:
             raise ValueError(
-                f"the batch is in bucket {event['bucket']}, but manifests are only read from {self.sheets.bucket}"
+                f"the batch is in bucket {bounds.shown(event['bucket'])}, "
+                f"but manifests are only read from {self.sheets.bucket}"
             )
         batch_id, key = event["batch_id"], event["key"]
         tally = Tally(self.bills.of)
@@ -73,13 +75,15 @@ class Plan:
         with self.sheets.write(report_key) as report:
             try:
                 with self.sheets.write(plan_key) as sheet:
-                    rows = manifest.read(self.sheets.manifest(key, event["version_id"]), key, self.defaults)
+                    image_column = self.sheets.image_column(key, event["version_id"])
+                    sheet_in = self.sheets.manifest(key, event["version_id"])
+                    rows = manifest.read(sheet_in, key, self.defaults, image_column)
                     looked_at = self._looked_at(rows, began_at + LONGEST_SECONDS)
                     chunks = self._write(looked_at, tally, sheet, report)
                     refusal = tally.refusal(self.tolerated_percent)
             except InvalidRequest as unreadable:
                 refusal = f"The manifest can't be used: {unreadable}."
-                report.write(b"" if report.size else manifest.csv_line(manifest.REPORT_COLUMNS))
+                report.write(b"" if report.size else manifest.csv_head(manifest.REPORT_COLUMNS))
                 report.write(manifest.csv_line(("", "", unreadable.field, unreadable.message)))
         if refusal:
             self._tell(event, tally, report_key if report.size else None, refusal)
@@ -98,6 +102,7 @@ class Plan:
             "rejected": tally.bad,
             "report_key": report_key if tally.bad else None,
             "columns": list(tally.columns),
+            "notes": tally.notes(),
             "estimate_usd": round(tally.estimate_usd, 4),
             "tolerated_percent": self.tolerated_percent,
             "plan_bytes": sheet.size,
@@ -111,12 +116,13 @@ class Plan:
         """Write plan and report. Returns the chunks as in PlannedBatch."""
         chunks: list[list[int]] = []
         begins, first = 0, 1
-        for row, image in rows:
+        for checked, image in rows:
+            row, notes = _shaped(checked, image)
             tally.add(row)
             if isinstance(row, BadRow):
-                report.write(b"" if report.size else manifest.csv_line(manifest.REPORT_COLUMNS))
+                report.write(b"" if report.size else manifest.csv_head(manifest.REPORT_COLUMNS))
                 report.write(manifest.report_line(row))
-            plan.write(json.dumps(_planned(row, image), ensure_ascii=False).encode() + b"\n")
+            plan.write(json.dumps(_planned(row, image, notes), ensure_ascii=False).encode() + b"\n")
             if row.number - first + 1 == CHUNK_ROWS or plan.size - begins >= CHUNK_BYTES:
                 chunks.append([begins, plan.size, first, row.number])
                 begins, first = plan.size, row.number + 1
@@ -133,7 +139,7 @@ class Plan:
         @lru_cache(maxsize=4096)  # many rows often use the same product image
         def look(key: str) -> ImageFacts | InvalidRequest:
             try:
-                return self.media.look_at(self.sheets.bucket, key, None).facts
+                return self.media.find_image(self.sheets.bucket, key).facts
             except InvalidRequest as refusal:
                 return refusal
 
@@ -142,7 +148,7 @@ class Plan:
                 return row, None
             found = look(row.request.image_key)
             if isinstance(found, InvalidRequest):
-                return BadRow(row.number, row.line, found.field, found.message, row.columns), None
+                return BadRow(row.number, row.line, found.field, found.message, row.columns, row.notes), None
             return row, found
 
         some: list[Row | BadRow] = []
@@ -172,13 +178,22 @@ class Plan:
             BatchStatus.REFUSED,
             rows=tally.rows,
             rejected=tally.bad,
+            notes=tally.notes(),
             report=self.sheets.link(report_key) if report_key else None,
             error=reasons.refused_rows(why, event.get("restarts", 0)).error,
         )
         self.notifier.summarise(message)
 
 
-def _planned(row: Row | BadRow, image: ImageFacts | None) -> PlanLine:
+def _shaped(row: Row | BadRow, image: ImageFacts | None) -> tuple[Row | BadRow, list[str]]:
+    """A row whose video has the shape of its image, unless it asks for another one. And notes about the image."""
+    if isinstance(row, BadRow):
+        return row, []
+    request, notes = shapes.shaped(row.request, image)
+    return replace(row, request=request), notes
+
+
+def _planned(row: Row | BadRow, image: ImageFacts | None, notes: list[str]) -> PlanLine:
     """A row's line in the plan."""
     if isinstance(row, BadRow):
         return {"row": row.number, "columns": row.columns, "error": f"{row.field}: {row.message}"}
@@ -190,6 +205,7 @@ def _planned(row: Row | BadRow, image: ImageFacts | None) -> PlanLine:
         "transport": request.transport,
         "parameters": request.parameters,
         "image": image,
+        "notes": notes,
     }
 
 

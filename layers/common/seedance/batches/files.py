@@ -3,7 +3,6 @@
 All are read and written in chunks, so memory does not grow with the number of rows.
 """
 
-import json
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -11,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from seedance import bounds
 from seedance.aws import clients
 from seedance.aws.upload import Upload
 from seedance.batches import plan_lines
-from seedance.batches.manifest import MAX_BYTES, too_large
+from seedance.batches.lines import MAX_BYTES, too_large
 from seedance.batches.plan_lines import PlanLine
 from seedance.config import settings
+from seedance.jobs import requests
 from seedance.media.buckets import refusal
 from seedance.observability import logger
 
@@ -58,6 +59,17 @@ class Sheets:
             while chunk := copy.read(READ_BYTES):
                 yield chunk
 
+    def image_column(self, key: str, version_id: str | None) -> str | None:
+        """The column of the image that the manifest's metadata names, or None. Raises InvalidRequest."""
+        where = {"VersionId": version_id} if version_id else {}
+        try:
+            found = self._client.head_object(Bucket=self.bucket, Key=key, **where)  # type: ignore[arg-type]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("403", "404", "405"):
+                return None  # reading the manifest will say why
+            raise
+        return requests.image_column(found.get("Metadata", {}))
+
     def rows(self, key: str, first: int, end: int) -> Iterator[PlanLine]:
         """The rows of a plan from byte ``first`` up to ``end``. Rows that can't be read are logged and skipped."""
         if first == end:
@@ -83,14 +95,14 @@ class Sheets:
 
 def _row(key: str, line: bytes) -> PlanLine | None:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        row = bounds.read_json(line.decode(), finite=True)
+    except ValueError:
         row = None
     if (bad := plan_lines.planned_row(row)) is None:
         checked: PlanLine = row
         return checked
     number = row.get("row") if isinstance(row, dict) else None
-    logger().error("a plan's row is left out", extra={"plan": key, "row": str(number)[:20], "field": bad})
+    logger().error("a plan's row is left out", extra={"plan": key, "row": bounds.shown(number), "field": bad})
     return None
 
 

@@ -4,17 +4,20 @@ Memory use does not depend on the length of the manifest. A row passes the same 
 that is not an option of any model, such as ``sku``, belongs to the user and is copied to the results.
 """
 
+import codecs
 import csv
 import json
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from functools import cache, lru_cache
-from typing import Any
 
 from seedance.aws import fields
+from seedance.batches import cells, columns, values
+from seedance.batches.cells import Record
+from seedance.batches.columns import MAX_COLUMNS
+from seedance.batches.lines import Lines
+from seedance.batches.wording import UNWRITABLE, listed, numbered, shown
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, prices, requests
 from seedance.jobs.defaults import Defaults
@@ -24,20 +27,13 @@ PLAN_PREFIX = "plans/"
 MAX_ROWS = 100_000
 """Rows per manifest. The list of its chunks must fit into the 256 KB that Step Functions allows for a state's data."""
 
-MAX_BYTES = 500 * 1024 * 1024
-MAX_LINE_BYTES = 1024 * 1024
-MAX_COLUMNS = 100
-LONGEST_COLUMN_NAME = 100
-
-RESULT_COLUMNS = ("row", "job", "state", "video_key", "cost_usd", "error")
-"""The columns that the results always have. The manifest's passthrough columns follow them."""
-
 REPORT_COLUMNS = ("row", "line", "field", "error")
 
-_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*%?")
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
-_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_MOST_NOTES = 20
+_MOST_NAMES = 20
+_MOST_ROWS_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,15 @@ class Row:
     request: requests.Request
     columns: dict[str, str]
     """The passthrough values, by column name."""
+    notes: tuple[str, ...] = ()
+    """What was taken for something else than it says. The first row's notes are also about the whole file."""
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the video is made from an image, and not from the prompt alone."""
+        given = self.request.parameters
+        first = self.request.model.parameters.first_image
+        return self.request.image_key is not None or first in given or "reference_images" in given
 
 
 @dataclass(frozen=True)
@@ -60,16 +65,7 @@ class BadRow:
     field: str
     message: str
     columns: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _Record:
-    """A row as it was read, before its values are checked."""
-
-    line: int
-    given: dict[str, object]
-    columns: dict[str, str]
-    fault: InvalidRequest | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -88,18 +84,28 @@ class Tally:
     """Number of videos and their estimated cost, by model."""
     columns: dict[str, None] = field(default_factory=dict)
     """The passthrough columns, in the order in which they first appear."""
+    without_image: int = 0
+    """Number of valid rows that have no image."""
+    _first_without_image: list[str] = field(default_factory=list)
+    _notes: dict[str, int] = field(default_factory=dict)
+    """The rows' notes, with the number of rows."""
     _estimates: dict[tuple[str, prices.Setting], tuple[float, bool]] = field(default_factory=dict)
 
     def add(self, row: Row | BadRow) -> None:
-        """Count a row. Raises InvalidRequest if the rows have too many different passthrough columns."""
+        """Count a row."""
         self.rows += 1
         self.columns |= dict.fromkeys(row.columns)
-        if len(self.columns) > MAX_COLUMNS:
-            message = f"has a new passthrough column; at most {MAX_COLUMNS} are allowed in a manifest"
-            raise InvalidRequest(f"line {row.line}", message)
+        for note in row.notes:
+            known = note in self._notes or len(self._notes) < _MOST_NOTES
+            kept = note if known else "Other values were taken for what they can only mean"
+            self._notes[kept] = self._notes.get(kept, 0) + 1
         if isinstance(row, BadRow):
             self.bad += 1
             return
+        if not row.has_image:
+            self.without_image += 1
+            if len(self._first_without_image) < _MOST_ROWS_NAMED:
+                self._first_without_image.append(str(row.number))
         model = row.request.model
         cost, billed = self._estimate(row.request)
         self.billed += billed
@@ -122,12 +128,27 @@ class Tally:
         """Number of valid rows."""
         return self.rows - self.bad
 
+    def notes(self) -> list[str]:
+        """What a person should know before the videos are bought, one sentence each."""
+        parts = []
+        if self.without_image:
+            which = ""
+            if self.without_image < self.good:  # beside rows that have one
+                which = f" ({'row' if self.without_image == 1 else 'rows'} "
+                which += f"{listed(self._first_without_image, self.without_image)})"
+            parts.append(f"{self.without_image:,} of {numbered(self.rows, 'row')} have no image{which}")
+        if self.columns:
+            names = [shown(name) for name in list(self.columns)[:_MOST_NAMES]]
+            parts.append(f"{'c' if parts else 'C'}olumns passed through: {listed(names, len(self.columns))}")
+        told = [f"{'; '.join(parts)}."] if parts else []
+        return told + [f"{note}{f' ({count:,} rows)' if count > 1 else ''}." for note, count in self._notes.items()]
+
     def refusal(self, tolerated_percent: float) -> str | None:
         """Why this manifest is refused, or None if it is not. It is when more rows are invalid than are tolerated."""
         if self.good and self.bad * 100 <= tolerated_percent * self.rows:
             return None
         if not self.good:
-            return f"No row is valid ({_number(self.rows, 'row')} checked)."
+            return f"No row is valid ({numbered(self.rows, 'row')} checked)."
         return (
             f"{self.bad} of {self.rows} rows are invalid ({self.bad * 100 / self.rows:.1f}%); "
             f"at most {tolerated_percent:g}% are tolerated."
@@ -144,245 +165,56 @@ def plan_key(batch_id: str) -> str:
     return f"{PLAN_PREFIX}{batch_id}.jsonl"
 
 
-def too_large() -> InvalidRequest:
-    """The refusal of a manifest of more than MAX_BYTES."""
-    return InvalidRequest("manifest", f"is larger than {MAX_BYTES // 1024 // 1024} MB; split it")
-
-
-def read(chunks: Iterable[bytes], key: str, defaults: Defaults) -> Iterator[Row | BadRow]:
+def read(
+    chunks: Iterable[bytes], key: str, defaults: Defaults, image_column: str | None = None
+) -> Iterator[Row | BadRow]:
     """The rows of a manifest, in order, with all checks that do not need a bucket.
 
-    The file extension of ``key`` gives the format. Raises InvalidRequest, whose field names the line, if the whole
-    file can't be read: wrong encoding or separator, no valid header, no rows, or too many.
+    The file extension of ``key`` gives the format. ``image_column``: the column of the image, if its name is none of
+    ours. Raises InvalidRequest, whose field names the line, if the whole file can't be read: wrong encoding, no valid
+    header, no rows, or too many. Also if a column seems to be an option under another name.
     """
-    lines = _Lines(chunks)
-    records = _json_records(lines) if key.lower().endswith(".jsonl") else _csv_records(lines)
+    lines = Lines(chunks)
+    reader = cells.json_records if key.lower().endswith(".jsonl") else cells.csv_records
     number = 0
-    for number, record in enumerate(records, start=1):
+    known: set[str] = set()
+    for number, record in enumerate(reader(lines, image_column), start=1):
         if number > MAX_ROWS:
             message = f"exceeds the limit of {MAX_ROWS:,} rows; split the manifest"
             raise InvalidRequest(f"line {record.line}", message)
-        yield _judged(number, record, defaults)
+        row = _judged(number, record, defaults)
+        if len(known.union(row.columns)) > MAX_COLUMNS:
+            message = f"has a new passthrough column; at most {MAX_COLUMNS} are allowed in a manifest"
+            row = BadRow(number, record.line, "row", message, {}, row.notes)
+        known.update(row.columns)
+        yield row
     if number == 0:
         raise InvalidRequest("manifest", "has no rows")
 
 
-class _Lines:
-    """The file's lines as text. ``number`` is the line number of the last line returned."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self.number = 0
-        self._raw = _split(chunks)
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        raw = next(self._raw)
-        self.number += 1
-        if self.number == 1:
-            raw = raw.removeprefix(b"\xef\xbb\xbf")
-            if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise InvalidRequest("line 1", "is UTF-16; save the file as UTF-8")
-        if len(raw) > MAX_LINE_BYTES:
-            raise InvalidRequest(f"line {self.number}", f"is longer than {MAX_LINE_BYTES // 1024} KB")
-        try:
-            return raw.decode()
-        except UnicodeDecodeError as error:
-            raise InvalidRequest(
-                f"line {self.number}", f"is not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
-            ) from None
-
-
-def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    size, rest = 0, b""
-    for chunk in chunks:
-        size += len(chunk)
-        if size > MAX_BYTES:
-            raise too_large()
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line + b"\n"
-        if len(rest) > MAX_LINE_BYTES:
-            break  # the caller will refuse this line, so there is no need to read on
-    if rest:
-        yield rest
-
-
-def _csv_records(lines: _Lines) -> Iterator[_Record]:
-    rows = _csv_rows(lines)
-    _, header = next(rows, (0, []))
-    options = _header(header)
-    for line, cells in rows:
-        if not any(cell.strip() for cell in cells):
-            continue  # an empty line, or only separators, as spreadsheets write one
-        fault = None
-        if len(cells) != len(header):
-            fault = InvalidRequest("row", f"has {_number(len(cells), 'cell')} but the header has {len(header)}")
-        given: dict[str, object] = {}
-        columns: dict[str, str] = {}
-        for name, option, cell in zip(header, options, cells, strict=False):
-            if option is None:
-                columns[name.strip()] = cell
-            elif cell.strip():
-                given[option] = cell
-        yield _Record(line, given, columns, fault)
-
-
-def _csv_rows(lines: _Lines) -> Iterator[tuple[int, list[str]]]:
-    """The file's rows, each with the number of its first line."""
-    reader = csv.reader(lines, strict=True)
-    while True:
-        first = lines.number + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise InvalidRequest(f"line {first}", _csv_trouble(str(error))) from None
-        if cells is None:
-            return
-        yield first, cells
-
-
-def _csv_trouble(said: str) -> str:
-    if "new-line character" in said:
-        return "has old Mac line breaks (CR alone); save the file with LF or CRLF"
-    if "end of data" in said or "field larger" in said:
-        return "opens a quote that is not closed"
-    return f"is not valid CSV: {said}"
-
-
-def _header(header: list[str]) -> list[str | None]:
-    """The option that each column stands for, None for a passthrough column. Raises InvalidRequest."""
-    if not header or not any(name.strip() for name in header):
-        raise InvalidRequest("line 1", "is empty; it must name the columns, such as image,prompt,sku")
-    if len(header) > MAX_COLUMNS:
-        raise InvalidRequest("line 1", f"has {len(header)} columns; at most {MAX_COLUMNS} are allowed")
-    for mark, marks in _OTHER_SEPARATORS.items():
-        if len(header) == 1 and mark in header[0]:
-            raise InvalidRequest("line 1", f"is separated by {marks}; save the file with commas as separators")
-    for number, name in enumerate(header, start=1):
-        if not name.strip():
-            raise InvalidRequest("line 1", f"has no name for column {number}")
-    options = [_option(name) for name in header]
-    if "parameters" in options:
-        raise InvalidRequest("parameters", "is not allowed as a column; use one column per parameter")
-    seen: dict[str, str] = {}
-    for name, option in zip(header, options, strict=True):
-        meant = option or name.strip()
-        if meant in seen:
-            raise InvalidRequest("line 1", f"has the column {meant} twice, as {seen[meant]!r} and {name!r}")
-        seen[meant] = name
-    if not {"prompt", *_first_image_names()} & set(seen):
-        raise InvalidRequest(
-            "line 1",
-            f"must be a header that names the columns, with at least prompt or image; it is {_cut(','.join(header))}",
-        )
-    return options
-
-
-def _json_records(lines: _Lines) -> Iterator[_Record]:
-    for text in lines:
-        if text.strip():
-            yield _json_record(lines.number, text)
-
-
-def _json_record(line: int, text: str) -> _Record:
-    columns: dict[str, str] = {}
-    given: dict[str, object] = {}
+def _judged(number: int, record: Record, defaults: Defaults) -> Row | BadRow:
+    notes = list(record.notes)
     try:
-        for name, value in _json_object(text).items():
-            option = _option(name)
-            if option is None:
-                columns[name.strip()] = _text(value)
-            elif value is not None and value != "":
-                _give(given, option, name, value)
-    except InvalidRequest as fault:
-        return _Record(line, {}, columns, fault)
-    return _Record(line, given, columns)
-
-
-def _give(given: dict[str, object], option: str, name: str, value: Any) -> None:
-    if option in given:
-        raise InvalidRequest(name, "is given twice")
-    given[option] = value
-
-
-def _json_object(text: str) -> dict[str, object]:
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise ValueError("a name appears twice")
-        return found
-
-    def no_number(word: str) -> Any:
-        raise ValueError(f"{word} is not a valid number")
-
-    try:
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("row", f"is not valid JSON: {getattr(error, 'msg', error)}") from None
-    if not isinstance(value, dict):
-        raise InvalidRequest("row", 'must be a JSON object, such as {"image": "a.jpg", "prompt": "it turns"}')
-    return value
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-@lru_cache(maxsize=1024)
-def _option(name: str) -> str | None:
-    """The option that a column name stands for, or None for a passthrough column. Raises InvalidRequest.
-
-    As in an upload's metadata, a misspelt option is refused: passing it through would make the wrong video.
-    """
-    option = name.strip().lower().replace("-", "_").replace(" ", "_")
-    known = _known_names()
-    if option in known:
-        return option
-    if _UNWRITABLE.search(name) or len(name) > LONGEST_COLUMN_NAME:
-        limit = f"use plain text of at most {LONGEST_COLUMN_NAME} characters"
-        raise InvalidRequest("column", f"{_cut(name)!r} is not a valid column name; {limit}")
-    if option in RESULT_COLUMNS:
-        raise InvalidRequest(name, "is the name of a column in the results; rename your column")
-    if close := get_close_matches(option, known, n=1, cutoff=0.8):
-        raise InvalidRequest(name, f"is not an option (did you mean {close[0]}?)")
-    return None
-
-
-@cache
-def _known_names() -> tuple[str, ...]:
-    return tuple(sorted(catalogue.known_names() | {"model", "transport", "image_key", "parameters"}))
-
-
-@cache
-def _first_image_names() -> frozenset[str]:
-    return frozenset({"image_key", *(name for name, of in catalogue.COMMON_NAMES.items() if of == "first_image")})
-
-
-def _judged(number: int, record: _Record, defaults: Defaults) -> Row | BadRow:
-    try:
-        return Row(number, record.line, _request(record, defaults), record.columns)
+        request = _request(record, defaults, notes)
     except InvalidRequest as refusal:
-        columns = {name: _UNWRITABLE.sub("?", value) for name, value in record.columns.items()}
-        return BadRow(number, record.line, _cut(refusal.field), refusal.message, columns)
+        own = {name: UNWRITABLE.sub("?", value) for name, value in record.columns.items()}
+        return BadRow(number, record.line, shown(refusal.field), refusal.message, own, tuple(notes))
+    return Row(number, record.line, request, record.columns, tuple(notes))
 
 
-def _request(record: _Record, defaults: Defaults) -> requests.Request:
+def _request(record: Record, defaults: Defaults, notes: list[str]) -> requests.Request:
     if record.fault:
         raise record.fault
     for name, value in record.columns.items():
-        if _UNWRITABLE.search(value):
+        if UNWRITABLE.search(value):
             raise InvalidRequest(name, "contains control characters; only plain text is allowed")
-    request = requests.api_request(json.dumps(_body(record.given, defaults)), defaults)
+    request = requests.api_request(json.dumps(_body(record.given, defaults, notes)), defaults)
     if request.image_key:
         requests.check_key(request.image_key)
     return request
 
 
-def _body(given: dict[str, object], defaults: Defaults) -> dict[str, object]:
+def _body(given: dict[str, object], defaults: Defaults, notes: list[str]) -> dict[str, object]:
     """A row as the body of ``POST /videos``, so that the API's own checks apply to it."""
     parameters = given.get("parameters", {})
     if not isinstance(parameters, dict):
@@ -405,9 +237,26 @@ def _body(given: dict[str, object], defaults: Defaults) -> dict[str, object]:
             raise InvalidRequest(name, "is given twice, as a column and under parameters")
         else:
             parameters[name] = value
-    if "prompt" not in {*body, *parameters} and _first_image_names() & {*body, *parameters}:
+    _take(parameters, notes)
+    prompt = body.get("prompt", parameters.get("prompt"))
+    if isinstance(prompt, str) and values.is_no_text(prompt):
+        raise InvalidRequest("prompt", f"is {prompt!r}, which stands for a missing value or an error; correct it")
+    if "prompt" not in {*body, *parameters} and columns.image_names() & {*body, *parameters}:
         body["prompt"] = defaults.prompt  # as for an upload: an image alone is enough
     return body
+
+
+def _take(parameters: dict[str, object], notes: list[str]) -> None:
+    """Replace values by what they can only mean."""
+    for name, value in parameters.items():
+        parameters[name] = meant = values.meant(name, value)
+        if str(meant) != str(value):
+            notes.append(f"{name}: {shown(str(value))} is taken as {shown(str(meant))}")
+
+
+def csv_head(names: Iterable[str]) -> bytes:
+    """The first line of a CSV file that we write, with the mark by which Excel knows that the file is UTF-8."""
+    return codecs.BOM_UTF8 + csv_line(names)
 
 
 def csv_line(cells: Iterable[object]) -> bytes:
@@ -436,12 +285,3 @@ class _Sink:
 def report_line(row: BadRow) -> bytes:
     """The line for an invalid row in the report."""
     return csv_line((row.number, row.line, row.field, row.message))
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
-
-
-def _cut(text: str) -> str:
-    shown = _UNWRITABLE.sub("?", text)
-    return shown if len(shown) <= 80 else shown[:77] + "..."

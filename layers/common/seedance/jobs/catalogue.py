@@ -8,14 +8,15 @@ is sent.
 
 import difflib
 import hashlib
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from seedance import bounds
 from seedance.errors import Allowed, InvalidRequest
 from seedance.jobs import prices
 from seedance.jobs.job import ParameterValues
@@ -24,6 +25,12 @@ PROMPT_LIMIT = 5000
 """Our limit for a prompt, in characters. No page states a limit; the longest example prompt has 1,900."""
 
 URL_LIMIT = 2048
+
+HALVES = "has half of a character in it (an unpaired surrogate); send plain UTF-8"
+"""What is wrong with a text that can't be stored."""
+
+LONGEST_NAME = 100
+"""A longer name is nobody's misspelling of ours, and comparing it would take long."""
 
 COMMON_NAMES = {
     "image": "first_image",
@@ -46,13 +53,24 @@ REFERENCES = ("reference_images", "reference_videos", "reference_audios")
 _PLACEHOLDER_IMAGE = "https://image.invalid/to-be-signed-at-submit"
 
 
-def _whole_number(value: object) -> object:
-    """Converts text to a number: metadata and command lines are text, and Literal does not convert. True is not 1."""
+_INTEGRAL = re.compile(r"([+-]?\d+)(?:\.0+|,0{1,2})")
+"""A whole number as a data frame or a spreadsheet writes it. ``5,000`` may be five thousand."""
+
+
+def whole_number(value: object) -> object:
+    """Converts text and ``5.0`` to a whole number; other values are returned unchanged. True is not 1.
+
+    Metadata, manifests and command lines are text, and Literal does not convert.
+    """
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, str):
+        text = value.strip()
+        integral = _INTEGRAL.fullmatch(text)
         try:
-            return int(value.strip())
+            return int(integral[1] if integral else text)
         except ValueError:
             return value
     return value
@@ -65,7 +83,7 @@ def _list_from_text(value: object) -> object:
     text = value.strip()
     if text.startswith("["):
         try:
-            return json.loads(text)
+            return bounds.read_json(text)
         except ValueError:
             return value
     return [part.strip() for part in text.split(",") if part.strip()]
@@ -80,7 +98,7 @@ SevenRatios = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "adaptive"]
 SmallSeed = Annotated[
     int | None,
     Field(ge=1, le=999999, description="Makes the result reproducible. Default: derived from the job id."),
-    BeforeValidator(_whole_number),
+    BeforeValidator(whole_number),
 ]
 WideSeed = Annotated[
     int | None,
@@ -89,7 +107,7 @@ WideSeed = Annotated[
         le=2147483647,
         description="Makes the result reproducible; -1 is random. Default: derived from the job id.",
     ),
-    BeforeValidator(_whole_number),
+    BeforeValidator(whole_number),
 ]
 _MODERATION = "Skips the content pre-filter; the baseline policies still apply."
 Moderation = Annotated[bool, Field(description=_MODERATION)]
@@ -132,7 +150,7 @@ class SeedancePro(Parameters):
     first_image: ClassVar[str] = "image_url"
 
     aspect_ratio: FiveRatios = "16:9"
-    duration: Annotated[Literal[5, 10], BeforeValidator(_whole_number)] = 5
+    duration: Annotated[Literal[5, 10], BeforeValidator(whole_number)] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
     image_url: Url | None = None
     last_frame_url: Url | None = None
@@ -148,7 +166,7 @@ class Seedance10ProFast(Parameters):
     last_image: ClassVar[str | None] = None
 
     aspect_ratio: FiveRatios = "16:9"
-    duration: Annotated[Literal[5, 10], BeforeValidator(_whole_number)] = 5
+    duration: Annotated[Literal[5, 10], BeforeValidator(whole_number)] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
     image_url: Url | None = None
     camera_fixed: FixedCamera = False
@@ -164,7 +182,7 @@ class Seedance15Pro(Parameters):
     aspect_ratio: Literal["adaptive", "16:9", "4:3", "1:1", "3:4", "9:16"] = "16:9"
     duration: Annotated[
         Literal[4, 5, 6, 7, 8, 9, 10, 11, 12, -1],
-        BeforeValidator(_whole_number),
+        BeforeValidator(whole_number),
         Field(description="Seconds; -1 is auto. The provider's page names only 4 and 10."),
     ] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
@@ -184,7 +202,7 @@ class Seedance20Fast(Parameters):
     aspect_ratio: SevenRatios = "16:9"
     duration: Annotated[
         Literal[4, 5, 6, 8, 10, 12, 15, -1],
-        BeforeValidator(_whole_number),
+        BeforeValidator(whole_number),
         Field(description="Seconds; -1 is auto."),
     ] = 5
     resolution: Literal["480p", "720p"] = "720p"
@@ -206,7 +224,7 @@ class Seedance20Mini(Parameters):
     """Its page has a sample image as the default, so leaving the parameter out might animate that image."""
 
     aspect_ratio: SevenRatios = "16:9"
-    duration: Annotated[Literal[4, 5, 6, 8, 10, 12, 15], BeforeValidator(_whole_number)] = 5
+    duration: Annotated[Literal[4, 5, 6, 8, 10, 12, 15], BeforeValidator(whole_number)] = 5
     resolution: Literal["480p", "720p", "1080p"] = "720p"
     first_frame_url: FaceFreeUrl = None
     last_frame_url: Url | None = None
@@ -256,8 +274,8 @@ def find(slug: str) -> Model:
     """The model with this name. Raises InvalidRequest that names the closest match and all models."""
     if model := MODELS.get(slug):
         return model
-    why = f"{slug!r} does not exist{_nearest(slug, MODELS)}; available: {', '.join(MODELS)}"
-    raise InvalidRequest("model", why, allowed=list(MODELS))
+    unknown = f"{bounds.shown(slug)!r} does not exist{nearest(slug, MODELS)}"
+    raise InvalidRequest("model", f"{unknown}; available: {', '.join(MODELS)}", allowed=list(MODELS))
 
 
 def validate(model: Model, given: Mapping[str, object], *, has_image: bool) -> ParameterValues:
@@ -273,7 +291,7 @@ def validate(model: Model, given: Mapping[str, object], *, has_image: bool) -> P
         if value is None or (value == "" and known != "prompt"):
             continue  # on the pages, an empty string is the default and means "no image"
         if known in values:
-            raise InvalidRequest(known, f"is given twice, once as {name}")
+            raise InvalidRequest(known, f"is given twice, once as {bounds.shown(name)}")
         values[known] = value
         spelt[known] = name
     image_field = model.parameters.first_image
@@ -372,14 +390,15 @@ def _spell(model: Model, name: str) -> str:
         raise InvalidRequest(name, why, allowed=model.names)
     raise InvalidRequest(
         name,
-        f"is not a parameter of {model.slug}{_nearest(name, [*model.names, *COMMON_NAMES])}; "
+        f"is not a parameter of {model.slug}{nearest(name, [*model.names, *COMMON_NAMES])}; "
         f"available: {', '.join(model.names)}",
         allowed=model.names,
     )
 
 
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The question whether another name was meant, for the end of a message. Empty if no known name resembles it."""
+    close = difflib.get_close_matches(name, list(known), n=1) if len(name) <= LONGEST_NAME else []
     return f" (did you mean {close[0]}?)" if close else ""
 
 
@@ -428,6 +447,8 @@ def _invalid(model: Model, error: ValidationError) -> InvalidRequest:
     words, values = allowed(model, field), allowed_values(model, field)
     if first["type"] == "missing":
         return InvalidRequest(field, f"is missing; it must be {words}", allowed=values)
+    if first["type"] == "string_unicode":
+        return InvalidRequest(field, HALVES, allowed=values)
     return InvalidRequest(field, f"must be {words}, not {_short(first['input'])}", allowed=values)
 
 

@@ -93,6 +93,8 @@ class PlannedBatch(BatchInput):
     rejected: int
     report_key: str | None
     columns: list[str]
+    notes: NotRequired[list[str]]
+    """What a person should know about the rows, in words (manifest.Tally.notes)."""
     estimate_usd: float
     tolerated_percent: float
     plan_bytes: int

@@ -1,8 +1,10 @@
 """The summary of a batch, as a machine message and as an email. Pure."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypedDict
 
+from seedance import bounds
 from seedance.aws import fields
 from seedance.jobs.job import ErrorFacts, State
 from seedance.jobs.tasks import BatchInput
@@ -37,7 +39,8 @@ class BatchSummary(TypedDict):
     """The summary for machines. Like a job's notification, its shape is a contract.
 
     ``states`` counts the rows by their job's state; invalid rows count as REJECTED. ``results`` and ``rejected_report``
-    have ``bucket``, ``key`` and a signed ``url`` that works for some hours.
+    have ``bucket``, ``key`` and a signed ``url`` that works for some hours. ``notes`` are sentences about the rows: how
+    many have no image, which columns were passed through, what was taken for something else.
     """
 
     batch_id: str
@@ -52,6 +55,7 @@ class BatchSummary(TypedDict):
     seconds: float | None
     results: dict[str, str] | None
     rejected_report: dict[str, str] | None
+    notes: list[str]
     error: ErrorFacts | None
 
 
@@ -61,6 +65,7 @@ def batch_summary(
     *,
     rows: int = 0,
     rejected: int = 0,
+    notes: Sequence[str] = (),
     states: dict[str, int] | None = None,
     estimate_usd: float | None = None,
     cost_usd: float | None = None,
@@ -83,6 +88,7 @@ def batch_summary(
         "seconds": seconds,
         "results": results,
         "rejected_report": report,
+        "notes": list(notes),
         "error": error,
     }
 
@@ -101,6 +107,8 @@ def batch_email(message: BatchSummary) -> tuple[str, str]:
             f"  {count} {state}" for state, count in sorted(message["states"].items()) if state != State.COMPLETED
         ]
         lines.append("")
+    if message["notes"]:
+        lines += ["Notes", *(f"  {note}" for note in message["notes"]), ""]
     for title, file in (("Results file", message["results"]), ("Invalid rows", message["rejected_report"])):
         if file:
             lines += [title, f"  {file['url']}", "  (the link works for a few hours; the file stays in your bucket)"]
@@ -116,4 +124,4 @@ def batch_email(message: BatchSummary) -> tuple[str, str]:
         lines.append(f"  Time      {duration(message['seconds'])}")
     lines += ["", f"Manifest s3://{message['manifest']['bucket']}/{message['manifest']['key']}"]
     lines.append(f"Batch {message['batch_id']}")
-    return fields.subject(headline), "\n".join(map(fields.one_line, lines)) + "\n"
+    return fields.subject(headline), "\n".join(map(bounds.one_line, lines)) + "\n"

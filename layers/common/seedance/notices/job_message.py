@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import TypedDict, assert_never
 
+from seedance import bounds
 from seedance.aws import fields
 from seedance.jobs.job import ErrorFacts, Hold, Job, State
 
@@ -53,6 +54,7 @@ class JobNotification(TypedDict):
     metadata: dict[str, str]
     image: dict[str, str | None] | None
     prompt: str | None
+    notes: list[str]
     video: NotifiedVideo | None
     cost_usd: float | None
     timings: dict[str, float]
@@ -85,6 +87,7 @@ def job_notification(job: Job, video_url: str | None) -> JobNotification:
         "metadata": job.metadata,
         "image": image,
         "prompt": job.parameters.get("prompt"),
+        "notes": job.notes,
         "video": video,
         "cost_usd": job.cost_usd,
         "timings": job.timings(),
@@ -117,11 +120,12 @@ def job_email(message: JobNotification) -> tuple[str, str]:
         lines.append(f"  Image   s3://{message['image']['bucket']}/{message['image']['key']}")
     if message["prompt"]:
         lines.append(f"  Prompt  {message['prompt']}")
+    lines += [f"  Note    {note}" for note in message["notes"]]
     lines += ["", "Cost and time", f"  Cost    {_cost(message)}"]
     if (total := message["timings"].get("total_seconds")) is not None:
         lines.append(f"  Time    {duration(total)}")
     lines += ["", f"Job {message['job_id']}"]
-    return fields.subject(title), "\n".join(map(fields.one_line, lines)) + "\n"
+    return fields.subject(title), "\n".join(map(bounds.one_line, lines)) + "\n"
 
 
 def _is_made(message: JobNotification) -> bool:

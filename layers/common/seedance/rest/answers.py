@@ -1,17 +1,19 @@
 """The API's answers: JSON, and problems (RFC 9457). Pure."""
 
 import json
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
+from seedance.aws import fields
+from seedance.aws.gateway import Response
 from seedance.errors import Allowed, BadRecord, Conflict, InvalidRequest, NotFound, SeedanceError
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
-LONGEST_DETAIL, LONGEST_FIELD = 2000, 200
-"""The longest texts of a problem, in characters."""
+MOST_RESPONSE_CHARACTERS = 3_000_000
+"""For a response's body. Lambda's limit is 6 MB for the whole response, in which the body is a string, so that each
+quotation mark and backslash of its JSON counts twice (Lambda developer guide, quotas)."""
 
 TITLES = {
     400: "Bad Request",
@@ -24,14 +26,6 @@ TITLES = {
     500: "Internal Server Error",
 }
 """The titles of problems: RFC 9110's names of their statuses, which differ between releases of Python."""
-
-
-class Response(TypedDict):
-    """What API Gateway expects from the function."""
-
-    statusCode: int
-    headers: dict[str, str]
-    body: str
 
 
 class ProblemError(TypedDict):
@@ -63,7 +57,7 @@ class Problem(TypedDict):
 
 def answer(status: HTTPStatus, body: object, **headers: str) -> Response:
     """A response with a JSON body. Underscores in the headers' names stand for dashes."""
-    return written(status, json.dumps(body), **headers)
+    return written(status, fields.json_text(body, MOST_RESPONSE_CHARACTERS), **headers)
 
 
 def written(status: HTTPStatus, body: str, **headers: str) -> Response:
@@ -89,8 +83,7 @@ def refusal(error: SeedanceError) -> Response | None:
 
 
 def problem(status: int, message: str, code: str, field: str | None = None, allowed: Allowed | None = None) -> Response:
-    """The response for a refused call. Texts that come from the request are cut: it may be 10 MB, a response 6 MB."""
-    message, field = _short(message, LONGEST_DETAIL), field and _short(field, LONGEST_FIELD)
+    """The response for a refused call."""
     old: ProblemError = {"message": message, "code": code}
     said: Problem = {
         "type": "about:blank",
@@ -105,13 +98,3 @@ def problem(status: int, message: str, code: str, field: str | None = None, allo
     if allowed is not None:
         said["allowed"] = allowed
     return {"statusCode": status, "headers": {"Content-Type": PROBLEM_JSON}, "body": json.dumps(said)}
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def header(event: Mapping[str, Any], name: str) -> str | None:
-    """A header of the request, whatever the case of its name."""
-    headers: Mapping[str, str] = event.get("headers") or {}
-    return next((value for given, value in headers.items() if given.lower() == name), None)

@@ -4,13 +4,13 @@ Pausing writes one item and resuming deletes it; the role of the API may delete 
 that were held in the meantime, in its next round: the API itself submits nothing and buys nothing.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import TypedDict
 
+from seedance import bounds
 from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.errors import InvalidRequest
@@ -22,7 +22,7 @@ from seedance.jobs.switch import Pause, Switch, switch
 from seedance.notices.job_message import iso
 
 USUAL_REASON = "paused through the API"
-LONGEST_REASON = 200
+LONGEST_REASON = 500
 """Characters. The reason is shown on held jobs and in their notifications."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -109,9 +109,9 @@ def _reason(body: str | None) -> str:
     if not (body or "").strip():
         return USUAL_REASON
     try:
-        given = json.loads(body or "")
-    except (ValueError, RecursionError):
-        given = None
+        given = bounds.read_json(body or "")
+    except ValueError as error:
+        raise InvalidRequest("body", str(error)) from None
     if not isinstance(given, dict):
         raise InvalidRequest("body", 'must be empty or a JSON object, such as {"reason": "prices are being checked"}')
     _check_names(given, ("reason",))
@@ -128,7 +128,7 @@ def _check_names(given: Iterable[str], known: tuple[str, ...]) -> None:
     for name in given:
         if name not in known:
             what = f"is not a field of this request; allowed: {', '.join(known)}"
-            raise InvalidRequest(name[:60], what, allowed=known)
+            raise InvalidRequest(name, what, allowed=known)
 
 
 def _shown(pause: Pause | None) -> PauseState:

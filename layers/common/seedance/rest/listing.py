@@ -9,15 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
-from http import HTTPStatus
 from typing import Any, TypedDict
 
+from seedance import bounds
 from seedance.aws.checks import LATEST
 from seedance.aws.fields import is_table_key
 from seedance.errors import InvalidRequest
 from seedance.jobs.by_month import ByMonth, Filters, Position, by_month
 from seedance.jobs.job import State
-from seedance.rest.answers import Response, answer
 from seedance.rest.views import ListedVideo, listed
 
 USUAL, MOST = 20, 100
@@ -65,7 +64,7 @@ def _states(name: str, value: str) -> tuple[State, ...]:
     known = {state.value for state in State}
     named = dict.fromkeys(part.strip() for part in value.split(","))
     if wrong := [one for one in named if one not in known]:
-        what = f"must be one or more of {', '.join(State)}, separated by commas; not {wrong[0][:60]!r}"
+        what = f"must be one or more of {', '.join(State)}, separated by commas; not {bounds.shown(wrong[0])!r}"
         raise InvalidRequest(name, what, allowed=[state.value for state in State])
     return tuple(State(one) for one in named)
 
@@ -141,10 +140,6 @@ class Listing:
 
     index: ByMonth
 
-    def respond(self, event: Mapping[str, Any]) -> Response:
-        """The response to a call. Raises InvalidRequest."""
-        return answer(HTTPStatus.OK, self.page(query(event)))
-
     def page(self, given: Mapping[str, str]) -> VideoList:
         """The page that the query's parameters ask for. Raises InvalidRequest."""
         for name in given:
@@ -152,7 +147,7 @@ class Listing:
                 close = difflib.get_close_matches(name, PARAMETERS, n=1)
                 hint = f" (did you mean {close[0]}?)" if close else ""
                 what = f"is not a parameter of this call{hint}; allowed: {', '.join(PARAMETERS)}"
-                raise InvalidRequest(name[:60], what, allowed=list(PARAMETERS))
+                raise InvalidRequest(name, what, allowed=list(PARAMETERS))
         read = {name: PARAMETERS[name].read(name, value) for name, value in given.items()}
         limit, cursor = read.pop("limit", USUAL), read.pop("cursor", None)
         wanted = Filters(states=read.pop("state", ()), **read)
@@ -164,15 +159,6 @@ class Listing:
             "videos": [listed(job) for job in page.jobs],
             "next_cursor": None if page.next is None else _cursor(page.next, wanted),
         }
-
-
-def query(event: Mapping[str, Any]) -> dict[str, str]:
-    """The parameters of a request's query. Raises InvalidRequest if one is given twice."""
-    several: Mapping[str, list[str]] = event.get("multiValueQueryStringParameters") or {}
-    for name, values in several.items():
-        if len(values) > 1:
-            raise InvalidRequest(name[:60], "is given twice")
-    return {**(event.get("queryStringParameters") or {}), **{name: values[0] for name, values in several.items()}}
 
 
 def _digest(wanted: Filters) -> str:

@@ -57,6 +57,8 @@ class Video(TypedDict):
     """The caller's own names and values."""
     image: UsedImage | None
     prompt: str | None
+    notes: list[str]
+    """What the pipeline decided or noticed, in words for people: a chosen aspect ratio, a very large image."""
     video: NotifiedVideo | None
     """The video, once the state is COMPLETED, with a link that works for some hours."""
     cost_usd: float | None
@@ -101,6 +103,7 @@ def describe(job: Job, video_url: str | None) -> Video:
         "metadata": job.metadata,
         "image": _image(job),
         "prompt": message["prompt"],
+        "notes": job.notes,
         "video": message["video"] if job.state is State.COMPLETED else None,
         "cost_usd": job.cost_usd,
         "timings": message["timings"],

@@ -1,0 +1,115 @@
+"""The functions with no other permissions than those of their roles, which the emulator enforces."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployed import SAMPLE, Deployed, until
+
+from local import launch
+from local import stack as local_stack
+
+pytestmark = pytest.mark.e2e
+
+TIME_SCALE = 0.05
+SERVER = Path(__file__).parent / "enforcing_ministack.py"
+WORKED = ("api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "repair", "submit")
+
+
+@pytest.fixture(scope="module")
+def enforced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """A stack of its own, on an emulator that enforces the roles' policies."""
+    if not (Path(sys.executable).parent / "ministack").exists():
+        pytest.skip("no emulator is installed; `pip install -e .` brings it")
+    home = tmp_path_factory.mktemp("enforced")
+    start = launch.Launch.start
+
+    def enforcing(self: launch.Launch, name: str, command: list[str], env: Any) -> Any:
+        if name == "emulator":
+            command, env = [sys.executable, str(SERVER)], {**env, "AUTH": "true", "PYTHONPATH": str(launch.ROOT)}
+        return start(self, name, command, env)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch.Launch, "start", enforcing)
+        try:
+            options = local_stack.Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home)
+            stack, _ = local_stack.up(options, lambda _: None)
+            world = Deployed(stack)
+            world.configure()
+            for queue in (world.queue, world.failures):
+                listen(world, queue)
+            yield world
+        finally:
+            local_stack.down(home)
+
+
+def listen(world: Deployed, queue: str) -> None:
+    """Let the topic send to a queue of the test, as a subscriber on AWS must."""
+    sqs = world.client("sqs")
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    statement = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": arn}
+    topic = {"ArnEquals": {"aws:SourceArn": world.output("NotificationTopicArn")}}
+    policy = {"Statement": [{**statement, "Principal": {"Service": "sns.amazonaws.com"}, "Condition": topic}]}
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps({"Version": "2012-10-17", **policy})})
+
+
+def function(world: Deployed, name: str) -> str:
+    found = world.client("lambda").list_functions()["Functions"]
+    return next(one["FunctionName"] for one in found if f"-{name.capitalize()}Function-" in one["FunctionName"])
+
+
+def invoke(world: Deployed, name: str, **event: Any) -> Any:
+    answer = world.client("lambda").invoke(FunctionName=function(world, name), Payload=json.dumps(event))
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    return json.loads(answer["Payload"].read())
+
+
+def denied(world: Deployed, name: str) -> list[str]:
+    """The lines of a function's log that say that it was denied something."""
+    events = world.client("logs").filter_log_events(logGroupName=f"/aws/lambda/seedance-{name}", limit=10_000)["events"]
+    return [event["message"] for event in events if "AccessDenied" in event["message"]]
+
+
+def test_every_function_works_with_its_own_roles_permissions(enforced: Deployed) -> None:
+    world = enforced
+    world.put("images/shoe.jpg", SAMPLE.read_bytes())
+    v2 = world.upload("uploads/v2.jpg", model="seedance-2.0-mini", duration="4", resolution="480p")
+    v1 = world.upload("uploads/v1.jpg", model="seedance-pro", transport="v1", duration="5", resolution="480p")
+    api = world.order(prompt="It turns.", image_key="images/shoe.jpg", parameters={"resolution": "480p"})
+    for job_id in (v2, v1, api):
+        assert world.completed(job_id)
+    link = world.call("GET", f"/videos/{api}").json()["video"]["url"]
+    assert world.api.get(link).status_code == 200  # what a role signs works as far as the role may read
+    world.api.post(f"{world.stack.sandbox_url}/_sandbox/faults", json={"on": "job", "kind": "fail"}).raise_for_status()
+    failed = world.upload("uploads/failed.jpg", model="seedance-2.0-mini", duration="4", resolution="480p")
+    assert world.ended(failed)["state"] == "FAILED"
+
+    world.put("batches/spring.csv", b"image,prompt,resolution\nimages/shoe.jpg,It turns,480p\n,It flies,480p\n")
+    bucket = world.output("UploadBucketName")
+
+    def results() -> Any:
+        found = world.client("s3").list_objects_v2(Bucket=bucket, Prefix="batches/")["Contents"]
+        return [item["Key"] for item in found if item["Key"].endswith(".results.csv")]
+
+    until(results, "the batch's results")
+    assert invoke(world, "reconcile") == {"done": {}}
+    assert invoke(world, "repair", ask="pause", reason="a test") == {"fresh": True}
+    assert invoke(world, "repair", ask="resume")["number"] == 0
+    assert "requests" in invoke(world, "repair", ask="unowned", model="seedance-2.0-mini", since=time.time() - 3600)
+    assert invoke(world, "repair", ask="redrive")["number"] == 0
+    assert {name: denied(world, name) for name in WORKED} == {name: [] for name in WORKED}
+
+
+def test_a_permission_that_is_missing_is_denied(enforced: Deployed) -> None:
+    """Otherwise the test above would prove nothing."""
+    iam = enforced.client("iam")
+    (role,) = (one["RoleName"] for one in iam.list_roles()["Roles"] if "-ReconcileFunctionRole-" in one["RoleName"])
+    for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=role, PolicyName=policy)
+    answer = enforced.client("lambda").invoke(FunctionName=function(enforced, "reconcile"), Payload="{}")
+    assert answer["FunctionError"]
+    assert "AccessDenied" in answer["Payload"].read().decode()
