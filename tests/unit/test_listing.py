@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ from clocks import NOW
 from described import check, faults
 from hypothesis import given
 from hypothesis import strategies as st
+from seedance import bounds
+from seedance.aws import gateway
 from seedance.aws.checks import LATEST
 from seedance.errors import InvalidRequest
 from seedance.jobs.budget import month_of
 from seedance.jobs.by_month import ByMonth, Filters, Page, Position
 from seedance.jobs.job import Job, State
-from seedance.rest import listing
+from seedance.rest.answers import answer
 from seedance.rest.listing import PARAMETERS, Listing
 
 Make = Callable[..., Job]
@@ -97,7 +100,7 @@ def test_filters_are_read(given: dict[str, str], wanted: Filters) -> None:
 )
 def test_an_invalid_parameter_is_named(name: str, value: str, says: str) -> None:
     error = refused(**{name: value})
-    assert error.field == name[:60]
+    assert error.field == bounds.shown(name)
     assert says in error.message
     assert len(error.message) < 400
 
@@ -114,11 +117,21 @@ def test_what_is_allowed_is_told_to_machines_too() -> None:
 
 def test_a_parameter_given_twice_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="state: is given twice"):
-        listing.query({"multiValueQueryStringParameters": {"state": ["HELD", "FAILED"]}})
+        gateway.query({"multiValueQueryStringParameters": {"state": ["HELD", "FAILED"]}})
     event = {"queryStringParameters": {"state": "HELD"}, "multiValueQueryStringParameters": {"state": ["HELD"]}}
-    assert listing.query(event) == {"state": "HELD"}
-    assert listing.query({"queryStringParameters": {"state": "HELD"}}) == {"state": "HELD"}
-    assert listing.query({"queryStringParameters": None, "multiValueQueryStringParameters": None}) == {}
+    assert gateway.query(event) == {"state": "HELD"}
+    assert gateway.query({"queryStringParameters": {"state": "HELD"}}) == {"state": "HELD"}
+    assert gateway.query({"queryStringParameters": None, "multiValueQueryStringParameters": None}) == {}
+
+
+@pytest.mark.hostile(kind="input")
+@pytest.mark.parametrize("odd", [5, "state", ["state"], {"state": 5}, {5: "x"}, {"state": ["x", 5]}, {"state": []}])
+def test_a_query_of_another_shape_counts_as_none_or_is_refused(odd: object) -> None:
+    for name in ("queryStringParameters", "multiValueQueryStringParameters"):
+        try:
+            assert gateway.query({name: odd}) == {}
+        except InvalidRequest as error:
+            assert error.field == "state"
 
 
 # cursor ---------------------------------------------------------------------------------------------------------------
@@ -210,14 +223,14 @@ def test_the_list_has_the_described_shape(world: Any, make_job: Make) -> None:
         world.put(
             make_job(state, job_id=f"up-{number}", created_at=created, month=month_of(created), error=error, **values)
         )
-    respond = Listing(ByMonth(world.table)).respond
-    answer = respond({"queryStringParameters": {"limit": "5"}})
-    check("GET", "/videos", answer)
-    body = json.loads(answer["body"])
+    listing = Listing(ByMonth(world.table))
+    answered = answer(HTTPStatus.OK, listing.page({"limit": "5"}))
+    check("GET", "/videos", answered)
+    body = json.loads(answered["body"])
     assert [video["state"] for video in body["videos"]] == list(State)[:5]
     assert body["videos"][1]["batch"] == {"batch_id": "batch-1", "row": 2}
     assert body["videos"][0]["created_at"] == "2025-11-20T00:53:20+00:00"
-    rest = json.loads(respond({"queryStringParameters": {"cursor": body["next_cursor"]}})["body"])
+    rest = listing.page({"cursor": body["next_cursor"]})
     assert [video["state"] for video in rest["videos"]] == list(State)[5:]
     assert rest["next_cursor"] is None
 
