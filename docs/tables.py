@@ -11,7 +11,7 @@ from typing import Any
 import openapi  # type: ignore[import-not-found]  # beside this file
 import typer.main
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
-from seedance.jobs import catalogue
+from seedance.jobs import allowed, catalogue
 from seedance.jobs.job import State
 from seedance.jobs.prices import PRICES_OF, PUBLISHED, Setting, published_usd
 from seedance.jobs.reasons import Code
@@ -75,7 +75,7 @@ def _parameter(row: tuple[catalogue.Model, str, Any]) -> tuple[str, str, str]:
     default = schema.get("default")
     written = json.dumps(default).strip('"')
     shown = "required" if "default" not in schema else "" if default in (None, []) else f"`{written}`"
-    return f"`{name}`", catalogue.allowed(model, name) + about, shown
+    return f"`{name}`", allowed.words(model.parameters, name) + about, shown
 
 
 def rooms() -> str:

@@ -17,8 +17,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from seedance import bounds
-from seedance.errors import Allowed, InvalidRequest
-from seedance.jobs import prices
+from seedance.errors import InvalidRequest
+from seedance.jobs import allowed, prices
 from seedance.jobs.job import ParameterValues
 
 PROMPT_LIMIT = 5000
@@ -402,41 +402,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def allowed(model: Model, name: str) -> str:
-    """A parameter's allowed values in words, from its schema: ``a whole number from 4 to 10``."""
-    return _words(_schema(model, name))
-
-
-def allowed_values(model: Model, name: str) -> Allowed:
-    """A parameter's allowed values for machines: a list of them, or in words if there are too many."""
-    schema = _schema(model, name)
-    if schema.get("type") == "boolean":
-        return [True, False]
-    return schema.get("enum") or _words(schema)
-
-
-def _schema(model: Model, name: str) -> dict[str, Any]:
-    """A parameter's JSON Schema, without the null that stands for a missing value."""
-    schema: dict[str, Any] = model.parameters.model_json_schema()["properties"][name]
-    return next((s for s in schema.get("anyOf", []) if s["type"] != "null"), schema)
-
-
-def _words(schema: dict[str, Any]) -> str:
-    if choices := schema.get("enum"):
-        return f"{', '.join(map(str, choices[:-1]))} or {choices[-1]}"
-    match schema["type"]:
-        case "integer":
-            return f"a whole number from {schema['minimum']} to {schema['maximum']}"
-        case "boolean":
-            return "true or false"
-        case "array":
-            return f"a list of at most {schema['maxItems']}, each {_words(schema['items'])}"
-        case _ if schema.get("format") == "uri":
-            return f"an http or https address of at most {schema['maxLength']} characters, without spaces"
-        case _:
-            return f"text of {schema['minLength']} to {schema['maxLength']} characters"
-
-
 def _invalid(model: Model, error: ValidationError) -> InvalidRequest:
     """Pydantic's first error, as an InvalidRequest."""
     first = error.errors(include_url=False)[0]
@@ -444,7 +409,7 @@ def _invalid(model: Model, error: ValidationError) -> InvalidRequest:
         field, _, text = first["msg"].removeprefix("Value error, ").partition(": ")
         return InvalidRequest(field, text)  # our own rule about two fields, whose message names one
     field = str(first["loc"][0])
-    words, values = allowed(model, field), allowed_values(model, field)
+    words, values = allowed.words(model.parameters, field), allowed.values(model.parameters, field)
     if first["type"] == "missing":
         return InvalidRequest(field, f"is missing; it must be {words}", allowed=values)
     if first["type"] == "string_unicode":
