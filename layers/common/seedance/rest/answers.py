@@ -84,7 +84,7 @@ def refusal(error: SeedanceError) -> Response | None:
 
 def problem(status: int, message: str, code: str, field: str | None = None, allowed: Allowed | None = None) -> Response:
     """The response for a refused call."""
-    old: ProblemError = {"message": message, "code": code}
+    old = ProblemError(message=message, code=code)
     said: Problem = {
         "type": "about:blank",
         "title": TITLES[status],
