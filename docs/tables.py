@@ -17,6 +17,8 @@ from seedance.jobs.prices import PRICES_OF, PUBLISHED, Setting, published_usd
 from seedance.jobs.reasons import Code
 from seedance.rest import listing
 
+from cli.doctor.facts import FACTS
+from cli.doctor.table import CHECKS
 from cli.main import app
 
 _ROOT = Path(__file__).parents[1]
@@ -186,6 +188,20 @@ def aws_limits() -> str:
 
     rows = [(name, f"{limit.most:,}", limit.of, limit.source) for name, limit in LIMITS.items()]
     return _table(("limit", "most", "of", "source"), rows)
+
+
+def checks() -> str:
+    """The doctor's free checks."""
+    rows = [
+        (f"{check.name}{'' if check.emulated else ' *'}", check.about, _names(check.needs), check.remedy)
+        for check in CHECKS
+    ]
+    return _table(("check", "passes if", "permissions", "otherwise"), rows)
+
+
+def facts() -> str:
+    """What `seedance doctor --spend` asks the provider."""
+    return _table(("line", "the fact", "source"), [(fact.name, fact.about, fact.source) for fact in FACTS])
 
 
 def commands() -> str:

@@ -16,6 +16,7 @@ from seedance.aws import clients
 from seedance.clock import CLOCK, Clock
 from seedance.config import repair_settings
 from seedance.errors import BadRecord, Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
+from seedance.examining import Examined, examine
 from seedance.holding import Holding, Worked
 from seedance.indexing import Indexing
 from seedance.jobs import creation, reasons
@@ -26,6 +27,7 @@ from seedance.jobs.reasons import Code
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.switch import switch
 from seedance.lost import LostSubmits, adopt
+from seedance.media.buckets import media
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import logger
 from seedance.pacing.poll_schedule import HISTORY_SPAN_SECONDS
@@ -74,6 +76,7 @@ class Answer(TypedDict, total=False):
     more: bool
     since: float
     step: int
+    examined: Examined
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Repair:
         ``resume``, ``release``, ``redrive``: -> ``number``, ``more``
         ``restart``: ``batch_id`` -> ``said``
         ``index``: ``step``, ``since`` -> ``number``, ``more``, ``step``, ``since``
+        ``examine``: ``what``, ``request_id`` -> ``examined``
         """
         try:
             return self._answer(**checked(question))
@@ -143,6 +147,8 @@ class Repair:
             case "restart":
                 self.batches.restart(given["batch_id"])
                 return {"said": f"batch {given['batch_id']} was started again; what it has made is kept"}
+            case "examine":
+                return {"examined": examine(self.provider, media, **given)}
         raise AssertionError(f"questions.QUESTIONS has {ask}, and this method does not")
 
     def retry(self, job_id: str, *, pay: bool) -> str:
