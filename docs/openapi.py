@@ -97,7 +97,7 @@ OPERATIONS: Mapping[str, Operation] = {
         views.Video,
         status=202,
         body="VideoRequest",
-        refusals=(400, 409, 413, 422, 500),
+        refusals=(400, 409, 422, 500),
         headers={**_LOCATION, **_RETRY},
         parameters=(_IDEMPOTENCY_KEY,),
     ),
@@ -126,7 +126,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "Nothing is bought, reserved or stored.",
         Estimate,
         body="EstimateRequest",
-        refusals=(400, 413, 422),
+        refusals=(400, 422),
     ),
     "GET /budget": Operation(
         "getBudget",
@@ -142,14 +142,13 @@ OPERATIONS: Mapping[str, Operation] = {
         budget.PauseState,
         body="PauseRequest",
         body_needed=False,
-        refusals=(400, 413, 422),
+        refusals=(400, 422),
     ),
     "POST /resume": Operation(
         "resume",
         "Allow submits again",
         "The jobs that were held in the meantime are submitted within about five minutes.",
         budget.PauseState,
-        refusals=(413,),
     ),
     "GET /models": Operation(
         "listModels",
@@ -160,13 +159,16 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /openapi.json": Operation("getDescription", "This description", "OpenAPI 3.1.", "Description"),
 }
 
-_EVERYWHERE = (403, 429)
+_EVERYWHERE = {"GET": (403, 429), "POST": (403, 413, 415, 429), "DELETE": (403, 429)}
+"""What the gateway may answer by itself."""
+
 SAYS = {
     400: "The body is not JSON as the call needs it, has over 256 KB or 20 levels, or has a name twice.",
     403: "The API key is missing or wrong.",
     404: "There is no such job, or no such call.",
     409: "The Idempotency-Key was used with another body.",
     413: "The body is larger than 10 MB.",
+    415: "The body is not compressed as Content-Encoding says.",
     422: "A value is not allowed: `field` names it, and `allowed` says what is.",
     429: "Too many calls at once. Repeat it after the time in `Retry-After`.",
     500: "The job's record was edited and can't be read. `field` names the value.",
@@ -179,14 +181,14 @@ def _problem(words: str, **more: Any) -> Schema:
     return {"description": words, **more, "content": content}
 
 
-def _operation(of: Operation, components: schemas.Components) -> Schema:
+def _operation(method: str, of: Operation, components: schemas.Components) -> Schema:
     found = {"$ref": f"#/components/schemas/{of.answer}"} if isinstance(of.answer, str) else components.of(of.answer)
     success: Schema = {"description": of.summary, "content": {answers.JSON: {"schema": found}}}
     if of.headers:
         success["headers"] = dict(of.headers)
     responses = {str(of.status): success}
     wait = {"Retry-After": {"required": True, "schema": {"type": "integer"}}}
-    for status in sorted({*of.refusals, *_EVERYWHERE}):
+    for status in sorted({*of.refusals, *_EVERYWHERE[method]}):
         responses[str(status)] = _problem(SAYS[status], **({"headers": wait} if status == 429 else {}))
     responses["5XX"] = _problem(SAYS_5XX)
     described: Schema = {"operationId": of.name, "summary": of.summary, "description": of.about}
@@ -214,7 +216,7 @@ def openapi() -> Schema:
     paths: dict[str, Schema] = {}
     for route, operation in OPERATIONS.items():
         method, path = route.split()
-        paths.setdefault(path, {})[method.lower()] = _operation(operation, components)
+        paths.setdefault(path, {})[method.lower()] = _operation(method, operation, components)
     version = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["version"]
     return {
         "openapi": "3.1.0",

@@ -96,10 +96,11 @@ def test_what_the_gateway_answers_by_itself_is_described(resources: dict[str, An
             assert body["title"] == TITLES[answer["StatusCode"]]
             seen.add(str(answer["StatusCode"]))
         assert ("Retry-After" in answer["ResponseParameters"]["Headers"]) is (answer.get("StatusCode") == 429)
-    assert seen == {"403", "404", "413", "429"}
+    assert seen == {"403", "404", "413", "415", "429"}
     for route, operation in operations().items():
         assert {"403", "429", "5XX"} <= set(operation["responses"]), route
-        assert ("413" in operation["responses"]) is route.startswith("POST")
+        for status in ("413", "415"):
+            assert (status in operation["responses"]) is route.startswith("POST")
 
 
 TOGETHER = ("image_url", "first_frame_url", "last_frame_url", "reference_videos", "reference_audios")
