@@ -78,6 +78,18 @@ def history(target: Target, model: str, since: float, until: float) -> "Iterator
         page = answer["next"]
 
 
+def index_all(target: Target) -> Iterator[int]:
+    """Repeat the request to index jobs until there are none left. Yields how many were added so far, after each call.
+
+    Raises CommandError.
+    """
+    number, more, step, since = 0, True, 0, 0.0
+    while more:
+        answer = ask_repair(target, ask="index", step=step, since=since)
+        number, more, step, since = number + answer["number"], answer["more"], answer["step"], answer["since"]
+        yield number
+
+
 def to_its_end(target: Target, ask: str) -> int:
     """Repeat a request until all its work is done. Returns the number of items processed. Raises CommandError."""
     number, more, since = 0, True, 0.0

@@ -13,10 +13,10 @@ from seedance.batches import manifest, plan_lines
 from seedance.batches.manifest import BadRow, Tally
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, requests
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.handoff import Batches
 from seedance.jobs.job import State, batch_id
 from seedance.jobs.prices import PRICES_OF
-from seedance.jobs.requests import Defaults
 
 from cli import show
 from cli.options import OutputsFile, StackName, err, out

@@ -22,7 +22,7 @@ from cli.batch import batch, look
 from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
 from cli.doctor.command import doctor
 from cli.options import JobId, OutputsFile, StackName, err, out
-from cli.requests import Wish, image_type, read_settings
+from cli.requests import Wish, image_type, read_labels, read_settings
 from cli.target import CommandError, Target, find, home, on_this_machine
 from local import keeping
 from local import stack as local_stack
@@ -171,12 +171,16 @@ def submit(
     idempotency_key: Annotated[
         str | None, typer.Option(help="Repeating a request with the same key returns the same job and is billed once.")
     ] = None,
+    name: Annotated[str | None, typer.Option(help="The video's name, in mails and for downloads.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Your own, returned with the job; repeatable.")
+    ] = None,
     wait: Wait = False,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
     """Request a video through the API."""
-    wish = Wish(prompt, model, transport, read_settings(settings or []))
+    wish = Wish(prompt, model, transport, read_settings(settings or []), name, read_labels(metadata or []))
     target = find(stack, outputs)
     _report(target, actions.submit(target, wish, image, idempotency_key), wait)
 
@@ -250,6 +254,7 @@ for one in (
     operate.pause,
     operate.resume,
     operate.release,
+    operate.reindex,
     operate.ledger,
     operate.adopt,
     doctor,

@@ -36,6 +36,14 @@ def release(stack: StackName = None, outputs: OutputsFile = None) -> None:
     out.print(f"{show.number(asking.to_its_end(find(stack, outputs), ask='release'), 'held job')} released")
 
 
+def reindex(stack: StackName = None, outputs: OutputsFile = None) -> None:
+    """Add the jobs of earlier releases to the list that `GET /videos` returns. Run it once after the update."""
+    target = find(stack, outputs)
+    for number in asking.index_all(target):
+        out.print(f"{show.number(number, 'job')} added so far")
+    out.print("every job is in the list now")
+
+
 def redrive(
     batch: Annotated[str | None, typer.Argument(metavar="[BATCH]", help="A batch whose execution failed.")] = None,
     stack: StackName = None,

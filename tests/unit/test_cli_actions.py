@@ -102,6 +102,7 @@ def test_a_call_with_a_file_puts_it_where_it_triggers_no_second_job(world: Any, 
     [
         (httpx.Response(422, json={"error": {"field": "duration", "message": "must be 5 or 10"}}), "must be 5 or 10"),
         (httpx.Response(403, json={"message": "Forbidden"}), "Forbidden"),
+        (httpx.Response(409, json={"detail": "used before", "error": {"message": "old"}}), "used before"),
         (httpx.Response(502, text="<html>bad gateway"), "<html>bad gateway"),
         (httpx.Response(500, json=["odd"]), "odd"),
     ],

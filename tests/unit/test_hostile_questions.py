@@ -35,6 +35,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "resume": {"since": 0.0},
     "release": {"since": 0.0},
     "redrive": {"since": 0.0},
+    "index": {"step": 1, "since": 0.0},
     "restart": {"batch_id": "batch-" + "0" * 32},
     "examine": {"what": "request", "request_id": "req-1"},
 }
@@ -74,7 +75,7 @@ def ask(world: Any, repair: Repair, make_job: Make, request: pytest.FixtureReque
         assert isinstance(answer, dict)
         if "error" in answer:
             assert 0 < len(answer["error"]) <= 2000
-        assert world.job() == job
+        assert replace(world.job(), month=None) == job  # a good question after all may add it to the index by_month
         assert world.postponed() == world.executions() == []
         return answer
 

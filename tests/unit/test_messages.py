@@ -38,6 +38,7 @@ SHAPE: dict[str, Any] = {
     },
     "cost_usd": NUMBER,
     "timings": dict,
+    "metadata": dict,
     "error": {"code": str, "message": str},
 }
 # For each terminal state, the names with a value; the others are null.
@@ -91,7 +92,7 @@ def test_the_message_for_programs_has_exactly_this_format(ended: Callable[..., J
     message = job_notification(ended(state), LINK if state is State.COMPLETED else None)
     assert conforms(message, SHAPE)
     assert message["status"] == state.value
-    always = {"job_id", "status", "model", "source", "name", "prompt", "notes", "timings"}
+    always = {"job_id", "status", "model", "source", "name", "metadata", "prompt", "notes", "timings"}
     assert {name for name, value in message.items() if value is not None} == always | PRESENT[state]
     assert json.loads(json.dumps(message)) == message
 
@@ -105,6 +106,7 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
         "source": "upload",
         "batch": None,
         "name": "shoe",
+        "metadata": {},
         "image": {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": "v1"},
         "prompt": "a shoe turns",
         "notes": [],

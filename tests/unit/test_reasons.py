@@ -10,7 +10,17 @@ from seedance.jobs.job import Hold
 from seedance.jobs.reasons import Code
 
 NEVER_ON_A_JOB = {
-    *("ERROR", "NOT_POSSIBLE", "CONFLICT", "REQUEST_TAKEN", "IN_PROGRESS", "ALL_UNDER_WAY", "MEDIA", "PROVIDER"),
+    *(
+        "ERROR",
+        "NOT_POSSIBLE",
+        "CONFLICT",
+        "REQUEST_TAKEN",
+        "IN_PROGRESS",
+        "ALL_UNDER_WAY",
+        "MEDIA",
+        "PROVIDER",
+        "NOT_FOUND",
+    ),
     # Reported differently: the job is HELD with another code, or its call is repeated.
     "NOT_ANNOUNCED",
     *("PROVIDER_OUT_OF_CREDITS", "PROVIDER_UNEXPECTED_ANSWER", "RESULT_FROM_FORBIDDEN_HOST", "RESULT_UNAVAILABLE"),

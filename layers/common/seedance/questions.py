@@ -39,6 +39,7 @@ class Question(TypedDict, total=False):
     give_up: bool
     reason: str
     batch_id: str
+    step: int
     what: str
 
 
@@ -61,6 +62,7 @@ def _moment(*, needed: bool) -> _Field:
 
 _ID, _MODEL, _SINCE = _text_of(LONGEST_ID), _text_of(100), _moment(needed=True)
 _GO_ON = {"since": _moment(needed=False)}
+_STEP = _Field(lambda value: whole(value, 0, 100) is not None, "must be a whole number", needed=False)
 _FLAG = _Field(any_of(bool), "must be true or false", needed=False)
 _BATCH = _Field(
     lambda value: isinstance(value, str) and re.fullmatch("batch-[0-9a-f]{32}", value) is not None,
@@ -91,6 +93,7 @@ QUESTIONS: dict[str, dict[str, _Field]] = {
     "resume": _GO_ON,
     "release": _GO_ON,
     "redrive": _GO_ON,
+    "index": {"step": _STEP, **_GO_ON},
     "restart": {"batch_id": _BATCH},
     "examine": {"what": _text_of(100), "request_id": _text_of(LONGEST_ID, needed=False)},
 }

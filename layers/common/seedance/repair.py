@@ -18,6 +18,7 @@ from seedance.config import repair_settings
 from seedance.errors import BadRecord, Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
 from seedance.examining import Examined, examine
 from seedance.holding import Holding, Worked
+from seedance.indexing import Indexing
 from seedance.jobs import creation, reasons
 from seedance.jobs.budget import reservation
 from seedance.jobs.handoff import Batches, Workflow, batches, intake_queue, workflow
@@ -74,6 +75,7 @@ class Answer(TypedDict, total=False):
     number: int
     more: bool
     since: float
+    step: int
     examined: Examined
 
 
@@ -103,6 +105,7 @@ class Repair:
         ``pause``: ``reason`` -> ``fresh``
         ``resume``, ``release``, ``redrive``: -> ``number``, ``more``
         ``restart``: ``batch_id`` -> ``said``
+        ``index``: ``step``, ``since`` -> ``number``, ``more``, ``step``, ``since``
         ``examine``: ``what``, ``request_id`` -> ``examined``
         """
         try:
@@ -138,6 +141,9 @@ class Repair:
                 return _worked(self.holding.release(Hold.BUDGET, given.get("since", 0.0)))
             case "redrive":
                 return _worked(self.holding.redrive())
+            case "index":
+                done = Indexing(self.store, self.clock).run(given.get("step", 0), given.get("since", 0.0))
+                return {"number": done.number, "more": done.more, "step": done.step, "since": done.since}
             case "restart":
                 self.batches.restart(given["batch_id"])
                 return {"said": f"batch {given['batch_id']} was started again; what it has made is kept"}
