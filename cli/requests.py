@@ -1,15 +1,14 @@
 """Turns command line options into an upload's metadata or the body of an API call. Pure."""
 
+import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue
-from seedance.media import formats
+from seedance.jobs import catalogue, requests
 
 METADATA_LIMIT = 2048
 """The limit of an object's user metadata in bytes, names and values together (Amazon S3 User Guide)."""
@@ -45,8 +44,16 @@ class Wish:
         given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         return given | ({"parameters": dict(self.parameters)} if self.parameters else {})
 
+    def upload(self, defaults: requests.Defaults) -> requests.Request:
+        """The request that a stack with these defaults makes of an upload. Raises InvalidRequest if it refuses it."""
+        return requests.upload_request(self.metadata(), defaults)
+
+    def call(self, defaults: requests.Defaults, image: Mapping[str, str]) -> requests.Request:
+        """The same for an API call with this image, if any: ``image`` or ``image_key`` with its value."""
+        return requests.api_request(json.dumps({**self.body(), **image}), defaults)
+
     def check(self, *, has_image: bool) -> None:
-        """Raise InvalidRequest if the stack would refuse this, as far as it can be checked on this machine."""
+        """Raise InvalidRequest if every stack would refuse this, whatever its defaults are."""
         for name, value in {"prompt": self.prompt or "", **self.parameters}.items():
             try:
                 value.encode()
@@ -113,21 +120,3 @@ def header_text(value: str) -> str:
             word = b""
         word += letter.encode()
     return " ".join(f"=?utf-8?b?{b64encode(part).decode()}?=" for part in [*words, word])
-
-
-def image_type(path: Path) -> str:
-    """The media type of an image file. Raises InvalidRequest if the stack does not accept it."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(formats.HEAD_BYTES)
-    except OSError as error:
-        raise InvalidRequest("image", f"{path} can't be read: {(error.strerror or str(error)).lower()}") from error
-    kind = formats.image_type(head)
-    if kind is None:
-        raise InvalidRequest("image", f"{path} is not an image; {formats.IMAGE_FORMATS} are allowed")
-    if size > formats.MAX_IMAGE_BYTES:
-        raise InvalidRequest(
-            "image", f"{path} has {size / 2**20:.0f} MB; at most {formats.MAX_IMAGE_BYTES // 2**20} MB are allowed"
-        )
-    return kind

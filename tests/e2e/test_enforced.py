@@ -36,7 +36,7 @@ def enforced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launch.Launch, "start", enforcing)
         try:
-            options = local_stack.Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home)
+            options = local_stack.Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home, hurried=False)
             stack, _ = local_stack.up(options, lambda _: None)
             world = Deployed(stack)
             world.configure()
