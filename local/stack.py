@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +31,9 @@ from local.options import (
 from local.sigv4 import Credentials
 
 Say = Callable[[str], None]
+
+_FORMER = frozenset({"notification_queue_url"})
+"""Fields of earlier releases, which a kept stack may have."""
 
 _KEEP_SECONDS = 30.0
 """How long a server has to write its state when it stops."""
@@ -63,9 +66,8 @@ class Stack:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Self:
-        """The stack from these values. Those of other releases are left out. Raises TypeError."""
-        known = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in facts.items() if name in known})
+        """The stack from these values, which may be of an earlier release. Raises TypeError."""
+        return cls(**{name: value for name, value in facts.items() if name not in _FORMER})
 
     @property
     def access(self) -> aws.Access:

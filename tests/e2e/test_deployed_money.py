@@ -256,7 +256,7 @@ def test_a_new_submit_of_a_failed_job_needs_the_pay_option(deployed: Deployed, o
     operator.fault("job", "fail", "bad luck")
     job_id = deployed.upload("uploads/bad luck.png", prompt="bad luck", **SMALL)
     operator.reaches(job_id, State.FAILED)
-    assert re.search(r"costs about \$0\.\d\d: use --pay", operator.says("retry", job_id, code=1))
+    assert re.search(r"use --pay to buy the video again, for about \$0\.\d\d", operator.says("retry", job_id, code=1))
     assert operator.submits("bad luck") == [200]
 
 

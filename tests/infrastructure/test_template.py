@@ -33,7 +33,7 @@ SETTINGS = {
 }
 PARAMETERS = [
     *("SegmindBaseUrl", "SegmindMediaHosts", "SegmindApiKeySecretArn"),
-    *("DefaultModel", "DefaultPrompt", "NotificationEmail"),
+    *("DefaultModel", "DefaultPrompt", "NotificationEmail", "MailFor"),
     *("SegmindHistoryUrl", "DailyBudgetUsd", "ResubmitLost", "BatchToleratedFailurePercent"),
 ]
 OUTPUTS = [
