@@ -32,7 +32,7 @@ def job(target: Target, text: str) -> Job:
     if _WHOLE.fullmatch(text):
         raise missing
     with progress.working(f"looking for {text}"):
-        (job_id,) = _only("job", text, _job_ids(target), missing)
+        (job_id,) = _only("jobs", text, _job_ids(target), missing)
     if found := target.jobs.get(job_id):
         return found
     raise missing
@@ -51,7 +51,7 @@ def batch_id(target: Target, text: str) -> str:
     if not is_batch(text):
         raise CommandError(f"{text} is not the id of a batch, which begins with {_BATCH}")
     with progress.working(f"looking for {text}"):
-        (found,) = _only("batch", text, _batch_ids(target), missing)
+        (found,) = _only("batches", text, _batch_ids(target), missing)
     return found
 
 
@@ -68,7 +68,7 @@ def _only(kind: str, text: str, ids: Iterator[str], missing: CommandError) -> li
     if len(found) > 1:
         some = ", ".join(sorted(found)[:_MOST_NAMED])
         more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-        raise CommandError(f"{text} is the beginning of {len(found)} {kind}s: {some}{more}")
+        raise CommandError(f"{text} is the beginning of {len(found)} {kind}: {some}{more}")
     return list(found)
 
 

@@ -155,7 +155,7 @@ def _size_in(s3: object, bucket: str, key: str) -> int | None:
     try:
         return int(s3.head_object(Bucket=bucket, Key=key)["ContentLength"])  # type: ignore[attr-defined]
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
+        if error.response["Error"]["Code"] not in ("404", "403", "NoSuchKey"):  # 403: without the right to list keys
             raise
         return None
 

@@ -49,8 +49,8 @@ def counting(what: str, total: float, shown: Callable[[float], str] = "{:,.0f}".
     def in_a_log(amount: float) -> None:
         nonlocal done, last
         done += amount
-        if time.monotonic() - last >= LINE_SECONDS:
-            last = time.monotonic()
+        if (now := time.monotonic()) - last >= LINE_SECONDS:
+            last = now
             warn(f"{what}: {shown(done)} of {shown(total)}")
 
     yield in_a_log

@@ -16,12 +16,13 @@ from seedance.jobs.prices import PRICES_OF, PUBLISHED, Setting, published_usd
 from seedance.jobs.reasons import Code
 
 from cli.main import app
+from cli.output import Exit
 
 _ROOT = Path(__file__).parents[1]
 _LAYER = _ROOT / "layers/common/seedance"
 _TEMPLATE = yaml_parse((_ROOT / "template.yaml").read_text())
 
-_EVERYWHERE = frozenset({"help", "stack", "outputs"})
+_EVERYWHERE = frozenset({"help", "stack", "outputs", "as_json"})
 """Options of nearly every command, which the page describes once."""
 
 
@@ -157,6 +158,11 @@ def aws_limits() -> str:
 
     rows = [(name, f"{limit.most:,}", limit.of, limit.source) for name, limit in LIMITS.items()]
     return _table(("limit", "most", "of", "source"), rows)
+
+
+def exit_codes() -> str:
+    """The exit codes of the CLI."""
+    return _table(("code", "meaning"), _members(Exit))
 
 
 def commands() -> str:

@@ -161,8 +161,8 @@ def test_a_stack_on_hand_is_asked_for_its_bills(
 ) -> None:
     parameters = {"duration": 10, "resolution": "720p", "aspect_ratio": "16:9"}
     world.store.bills.learn("seedance-1.0-pro-fast", parameters, 0.6)
-    for options in (["--dry-run"], ["--dry-run", "--stack", "mine"], []):
-        said = run(manifest(rows), *options)
+    for given in (["--dry-run"], ["--dry-run", "--stack", "mine"], []):
+        said = run(manifest(rows), *given)
         assert said.exit_code == 0, said.output
         assert total in said.output
         assert says in said.output
@@ -311,7 +311,9 @@ def test_every_video_is_a_success(target: Target, capsys: pytest.CaptureFixture[
     assert "BATCH_DONE: 2 COMPLETED; cost $0.50" in capsys.readouterr().out
 
 
-REPORT = "\ufeffrow,line,field,error\n" + "".join(f"{n},{n + 1},duration,\"must be 5 or 10, not 7\"\n" for n in range(1, 31))
+REPORT = "\ufeffrow,line,field,error\n" + "".join(
+    f'{n},{n + 1},duration,"must be 5 or 10, not 7"\n' for n in range(1, 31)
+)
 
 
 def test_a_refused_batch_prints_its_invalid_rows(

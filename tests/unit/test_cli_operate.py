@@ -236,7 +236,9 @@ def test_explain_shows_the_job_and_its_story(world: Any, says: Any, made: Job, r
     assert {"at": "2026-11-20T12:00:02.000+00:00", "source": "provider"}.items() <= told["timeline"][2].items()
 
 
-def test_explain_loses_nothing_on_a_narrow_screen(says: Any, world: Any, made: Job, rows: Any, monkeypatch: Any) -> None:
+def test_explain_loses_nothing_on_a_narrow_screen(
+    says: Any, world: Any, made: Job, rows: Any, monkeypatch: Any
+) -> None:
     world.put(made)
     rows.append(row("req-with-a-long-id-" + "0123456789" * 8))
     monkeypatch.setattr(options.out, "_width", 80)
@@ -283,7 +285,9 @@ def test_release_says_what_fits_today(says: Any, world: Any, make_job: Make, rep
     said = says("release").splitlines()
     assert said[0] == "2 held jobs released"
     assert said[1] == "today's budget of $0.60 has room for about $0.10 more"
-    assert said[2].startswith("2 jobs stay held: they cost about $0.50, which does not fit today. They go on by themselv")
+    assert said[2].startswith(
+        "2 jobs stay held: they cost about $0.50, which does not fit today. They go on by themselv"
+    )
     assert sum(world.job(f"up-{number}").state is State.HELD for number in range(4)) == 2
     repair_with(budget=0.3)
     told = json.loads(says("release", "--json"))

@@ -135,5 +135,5 @@ def test_a_wish_is_checked_with_the_stacks_defaults() -> None:
 
 
 def test_a_transport_that_the_model_does_not_have_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="must be v2 for seedance-1.0-pro-fast"):
+    with pytest.raises(InvalidRequest, match=r"must be v2 for seedance-1\.0-pro-fast"):
         Wish(transport="v1").upload(DEFAULTS)

@@ -1,6 +1,6 @@
 """What a mail says about a job without a video besides its reason: what to change, and whether it was charged. Pure."""
 
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from seedance.jobs.job import ErrorFacts, State
 from seedance.jobs.reasons import Code
@@ -104,13 +104,24 @@ def charge(state: State, error: ErrorFacts | None, cost_usd: float | None) -> Ch
     if cost_usd is not None:
         said = f"${cost_usd:.2f}"
         return Charge(said if state is State.COMPLETED else f"{said} charged" if cost_usd else "not charged", said)
-    code = error["code"] if error else None
-    if state is State.COMPLETED:
-        return _READY
+    match state:
+        case State.COMPLETED:
+            return _READY
+        case State.EXPIRED:
+            return _PERHAPS
+        case State.REJECTED:
+            return _NOT_SENT
+        case State.FAILED | State.HELD:
+            return _by_code(error["code"] if error else None)
+        case State.RECEIVED | State.SUBMITTING | State.QUEUED | State.PROCESSING | State.COPYING | State.UNCERTAIN:
+            raise KeyError(state)  # there is no notification for these
+        case _:
+            assert_never(state)
+
+
+def _by_code(code: str | None) -> Charge:
     if code in _MADE_BEFORE:
         return _MADE
-    if state is State.EXPIRED or code in _MADE_PERHAPS:
+    if code in _MADE_PERHAPS:
         return _PERHAPS
-    if state is State.REJECTED or code in _NEVER_SENT:
-        return _NOT_SENT
-    return _UNFINISHED
+    return _NOT_SENT if code in _NEVER_SENT else _UNFINISHED

@@ -1,0 +1,480 @@
+"""Local files in bulk: many images dropped at once, a folder as a batch, a whole batch downloaded."""
+
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+from seedance.errors import InvalidRequest
+from seedance.jobs.job import Job, State, batch_job_id
+from typer.testing import CliRunner, Result
+
+from cli import actions, following, images, main, options, progress, spending
+from cli.following import Standing
+from cli.main import app
+from cli.target import CommandError, Target
+
+UPLOADS, VIDEOS = "example-uploads", "example-videos"
+BATCH = f"batch-{'0' * 32}"
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """A stack on AWS, which is moto."""
+    made = Target({"UploadBucketName": UPLOADS, "JobTableName": "jobs-of-tests"})
+    monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
+    made.__dict__.update({"jobs": world.store, "switch": world.switch, "register": world.register, "_settings": {}})
+    for module in sys.modules.values():
+        if module.__name__.startswith("cli.") and hasattr(module, "find") and module.__name__ != "cli.images":
+            monkeypatch.setattr(module, "find", lambda *_: made)
+    return made
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    for console in (options.out, options.err):
+        monkeypatch.setattr(console, "_width", 500)
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments, **more: CliRunner().invoke(app, [str(one) for one in arguments], **more)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, png: bytes) -> Path:
+    """A folder with images, and what else is in such folders."""
+    folder = tmp_path / "shop"
+    for name in ("red.png", "summer/hat.png", "summer/größe.png", ".hidden/no.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png)
+    (folder / "notes.txt").write_text("buy more")
+    (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 60)
+    return folder
+
+
+def stored(world: Any, prefix: str) -> list[str]:
+    listed = world.aws["s3"].list_objects_v2(Bucket=UPLOADS, Prefix=prefix)
+    return sorted(item["Key"] for item in listed.get("Contents", []))
+
+
+# what is there ----------------------------------------------------------------------------------------------
+
+
+def test_an_images_type_is_detected_from_its_bytes(tmp_path: Path, png: bytes) -> None:
+    (tmp_path / "misnamed.txt").write_bytes(png)
+    assert images.look(tmp_path / "misnamed.txt").media_type == "image/png"
+
+
+def test_the_sample_is_an_image_that_the_stack_accepts(root: Path) -> None:
+    sample = images.look(root / "local" / "sample" / "product.jpg")
+    assert sample.media_type == "image/jpeg"
+    assert sample.size < 200_000
+
+
+def test_a_file_that_the_stack_would_reject_is_refused(tmp_path: Path, png: bytes) -> None:
+    (tmp_path / "page.png").write_text("<html>" * 20)
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "half.png").write_bytes(png[:-8])
+    with (tmp_path / "huge.png").open("wb") as huge:
+        huge.write(png)
+        huge.truncate(31 * 2**20)
+    for name, says in (
+        ("page.png", "is not an image by its content"),
+        ("empty.png", "is empty"),
+        ("half.png", "is cut off"),
+        ("none.png", "no such file"),
+        ("huge.png", "at most 30 MB are allowed"),
+        (".", "is a directory"),
+    ):
+        with pytest.raises(InvalidRequest, match=says):
+            images.look(tmp_path / name)
+
+
+def test_a_folder_gives_its_images_with_their_paths_and_says_what_it_leaves_out(shop: Path) -> None:
+    found, left_out = images.find([str(shop)])
+    assert [one.name for one in found] == ["shop/red.png", "shop/summer/größe.png", "shop/summer/hat.png"]
+    assert [reason.rpartition("/")[2].split()[0] for reason in left_out] == ["notes.txt", "phone.heic"]
+    assert "is in HEIC format; convert it" in left_out[1]
+
+
+def test_a_damaged_image_in_a_folder_is_an_error(shop: Path, png: bytes) -> None:
+    (shop / "half.png").write_bytes(png[:-8])
+    with pytest.raises(InvalidRequest, match=r"half\.png is cut off"):
+        images.find([str(shop)])
+
+
+def test_files_folders_and_globs_may_be_mixed_and_nothing_is_taken_twice(shop: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(shop)
+    found, _ = images.find(["red.png", "summer", "**/*.png", "r*.png"])
+    assert sorted(one.name for one in found) == ["red.png", "summer/größe.png", "summer/hat.png"]
+    assert {one.name for one in images.find(["."])[0]} == {f"shop/{name}" for name in (
+        "red.png", "summer/größe.png", "summer/hat.png"
+    )}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("*.jpg", "no images there"),
+        ("none.png", "no such file"),
+        ("notes.txt", "is not an image"),
+        ("docs", "no images"),
+    ],
+)
+def test_a_mistake_is_named(shop: Path, monkeypatch: Any, given: str, says: str) -> None:
+    (shop / "docs").mkdir()
+    monkeypatch.chdir(shop)
+    with pytest.raises(InvalidRequest, match=says):
+        images.find([given])
+
+
+# drop -------------------------------------------------------------------------------------------------------
+
+
+def test_every_image_of_a_folder_is_uploaded_with_the_wish(run: Run, world: Any, target: Target, shop: Path) -> None:
+    result = run("drop", shop, "--prompt", "It turns", "--json")
+    assert result.exit_code == 0, result.output
+    keys = ["uploads/shop/red.png", "uploads/shop/summer/größe.png", "uploads/shop/summer/hat.png"]
+    assert stored(world, "uploads/") == sorted(keys)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len({line["job_id"] for line in lines}) == 3
+    assert all(line["image"].endswith(".png") for line in lines)
+    assert world.aws["s3"].head_object(Bucket=UPLOADS, Key=keys[0])["Metadata"] == {"prompt": "It turns"}
+    assert "left out: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "says"),
+    [
+        ({}, ["--set", "duration=4"], "must be 5 or 10, not 4"),
+        ({"DefaultModel": "seedance-1.0-pro-fast"}, ["--set", "audio=true"], "has no such parameter"),
+        ({"DefaultModel": "seedance-2.0-mini"}, ["--set", "camera_fixed=true"], "has no such parameter"),
+        ({"DefaultModel": "seedance-2.0-mini"}, ["--transport", "v1"], "must be v2"),
+    ],
+)
+def test_images_are_checked_against_the_model_that_the_stack_will_use(
+    *, run: Run, world: Any, target: Target, shop: Path, settings: dict[str, str], options: list[str], says: str
+) -> None:
+    target.__dict__["_settings"] = settings
+    result = run("drop", shop / "red.png", *options)
+    assert (result.exit_code, says in result.stderr) == (1, True)
+    assert stored(world, "") == []
+
+
+def test_with_one_bad_image_none_is_uploaded(run: Run, world: Any, target: Target, shop: Path, png: bytes) -> None:
+    (shop / "zz.png").write_bytes(png[:-8])
+    result = run("drop", shop)
+    assert (result.exit_code, "zz.png is cut off" in result.stderr) == (1, True)
+    assert stored(world, "") == []
+
+
+def test_images_that_were_uploaded_before_an_error_are_named(
+    run: Run, world: Any, target: Target, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "AT_ONCE", 1)
+    real = actions.drop
+
+    def drop(target: Target, image: Any, wish: Any) -> str:
+        if "hat" in image.name:
+            raise CommandError("the network is gone")
+        return real(target, image, wish)
+
+    monkeypatch.setattr(actions, "drop", drop)
+    result = run("drop", shop)
+    assert result.exit_code == 1
+    assert "2 of 3 images were uploaded, and their videos are made: up-" in result.stderr
+    assert "the network is gone" in result.stderr
+
+
+def test_a_wait_for_many_fails_if_one_has_no_video(
+    *, run: Run, world: Any, target: Target, shop: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = iter([State.COMPLETED, State.FAILED, State.COMPLETED])
+
+    def drop(_: Target, image: Any, __: Any) -> str:
+        error = {"code": "X", "message": f"{image.name} was blocked"}
+        world.put(make_job(next(states), job_id=f"up-{image.size}-{image.path.stem}", cost_usd=0.25, error=error))
+        return f"up-{image.size}-{image.path.stem}"
+
+    monkeypatch.setattr(images, "AT_ONCE", 1)
+    monkeypatch.setattr(actions, "drop", drop)
+    result = run("drop", shop, "--wait")
+    assert result.exit_code == 1
+    assert "is FAILED: shop/summer/größe.png was blocked" in result.stderr
+    assert "1 of 3 images have no video" in result.stderr
+    assert "cost $0.75" in result.stdout
+
+
+# the price --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The questions that were asked; the answer is yes."""
+    questions: list[str] = []
+    monkeypatch.setattr(spending.sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(spending.typer, "confirm", lambda text, **_: questions.append(text))
+    yield questions
+
+
+@pytest.mark.parametrize(
+    ("usd", "yes", "max_usd", "asks"),
+    [(10.0, False, None, 0), (10.01, False, None, 1), (99.0, True, None, 0), (99.0, False, 100.0, 0)],
+)
+def test_a_price_is_agreed_to(asked: list[str], usd: float, yes: bool, max_usd: float | None, asks: int) -> None:
+    spending.agree("12 videos", usd, yes=yes, max_usd=max_usd)
+    assert len(asked) == asks
+    assert all(f"${usd:.2f}" in question for question in asked)
+
+
+def test_above_the_maximum_nothing_is_bought_whatever_else_is_said(asked: list[str]) -> None:
+    for yes in (True, False):
+        with pytest.raises(CommandError, match=r"about \$5\.01, more than --max-usd 5\.00"):
+            spending.agree("12 videos", 5.01, yes=yes, max_usd=5.0)
+    assert asked == []
+
+
+def test_without_a_terminal_a_high_price_is_refused(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spending.sys.stdin, "isatty", lambda: False)
+    with pytest.raises(CommandError, match="use --yes, or --max-usd"):
+        spending.agree("12 videos", 10.01, yes=False, max_usd=None)
+
+
+def test_a_program_is_not_asked(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options.out, "quiet", True)
+    with pytest.raises(CommandError, match="use --yes, or --max-usd"):
+        spending.agree("12 videos", 10.01, yes=False, max_usd=None)
+
+
+def test_many_images_are_priced_before_the_first_is_uploaded(run: Run, world: Any, target: Target, shop: Path) -> None:
+    result = run("drop", shop, "--max-usd", "0.70")  # 3 of $0.25
+    assert (result.exit_code, "3 videos would cost about $0.75" in result.stderr) == (1, True)
+    assert stored(world, "") == []
+    assert run("drop", shop / "red.png", "--max-usd", "0.20").exit_code == 1
+    assert run("drop", shop, "--max-usd", "0.75").exit_code == 0
+
+
+# batches of local images ------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_images_is_a_batch(run: Run, world: Any, target: Target, shop: Path) -> None:
+    result = run("batch", shop, "--prompt", "It turns", "--model", "seedance-pro", "--set", "duration=10")
+    assert result.exit_code == 0, result.output
+    (manifest,) = stored(world, "batches/")
+    assert manifest == "batches/shop.jsonl"
+    body = world.aws["s3"].get_object(Bucket=UPLOADS, Key=manifest)["Body"].read().decode()
+    rows = [json.loads(line) for line in body.splitlines()]
+    assert [row["image"] for row in rows] == ["red.png", "summer/größe.png", "summer/hat.png"]
+    assert {(row["prompt"], row["model"], row["parameters"]["duration"]) for row in rows} == {
+        ("It turns", "seedance-pro", "10")
+    }
+    folder = world.sheets.hints(manifest, None).image_folder
+    assert stored(world, "images/") == sorted(folder + row["image"] for row in rows)
+    assert "3 images beside the manifest" in result.stdout
+
+
+@pytest.fixture
+def manifest(shop: Path) -> Path:
+    (shop / "spring.csv").write_text("image,prompt\nred.png,x\nsummer/hat.png,x\nimages/elsewhere.png,x\n,x\n")
+    return shop / "spring.csv"
+
+
+def test_images_beside_a_manifest_are_uploaded_and_the_manifest_is_not_changed(
+    run: Run, world: Any, target: Target, manifest: Path
+) -> None:
+    result = run("batch", manifest, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (told["images_to_upload"], told["valid"], told["estimate_usd"]) == (2, 4, 1.0)
+    assert "1 row with an image that is not beside the manifest" in " ".join(told["notes"])
+    stored_manifest = world.aws["s3"].get_object(Bucket=UPLOADS, Key="batches/spring.csv")["Body"].read()
+    assert stored_manifest == manifest.read_bytes()
+    folder = world.sheets.hints("batches/spring.csv", None).image_folder
+    assert folder.startswith("images/spring-")
+    assert stored(world, "images/") == sorted([f"{folder}red.png", f"{folder}summer/hat.png"])
+    for name in ("red.png", "summer/hat.png"):
+        facts = world.media.find_image(UPLOADS, name, folder=folder).facts
+        assert facts["key"] == folder + name
+
+
+def test_the_same_images_are_uploaded_once_and_changed_ones_elsewhere(
+    run: Run, world: Any, target: Target, manifest: Path, png: bytes
+) -> None:
+    run("batch", manifest)
+    first = stored(world, "images/")
+    uploads = len(world.called("PutObject"))
+    run("batch", manifest)
+    assert stored(world, "images/") == first
+    assert len(world.called("PutObject")) == uploads + 1  # the manifest
+    (manifest.parent / "red.png").write_bytes(png + b"\0")
+    run("batch", manifest)
+    assert len(stored(world, "images/")) == 2 * len(first)
+
+
+def test_a_folder_with_one_manifest_is_that_manifest(run: Run, world: Any, target: Target, manifest: Path) -> None:
+    assert run("batch", manifest.parent).exit_code == 0
+    assert stored(world, "batches/") == ["batches/spring.csv"]
+    (manifest.parent / "autumn.csv").write_text("prompt\nx\n")
+    result = run("batch", manifest.parent)
+    assert (result.exit_code, "several manifests; name one: autumn.csv, spring.csv" in result.stderr) == (1, True)
+
+
+def test_options_for_a_folder_are_refused_for_a_manifest(run: Run, target: Target, manifest: Path) -> None:
+    result = run("batch", manifest, "--prompt", "x")
+    assert (result.exit_code, "are for a folder of images; use columns" in result.stderr) == (1, True)
+
+
+def test_a_bad_image_beside_the_manifest_makes_its_row_invalid(
+    run: Run, world: Any, target: Target, manifest: Path, png: bytes
+) -> None:
+    (manifest.parent / "red.png").write_bytes(png[:-8])
+    result = run("batch", manifest, "--tolerate", "30", "--dry-run", "--json")
+    told = json.loads(result.stdout)
+    assert (told["valid"], told["invalid"], told["images_to_upload"]) == (3, 1, 1)
+    assert told["invalid_rows"][0]["row"] == 1
+    assert "red.png is cut off" in told["invalid_rows"][0]["error"]
+
+
+def test_a_row_names_no_image_outside_the_manifests_folder(
+    *, run: Run, world: Any, target: Target, manifest: Path, tmp_path: Path, png: bytes
+) -> None:
+    (tmp_path / "secret.png").write_bytes(png)
+    manifest.write_text(f"image,prompt\n../secret.png,x\n{tmp_path}/secret.png,x\nred.png,x\n")
+    told = json.loads(run("batch", manifest, "--tolerate", "60", "--dry-run", "--json").stdout)
+    assert told["images_to_upload"] == 1
+    assert told["invalid_rows"][0]["row"] == 1
+
+
+def test_a_dear_batch_needs_a_yes(run: Run, world: Any, target: Target, manifest: Path) -> None:
+    manifest.write_text("prompt\n" + "x\n" * 50)
+    for refused in ([], ["--max-usd", "12"], ["--json"]):
+        result = run("batch", manifest, *refused)
+        assert (result.exit_code, "50 videos would cost about $12.50" in result.stderr) == (1, True)
+    assert stored(world, "") == []
+    assert run("batch", manifest, "--max-usd", "12.50").exit_code == 0
+
+
+# get a batch ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(world: Any, target: Target, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> dict[int, bytes]:
+    """A batch of 12 rows, of which three have a video."""
+    videos: dict[int, bytes] = {}
+    image = {"bucket": UPLOADS, "key": "images/shop/red:shoe.png", "content_type": "image/png"}
+    for row, state in ((1, State.COMPLETED), (2, State.FAILED), (7, State.COMPLETED), (12, State.COMPLETED)):
+        content = f"video {row}".encode()
+        video = {"bucket": VIDEOS, "key": f"videos/{row}.mp4", "bytes": len(content)}
+        video["sha256"] = hashlib.sha256(content).hexdigest()
+        facts: dict[str, Any] = {"batch": BATCH, "row": row, "source": "batch", "name": f"spring-{row}"}
+        if state is State.COMPLETED:
+            world.aws["s3"].put_object(Bucket=VIDEOS, Key=video["key"], Body=content)
+            facts["video"], videos[row] = video, content
+        if row == 7:
+            facts["image"] = image
+        world.put(make_job(state, job_id=batch_job_id(BATCH, row), **facts))
+    given = {"bucket": UPLOADS, "key": "batches/shop/spring.csv"}
+    standing = Standing("RUNNING", "9 of 12 rows are finished", rows=12, given=given)
+    monkeypatch.setattr(following, "look", lambda *_: standing)
+    return videos
+
+
+def test_a_batch_is_downloaded_with_readable_names(run: Run, made: dict[int, bytes], tmp_path: Path) -> None:
+    result = run("get", BATCH, "-o", "videos")
+    assert result.exit_code == 0, result.output
+    assert {file.name: file.read_bytes() for file in (tmp_path / "videos").iterdir()} == {
+        "01-spring.mp4": made[1],
+        "07-red_shoe.mp4": made[7],
+        "12-spring.mp4": made[12],
+    }
+    assert "3 of 12 videos in videos" in result.stdout
+    assert run("get", BATCH).exit_code == 0
+    assert len(list((tmp_path / "spring").iterdir())) == 3
+
+
+def test_what_is_there_is_not_downloaded_again_and_never_overwritten(
+    run: Run, world: Any, made: dict[int, bytes], tmp_path: Path
+) -> None:
+    run("get", BATCH, "-o", "videos")
+    (tmp_path / "videos/07-red_shoe.mp4").write_text("mine")
+    (tmp_path / "videos/12-spring.mp4").unlink()
+    world.calls.clear()
+    result = run("get", BATCH, "-o", "videos", "--json")
+    assert result.exit_code == 1
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(line["row"], line.get("was_there"), "error" in line) for line in lines] == [
+        (1, True, False), (7, None, True), (12, False, False)
+    ]  # fmt: skip
+    assert "07-red_shoe.mp4 exists; --force overwrites it" in result.stderr
+    assert [call["Key"] for call in world.called("GetObject")] == ["videos/12.mp4"]
+    assert (tmp_path / "videos/07-red_shoe.mp4").read_text() == "mine"
+    assert run("get", BATCH, "-o", "videos", "--force").exit_code == 0
+    assert (tmp_path / "videos/07-red_shoe.mp4").read_bytes() == made[7]
+
+
+def test_a_video_may_go_to_standard_output(run: Run, made: dict[int, bytes], tmp_path: Path) -> None:
+    result = run("get", batch_job_id(BATCH, 7), "-o", "-")
+    assert result.stdout_bytes == made[7]
+    assert "spring-7.mp4" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+    for wrong in (["get", BATCH, "-o", "-"], ["get", batch_job_id(BATCH, 7), "-o", "-", "--json"]):
+        result = run(*wrong)
+        assert (result.exit_code, result.stdout) == (1, "")
+
+
+def test_one_video_is_never_overwritten_without_force(run: Run, made: dict[int, bytes], tmp_path: Path) -> None:
+    job = batch_job_id(BATCH, 1)
+    (tmp_path / "mine.mp4").write_text("mine")
+    result = run("get", job, "-o", "mine.mp4")
+    assert (result.exit_code, "mine.mp4 exists; --force overwrites it" in result.stderr) == (1, True)
+    told = json.loads(run("get", job, "-o", "new/folder/", "--json").stdout)
+    assert Path(told["file"]) == Path("new/folder/spring-1.mp4")
+    assert (tmp_path / told["file"]).read_bytes() == made[1]
+    assert run("get", job, "-o", "mine.mp4", "--force").exit_code == 0
+
+
+# progress ---------------------------------------------------------------------------------------------------
+
+
+def test_a_log_gets_a_line_about_counted_work_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 4.0, 11.0, 12.0, 22.0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with progress.counting("uploading", 4e6, progress.megabytes) as advance:
+        for _ in range(4):
+            advance(1e6)
+    assert capsys.readouterr().err == "uploading: 2.0 MB of 4.0 MB\nuploading: 4.0 MB of 4.0 MB\n"
+
+
+def test_a_screen_shows_what_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(progress, "err", Console(file=shown, force_terminal=True, width=80, color_system=None))
+    with progress.working("reading [the] history"):
+        pass
+    assert "reading [the] history" in shown.getvalue()
+    with progress.working("reading") as tell:
+        tell("nearly [there]")
+    assert "nearly [there]" in shown.getvalue()
+    with progress.counting("videos", 3) as advance:
+        advance(2)
+    assert "2 of 3" in shown.getvalue()
+
+
+def test_an_error_stops_what_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "AT_ONCE", 1)
+    begun: list[int] = []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        raise CommandError("no")
+
+    with pytest.raises(CommandError):
+        images.at_once(range(50), work, float, "working")
+    assert len(begun) < 50
