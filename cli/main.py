@@ -197,7 +197,8 @@ def list_jobs(
 ) -> None:
     """List the newest jobs."""
     target = find(stack, outputs)
-    found = [job for one in ([state] if state else State) for job in target.jobs.newest(one, limit)]
+    with progress.working("reading the jobs"):
+        found = [job for one in ([state] if state else State) for job in target.jobs.newest(one, limit)]
     found.sort(key=lambda job: job.created_at, reverse=True)
     nothing = f"no jobs in state {state.value}" if state else "no jobs yet"
     for job in found[:limit]:

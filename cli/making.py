@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from seedance.jobs.job import Job, State
 
-from cli import actions, images, show, spending, watch
+from cli import actions, images, progress, show, spending, watch
 from cli.images import Local
 from cli.options import MaxUsd, ModelName, OutputsFile, Settings, StackName, Transport, Wait, Yes
 from cli.output import Exit, emit, emit_line, for_progress, say, warn
@@ -46,7 +46,9 @@ def drop(
         usd = len(found) * target.jobs.bills.estimate(request.model.slug, request.parameters)
         spending.agree(show.number(len(found), "video"), usd, yes=yes, max_usd=max_usd)
     if len(found) == 1:
-        _report(target, actions.drop(target, found[0], wish), wait=wait)
+        with progress.working(f"uploading {found[0].path.name}"):
+            job_id = actions.drop(target, found[0], wish)
+        _report(target, job_id, wait=wait)
         return
     _warn_if_paused(target)
     job_ids = _upload(target, found, wish)
@@ -78,7 +80,9 @@ def submit(
     wish = Wish(prompt, model, transport, read_settings(settings or []))
     wish.check(has_image=False)
     target = find(stack, outputs)
-    _report(target, actions.submit(target, wish, image, idempotency_key), wait=wait)
+    with progress.working("calling the API"):
+        job_id = actions.submit(target, wish, image, idempotency_key)
+    _report(target, job_id, wait=wait)
 
 
 def _upload(target: Target, found: Sequence[Local], wish: Wish) -> list[str]:

@@ -17,7 +17,7 @@ from seedance.jobs import requests
 from seedance.jobs.job import batch_id
 from seedance.jobs.requests import Defaults
 
-from cli import images
+from cli import images, progress
 from cli.images import Local
 from cli.requests import Wish, header_text
 from cli.target import CommandError, Target
@@ -133,9 +133,10 @@ def upload_images(target: Target, source: Source) -> str:
         return ""
     pictures = sorted(source.pictures.items())
     digest = hashlib.sha256()
-    for name, local in pictures:
-        with local.path.open("rb") as file:
-            digest.update(f"{len(name)}:{name}:{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+    with progress.working("reading the images"):
+        for name, local in pictures:
+            with local.path.open("rb") as file:
+                digest.update(f"{len(name)}:{name}:{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
     stem = cut(posixpath.splitext(source.name)[0], _LONGEST_STEM)
     folder = f"{IMAGES_PREFIX}{stem}-{digest.hexdigest()[:12]}/"
     bucket, s3 = target.output("UploadBucketName"), target.client("s3")
@@ -166,11 +167,12 @@ def send(target: Target, source: Source, image_column: str | None = None, image_
     hints = {requests.IMAGE_COLUMN_METADATA: image_column, requests.IMAGE_FOLDER_METADATA: image_folder}
     about = {name: header_text(value) for name, value in hints.items() if value}
     s3 = target.client("s3")
-    if source.file is None:
-        answer = s3.put_object(Bucket=bucket, Key=key, Body=source.content, Metadata=about)
-    else:
-        with source.file.open("rb") as body:
-            answer = s3.put_object(Bucket=bucket, Key=key, Body=body, Metadata=about)
+    with progress.working(f"uploading {source.name}"):
+        if source.file is None:
+            answer = s3.put_object(Bucket=bucket, Key=key, Body=source.content, Metadata=about)
+        else:
+            with source.file.open("rb") as body:
+                answer = s3.put_object(Bucket=bucket, Key=key, Body=body, Metadata=about)
     if not answer.get("VersionId"):
         raise CommandError(
             f"{source.name} was uploaded, but the bucket is not versioned, so its batch's id is not known"

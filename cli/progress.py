@@ -1,6 +1,7 @@
 """Shows on standard error that a command works, for everything that may take more than a second."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -15,15 +16,21 @@ LINE_SECONDS = 10.0
 
 Advance = Callable[[float], None]
 
+_screen = threading.Lock()
+"""Held by what is shown. A step of it, perhaps in another thread, shows nothing of its own."""
+
 
 @contextlib.contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
     """Show what a command waits for, on a screen. The yielded call changes the text. A log gets nothing."""
-    if not err.is_terminal:
+    if not err.is_terminal or not _screen.acquire(blocking=False):
         yield lambda _: None
         return
-    with err.status(escape(what)) as status:
-        yield lambda text: status.update(escape(text))
+    try:
+        with err.status(escape(what)) as status:
+            yield lambda text: status.update(escape(text))
+    finally:
+        _screen.release()
 
 
 @contextlib.contextmanager
@@ -32,17 +39,20 @@ def counting(what: str, total: float, shown: Callable[[float], str] = "{:,.0f}".
 
     ``shown`` writes an amount. A log gets a line every LINE_SECONDS.
     """
-    if err.is_terminal:
+    if err.is_terminal and _screen.acquire(blocking=False):
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[done]}"))
-        with Progress(*columns, console=err, transient=True) as progress:
-            task = progress.add_task(escape(what), total=total, done="")
+        try:
+            with Progress(*columns, console=err, transient=True) as progress:
+                task = progress.add_task(escape(what), total=total, done="")
 
-            def on_screen(amount: float) -> None:
-                progress.advance(task, amount)
-                done = progress.tasks[0].completed
-                progress.update(task, done=f"{shown(done)} of {shown(total)}")
+                def on_screen(amount: float) -> None:
+                    progress.advance(task, amount)
+                    done = progress.tasks[0].completed
+                    progress.update(task, done=f"{shown(done)} of {shown(total)}")
 
-            yield on_screen
+                yield on_screen
+        finally:
+            _screen.release()
         return
     done, last = 0.0, time.monotonic()
 

@@ -16,6 +16,7 @@ from seedance.jobs.requests import Defaults
 from seedance.jobs.store import JobStore
 from seedance.jobs.switch import Switch
 
+from cli import progress
 from local import aws
 from local.launch import HOME, STACK_NAME
 from local.stack import Stack
@@ -41,7 +42,8 @@ class Target:
     def on_aws(cls, name: str) -> "Target":
         """A stack on AWS, found with the default credentials and region. Raises CommandError."""
         try:
-            answer = _session().client("cloudformation").describe_stacks(StackName=name)
+            with progress.working(f"looking up stack {name}"):
+                answer = _session().client("cloudformation").describe_stacks(StackName=name)
         except ClientError as error:
             raise CommandError(f"stack {name}: {error.response['Error']['Message']}") from error
         except BotoCoreError as error:

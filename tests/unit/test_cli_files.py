@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -465,6 +466,22 @@ def test_a_screen_shows_what_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> No
     with progress.counting("videos", 3) as advance:
         advance(2)
     assert "2 of 3" in shown.getvalue()
+
+
+def test_a_step_of_what_is_shown_shows_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(progress, "err", Console(file=shown, force_terminal=True, width=80, color_system=None))
+
+    def step(number: int) -> None:
+        with progress.working(f"step {number}"), progress.counting(f"part {number}", 1) as advance:
+            advance(1)
+
+    with progress.counting("all", 8), ThreadPoolExecutor(4) as pool:
+        list(pool.map(step, range(8)))
+    assert "step" not in shown.getvalue()
+    assert "part" not in shown.getvalue()
+    step(9)  # and afterwards the screen is free again
+    assert "step 9" in shown.getvalue()
 
 
 def test_an_error_stops_what_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
