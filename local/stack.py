@@ -61,7 +61,7 @@ class Stack:
         """The stack from its outputs.json. Raises StackError if the file is invalid."""
         try:
             return cls.of(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise StackError(f"{path} is not the outputs.json of a local stack ({error})") from error
 
     @classmethod

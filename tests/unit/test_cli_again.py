@@ -1,20 +1,19 @@
 """`seedance batch --retry-failed`: a batch's failed videos are tried again, for nothing where that is possible."""
 
 import json
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from command_line import Typed
 from seedance.holding import Holding
 from seedance.jobs.job import Job, State, batch_id, batch_job_id
 from seedance.repair import Repair
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from cli import again, asking, following, main, options, spending
+from cli import again, asking, following, spending
 from cli.following import Standing
-from cli.main import app
 from cli.target import CommandError, Target
 
 UPLOADS = "example-uploads"
@@ -38,19 +37,15 @@ def batch(world: Any) -> str:
 
 
 @pytest.fixture
-def target(world: Any, batch: str, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> Target:
+def target(
+    world: Any, batch: str, moto_stack: Target, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> Target:
     for row, state in ENDS.items():
         facts: dict[str, Any] = {"batch": batch, "row": row, "source": "batch", "request_id": None}
         facts["error"] = {"code": "PROVIDER_JOB_FAILED", "message": "no luck"}
         if row == 4:
             facts |= {"result_url": "https://images.segmind.com/v.mp4", "request_id": "req-4"}
         world.put(make_job(state, job_id=batch_job_id(batch, row), **facts))
-    made = Target({"UploadBucketName": UPLOADS})
-    monkeypatch.setattr(Target, "client", lambda _, service, patience=None: world.aws.get(service))
-    made.__dict__.update({"jobs": world.store, "register": world.register, "_settings": {}})
-    for module in sys.modules.values():
-        if module.__name__.startswith("cli.") and hasattr(module, "find") and module.__name__ != "cli.images":
-            monkeypatch.setattr(module, "find", lambda *_: made)
     given = {"bucket": UPLOADS, "key": "batches/spring.csv"}
     ended = {"status": "BATCH_DONE", "rows": 7, "states": {}, "cost_usd": 0.25}
     standings = {batch: Standing("SUCCEEDED", "done", ended, 7, given)}
@@ -66,16 +61,13 @@ def target(world: Any, batch: str, make_job: Callable[..., Job], monkeypatch: py
             return repair.answer(question)
 
     monkeypatch.setattr(asking, "_invoke", invoke)
-    made.__dict__["asked"] = asked
-    return made
+    moto_stack.__dict__["asked"] = asked
+    return moto_stack
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
-    for console in (options.out, options.err):
-        monkeypatch.setattr(console, "_width", 500)
-    return lambda *arguments: CliRunner().invoke(app, ["batch", *arguments, "--retry-failed"])
+def run(typed: Typed) -> Run:
+    return lambda *arguments: typed("batch", *arguments, "--retry-failed")
 
 
 def states(world: Any, batch: str) -> list[State]:

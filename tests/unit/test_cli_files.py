@@ -1,50 +1,17 @@
 """Local files in bulk: many images dropped at once, a folder as a batch, a whole batch downloaded."""
 
-import hashlib
-import io
 import json
-import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
+from command_line import UPLOADS, Typed
 from seedance.errors import InvalidRequest
-from seedance.jobs.job import Job, State, batch_job_id
-from typer.testing import CliRunner, Result
+from seedance.jobs.job import Job, State
 
-from cli import actions, following, images, main, options, progress, spending
-from cli.following import Standing
-from cli.main import app
+from cli import actions, images, options, spending
 from cli.target import CommandError, Target
-
-UPLOADS, VIDEOS = "example-uploads", "example-videos"
-BATCH = f"batch-{'0' * 32}"
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """A stack on AWS, which is moto."""
-    made = Target({"UploadBucketName": UPLOADS, "JobTableName": "jobs-of-tests"})
-    monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
-    made.__dict__.update({"jobs": world.store, "switch": world.switch, "register": world.register, "_settings": {}})
-    for module in sys.modules.values():
-        if module.__name__.startswith("cli.") and hasattr(module, "find") and module.__name__ != "cli.images":
-            monkeypatch.setattr(module, "find", lambda *_: made)
-    return made
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
-    for console in (options.out, options.err):
-        monkeypatch.setattr(console, "_width", 500)
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments, **more: CliRunner().invoke(app, [str(one) for one in arguments], **more)
 
 
 @pytest.fixture
@@ -138,8 +105,10 @@ def test_a_mistake_is_named(shop: Path, monkeypatch: Any, given: str, says: str)
 # drop -------------------------------------------------------------------------------------------------------
 
 
-def test_every_image_of_a_folder_is_uploaded_with_the_wish(run: Run, world: Any, target: Target, shop: Path) -> None:
-    result = run("drop", shop, "--prompt", "It turns", "--json")
+def test_every_image_of_a_folder_is_uploaded_with_the_wish(
+    typed: Typed, world: Any, moto_stack: Target, shop: Path
+) -> None:
+    result = typed("drop", shop, "--prompt", "It turns", "--json")
     assert result.exit_code == 0, result.output
     keys = ["uploads/shop/red.png", "uploads/shop/summer/größe.png", "uploads/shop/summer/hat.png"]
     assert stored(world, "uploads/") == sorted(keys)
@@ -160,41 +129,49 @@ def test_every_image_of_a_folder_is_uploaded_with_the_wish(run: Run, world: Any,
     ],
 )
 def test_images_are_checked_against_the_model_that_the_stack_will_use(
-    *, run: Run, world: Any, target: Target, shop: Path, settings: dict[str, str], options: list[str], says: str
+    *, typed: Typed, world: Any, moto_stack: Target, shop: Path, settings: dict[str, str], options: list[str], says: str
 ) -> None:
-    target.__dict__["_settings"] = settings
-    result = run("drop", shop / "red.png", *options)
+    moto_stack.__dict__["_settings"] = settings
+    result = typed("drop", shop / "red.png", *options)
     assert (result.exit_code, says in result.stderr) == (1, True)
     assert stored(world, "") == []
 
 
-def test_with_one_bad_image_none_is_uploaded(run: Run, world: Any, target: Target, shop: Path, png: bytes) -> None:
+def test_with_one_bad_image_none_is_uploaded(
+    typed: Typed, world: Any, moto_stack: Target, shop: Path, png: bytes
+) -> None:
     (shop / "zz.png").write_bytes(png[:-8])
-    result = run("drop", shop)
+    result = typed("drop", shop)
     assert (result.exit_code, "zz.png is cut off" in result.stderr) == (1, True)
     assert stored(world, "") == []
 
 
 def test_images_that_were_uploaded_before_an_error_are_named(
-    run: Run, world: Any, target: Target, shop: Path, monkeypatch: pytest.MonkeyPatch
+    typed: Typed, world: Any, moto_stack: Target, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "AT_ONCE", 1)
     real = actions.drop
 
-    def drop(target: Target, image: Any, wish: Any) -> str:
+    def drop(moto_stack: Target, image: Any, wish: Any) -> str:
         if "hat" in image.name:
             raise CommandError("the network is gone")
-        return real(target, image, wish)
+        return real(moto_stack, image, wish)
 
     monkeypatch.setattr(actions, "drop", drop)
-    result = run("drop", shop)
+    result = typed("drop", shop)
     assert result.exit_code == 1
     assert "2 of 3 images were uploaded, and their videos are made: up-" in result.stderr
     assert "the network is gone" in result.stderr
 
 
 def test_a_wait_for_many_fails_if_one_has_no_video(
-    *, run: Run, world: Any, target: Target, shop: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+    *,
+    typed: Typed,
+    world: Any,
+    moto_stack: Target,
+    shop: Path,
+    make_job: Callable[..., Job],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     states = iter([State.COMPLETED, State.FAILED, State.COMPLETED])
 
@@ -205,7 +182,7 @@ def test_a_wait_for_many_fails_if_one_has_no_video(
 
     monkeypatch.setattr(images, "AT_ONCE", 1)
     monkeypatch.setattr(actions, "drop", drop)
-    result = run("drop", shop, "--wait")
+    result = typed("drop", shop, "--wait")
     assert result.exit_code == 1
     assert "is FAILED: shop/summer/größe.png was blocked" in result.stderr
     assert "1 of 3 images have no video" in result.stderr
@@ -253,19 +230,21 @@ def test_a_program_is_not_asked(asked: list[str], monkeypatch: pytest.MonkeyPatc
         spending.agree("12 videos", 10.01, yes=False, max_usd=None)
 
 
-def test_many_images_are_priced_before_the_first_is_uploaded(run: Run, world: Any, target: Target, shop: Path) -> None:
-    result = run("drop", shop, "--max-usd", "0.70")  # 3 of $0.25
+def test_many_images_are_priced_before_the_first_is_uploaded(
+    typed: Typed, world: Any, moto_stack: Target, shop: Path
+) -> None:
+    result = typed("drop", shop, "--max-usd", "0.70")  # 3 of $0.25
     assert (result.exit_code, "3 videos would cost about $0.75" in result.stderr) == (1, True)
     assert stored(world, "") == []
-    assert run("drop", shop / "red.png", "--max-usd", "0.20").exit_code == 1
-    assert run("drop", shop, "--max-usd", "0.75").exit_code == 0
+    assert typed("drop", shop / "red.png", "--max-usd", "0.20").exit_code == 1
+    assert typed("drop", shop, "--max-usd", "0.75").exit_code == 0
 
 
 # batches of local images ------------------------------------------------------------------------------------
 
 
-def test_a_folder_of_images_is_a_batch(run: Run, world: Any, target: Target, shop: Path) -> None:
-    result = run("batch", shop, "--prompt", "It turns", "--model", "seedance-pro", "--set", "duration=10")
+def test_a_folder_of_images_is_a_batch(typed: Typed, world: Any, moto_stack: Target, shop: Path) -> None:
+    result = typed("batch", shop, "--prompt", "It turns", "--model", "seedance-pro", "--set", "duration=10")
     assert result.exit_code == 0, result.output
     (manifest,) = stored(world, "batches/")
     assert manifest == "batches/shop.jsonl"
@@ -287,9 +266,9 @@ def manifest(shop: Path) -> Path:
 
 
 def test_images_beside_a_manifest_are_uploaded_and_the_manifest_is_not_changed(
-    run: Run, world: Any, target: Target, manifest: Path
+    typed: Typed, world: Any, moto_stack: Target, manifest: Path
 ) -> None:
-    result = run("batch", manifest, "--json")
+    result = typed("batch", manifest, "--json")
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
     assert (told["images_to_upload"], told["valid"], told["estimate_usd"]) == (2, 4, 1.0)
@@ -305,37 +284,39 @@ def test_images_beside_a_manifest_are_uploaded_and_the_manifest_is_not_changed(
 
 
 def test_the_same_images_are_uploaded_once_and_changed_ones_elsewhere(
-    run: Run, world: Any, target: Target, manifest: Path, png: bytes
+    typed: Typed, world: Any, moto_stack: Target, manifest: Path, png: bytes
 ) -> None:
-    run("batch", manifest)
+    typed("batch", manifest)
     first = stored(world, "images/")
     uploads = len(world.called("PutObject"))
-    run("batch", manifest)
+    typed("batch", manifest)
     assert stored(world, "images/") == first
     assert len(world.called("PutObject")) == uploads + 1  # the manifest
     (manifest.parent / "red.png").write_bytes(png + b"\0")
-    run("batch", manifest)
+    typed("batch", manifest)
     assert len(stored(world, "images/")) == 2 * len(first)
 
 
-def test_a_folder_with_one_manifest_is_that_manifest(run: Run, world: Any, target: Target, manifest: Path) -> None:
-    assert run("batch", manifest.parent).exit_code == 0
+def test_a_folder_with_one_manifest_is_that_manifest(
+    typed: Typed, world: Any, moto_stack: Target, manifest: Path
+) -> None:
+    assert typed("batch", manifest.parent).exit_code == 0
     assert stored(world, "batches/") == ["batches/spring.csv"]
     (manifest.parent / "autumn.csv").write_text("prompt\nx\n")
-    result = run("batch", manifest.parent)
+    result = typed("batch", manifest.parent)
     assert (result.exit_code, "several manifests; name one: autumn.csv, spring.csv" in result.stderr) == (1, True)
 
 
-def test_options_for_a_folder_are_refused_for_a_manifest(run: Run, target: Target, manifest: Path) -> None:
-    result = run("batch", manifest, "--prompt", "x")
+def test_options_for_a_folder_are_refused_for_a_manifest(typed: Typed, moto_stack: Target, manifest: Path) -> None:
+    result = typed("batch", manifest, "--prompt", "x")
     assert (result.exit_code, "are for a folder of images; use columns" in result.stderr) == (1, True)
 
 
 def test_a_bad_image_beside_the_manifest_makes_its_row_invalid(
-    run: Run, world: Any, target: Target, manifest: Path, png: bytes
+    typed: Typed, world: Any, moto_stack: Target, manifest: Path, png: bytes
 ) -> None:
     (manifest.parent / "red.png").write_bytes(png[:-8])
-    result = run("batch", manifest, "--tolerate", "30", "--dry-run", "--json")
+    result = typed("batch", manifest, "--tolerate", "30", "--dry-run", "--json")
     told = json.loads(result.stdout)
     assert (told["valid"], told["invalid"], told["images_to_upload"]) == (3, 1, 1)
     assert told["invalid_rows"][0]["row"] == 1
@@ -343,155 +324,19 @@ def test_a_bad_image_beside_the_manifest_makes_its_row_invalid(
 
 
 def test_a_row_names_no_image_outside_the_manifests_folder(
-    *, run: Run, world: Any, target: Target, manifest: Path, tmp_path: Path, png: bytes
+    *, typed: Typed, world: Any, moto_stack: Target, manifest: Path, tmp_path: Path, png: bytes
 ) -> None:
     (tmp_path / "secret.png").write_bytes(png)
     manifest.write_text(f"image,prompt\n../secret.png,x\n{tmp_path}/secret.png,x\nred.png,x\n")
-    told = json.loads(run("batch", manifest, "--tolerate", "60", "--dry-run", "--json").stdout)
+    told = json.loads(typed("batch", manifest, "--tolerate", "60", "--dry-run", "--json").stdout)
     assert told["images_to_upload"] == 1
     assert told["invalid_rows"][0]["row"] == 1
 
 
-def test_a_dear_batch_needs_a_yes(run: Run, world: Any, target: Target, manifest: Path) -> None:
+def test_a_dear_batch_needs_a_yes(typed: Typed, world: Any, moto_stack: Target, manifest: Path) -> None:
     manifest.write_text("prompt\n" + "x\n" * 50)
     for refused in ([], ["--max-usd", "12"], ["--json"]):
-        result = run("batch", manifest, *refused)
+        result = typed("batch", manifest, *refused)
         assert (result.exit_code, "50 videos would cost about $12.50" in result.stderr) == (1, True)
     assert stored(world, "") == []
-    assert run("batch", manifest, "--max-usd", "12.50").exit_code == 0
-
-
-# get a batch ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def made(world: Any, target: Target, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> dict[int, bytes]:
-    """A batch of 12 rows, of which three have a video."""
-    videos: dict[int, bytes] = {}
-    image = {"bucket": UPLOADS, "key": "images/shop/red:shoe.png", "content_type": "image/png"}
-    for row, state in ((1, State.COMPLETED), (2, State.FAILED), (7, State.COMPLETED), (12, State.COMPLETED)):
-        content = f"video {row}".encode()
-        video = {"bucket": VIDEOS, "key": f"videos/{row}.mp4", "bytes": len(content)}
-        video["sha256"] = hashlib.sha256(content).hexdigest()
-        facts: dict[str, Any] = {"batch": BATCH, "row": row, "source": "batch", "name": f"spring-{row}"}
-        if state is State.COMPLETED:
-            world.aws["s3"].put_object(Bucket=VIDEOS, Key=video["key"], Body=content)
-            facts["video"], videos[row] = video, content
-        if row == 7:
-            facts["image"] = image
-        world.put(make_job(state, job_id=batch_job_id(BATCH, row), **facts))
-    given = {"bucket": UPLOADS, "key": "batches/shop/spring.csv"}
-    standing = Standing("RUNNING", "9 of 12 rows are finished", rows=12, given=given)
-    monkeypatch.setattr(following, "look", lambda *_: standing)
-    return videos
-
-
-def test_a_batch_is_downloaded_with_readable_names(run: Run, made: dict[int, bytes], tmp_path: Path) -> None:
-    result = run("get", BATCH, "-o", "videos")
-    assert result.exit_code == 0, result.output
-    assert {file.name: file.read_bytes() for file in (tmp_path / "videos").iterdir()} == {
-        "01-spring.mp4": made[1],
-        "07-red_shoe.mp4": made[7],
-        "12-spring.mp4": made[12],
-    }
-    assert "3 of 12 videos in videos" in result.stdout
-    assert run("get", BATCH).exit_code == 0
-    assert len(list((tmp_path / "spring").iterdir())) == 3
-
-
-def test_what_is_there_is_not_downloaded_again_and_never_overwritten(
-    run: Run, world: Any, made: dict[int, bytes], tmp_path: Path
-) -> None:
-    run("get", BATCH, "-o", "videos")
-    (tmp_path / "videos/07-red_shoe.mp4").write_text("mine")
-    (tmp_path / "videos/12-spring.mp4").unlink()
-    world.calls.clear()
-    result = run("get", BATCH, "-o", "videos", "--json")
-    assert result.exit_code == 1
-    lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [(line["row"], line.get("was_there"), "error" in line) for line in lines] == [
-        (1, True, False), (7, None, True), (12, False, False)
-    ]  # fmt: skip
-    assert "07-red_shoe.mp4 exists; --force overwrites it" in result.stderr
-    assert [call["Key"] for call in world.called("GetObject")] == ["videos/12.mp4"]
-    assert (tmp_path / "videos/07-red_shoe.mp4").read_text() == "mine"
-    assert run("get", BATCH, "-o", "videos", "--force").exit_code == 0
-    assert (tmp_path / "videos/07-red_shoe.mp4").read_bytes() == made[7]
-
-
-def test_a_video_may_go_to_standard_output(run: Run, made: dict[int, bytes], tmp_path: Path) -> None:
-    result = run("get", batch_job_id(BATCH, 7), "-o", "-")
-    assert result.stdout_bytes == made[7]
-    assert "spring-7.mp4" in result.stderr
-    assert list(tmp_path.iterdir()) == []
-    for wrong in (["get", BATCH, "-o", "-"], ["get", batch_job_id(BATCH, 7), "-o", "-", "--json"]):
-        result = run(*wrong)
-        assert (result.exit_code, result.stdout) == (1, "")
-
-
-def test_one_video_is_never_overwritten_without_force(run: Run, made: dict[int, bytes], tmp_path: Path) -> None:
-    job = batch_job_id(BATCH, 1)
-    (tmp_path / "mine.mp4").write_text("mine")
-    result = run("get", job, "-o", "mine.mp4")
-    assert (result.exit_code, "mine.mp4 exists; --force overwrites it" in result.stderr) == (1, True)
-    told = json.loads(run("get", job, "-o", "new/folder/", "--json").stdout)
-    assert Path(told["file"]) == Path("new/folder/spring-1.mp4")
-    assert (tmp_path / told["file"]).read_bytes() == made[1]
-    assert run("get", job, "-o", "mine.mp4", "--force").exit_code == 0
-
-
-# progress ---------------------------------------------------------------------------------------------------
-
-
-def test_a_log_gets_a_line_about_counted_work_now_and_then(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = iter([0.0, 4.0, 11.0, 12.0, 22.0])
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    with progress.counting("uploading", 4e6, progress.megabytes) as advance:
-        for _ in range(4):
-            advance(1e6)
-    assert capsys.readouterr().err == "uploading: 2.0 MB of 4.0 MB\nuploading: 4.0 MB of 4.0 MB\n"
-
-
-def test_a_screen_shows_what_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = io.StringIO()
-    monkeypatch.setattr(progress, "err", Console(file=shown, force_terminal=True, width=80, color_system=None))
-    with progress.working("reading [the] history"):
-        pass
-    assert "reading [the] history" in shown.getvalue()
-    with progress.working("reading") as tell:
-        tell("nearly [there]")
-    assert "nearly [there]" in shown.getvalue()
-    with progress.counting("videos", 3) as advance:
-        advance(2)
-    assert "2 of 3" in shown.getvalue()
-
-
-def test_a_step_of_what_is_shown_shows_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = io.StringIO()
-    monkeypatch.setattr(progress, "err", Console(file=shown, force_terminal=True, width=80, color_system=None))
-
-    def step(number: int) -> None:
-        with progress.working(f"step {number}"), progress.counting(f"part {number}", 1) as advance:
-            advance(1)
-
-    with progress.counting("all", 8), ThreadPoolExecutor(4) as pool:
-        list(pool.map(step, range(8)))
-    assert "step" not in shown.getvalue()
-    assert "part" not in shown.getvalue()
-    step(9)  # and afterwards the screen is free again
-    assert "step 9" in shown.getvalue()
-
-
-def test_an_error_stops_what_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "AT_ONCE", 1)
-    begun: list[int] = []
-
-    def work(number: int) -> None:
-        begun.append(number)
-        raise CommandError("no")
-
-    with pytest.raises(CommandError):
-        images.at_once(range(50), work, float, "working")
-    assert len(begun) < 50
+    assert typed("batch", manifest, "--max-usd", "12.50").exit_code == 0
