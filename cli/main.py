@@ -203,7 +203,7 @@ def list_jobs(
     nothing = f"no jobs in state {state.value}" if state else "no jobs yet"
     for job in found[:limit]:
         emit_line(show.listed(job))
-    out.print(show.jobs(found[:limit], time.time()) if found else nothing)
+    out.print(show.jobs(found[:limit], time.time(), out.width) if found else nothing)
 
 
 @command()

@@ -24,7 +24,7 @@ def pause(
 ) -> None:
     """Stop new submits. Videos in progress at the provider are still polled and copied."""
     answer = asking.ask_repair(find(stack, outputs), ask="pause", reason=reason)
-    fresh, why = answer["fresh"], answer.get("reason")
+    fresh, why = answer["fresh"], answer.get("reason") or reason or "no reason was given"
     emit({"paused": True, "fresh": fresh, "reason": why})
     if fresh:
         say(f"submits are paused ({why}); new jobs are HELD until `seedance resume`")

@@ -6,12 +6,16 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from seedance.jobs.job import Job, State
 
 from local import aws
 from local.stack import Stack
+
+_MEASURE = Console(width=10_000)
+"""A screen that is wide enough for any table."""
 
 
 def duration(seconds: float) -> str:
@@ -69,14 +73,25 @@ def money(usd: float | None) -> str:
     return "-" if usd is None else f"${usd:.2f}"
 
 
-def jobs(found: list[Job], now: float) -> Table:
-    """A table of jobs, one per line."""
-    table = grid("Job", "State", "Created", "Cost", "Model", "Name", right=("Cost",), whole=("Job", "State", "Cost"))
+def jobs(found: list[Job], now: float, width: int) -> Table | Text:
+    """Jobs, one per line, or one per two lines if they don't fit into the screen's width. Nothing is cut."""
+    table = grid("Job", "State", "Created", "Cost", "Model", "Name", right=("Cost",))
     for job in found:
-        name = "" if job.name == job.job_id else job.name  # a job from the API
-        begun = f"{duration(now - job.created_at)} ago"
-        table.add_row(job.job_id, job.state.value, begun, money(job.cost_usd), job.model, Text(name))
-    return table
+        table.add_row(*_row(job, now))
+    if _MEASURE.measure(table).maximum <= width:
+        return table
+    rows = [[cell.plain for cell in _row(job, now)] for job in found]
+    lines = [
+        f"{name}  {state:<10}  {cost:>6}  {created}\n    {model}  {own}".rstrip()
+        for name, state, created, cost, model, own in rows
+    ]
+    return Text("\n".join(lines), overflow="fold")
+
+
+def _row(job: Job, now: float) -> list[Text]:
+    name = "" if job.name == job.job_id else job.name  # a job from the API
+    age = f"{duration(now - job.created_at)} ago"
+    return [Text(cell) for cell in (job.job_id, job.state.value, age, money(job.cost_usd), job.model, name)]
 
 
 def grid(*names: str, right: Collection[str] = (), whole: Collection[str] = ()) -> Table:

@@ -270,6 +270,20 @@ def test_the_newest_jobs_come_first(run: Run, records: dict[str, Job], make_job:
     assert [line.split()[0] for line in run("list", "--state", "queued").stdout.splitlines()[1:]] == ["up-1"]
 
 
+@pytest.mark.parametrize("width", [60, 80, 500])
+def test_a_list_loses_nothing_on_a_narrow_screen(
+    run: Run, records: dict[str, Job], make_job: Any, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(main.out, "_width", width)
+    job_id, name = f"up-{'0' * 32}", f"a [red] shoe in {'many ' * 20}words"
+    records[job_id] = make_job(State.PROCESSING, job_id=job_id, name=name, model="seedance-1.0-pro-fast", cost_usd=0.25)
+    lines = run("list").stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    said = "".join(lines).replace(" ", "")
+    for shown in (job_id, "PROCESSING", "$0.25", "seedance-1.0-pro-fast", name.replace(" ", "")):
+        assert shown in said
+
+
 def test_an_empty_list_of_jobs_is_no_error(run: Run, records: dict[str, Job]) -> None:
     assert run("list").stdout == "no jobs yet\n"
 
