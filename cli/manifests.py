@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import ClientError
 from seedance.aws.fields import cut
@@ -152,9 +153,9 @@ def upload_images(target: Target, source: Source) -> str:
     return folder
 
 
-def _size_in(s3: object, bucket: str, key: str) -> int | None:
+def _size_in(s3: Any, bucket: str, key: str) -> int | None:
     try:
-        return int(s3.head_object(Bucket=bucket, Key=key)["ContentLength"])  # type: ignore[attr-defined]
+        return int(s3.head_object(Bucket=bucket, Key=key)["ContentLength"])
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("404", "403", "NoSuchKey"):  # 403: without the right to list keys
             raise

@@ -13,18 +13,17 @@ _MADE = "Video made, not copied yet"
 
 
 def _headline(message: "JobNotification") -> str:
-    match State(message["status"]):
+    state = State(message["status"])
+    match state:
         case State.COMPLETED:
             return "Video ready"
         case State.FAILED | State.EXPIRED | State.REJECTED:
             return "No video"
         case State.HELD:
             return _MADE if _is_made(message) else "Video on hold"
-        case (
-            State.RECEIVED | State.SUBMITTING | State.QUEUED | State.PROCESSING | State.COPYING | State.UNCERTAIN
-        ) as state:
+        case State.RECEIVED | State.SUBMITTING | State.QUEUED | State.PROCESSING | State.COPYING | State.UNCERTAIN:
             raise KeyError(state)  # there is no notification for these
-        case state:
+        case _:
             assert_never(state)
 
 
