@@ -64,8 +64,8 @@ def cut(text: str, size: int) -> str:
 def subject(begin: str, name: str = "", end: str = "") -> str:
     """An email subject: printable ASCII, not empty, not beginning with a space. If it is too long, ``name`` is cut.
 
-    Accents are dropped (``café`` becomes ``cafe``), and other characters become question marks. SNS's older documentation
-    requires ASCII; a subject that it refuses would lose the notification.
+    Accents are dropped (``café`` becomes ``cafe``), and other characters become question marks: SNS's older rule is
+    ASCII, and a subject that it refuses would lose the notification.
     """
     begin, name, end = (_plain(text) for text in (begin, name, end))
     room = SUBJECT_CHARACTERS - len(begin) - len(end)
