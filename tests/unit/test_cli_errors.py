@@ -392,7 +392,10 @@ class CloudFormation:
         if call["StackName"] != "shop":
             message = f"Stack with id {call['StackName']} does not exist"
             raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, "DescribeStacks")
-        return {"Stacks": [{"Outputs": [{"OutputKey": "JobTableName", "OutputValue": "jobs"}]}]}
+        parameters = [{"ParameterKey": "DefaultModel", "ParameterValue": "seedance-pro"}]
+        return {
+            "Stacks": [{"Outputs": [{"OutputKey": "JobTableName", "OutputValue": "jobs"}], "Parameters": parameters}]
+        }
 
 
 def test_a_stack_on_aws_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,6 +403,8 @@ def test_a_stack_on_aws_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> Non
     stack = find("shop", None)
     assert stack.output("JobTableName") == "jobs"
     assert (stack.local, stack.time_scale) == (None, 1.0)
+    assert (stack.setting("DefaultModel", "other"), stack.setting("NotThere", "other")) == ("seedance-pro", "other")
+    assert (stack.defaults.model, stack.defaults.transport) == ("seedance-pro", "v2")
     with pytest.raises(CommandError, match="the stack has no output ApiUrl"):
         stack.output("ApiUrl")
 
