@@ -83,7 +83,8 @@ def in_the_end(world: World, *, faithful: bool = True, asked: int = 1) -> Iterat
         if job.state.terminal:
             if not published[job.state.value] or job.notified_at is None:
                 yield f"{job.state} without a notification"
-            if published[job.state.value] > 2:
+            # One failure repeats a notification once, and so does each write that AWS refuses after it was published.
+            if published[job.state.value] > 2 + world.adversary.met["refused"]:
                 yield f"{published[job.state.value]} notifications of one end"
         elif job.state not in (State.HELD, State.UNCERTAIN):
             yield f"left in {job.state}"

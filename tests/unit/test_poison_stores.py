@@ -16,7 +16,7 @@ from seedance.enqueue import Enqueue
 from seedance.errors import AllUnderWay, BadRecord, OverBudget
 from seedance.jobs import budget
 from seedance.jobs.budget import Booking
-from seedance.jobs.in_flight import SETTLED_SECONDS
+from seedance.jobs.in_flight import READINGS, SETTLED_SECONDS
 from seedance.jobs.job import Hold, Job, State, batch_job_id
 from seedance.notices import job_message
 from seedance.observability import logger
@@ -108,7 +108,7 @@ def test_a_poisoned_count_holds_no_video_and_is_counted_anew(world: Any, make_jo
     if isinstance(begun, Verdict):
         assert begun.next is Next.LATER
     assert world.store.close(paid, State.COMPLETED, cost_usd=0.25).state is State.COMPLETED
-    for _ in range(2):  # one that may be right is replaced only when a second reading agrees
+    for _ in range(READINGS):  # one that may be right is replaced only when that many readings agree
         world.in_flight.recount()
         world.clock.now += SETTLED_SECONDS
     assert world.in_flight.count() == (not isinstance(begun, Verdict))

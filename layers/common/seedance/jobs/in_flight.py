@@ -1,5 +1,6 @@
 """The count of videos in progress. It is changed in the transactions of the jobs' changes (jobs.budget)."""
 
+import hashlib
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -14,8 +15,12 @@ from seedance.errors import Conflict
 from seedance.jobs.job import UNDER_WAY, State
 
 SETTLED_SECONDS = 240.0
-"""The time between the two readings that correct the count: less than from one round to the next, and far more than an
-index lags."""
+"""The least time between two readings: less than from one round to the next, and far more than an index lags."""
+
+READINGS = 6
+"""The number of readings that must agree. The queries of an index miss a job that has just changed its state, because
+each state's entries lag on their own. A job with a reservation is new in the index once and changes its state at most
+four times (SUBMITTING, UNCERTAIN, QUEUED, PROCESSING, COPYING), so no job is missed six times."""
 
 
 class InFlight:
@@ -33,9 +38,9 @@ class InFlight:
 
         It is only wrong if somebody edited a record, or if the stack is older than the count. The jobs are listed by
         an index, which lags: jobs that have just started are missing, and those that have just ended are still there.
-        So a difference is first noted in the item, as a reading, which the next change of the count removes. Only if
-        a later round lists as many jobs, and the reading is still there, the records of these jobs are read, and the
-        count is corrected. A stored value that is not a number is replaced at once, because it admits no job.
+        So a difference is only noted in the item, as a reading, which the next change of the count removes. Once
+        READINGS rounds in a row have listed the same jobs, the records of these jobs are read, and the count is
+        corrected. A stored value that is not a number is replaced at once, because it admits no job.
         """
         # The raw stored value: it may not be a number, and it must be unchanged when it is replaced.
         key: Any = {"job_id": {"S": IN_FLIGHT}}
@@ -47,12 +52,13 @@ class InFlight:
             return False
         if not checks.is_count(held):
             return self._replace(stored, self._confirmed(listed))
+        now, seen = self._table.now(), _digest(listed)
         reading = read_item(stored).get(READING)
-        if not isinstance(reading, dict) or reading.get("listed") != len(listed):
-            self._replace(stored, held, {"listed": len(listed), "noted_at": self._table.now()})
+        number, noted_at = _agreeing(reading, seen, now)
+        if number and now - noted_at < SETTLED_SECONDS:
             return False
-        noted_at = checks.number(reading.get("noted_at"), 0, self._table.now())
-        if noted_at is not None and self._table.now() - noted_at < SETTLED_SECONDS:
+        if number + 1 < READINGS:
+            self._replace(stored, held, {"listed": seen, "number": number + 1, "noted_at": now})
             return False
         counted = self._confirmed(listed)
         return self._replace(stored, counted) and counted != held
@@ -95,6 +101,18 @@ class InFlight:
             ExpressionAttributeValues=written_item({":state": state.value}),
         )
         return (item["job_id"]["S"] for page in pages for item in page["Items"])
+
+
+def _digest(job_ids: list[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(set(job_ids))).encode()).hexdigest()[:16]
+
+
+def _agreeing(reading: object, seen: str, now: float) -> tuple[int, float]:
+    """How many readings in a row have listed these jobs, and when the last one was noted. People may have edited it."""
+    if not isinstance(reading, dict) or reading.get("listed") != seen:
+        return 0, 0.0
+    noted_at = checks.number(reading.get("noted_at"), 0, now)
+    return (0, 0.0) if noted_at is None else (checks.count_or_zero(reading.get("number")), noted_at)
 
 
 @cache
