@@ -103,7 +103,7 @@ def _kept(app: App) -> App:
     again. Written files survive a crash of this process, but not a power failure.
     """
     from ministack.core.persistence import save_all  # type: ignore[import-untyped]  # noqa: PLC0415 - as in main
-    from ministack.services import dynamodb  # type: ignore[import-untyped]  # noqa: PLC0415
+    from ministack.services import dynamodb  # noqa: PLC0415
 
     logging.getLogger("persistence").setLevel(logging.WARNING)  # it would log every file
 

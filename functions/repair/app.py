@@ -3,7 +3,8 @@
 from typing import Any
 
 from seedance.aws import lambda_entry
-from seedance.repair import Answer, Question, repair
+from seedance.questions import Answer, Question
+from seedance.repair import repair
 
 
 @lambda_entry.observed

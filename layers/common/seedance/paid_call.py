@@ -118,8 +118,8 @@ class Sending:
             return Verdict(Next.END, Reason(error.code, self._too_dear(values["reserved_usd"])), state=_unsent(job))
         except OverBudget:
             day, committed = values["reserved_day"], self.store.day(values["reserved_day"]).committed
-            reason = reasons.over_budget(day, self.budget or 0.0, committed, values["reserved_usd"])
-            return Verdict(Next.HELD, reason, day=day)
+            why = reasons.over_budget(day, self.budget or 0.0, committed, values["reserved_usd"])
+            return Verdict(Next.HELD, why, day=day)
         except AllUnderWay as error:  # others have started since the pacer checked
             return self._wait(self.pacer.soon(), f"The job is waiting: {error}.")
 
