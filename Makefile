@@ -12,7 +12,7 @@ TOOL = env -u AWS_PROFILE -u MAKEFLAGS -u MFLAGS -u MAKELEVEL AWS_DEFAULT_REGION
        PATH="$$PWD/$(BIN):$$PATH" PYTHON=python
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo up down test check audit reference calls reliability soak mutants bench build upgrade
+.PHONY: help setup demo up down test check browser hostile audit reference calls reliability soak mutants bench build upgrade
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,7 +42,7 @@ down: $(READY) ## stop it
 	@$(BIN)/seedance down
 
 # The stack has the machine for itself: a function that must wait for a core is late, and lateness is judged.
-test: check ## every check that this machine can run
+test: check browser ## every check that this machine can run
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal -m "not e2e"
 	$(BIN)/pytest -m e2e
 
@@ -53,6 +53,25 @@ check: $(READY) ## style, types, templates, generated pages
 	$(BIN)/cfn-lint template.yaml
 	$(TOOL) $(BIN)/sam validate --lint
 	$(BIN)/cog --check --check-fail-msg="run: make reference" -I docs docs/reference.md docs/architecture.md docs/aws-facts.md
+
+# Chromium comes as a file in an npm package, for Linux on x86-64. Elsewhere the tests use an installed Chrome.
+BROWSER = .seedance/browser
+browser: $(BROWSER)/.ready ## unpack the tests' browser (210 MB)
+
+$(BROWSER)/.ready: tests/chromium/package-lock.json tests/chromium/unpack.mjs | $(READY)
+	rm -rf $(BROWSER)
+	mkdir -p $(BROWSER)
+	if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
+	    export PATH="$$PWD/$(BIN):$$PATH"; \
+	    cp tests/chromium/* $(BROWSER)/ && \
+	    npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(BROWSER) && \
+	    TMPDIR="$$PWD/$(BROWSER)" node $(BROWSER)/unpack.mjs && \
+	    rm -rf $(BROWSER)/node_modules; \
+	fi
+	@touch $@
+
+hostile: $(READY) browser ## hostile inputs, answers, pages and sync programs, into docs/reliability.md (needs rclone, s3cmd)
+	$(BIN)/python -m tests.hostile
 
 AUDIT = .seedance/audit
 audit: $(READY) $(AUDIT)/.ready ## checkov, an ASL validator, known vulnerabilities of the pinned packages

@@ -26,6 +26,7 @@ from seedance.errors import InvalidRequest
 from seedance.jobs import prices, requests
 from seedance.jobs.bills import Bills
 from seedance.media.buckets import Image, Media
+from seedance.media.images import Picture
 from seedance.notices.notifier import Notifier
 from seedance.plan import Plan
 
@@ -128,7 +129,7 @@ class _Body:
 
 class _AllThere(Media):
     def look_at(self, bucket: str, key: str, version_id: str | None) -> Image:
-        return Image(bucket, key, version_id or "v1", "image/jpeg", 1024, 1024, size=100_000, metadata={})
+        return Image(bucket, key, version_id or "v1", Picture("image/jpeg", 1024, 1024), size=100_000, metadata={})
 
 
 class _Silent(Notifier):

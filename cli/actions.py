@@ -79,7 +79,7 @@ def _image(target: Target, wish: Wish, image: str | None) -> dict[str, str]:
         wish.call(target.defaults, {"image_key": key})
         s3.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": found[1], "Key": found[2]})
         return {"image_key": key}
-    local = images.look(Path(image))
+    local = images.check_shape(images.look(Path(image)), any_shape=target.any_shape)
     key = API_IMAGES_PREFIX + local.name
     wish.call(target.defaults, {"image_key": key})
     with local.path.open("rb") as file:

@@ -11,6 +11,9 @@ from cli.target import CommandError, Target
 if TYPE_CHECKING:  # the module imports the provider's client, which no command needs
     from seedance.questions import Answer, Question, ShownRequest
 
+MOST_PAGES = 2000
+"""200,000 requests of one model: more than anybody buys in a day."""
+
 ANSWER_SECONDS = 270.0
 """How long to wait for the repair function: its timeout of 240 s plus a cold start."""
 
@@ -72,6 +75,8 @@ def history(target: Target, model: str, since: float, until: float) -> "Iterator
     page: int | None = 1
     seen: set[tuple[str, str | None]] = set()
     while page is not None:
+        if page > MOST_PAGES:
+            raise CommandError(f"the history of {model} does not end: it continues after page {MOST_PAGES}")
         answer = ask_repair(target, ask="history", model=model, since=since, until=until, page=page)
         for row in answer["rows"]:
             # A request that is made in the meantime shifts the pages, so some rows are returned twice.

@@ -92,7 +92,7 @@ def check(
     """
     checked = Checked(source, Tally(target.jobs.bills.of) if target else Tally(), asked=target is not None)
     with _Report(report) as written, progress.working("checking the rows"):
-        for row in source.rows(defaults, image_column):
+        for row in source.rows(defaults, image_column, any_shape=target is not None and target.any_shape):
             checked.tally.add(row)
             if isinstance(row, BadRow):
                 written.add(row)

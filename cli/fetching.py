@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from seedance.aws.fields import FILE_NAME_BYTES, cut, well_formed
+from seedance.aws.fields import FILE_NAME_BYTES, cut
+from seedance.bounds import well_formed
 from seedance.jobs.job import Job, State
 
 from cli import actions, following, ids, images, progress, show

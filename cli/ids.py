@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from seedance.aws.table import STATE_INDEX
+from seedance.bounds import shown
 from seedance.jobs.job import Job, State
 
 from cli import progress
@@ -27,11 +28,11 @@ def job(target: Target, text: str) -> Job:
     if found := target.jobs.get(text):
         return found
     if is_batch(text):
-        raise CommandError(f"{text} is a batch, not a job; `seedance status {text}` shows its status")
-    missing = CommandError(f"job {text} does not exist; `seedance list` shows the newest jobs")
+        raise CommandError(f"{shown(text)} is a batch, not a job; `seedance status {shown(text)}` shows its status")
+    missing = CommandError(f"job {shown(text)} does not exist; `seedance list` shows the newest jobs")
     if _WHOLE.fullmatch(text):
         raise missing
-    with progress.working(f"looking for {text}"):
+    with progress.working(f"looking for {shown(text)}"):
         (job_id,) = _only("jobs", text, _job_ids(target), missing)
     if found := target.jobs.get(job_id):
         return found
@@ -47,10 +48,10 @@ def batch_id(target: Target, text: str) -> str:
     """The whole id of a batch, by its id or the beginning of it. Raises CommandError."""
     if _WHOLE.fullmatch(text):
         return text
-    missing = CommandError(f"batch {text} does not exist")
+    missing = CommandError(f"batch {shown(text)} does not exist")
     if not is_batch(text):
-        raise CommandError(f"{text} is not the id of a batch, which begins with {_BATCH}")
-    with progress.working(f"looking for {text}"):
+        raise CommandError(f"{shown(text)} is not the id of a batch, which begins with {_BATCH}")
+    with progress.working(f"looking for {shown(text)}"):
         (found,) = _only("batches", text, _batch_ids(target), missing)
     return found
 
@@ -60,7 +61,7 @@ def _only(kind: str, text: str, ids: Iterator[str], missing: CommandError) -> li
     found: dict[str, None] = {}
     for number, one in enumerate(ids):
         if number >= MOST_READ:
-            raise CommandError(f"{text}: there are too many to look for a beginning; use the whole id")
+            raise CommandError(f"{shown(text)}: there are too many to look for a beginning; use the whole id")
         if one.startswith(text):
             found[one] = None
     if not found:

@@ -9,8 +9,10 @@ from typing import TypeVar
 
 from seedance.errors import InvalidRequest
 from seedance.media import formats, images
+from seedance.media.images import Picture
 
 from cli import progress
+from cli.requests import utf8_name
 
 AT_ONCE = 8
 """How many images are uploaded at the same time."""
@@ -23,19 +25,23 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Local:
-    """A local image: its file, its name in the bucket below a prefix, its media type and its size in bytes."""
+    """A local image: its file, its name in the bucket below a prefix, and its size in bytes."""
 
     path: Path
     name: str
-    media_type: str
+    picture: Picture
     size: int
+
+    @property
+    def media_type(self) -> str:
+        """Its media type."""
+        return self.picture.media_type
 
 
 def look(path: Path, name: str | None = None) -> Local:
-    """Check an image file completely, as the stack will. Raises InvalidRequest if the stack would not accept it."""
-    name = path.name if name is None else name
+    """Check an image file as the stack will, except its shape. Raises InvalidRequest if the stack would refuse it."""
+    name = utf8_name(path.name if name is None else name)
     try:
-        name.encode()
         size = path.stat().st_size
         if size > formats.MAX_IMAGE_BYTES:
             limit = formats.MAX_IMAGE_BYTES // 2**20
@@ -43,13 +49,24 @@ def look(path: Path, name: str | None = None) -> Local:
         if not size:
             raise InvalidRequest("image", f"{path} is empty")
         with path.open("rb") as file:
-            return Local(path, name, images.look_through(file, size).media_type, size)
-    except UnicodeEncodeError:  # Python represents undecodable bytes of names as surrogates
-        raise InvalidRequest("image", f"the name of {path!r} is not UTF-8 text") from None
+            picture = images.look_through(file, size)
+        if not picture.ended:
+            images.check_rest(picture, path.read_bytes())
     except OSError as error:
         raise InvalidRequest("image", f"{path} can't be read: {(error.strerror or str(error)).lower()}") from error
     except ValueError as error:
         raise InvalidRequest("image", f"{path} {error}") from None
+    return Local(path, name, picture, size)
+
+
+def check_shape(local: Local, *, any_shape: bool) -> Local:
+    """The image. Raises InvalidRequest if the stack would refuse its shape; ``any_shape``: its AllowUnusualImages."""
+    try:
+        if not any_shape:
+            images.check_shape(local.picture)
+    except ValueError as error:
+        raise InvalidRequest("image", f"{local.path} {error}") from None
+    return local
 
 
 def find(arguments: Sequence[str]) -> tuple[list[Local], list[str]]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
+from seedance import bounds
 from seedance.errors import SeedanceError
 from seedance.jobs import catalogue
 from seedance.jobs.job import State
@@ -50,7 +51,7 @@ class SpokenCommand(TyperCommand):
         except (BotoCoreError, httpx.HTTPError) as error:
             sentence = f"can't reach the stack: {error}"
         except OSError as error:
-            sentence = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            sentence = f"{bounds.shown(str(error.filename))}: {error.strerror}" if error.filename else str(error)
         err.print(f"[red]error:[/red] {_escaped(sentence)}", soft_wrap=True)
         raise typer.Exit(Exit.FAILED)
 

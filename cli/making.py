@@ -38,6 +38,8 @@ def drop(
     found, left_out = images.find(image)
     target = find(stack, outputs)
     request = wish.upload(target.defaults)
+    for local in found:
+        images.check_shape(local, any_shape=target.any_shape)
     for reason in left_out[:_SHOWN]:
         warn(f"left out: {reason}")
     if len(left_out) > _SHOWN:

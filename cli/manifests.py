@@ -20,7 +20,7 @@ from seedance.jobs.requests import Defaults
 
 from cli import images, progress
 from cli.images import Local
-from cli.requests import Wish, header_text
+from cli.requests import Wish, header_text, utf8_name
 from cli.target import CommandError, Target
 
 IMAGES_PREFIX = "images/"
@@ -52,10 +52,10 @@ class Source:
             while chunk := opened.read(_READ_BYTES):
                 yield chunk
 
-    def rows(self, defaults: Defaults, image_column: str | None) -> Iterator[Row | BadRow]:
+    def rows(self, defaults: Defaults, image_column: str | None, *, any_shape: bool) -> Iterator[Row | BadRow]:
         """The manifest's rows. One whose image is beside the manifest and not usable is an invalid row.
 
-        Raises InvalidRequest if the manifest as a whole can't be used.
+        ``any_shape``: see Target. Raises InvalidRequest if the manifest as a whole can't be used.
         """
         bad: dict[str, str] = {}
         for row in manifest.read(self.chunks(), self.name, defaults, image_column):
@@ -63,7 +63,7 @@ class Source:
             if key and key not in self.pictures and key not in bad:
                 try:
                     if path := self._beside(key):
-                        self.pictures[key] = images.look(path, key)
+                        self.pictures[key] = images.check_shape(images.look(path, key), any_shape=any_shape)
                 except InvalidRequest as refused:
                     bad[key] = refused.message
             if key in bad:
@@ -118,7 +118,7 @@ def _is_manifest(name: str) -> bool:
 
 def check_name(source: Source) -> None:
     """Raise InvalidRequest if the stack would not take a file of this name for a manifest."""
-    if not _is_manifest(source.name):
+    if not _is_manifest(utf8_name(source.name)):
         raise InvalidRequest(
             "file", f"{source.name} must end in .csv or .jsonl, and must not be a results or report file"
         )

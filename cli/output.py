@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from seedance.aws.fields import well_formed
+from seedance.bounds import well_formed
 
 from cli.options import err, out
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from seedance import bounds
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, requests
 
@@ -54,7 +55,8 @@ class Wish:
 
     def check(self, *, has_image: bool) -> None:
         """Raise InvalidRequest if every stack would refuse this, whatever its defaults are."""
-        for name, value in {"prompt": self.prompt or "", **self.parameters}.items():
+        texts = {"prompt": self.prompt, "model": self.model, "transport": self.transport, **self.parameters}
+        for name, value in ((name, value or "") for name, value in texts.items()):
             try:
                 value.encode()
             except UnicodeEncodeError:  # Python represents undecodable bytes of the command line as surrogates
@@ -77,7 +79,7 @@ def read_settings(pairs: Sequence[str]) -> dict[str, str]:
         name, equals, value = pair.partition("=")
         name = name.strip().replace("-", "_")
         if not equals or not name:
-            raise InvalidRequest("--set", f"must be KEY=VALUE, for example duration=10, not {pair!r}")
+            raise InvalidRequest("--set", f"must be KEY=VALUE, for example duration=10, not {bounds.shown(pair)!r}")
         if name in ("prompt", "model", "transport"):
             raise InvalidRequest("--set", f"use the option --{name} for {name}")
         if name in settings:
@@ -91,7 +93,7 @@ def _check_name(name: str) -> None:
     if name not in known:
         close = get_close_matches(name, sorted(known), n=1)
         hint = f"did you mean {close[0]}?" if close else "`seedance models` lists them"
-        raise InvalidRequest("--set", f"{name} is not a parameter of any model; {hint}")
+        raise InvalidRequest("--set", f"{bounds.shown(name)} is not a parameter of any model; {hint}")
 
 
 def _check_value(name: str, value: str) -> None:
@@ -120,3 +122,12 @@ def header_text(value: str) -> str:
             word = b""
         word += letter.encode()
     return " ".join(f"=?utf-8?b?{b64encode(part).decode()}?=" for part in [*words, word])
+
+
+def utf8_name(name: str) -> str:
+    """A file's name. Raises InvalidRequest if S3 can't have a key with it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Python represents undecodable bytes of a name as surrogates
+        raise InvalidRequest("file", f"the name {bounds.shown(name)} is not UTF-8; rename the file") from None
+    return name

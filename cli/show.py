@@ -124,6 +124,7 @@ def job(found: Job, scale: float) -> str:
         "Source": f"{found.source}, {found.name}",
         "Image": f"s3://{found.image['bucket']}/{found.image['key']}" if found.image else None,
         **{name.replace("_", " ").capitalize(): str(value) for name, value in found.parameters.items()},
+        "Notes": " ".join(found.notes),
         "Created": moment(found.created_at),
         "Time": f"{duration(elapsed)} of about {duration(found.expected_seconds * scale)}",
         "Request": found.request_id,

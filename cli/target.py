@@ -105,6 +105,11 @@ class Target:
         return self._settings.get(name) or otherwise
 
     @property
+    def any_shape(self) -> bool:
+        """Whether the stack takes images of every size and shape."""
+        return self.setting("AllowUnusualImages", "no") == "yes"
+
+    @property
     def defaults(self) -> Defaults:
         """What the stack uses for requests that leave it open."""
         model, prompt = self.setting("DefaultModel", DEFAULT_MODEL), self.setting("DefaultPrompt", "the default")

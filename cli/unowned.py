@@ -26,14 +26,16 @@ def report(target: Target, crashed_since: float | None) -> None:
     found = 0
     for slug in catalogue.MODELS:
         try:
-            requests = asking.ask_repair(target, ask="unowned", model=slug, since=crashed_since)["requests"]
+            answer = asking.ask_repair(target, ask="unowned", model=slug, since=crashed_since)
         except CommandError as error:
             err.print(f"{slug}: its history could not be read: {error}", markup=False, soft_wrap=True)
             err.print("`seedance ledger` can compare a day with it later", markup=False)
             continue
-        found += len(requests)
-        for request in requests:
+        found += len(answer["requests"])
+        for request in answer["requests"]:
             out.print(_line(slug, request), markup=False, soft_wrap=True)
+        if missing := answer.get("incomplete"):
+            err.print(f"{slug}: {missing}", markup=False, soft_wrap=True)
     if not found:
         out.print("every request has a job")
 

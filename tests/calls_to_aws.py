@@ -6,7 +6,7 @@ compare it with the policies in template.yaml, in both directions.
 Sources for the actions: IAM's service authorization reference. A transaction needs the permissions of its parts
 (DynamoDB developer guide, "Using IAM with DynamoDB transactions"); the parts of an upload need s3:PutObject (S3 user
 guide, "Multipart upload API and permissions"); without s3:ListBucket a missing object is "forbidden" (S3 API reference,
-GetObject).
+GetObject and HeadObject); ListObjectVersions needs s3:ListBucketVersions (S3 API reference).
 """
 
 import json
@@ -89,7 +89,11 @@ def install(
         try:
             return call(self, operation_name, api_kwargs)
         except ClientError as error:
-            if (function := who()) and operation_name == "GetObject" and error.response["Error"]["Code"] in _MISSING:
+            if (
+                (function := who())
+                and operation_name in ("GetObject", "HeadObject")
+                and error.response["Error"]["Code"] in _MISSING
+            ):
                 see(Seen(function, "s3:ListBucket", names()[api_kwargs["Bucket"]]))
             raise
 
@@ -110,11 +114,13 @@ def _needs(service: str, operation: str, params: Any, names: Mapping[str, str]) 
         case "dynamodb":
             index = f"/index/{params['IndexName']}" if "IndexName" in params else ""
             yield action, names[params["TableName"]] + index
+        case "s3" if operation == "ListObjectVersions":
+            yield "s3:ListBucketVersions", names[params["Bucket"]]
         case "s3":
             prefix = params["Key"].partition("/")[0]
+            action = _ACTIONS.get(action, action)
             action = f"{action}Version" if action == "s3:GetObject" and params.get("VersionId") else action
-            where = f"{names[params['Bucket']]}/{prefix if prefix in PREFIXES else 'images'}/*"
-            yield _ACTIONS.get(action, action), where
+            yield action, f"{names[params['Bucket']]}/{prefix if prefix in PREFIXES else 'images'}/*"
         case "sqs":
             yield _ACTIONS.get(action, action), names[params["QueueUrl"]]
         case "sns":

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+pytest_plugins = ["tests.hostile"]
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from seedance.api import Response, api
+from seedance.api import api
 from seedance.aws import lambda_entry
+from seedance.aws.gateway import Response
 
 
 @lambda_entry.observed

@@ -68,7 +68,7 @@ async def upload_asset(request: web.Request) -> web.StreamResponse:
 async def history(request: web.Request) -> web.StreamResponse:
     """`GET /inference-request/request-history`: all accepted requests, newest first, even without their records."""
     state = request.app[STATE]
-    fault = state.faults.take("history")
+    fault = state.faults.take("history", request.query.get("model_name"))
     if (answer := await before(request, fault)) is not None:
         return answer
     query = request.query

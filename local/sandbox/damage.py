@@ -6,6 +6,8 @@ import json
 import socket
 import struct
 import uuid
+import zlib
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -16,9 +18,15 @@ from local.sandbox.faults import Fault
 from local.sandbox.keys import BODY, CALL, STATE, base_url
 from local.sandbox.kinds import Moment
 
-BOMB_BYTES = 64 * 2**20
-HUGE_BYTES = 24 * 2**20
 DEEP_LEVELS = 200_000
+
+_JSON = {"Content-Type": "application/json"}
+_MEGABYTE = b"0" * 1_000_000
+_PACKERS = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "gzip, gzip": lambda body: gzip.compress(gzip.compress(body)),
+}
 
 
 async def before(request: web.Request, fault: Fault | None) -> web.Response | None:
@@ -83,7 +91,7 @@ def _echo(request: web.Request, status: int) -> web.Response:
 async def _dripped(
     request: web.Request, body: dict[str, Any], headers: dict[str, str], seconds: float
 ) -> web.StreamResponse:
-    answer = web.StreamResponse(headers={"Content-Type": "application/json", **headers})
+    answer = web.StreamResponse(headers={**_JSON, **headers})
     await answer.prepare(request)
     for byte in json.dumps(body).encode():
         await answer.write(bytes([byte]))
@@ -91,9 +99,42 @@ async def _dripped(
     return answer
 
 
+async def _dripped_head(request: web.Request, body: dict[str, Any], seconds: float) -> web.Response:
+    """A whole response, its head byte by byte. aiohttp sends heads at once, so this writes to the connection itself."""
+    content = json.dumps(body).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+    transport = request.transport
+    for byte in head:
+        if transport is None or transport.is_closing():
+            break
+        transport.write(bytes([byte]))
+        await asyncio.sleep(seconds)
+    if transport is not None:
+        transport.write(content)
+        transport.close()
+    return web.Response()
+
+
+async def _in_pieces(request: web.Request, pieces: Iterator[bytes], headers: dict[str, str]) -> web.StreamResponse:
+    """A response that is too large to be made at once. It ends early if the caller does not read on."""
+    answer = web.StreamResponse(headers={**_JSON, **headers})
+    await answer.prepare(request)
+    for piece in pieces:
+        await answer.write(piece)
+    return answer
+
+
+def _large(body: dict[str, Any], megabytes: int) -> Iterator[bytes]:
+    yield json.dumps(body | {"note": ""}).encode()[:-2]
+    for _ in range(megabytes):
+        yield _MEGABYTE
+    yield b'"}'
+
+
 @cache
-def _bomb() -> bytes:
-    return gzip.compress(b'{"error": "' + b"0" * BOMB_BYTES + b'"}', 9)
+def _bomb(megabytes: int) -> bytes:
+    packer = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
+    return b"".join(packer.compress(piece) for piece in _large({}, megabytes)) + packer.flush()
 
 
 def _foreign(request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
@@ -104,6 +145,21 @@ def _foreign(request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "request_id": other, "status": "COMPLETED", "output": url}
 
 
+def _nobodys(request: web.Request) -> dict[str, Any]:
+    """A row of the history about a request that does not exist."""
+    other, now = str(uuid.uuid4()), answers.iso(request.app[STATE].wall_time())
+    return {
+        "request_id": other,
+        "model_name": request.query.get("model_name"),
+        "model_status": "COMPLETED",
+        "credits_deduction": 0.25,
+        "request_body": {"prompt": f"request {other}"},
+        "generation_url": f"{base_url(request)}/media/{other}.mp4",
+        "model_created": now,
+        "created_at": now,
+    }
+
+
 async def spoiled(
     request: web.Request, fault: Fault | None, body: dict[str, Any], headers: dict[str, str] | None = None
 ) -> web.StreamResponse:
@@ -112,11 +168,25 @@ async def spoiled(
     if fault is None or fault.moment not in (Moment.ANSWER, Moment.OUTPUT):
         return web.json_response(body, headers=headers)
     request[CALL].fault = fault.kind
-    if fault.kind == "drip":
-        return await _dripped(request, body, headers, fault.options["seconds"])
-    if fault.kind == "gzip-bomb":
-        packed = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
-        return web.Response(body=_bomb(), headers=headers | packed)
+    match fault.kind:
+        case "drip":
+            return await _dripped(request, body, headers, fault.options["seconds"])
+        case "drip-head":
+            return await _dripped_head(request, body, fault.options["seconds"])
+        case "interim":
+            if request.transport is not None:
+                hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+                request.transport.write(b"HTTP/1.1 102 Processing\r\n\r\n" + hints)
+            return web.json_response(body, headers=headers)
+        case "packed":
+            encoding = fault.options["encoding"]
+            packed = _PACKERS.get(encoding, bytes)(json.dumps(body).encode())
+            return web.Response(body=packed, headers={**headers, **_JSON, "Content-Encoding": encoding})
+        case "gzip-bomb":
+            bomb = _bomb(fault.options["megabytes"])
+            return web.Response(body=bomb, headers={**headers, **_JSON, "Content-Encoding": "gzip"})
+        case "huge":
+            return await _in_pieces(request, _large(body, fault.options["megabytes"]), headers)
     return web.Response(text=_spoiled_text(request, fault, body), content_type="application/json", headers=headers)
 
 
@@ -129,17 +199,23 @@ def _spoiled_text(request: web.Request, fault: Fault, body: dict[str, Any]) -> s
             return ""
         case "not-an-object":
             return json.dumps([body])
-        case "huge":
-            return json.dumps(body | {"note": "0" * HUGE_BYTES})
         case "deep":
             return f'{text[:-1]}, "note": {"[" * DEEP_LEVELS}{"]" * DEEP_LEVELS}}}'
         case "foreign-id":
             return json.dumps(_foreign(request, body))
         case "no-request-id":
             return json.dumps({key: value for key, value in body.items() if key == "status"})
+        case "endless":
+            return json.dumps(body | {"data": [_nobodys(request) for _ in range(100)], "total_pages": 10**9})
         case "no-rows":
             return json.dumps(body | {"data": [], "total": 0, "total_pages": 0})
     return json.dumps(_with_output(body, fault))
+
+
+def written(form: str, url: str) -> str:
+    """A URL in another form: its own form, and its parts, are in braces."""
+    _, _, host, path = url.split("/", 3)
+    return form.format(url=url, host=host, path=f"/{path}")
 
 
 def _with_output(body: dict[str, Any], fault: Fault) -> dict[str, Any]:
@@ -160,6 +236,8 @@ def _with_output(body: dict[str, Any], fault: Fault) -> dict[str, Any]:
     if fault.kind == "poison-metrics":
         return body | {"metrics": body["metrics"] | fault.options}
     body = {name: value for name, value in body.items() if name != "video"}
+    if fault.kind == "output-written-oddly":
+        return body | {"output": written(fault.options["form"], url)}
     if fault.kind == "output-in-text":
         return body | {"output": json.dumps({"videos": [{"url": f"  {url}\n"}]})}
     if fault.kind == "output-two-videos":

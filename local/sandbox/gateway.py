@@ -118,7 +118,7 @@ async def _finished(request: web.Request, job: Job, fault: Fault | None) -> web.
     }
     if state.config.v1_answer == "json" or (fault and fault.moment is Moment.ANSWER):
         return await spoiled(request, fault, {"output": media.video_url(request, job)}, headers)
-    content = media.video_of(request.app[STUDIO].folder, job)
+    content = media.video_of(request.app[STUDIO].folder, job, state.config.tail)
     return web.Response(body=content.read(0, content.size), content_type="video/mp4", headers=headers)
 
 

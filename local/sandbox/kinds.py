@@ -53,6 +53,7 @@ _fetch: Callable[..., Kind] = partial(Kind, stages=("image-fetch",), moment=Mome
 _job: Callable[..., Kind] = partial(Kind, stages=("job",), moment=Moment.JOB)
 
 _HANG = {"seconds": 300.0}
+_DRIP = {"seconds": 1.0}
 _YEAR = 365 * 86400.0
 _METADATA = "http://169.254.169.254/latest/meta-data/"
 
@@ -104,9 +105,21 @@ _ALL = (
     _answer("malformed-json", "Answers 200 with half of its JSON; a submit is queued."),
     _answer("empty-body", "Answers 200 with no body; a submit is queued."),
     _answer("not-an-object", "Answers a JSON list instead of an object; a submit is queued."),
-    _answer("drip", "Sends the response one byte every `seconds`; a submit is queued.", options={"seconds": 1.0}),
-    _answer("gzip-bomb", "Sends 64 MB of JSON as 64 KB of gzip; a submit is queued."),
-    _answer("huge", "Sends 24 MB of JSON; a submit is queued."),
+    _answer("drip", "Sends the response one byte every `seconds`; a submit is queued.", options=_DRIP),
+    _answer("drip-head", "Sends the response's head one byte every `seconds`; a submit is queued.", options=_DRIP),
+    _answer("interim", "Sends two interim responses, 102 and 103, before the response."),
+    _answer(
+        "packed",
+        "Compresses the response although `identity` was requested: `gzip`, `deflate`, `gzip, gzip`. Any other "
+        "`encoding` is only in the header.",
+        options={"encoding": "gzip"},
+    ),
+    _answer(
+        "gzip-bomb",
+        "Sends `megabytes` of JSON in a thousandth of that as gzip; a submit is queued.",
+        options={"megabytes": 64},
+    ),
+    _answer("huge", "Sends `megabytes` of JSON; a submit is queued.", options={"megabytes": 24}),
     _answer("deep", "Sends JSON that is nested 200,000 levels deep; a submit is queued."),
     _answer(
         "foreign-id",
@@ -114,6 +127,11 @@ _ALL = (
         stages=("result", "history-id"),
     ),
     _answer("no-request-id", "Queues the job and answers without its request_id.", stages=("submit",)),
+    _answer(
+        "endless",
+        "Answers a full page of requests that nobody made, whatever the number of the page.",
+        stages=("history",),
+    ),
     _answer("no-rows", "Answers an empty history, as if the rows had not been written yet.", stages=("history",)),
     _output("output-list", "A completed result whose `output` is a list of one URL."),
     _output("output-empty-list", "A completed result whose `output` is an empty list."),
@@ -134,14 +152,29 @@ _ALL = (
         "A completed result whose metrics are `cost` and `total_time`, as sent.",
         options={"cost": -5, "total_time": 0.0004},
     ),
+    _output(
+        "output-written-oddly",
+        "A completed result whose `output` is the URL in another form: `{url}`, `{host}` and `{path}` are replaced.",
+        options={"form": " \t{url}#t=0\r\n"},
+    ),
     _output("output-in-text", "A completed result whose link is in JSON inside a string, under `videos`."),
     _output("output-two-videos", "A completed result that has two different videos."),
     _media("truncated", "Announces the whole length, sends half, then closes the connection."),
     _media("short", "A correct length, but the MP4 itself is cut off halfway."),
     _media("html", "An HTML page, with status 200."),
     _media("empty", "No bytes, with status 200."),
-    _media("wrong-content-type", "The right bytes, as text/plain."),
-    _media("redirect", "Redirects to the same file on this host."),
+    _media(
+        "wrong-content-type",
+        "The right bytes, as `content_type`; `encoding` is only in the header.",
+        options={"content_type": "text/plain", "encoding": ""},
+    ),
+    _media("compressed", "The right bytes as gzip, although `identity` was requested."),
+    _media("trickle", "Sends the file one byte every `seconds`.", options=_DRIP),
+    _media(
+        "redirect",
+        "Redirects to the same file on this host: `{url}`, `{host}` and `{path}` are replaced in `location`.",
+        options={"location": "{url}?moved=1", "status": 302},
+    ),
     _media(
         "redirect-forbidden", "Redirects to an address that no client should follow.", options={"location": _METADATA}
     ),

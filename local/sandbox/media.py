@@ -1,6 +1,7 @@
 """Serves the result files like the provider's media host: without a key, with byte ranges, and with ordered faults."""
 
 import asyncio
+import gzip
 import hashlib
 import mimetypes
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 from aiohttp import hdrs, web
 
 from local.sandbox import answers
-from local.sandbox.damage import reset
+from local.sandbox.damage import reset, written
 from local.sandbox.faults import Fault
 from local.sandbox.keys import CALL, STATE, STUDIO, base_url
 from local.sandbox.state import Job
@@ -49,9 +50,9 @@ class Content:
         return data + self.tail[max(start - stored, 0) : max(stop - stored, 0)]
 
 
-def video_of(folder: Path, job: Job) -> Content:
-    """A completed job's video: the shared encoding, made unique by a box with the request's id."""
-    return Content(folder / f"{job.render}.mp4", "video/mp4", free_box(job.request_id))
+def video_of(folder: Path, job: Job, tail: bytes = b"") -> Content:
+    """A completed job's video: the shared encoding, made unique by a box with the request's id, and the ``tail``."""
+    return Content(folder / f"{job.render}.mp4", "video/mp4", free_box(job.request_id) + tail)
 
 
 def video_url(request: web.Request, job: Job) -> str:
@@ -77,7 +78,7 @@ async def serve(request: web.Request) -> web.StreamResponse:
     if match["last"] != ".mp4":
         return await _send(request, Content(folder / f"{job.render}.png", "image/png"))
     fault = state.faults.take("media", job.order.slug, job.order.prompt)
-    return await _send(request, video_of(folder, job), fault)
+    return await _send(request, video_of(folder, job, state.config.tail), fault)
 
 
 async def _send(request: web.Request, content: Content, fault: Fault | None = None) -> web.StreamResponse:
@@ -86,13 +87,14 @@ async def _send(request: web.Request, content: Content, fault: Fault | None = No
         request[CALL].fault = kind
         if kind == "slow":
             await asyncio.sleep(fault.options["seconds"])
-        if (answer := _other_answer(request, fault)) is not None:
+        if (answer := _other_answer(request, fault, content)) is not None:
             return answer
     size = content.size // 2 if kind == "short" else content.size
     headers = {
-        hdrs.CONTENT_TYPE: "text/plain" if kind == "wrong-content-type" else content.content_type,
+        hdrs.CONTENT_TYPE: content.content_type,
         hdrs.ETAG: content.etag,
         hdrs.ACCEPT_RANGES: "bytes",
+        **_wrong_headers(fault),
     }
     same = request.headers.get(hdrs.IF_RANGE, content.etag) == content.etag
     asked = _asked_range(request, size) if same and kind != "no-range" else (0, size)
@@ -111,8 +113,10 @@ async def _send(request: web.Request, content: Content, fault: Fault | None = No
     if request.method == hdrs.METH_HEAD:
         return response
     end = start + (stop - start) // 2 if kind in ("truncated", "reset-midway") else stop
-    for position in range(start, end, CHUNK):
-        await response.write(content.read(position, min(position + CHUNK, end)))
+    step, pause = (1, fault.options["seconds"]) if fault and kind == "trickle" else (CHUNK, 0.0)
+    for position in range(start, end, step):
+        await response.write(content.read(position, min(position + step, end)))
+        await asyncio.sleep(pause)
     if kind == "reset-midway":
         # Wait until the half has arrived, because a reset discards what the client has not read yet.
         await asyncio.sleep(0.1)
@@ -125,15 +129,26 @@ async def _send(request: web.Request, content: Content, fault: Fault | None = No
     return response
 
 
-def _other_answer(request: web.Request, fault: Fault) -> web.Response | None:
-    """The response of the faults that do not send the file."""
+def _wrong_headers(fault: Fault | None) -> dict[str, str]:
+    if fault is None or fault.kind != "wrong-content-type":
+        return {}
+    wrong = {hdrs.CONTENT_TYPE: fault.options["content_type"], hdrs.CONTENT_ENCODING: fault.options["encoding"]}
+    return {name: value for name, value in wrong.items() if value}
+
+
+def _other_answer(request: web.Request, fault: Fault, content: Content) -> web.Response | None:
+    """The response of the faults that do not send the file as it is."""
     match fault.kind:
         case "html":
             return answers.html(200, "Service maintenance")
         case "empty":
             return web.Response(content_type="video/mp4")
+        case "compressed":
+            packed = gzip.compress(content.read(0, content.size))
+            return web.Response(body=packed, content_type=content.content_type, headers={hdrs.CONTENT_ENCODING: "gzip"})
         case "redirect":
-            return web.Response(status=302, headers={hdrs.LOCATION: f"{base_url(request)}{request.path}?moved=1"})
+            location = written(fault.options["location"], f"{base_url(request)}{request.path}")
+            return web.Response(status=fault.options["status"], headers={hdrs.LOCATION: location})
         case "redirect-forbidden":
             return web.Response(status=302, headers={hdrs.LOCATION: fault.options["location"]})
         case "media-403" | "media-404" | "media-500":

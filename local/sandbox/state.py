@@ -72,6 +72,8 @@ class Config:
     history_bodies: Literal["mixed", "object", "json", "python", "hidden", "cut", "none"] = "mixed"
     """How the history shows the request body: as an object, as JSON text or in Python's notation (``mixed``: in turn);
     without addresses, cut off, or not at all."""
+    video_tail: str = ""
+    """Bytes behind the last box of each video, in hex. Players ignore them."""
     retired: tuple[str, ...] = ()
     """Models that answer 410."""
     state: Path | None = None
@@ -90,6 +92,7 @@ class Config:
             raise ValueError("price_factor must be a number of at least 0")
         if self.rate_limit < 0 or self.jitter < 0:
             raise ValueError("rate_limit and jitter must not be negative")
+        _ = self.tail
         if self.v1_answer not in ("video", "json"):
             raise ValueError("v1_answer must be video or json")
         if self.validation not in VALIDATION or self.reading not in READINGS:
@@ -98,6 +101,11 @@ class Config:
             raise ValueError(f"history_bodies must be one of {', '.join(HISTORY_BODIES)}")
         if unknown := set(self.retired) - MODELS.keys():
             raise ValueError(f"unknown model: {', '.join(sorted(unknown))}")
+
+    @property
+    def tail(self) -> bytes:
+        """``video_tail`` as bytes. Raises `ValueError` if it is not hex."""
+        return bytes.fromhex(self.video_tail)
 
     def changed(self, wishes: dict[str, Any]) -> "Config":
         """A copy with some values changed. Raises `ValueError` or `TypeError` for invalid values."""

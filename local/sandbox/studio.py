@@ -155,11 +155,12 @@ class Studio:
             raise JobFailure(f"Input {what} could not be downloaded ({type(error).__name__}): {_shown(url)}") from error
 
     async def _measure(self, url: str, data: bytes) -> None:
-        """Check that it is an image, and store its width and height."""
+        """Check that it is an image of an accepted shape, and store its width and height."""
         digest = hashlib.sha256(data).hexdigest()
         if digest not in self._sizes:
             try:
                 frame = await self._in_thread(video.decode_picture, data)
+                video.check_picture(frame)
             except video.NotAPicture as error:
                 raise JobFailure(f"Input image {error}: {_shown(url)}") from error
             self._sizes[digest] = (frame.width, frame.height)

@@ -16,12 +16,16 @@ from av.video.codeccontext import VideoCodecContext
 _ZOOM = 0.15  # how much larger the image is in the last frame
 _SHAPES = {"16:9": (16, 9), "9:16": (9, 16), "1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "21:9": (21, 9)}
 _WIDEST = 21 / 9  # the widest supported aspect ratio, which limits `adaptive`
-_PICTURE_FORMATS = ("png", "jpeg", "webp", "gif", "bmp", "tiff", "image2")
-_LARGEST_PICTURE = 8192  # pixels a side
+_PICTURE_FORMATS = ("png", "apng", "jpeg", "webp", "gif", "bmp", "tiff", "image2")
+_LARGEST_PICTURE = 8192  # pixels a side; made up
+_SMALLEST_PICTURE = 300  # pixels a side; with the ratios, ByteDance's limits for an input image
+_NARROWEST_PICTURE, _WIDEST_PICTURE = 0.4, 2.5
+_TURNS = {-90: ("clock",), 90: ("cclock",), 180: ("clock", "clock"), -180: ("clock", "clock")}
+"""How to turn a picture that is stored turned by this angle."""
 
 
 class NotAPicture(Exception):
-    """The bytes are not an image that can be decoded."""
+    """The bytes are not an image that can be decoded and animated."""
 
 
 def dimensions(aspect_ratio: str, resolution: str, picture: tuple[int, int] | None) -> tuple[int, int]:
@@ -36,7 +40,7 @@ def dimensions(aspect_ratio: str, resolution: str, picture: tuple[int, int] | No
 
 
 def decode_picture(data: bytes) -> av.VideoFrame:
-    """The (first) image in a JPEG, PNG, WebP, GIF, BMP or TIFF file."""
+    """The (first) image in a JPEG, PNG, WebP, GIF, BMP or TIFF file, turned as EXIF says, but not mirrored."""
     try:
         with av.open(io.BytesIO(data), "r") as container:
             # A video could be decoded too, but the provider requires an image here.
@@ -47,7 +51,32 @@ def decode_picture(data: bytes) -> av.VideoFrame:
         raise NotAPicture("is not an image that can be decoded") from error
     if max(frame.width, frame.height) > _LARGEST_PICTURE:
         raise NotAPicture(f"is larger than {_LARGEST_PICTURE} pixels a side")
-    return frame
+    return _upright(frame)
+
+
+def check_picture(frame: av.VideoFrame) -> None:
+    """Raise `NotAPicture` for an image of a size or shape that ByteDance does not accept."""
+    size = f"{frame.width} x {frame.height} pixels"
+    if min(frame.width, frame.height) < _SMALLEST_PICTURE:
+        raise NotAPicture(f"is {size}: width and height must be at least {_SMALLEST_PICTURE} pixels")
+    if not _NARROWEST_PICTURE <= frame.width / frame.height <= _WIDEST_PICTURE:
+        allowed = f"{_NARROWEST_PICTURE} to {_WIDEST_PICTURE}"
+        raise NotAPicture(f"is {size}: the aspect ratio (width / height) must be {allowed}")
+
+
+def _upright(frame: av.VideoFrame) -> av.VideoFrame:
+    turns = _TURNS.get(frame.rotation, ())
+    if not turns:
+        return frame
+    frame.pts, frame.time_base = 0, Fraction(1, 1)
+    graph = Graph()
+    graph.link_nodes(
+        graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1)),
+        *(graph.add("transpose", turn) for turn in turns),
+        graph.add("buffersink"),
+    ).configure()
+    graph.vpush(frame)
+    return graph.vpull()
 
 
 def backdrop(prompt: str, width: int, height: int) -> av.VideoFrame:

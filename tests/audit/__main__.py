@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 MACHINES = sorted((ROOT / "statemachine").glob("*.asl.json"))
 PINS = [ROOT / "requirements.txt", ROOT / "layers/common/requirements.txt", HERE / "requirements.txt"]
-LOCKS = [HERE, *sorted((ROOT / "layers/common/pyodide").iterdir())]
+LOCKS = [HERE, ROOT / "tests/chromium", *sorted((ROOT / "layers/common/pyodide").iterdir())]
 LONGEST_SECONDS = 600
 
 

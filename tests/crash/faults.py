@@ -48,7 +48,7 @@ class Meeting:
 
     @property
     def hangs(self) -> bool:
-        return self.kind.startswith("timeout") or self.kind == "drip"
+        return self.kind.startswith(("timeout", "drip")) or self.kind == "trickle"
 
     def scenario(self) -> Scenario:
         begin, environment = uploaded(), {}
@@ -67,7 +67,7 @@ class Meeting:
 
     def _options(self) -> dict[str, float]:
         if self.hangs:
-            return {"seconds": HANGS_SECONDS / (10 if self.kind == "drip" else 1)}
+            return {"seconds": HANGS_SECONDS / (1 if self.kind.startswith("timeout") else 10)}
         if self.kind == "http-429":
             return {"seconds": 600_000.0 if self.stage == "v1" else 600.0}  # v1's stand-in runs a thousand times faster
         return {"slow": {"seconds": 0.05}, "cut-off": {"seconds": 0.0}}.get(self.kind, {})

@@ -16,6 +16,7 @@ import faults
 import interleavings
 import matrix
 from scenarios import SCENARIOS
+from sections import section
 from stage import stage
 from world import RECEIVES, VISIBILITY_SECONDS
 
@@ -33,7 +34,7 @@ HEAD = """# Reliability: what happens when a call fails
 In each scenario below, every call of a function to AWS or to the provider fails once in every way. Then the queue
 delivers again, the workflow retries, reconcile runs its rounds, and the result is checked. The calls are recorded by
 instrumenting botocore, httpx and urllib3 in a clean run, not listed by hand. This page is written by `{command}`
-({minutes:.0f} min); last on {date}.
+({minutes:.0f} min; last on {date}), except for [a hostile world](#a-hostile-world).
 
 | | points | violations |
 |---|---:|---:|
@@ -114,12 +115,18 @@ def main() -> int:
             print(done.result(), flush=True)
     rows, lines, plays = ([done.result() for done in part] for part in (crashes, fault_lines, histories))
     if not only:
-        DOCUMENT.write_text(_page(rows, lines, plays, (time.monotonic() - began) / 60))
+        text = _page(rows, lines, plays, (time.monotonic() - began) / 60)
+        DOCUMENT.write_text(_with_the_other_section(text))
         print(f"written: {DOCUMENT}")
     violations = sum(len(found.violations) for found in (*rows, *lines, *plays))
     points = sum(row.points for row in rows)
     print(f"{points} crash points, {violations} violations in total, {time.monotonic() - began:.0f} s")
     return 1 if violations else 0
+
+
+def _with_the_other_section(text: str) -> str:
+    """The page with the section that `make hostile` writes."""
+    return "\n".join(filter(None, (text, section(DOCUMENT.read_text(), "hostile"))))
 
 
 def _workers() -> ProcessPoolExecutor:

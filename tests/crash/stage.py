@@ -22,6 +22,7 @@ from moto.server import ThreadedMotoServer
 from seedance import clock, observability
 from seedance.aws import clients
 from seedance.provider import client
+from seedance.provider import http as lines
 from world import ALL_FUNCTIONS, REGION, SCHEDULE_SECONDS, Calendar, World, app, forget, http
 
 from local.sandbox import Sandbox, running
@@ -66,6 +67,7 @@ class Stage:
         """Limit how long the functions wait for the provider."""
         for name in ("SUBMIT_SECONDS", "STATUS_SECONDS", "GENERATE_SECONDS", "UPLOAD_SECONDS"):
             patch.setattr(client, name, seconds)
+        patch.setattr(lines, "STRIDE_SECONDS", seconds)
 
     def world(self, seed: int = 0, **environment: str) -> World:
         """Return an empty stack, deployed with these parameters. ``seed`` is the adversary's."""

@@ -1,5 +1,7 @@
 """A sample of the crash matrix, as large as `make test` has time for; `python tests/crash/matrix.py` runs all of it."""
 
+from collections.abc import Callable
+
 import faults
 import matrix
 import pytest
@@ -13,8 +15,11 @@ MANY = 30
 """Points of the two main ways: about every third."""
 
 
+@pytest.mark.hostile(kind="clock")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_a_broken_call_neither_loses_a_job_nor_buys_it_twice(servers: Stage, scenario: Scenario) -> None:
+def test_a_broken_call_neither_loses_a_job_nor_buys_it_twice(
+    servers: Stage, scenario: Scenario, record_property: Callable[[str, object], None]
+) -> None:
     calls = matrix.clean(servers, scenario)
     assert not [call for call in calls for part in faults.NOT_CALLED.values() if part in call.name]
     points = matrix.points(scenario, calls)
@@ -22,6 +27,7 @@ def test_a_broken_call_neither_loses_a_job_nor_buys_it_twice(servers: Stage, sce
     chosen = matrix.sample(points, MANY if scenario.always else SAMPLED)
     outcomes = [matrix.judge(servers, point) for point in chosen]
     assert [(str(outcome.point), outcome.violations) for outcome in outcomes if outcome.violations] == []
+    record_property("tried", len(chosen))  # each with a clock of the provider that is up to an hour off
 
 
 def test_every_function_that_makes_calls_is_covered(servers: Stage) -> None:

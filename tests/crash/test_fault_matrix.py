@@ -4,6 +4,8 @@ import faults
 import pytest
 from stage import Stage
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 
 @pytest.mark.parametrize("meeting", [one for one in faults.meetings() if not one.lasting], ids=str)
 def test_a_fault_neither_loses_a_job_nor_buys_it_twice(servers: Stage, meeting: faults.Meeting) -> None:

@@ -10,9 +10,13 @@ from test_matrix_finds_mistakes import close_without_booking, resubmit_what_is_u
 HISTORIES, STEPS = 8, 25
 
 
+@pytest.mark.hostile(kind="clock")
 @pytest.mark.timeout(600)  # 20 s on an idle core; being slow on a busy one is no violation
-def test_no_history_breaks_the_rules_about_money(servers: Stage) -> None:
+def test_no_history_breaks_the_rules_about_money(
+    servers: Stage, record_property: Callable[[str, object], None]
+) -> None:
     play(servers, HISTORIES, STEPS)
+    record_property("tried", HISTORIES)  # each with a clock of the provider that drifts
 
 
 @pytest.mark.timeout(600)

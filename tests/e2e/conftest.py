@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import browser, context  # noqa: F401 - fixtures
 from deployed import Deployed
 
 from local import stack as local_stack

@@ -73,6 +73,7 @@ def servers(deployed: Deployed) -> Iterator[dict[str, str]]:
     yield {"emulator": deployed.stack.endpoint_url, "sandbox": deployed.stack.sandbox_url}
 
 
+@pytest.mark.hostile(kind="stranger")
 @pytest.mark.skipif(not (PROCESSES / "net/tcp").exists(), reason="the ports are read from /proc")
 def test_every_port_of_the_stack_listens_only_locally_and_is_protected(
     deployed: Deployed, servers: dict[str, str]
@@ -94,6 +95,7 @@ def test_every_port_of_the_stack_listens_only_locally_and_is_protected(
             assert without in ((403,) if url == servers["emulator"] else (401, 404)), (url, path)
 
 
+@pytest.mark.hostile(kind="stranger")
 @pytest.mark.parametrize("headers", PAGES)
 def test_no_web_page_creates_a_function_or_reads_the_secret(deployed: Deployed, headers: dict[str, str]) -> None:
     body = {**function(), "Code": {"ZipFile": "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA=="}}
@@ -119,6 +121,7 @@ def test_no_web_page_creates_a_function_or_reads_the_secret(deployed: Deployed, 
     assert "evil" not in names
 
 
+@pytest.mark.hostile(kind="stranger")
 def test_without_the_credentials_no_function_can_be_created(deployed: Deployed) -> None:
     at = deployed.stack.access
     for other in (Credentials("test", "test"), Credentials(at.credentials.access_key_id, "test")):
@@ -130,6 +133,7 @@ def test_without_the_credentials_no_function_can_be_created(deployed: Deployed) 
     assert (answer.status_code, "is not signed" in answer.text) == (403, True)
 
 
+@pytest.mark.hostile(kind="address")
 def test_a_functions_environment_has_the_stacks_secret(deployed: Deployed) -> None:
     """The gate recognises a link that a function signed."""
     job = deployed.completed(deployed.order(prompt="signed here", parameters={"resolution": "480p"}))
@@ -173,6 +177,7 @@ curl -sS "$AWS_ENDPOINT_URL/_ministack/ses/messages" -o /dev/null -w '%{{http_co
     assert any(line.startswith("SG_") for line in said)
 
 
+@pytest.mark.hostile(kind="stranger")
 def test_a_foreign_host_name_that_resolves_to_this_machine_is_refused(
     deployed: Deployed, servers: dict[str, str]
 ) -> None:

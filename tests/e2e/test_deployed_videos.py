@@ -2,8 +2,10 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from email.header import Header
 from pathlib import Path
@@ -22,6 +24,16 @@ V1 = [slug for slug, model in catalogue.MODELS.items() if "v1" in model.transpor
 ODD_KEYS = ("red shoe+1.JPG", "übergröße/靴 (1).jpeg", "[50%] & more='cheap'.png", "a//b.tar.png")
 PROMPT = "Der Schuh dreht sich. 靴が回る 👟"
 SMALL = {"resolution": "480p"}
+HEIC = b"\0\0\0\x20ftypheic\0\0\0\0heicmif1MiHEmiaf" + bytes(1000)
+ICON = b"\x89PNG\r\n\x1a\n" + b"".join(
+    struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    for kind, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(65 * 64))),
+        (b"IEND", b""),
+    )
+)
+"""A PNG of 64 x 64 pixels."""
 AT_ONCE = 12
 """Jobs under way. The emulator runs 24 functions at a time; a message that it has no room for comes again only
 after the queue's six minutes."""
@@ -72,7 +84,8 @@ REFUSED: dict[str, tuple[Callable[[Deployed], str], str, str]] = {
     "no image": (lambda d: d.upload("uploads/notes.jpg", b"just prose"), "REJECTED", "is not an image by its content"),
     "cut off": (lambda d: d.upload("uploads/cut.jpg", SAMPLE.read_bytes()[:20_000]), "REJECTED", "is cut off"),
     "sidecar": (lambda d: d.upload("uploads/x.json", b'{"duration": 5}'), "REJECTED", "is not an image by its content"),
-    "empty": (lambda d: d.upload("uploads/empty.jpg", b""), "REJECTED", "is empty"),
+    "small": (lambda d: d.upload("uploads/small.png", ICON), "REJECTED", "each side must have at least 300"),
+    "phone": (lambda d: d.upload("uploads/phone.jpg", HEIC), "REJECTED", "is in HEIC format"),
     "misspelt": (lambda d: d.upload("uploads/x.png", durration="5"), "REJECTED", "did you mean duration?"),
 }
 
@@ -111,6 +124,33 @@ def test_the_provider_can_download_the_image_with_its_link(
     body = deployed.order_at_provider(job["request_id"])["body"]
     assert deployed.api.get(body[field]).content == SAMPLE.read_bytes()
     assert deployed.api.get(body[field].replace("Expires=7200", "Expires=9999")).status_code == 403
+
+
+@pytest.mark.parametrize("kind", ["upload", "call"])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_video_has_the_shape_of_its_image(deployed: Deployed, jobs: dict[str, str], model: str, kind: str) -> None:
+    job = deployed.ended(jobs[f"{kind} {model}"])
+    ratio = "adaptive" if "adaptive" in MODELS[model].parameters["aspect_ratio"].choices else "4:3"
+    assert deployed.order_at_provider(job["request_id"])["body"]["aspect_ratio"] == ratio
+    assert job["notes"][0].startswith(f"aspect_ratio is {ratio}, ")
+    assert deployed.told(jobs[f"{kind} {model}"])["notes"] == job["notes"]
+
+
+def test_an_image_that_was_touched_is_no_second_order(deployed: Deployed, jobs: dict[str, str]) -> None:
+    """Programs set an object's time by copying it onto itself."""
+    bucket, key = deployed.output("UploadBucketName"), "uploads/seedance-1.5-pro.png"
+    deployed.ended(jobs["upload seedance-1.5-pro"])
+    about = {"model": "seedance-1.5-pro", **SMALL, "mtime": "1"}
+    copy = deployed.client("s3").copy_object(
+        Bucket=bucket,
+        Key=key,
+        CopySource={"Bucket": bucket, "Key": key},
+        Metadata=about,
+        MetadataDirective="REPLACE",
+    )
+    another = deployed.upload("uploads/after the touch.jpg", b"just prose")  # its event comes after the copy's
+    assert deployed.ended(another)["state"] == "REJECTED"
+    assert deployed.job_of(key, copy["VersionId"]) not in deployed.states()
 
 
 @pytest.mark.parametrize("kind", ["upload", "call"])

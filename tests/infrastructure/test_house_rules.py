@@ -27,18 +27,19 @@ USE_CASES = frozenset(
     }
 )
 MAY_IMPORT = {
+    "bounds": frozenset[str](),
     "masking": frozenset[str](),
-    "errors": frozenset({"masking"}),
+    "errors": frozenset({"bounds", "masking"}),
     "config": frozenset({"errors"}),
     "observability": frozenset[str](),
     "clock": frozenset[str](),
-    "aws": frozenset({"clock", "config", "errors", "observability"}),
+    "aws": frozenset({"bounds", "clock", "config", "errors", "observability"}),
     "pacing": frozenset({"aws", "config", "errors", "observability"}),
-    "jobs": frozenset({"aws", "config", "errors", "observability", "pacing"}),
+    "jobs": frozenset({"aws", "bounds", "config", "errors", "observability", "pacing"}),
     "media": frozenset({"aws", "config", "errors", "jobs"}),
     "provider": frozenset({"aws", "clock", "config", "errors", "jobs", "masking", "pacing"}),
-    "batches": frozenset({"aws", "config", "errors", "jobs", "media", "observability"}),
-    "notices": frozenset({"aws", "clock", "config", "errors", "jobs", "media", "observability"}),
+    "batches": frozenset({"aws", "bounds", "config", "errors", "jobs", "media", "observability"}),
+    "notices": frozenset({"aws", "bounds", "clock", "config", "errors", "jobs", "media", "observability"}),
 }
 """Which folder, or module at the top, may import which. What is not here is a use case, or shared by some of them."""
 

@@ -16,6 +16,8 @@ from seedance.notices.notifier import Notifier
 READ_VIDEOS = ("s3:GetObject", "${VideoBucket.Arn}/videos/*")
 WRITE_VIDEOS = ("s3:PutObject", "${VideoBucket.Arn}/videos/*")
 READ_UPLOADS = ("s3:GetObject", "${UploadBucket.Arn}/*")
+READ_UPLOADED_VERSIONS = ("s3:GetObjectVersion", "${UploadBucket.Arn}/*")
+LIST_UPLOADED_VERSIONS = ("s3:ListBucketVersions", "UploadBucket.Arn")
 PUBLISH = ("sns:Publish", "NotificationTopic")
 
 CALLS = {
@@ -25,6 +27,10 @@ CALLS = {
     "video_link": {READ_VIDEOS},
     "look_at": {READ_UPLOADS},
     "find_image": {READ_UPLOADS},
+    "is_still_empty": {READ_UPLOADS},
+    "version_before": {LIST_UPLOADED_VERSIONS, READ_UPLOADED_VERSIONS},
+    "version_after": {LIST_UPLOADED_VERSIONS},
+    "metadata_of": {READ_UPLOADED_VERSIONS},
     "image_link": {READ_UPLOADS},
     "image_base64": {READ_UPLOADS},
     "store_video": {WRITE_VIDEOS},
@@ -33,6 +39,8 @@ CALLS = {
 """What the methods of Notifier and Media need, as (action, resource)."""
 
 ADAPTERS = {"buckets", "notifier"}
+NOT_THEIRS = {"http"}
+"""Modules whose methods of these names are others: ``notify`` of a threading.Condition."""
 SHARED = {"intake": ["submit"], "paid_call": ["submit", "generate"], "lost": ["reconcile", "repair"]}
 """Modules that several use cases, or one, are made of."""
 
@@ -49,7 +57,7 @@ def callers(root: Path) -> dict[str, set[str]]:
     """The calls of each function, by the function's name."""
     found: dict[str, set[str]] = {}
     for module in (root / "layers/common/seedance").rglob("*.py"):
-        if module.stem not in ADAPTERS and (called := calls(module)):
+        if module.stem not in ADAPTERS | NOT_THEIRS and (called := calls(module)):
             for function in SHARED.get(module.stem, [module.stem]):
                 found.setdefault(function, set()).update(called)
     return found

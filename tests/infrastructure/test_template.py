@@ -135,8 +135,8 @@ KEEP = {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamo
 # What each function calls, and therefore what its policy must allow: no more, no less.
 NEEDED = {
     "submit": {
-        *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "secretsmanager:GetSecretValue"),
-        *("states:StartExecution", "sqs:SendMessage", "sns:Publish", *KEEP),
+        *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions"),
+        *("secretsmanager:GetSecretValue", "states:StartExecution", "sqs:SendMessage", "sns:Publish", *KEEP),
     },
     "api": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),

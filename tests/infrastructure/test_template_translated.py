@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
-from seedance.api import _error
+from seedance.aws import gateway
 
 from tests.infrastructure.reading import resolved
 
@@ -75,7 +75,7 @@ def test_the_gateways_own_responses_look_like_the_apis(
     assert "$" not in text
     error = json.loads(text)["error"]
     assert error["code"] == code
-    ours = json.loads(_error(404, "x", code="NOT_FOUND")["body"])["error"]  # type: ignore[arg-type]
+    ours = json.loads(gateway.error(404, "x", code="NOT_FOUND")["body"])["error"]  # type: ignore[arg-type]
     assert set(error) == set(ours)
     assert error["message"]
 

@@ -89,7 +89,7 @@ def app(verb: str) -> ModuleType:
     return module
 
 
-def png(colour: tuple[int, int, int] = (200, 16, 16), width: int = 64, height: int = 48) -> bytes:
+def png(colour: tuple[int, int, int] = (200, 16, 16), width: int = 400, height: int = 300) -> bytes:
     """An image of one colour."""
     rows = (b"\0" + bytes(colour) * width) * height
     chunks = (

@@ -72,6 +72,7 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
 }
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("case", REFUSALS)
 def test_an_invalid_request_is_refused_with_a_reason(pipeline: Pipeline, case: str) -> None:
     body, expected, says = REFUSALS[case]
@@ -82,6 +83,7 @@ def test_an_invalid_request_is_refused_with_a_reason(pipeline: Pipeline, case: s
     assert pipeline.waiting() == []
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("body", [b"prose", b""])
 def test_an_image_key_of_a_file_that_is_no_image_is_refused(pipeline: Pipeline, body: bytes) -> None:
     pipeline.put("images/notes.png", body)
@@ -95,11 +97,13 @@ def test_a_body_in_base64_is_read(pipeline: Pipeline) -> None:
     assert (status, answer["prompt"]) == (202, "ein See für Größe")
 
 
+@pytest.mark.hostile(kind="input")
 def test_a_body_that_is_not_utf8_is_refused(pipeline: Pipeline) -> None:
     body = base64.b64encode(b'{"prompt": "\xff"}').decode()
     assert pipeline.call("POST", "/videos", body, isBase64Encoded=True)[0] == 400
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(("method", "path"), [("GET", "/videos/api-none"), ("GET", "/nothing"), ("DELETE", "/videos")])
 def test_an_unknown_path_is_not_found(pipeline: Pipeline, method: str, path: str) -> None:
     status, answer = pipeline.call(method, path)
@@ -125,12 +129,14 @@ def test_the_same_idempotency_key_gives_the_same_video(pipeline: Pipeline) -> No
     assert pipeline.waiting() == []
 
 
+@pytest.mark.hostile(kind="input", risk="paid twice")
 def test_an_idempotency_key_for_another_body_is_a_conflict(pipeline: Pipeline) -> None:
     pipeline.call("POST", "/videos", BODY, **headers("order-1"))
     status, answer = pipeline.call("POST", "/videos", {**BODY, "prompt": "a sea"}, **headers("order-1"))
     assert (status, answer["error"]["code"]) == (409, "CONFLICT")
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("key", ["", "two words", "x" * 256, "ü"])
 def test_an_invalid_idempotency_key_is_refused(pipeline: Pipeline, key: str) -> None:
     status, answer = pipeline.call("POST", "/videos", BODY, **headers(key))

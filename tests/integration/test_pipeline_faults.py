@@ -14,8 +14,11 @@ from pipeline import VIDEOS, Change, Pipeline
 from seedance.aws import upload
 from seedance.jobs.job import State
 from seedance.provider import client, download
+from seedance.provider import http as lines
 
 from local.sandbox.kinds import KINDS
+
+pytestmark = pytest.mark.hostile(kind="answer")
 
 OK, FAILED, EXPIRED, UNCERTAIN = State.COMPLETED, State.FAILED, State.EXPIRED, State.UNCERTAIN
 HELD, COPYING = State.HELD, State.COPYING
@@ -88,7 +91,8 @@ SUBMIT = {
     **REFUSED,
     **AMBIGUOUS,
     **dict.fromkeys(BEYOND_ALL_LIMITS, Ends(UNCERTAIN, "no usable request id: it is")),
-    "drip": Ends(UNCERTAIN, "the response timed out", options=HANGS),
+    **dict.fromkeys(("drip", "drip-head"), Ends(UNCERTAIN, "the response timed out", options=HANGS)),
+    **dict.fromkeys(("interim", "packed"), Ends(OK)),
     "malformed-json": Ends(UNCERTAIN, "no usable request id"),
     "empty-body": Ends(UNCERTAIN, "no usable request id"),
     "not-an-object": Ends(UNCERTAIN, "no usable request id"),
@@ -99,7 +103,8 @@ V1 = {
     **REFUSED,
     **AMBIGUOUS,
     **dict.fromkeys(BEYOND_ALL_LIMITS, Ends(UNCERTAIN, "nor a link to one")),
-    "drip": Ends(UNCERTAIN, "the response timed out", options=HANGS),
+    **dict.fromkeys(("drip", "drip-head"), Ends(UNCERTAIN, "the response timed out", options=HANGS)),
+    **dict.fromkeys(("interim", "packed"), Ends(OK)),
     "cut-off": Ends(UNCERTAIN, "504", options={"seconds": 0.0}),
     "malformed-json": Ends(UNCERTAIN, "nor a link to one"),
     "empty-body": Ends(UNCERTAIN, "nor a link to one"),
@@ -113,8 +118,10 @@ RESULT = {
     **{f"http-{name}": Ends(OK) for name in ("502-html", "504", "504-html", *range(520, 528), 530)},
     **{f"http-{name}": Ends(OK) for name in ("402-credits", "406-loose", "429-credits", "429-concurrency")},
     **dict.fromkeys((*BEYOND_ALL_LIMITS, "far-reset", "echo", "half-emoji", "foreign-id"), Ends(OK)),
-    "drip": Ends(OK, options=HANGS),
+    **dict.fromkeys(("drip", "drip-head"), Ends(OK, options=HANGS)),
+    **dict.fromkeys(("interim", "packed"), Ends(OK)),
     "output-in-text": Ends(OK),
+    "output-written-oddly": Ends(OK, times=0),
     "output-two-videos": Ends(OK),
     "slow": SLOW,
     "reset": Ends(OK),
@@ -138,7 +145,8 @@ RESULT = {
 UPLOAD = {
     **REFUSED,
     **dict.fromkeys(BEYOND_ALL_LIMITS, Ends(OK)),
-    "drip": Ends(OK, options=HANGS),
+    **dict.fromkeys(("drip", "drip-head"), Ends(OK, options=HANGS)),
+    **dict.fromkeys(("interim", "packed"), Ends(OK)),
     "http-504": Ends(OK),
     "http-504-html": Ends(OK),
     **{f"http-{status}": Ends(OK) for status in (520, 522, 524, 527, 530)},
@@ -156,6 +164,8 @@ MEDIA = {
     "html": Ends(OK),
     "empty": Ends(OK),
     "wrong-content-type": Ends(OK),
+    "compressed": Ends(OK),
+    "trickle": Ends(OK, options=HANGS),
     "redirect": Ends(OK, times=3),
     "redirect-forbidden": Ends(HELD, "The result is on 169.254.169.254; only 127.0.0.1"),
     "media-403": Ends(OK),
@@ -237,7 +247,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait for the provider's hour."""
     for name in ("SUBMIT_SECONDS", "STATUS_SECONDS", "GENERATE_SECONDS", "UPLOAD_SECONDS"):
         monkeypatch.setattr(client, name, 1.0)
-    monkeypatch.setattr(download, "DOWNLOAD_SECONDS", 1.0)
+    monkeypatch.setattr(download, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(lines, "STRIDE_SECONDS", 1.0)
     monkeypatch.setattr(download, "RESUME_SECONDS", 0.01)
 
 

@@ -36,7 +36,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
     "html": (b"<html>404</html>", {}, "is not an image by its content"),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", {}, "is not an image by its content"),
     "json": (b'{"prompt": "The shoe turns."}', {}, "is not an image by its content"),
-    "cut-off": (png()[:-12], {}, "is cut off: it ends in the middle of the image"),
+    "cut-off": (png()[:-24], {}, "is cut off: it ends in the middle of the image"),
     "cut-off-header": (png()[:20], {}, "is cut off"),
     "bomb": (huge_png(), {}, "is 60,000 x 60,000 pixels; at most 178,956,970 pixels in total are allowed"),
     "control-characters": (png(), {"prompt": "=?utf-8?q?turn=00_it?="}, "has control characters in it"),
@@ -50,6 +50,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], str]] = {
 }
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(("key", "folder"), ODD_KEYS.items(), ids=range(len(ODD_KEYS)))
 def test_any_key_becomes_a_video(pipeline: Pipeline, key: str, folder: str) -> None:
     job_id = pipeline.upload(key, resolution="480p")
@@ -60,6 +61,7 @@ def test_any_key_becomes_a_video(pipeline: Pipeline, key: str, folder: str) -> N
     assert pipeline.client("s3").head_object(Bucket=VIDEOS, Key=job.video_key)["ContentType"] == "video/mp4"
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("prompt", ["Ein Schuh für Größe 42", "靴が回る 👟", "plain"])
 def test_a_prompt_in_any_alphabet_arrives(pipeline: Pipeline, prompt: str) -> None:
     job_id = pipeline.upload(prompt=Header(prompt, None if prompt.isascii() else "utf-8").encode(), resolution="480p")
@@ -69,6 +71,7 @@ def test_a_prompt_in_any_alphabet_arrives(pipeline: Pipeline, prompt: str) -> No
     assert job.body["prompt"] == pipeline.told[0]["prompt"] == prompt
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("case", REFUSED)
 def test_an_invalid_upload_is_refused_with_a_reason(pipeline: Pipeline, case: str) -> None:
     body, metadata, says = REFUSED[case]
@@ -78,6 +81,7 @@ def test_an_invalid_upload_is_refused_with_a_reason(pipeline: Pipeline, case: st
     assert pipeline.execution(job_id) is None
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("key", ["uploads/shoe.json", "uploads/shoe.png.json", "uploads/shoe.jpg"])
 @pytest.mark.parametrize("body", [b'{"prompt": "The shoe turns."}', b'{"prompt": ', b"[]", b"prompt=x"], ids=range(4))
 def test_a_sidecar_file_is_refused_but_not_its_image(pipeline: Pipeline, key: str, body: bytes) -> None:
@@ -93,6 +97,7 @@ def test_a_sidecar_file_is_refused_but_not_its_image(pipeline: Pipeline, key: st
     assert sorted(message["status"] for message in pipeline.notifications()) == ["COMPLETED", "REJECTED"]
 
 
+@pytest.mark.hostile(kind="input")
 def test_metadata_of_other_tools_is_ignored(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(mtime="1730000000.1", sku="A-17", mode="33188", resolution="480p")
     pipeline.run(job_id)
@@ -105,6 +110,7 @@ def test_a_camera_model_is_not_taken_for_our_model_option(pipeline: Pipeline) ->
     assert pipeline.check(job_id, State.COMPLETED).model == "seedance-1.0-pro-fast"
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("model", ["", " ", "sora", "x" * 1900, "=?utf-8?b?8J+Rnw==?="])
 def test_a_refusal_is_notified_whatever_the_metadata(pipeline: Pipeline, model: str) -> None:
     key = "uploads/" + "nach Größe/" + "fein geschliffen " * 30 + "👟.png"
@@ -126,6 +132,7 @@ def test_an_image_deleted_before_it_is_checked_is_refused(pipeline: Pipeline) ->
     pipeline.check(job_id, State.REJECTED, accepted=0, says="is not in the bucket (any more)")
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     "message",
     [
@@ -142,6 +149,7 @@ def test_other_events_create_no_job(pipeline: Pipeline, message: dict[str, Any])
     assert pipeline.notifications() == []
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("body", ["no JSON", "[]", "{}", '{"job_id": "up-unknown"}'], ids=range(4))
 def test_an_invalid_message_is_redelivered_and_becomes_a_dead_letter(pipeline: Pipeline, body: str) -> None:
     assert not pipeline.submit(body)
@@ -156,6 +164,7 @@ def test_two_uploads_in_one_message_are_two_jobs(pipeline: Pipeline) -> None:
     assert pipeline.sandbox.summary()["accepted"] == 2
 
 
+@pytest.mark.hostile(kind="input", risk="paid twice")
 @pytest.mark.parametrize("when", ["at once", "while it runs", "when it is done"])
 def test_the_same_event_twice_creates_one_job(pipeline: Pipeline, when: str) -> None:
     version = pipeline.put("uploads/shoe.png", png(), {"resolution": "480p"})
@@ -173,6 +182,7 @@ def test_the_same_event_twice_creates_one_job(pipeline: Pipeline, when: str) -> 
     pipeline.check(job_id, State.COMPLETED)
 
 
+@pytest.mark.hostile(kind="input", risk="paid twice")
 def test_a_refused_upload_that_is_delivered_twice_is_notified_once(pipeline: Pipeline) -> None:
     version = pipeline.put("uploads/shoe.txt", b"prose")
     for _ in range(2):
@@ -216,6 +226,7 @@ def test_the_image_can_be_uploaded_to_the_providers_own_store(pipeline: Pipeline
     assert http().get(job.body["image_url"]).content == png()
 
 
+@pytest.mark.hostile(kind="input")
 def test_a_key_that_cannot_be_linked_is_refused_with_advice(pipeline: Pipeline) -> None:
     # HTTP clients shorten "a/../b" in a URL before they request it.
     job_id = pipeline.upload("uploads/a/../b/./c.png", resolution="480p")

@@ -292,6 +292,7 @@ def test_a_file_deleted_at_the_provider_is_not_a_success(pipeline: Pipeline) -> 
 # where a result may come from -----------------------------------------------------------------------------
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("hosts", ["images.segmind.com", "localhost", "127.0.0.1", "127.0.0.1:9"])
 def test_a_result_is_downloaded_only_from_allowed_hosts(pipeline: Pipeline, set_up: Change, hosts: str) -> None:
     set_up(segmind_media_hosts=hosts)

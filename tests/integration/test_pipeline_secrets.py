@@ -13,6 +13,8 @@ from seedance.observability import logger
 
 from local.sandbox.inprocess import KEY
 
+pytestmark = pytest.mark.hostile(kind="answer", risk="leaked")
+
 SECRETS = (KEY, "Signature=", "Credential=")
 
 

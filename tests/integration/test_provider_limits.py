@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -27,8 +28,11 @@ from seedance.errors import (
     UnexpectedAnswer,
 )
 from seedance.provider import client as provider_module
+from seedance.provider import http as lines
 from seedance.provider.client import Provider
 from seedance.provider.download import Downloads
+
+pytestmark = pytest.mark.hostile(kind="answer")
 
 SECONDS = 0.25
 """The limit in these tests: far above what an answer takes here, far below what pytest has patience for."""
@@ -149,8 +153,8 @@ def in_time() -> Iterator[None]:
     yield
     assert time.monotonic() - began < PATIENCE
     for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.join(PATIENCE)  # it was cancelled
+        if thread.name == "limit":
+            thread.join(PATIENCE)  # it has been told to end
             assert not thread.is_alive()
 
 
@@ -162,6 +166,66 @@ def failure(act: Callable[[], object]) -> ProviderError:
     with pytest.raises(ProviderError) as raised:
         act()
     return raised.value
+
+
+LONG_HEADS = {
+    "one header": [b"HTTP/1.1 200 OK\r\nx: ", *[b"x" * 10_000] * 1000],
+    "many long headers": [b"HTTP/1.1 200 OK\r\n", *[b"x: " + b"x" * 60_000 + b"\r\n"] * 90, b"\r\n"],
+    "many headers": [b"HTTP/1.1 200 OK\r\n", *[b"x: y\r\n" * 1000] * 1000],
+    "a status line": [b"HTTP/1.1 200 ", *[b"x" * 10_000] * 1000],
+    "interim responses": [b"HTTP/1.1 103 Early Hints\r\nx: " + b"x" * 10_000 + b"\r\n\r\n"] * 1000,
+    "a chunk's extension": [OK + b"transfer-encoding: chunked\r\n\r\n1;", *[b"x" * 100_000] * 100],
+}
+"""Megabytes that are no body, as fast as they can be sent."""
+
+
+@pytest.mark.hostile(kind="answer")
+@pytest.mark.parametrize(
+    ("call", "head"),
+    [
+        *((call, head) for call in ("status", "file") for head in LONG_HEADS),
+        # h11 reads any number of interim responses, without keeping them, for as long as a submit may take.
+        *(("submit", head) for head in LONG_HEADS if head != "interim responses"),
+    ],
+)
+def test_megabytes_in_a_head_are_not_read(serve: Serve, limits: Callable[[float], None], head: str, call: str) -> None:
+    limits(2 * PATIENCE)
+    whole = b"".join(LONG_HEADS[head])
+    url = serve([whole[start : start + 100_000] for start in range(0, len(whole), 100_000)])
+    tracemalloc.start()
+    with pytest.raises((ProviderError, SourceUnavailable)) as raised:
+        if call == "status":
+            at(url).standing("req-1")
+        elif call == "submit":
+            at(url).submit("seedance-pro", {})
+        else:
+            with Downloads({url.partition("://")[2]}).open(f"{url}/v.mp4", PATIENCE) as source:
+                list(source.chunks)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 3_000_000
+    assert "timed out" not in str(raised.value)
+
+
+INTERIM = [
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\nlink: </b.css>\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50,
+]
+
+
+@pytest.mark.hostile(kind="answer")
+@pytest.mark.parametrize("interim", INTERIM, ids=["100", "102 and 103", "50 of them"])
+def test_interim_responses_are_not_the_response(serve: Serve, limits: Callable[[float], None], interim: bytes) -> None:
+    limits(PATIENCE)
+    body = b'{"status": "QUEUED", "request_id": "req-1"}'
+    url = serve([interim, OK + b"content-length: %d\r\n\r\n" % len(body), body])
+    standing = at(url).standing("req-1")
+    assert standing is not None
+    assert standing.status == "QUEUED"
+    assert at(url).submit("seedance-pro", {}) == "req-1"
+    with Downloads({url.partition("://")[2]}).open(f"{url}/v.mp4", PATIENCE) as source:
+        assert b"".join(source.chunks) == body
 
 
 @pytest.mark.parametrize("drip", DRIPS)
@@ -258,6 +322,57 @@ def test_a_dripping_file_with_a_limit_is_given_up(serve: Serve, drip: str) -> No
         Downloads({url.partition("://")[2]}).open(f"{url}/f.png", SECONDS) as source,
     ):
         list(source.chunks)
+
+
+@pytest.mark.hostile(kind="answer")
+@pytest.mark.parametrize("drip", ["chunks", "chunk line", "length", "no length"])
+def test_a_dripping_file_is_given_up_before_the_end_of_its_time(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, drip: str
+) -> None:
+    monkeypatch.setattr(lines, "STRIDE_SECONDS", SECONDS)
+    url = serve(DRIPS[drip])
+    with (
+        pytest.raises(SourceUnavailable, match="took too long"),
+        Downloads({url.partition("://")[2]}).open(f"{url}/v.mp4", 100 * PATIENCE) as source,
+    ):
+        list(source.chunks)
+
+
+def test_the_time_between_two_chunks_does_not_count(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storing a part may take longer than receiving it."""
+    monkeypatch.setattr(lines, "STRIDE_SECONDS", SECONDS)
+    url = serve([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", *[b"1\r\nx\r\n"] * 3, b"0\r\n\r\n"])
+    received = []
+    with Downloads({url.partition("://")[2]}).open(f"{url}/v.mp4", PATIENCE) as source:
+        for chunk in source.chunks:
+            received.append(chunk)
+            time.sleep(SECONDS)
+    assert b"".join(received) == b"xxx"
+
+
+@pytest.mark.hostile(kind="answer")
+@pytest.mark.parametrize(
+    "ending",
+    [[b"0\r\n", *[b"x: y\r\n" * 1000] * 100_000], [b"0\r\nx: ", *[b"y" * 10_000] * 100_000]],
+    ids=["many", "one"],
+)
+def test_endless_trailers_do_not_hold_a_download(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, ending: list[bytes]
+) -> None:
+    monkeypatch.setattr(lines, "STRIDE_SECONDS", SECONDS)
+    url = serve([b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n", *ending])
+    with (
+        pytest.raises(SourceUnavailable),
+        Downloads({url.partition("://")[2]}).open(f"{url}/v.mp4", PATIENCE) as source,
+    ):
+        list(source.chunks)
+
+
+def test_chunks_decide_where_a_file_ends_and_not_its_length(serve: Serve) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n"
+    url = serve([head, b"6\r\nabcdef\r\n0\r\n\r\n"])
+    with Downloads({url.partition("://")[2]}).open(f"{url}/v.mp4", PATIENCE) as source:
+        assert (b"".join(source.chunks), source.framed, source.length) == (b"abcdef", True, None)
 
 
 def test_a_file_with_a_limit_that_arrives_in_time_is_complete(serve: Serve) -> None:

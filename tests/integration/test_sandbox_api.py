@@ -10,14 +10,14 @@ import httpx
 import pytest
 from api_calls import MINI, PRO
 from api_calls import ordered as submitted
+from pictures import picture
 
 from local.sandbox import Sandbox
 from local.sandbox.models import MODELS
 from local.sandbox.state import Job
 
 HOUR = 3600
-PIXEL = bytes.fromhex("47494638396101000100800000ff000000000021f90400000000002c00000000010001000002024401003b")
-"""The smallest GIF."""
+GIF = picture(codec="gif")
 
 
 def until_status(api: httpx.Client, url: str, status: str) -> httpx.Response:
@@ -151,7 +151,7 @@ def test_half_of_the_results_have_the_video_as_an_object_too(sandbox: Sandbox, a
 
 
 def test_an_image_can_be_sent_as_data(sandbox: Sandbox, api: httpx.Client) -> None:
-    data = f"data:image/gif;base64,{base64.b64encode(PIXEL).decode()}"
+    data = f"data:image/gif;base64,{base64.b64encode(GIF).decode()}"
     assert sandbox.finished(submitted(api, first_frame_url=data)["request_id"]).status == "COMPLETED"
     broken = sandbox.finished(submitted(api, first_frame_url="data:image/gif;base64,aGk=")["request_id"])
     assert (broken.status, "image that can be decoded: the data URL" in str(broken.error)) == ("FAILED", True)
@@ -164,7 +164,7 @@ def test_an_image_can_be_sent_as_data(sandbox: Sandbox, api: httpx.Client) -> No
 def test_a_real_face_is_blocked_by_the_2_0_models(
     *, sandbox: Sandbox, api: httpx.Client, slug: str, blocked: bool
 ) -> None:
-    data = f"data:image/gif;base64,{base64.b64encode(PIXEL).decode()}"
+    data = f"data:image/gif;base64,{base64.b64encode(GIF).decode()}"
     job = sandbox.finished(submitted(api, slug, prompt="a [face]", first_frame_url=data)["request_id"])
     assert job.status == ("FAILED" if blocked else "COMPLETED")
     assert ("real human face" in str(job.error)) is blocked

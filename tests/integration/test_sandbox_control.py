@@ -98,6 +98,7 @@ def test_the_configuration_can_be_read_changed_and_reset(sandbox: Sandbox) -> No
         {"colour": 1},
         {"credits": "many"},
         {"v1_answer": "xml"},
+        {"video_tail": "xyz"},
         {"retired": ["no-such-model"]},
         {"validation": "never"},
         {"reading": "aloud"},

@@ -207,6 +207,7 @@ def test_the_history_may_not_show_a_row_yet(sandbox: Sandbox, api: httpx.Client)
         ("output-http-scheme", lambda output, _: output.startswith("http://images.segmind.com/media/")),
         ("output-file-scheme", lambda output, _: output == "file:///etc/passwd"),
         ("output-in-text", lambda output, url: json.loads(output)["videos"][0]["url"].strip() == url),
+        ("output-written-oddly", lambda output, url: output == f" \t{url}#t=0\r\n"),
         ("output-two-videos", lambda output, url: len(set(output)) == 2 and output[0] == url),
     ],
 )

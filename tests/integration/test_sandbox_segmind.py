@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import segmind as package
+from pictures import picture
 from segmind import InferenceFailed, InferenceTimeout, SegmindClient, SegmindError
 from segmind.files import Files
 
@@ -130,11 +131,8 @@ def test_a_refusal_raises_its_status_and_message(
 
 
 def test_an_uploaded_file_can_be_the_first_frame(segmind: SegmindClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    file = tmp_path / "pixel.gif"
-    # The smallest GIF: one pixel.
-    file.write_bytes(
-        bytes.fromhex("47494638396101000100800000ff000000000021f90400000000002c00000000010001000002024401003b")
-    )
+    file = tmp_path / "red.gif"
+    file.write_bytes(picture(codec="gif"))
     (url,) = segmind.files.upload(file)["file_urls"]
     job = segmind.submit_async("seedance-2.0-mini", **MINI, first_frame_url=url)
     assert sandbox.finished(job.request_id).status == "COMPLETED"

@@ -6,6 +6,8 @@ import pytest
 from local.sandbox import Sandbox
 from local.sandbox.server import main
 
+pytestmark = pytest.mark.hostile(kind="stranger")
+
 PATHS = [
     ("POST", "/_sandbox/faults"),
     ("POST", "/_sandbox/reset"),

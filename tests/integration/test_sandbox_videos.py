@@ -10,30 +10,11 @@ from typing import Any
 import av
 import httpx
 import pytest
+from pictures import BLUE, DRAWN, RED, picture, turned
 
 from local.sandbox import Sandbox, running
 
 BODY = {"prompt": "a horse", "aspect_ratio": "1:1", "resolution": "480p", "duration": 4, "generate_audio": False}
-RED, BLUE = (200, 16, 16), (16, 16, 200)
-
-
-def picture(colour: tuple[int, int, int] = RED, size: tuple[int, int] = (64, 48), codec: str = "png") -> bytes:
-    """An image file of one colour."""
-    frame = av.VideoFrame(*size, "rgb24")
-    row = bytes(colour) * size[0]
-    plane = frame.planes[0]
-    plane.update(b"".join(row.ljust(plane.line_size, b"\0") for _ in range(size[1])))
-    muxer = {"gif": "gif", "libwebp": "webp"}.get(codec, "image2pipe")
-    file = io.BytesIO()
-    with av.open(file, "w", format=muxer) as container:
-        stream = container.add_stream(codec, rate=1)
-        stream.width, stream.height = size
-        formats = {"mjpeg": "yuvj420p", "libwebp": "yuv420p", "gif": "rgb8", "bmp": "bgr24"}
-        stream.pix_fmt = formats.get(codec, "rgb24")
-        frame.pts, frame.time_base = 0, Fraction(1, 1)
-        container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
-        container.mux(stream.encode(None))
-    return file.getvalue()
 
 
 def uploaded(api: httpx.Client, data: bytes, kind: str = "image/png") -> str:
@@ -154,9 +135,46 @@ def test_the_zoom_keeps_the_image_centred(sandbox: Sandbox, api: httpx.Client) -
 
 
 def test_adaptive_uses_the_images_ratio(sandbox: Sandbox, api: httpx.Client) -> None:
-    url = uploaded(api, picture(size=(120, 240)))
+    url = uploaded(api, picture(size=(320, 640)))
     video = api.get(made(sandbox, api, first_frame_url=url, aspect_ratio="adaptive")["output"]).content
     assert (frames_of(video)[0].width, frames_of(video)[0].height) == (480, 960)
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (528, 480)), (3, (528, 480)), (6, (480, 528)), (8, (480, 528))])
+def test_an_image_is_turned_as_its_exif_says(
+    sandbox: Sandbox, api: httpx.Client, orientation: int, size: tuple[int, int]
+) -> None:
+    url = uploaded(api, turned((DRAWN / "baseline.jpg").read_bytes(), orientation), "image/jpeg")
+    video = api.get(made(sandbox, api, first_frame_url=url, aspect_ratio="adaptive")["output"]).content
+    assert (frames_of(video)[0].width, frames_of(video)[0].height) == size
+
+
+@pytest.mark.hostile(kind="image")
+@pytest.mark.parametrize("field", ["first_frame_url", "last_frame_url", "reference_images"])
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        ((10, 10), "10 x 10 pixels: width and height must be at least 300 pixels"),
+        ((299, 300), "at least 300 pixels"),
+        ((8000, 100), "at least 300 pixels"),
+        ((1200, 300), "the aspect ratio (width / height) must be 0.4 to 2.5"),
+        ((300, 760), "the aspect ratio (width / height) must be 0.4 to 2.5"),
+    ],
+)
+def test_an_image_of_another_size_or_shape_than_bytedance_accepts_fails_the_job(
+    *, sandbox: Sandbox, api: httpx.Client, field: str, size: tuple[int, int], says: str
+) -> None:
+    url = uploaded(api, picture(size=size))
+    files = {"first_frame_url": uploaded(api, picture())} if field == "last_frame_url" else {}
+    result = made(sandbox, api, **{**files, field: [url] if field == "reference_images" else url})
+    assert result["status"] == "FAILED"
+    assert says in result["error"]
+    assert sandbox.state.credits == 100
+
+
+@pytest.mark.parametrize("size", [(300, 300), (300, 750), (750, 300)])
+def test_an_image_at_the_limits_is_accepted(sandbox: Sandbox, api: httpx.Client, size: tuple[int, int]) -> None:
+    assert made(sandbox, api, first_frame_url=uploaded(api, picture(size=size)))["status"] == "COMPLETED"
 
 
 def test_a_reference_image_is_shown_too(sandbox: Sandbox, api: httpx.Client) -> None:

@@ -23,6 +23,7 @@ from clocks import NOW, Clock
 from command_line import moto_stack, typed  # noqa: F401 - fixtures
 from fake_provider import Wire
 from footage import movie, small_png
+from hostile_calls import function  # noqa: F401 - a fixture
 from hypothesis import settings as hypothesis_settings
 from moto import mock_aws
 from past import put, repair, uncertain  # noqa: F401 - fixtures

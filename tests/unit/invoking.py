@@ -6,6 +6,8 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import aws_limits
+
 CONTEXT = SimpleNamespace(
     function_name="tests",
     aws_request_id="c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
@@ -22,4 +24,16 @@ def invoke(root: Path, function: str, event: dict[str, Any]) -> Any:
     assert spec.loader is not None
     module: ModuleType = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return json.loads(json.dumps(module.handler(event, CONTEXT)))
+    return as_from_lambda(module.handler(event, CONTEXT))
+
+
+def as_from_lambda(answer: Any) -> Any:
+    """A function's answer as its caller gets it.
+
+    Since Python 3.12, the runtime writes the answer in UTF-8 and not in ASCII (awslambdaric,
+    lambda_runtime_marshaller.py). So half of a character in it fails the invocation, like an answer over 6 MB.
+    """
+    text = json.dumps(answer, ensure_ascii=False, allow_nan=False)
+    text.encode()
+    assert aws_limits.too_large_for_lambda(answer) is None
+    return json.loads(text)

@@ -45,7 +45,7 @@ class Pool(urllib3.PoolManager):
         stream = answer.iter_raw() if not answer.is_stream_consumed else iter([answer.content])
         return urllib3.HTTPResponse(
             _Body(stream),
-            headers=answer.headers.multi_items(),
+            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers.raw],
             status=answer.status_code,
             preload_content=options["preload_content"],
             enforce_content_length=options["enforce_content_length"],

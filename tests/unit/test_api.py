@@ -1,6 +1,7 @@
 """The API's use cases: a call makes one job, however often it is repeated; the public status of a job."""
 
 import json
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,13 +11,14 @@ from seedance.api import Api, describe
 from seedance.errors import Conflict, InvalidRequest
 from seedance.jobs.job import Job, State, api_job_id
 from seedance.jobs.requests import Defaults
+from seedance.media.buckets import Media
 
 Make = Callable[..., Job]
 BODY = '{"prompt": "a shoe turns"}'
 VIDEO = {"bucket": "example-videos", "key": "videos/api/up-1.mp4", "bytes": 7, "sha256": "ab"}
 FIELDS = {
     *("job_id", "state", "transport", "parameters", "request_id", "created_at", "submitted_at", "updated_at"),
-    *("expected_seconds", "model", "source", "batch", "name", "image", "prompt", "video"),
+    *("expected_seconds", "model", "source", "batch", "name", "image", "prompt", "notes", "video"),
     *("cost_usd", "timings", "error"),
 }
 
@@ -60,11 +62,35 @@ def test_an_image_in_the_bucket_is_checked_and_its_version_recorded(world: Any, 
         "version_id": version,
         "content_type": "image/png",
         "bytes": len(png),
-        "width": 4,
-        "height": 4,
+        "width": 400,
+        "height": 300,
     }
+    assert describe(job, None)["notes"] == ["aspect_ratio is 4:3, the nearest to the image of 400 x 300 pixels."]
+    assert job.parameters["aspect_ratio"] == "4:3"
+    assert create(api, '{"prompt": "x", "image_key": "images/a.png"}') == job
 
 
+def test_the_ratio_of_an_image_at_an_address_is_the_default_and_that_is_said(api: Api) -> None:
+    job = create(api, '{"prompt": "x", "image": "https://example.com/a.png"}')
+    assert job.parameters["aspect_ratio"] == "16:9"
+    (note,) = describe(job, None)["notes"]
+    assert note == "aspect_ratio is 16:9, the default: the size of an image at an address is not known."
+
+
+@pytest.mark.parametrize("sides", [(299, 400), (300, 751)])
+def test_an_image_of_an_unusual_shape_is_refused_unless_the_stack_allows_it(
+    world: Any, api: Api, png: bytes, sides: tuple[int, int]
+) -> None:
+    world.upload("images/a.png", png[:16] + struct.pack(">II", *sides) + png[24:])
+    with pytest.raises(InvalidRequest) as caught:
+        create(api, '{"prompt": "x", "image_key": "images/a.png"}')
+    assert caught.value.field == "image_key"
+    assert "AllowUnusualImages" in caught.value.message
+    permissive = replace(api, media=Media("example-videos", world.aws["s3"], any_shape=True))
+    assert create(permissive, '{"prompt": "x", "image_key": "images/a.png"}').image["width"] == sides[0]
+
+
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("key", "says"),
     [
@@ -83,8 +109,9 @@ def test_a_missing_image_is_refused_and_the_field_named(world: Any, api: Api, ke
     assert world.postponed() == []
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
-    ("cut", "says"), [(0, "is empty"), (4, "is not an image"), (30, "is cut off"), (-1, "is cut off")]
+    ("cut", "says"), [(0, "is empty"), (4, "is not an image"), (30, "is cut off"), (-30, "is cut off")]
 )
 def test_an_unreadable_image_is_refused_and_the_field_named(
     world: Any, api: Api, png: bytes, cut: int, says: str
@@ -97,6 +124,7 @@ def test_an_unreadable_image_is_refused_and_the_field_named(
     assert world.postponed() == []
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize(
     "key",
@@ -182,6 +210,7 @@ def test_a_repeated_call_returns_the_jobs_state_and_queues_nothing(
     assert len(world.postponed()) == 1
 
 
+@pytest.mark.hostile(kind="input", risk="paid twice")
 @pytest.mark.parametrize("body", ['{"prompt": "another"}', '{"prompt": "a shoe turns", "model": "seedance-pro"}'])
 def test_a_key_already_used_for_another_body_is_a_conflict(world: Any, api: Api, body: str) -> None:
     create(api)

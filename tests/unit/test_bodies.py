@@ -5,6 +5,7 @@ import json
 import tracemalloc
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seedance.provider import bodies
 from seedance.provider.bodies import DEEPEST, LONGEST_NUMBER, MOST_VALUES, Unreadable
+
+gzipped = partial(gzip.compress, mtime=0)
+"""Without the time, so that the ids of the tests are the same in every process."""
+
+pytestmark = pytest.mark.hostile(kind="answer")
 
 MANY = 200_000
 
@@ -40,12 +46,123 @@ def test_a_body_is_unpacked_from_chunks_of_any_size(encoding: str, pack: Any) ->
     ) == (b"a shoe turns")
 
 
+def raw_deflate(body: bytes) -> bytes:
+    """Without zlib's header, as some servers send it."""
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(body) + packer.flush()
+
+
 @pytest.mark.parametrize(
-    ("encoding", "packed"), [("gzip", b"no gzip"), ("deflate", b"\xff"), ("br", b"x"), ("gzip, gzip", b"x")]
+    ("encoding", "packed", "words"),
+    [
+        ("gzip", b"no gzip", "it is not valid gzip"),
+        ("gzip", b"\x1f\x8b\x08 no gzip", "it is not valid gzip"),
+        ("gzip", gzipped(b"a shoe")[:-1], "its gzip data is cut off"),
+        ("gzip", gzipped(b"a shoe") + gzipped(b" turns")[:-9], "its gzip data is cut off"),
+        ("deflate", b"\xff", "it is not valid deflate"),
+        ("deflate", zlib.compress(b"a shoe")[:-5], "its deflate data is cut off"),
+        ("br", b"x", "it is compressed with br, which was not requested"),
+        ("zstd", b"\x28\xb5\x2f\xfd....", "compressed with zstd"),
+        ("compress", b"\x1f\x9d\x90....", "compressed with compress"),
+        ("gzip, br", b"x", "it is not valid gzip"),
+        ("x" * 5000, b"x", r"compressed with x{40}, which"),
+    ],
 )
-def test_a_body_that_cannot_be_unpacked_is_an_error(encoding: str, packed: bytes) -> None:
-    with pytest.raises(Unreadable):
+@pytest.mark.hostile(kind="answer")
+def test_a_body_that_cannot_be_unpacked_is_an_error(encoding: str, packed: bytes, words: str) -> None:
+    with pytest.raises(Unreadable, match=words):
         unpacked([packed], encoding)
+
+
+SAID = b'{"request_id": "req-1"}'
+FILM = bytes.fromhex("0000001866747970") + b"isom, and so on"
+
+
+@pytest.mark.hostile(kind="answer")
+@pytest.mark.parametrize("body", [SAID, b" \r\n[1]", b"\xef\xbb\xbf{}", b"<html>", FILM, b"\0\0\0\x08wide" + FILM])
+@pytest.mark.parametrize(
+    "encoding",
+    ["", "identity", "none", "aws-chunked", "utf-8", "UTF-8", "gzip", "x-gzip", "deflate", "br", "zstd", "a, b"],
+)
+def test_a_body_that_is_not_compressed_is_read_whatever_its_header_says(encoding: str, body: bytes) -> None:
+    assert unpacked([body], encoding) == body
+    assert unpacked([body[at : at + 1] for at in range(len(body))], encoding) == body
+
+
+@pytest.mark.hostile(kind="answer")
+@pytest.mark.parametrize("encoding", ["", "identity", "gzip", "none", "br"])
+@pytest.mark.parametrize(
+    "packed",
+    [
+        gzipped(SAID),
+        gzipped(SAID[:7]) + gzipped(SAID[7:]),
+        gzipped(b"") * 20 + gzipped(SAID),
+        gzipped(gzipped(SAID)),
+        gzipped(SAID) + b"bytes behind it",
+        gzipped(SAID) + b"\x1f\x8b",
+    ],
+    ids=["once", "in members", "after empty members", "twice", "with bytes behind it", "with half a mark behind it"],
+)
+def test_gzip_is_unpacked_whatever_the_header_says(encoding: str, packed: bytes) -> None:
+    assert unpacked([packed], encoding) == SAID
+    assert unpacked([packed[at : at + 1] for at in range(len(packed))], encoding) == SAID
+
+
+@pytest.mark.hostile(kind="answer")
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("deflate", raw_deflate(SAID)),
+        ("deflate, gzip", gzipped(zlib.compress(SAID))),
+        ("gzip, deflate", zlib.compress(gzipped(SAID))),
+        ("identity, deflate", zlib.compress(SAID)),
+    ],
+)
+def test_deflate_is_unpacked_with_and_without_a_header(encoding: str, packed: bytes) -> None:
+    assert unpacked([packed], encoding) == SAID
+
+
+@pytest.mark.hostile(kind="answer")
+@pytest.mark.parametrize("times", [3, 4, 10])
+def test_a_body_that_is_compressed_again_and_again_is_an_error(times: int) -> None:
+    body = SAID
+    for _ in range(times):
+        body = gzipped(body)
+    with pytest.raises(Unreadable, match="compressed more than 2 times"):
+        unpacked([body], ", ".join(["gzip"] * times))
+
+
+@pytest.mark.hostile(kind="answer")
+def test_compressed_data_without_contents_does_not_count_as_no_data() -> None:
+    """Empty blocks, 5 bytes each: without a limit on the packed bytes, they would be read for as long as they come."""
+    head = gzipped(b"", mtime=0)[:10]
+    asked: list[int] = []
+
+    def endless() -> Iterator[bytes]:
+        yield head
+        while True:
+            asked.append(1)
+            yield b"\0\0\0\xff\xff" * 20
+
+    with pytest.raises(Unreadable, match="larger than"):
+        list(bodies.decoded(endless(), "gzip", 1000))
+    assert len(asked) == 10
+
+
+@pytest.mark.hostile(kind="answer")
+def test_a_bomb_in_a_bomb_is_stopped_at_the_limit() -> None:
+    """A thousandth of a thousandth: 2 KB for 2 GB."""
+    packer, inner = zlib.compressobj(9, wbits=31), bytearray()
+    for _ in range(300):
+        inner += packer.compress(bytes(1_000_000))
+    bomb = gzip.compress(bytes(inner) + packer.flush(), 9)
+    assert len(bomb) < 5000
+    tracemalloc.start()
+    with pytest.raises(Unreadable, match="larger than 1 MB"):
+        unpacked([bomb], "gzip, gzip", 1_000_000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4_000_000
 
 
 @pytest.mark.parametrize("size", [999, 1000])

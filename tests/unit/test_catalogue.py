@@ -125,6 +125,7 @@ def test_other_numbers_are_not_whole(slug: str, value: Any) -> None:
     assert catalogue.whole_number(value) != 5
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(("slug", "name", "value"), REFUSED)
 def test_a_disallowed_value_is_refused_with_its_name_and_the_allowed_values(slug: str, name: str, value: Any) -> None:
     error = refusal(slug, **{name: value})
@@ -325,6 +326,7 @@ def test_a_recorded_seed_is_the_one_that_is_sent(slug: str) -> None:
     assert catalogue.payload(catalogue.find(slug), recorded, job_id="up-1", image_link=A).items() >= recorded.items()
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize(
     "address",
     [
@@ -340,6 +342,7 @@ def test_a_url_with_invalid_characters_is_refused(name: str, address: str) -> No
     assert refusal.value.field == name
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize(
     "address", ["https://e.com/a%20b.png", "http://e.com", "https://e.com/ä?x=1#y", " https://e.com "]
 )

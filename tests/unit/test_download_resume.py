@@ -11,6 +11,8 @@ from seedance.errors import SourceUnavailable
 from seedance.provider.download import RESUME_SECONDS, RESUMES, Downloads
 from urllib3.exceptions import NewConnectionError
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 CHUNK_BYTES = 64 * 1024
 LINK = "https://images.segmind.com/video.mp4"
 FILE = b"".join(bytes([number]) * CHUNK_BYTES for number in range(4)) + b"the end"

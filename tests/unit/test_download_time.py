@@ -8,8 +8,10 @@ import pytest
 from clocks import Clock
 from seedance.errors import SourceUnavailable
 from seedance.provider import http
-from seedance.provider.download import DOWNLOAD_SECONDS, Downloads
+from seedance.provider.download import DOWNLOAD_SECONDS, SILENCE_SECONDS, Downloads
 from seedance.provider.http import Limit
+
+pytestmark = pytest.mark.hostile(kind="answer")
 
 LINK = "https://images.segmind.com/video.mp4"
 MARKED = {"etag": '"v1"', "content-length": "4"}
@@ -25,12 +27,12 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[Limit]:
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, Limit | None]]:
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, Limit]]:
     """The longest allowed silence and the limit of every opened connection."""
-    opened: list[tuple[float, Limit | None]] = []
+    opened: list[tuple[float, Limit]] = []
     get = http.get
 
-    def watched(url: str, headers: Any, seconds: float, limit: Limit | None = None) -> Any:
+    def watched(url: str, headers: Any, seconds: float, limit: Limit) -> Any:
         opened.append((seconds, limit))
         return get(url, headers, seconds, limit)
 
@@ -43,7 +45,7 @@ def fetch(wire: Any) -> Callable[[float | None], bytes]:
     downloads = Downloads(frozenset({"images.segmind.com"}), Clock())
 
     def read(seconds: float | None) -> bytes:
-        with downloads.open(LINK, seconds) as source:
+        with downloads.open(LINK, *(() if seconds is None else (seconds,))) as source:
             return b"".join(source.chunks)
 
     return read
@@ -69,8 +71,8 @@ def test_every_connection_has_the_same_limits(
         httpx.Response(206, content=b"34", headers={"etag": '"v1"', "content-range": "bytes 2-3/4"}),
     )
     assert fetch(seconds) == b"1234"
-    assert [limit._timer.interval for limit in limits] == ([] if seconds is None else [seconds])
-    assert lines == [(DOWNLOAD_SECONDS, limits[0] if limits else None)] * 3
+    assert [limit.seconds for limit in limits] == [DOWNLOAD_SECONDS if seconds is None else seconds]
+    assert lines == [(SILENCE_SECONDS, limits[0])] * 3
 
 
 def test_a_file_that_ends_when_time_is_up_is_incomplete(fetch: Any, wire: Any, limits: Any) -> None:

@@ -21,6 +21,8 @@ from seedance.paid_call import Verdict
 from seedance.poll import Poll
 from seedance.provider.client import Provider
 
+pytestmark = pytest.mark.hostile(kind="answer", risk="leaked")
+
 Make = Callable[..., Job]
 KEY = "SG_0123456789abcdef"
 IMAGE = {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": None, "content_type": "image/png"}

@@ -14,6 +14,8 @@ from seedance.provider import failures
 from local.sandbox.models import MODELS, InvalidParameters, read_order
 from local.sandbox.studio import FACE_WORDS, MODERATION_WORDS
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 Make = Callable[..., Job]
 PARAMETERS = {"prompt": "a shoe", "duration": 5, "resolution": "720p", "aspect_ratio": "16:9", "seed": 7}
 IMAGE = "https://example.com/a.png"

@@ -175,6 +175,7 @@ UNSIGNED = [
 ]
 
 
+@pytest.mark.hostile(kind="stranger")
 @pytest.mark.parametrize(("method", "path"), UNSIGNED)
 def test_an_unsigned_request_is_refused(emulator: Emulator, ask: Ask, method: str, path: str) -> None:
     answer = ask(method, path, content=b"{}", headers={"X-Amz-Target": "secretsmanager.GetSecretValue"})
@@ -182,6 +183,7 @@ def test_an_unsigned_request_is_refused(emulator: Emulator, ask: Ask, method: st
     assert 'the request is not signed; run `eval "$(seedance env)"`' in answer.json()["message"]
 
 
+@pytest.mark.hostile(kind="stranger")
 def test_a_form_that_posts_a_file_is_refused(emulator: Emulator, ask: Ask) -> None:
     form = {"key": "uploads/a.jpg", "x-amz-credential": "test/20261126/us-east-1/s3/aws4_request"}
     answer = ask("POST", "/bucket", data=form, files={"file": b"picture"})
@@ -194,6 +196,7 @@ def test_the_api_has_its_own_key_and_health_needs_none(emulator: Emulator, ask: 
     assert len(emulator.reached) == 1
 
 
+@pytest.mark.hostile(kind="stranger")
 @pytest.mark.parametrize("path", [API, "/_ministack/health", "/2015-03-31/functions"])
 @pytest.mark.parametrize(
     ("headers", "says"),
@@ -215,6 +218,7 @@ def test_a_web_page_is_refused_with_a_clear_message(
     assert answer.headers["connection"] == "close", "its body was not read"
 
 
+@pytest.mark.hostile(kind="stranger")
 def test_a_web_page_that_knows_the_credentials_is_refused_too(emulator: Emulator, client: Client) -> None:
     def from_a_page(request: Any) -> None:
         request.headers.update(STRANGER)
@@ -224,6 +228,7 @@ def test_a_web_page_that_knows_the_credentials_is_refused_too(emulator: Emulator
     assert emulator.reached == []
 
 
+@pytest.mark.hostile(kind="stranger")
 @pytest.mark.parametrize("path", [API, "/bucket/key", "/"])
 def test_a_preflight_is_refused(emulator: Emulator, ask: Ask, path: str) -> None:
     for headers in ({}, STRANGER, {"Origin": URL, "Access-Control-Request-Method": "POST"}):
@@ -232,12 +237,14 @@ def test_a_preflight_is_refused(emulator: Emulator, ask: Ask, path: str) -> None
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
+@pytest.mark.hostile(kind="stranger")
 def test_no_response_allows_a_web_page_to_read_it(emulator: Emulator, ask: Ask) -> None:
     answer = ask("GET", API)
     assert answer.headers["etag"] == '"1"'
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
+@pytest.mark.hostile(kind="stranger")
 @pytest.mark.parametrize(
     ("credentials", "says"),
     [
@@ -267,6 +274,7 @@ def test_other_credentials_are_refused_with_the_services_own_error(
     assert emulator.reached == []
 
 
+@pytest.mark.hostile(kind="stranger")
 @pytest.mark.parametrize(
     ("service", "call"),
     [
@@ -293,6 +301,7 @@ def link() -> str:
     return str(s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "v/a b.mp4"}, ExpiresIn=60))
 
 
+@pytest.mark.hostile(kind="address")
 def test_a_link_works_for_a_while(emulator: Emulator, ask: Ask, link: str) -> None:
     assert ask("GET", link).status_code == 200
     assert ask("GET", link, headers=MAIL).status_code == 200, "opened by a click in an email on a web page"
@@ -301,6 +310,7 @@ def test_a_link_works_for_a_while(emulator: Emulator, ask: Ask, link: str) -> No
     assert "the link has expired" in late.text
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize(
     "change",
     [
@@ -317,6 +327,7 @@ def test_a_changed_link_is_refused(emulator: Emulator, ask: Ask, link: str, chan
     assert (ask("GET", change(link)).status_code, emulator.reached) == (403, [])
 
 
+@pytest.mark.hostile(kind="address")
 def test_a_link_works_only_for_its_method_and_not_from_web_pages(emulator: Emulator, ask: Ask, link: str) -> None:
     assert ask("PUT", link, content=b"x").status_code == 403
     assert ask("DELETE", link).status_code == 403
@@ -336,6 +347,7 @@ def test_a_file_is_uploaded_with_a_link(emulator: Emulator, ask: Ask) -> None:
 # the rest -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hostile(kind="stranger")
 def test_no_web_socket_is_opened(emulator: Emulator) -> None:
     sent: list[dict[str, Any]] = []
 

@@ -85,6 +85,7 @@ def test_the_intent_is_recorded_before_the_post(*, world: Any, generate: Generat
     assert [(job.state, job.attempts, job.submitted_at) for job in seen] == [("SUBMITTING", 1, world.clock.now)]
 
 
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize("odd", ["", "soon", "nan", "inf", "-inf", "1e999"])
 def test_invalid_headers_do_not_lose_the_video(
     *, world: Any, generate: Generate, job: Any, mp4: bytes, odd: str
@@ -107,6 +108,7 @@ def broken_video(mp4: bytes) -> dict[str, httpx.Response]:
     }
 
 
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize("damage", ["cut off", "shorter than announced", "line broke", "web page", "nothing"])
 def test_an_incomplete_video_is_uncertain_and_can_be_found_again(
     *, world: Any, generate: Generate, job: Any, mp4: bytes, damage: str
@@ -123,6 +125,7 @@ def test_an_incomplete_video_is_uncertain_and_can_be_found_again(
 JSON = {**HEADERS, "content-type": "application/json"}
 
 
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize("body", ["{}", "null", "{", '{"output":null}', '{"status":"QUEUED"}'])
 def test_a_response_without_a_link_is_uncertain_and_is_kept(
     *, world: Any, generate: Generate, job: Any, body: str
@@ -134,6 +137,7 @@ def test_a_response_without_a_link_is_uncertain_and_is_kept(
     assert (after.state, after.request_id, after.answer) == (State.UNCERTAIN, "req-7", body)
 
 
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize(
     ("output", "says", "link"),
     [
@@ -164,6 +168,7 @@ def test_a_link_is_found_in_any_shape(*, world: Any, generate: Generate, job: An
     assert world.job().result_url == LINK
 
 
+@pytest.mark.hostile(kind="answer", risk="leaked")
 def test_a_key_in_the_response_is_not_stored(*, world: Any, generate: Generate, job: Any) -> None:
     job()
     headers = {**JSON, "x-request-id": f"req {KEY}", "x-cost": "0.35"}
@@ -172,6 +177,7 @@ def test_a_key_in_the_response_is_not_stored(*, world: Any, generate: Generate, 
     assert (world.job().request_id, world.job().answer, world.job().cost_usd) == (None, '{"said":"***"}', 0.35)
 
 
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -269,6 +275,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_unreadable_json_is_uncertain_and_the_request_id_is_kept(
     *, world: Any, generate: Generate, job: Any, kind: str
@@ -368,6 +375,7 @@ def test_a_missing_record_is_an_error(generate: Generate) -> None:
         generate("up-1")
 
 
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize("found", ["", " ", "a b", "x" * 129, "a/b", "..", "a\tb"])
 def test_a_request_id_that_cannot_be_stored_does_not_lose_the_video(
     *, world: Any, generate: Generate, job: Any, mp4: bytes, found: str

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seedance.errors import InvalidRequest
+from seedance.jobs import catalogue
 from seedance.jobs.requests import Defaults, Upload, asked_model, check_key, upload_name, upload_request, uploads_in
 
 DEFAULTS = Defaults(model="seedance-1.0-pro-fast", prompt="The camera moves slowly.", transport="v2")
@@ -36,6 +37,7 @@ def test_a_plain_upload_is_read_completely(event: Callable[[str], dict[str, Any]
     ]
 
 
+@pytest.mark.hostile(kind="input")
 def test_unusual_keys_are_decoded_once_and_only_creations_count(event: Callable[[str], dict[str, Any]]) -> None:
     assert [upload.key for upload in uploads_of(event("s3-upload-odd-keys"))] == [
         "uploads/summer sale/red shoe.JPG",
@@ -74,6 +76,7 @@ def test_without_a_real_version_id_the_sequencer_distinguishes_uploads(
     assert (upload.version_id, upload.version) == (version_id, version)
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("key", "size", "is_marker"),
     [("uploads/folder/", 0, True), ("uploads/folder/", 5, False), ("uploads/empty.png", 0, False)],
@@ -91,6 +94,7 @@ def test_the_test_event_of_a_new_configuration_is_no_upload(event: Callable[[str
     assert uploads_of(event("s3-test-event")) == []
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     "message",
     [
@@ -114,23 +118,27 @@ def test_a_message_that_is_no_notification_is_an_error(message: dict[str, Any]) 
         uploads_in(message)
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("record", [{"eventSource": "aws:ses", "eventName": "ObjectCreated:Put"}, {}])
 def test_records_of_other_services_are_an_error(record: dict[str, str]) -> None:
     with pytest.raises((KeyError, ValueError)):
         uploads_in({"Records": [record]})
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("key", ["uploads/../secrets.png", "uploads/./a.png", "..", "uploads/a/.."])
 def test_a_key_that_cannot_be_linked_is_refused_with_advice(key: str) -> None:
     with pytest.raises(InvalidRequest, match="rename it"):
         check_key(key)
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("key", ["uploads/a..b.png", "uploads/...", "uploads//a.png", "uploads/.hidden"])
 def test_other_unusual_keys_are_accepted(key: str) -> None:
     assert check_key(key) == key
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("key", "folder", "name"),
     [
@@ -153,6 +161,7 @@ def test_a_video_is_named_after_its_upload(key: str, folder: str, name: str) -> 
     assert upload_name(key) == (folder, name)
 
 
+@pytest.mark.hostile(kind="input")
 @given(st.text(max_size=1100).filter(lambda text: text.isprintable()))
 def test_any_key_gives_a_folder_with_room_for_a_videos_key(text: str) -> None:
     key = "uploads/" + text.encode()[:1016].decode(errors="ignore")
@@ -201,6 +210,7 @@ def test_metadata_names_options_in_any_spelling_that_s3_allows() -> None:
     }
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     "name",
     [
@@ -208,12 +218,90 @@ def test_metadata_names_options_in_any_spelling_that_s3_allows() -> None:
         *("xresolution", "y-resolution", "ResolutionUnit", "pixel-aspect-ratio", "make", "lens-model"),  # EXIF
         *("s3cmd-attrs", "md5chksum", "file-owner", "file-permissions", "user-agent", "file-acl"),  # s3cmd, DataSync
         *("sku", "title", "owner", "product", "author", "description", "last-modified", "source", "original-filename"),
+        *("first-name", "last-name", "firstname", "model-name", "modelname", "lens_model", "camera-model"),  # forms
+        *("image-width", "image-id", "image-description", "resolution-x", "duration-ms", "prompt-id", "seed-number"),
+        *("aspect", "audio-codec", "frame-rate", "videos", "video", "video-", "video_"),
     ],
 )
 def test_metadata_of_other_programs_is_ignored(name: str) -> None:
     assert upload_request({name: "anything"}, DEFAULTS) == upload_request({}, DEFAULTS)
 
 
+@pytest.mark.parametrize("prefix", ["video-", "video_", "Video-", "VIDEO_"])
+def test_with_the_prefix_a_name_is_certainly_ours(prefix: str) -> None:
+    asked = {f"{prefix}model": "seedance-1.5-pro", f"{prefix}prompt": "It turns.", f"{prefix}aspect-ratio": "1:1"}
+    plain = {"model": "seedance-1.5-pro", "prompt": "It turns.", "aspect-ratio": "1:1"}
+    assert upload_request(asked, DEFAULTS) == upload_request(plain, DEFAULTS)
+    assert asked_model(asked) == "seedance-1.5-pro"
+    for name, words in (
+        ("promt", "did you mean prompt?"),
+        ("codec", "is not an option; available: "),
+        ("x", "resolution"),
+    ):
+        error = refusal({prefix + name: "anything"})
+        assert (error.field, words in error.message) == (prefix + name, True)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        ({"prompt": "a", "video-prompt": "b"}, "prompt"),
+        ({"video-model": "seedance-pro", "model": "seedance-1.5-pro"}, "model"),
+        ({"aspect-ratio": "1:1", "aspect_ratio": "1:1"}, "aspect_ratio"),
+    ],
+)
+def test_an_option_that_is_given_twice_is_refused(metadata: dict[str, str], name: str) -> None:
+    assert f"is given twice, under two names of {name}" in refusal(metadata).message
+
+
+def test_beside_ours_another_model_is_the_cameras() -> None:
+    asked = {"video-model": "seedance-pro", "model": "Canon EOS R5"}
+    assert upload_request(asked, DEFAULTS).model.slug == asked_model(asked) == "seedance-pro"
+
+
+def distance(one: str, other: str) -> int:
+    """The edit distance: letters that are missing, too many, wrong or swapped with their neighbour."""
+    table = {(i, -1): i + 1 for i in range(-1, len(one))} | {(-1, j): j + 1 for j in range(-1, len(other))}
+    for i, letter in enumerate(one):
+        for j, wanted in enumerate(other):
+            ways = [table[i - 1, j] + 1, table[i, j - 1] + 1, table[i - 1, j - 1] + (letter != wanted)]
+            if i and j and letter == other[j - 1] and one[i - 1] == wanted:
+                ways.append(table[i - 2, j - 2] + 1)
+            table[i, j] = min(ways)
+    return table[len(one) - 1, len(other) - 1]
+
+
+KNOWN = sorted(catalogue.known_names() | {"model", "transport"})
+FOREIGN = {"mode", "xresolution", "yresolution"}
+
+
+@pytest.mark.hostile
+@given(
+    st.sampled_from(KNOWN),
+    st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["del", "ins", "sub", "swp"])), max_size=3),
+)
+def test_exactly_the_names_one_letter_off_are_refused(option: str, edits: list[tuple[int, str]]) -> None:
+    name = option
+    for place, kind in edits:
+        at = place % max(1, len(name))
+        head, tail = name[:at], name[at:]
+        name = {
+            "del": head + tail[1:],
+            "ins": f"{head}x{tail}",
+            "sub": f"{head}q{tail[1:]}",
+            "swp": head + tail[:2][::-1] + tail[2:],
+        }[kind]
+    nearest = min(distance(name, known) for known in KNOWN)
+    if name in KNOWN or name in FOREIGN or nearest > 1:
+        try:
+            upload_request({name: "5"}, DEFAULTS)
+        except InvalidRequest as refused:
+            assert "did you mean" not in refused.message
+    else:
+        assert "is not an option (did you mean " in refusal({name: "5"}).message
+
+
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("camera", ["iPhone 14 Pro", "NIKON D850", "Canon EOS R5 Mark II", "Pixel 7 Pro", "ILCE-7RM5"])
 def test_a_camera_model_next_to_its_make_is_no_option(camera: str) -> None:
     metadata = {"Make": "Apple", "Model": camera, "XResolution": "72"}
@@ -235,6 +323,7 @@ def test_the_requested_model_is_recorded_even_if_invalid(metadata: dict[str, str
     assert asked_model(metadata) == asked
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
@@ -246,7 +335,7 @@ def test_the_requested_model_is_recorded_even_if_invalid(metadata: dict[str, str
         ("modell", "model"),
         ("seeds", "seed"),
         ("generate_audios", "generate_audio"),
-        ("camera-fix", "camera_fixed"),
+        ("camera-fixd", "camera_fixed"),
         ("transports", "transport"),
     ],
 )
@@ -256,6 +345,7 @@ def test_a_misspelt_option_is_refused_with_the_right_spelling(name: str, meant: 
     assert f"did you mean {meant}?" in error.message
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("metadata", "field", "words"),
     [
@@ -277,6 +367,7 @@ def test_an_impossible_option_is_refused_by_name(metadata: dict[str, str], field
     assert words in str(error)
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("raw", "text"),
     [
@@ -294,6 +385,7 @@ def test_non_ascii_text_arrives_as_it_was_typed(raw: str, text: str) -> None:
     assert upload_request({"prompt": raw}, DEFAULTS).parameters["prompt"] == text
 
 
+@pytest.mark.hostile(kind="input")
 @given(st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200))
 def test_any_text_survives_the_encoding_that_s3_uses(text: str) -> None:
     encoded = Header(text, "utf-8", maxlinelen=10_000).encode()
@@ -301,12 +393,14 @@ def test_any_text_survives_the_encoding_that_s3_uses(text: str) -> None:
         assert upload_request({"prompt": encoded}, DEFAULTS).parameters["prompt"] == text.strip()
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("raw", ["=?UTF-8?B?w?=", "=?no-such-charset?Q?caf=E9?=", "=?utf-8?Q?=C3?="])
 def test_broken_encodings_are_refused_by_name(raw: str) -> None:
     error = refusal({"prompt": raw})
     assert (error.field, "RFC 2047" in error.message) == ("prompt", True)
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("raw", ["bell\x07", "null\x00", "=?utf-8?Q?escape=1B?=", "delete\x7f"])
 def test_control_characters_are_refused(raw: str) -> None:
     error = refusal({"prompt": raw})

@@ -12,7 +12,7 @@ LINK = "https://images.segmind.com/video.mp4"
 
 def test_a_response_is_returned_unchanged_and_its_connection_closed(wire: Any) -> None:
     wire.will(httpx.Response(302, headers={"location": "https://example.com"}, content=b"elsewhere"))
-    with http.get(LINK, {"x-api-key": "k"}, 1.0) as response:
+    with http.Limit(1.0) as limit, http.get(LINK, {"x-api-key": "k"}, 1.0, limit) as response:
         assert (response.status, response.headers["location"]) == (302, "https://example.com")
         assert response.read() == b"elsewhere"
     assert response.closed

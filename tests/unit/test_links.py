@@ -10,6 +10,8 @@ from seedance.jobs.job import Job, State
 from seedance.provider import links
 from seedance.provider.links import DEEPEST, Result, Sent
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 HOSTS = frozenset({"images.segmind.com", "127.0.0.1:9000"})
 LINK = "https://images.segmind.com/v.mp4"
 OTHER = "https://images.segmind.com/w.mp4"
@@ -140,6 +142,7 @@ NOT_TAKEN: list[object] = [
 ]
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("answer", NOT_TAKEN, ids=[json.dumps(answer)[:90] for answer in NOT_TAKEN])
 def test_other_links_are_not_mistaken_for_the_video(answer: object, make_job: Callable[..., Job]) -> None:
     found = links.read(answer, HOSTS, Sent.by(make_job(State.QUEUED, parameters=PARAMETERS)))
@@ -174,6 +177,7 @@ def test_a_hundred_videos_make_a_short_message() -> None:
     assert unclear.endswith("https://images.segmind.com/4.mp4 and 95 more")
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize(
     ("url", "says"),
     [
@@ -193,6 +197,7 @@ def test_a_video_on_another_host_is_kept_and_the_host_named(url: str, says: str)
         assert says in found.unclear
 
 
+@pytest.mark.hostile(kind="address")
 def test_the_hosts_of_several_videos_are_named() -> None:
     found = links.read({"output": [FOREIGN, "https://b.example/2.mp4"]}, HOSTS)
     says = "The links in the response are on hosts that are not allowed: cdn.new-host.example, b.example"
@@ -232,6 +237,7 @@ def test_only_video_finds_the_single_video_of_a_requests_outputs(urls: list[str 
     assert links.only_video(urls) == video
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("url", ["https://[x/v.mp4", "https://images.segmind.com:port/v.mp4", "https://\x00/v.mp4"])
 def test_an_invalid_url_is_ignored_or_forbidden(url: str) -> None:
     assert links.read({"output": [url, LINK]}, HOSTS, Sent.of({"a": [url]})).video == LINK
@@ -239,6 +245,7 @@ def test_an_invalid_url_is_ignored_or_forbidden(url: str) -> None:
         links.check(url, HOSTS)
 
 
+@pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("value", [{"a": {"b": [LINK, {"c": f"see {LINK} there"}]}}, [LINK], LINK])
 def test_an_address_that_was_sent_is_recognised_in_any_structure(value: Any) -> None:
     sent = Sent.of(value)

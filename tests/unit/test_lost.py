@@ -116,6 +116,7 @@ def test_another_jobs_request_is_not_adopted(
     assert world.job(ID) == before
 
 
+@pytest.mark.hostile(kind="clock")
 @pytest.mark.parametrize("hours", [-30, -1, 0, 1, 30, None])
 def test_a_request_with_the_jobs_link_is_adopted_whatever_the_clocks_say(
     *, world: Any, reconcile: Reconcile, uncertain: Any, hours: float | None

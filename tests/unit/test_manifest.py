@@ -58,6 +58,7 @@ def test_an_empty_cell_counts_as_missing() -> None:
     assert found.columns == {"sku": ""}
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("name", ["image", "image_url", "first_frame_url", "Image", " IMAGE-URL "])
 def test_a_url_is_an_image_under_every_column_name(name: str) -> None:
     found = row(f"{name},prompt\nhttps://example.com/a.jpg,x\n")
@@ -70,6 +71,7 @@ def test_a_key_is_an_image_under_both_column_names(name: str) -> None:
     assert row(f"{name}\nimages/a b.jpg\n").request.image_key == "images/a b.jpg"
 
 
+@pytest.mark.hostile(kind="input")
 def test_byte_order_marks_quotes_and_line_breaks_of_spreadsheets_are_read() -> None:
     text = '\ufeffimage,prompt,sku\r\n"a, ""b"".jpg","one\r\ntwo",1\r\n,three,2\r\n\r\n,,\r\n'
     first, second = rows(text)
@@ -86,6 +88,7 @@ def test_json_lines_are_api_bodies_with_extra_columns() -> None:
     assert (found.line, found.columns) == (2, {"sku": "7", "tags": '["a"]', "note": ""})
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
@@ -110,7 +113,7 @@ def test_json_lines_are_api_bodies_with_extra_columns() -> None:
         ("prompt\nx\n".encode("utf-32"), "line 1", "is UTF-32"),
         ("prompt\nx\n".encode("utf-16") + b"x", "manifest", "is damaged UTF-16"),
         ("prompt\nx".encode("utf-16-le") + b"\x00\xd8\n\x00", "manifest", "is damaged UTF-16"),
-        (b"prompt\nx\ncaf\xe9\n", "line 3", "is not UTF-8 (byte 0xe9)"),
+        (b"prompt,caf\xe9\nx,1\n", "line 1", "is not UTF-8 (byte 0xe9)"),
         ("prompt\rx\ry\r", "line 1", "has old Mac line breaks"),
         ('prompt,sku\nx,1\n"never closed,2\nx,3\n', "line 3", "opens a quote that is not closed"),
         ('prompt,sku\n"' + "x\n" * 80_000, "line 2", "opens a quote that is not closed"),
@@ -125,6 +128,7 @@ def test_an_unreadable_file_is_refused_with_the_position(text: str | bytes, line
     assert says in caught.value.message
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("cells", "field", "says"),
     [
@@ -151,14 +155,15 @@ def test_an_invalid_row_is_bad_and_says_why(cells: str, field: str, says: str) -
     assert says in found.message
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     ("text", "field", "says"),
     [
         ("[1]", "row", "must be a JSON object"),
         ("{", "row", "is not valid JSON"),
-        ("[" * 100_000, "row", "is not valid JSON"),
-        ('{"prompt": "x", "prompt": "y"}', "row", "a name appears twice"),
-        ('{"prompt": NaN}', "row", "NaN is not a valid number"),
+        ("[" * 100_000, "row", "is nested more than 20 levels deep"),
+        ('{"prompt": "x", "prompt": "y"}', "row", "has the name 'prompt' twice"),
+        ('{"prompt": NaN}', "row", "has NaN, which is not a number"),
         ('{"prompt": "x", "duration": 5, "Duration": 10}', "Duration", "is given twice"),
         ('{"prompt": "x", "duration": 5, "parameters": {"duration": 10}}', "duration", "is given twice"),
         ('{"prompt": "x", "parameters": [1]}', "parameters", "must be a JSON object"),
@@ -166,7 +171,7 @@ def test_an_invalid_row_is_bad_and_says_why(cells: str, field: str, says: str) -
         ('{"image": "a.jpg", "image_key": "b.jpg"}', "image", "is given twice"),
         ('{"image": 5, "prompt": "x"}', "image", "must be an http or https address"),
         ('{"prompt": "x", "sku": "\\ud800"}', "sku", "contains control characters"),
-        ('{"prompt": "\\ud800"}', "prompt", "must be text"),
+        ('{"prompt": "\\ud800"}', "prompt", "has half of a character in it"),
         ('{"prompt": 7}', "prompt", "must be text"),
     ],
 )
@@ -180,6 +185,7 @@ def test_a_bad_row_keeps_its_columns_for_identification() -> None:
     assert bad(HEADER + ",,,,S\x07-1\n").columns == {"sku": "S?-1"}
 
 
+@pytest.mark.hostile(kind="input")
 def test_too_many_rows_and_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "MAX_ROWS", 2)
     with pytest.raises(InvalidRequest, match="line 4: exceeds the limit of 2 rows"):
@@ -221,11 +227,17 @@ def test_a_row_without_a_fixed_length_counts_as_the_dearest_video() -> None:
     assert tally.estimate_usd == pytest.approx(15 * 0.152)
 
 
-def test_a_tally_refuses_more_columns_than_a_sheet_should_have() -> None:
+def test_a_row_with_more_columns_than_a_sheet_should_have_is_bad_and_brings_none() -> None:
     tally = Tally()
-    with pytest.raises(InvalidRequest, match="line 2: has a new passthrough column"):
-        for one in rows(lines(*({f"own{half}-{n}": 1 for n in range(60)} for half in range(2))), "m.jsonl"):
-            tally.add(one)
+    one, two = rows(
+        lines(*({f"own{half}-{n}": 1 for n in range(60)} | {"prompt": "x"} for half in range(2))), "m.jsonl"
+    )
+    for each in (one, two):
+        tally.add(each)
+    assert isinstance(one, Row)
+    assert isinstance(two, BadRow)
+    assert "at most 100 are allowed" in two.message
+    assert (tally.bad, len(tally.columns)) == (1, 60)
 
 
 @pytest.mark.parametrize(
@@ -255,6 +267,7 @@ def test_a_manifest_is_recognised_by_its_key(key: str, is_one: bool) -> None:
     assert is_manifest(key) is is_one
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("letter", ["x", "é"])
 def test_files_beside_a_manifest_with_the_longest_key_have_valid_keys(letter: str) -> None:
     key = "batches/" + letter * (1012 // len(letter.encode())) + ".csv"
@@ -273,6 +286,7 @@ def test_our_own_files_are_beside_the_manifest_and_are_no_manifests() -> None:
         assert not is_manifest(key)
 
 
+@pytest.mark.hostile(kind="input", risk="leaked")
 @pytest.mark.parametrize(
     ("cell", "written"),
     [
@@ -294,6 +308,7 @@ def test_a_cell_is_never_a_formula(cell: object, written: str) -> None:
     assert next(csv.reader(io.StringIO(csv_line((cell, "x")).decode(), newline=""))) == [written, "x"]
 
 
+@pytest.mark.hostile(kind="input")
 @given(st.binary(max_size=300), st.sampled_from(["m.csv", "m.jsonl"]))
 def test_no_bytes_crash_the_reader(raw: bytes, key: str) -> None:
     try:
@@ -303,6 +318,7 @@ def test_no_bytes_crash_the_reader(raw: bytes, key: str) -> None:
         assert str(refusal).encode()
 
 
+@pytest.mark.hostile(kind="input")
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200))
 def test_rows_written_by_a_csv_writer_are_read_unchanged(text: str) -> None:
     out = io.StringIO()

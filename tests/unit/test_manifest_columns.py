@@ -11,6 +11,8 @@ from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue
 from seedance.jobs.requests import Defaults
 
+pytestmark = pytest.mark.hostile(kind="input", risk=("lost", "paid twice"))
+
 DEFAULTS = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
 SHOP = (Path(__file__).parent / "manifests/shopify-columns.csv").read_text()
 PICTURE = "https://cdn.example.com/files/1/shoe_800x,crop.JPG?v=17#main"

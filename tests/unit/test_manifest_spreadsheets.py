@@ -11,6 +11,8 @@ from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue
 from seedance.jobs.requests import Defaults
 
+pytestmark = pytest.mark.hostile(kind="input")
+
 DEFAULTS = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
 FILES = Path(__file__).parent / "manifests"
 

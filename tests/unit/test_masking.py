@@ -9,6 +9,8 @@ import pytest
 from seedance import masking
 from seedance.masking import KEPT_BYTES, MASK
 
+pytestmark = pytest.mark.hostile(kind="answer", risk="leaked")
+
 KEY = "SG_0123456789abcdef"
 SIGNATURE, CREDENTIAL, TOKEN = (
     "5d6e7f" * 10,

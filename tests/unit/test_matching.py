@@ -12,6 +12,8 @@ from seedance.provider import matching, payloads
 from seedance.provider.matching import Fit
 from seedance.provider.payloads import HistoryRow
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 Make = Callable[..., Job]
 ID = "up-0123456789abcdef0123456789abcdef"
 OTHER = "up-fedcba9876543210fedcba9876543210"
@@ -58,6 +60,7 @@ def row(body: Any, **fields: Any) -> HistoryRow:
 # our own link -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.hostile(kind="clock")
 @pytest.mark.parametrize("hours", [-400 * 24, -24.5, -1, 0, 1, 24.5])
 def test_our_own_link_decides_whatever_the_clocks_say(lost: Any, hours: float) -> None:
     job = lost(image=IMAGE)
@@ -215,6 +218,7 @@ def test_lists_of_addresses_are_compared(lost: Any) -> None:
     assert fit(None) is Fit.PERHAPS
 
 
+@pytest.mark.hostile(kind="clock")
 @pytest.mark.parametrize(("hours", "found"), [(-24.1, Fit.NO), (-23.9, Fit.ALIKE), (0, Fit.ALIKE), (40, Fit.ALIKE)])
 def test_a_request_from_days_before_the_submit_does_not_match(lost: Any, hours: float, found: Fit) -> None:
     job = lost()

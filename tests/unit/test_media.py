@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import io
+import struct
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -14,6 +16,7 @@ from botocore.exceptions import ClientError, IncompleteReadError
 from botocore.response import StreamingBody
 from seedance.aws import upload
 from seedance.aws.upload import PART_BYTES
+from seedance.config import settings
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
 from seedance.media import buckets as media_module
 from seedance.media.buckets import IMAGE_LINK_SECONDS, VIDEO_LINK_SECONDS, Media
@@ -103,8 +106,8 @@ def test_an_image_is_checked_whatever_its_name(world: Any, png: bytes) -> None:
     version = put(world, "uploads/a.txt", png.ljust(100_000, b"\0"), Metadata={"Prompt": "x"}, ContentType="text/plain")
     image = world.media.look_at(UPLOADS, "uploads/a.txt", version)
     assert (image.bucket, image.key, image.version_id) == (UPLOADS, "uploads/a.txt", version)
-    assert (image.media_type, image.size, image.metadata) == ("image/png", 100_000, {"prompt": "x"})
-    assert (image.width, image.height) == (4, 4)
+    assert (image.picture.media_type, image.size, image.metadata) == ("image/png", 100_000, {"prompt": "x"})
+    assert (image.picture.width, image.picture.height) == (400, 300)
     assert len(world.called("GetObject")) == 1
 
 
@@ -113,7 +116,7 @@ def test_the_checked_version_is_the_recorded_one(world: Any, png: bytes) -> None
     looked_at = world.media.look_at(UPLOADS, "uploads/a.png", None)
     put(world, "uploads/a.png", b"GIF89a, uploaded over it")
     assert looked_at.version_id == version
-    assert world.media.look_at(UPLOADS, "uploads/a.png", version).media_type == "image/png"
+    assert world.media.look_at(UPLOADS, "uploads/a.png", version).picture.media_type == "image/png"
 
 
 @pytest.mark.parametrize(
@@ -133,22 +136,73 @@ def test_a_file_that_is_not_an_image_is_refused_with_a_clear_message(world: Any,
     assert words in refusal(world, "uploads/x")
 
 
-@pytest.mark.parametrize(("limit", "taken"), [(1000, True), (999, False)])
+@pytest.mark.parametrize(("limit", "taken"), [(2000, True), (1999, False)])
 def test_a_large_image_is_refused(
     world: Any, png: bytes, monkeypatch: pytest.MonkeyPatch, limit: int, taken: bool
 ) -> None:
     assert MAX_IMAGE_BYTES == 30 * MIB
     monkeypatch.setattr(media_module, "MAX_IMAGE_BYTES", limit)
-    put(world, "uploads/x", png.ljust(1000, b"\0"))
+    put(world, "uploads/x", png.ljust(2000, b"\0"))
     if taken:
-        assert world.media.look_at(UPLOADS, "uploads/x", None).size == 1000
+        assert world.media.look_at(UPLOADS, "uploads/x", None).size == 2000
     else:
-        assert "1,000 bytes" in refusal(world, "uploads/x")
+        assert "2,000 bytes" in refusal(world, "uploads/x")
 
 
 def test_a_truncated_image_is_refused(world: Any, png: bytes) -> None:
-    put(world, "uploads/x", png[:-1])
+    put(world, "uploads/x", png[:-30])
     assert refusal(world, "uploads/x") == "uploads/x is cut off: it ends in the middle of the image; upload it again"
+
+
+def test_an_image_without_its_end_mark_is_read_again_in_the_same_version(world: Any, png: bytes) -> None:
+    version = put(world, "uploads/x", png[:-12])
+    image = world.media.look_at(UPLOADS, "uploads/x", None)
+    assert (image.picture.ended, image.version_id) == (False, version)
+    assert [call.get("VersionId") for call in world.called("GetObject")] == [None, version]
+
+
+def test_an_image_that_is_gone_when_it_is_read_again_is_refused(world: Any, png: bytes) -> None:
+    version = put(world, "uploads/x", png[:-12])
+    get, calls = world.aws["s3"].get_object, []
+
+    def once(**where: Any) -> Any:
+        calls.append(where)
+        if len(calls) == 2:
+            world.aws["s3"].delete_object(Bucket=UPLOADS, Key="uploads/x", VersionId=version)
+        return get(**where)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.aws["s3"], "get_object", once)
+        assert "not in the bucket" in refusal(world, "uploads/x")
+
+
+@pytest.mark.parametrize(("orientation", "shown"), [(1, None), (6, "303x333"), (8, "303x333")])
+def test_a_turned_image_has_both_sizes_in_its_facts(
+    world: Any, root: Path, orientation: int, shown: str | None
+) -> None:
+    jpeg = (root / "tests/unit/pictures/baseline.jpg").read_bytes()
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1" + bytes([0, orientation]) + bytes(6)
+    put(world, "uploads/x", jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + jpeg[2:])
+    facts = world.media.look_at(UPLOADS, "uploads/x", None).facts
+    assert (facts["width"], facts["height"], facts.get("shown")) == (333, 303, shown)
+
+
+@pytest.mark.parametrize(("sides", "words"), [((299, 299), "at least 300"), ((300, 751), "0.4 to 2.5 times")])
+def test_an_unusual_shape_is_refused_unless_the_stack_allows_it(
+    world: Any, png: bytes, sides: tuple[int, int], words: str
+) -> None:
+    put(world, "uploads/x", png[:16] + struct.pack(">II", *sides) + png[24:])
+    assert words in refusal(world, "uploads/x")
+    permissive = Media(VIDEOS, world.aws["s3"], any_shape=True)
+    assert permissive.look_at(UPLOADS, "uploads/x", None).picture.shown == sides
+
+
+def test_the_stacks_parameter_allows_unusual_shapes(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert media_module.media()._any_shape is False
+    monkeypatch.setenv("ALLOW_UNUSUAL_IMAGES", "yes")
+    settings.cache_clear()
+    media_module.media.cache_clear()
+    assert media_module.media()._any_shape is True
 
 
 def test_a_broken_connection_does_not_reject_the_image(png: bytes) -> None:
@@ -170,7 +224,7 @@ def test_a_missing_image_is_refused(world: Any, png: bytes) -> None:
     version = put(world, "uploads/x", png)
     world.aws["s3"].delete_object(Bucket=UPLOADS, Key="uploads/x")
     assert "not in the bucket" in refusal(world, "uploads/x")
-    assert world.media.look_at(UPLOADS, "uploads/x", version).media_type == "image/png"
+    assert world.media.look_at(UPLOADS, "uploads/x", version).picture.media_type == "image/png"
     world.aws["s3"].delete_object(Bucket=UPLOADS, Key="uploads/x", VersionId=version)
     assert "not in the bucket" in refusal(world, "uploads/x", version)
     with pytest.raises(InvalidRequest, match="not in the bucket"):
@@ -373,28 +427,6 @@ def test_an_s3_error_midway_leaves_no_parts(world: Any, mp4: bytes, small_parts:
 def test_storing_the_same_video_again_replaces_it(world: Any, mp4: bytes) -> None:
     assert store(world, chunks(mp4)) == store(world, chunks(mp4))
     assert world.video_keys() == [KEY]
-
-
-@pytest.mark.parametrize(
-    ("head", "key"),
-    [
-        (b"\xff\xd8\xff\xe0rest", "videos/shoe/up-1-last-frame.jpg"),
-        (b"\x89PNG\r\n\x1a\nrest", "videos/shoe/up-1-last-frame.png"),
-        (b"RIFF\x24\x00\x00\x00WEBPVP8 rest", "videos/shoe/up-1-last-frame.webp"),
-    ],
-)
-def test_a_last_frame_is_stored_beside_its_video(world: Any, head: bytes, key: str) -> None:
-    assert world.media.store_frame(chunks(head, 3), "videos/shoe/up-1", name="shoe") == key
-    assert world.stored(key) == head
-    assert world.aws["s3"].head_object(Bucket=VIDEOS, Key=key)["ContentType"].startswith("image/")
-
-
-def test_a_last_frame_that_is_no_image_is_not_stored(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert world.media.store_frame(chunks(b"<html>"), "videos/shoe/up-1", name="shoe") is None
-    monkeypatch.setattr(media_module, "MAX_IMAGE_BYTES", 10)
-    with pytest.raises(SourceUnavailable, match="larger than 10 bytes"):
-        world.media.store_frame(chunks(b"\xff\xd8\xff" + bytes(8)), "videos/shoe/up-1", name="shoe")
-    assert world.video_keys() == []
 
 
 def test_the_bucket_comes_from_the_environment(wired: Any) -> None:

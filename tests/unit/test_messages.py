@@ -31,6 +31,7 @@ SHAPE: dict[str, Any] = {
     "image": {"bucket": str, "key": str, "version_id": str},
     "prompt": str,
     "parameters": dict,
+    "notes": list,
     "video": {
         "bucket": str,
         "key": str,
@@ -96,7 +97,7 @@ def test_the_message_for_programs_has_exactly_this_format(ended: Callable[..., J
     assert conforms(message, SHAPE)
     assert message["status"] == state.value
     assert message["state"] == message["status"]
-    always = {"job_id", "state", "status", "model", "source", "name", "prompt", "parameters", "timings"}
+    always = {"job_id", "state", "status", "model", "source", "name", "prompt", "parameters", "notes", "timings"}
     assert {name for name, value in message.items() if value is not None} == always | PRESENT[state]
     assert json.loads(json.dumps(message)) == message
 
@@ -114,11 +115,22 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
         "image": {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": "v1"},
         "prompt": "a shoe turns",
         "parameters": {"prompt": "a shoe turns", "duration": 5, "resolution": "720p", "aspect_ratio": "16:9"},
+        "notes": [],
         "video": {**VIDEO, "url": LINK, "last_frame_key": "videos/shoe/up-1-last-frame.png"},
         "cost_usd": 0.25,
         "timings": {"total_seconds": 75.2, "until_submitted_seconds": 2.0, "provider_total_seconds": 60.0},
         "error": None,
     }
+
+
+def test_what_the_pipeline_decided_is_told(ended: Callable[..., Job]) -> None:
+    notes = ["aspect_ratio is 1:1, the nearest.", "The image is very large."]
+    message = job_notification(ended(State.COMPLETED, notes=notes), LINK)
+    assert message["notes"] == notes
+    assert conforms(message, SHAPE)
+    text = job_email(message)[1]
+    assert "  Note    aspect_ratio is 1:1, the nearest.\n  Note    The image is very large.\n" in text
+    assert "Note" not in job_email({**message, "notes": []})[1]
 
 
 def test_the_message_of_a_batch_job_names_batch_and_row(ended: Callable[..., Job]) -> None:
@@ -286,6 +298,7 @@ def test_durations_are_readable(ended: Callable[..., Job], seconds: float, words
     assert f"Time    {words}\n" in job_email(job_notification(job, None))[1]
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize(
     "name",
     ["café", "鞋" * 60, "two\nlines", "bell\x07", "x" * 400, "👟", "tab\there", "", "\x7f", "a\r\nBcc: x@example.com"],
@@ -299,6 +312,7 @@ def test_a_subject_is_accepted_by_sns_whatever_the_name(ended: Callable[..., Job
     assert subject.endswith(" (5 s, 16:9, $0.25)")
 
 
+@pytest.mark.hostile(kind="input")
 @given(name=st.text(max_size=300), state=st.sampled_from(sorted(HEADLINES)))
 def test_any_name_gives_a_valid_subject(name: str, state: State) -> None:
     message = {
@@ -307,6 +321,7 @@ def test_any_name_gives_a_valid_subject(name: str, state: State) -> None:
         "status": state.value,
         "model": "m",
         "name": name,
+        "notes": [],
         "timings": {},
     }
     subject, _ = job_email(message)  # type: ignore[arg-type]
@@ -324,6 +339,7 @@ def test_the_body_for_sns_contains_both_texts(ended: Callable[..., Job], state: 
     assert body["email"] == job_email(message)[1]
 
 
+@pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("character", ["x", '"', "\\", "é", "鞋", "👟", "\n"])
 def test_the_body_fits_into_a_message_even_with_the_longest_values(ended: Callable[..., Job], character: str) -> None:
     key = character * (1024 // len(character.encode()))

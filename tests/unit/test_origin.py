@@ -4,6 +4,8 @@ import pytest
 
 from local.origin import refusal
 
+pytestmark = pytest.mark.hostile(kind="stranger")
+
 HOST = ("host", "127.0.0.1:4566")
 OTHER_PAGE = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")]
 

@@ -76,12 +76,13 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
             "transport": "v2",
             "parameters": {
                 "prompt": "It turns",
-                "aspect_ratio": "16:9",
+                "aspect_ratio": "4:3",
                 "duration": 5,
                 "resolution": "720p",
                 "camera_fixed": False,
                 "skip_moderation": False,
             },
+            "notes": ["aspect_ratio is 4:3, the nearest to the image of 400 x 300 pixels."],
             "image": world.media.look_at(UPLOADS, "images/a.png", image["versionId"]).facts,
         },
         {
@@ -96,11 +97,12 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
                 "resolution": "720p",
                 "camera_fixed": False,
             },
+            "notes": [],
             "image": None,
         },
     ]
     assert (state["status"], state["rows"], state["rejected"], state["report_key"]) == ("PLANNED", 10, 0, None)
-    assert (state["estimate_usd"], state["columns"]) == (pytest.approx(2.60), ["sku"])
+    assert (state["estimate_usd"], state["columns"]) == (pytest.approx(0.2516 + 8 * 0.25 + 0.35), ["sku"])
     assert state["wait_seconds"] == 50  # the average of nine times 49 s and once 62 s
     assert json.loads(json.dumps(state)) == state
     assert world.called("Publish") == []
@@ -195,9 +197,9 @@ def test_too_many_bad_rows_buy_nothing_and_are_notified(world: Any, run: Run, to
 
 
 def test_an_unreadable_file_is_reported_with_the_errors_found_before(world: Any, run: Run) -> None:
-    run((HEADER + ",,,S\n,caf").encode() + b"\xe9,,\n")
+    run((HEADER + ',,,S\n,"never closed,,\n').encode())
     (message,) = world.notified()
-    assert "line 3: is not UTF-8" in message["error"]["message"]
+    assert "line 3: opens a quote that is not closed" in message["error"]["message"]
     assert [line[:3] for line in report(world, message["rejected_report"]["key"])] == [
         ["row", "line", "field"],
         ["1", "2", "prompt"],

@@ -8,6 +8,8 @@ from seedance.pacing import poll_schedule
 from seedance.provider import payloads
 from seedance.provider.payloads import history_row, price
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 MODEL = "seedance-1.0-pro-fast"
 POISON = [0, 0.0, -5, 1e20, True, "soon", None, [60.0], {"a": 1}]
 

@@ -24,6 +24,8 @@ from seedance.pacing import poll_schedule
 from seedance.pacing.calendar import LONGEST_FED, LONGEST_QUEUE_SECONDS, SPAN, WINDOW_SECONDS, Calendar
 from seedance.paid_call import Next, Verdict
 
+pytestmark = pytest.mark.hostile(kind="input", risk=("lost", "paid twice"))
+
 Make = Callable[..., Job]
 TABLE = "jobs-of-tests"
 HUGE = "100000000000000000000"

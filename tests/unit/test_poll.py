@@ -87,6 +87,7 @@ def test_a_videos_duration_is_recorded_once(world: Any, poll: Poll, running: Any
     assert world.durations.of(job.model) == [57.5]
 
 
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize("total", [None, 0, -3, "nan", 57_500, 60.5, [57]])
 def test_an_impossible_duration_is_not_recorded(world: Any, poll: Poll, running: Any, total: Any) -> None:
     job = running(age=60)
@@ -133,6 +134,7 @@ def test_a_duration_that_cannot_be_stored_does_not_lose_the_video(
     assert world.job().result_url == LINK
 
 
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize("http", [200, 422])
 @pytest.mark.parametrize(("said", "words"), [("blocked", "blocked"), (None, "gave no reason")])
 def test_a_failed_job_says_why(world: Any, poll: Poll, running: Any, *, http: int, said: Any, words: str) -> None:
@@ -185,6 +187,7 @@ def name_of(thing: Any) -> str:
     return str(thing.status_code) if isinstance(thing, httpx.Response) else type(thing).__name__
 
 
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize("odd", LEARNED_NOTHING, ids=name_of)
 def test_an_inconclusive_response_is_polled_again(world: Any, poll: Poll, running: Any, odd: Any) -> None:
     before = running()
@@ -227,6 +230,7 @@ def test_a_limit_of_concurrent_videos_delays_no_poll(world: Any, running: Any) -
     assert world.pacer.poll_turn(None) is None
 
 
+@pytest.mark.hostile(kind="answer")
 @pytest.mark.parametrize(
     "body",
     [

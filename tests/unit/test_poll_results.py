@@ -10,6 +10,8 @@ from seedance.jobs.budget import Booking
 from seedance.jobs.job import Hold, Job, State
 from seedance.poll import MISSING_POLLS, Poll
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 Make = Callable[..., Job]
 LINK = "https://images.segmind.com/v.mp4"
 OTHER = "https://images.segmind.com/w.mp4"

@@ -23,6 +23,8 @@ from seedance.provider.client import Provider
 from seedance.provider.links import Result, Sent
 from seedance.provider.payloads import ProviderStatus, Standing
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 KEY = "SG_0123456789abcdef"
 LINK = "https://images.segmind.com/video.mp4"
 FRAME = "https://images.segmind.com/frame.png"

@@ -22,6 +22,8 @@ from seedance.errors import (
 )
 from seedance.provider.client import Provider
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 KEY = "SG_0123456789abcdef"
 BODY = {"prompt": "a shoe", "duration": 5}
 ACCEPTED = {"request_id": "req-1", "status": "QUEUED", "poll_url": "https://api.segmind.com/v2/requests/req-1"}

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from past import ID, OTHER, history
 from seedance.jobs.job import Job, State
+from seedance.provider.history import Allowance, SharedHistory
 from seedance.reconcile import GENERATING_SECONDS, LOST_SECONDS, Reconcile
 
 Make = Callable[..., Job]
@@ -113,7 +114,7 @@ def test_a_v1_job_whose_workflow_died_before_its_call_gets_a_new_execution(
 
 
 def test_a_round_checks_the_jobs_of_every_state(reconcile: Reconcile) -> None:
-    assert {state for _, state, *_ in reconcile._steps()} == set(State)
+    assert {state for _, state, *_ in reconcile._steps(SharedHistory(reconcile.provider, Allowance()))} == set(State)
 
 
 @pytest.mark.parametrize("state", [*(state for state in State if state.terminal), State.HELD])

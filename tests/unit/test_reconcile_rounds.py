@@ -275,7 +275,7 @@ def test_a_job_that_raises_delays_no_other_and_raises_an_alarm(
     assert reconcile() == {"restarted": 1}
     assert world.counted() == {"JobsStuck": 1}
     reading = world.table.get("count#in_flight")["reading"]
-    assert reading["listed"] == 2  # the steps after the jobs are done too
+    assert reading["number"] == 1  # the steps after the jobs are done too
     assert world.place.read() == (0, 0.0)
 
 

@@ -15,6 +15,8 @@ from seedance.errors import (
 from seedance.provider import refusals
 from seedance.provider.payloads import Answer
 
+pytestmark = pytest.mark.hostile(kind="answer")
+
 NOW = 1_763_600_000.0  # 2025-11-20T00:53:20Z
 
 

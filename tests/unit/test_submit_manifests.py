@@ -32,6 +32,7 @@ def test_a_manifest_starts_a_batch_once(world: Any, take: Any) -> None:
     assert world.aws["dynamodb"].scan(TableName="jobs-of-tests")["Items"] == []
 
 
+@pytest.mark.hostile(kind="input", risk="paid twice")
 @pytest.mark.parametrize("key", ["batches/", "batches/a.jpg", "batches/a-01234567.results.csv", "batches/notes.txt"])
 def test_other_files_beside_manifests_are_ignored(world: Any, take: Any, key: str) -> None:
     take(world.upload(key, b"x"))

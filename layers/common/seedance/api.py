@@ -1,14 +1,15 @@
 """The API's use cases: create a video, get its status, list the models. And its responses, errors included."""
 
-import base64
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
-from typing import Any, TypedDict
+from typing import Any
 
+from seedance import bounds
+from seedance.aws import gateway
+from seedance.aws.gateway import Response
 from seedance.config import api_settings
 from seedance.errors import BadRecord, Conflict, InvalidRequest
 from seedance.jobs import catalogue, creation, requests
@@ -18,14 +19,6 @@ from seedance.jobs.store import JobStore, jobs
 from seedance.media.buckets import Media, media
 from seedance.notices.job_message import iso, job_notification
 from seedance.observability import logger
-
-
-class Response(TypedDict):
-    """What API Gateway expects from the function."""
-
-    statusCode: int
-    headers: dict[str, str]
-    body: str
 
 
 @dataclass(frozen=True)
@@ -45,29 +38,31 @@ class Api:
         An unexpected error is raised: API Gateway then responds with 502, and the function's error alarm goes off.
         """
         try:
-            match event["httpMethod"], event["resource"]:
+            match gateway.route(event):
                 case "POST", "/videos":
-                    job = self.create_video(_body(event), caller=_caller(event), idempotency_key=_key(event))
-                    return _response(HTTPStatus.ACCEPTED, describe(job, None))
+                    key = gateway.header(event, "idempotency-key")
+                    job = self.create_video(gateway.body(event), caller=gateway.caller(event), idempotency_key=key)
+                    return gateway.response(HTTPStatus.ACCEPTED, describe(job, None))
                 case "GET", "/videos/{job_id}":
-                    job_id = event["pathParameters"]["job_id"]
+                    job_id = gateway.path_parameter(event, "job_id")
                     if video := self.video(job_id):
-                        return _response(HTTPStatus.OK, video)
-                    return _error(HTTPStatus.NOT_FOUND, f"job {job_id} does not exist", code="NOT_FOUND")
+                        return gateway.response(HTTPStatus.OK, video)
+                    unknown = f"job {bounds.shown(job_id)} does not exist"
+                    return gateway.error(HTTPStatus.NOT_FOUND, unknown, code="NOT_FOUND")
                 case "GET", "/models":
-                    return _response(HTTPStatus.OK, {"models": catalogue.describe()})
+                    return gateway.response(HTTPStatus.OK, {"models": catalogue.describe()})
                 case _:
                     available = "Not found. Available: POST /videos, GET /videos/{job_id}, GET /models"
-                    return _error(HTTPStatus.NOT_FOUND, available, code="NOT_FOUND")
+                    return gateway.error(HTTPStatus.NOT_FOUND, available, code="NOT_FOUND")
         except InvalidRequest as refusal:
             # 400: the body can't be read. 422: it can be read, but a value is not allowed.
             status = HTTPStatus.BAD_REQUEST if refusal.field == "body" else HTTPStatus.UNPROCESSABLE_ENTITY
-            return _error(status, str(refusal), field=refusal.field, code=refusal.code)
+            return gateway.error(status, str(refusal), field=refusal.field, code=refusal.code)
         except Conflict as conflict:
-            return _error(HTTPStatus.CONFLICT, str(conflict), code=conflict.code)
+            return gateway.error(HTTPStatus.CONFLICT, str(conflict), code=conflict.code)
         except BadRecord as bad:
             logger().error("a record can't be read", extra={"job_id": bad.job_id, "field": bad.field})
-            return _error(HTTPStatus.INTERNAL_SERVER_ERROR, str(bad), field=bad.field, code=bad.code)
+            return gateway.error(HTTPStatus.INTERNAL_SERVER_ERROR, str(bad), field=bad.field, code=bad.code)
 
     def create_video(self, body: str | None, *, caller: str, idempotency_key: str | None) -> Job:
         """Accept a request and return its job, which is now in the queue (or further, if the call is repeated).
@@ -87,9 +82,10 @@ class Api:
                 # Before the object is read: an error must not reveal what else is in the bucket.
                 requests.check_image_key(request.image_key, self.image_prefixes)
                 try:
-                    job.image = self.media.find_image(self.upload_bucket, request.image_key, self.image_prefixes).facts
+                    image = self.media.find_image(self.upload_bucket, request.image_key, self.image_prefixes).facts
                 except InvalidRequest as refusal:
                     raise InvalidRequest("image_key", refusal.message) from None
+                creation.apply(job, request, image)
             if not self.store.create(job):
                 first = self.store.get(job_id)
         if first is not None:
@@ -127,43 +123,6 @@ def describe(job: Job, video_url: str | None) -> dict[str, object]:
         "expected_seconds": job.expected_seconds,
         **{name: value for name, value in message.items() if name != "status"},
     }
-
-
-def _response(status: HTTPStatus, body: object) -> Response:
-    return {"statusCode": status, "headers": {"Content-Type": "application/json"}, "body": json.dumps(body)}
-
-
-def _error(status: HTTPStatus, message: str, **facts: str) -> Response:
-    return _response(status, {"error": {"message": message, **facts}})
-
-
-def _body(event: Mapping[str, Any]) -> str | None:
-    """The request's body as text. Raises InvalidRequest if it was sent as bytes that are not UTF-8."""
-    body: str | None = event.get("body")
-    if body is None or not event.get("isBase64Encoded"):
-        return body
-    try:
-        return base64.b64decode(body).decode()
-    except ValueError:
-        raise InvalidRequest("body", "must be JSON in UTF-8") from None
-
-
-def _key(event: Mapping[str, Any]) -> str | None:
-    return _header(event, "idempotency-key")
-
-
-def _caller(event: Mapping[str, Any]) -> str:
-    """The caller, to keep the Idempotency-Keys of different callers apart: the id of the checked API key.
-
-    Some emulators of API Gateway do not pass the id. The key itself distinguishes callers just as well.
-    """
-    identity = event.get("requestContext", {}).get("identity", {})
-    return identity.get("apiKeyId") or _header(event, "x-api-key") or ""
-
-
-def _header(event: Mapping[str, Any], name: str) -> str | None:
-    headers: Mapping[str, str] = event.get("headers") or {}
-    return next((value for given, value in headers.items() if given.lower() == name), None)
 
 
 @cache

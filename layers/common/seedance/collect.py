@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 
+from seedance import bounds
 from seedance.batches import manifest, plan_lines
 from seedance.batches.columns import RESULT_COLUMNS
 from seedance.batches.files import Sheets, sheets
@@ -52,10 +53,12 @@ class Collect:
         if event["status"] == TaskStatus.PLANNED:  # the first check: until now, rows were fed to the queue
             event = {**event, "fed_at": now, "progressed_at": now}
         left, waiting = [], Counter[State]()
-        for stored in event["chunks"]:
+        chunks = event["chunks"]
+        for stored in chunks if isinstance(chunks, list) else [chunks]:  # not a list if somebody started it by hand
             chunk = plan_lines.chunk(stored)
             if chunk is None:
-                logger().error("a chunk is skipped", extra={"batch": event["batch_id"], "chunk": str(stored)[:100]})
+                extra = {"batch": bounds.shown(event["batch_id"]), "chunk": bounds.shown(stored)}
+                logger().error("a chunk is skipped", extra=extra)
                 continue
             states = self._unfinished(event["batch_id"], chunk)
             if states:

@@ -33,6 +33,7 @@ class Settings:
     segmind_media_hosts: frozenset[str]
     """The hosts from which results may be downloaded, in lower case. An entry may have a port."""
     image_delivery: str
+    allow_unusual_images: bool
     default_model: str
     default_prompt: str
     default_transport: str

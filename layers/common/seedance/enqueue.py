@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 
+from seedance import bounds
 from seedance.batches import plan_lines
 from seedance.batches.files import Sheets, sheets
 from seedance.batches.job_states import JOBS_A_READ, Register, register
@@ -54,7 +55,7 @@ class Enqueue:
         """Feed a chunk of a batch's plan to the queue, from row ``next`` on. Returns the input with a new ``next``."""
         chunk = plan_lines.chunk(event["chunk"])
         if chunk is None:
-            raise ValueError(f"{str(event['chunk'])[:100]} is not a chunk of a plan")
+            raise ValueError(f"{bounds.shown(event['chunk'])} is not a chunk of a plan")
         lines = list(self.sheets.rows(event["plan_key"], chunk.begins, chunk.ends))
         rows = self._jobs(event, lines)
         if "next" in event:

@@ -31,7 +31,10 @@ SeedanceError
 
 import math
 
-from seedance import masking
+from seedance import bounds, masking
+
+LONGEST_TEXT = 2000
+"""Characters of an error's text that may quote a response or an address. Logs cut longer lines off at any place."""
 
 LONGEST_WAIT_SECONDS = 900.0
 """The longest wait that one response of the provider can cause. After that, trying again costs only one request.
@@ -41,9 +44,15 @@ It is also the maximum of our own waits (poll_schedule.submit_again_after) and t
 
 
 class SeedanceError(Exception):
-    """Base class of all errors of the pipeline. ``code`` is stable and meant for machines."""
+    """Base class of all errors of the pipeline. ``code`` is stable and meant for machines.
+
+    The message is well formed and has a limited length, whatever it quotes (see seedance.bounds).
+    """
 
     code = "ERROR"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(bounds.message(message))
 
 
 class ConfigurationError(SeedanceError):
@@ -58,9 +67,9 @@ class InvalidRequest(SeedanceError):
     code = "INVALID_REQUEST"
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
-        self.message = message
+        self.field = bounds.shown(field)
+        self.message = bounds.message(message)
+        super().__init__(f"{self.field}: {self.message}")
 
 
 class NotPossible(SeedanceError):
@@ -97,8 +106,8 @@ class BadRecord(SeedanceError):
     code = "RECORD_UNREADABLE"
 
     def __init__(self, job_id: str, field: str, value: object = None) -> None:
-        said = "is missing" if value is None else f"has the invalid value {str(value)[:60]!r}"
-        super().__init__(f"the record of job {job_id[:60]} can't be read: its {field} {said}")
+        said = "is missing" if value is None else f"has the invalid value {bounds.shown(str(value))!r}"
+        super().__init__(f"the record of job {bounds.shown(job_id)} can't be read: its {field} {said}")
         self.job_id = job_id
         self.field = field
 
@@ -137,9 +146,9 @@ class ProviderError(SeedanceError):
     code = "PROVIDER"
 
     def __init__(self, message: str, *, status_code: int | None = None, excerpt: str = "") -> None:
-        super().__init__(masking.signatures(message))
+        super().__init__(masking.signatures(message[:LONGEST_TEXT]))
         self.status_code = status_code
-        self.excerpt = masking.signatures(excerpt)
+        self.excerpt = masking.signatures(excerpt[:LONGEST_TEXT])
 
 
 class Refused(ProviderError):
@@ -205,8 +214,8 @@ class MediaError(SeedanceError):
     code = "MEDIA"
 
     def __init__(self, message: str, *, url: str = "") -> None:
-        super().__init__(masking.signatures(message))
-        self.url = url.partition("?")[0]
+        super().__init__(masking.signatures(message[:LONGEST_TEXT]))
+        self.url = url.partition("?")[0][:LONGEST_TEXT]
 
 
 class ForbiddenSource(MediaError):

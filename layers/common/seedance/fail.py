@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from seedance import bounds
 from seedance.jobs import reasons
 from seedance.jobs.job import AT_PROVIDER, ErrorFacts, Job, State
 from seedance.jobs.reasons import Reason
@@ -33,7 +34,7 @@ class Fail:
         job_id, crash = event["job_id"], event.get("exception")
         job = self.store.get(job_id)
         if job is None:
-            raise LookupError(f"the workflow's job {job_id} has no record")
+            raise LookupError(f"the workflow's job {bounds.shown(job_id)} has no record")
         if crash:
             logger().error("a task crashed", extra={"job_id": job_id, "exception": crash})
         if job.state is State.SUBMITTING and job.transport == "v1":
@@ -63,8 +64,10 @@ def _end(job: Job, event: FailInput) -> State | None:
 
 
 def _why(job: Job, event: FailInput) -> ErrorFacts:
-    error: Mapping[str, str] = event.get("error") or {}
-    code, message = error.get("code", "UNKNOWN"), error.get("message", "No reason was given.")
+    given = event.get("error")
+    error: Mapping[str, object] = given if isinstance(given, Mapping) else {}  # anybody may start an execution
+    code = bounds.shown(error.get("code", "UNKNOWN"))
+    message = str(error.get("message", "No reason was given."))
     if job.result_url:
         message += f" The provider had finished the video; for seven days it is at {job.result_url}"
     return Reason(code, message).error

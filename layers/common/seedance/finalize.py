@@ -4,12 +4,14 @@ Every step can be repeated: the copy goes to the same key, the record is complet
 marked as sent is not sent again.
 """
 
+import time
 from dataclasses import dataclass
 from functools import cache
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
+from seedance import bounds
 from seedance.errors import ForbiddenSource, MediaError, NotAVideo
 from seedance.jobs import reasons
 from seedance.jobs.job import Job, State, VideoFacts
@@ -20,7 +22,7 @@ from seedance.media.buckets import Media, media
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
 from seedance.provider import links
-from seedance.provider.download import Downloads, downloads
+from seedance.provider.download import DOWNLOAD_SECONDS, Downloads, downloads
 from seedance.provider.links import Result
 
 TRIES = 2
@@ -49,7 +51,7 @@ class Finalize:
         """
         job = self.store.get(job_id)
         if job is None:
-            raise LookupError(f"the workflow's job {job_id} has no record")
+            raise LookupError(f"the workflow's job {bounds.shown(job_id)} has no record")
         if job.state is State.COPYING:
             try:
                 video = job.video or self._with_last_frame(job, self._copy(job))
@@ -83,12 +85,14 @@ class Finalize:
         """Copy the video to the bucket. Returns its fields for the record."""
         if job.result_url is None:
             raise NotAVideo("the record has no link to a result")
+        until = time.monotonic() + DOWNLOAD_SECONDS
         for tries in range(1, TRIES + 1):
             try:
-                with self.downloads.open(job.result_url) as source:
+                with self.downloads.open(job.result_url, until - time.monotonic()) as source:
                     stored = self.media.store_video(
                         source.chunks,
                         job.video_key,
+                        framed=source.framed,
                         name=job.name,
                         metadata={
                             "job-id": job.job_id,

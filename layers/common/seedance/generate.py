@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
+from seedance import bounds
 from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, RequestTaken
 from seedance.jobs import reasons
 from seedance.jobs.job import ErrorFacts, Job, ResultFacts, State
@@ -22,7 +23,7 @@ from seedance.media.buckets import Media, media
 from seedance.observability import count, logger
 from seedance.pacing import poll_schedule
 from seedance.paid_call import Next, Sending, Verdict, sending
-from seedance.provider import download, links, payloads, posts
+from seedance.provider import bodies, download, links, payloads, posts
 from seedance.provider.bodies import ANSWER_BYTES
 from seedance.provider.client import Provider, provider
 from seedance.provider.links import Result, Sent
@@ -45,7 +46,7 @@ class Generate:
         """Make a job's video and stream it to the bucket."""
         job = self.store.get(job_id)
         if job is None:
-            raise LookupError(f"the workflow's job {job_id} has no record")
+            raise LookupError(f"the workflow's job {bounds.shown(job_id)} has no record")
         if job.state in (State.COPYING, State.COMPLETED):
             return _answer(job, TaskStatus.COMPLETED)
         if job.state is State.SUBMITTING:
@@ -85,20 +86,23 @@ class Generate:
                 if value is not None
             },
         }
-        if download.media_type(response.headers) == "application/json":
-            job = self._noted(job, **facts)
-            result = self.provider.result(posts.whole(response, ANSWER_BYTES), Sent.by(job))
+        job = self._noted(job, **facts)
+        head, chunks = bodies.begun(posts.raw(response))
+        if _is_json(download.media_type(response.headers), head):
+            result = self.provider.result(posts.whole(response, ANSWER_BYTES, chunks), Sent.by(job))
             if result.videos and not result.video:
                 return self._hold(job, result, facts)
             if not result.video:
                 job = self._noted(job, answer=result.answer, **facts)
                 return self._uncertain(job, "The provider's response has neither a video nor a link to one.")
             return _answer(self.store.move(job, State.COPYING, result_url=result.video, **facts), TaskStatus.COMPLETED)
-        if facts["request_id"]:
-            job = self._noted(job, **facts)
-        chunks = download.counted(response.iter_bytes(), download.announced_length(response.headers))
+        whole = download.counted(chunks, download.announced_length(response.headers))
         stored = self.media.store_video(
-            chunks, job.video_key, name=job.name, metadata={"job-id": job.job_id, "model": job.model}
+            download.contents(whole, response.headers),
+            job.video_key,
+            framed=download.framed(response.headers),
+            name=job.name,
+            metadata={"job-id": job.job_id, "model": job.model},
         )
         video = stored.facts(self.media.video_bucket, job.video_key)
         return _answer(self.store.move(job, State.COPYING, video=video, **facts), TaskStatus.COMPLETED)
@@ -141,6 +145,11 @@ class Generate:
 def _answer(job: Job, status: TaskStatus, *, error: ErrorFacts | None = None, wait: float | None = None) -> TaskAnswer:
     answer: TaskAnswer = {"job_id": job.job_id, "transport": "v1", "status": status, "error": error}
     return answer if wait is None else {**answer, "wait_seconds": max(1, min(round(wait), LONGEST_STEP_WAIT))}
+
+
+def _is_json(media_type: str, head: bytes) -> bool:
+    """Whether a response has a link and not the video itself. Its first bytes decide if the headers are wrong."""
+    return head.lstrip()[:1] in (b"{", b"[") or (media_type.endswith("json") and head[4:8] != b"ftyp")
 
 
 def _number(text: str | None) -> float | None:

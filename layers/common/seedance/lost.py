@@ -12,6 +12,7 @@ from seedance.notices.notifier import Notifier
 from seedance.pacing.poll_schedule import history_window
 from seedance.provider import failures
 from seedance.provider.client import Provider
+from seedance.provider.history import SharedHistory
 from seedance.provider.matching import Fit, fit, is_another_model
 from seedance.provider.payloads import HistoryRow, ProviderStatus, merged, usable_id
 
@@ -38,10 +39,10 @@ class Found:
 
 @dataclass(frozen=True)
 class LostSubmits:
-    """Searches for submits whose outcome is unknown."""
+    """Searches for submits whose outcome is unknown. ``provider``: where the history is read."""
 
     store: JobStore
-    provider: Provider
+    provider: Provider | SharedHistory
     clock: Clock
 
     def find(self, job: Job) -> Found:

@@ -91,7 +91,8 @@ def _signed() -> "tuple[re.Pattern[str], ...]":
         rf"([?&;]|%(?:25)*(?:3F|26)|\\u0026|\\u003f)(?:{_NAMES})(?:=|%(?:25)*3D|\\u003d)"
         r"(?:%(?!(?:25)*26)|(?!\\u0026)[^%&;\s\"'<>])+"
     )
-    in_an_object = rf"((?:\\*[\"'])(?:{_NAMES})\\*[\"']\s*[:=]\s*\\*[\"'])[^\"'\\]+"
+    # Each run of backslashes is read once: from every one of them to the end, a MB of them would take hours.
+    in_an_object = rf"((?:(?<!\\)\\*+[\"'])(?:{_NAMES})\\*+[\"']\s*[:=]\s*\\*[\"'])[^\"'\\]+"
     return re.compile(in_a_query, re.IGNORECASE), re.compile(in_an_object, re.IGNORECASE)
 
 

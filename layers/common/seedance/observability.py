@@ -4,6 +4,7 @@ Powertools reads its own settings. The template sets the service to the stack's 
 account have separate metrics.
 """
 
+import json
 from functools import cache
 
 from aws_lambda_powertools import Logger, Metrics
@@ -16,7 +17,13 @@ ALARMING = frozenset({"JobsUncertain", "JobsHeld", "JobsStuck", "SubmitsPaused"}
 @cache
 def logger() -> Logger:
     """The functions' structured log."""
-    return Logger(utc=True)
+    return Logger(utc=True, json_serializer=_line)
+
+
+def _line(log: dict[str, object]) -> str:
+    # Half of a character can't be written to the log. Powertools' own serializer would lose the whole line.
+    line = json.dumps(log, default=str, separators=(",", ":"), ensure_ascii=False)
+    return line.encode(errors="replace").decode()
 
 
 @cache

@@ -7,9 +7,10 @@ Repeating plan writes the same files again.
 import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
+from seedance import bounds
 from seedance.aws.job_table import job_table
 from seedance.aws.upload import Upload
 from seedance.batches import manifest
@@ -19,7 +20,7 @@ from seedance.batches.plan_lines import PlanLine
 from seedance.clock import CLOCK, Clock
 from seedance.config import plan_settings
 from seedance.errors import InvalidRequest
-from seedance.jobs import reasons, requests
+from seedance.jobs import reasons, requests, shapes
 from seedance.jobs.bills import Bills
 from seedance.jobs.job import ImageFacts
 from seedance.jobs.tasks import BatchInput, PlannedBatch, RefusedBatch, TaskStatus
@@ -62,7 +63,8 @@ class Plan:
         """Plan the batch of a manifest."""
         if event["bucket"] != self.sheets.bucket:
             raise ValueError(
-                f"the batch is in bucket {event['bucket']}, but manifests are only read from {self.sheets.bucket}"
+                f"the batch is in bucket {bounds.shown(event['bucket'])}, "
+                f"but manifests are only read from {self.sheets.bucket}"
             )
         batch_id, key = event["batch_id"], event["key"]
         tally = Tally(self.bills.of)
@@ -113,12 +115,13 @@ class Plan:
         """Write plan and report. Returns the chunks as in PlannedBatch."""
         chunks: list[list[int]] = []
         begins, first = 0, 1
-        for row, image in rows:
+        for checked, image in rows:
+            row, notes = _shaped(checked, image)
             tally.add(row)
             if isinstance(row, BadRow):
                 report.write(b"" if report.size else manifest.csv_head(manifest.REPORT_COLUMNS))
                 report.write(manifest.report_line(row))
-            plan.write(json.dumps(_planned(row, image), ensure_ascii=False).encode() + b"\n")
+            plan.write(json.dumps(_planned(row, image, notes), ensure_ascii=False).encode() + b"\n")
             if row.number - first + 1 == CHUNK_ROWS or plan.size - begins >= CHUNK_BYTES:
                 chunks.append([begins, plan.size, first, row.number])
                 begins, first = plan.size, row.number + 1
@@ -181,7 +184,15 @@ class Plan:
         self.notifier.summarise(message)
 
 
-def _planned(row: Row | BadRow, image: ImageFacts | None) -> PlanLine:
+def _shaped(row: Row | BadRow, image: ImageFacts | None) -> tuple[Row | BadRow, list[str]]:
+    """A row whose video has the shape of its image, unless it asks for another one. And notes about the image."""
+    if isinstance(row, BadRow):
+        return row, []
+    request, notes = shapes.shaped(row.request, image)
+    return replace(row, request=request), notes
+
+
+def _planned(row: Row | BadRow, image: ImageFacts | None, notes: list[str]) -> PlanLine:
     """A row's line in the plan."""
     if isinstance(row, BadRow):
         return {"row": row.number, "columns": row.columns, "error": f"{row.field}: {row.message}"}
@@ -193,6 +204,7 @@ def _planned(row: Row | BadRow, image: ImageFacts | None) -> PlanLine:
         "transport": request.transport,
         "parameters": request.parameters,
         "image": image,
+        "notes": notes,
     }
 
 

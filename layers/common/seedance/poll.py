@@ -7,6 +7,8 @@ the responses in between, because an invalid key or an outage must not lose a vi
 from dataclasses import dataclass
 from functools import cache
 
+from seedance import bounds
+from seedance.aws import checks
 from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.errors import (
@@ -29,6 +31,7 @@ from seedance.pacing.durations import Durations, durations
 from seedance.pacing.pacer import NextPoll, Pacer, pacer
 from seedance.provider import failures, links
 from seedance.provider.client import Provider, provider
+from seedance.provider.history import Allowance
 from seedance.provider.links import Result, Sent
 from seedance.provider.payloads import HistoryRow, ProviderStatus, Standing, merged
 
@@ -38,6 +41,10 @@ MISSING_POLLS = 3
 HISTORY_SECONDS = 12.0
 """The time limit for reading the history, by id and as a list: what remains of the function's 30 s after waiting for
 slot and status."""
+
+HISTORY_REQUESTS = 21
+"""The most requests for that: the request by its id, and 20 pages of the list. More do not arrive in that time, unless
+the list does not end."""
 
 LAST_CALL_SECONDS = 60.0
 """This long before the provider deletes a request's record, polls ignore the rate limit: a video is at stake."""
@@ -54,11 +61,11 @@ class Poll:
     scale: float = 1.0
     clock: Clock = CLOCK
 
-    def __call__(self, job_id: str, slot: int | None = None) -> TaskAnswer:
-        """Ask the provider once, in the slot that was reserved for this poll."""
+    def __call__(self, job_id: str, slot: object = None) -> TaskAnswer:
+        """Ask the provider once, in the ``slot`` that was reserved for this poll, if it is one."""
         job = self.store.get(job_id)
         if job is None:
-            raise LookupError(f"the workflow's job {job_id} has no record")
+            raise LookupError(f"the workflow's job {bounds.shown(job_id)} has no record")
         if job.state in (State.COPYING, State.COMPLETED):
             return _answer(job, TaskStatus.COMPLETED)
         if job.state not in (State.QUEUED, State.PROCESSING):
@@ -69,7 +76,7 @@ class Poll:
             )
         if job.request_id is None:
             raise LookupError(f"job {job_id} is {job.state}, but its record has no request_id")
-        if self._remaining(job) > LAST_CALL_SECONDS and (plan := self.pacer.poll_turn(slot)):
+        if self._remaining(job) > LAST_CALL_SECONDS and (plan := self.pacer.poll_turn(checks.whole(slot, 0, 10**11))):
             return self._planned(job, plan)
         try:
             return self._ask(job, job.request_id)
@@ -145,7 +152,8 @@ class Poll:
     def _outputs(self, job: Job) -> list[HistoryRow]:
         """The history's rows for the job's request, one per output. Raises the same errors as Provider.history."""
         since, until = poll_schedule.history_window(job.submitted_at or job.created_at, self.clock())
-        return self.provider.request_rows(job.request_id or "", job.model, since, until, seconds=HISTORY_SECONDS)
+        within = Allowance(HISTORY_SECONDS, HISTORY_REQUESTS)
+        return self.provider.request_rows(job.request_id or "", job.model, since, until, within=within)
 
     def _gone(self, job: Job) -> TaskAnswer:
         age = job.age(self.clock(), self.scale)
@@ -175,7 +183,7 @@ class Poll:
             return _answer(job, TaskStatus.FAILED, failures.reason(job, row.error).error)
         if row is None and job.age(self.clock(), self.scale) < poll_schedule.DEADLINE_SECONDS:
             # The hour is not over: the record may reappear, or the history may lag.
-            return _running(job, NextPoll(poll_schedule.LONGEST_STEP_SECONDS, None))
+            return _running(job, NextPoll(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
         if row and patient:  # not ended according to the history: it may still be made, and billed
             return _running(job, NextPoll(poll_schedule.UNREACHABLE_STEP_SECONDS * 10, None))
         if row and row.status == ProviderStatus.COMPLETED:

@@ -33,6 +33,7 @@ from seedance.observability import count, logger, percent
 from seedance.pacing import poll_schedule
 from seedance.pacing.poll_schedule import RESULT_KEPT_SECONDS
 from seedance.provider.client import Provider, provider
+from seedance.provider.history import Allowance, SharedHistory
 from seedance.provider.payloads import HistoryRow
 
 GENERATING_SECONDS = 930.0
@@ -66,11 +67,18 @@ ROUND_SECONDS = 150.0
 LEASE_SECONDS = 240.0
 """The function's timeout: a round that took its lease longer ago has ended, however it ended."""
 
+HISTORY_SECONDS = 75.0
+HISTORY_REQUESTS = 300
+"""The most time and requests for the history in one round, for all jobs together. Each model's list is read once. One
+that does not end takes 200 requests. The jobs that are left over come first in the next round."""
+
+READ_HISTORY = frozenset({"resolved", "priced"})
+"""The steps that read the history."""
+
 PLACE_SECONDS = 1.0
 """How often a round saves its place. Before every job would cost a write for each job that waits for a person."""
 
 Action = Callable[[Job], bool]
-Prices = dict[tuple[str, str, str], dict[str, float | None]]
 
 
 class Place:
@@ -155,10 +163,6 @@ class Reconcile:
     daily_budget_usd: float | None = None
     clock: Clock = CLOCK
 
-    @property
-    def _lost(self) -> LostSubmits:
-        return LostSubmits(self.store, self.provider, self.clock)
-
     def __call__(self) -> dict[str, int]:
         """Run one round, unless another one is running. Returns the number of jobs that were continued, by step."""
         holder = self.lease.take()
@@ -208,8 +212,10 @@ class Reconcile:
         its time on the same ones.
         """
         until, place_due = self.clock() + ROUND_SECONDS, 0.0
-        steps = self._steps()
+        history = SharedHistory(self.provider, Allowance(HISTORY_SECONDS, HISTORY_REQUESTS))
+        steps = self._steps(history)
         begin, since = self.place.read()
+        postponed: dict[int, float] = {}
         for number in ((begin + turn) % len(steps) for turn in range(len(steps))):
             what, state, idle, window, action = steps[number]
             for listed in self.store.each(state, max(since, window)):
@@ -219,29 +225,39 @@ class Reconcile:
                     return
                 if self._idle(listed) < idle:
                     break  # and the following jobs changed even later
-                if self._calls_for(what, listed) and (job := self._fresh(listed, idle)):
+                if not self._calls_for(what, listed):
+                    continue
+                if history.within.used_up and what in READ_HISTORY:
+                    postponed[number] = listed.updated_at - 0.0005
+                    logger().warning("the history took too long", extra={"step": what, "job_id": listed.job_id})
+                    break
+                if job := self._fresh(listed, idle):
                     if self.clock() >= place_due:
                         # If this job kills the round, the next one continues after it, so it can't kill every round.
                         self.place.save(number, listed.updated_at)
                         place_due = self.clock() + PLACE_SECONDS
                     yield what, job, action
             since = 0.0
-        if self.place.read() != (0, 0.0):
-            self.place.save(0, 0.0)
+        # The step with which this round began comes last, so that it can't take all of the next round's requests too.
+        number = min(postponed, key=lambda number: (number - begin - 1) % len(steps), default=0)
+        place = number, postponed.get(number, 0.0)
+        if self.place.read() != place:
+            self.place.save(*place)
 
-    def _steps(self) -> list[tuple[str, State, float, float, Action]]:
+    def _steps(self, history: SharedHistory) -> list[tuple[str, State, float, float, Action]]:
         """The steps: name, state of the jobs, minimum time without a change, earliest change, and action."""
         window = self.clock() - NOTIFY_WINDOW_SECONDS
+        lost = LostSubmits(self.store, history, self.clock)
         return [
             ("uncertain", State.SUBMITTING, SUBMITTING_SECONDS, 0.0, self._give_up_waiting),
-            ("resolved", State.UNCERTAIN, 0.0, 0.0, self._resolve),
+            ("resolved", State.UNCERTAIN, 0.0, 0.0, partial(self._resolve, lost)),
             ("restarted", State.QUEUED, IDLE_SECONDS, 0.0, self._restart),
             ("restarted", State.PROCESSING, IDLE_SECONDS, 0.0, self._restart),
             ("restarted", State.COPYING, IDLE_SECONDS, 0.0, self._restart),
             ("enqueued", State.RECEIVED, RECEIVED_SECONDS, 0.0, self._enqueue),
             ("released", State.HELD, 0.0, 0.0, self._release),
             *(("notified", state, IDLE_SECONDS, window, self._notify) for state in (*sorted(TERMINAL), State.HELD)),
-            ("priced", State.COMPLETED, IDLE_SECONDS, window, partial(self._price, {})),
+            ("priced", State.COMPLETED, IDLE_SECONDS, window, partial(self._price, history)),
         ]
 
     @staticmethod
@@ -273,8 +289,8 @@ class Reconcile:
         self.store.move(job, State.UNCERTAIN, error=reasons.uncertain(why).error)
         return True
 
-    def _resolve(self, job: Job) -> bool:
-        found = self._lost.find(job)
+    def _resolve(self, lost: LostSubmits, job: Job) -> bool:
+        found = lost.find(job)
         if found.request:
             logger().info("found", extra={"job_id": job.job_id, "request_id": found.request.request_id})
             return self._adopt(job, found.request)
@@ -358,15 +374,12 @@ class Reconcile:
         release(self.store, self.queue, job)
         return True
 
-    def _price(self, seen: Prices, job: Job) -> bool:
-        """Settle a video at the history's price instead of its estimate. ``seen``: prices read in this round."""
+    def _price(self, history: SharedHistory, job: Job) -> bool:
+        """Settle a video at the history's price instead of its estimate."""
         began = job.submitted_at or job.created_at
-        since, until = began - PRICE_WINDOW_SECONDS, began + PRICE_WINDOW_SECONDS
-        asked = (job.model, day_of(since), day_of(until))
-        if asked not in seen:
-            seen[asked] = {}  # even if the call fails: the next round asks again
-            seen[asked] = {row.request_id: row.cost_usd for row in self.provider.history(job.model, since, until)}
-        price = seen[asked].get(job.request_id or "")
+        # Not only the hours around it, so that the list that is read for the oldest job serves the others too.
+        until = min(self.clock(), began + DAY_SECONDS) + PRICE_WINDOW_SECONDS
+        price = history.price(job.request_id or "", job.model, began - PRICE_WINDOW_SECONDS, until)
         if price is None:
             return False
         logger().info("priced", extra={"job_id": job.job_id, "cost_usd": price, "settled_usd": job.settled_usd})

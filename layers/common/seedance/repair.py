@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from seedance import bounds
 from seedance.aws import clients
 from seedance.clock import CLOCK, Clock
 from seedance.config import repair_settings
@@ -38,7 +39,7 @@ from seedance.pacing.poll_schedule import HISTORY_SPAN_SECONDS
 from seedance.provider.client import Provider, provider
 from seedance.provider.matching import is_another_model, named_job
 from seedance.provider.payloads import HistoryRow, ProviderStatus, merged, usable_id
-from seedance.questions import Answer, Question, ShownRequest
+from seedance.questions import Answer, Question, ShownRequest, checked
 
 SHOWN_BYTES = 1024 * 1024
 """A response ends with the page of the history that reaches this size. Lambda's limit for a response is 6 MB."""
@@ -72,7 +73,7 @@ class Repair:
         ``adopt``: ``job_id``, ``request_id`` -> ``state``
         ``retry``: ``job_id``, ``pay`` -> ``said``
         ``resolve``: ``job_id`` and one of ``adopt``, ``link``, ``resubmit``, ``give_up`` -> ``said``
-        ``unowned``: ``model``, ``since`` -> ``requests``
+        ``unowned``: ``model``, ``since`` -> ``requests``, ``incomplete``
         ``take over``: ``model``, ``request_id`` -> ``job_id``, ``state``
         ``go on``: -> ``under_way``
         ``pause``: ``reason`` or None -> ``fresh``, ``reason``
@@ -81,7 +82,7 @@ class Repair:
         ``restart``: ``batch_id`` -> ``said``
         """
         try:
-            return self._answer(**question)
+            return self._answer(**checked(question))
         except NeedsPayment as error:
             return {"error": str(error), "needs_usd": error.usd}
         except SeedanceError as error:
@@ -100,14 +101,15 @@ class Repair:
             case "resolve":
                 return {"said": self.resolve(**given)}
             case "unowned":
-                return {"requests": self.unowned(given["model"], given["since"])}
+                rows, incomplete = _first(self.unowned(given["model"], given["since"]))
+                return {"requests": rows, "incomplete": incomplete}
             case "take over":
                 job = self.take_over(given["model"], given["request_id"])
                 return {"job_id": job.job_id, "state": str(job.state)}
             case "go on":
                 return {"under_way": self.go_on()}
             case "pause":
-                fresh = self.holding.pause(given["reason"])
+                fresh = self.holding.pause(given.get("reason"))
                 return {"fresh": fresh, "reason": self.holding.switch.paused()}
             case "resume":
                 return _worked(self.holding.resume(given.get("since", 0.0)))
@@ -120,7 +122,7 @@ class Repair:
             case "restart":
                 self.batches.restart(given["batch_id"])
                 return {"said": f"batch {given['batch_id']} was started again; what it has made is kept"}
-        raise NotPossible(f"this release does not support the request {ask!r}")
+        raise AssertionError(f"questions.QUESTIONS has {ask}, and this method does not")
 
     def retry(self, job_id: str, *, pay: bool) -> str:
         """Try an ended or stuck job again, and return a description of what happens. Only pays again with ``pay``.
@@ -161,6 +163,7 @@ class Repair:
         Returns a description of what happens. Raises NotPossible, InvalidRequest, Conflict and ProviderError.
         """
         job = self._job(job_id)
+        link = (link or "").strip()
         if [bool(adopt), bool(link), resubmit, give_up].count(True) != 1:
             raise NotPossible("use exactly one of --adopt REQUEST_ID, --link ADDRESS, --resubmit, --give-up")
         if not _undecided(job):
@@ -169,7 +172,8 @@ class Repair:
             return f"adopted request {adopt}; the job is {self.adopt_request(job_id, adopt)}"
         if link:
             if not re.match(r"https?://", link, re.IGNORECASE):
-                raise NotPossible(f"--link must be an address like https://images.segmind.com/video.mp4, not {link}")
+                example = "https://images.segmind.com/video.mp4"
+                raise NotPossible(f"--link must be an address like {example}, not {bounds.shown(link)}")
             self._copy(job, result_url=link)
             return "copying the video from there, if its host is in SegmindMediaHosts; this costs nothing"
         if resubmit:
@@ -181,7 +185,7 @@ class Repair:
     def _job(self, job_id: str) -> Job:
         job = self.store.get(job_id)
         if job is None:
-            raise NotPossible(f"job {job_id} does not exist")
+            raise NotPossible(f"job {bounds.shown(job_id)} does not exist")
         return job
 
     def _copy(self, job: Job, **link: str) -> None:
@@ -261,7 +265,8 @@ class Repair:
         except ProviderError as error:
             incomplete = str(error)
         newest_first = sorted(found.values(), key=lambda row: row.created_at or 0.0, reverse=True)
-        return {"rows": [_shown(row) for row in newest_first], "incomplete": incomplete}
+        rows, cut = _first([_shown(row) for row in newest_first])
+        return {"rows": rows, "incomplete": incomplete or cut}
 
     def adopt_request(self, job_id: str, request_id: str) -> str:
         """Make a request of the history a job's own, as a person decided. Returns the job's new state.
@@ -272,9 +277,9 @@ class Repair:
         # An end is only undone for the job's own request, if the provider made the video after all.
         ended = job is not None and job.state in REOPENABLE and job.request_id == request_id
         if job is None or not (ended or job.state in (State.UNCERTAIN, State.HELD)):
-            raise InvalidRequest("job", f"{job_id} is not UNCERTAIN or HELD")
+            raise InvalidRequest("job", f"{bounds.shown(job_id)} is not UNCERTAIN or HELD")
         if not usable_id(request_id):
-            raise InvalidRequest("adopt", f"{request_id!r} is not a valid request id")
+            raise InvalidRequest("adopt", f"{bounds.shown(request_id)!r} is not a valid request id")
         if (owner := self.store.owner_of(request_id)) not in (None, job_id):
             raise Conflict(f"request {request_id} belongs to job {owner}")
         # It may also be one of the job's earlier requests.
@@ -316,7 +321,7 @@ class Repair:
         ProviderError.
         """
         if not usable_id(request_id):
-            raise InvalidRequest("request", f"{request_id!r} is not a valid request id")
+            raise InvalidRequest("request", f"{bounds.shown(request_id)!r} is not a valid request id")
         rows = self.provider.request_rows(request_id, model, *self._span(0.0))
         row = next((row for row in merged(rows) if not is_another_model(row.model, model)), None)
         if row is None:
@@ -384,6 +389,16 @@ def _shown(row: HistoryRow) -> ShownRequest:
         "created_at": row.created_at,
         "model": row.model and row.model[:SHOWN_CHARACTERS],
     }
+
+
+def _first(rows: list[ShownRequest]) -> tuple[list[ShownRequest], str | None]:
+    """As many rows as fit into a response, and what is missing, in words."""
+    size = 0
+    for number, row in enumerate(rows):
+        size += len(json.dumps(row))
+        if size > SHOWN_BYTES and number:
+            return rows[:number], f"only the first {number:,} of {len(rows):,} requests fit into the response"
+    return rows, None
 
 
 def _undecided(job: Job) -> bool:

@@ -5,11 +5,14 @@ video from being stored or a notification from being sent. The full text stays o
 """
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
+
+from seedance.bounds import CONTROL, HALF, one_line, well_formed
 
 SUBJECT_CHARACTERS = 99
 """The limit for an email subject: "less than 100 characters" (SNS API reference, Publish)."""
@@ -39,21 +42,9 @@ _TEXTS_CHARACTERS = (8000, 2000, 500)
 _WHOLE = frozenset({"url"})
 """Fields that are useless if cut."""
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]+")
-_HALF = re.compile("[\ud800-\udfff]")  # an unpaired surrogate: valid in JSON, but not in UTF-8
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]+")
 
 Facts = TypeVar("Facts")
-
-
-def well_formed(text: str) -> str:
-    """The text with characters that UTF-8 can't encode replaced."""
-    return _HALF.sub("\ufffd", text)
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks and control characters, with which it could imitate lines of our own."""
-    return _CONTROL.sub(" ", well_formed(text))
 
 
 def cut(text: str, size: int) -> str:
@@ -100,6 +91,20 @@ def message(facts: Facts, mail: Callable[[Facts], str]) -> str:
     return body
 
 
+def json_text(value: object, size: int) -> str:
+    """The value as JSON of at most ``size`` characters, for which long texts in it are cut if necessary.
+
+    It may come from a record that somebody has edited, so values that JSON does not have become text, or null. Their
+    number is bounded by the record's size.
+    """
+    text = ""
+    for characters in (None, *_TEXTS_CHARACTERS):
+        text = json.dumps(_fitting(value, characters))
+        if len(text) <= size:
+            break
+    return text
+
+
 def metadata(values: Mapping[str, str | None]) -> dict[str, str]:
     """An object's user metadata: printable ASCII, as HTTP headers require, without empty values."""
     plain = {name: _NOT_PLAIN.sub("?", value or "").strip() for name, value in values.items()}
@@ -112,7 +117,7 @@ def metadata(values: Mapping[str, str | None]) -> dict[str, str]:
 
 def disposition(kind: str, stem: str, ending: str = "") -> str:
     """A Content-Disposition with a file name (RFC 6266): once in plain ASCII, once complete in UTF-8."""
-    name = cut(_CONTROL.sub("_", stem), FILE_NAME_BYTES - len(ending)) + ending
+    name = cut(CONTROL.sub("_", stem), FILE_NAME_BYTES - len(ending)) + ending
     plain = "".join(c if " " <= c <= "~" and c not in '"\\;%' else "_" for c in name)
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
@@ -124,7 +129,7 @@ def object_key(stem: str, ending: str) -> str:
 
 def is_table_key(text: object) -> bool:
     """Whether the text is valid as a key of a table or an index."""
-    if not isinstance(text, str) or _HALF.search(text):
+    if not isinstance(text, str) or HALF.search(text):
         return False
     return 0 < len(text.encode()) <= TABLE_KEY_BYTES
 
@@ -136,7 +141,14 @@ def _fitting(value: Any, characters: int | None) -> Any:
             text = well_formed(value)
             return text if characters is None or len(text) <= characters else text[: characters - 1] + "…"
         case dict():
-            return {name: _fitting(inner, None if name in _WHOLE else characters) for name, inner in value.items()}
+            return {
+                well_formed(name): _fitting(inner, None if name in _WHOLE else characters)
+                for name, inner in value.items()
+            }
         case list() | tuple():
             return [_fitting(inner, characters) for inner in value]
-    return value
+        case float() if not math.isfinite(value):
+            return None
+        case None | bool() | int() | float():
+            return value
+    return _fitting(str(value), characters)  # bytes or a set, in a record that somebody has edited

@@ -4,15 +4,19 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
+from seedance import bounds
 from seedance.batches import columns
-from seedance.batches.columns import Column
-from seedance.batches.lines import Lines
+from seedance.batches.columns import MAX_COLUMNS, Column
+from seedance.batches.lines import MAX_LINE_BYTES, Lines, LongLine
 from seedance.batches.wording import listed, numbered, shown
 from seedance.errors import InvalidRequest
+
+MOST_NAMES = 2 * MAX_COLUMNS
+"""Names in a row of JSON lines: its passthrough columns and its options."""
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*', re.IGNORECASE)
@@ -37,6 +41,8 @@ def csv_records(lines: Lines, image_column: str | None) -> Iterator[Record]:
     """The rows of a CSV file. Raises InvalidRequest if the file as a whole can't be used."""
     rows = _csv_rows(lines)
     at, cells = next(((line, cells) for line, cells in rows if not _is_empty(cells)), (1, []))
+    if fault := lines.fault():
+        raise fault
     header = columns.header(cells, f"line {at}", image_column)
     there = columns.groups(known for _, known in header if known)
     if nameless := [str(number) for number, (name, _) in enumerate(header, start=1) if not name]:
@@ -45,7 +51,9 @@ def csv_records(lines: Lines, image_column: str | None) -> Iterator[Record]:
         if _is_empty(cells):
             continue  # an empty line, or only separators, as spreadsheets write one
         record = _csv_record(line, cells, header, lines.noted())
-        if question := columns.misnamed(record.columns, there):
+        if fault := lines.fault():
+            record = replace(record, fault=fault)
+        elif question := columns.misnamed(record.columns, there):
             raise InvalidRequest(f"line {at}", question)
         yield record
 
@@ -78,6 +86,7 @@ def _csv_record(line: int, cells: list[str], header: Sequence[Column], notes: tu
 
 def _csv_rows(lines: Lines) -> Iterator[tuple[int, list[str]]]:
     """The file's rows, each with the number of its first line."""
+    csv.field_size_limit(MAX_LINE_BYTES)  # a long cell is one row's fault, and not that of the whole file
     ahead = [next(lines, "")]
     said = _SEPARATOR_LINE.fullmatch(ahead[0].rstrip("\r\n"))
     if said:
@@ -125,8 +134,17 @@ def _csv_trouble(said: str) -> str:
 
 def json_records(lines: Lines, image_column: str | None) -> Iterator[Record]:
     """The rows of a file of JSON lines."""
-    for text in lines:
-        if text.strip():
+    while True:
+        try:
+            text = next(lines)
+        except StopIteration:
+            return
+        except LongLine as too_long:
+            yield Record(lines.number, {}, {}, too_long, lines.noted())
+            continue
+        if fault := lines.fault():
+            yield Record(lines.number, {}, {}, fault, lines.noted())
+        elif text.strip():
             yield _json_record(lines, text, image_column)
 
 
@@ -162,21 +180,14 @@ def _sort(row: dict[str, object], image_column: str | None, given: dict[str, obj
 
 
 def _json_object(text: str) -> dict[str, object]:
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise ValueError("a name appears twice")
-        return found
-
-    def no_number(word: str) -> Any:
-        raise ValueError(f"{word} is not a valid number")
-
     try:
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("row", f"is not valid JSON: {getattr(error, 'msg', error)}") from None
+        value = bounds.read_json(text, finite=True)
+    except ValueError as error:
+        raise InvalidRequest("row", str(error)) from None
     if not isinstance(value, dict):
         raise InvalidRequest("row", 'must be a JSON object, such as {"image": "a.jpg", "prompt": "it turns"}')
+    if len(value) > MOST_NAMES:
+        raise InvalidRequest("row", f"has {len(value):,} names; at most {MOST_NAMES} are allowed")
     return value
 
 

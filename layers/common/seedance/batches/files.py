@@ -3,7 +3,6 @@
 All are read and written in chunks, so memory does not grow with the number of rows.
 """
 
-import json
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from seedance import bounds
 from seedance.aws import clients
 from seedance.aws.upload import Upload
 from seedance.batches import plan_lines
@@ -95,14 +95,14 @@ class Sheets:
 
 def _row(key: str, line: bytes) -> PlanLine | None:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        row = bounds.read_json(line.decode(), finite=True)
+    except ValueError:
         row = None
     if (bad := plan_lines.planned_row(row)) is None:
         checked: PlanLine = row
         return checked
     number = row.get("row") if isinstance(row, dict) else None
-    logger().error("a plan's row is left out", extra={"plan": key, "row": str(number)[:20], "field": bad})
+    logger().error("a plan's row is left out", extra={"plan": key, "row": bounds.shown(number), "field": bad})
     return None
 
 

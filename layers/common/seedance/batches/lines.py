@@ -19,12 +19,17 @@ def too_large() -> InvalidRequest:
     return InvalidRequest("manifest", f"is larger than {MAX_BYTES // 1024 // 1024} MB; split it")
 
 
+class LongLine(InvalidRequest):
+    """A line is too long to be read."""
+
+
 class Lines:
     """The file's lines. ``number`` is the line number of the last line returned."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self.number = 0
         self._notes: list[str] = []
+        self._fault: InvalidRequest | None = None
         self._raw = _split(self._utf8(chunks))
 
     def __iter__(self) -> Iterator[str]:
@@ -36,13 +41,19 @@ class Lines:
         if self.number == 1:
             raw = raw.removeprefix(codecs.BOM_UTF8)
         if len(raw) > MAX_LINE_BYTES:
-            raise InvalidRequest(f"line {self.number}", f"is longer than {MAX_LINE_BYTES // 1024} KB")
+            raise LongLine(f"line {self.number}", f"is longer than {MAX_LINE_BYTES // 1024} KB")
         try:
             return raw.decode()
         except UnicodeDecodeError as error:
-            raise InvalidRequest(
-                f"line {self.number}", f"is not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
-            ) from None
+            # Commas and quotes are the same in all common encodings, so the other rows can be read.
+            said = f"is not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
+            self._fault = self._fault or InvalidRequest(f"line {self.number}", said)
+            return raw.decode(errors="replace")
+
+    def fault(self) -> InvalidRequest | None:
+        """What was wrong with the lines since the last call."""
+        fault, self._fault = self._fault, None
+        return fault
 
     def note(self, text: str) -> None:
         """Remember something about the whole file."""
@@ -94,7 +105,6 @@ def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             yield line + b"\n"
-        if len(rest) > MAX_LINE_BYTES:
-            break  # the caller will refuse this line, so there is no need to read on
+        rest = rest[: MAX_LINE_BYTES + 1]  # the caller will refuse a longer line, so the rest of it is not kept
     if rest:
         yield rest

@@ -91,12 +91,9 @@ class Tally:
     _estimates: dict[tuple[str, prices.Setting], tuple[float, bool]] = field(default_factory=dict)
 
     def add(self, row: Row | BadRow) -> None:
-        """Count a row. Raises InvalidRequest if the rows have too many different passthrough columns."""
+        """Count a row."""
         self.rows += 1
         self.columns |= dict.fromkeys(row.columns)
-        if len(self.columns) > MAX_COLUMNS:
-            message = f"has a new passthrough column; at most {MAX_COLUMNS} are allowed in a manifest"
-            raise InvalidRequest(f"line {row.line}", message)
         for note in row.notes:
             known = note in self._notes or len(self._notes) < _MOST_NOTES
             kept = note if known else "Other values were taken for what they can only mean"
@@ -179,11 +176,17 @@ def read(
     lines = Lines(chunks)
     reader = cells.json_records if key.lower().endswith(".jsonl") else cells.csv_records
     number = 0
+    known: set[str] = set()
     for number, record in enumerate(reader(lines, image_column), start=1):
         if number > MAX_ROWS:
             message = f"exceeds the limit of {MAX_ROWS:,} rows; split the manifest"
             raise InvalidRequest(f"line {record.line}", message)
-        yield _judged(number, record, defaults)
+        row = _judged(number, record, defaults)
+        if len(known.union(row.columns)) > MAX_COLUMNS:
+            message = f"has a new passthrough column; at most {MAX_COLUMNS} are allowed in a manifest"
+            row = BadRow(number, record.line, "row", message, {}, row.notes)
+        known.update(row.columns)
+        yield row
     if number == 0:
         raise InvalidRequest("manifest", "has no rows")
 
@@ -247,7 +250,7 @@ def _take(parameters: dict[str, object], notes: list[str]) -> None:
     for name, value in parameters.items():
         parameters[name] = meant = values.meant(name, value)
         if str(meant) != str(value):
-            notes.append(f"{name}: {shown(str(value))} is taken as {meant}")
+            notes.append(f"{name}: {shown(str(value))} is taken as {shown(str(meant))}")
 
 
 def csv_head(names: Iterable[str]) -> bytes:

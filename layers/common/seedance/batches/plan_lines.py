@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, TypedDict, final
 
+from seedance import bounds
 from seedance.aws.checks import Check, any_of, is_text, map_of, whole
 from seedance.jobs.creation import PlannedRow
 
@@ -32,7 +33,7 @@ class Chunk(NamedTuple):
 
 def planned_row(row: object) -> str | None:
     """The name of the invalid field in a line of a batch's plan, or None if the line is valid."""
-    if not isinstance(row, dict):
+    if not isinstance(row, dict) or not bounds.is_well_formed(row):
         return "line"
     checks: dict[str, Check] = {"row": lambda value: whole(value, 1, 1_000_000) is not None, "columns": any_of(dict)}
     if "error" in row:

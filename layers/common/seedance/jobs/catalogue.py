@@ -8,15 +8,15 @@ is sent.
 
 import difflib
 import hashlib
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from seedance import bounds
 from seedance.errors import InvalidRequest
 from seedance.jobs import prices
 from seedance.jobs.job import ParameterValues
@@ -25,6 +25,12 @@ PROMPT_LIMIT = 5000
 """Our limit for a prompt, in characters. No page states a limit; the longest example prompt has 1,900."""
 
 URL_LIMIT = 2048
+
+HALVES = "has half of a character in it (an unpaired surrogate); send plain UTF-8"
+"""What is wrong with a text that can't be stored."""
+
+LONGEST_NAME = 100
+"""A longer name is nobody's misspelling of ours, and comparing it would take long."""
 
 COMMON_NAMES = {
     "image": "first_image",
@@ -77,7 +83,7 @@ def _list_from_text(value: object) -> object:
     text = value.strip()
     if text.startswith("["):
         try:
-            return json.loads(text)
+            return bounds.read_json(text)
         except ValueError:
             return value
     return [part.strip() for part in text.split(",") if part.strip()]
@@ -268,7 +274,8 @@ def find(slug: str) -> Model:
     """The model with this name. Raises InvalidRequest that names the closest match and all models."""
     if model := MODELS.get(slug):
         return model
-    raise InvalidRequest("model", f"{slug!r} does not exist{_nearest(slug, MODELS)}; available: {', '.join(MODELS)}")
+    unknown = f"{bounds.shown(slug)!r} does not exist{nearest(slug, MODELS)}"
+    raise InvalidRequest("model", f"{unknown}; available: {', '.join(MODELS)}")
 
 
 def validate(model: Model, given: Mapping[str, object], *, has_image: bool) -> ParameterValues:
@@ -284,7 +291,7 @@ def validate(model: Model, given: Mapping[str, object], *, has_image: bool) -> P
         if value is None or (value == "" and known != "prompt"):
             continue  # on the pages, an empty string is the default and means "no image"
         if known in values:
-            raise InvalidRequest(known, f"is given twice, once as {name}")
+            raise InvalidRequest(known, f"is given twice, once as {bounds.shown(name)}")
         values[known] = value
         spelt[known] = name
     image_field = model.parameters.first_image
@@ -381,13 +388,14 @@ def _spell(model: Model, name: str) -> str:
         raise InvalidRequest(name, f"{model.slug} has no such parameter; available: {', '.join(model.names)}")
     raise InvalidRequest(
         name,
-        f"is not a parameter of {model.slug}{_nearest(name, [*model.names, *COMMON_NAMES])}; "
+        f"is not a parameter of {model.slug}{nearest(name, [*model.names, *COMMON_NAMES])}; "
         f"available: {', '.join(model.names)}",
     )
 
 
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The question whether another name was meant, for the end of a message. Empty if no known name resembles it."""
+    close = difflib.get_close_matches(name, list(known), n=1) if len(name) <= LONGEST_NAME else []
     return f" (did you mean {close[0]}?)" if close else ""
 
 
@@ -422,6 +430,8 @@ def _invalid(model: Model, error: ValidationError) -> InvalidRequest:
     field = str(first["loc"][0])
     if first["type"] == "missing":
         return InvalidRequest(field, f"is missing; it must be {allowed(model, field)}")
+    if first["type"] == "string_unicode":
+        return InvalidRequest(field, HALVES)
     return InvalidRequest(field, f"must be {allowed(model, field)}, not {_short(first['input'])}")
 
 

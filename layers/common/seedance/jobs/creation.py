@@ -1,8 +1,8 @@
 """Creates jobs: from an upload, an API call, a batch's row, or a provider request without a job. Pure."""
 
-from typing import TypedDict, final
+from typing import NotRequired, TypedDict, final
 
-from seedance.jobs import catalogue, job, reasons, requests
+from seedance.jobs import catalogue, job, reasons, requests, shapes
 from seedance.jobs.job import ImageFacts, Job, ParameterValues, State
 
 
@@ -18,6 +18,7 @@ class PlannedRow(TypedDict):
     transport: str
     parameters: ParameterValues
     image: ImageFacts | None
+    notes: NotRequired[list[str]]
 
 
 def upload_job_id(upload: requests.Upload) -> str:
@@ -69,6 +70,7 @@ def from_row(batch: str, key: str, row: PlannedRow) -> Job:
         transport=row["transport"],
         parameters=row["parameters"],
         image=row["image"],
+        notes=row.get("notes", []),
         expected_seconds=catalogue.find(row["model"]).average_seconds,
         batch=batch,
         row=row["row"],
@@ -90,9 +92,11 @@ def from_request(request_id: str, model: str, began: float) -> Job:
     )
 
 
-def apply(made: Job, request: requests.Request) -> None:
-    """Copy a validated request into a new job."""
+def apply(made: Job, request: requests.Request, image: ImageFacts | None = None) -> None:
+    """Copy a validated request, and the facts of its image in the bucket, into a new job."""
+    request, made.notes = shapes.shaped(request, image)
     made.model = request.model.slug
     made.transport = request.transport
+    made.image = image
     made.parameters = catalogue.seeded(request.parameters, made.job_id)
     made.expected_seconds = request.model.average_seconds

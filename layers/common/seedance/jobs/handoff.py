@@ -126,11 +126,13 @@ class Batches:
             raise NotPossible(
                 f"batch {batch} is {run.status}; only one that failed or was stopped can be started again"
             )
+        if not _names_a_manifest(run.given):
+            raise NotPossible(f"batch {batch} was started by hand, with an input that names no manifest")
         given: BatchInput = {
             "batch_id": batch,
             "bucket": run.given["bucket"],
             "key": run.given["key"],
-            "version_id": run.given["version_id"],
+            "version_id": run.given.get("version_id"),
             "restarts": run.restarts + 1,
         }
         self._start(_run_name(batch, run.restarts + 1), given)
@@ -164,9 +166,9 @@ class IntakeQueue:
             DelaySeconds=_delay(delay_seconds),
         )
 
-    def put_back(self, body: str) -> None:
-        """Put a message into the queue unchanged."""
-        self._client.send_message(QueueUrl=self._url, MessageBody=body)
+    def put_back(self, body: str, delay_seconds: int = 0) -> None:
+        """Put a message into the queue as it is."""
+        self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay_seconds)
 
     def send_all(self, job_ids: Iterable[str], delays: Iterable[float]) -> None:
         """Put many jobs, for their first turn, into the queue, ten per request, each with its delay in seconds.
@@ -193,6 +195,10 @@ class IntakeQueue:
 def _run_name(batch: str, restarts: int) -> str:
     """The name of a batch's execution: the batch's id, with a number from the second one on."""
     return f"{batch}-{restarts + 1}" if restarts else batch
+
+
+def _names_a_manifest(given: object) -> bool:
+    return isinstance(given, dict) and all(isinstance(given.get(name), str) for name in ("bucket", "key"))
 
 
 def _delay(seconds: float) -> int:

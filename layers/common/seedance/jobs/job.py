@@ -143,6 +143,8 @@ class ImageFacts(TypedDict):
     bytes: NotRequired[int]
     width: NotRequired[int]
     height: NotRequired[int]
+    shown: NotRequired[str]
+    """Width and height as programs show it, such as ``480x640``, if EXIF turns the picture."""
     uploaded: NotRequired[str]
 
 
@@ -182,6 +184,8 @@ class Job:
     parameters: ParameterValues = field(default_factory=dict)
     """Validated, under the provider's names. An image in our bucket is not included; see ``image``."""
     image: ImageFacts | None = None
+    notes: list[str] = field(default_factory=list)
+    """What the pipeline decided or noticed, in words for people: a chosen aspect ratio, a very large image."""
     fingerprint: str | None = None
     """Digest of the API body, to distinguish a repeated request from a reused Idempotency-Key."""
     batch: str | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
+from seedance import bounds
 from seedance.errors import SeedanceError
 from seedance.jobs.job import ErrorFacts
 
@@ -71,7 +72,7 @@ class Reason:
     @property
     def error(self) -> ErrorFacts:
         """The reason in the form of records and notifications."""
-        return ErrorFacts(code=self.code, message=self.message)
+        return ErrorFacts(code=self.code, message=bounds.message(self.message))
 
 
 def of(error: SeedanceError) -> Reason:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seedance.aws.checks import LATEST, Check, any_of, between, is_count, is_text, list_of, map_of, number
+from seedance.aws.fields import OBJECT_KEY_BYTES
 from seedance.errors import BadRecord
 
 MOST_USD = 1_000_000.0
@@ -23,7 +24,14 @@ _SIGMAS = (0.05, 5.0)
 _moment = between(0, LATEST)
 _amount = between(0, MOST_USD)
 
+_image = map_of(is_text, "bucket", "key")
 _stored = map_of(is_text, "bucket", "key", "sha256")
+
+
+def _has_key(value: Any) -> bool:
+    """Whether the ``key`` of a file can be one in S3. A longer one makes no link."""
+    return len(value["key"].encode()) <= OBJECT_KEY_BYTES
+
 
 _NEEDED: dict[str, Check] = {
     "job_id": is_text,
@@ -35,7 +43,7 @@ _NEEDED: dict[str, Check] = {
     "transport": any_of(str),
     "parameters": any_of(dict),
     "entered": map_of(_moment),
-    "image": map_of(is_text, "bucket", "key"),
+    "image": lambda value: _image(value) and _has_key(value),
     "created_at": _moment,
     "updated_at": _moment,
     "reserved_usd": _amount,
@@ -46,7 +54,7 @@ _NEEDED: dict[str, Check] = {
     "earlier_request_ids": list_of(is_text),
     "resubmitted": any_of(bool),
     "result_url": is_text,
-    "video": lambda value: _stored(value) and number(value.get("bytes"), 0, 1e15) is not None,
+    "video": lambda value: _stored(value) and _has_key(value) and number(value.get("bytes"), 0, 1e15) is not None,
 }
 """Attributes that must be valid if they are present, because they have no safe default."""
 
@@ -54,6 +62,7 @@ _NULLABLE = frozenset({"image", "reserved_usd", "reserved_day", "settled_usd", "
 """Those of them that may be null, which means absent."""
 
 _OPTIONAL: dict[str, Check] = {
+    "notes": list_of(is_text),
     "fingerprint": is_text,
     "batch": is_text,
     "row": is_count,

@@ -4,16 +4,17 @@ import hashlib
 import json
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from typing import Any
 from urllib.parse import unquote_plus
 
+from seedance import bounds
 from seedance.aws.fields import OBJECT_KEY_BYTES, cut
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue
+from seedance.jobs import catalogue, shapes
 from seedance.jobs.job import ParameterValues
 
 UPLOAD_PREFIX = "uploads/"
@@ -28,11 +29,25 @@ IMAGE_FOLDER_METADATA = "image-folder"
 _OPTION_METADATA = frozenset({"model", "transport"})
 _FOREIGN_METADATA = frozenset(
     {"mode"}  # file permissions, written by rclone and s3fs; not a misspelled "model"
-    | {"xresolution", "yresolution", "resolutionunit", "pixelaspectratio"}  # EXIF fields; not a misspelled "resolution"
+    | {"xresolution", "yresolution"}  # EXIF fields; not a misspelled "resolution"
 )
+_OURS = re.compile(r"video[-_](?=.)")
+"""The prefix that marks an upload's metadata as meant for us."""
+_RATIO_NAMES = {"aspect_ratio"} | {name for name, known in catalogue.COMMON_NAMES.items() if known == "aspect_ratio"}
 _BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
+_LEFT_BEHIND = re.compile(
+    r"\.ds_store|\._.*|\.localized|icon\r|\.volumeicon\.icns|\.apdisk|thumbs\.db|ehthumbs(_vista)?\.db|desktop\.ini"
+    r"|\.directory|\.(git)?keep|\.nfs[0-9a-f]+|\.fuse_hidden.*|.*_\$folder\$|~\$.*|\.~lock\..*#",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Names of files that operating systems, office programs and Hadoop leave beside other files."""
+_KEPT_BESIDE = re.compile(
+    r"__macosx|\.appledouble|\.spotlight-v100|\.trashes|\.fseventsd|\.temporaryitems|\.documentrevisions-v100"
+    r"|\$recycle\.bin|system volume information|\.trash-\d+|\.thumbnails|@eadir|#recycle",
+    re.IGNORECASE,
+)
+"""Names of folders in which operating systems and network drives keep thumbnails, indexes and deleted files."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # valid in JSON, but not in UTF-8
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -63,6 +78,8 @@ class Upload:
     version_id: str | None
     sequencer: str
     size: int
+    copied: bool = False
+    """Whether S3 made it by copying an object, which may be the same one: that is how its metadata is changed."""
 
     @property
     def version(self) -> str:
@@ -74,6 +91,12 @@ class Upload:
         """Whether it is an empty object that consoles create to show a folder. It is not a request for a video."""
         return self.key.endswith("/") and self.size == 0
 
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether it is a file that a program put beside the images, such as ``.DS_Store``."""
+        *folders, name = self.key.split("/")
+        return bool(_LEFT_BEHIND.fullmatch(name) or any(map(_KEPT_BESIDE.fullmatch, folders)))
+
 
 @dataclass(frozen=True)
 class Request:
@@ -82,6 +105,10 @@ class Request:
     model: catalogue.Model
     transport: str
     parameters: ParameterValues
+    has_image: bool
+    """Whether there is a first image, in the bucket or at an address."""
+    ratio_given: bool
+    """Whether the aspect ratio was asked for, and is not a default."""
     image_key: str | None = None
 
 
@@ -98,14 +125,21 @@ def uploads_in(message: dict[str, Any]) -> list[Upload]:
     return [
         Upload(
             bucket=record["s3"]["bucket"]["name"],
-            key=unquote_plus(record["s3"]["object"]["key"]),
+            key=_object_key(unquote_plus(record["s3"]["object"]["key"])),
             version_id=_version(record["s3"]["object"].get("versionId")),
             sequencer=record["s3"]["object"].get("sequencer", ""),
             size=int(record["s3"]["object"].get("size", 0)),
+            copied=record["eventName"] == "ObjectCreated:Copy",
         )
         for record in message["Records"]
         if record["eventName"].startswith("ObjectCreated:")
     ]
+
+
+def _object_key(key: str) -> str:
+    if not 0 < len(key.encode(errors="replace")) <= OBJECT_KEY_BYTES or bounds.HALF.search(key):
+        raise ValueError(f"S3 has no object with the key {bounds.shown(key)!r}")
+    return key
 
 
 def _version(version_id: str | None) -> str | None:
@@ -127,7 +161,8 @@ def check_key(key: str) -> str:
     provider would request another object.
     """
     if {".", ".."} & set(key.split("/")):
-        raise InvalidRequest("image", f"{key} has '.' or '..' between slashes, so no link to it works; rename it")
+        why = "has '.' or '..' between slashes, so no link to it works; rename it"
+        raise InvalidRequest("image", f"{bounds.shown(key)} {why}")
     return key
 
 
@@ -153,37 +188,63 @@ def upload_name(key: str) -> tuple[str, str]:
 def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
     """A request from an upload's user metadata (names as S3 returns them, without ``x-amz-meta-``).
 
-    A name that resembles no option belongs to other software (``mtime`` of a sync tool, ``sku`` of a shop) and is
-    ignored. A misspelled option is refused, because ignoring it would make and bill the wrong video. Raises
-    InvalidRequest.
+    A name that is no option belongs to other software (``mtime`` of a sync tool, ``xresolution`` of a camera) and is
+    ignored. A name one letter off an option is refused, because ignoring it would make and bill the wrong video. With
+    the prefix ``video-`` a name is certainly meant for us, so an unknown one is refused too. Raises InvalidRequest.
     """
     metadata = _without_camera(metadata)
     given: dict[str, object] = {}
     options: dict[str, str] = {}
     known = catalogue.known_names() | _OPTION_METADATA
     for raw_name, raw_value in metadata.items():
-        name = raw_name.lower().replace("-", "_")
+        name, ours = _option_name(raw_name)
         if name in known:
             target = options if name in _OPTION_METADATA else given
+            if name in target:
+                raise InvalidRequest(raw_name, f"is given twice, under two names of {name}")
             target[name] = _metadata_text(name, raw_value)
-        elif name.replace("_", "") in _FOREIGN_METADATA:
+        elif name in _FOREIGN_METADATA:
             continue
-        elif close := get_close_matches(name, sorted(known), n=1, cutoff=0.8):
+        elif close := [option for option in sorted(known) if _is_one_off(name, option)]:
             raise InvalidRequest(raw_name, f"is not an option (did you mean {close[0]}?)")
+        elif ours:
+            raise InvalidRequest(raw_name, f"is not an option; available: {', '.join(sorted(known))}")
     given.setdefault("prompt", defaults.prompt)
     return _request(options.get("model"), options.get("transport"), given, defaults, has_image=True)
 
 
+def _option_name(name: str) -> tuple[str, bool]:
+    """An option's name as ours are written, and whether it has the prefix that marks it as ours."""
+    lower = name.lower()
+    return lower.removeprefix("video-").removeprefix("video_").replace("-", "_"), _OURS.match(lower) is not None
+
+
+def _is_one_off(name: str, option: str) -> bool:
+    """Whether one letter is missing, too many, wrong or swapped with its neighbour."""
+    same = len(posixpath.commonprefix([name, option]))
+    rest, wanted = name[same:], option[same:]
+    return (
+        rest[1:] == wanted  # too many
+        or rest == wanted[1:]  # missing
+        or rest[1:] == wanted[1:]  # wrong
+        or (rest[1::-1] == wanted[:2] and rest[2:] == wanted[2:])  # swapped
+    )
+
+
 def asked_model(metadata: dict[str, str]) -> str | None:
     """The model in an upload's metadata, even if it is invalid. None if there is none."""
-    named = (value.strip() for name, value in _without_camera(metadata).items() if name.lower() == "model")
+    named = (value.strip() for name, value in _without_camera(metadata).items() if _option_name(name)[0] == "model")
     return next(filter(None, named), None)
 
 
 def _without_camera(metadata: dict[str, str]) -> dict[str, str]:
-    """The metadata without the camera's ``model``, which EXIF tools write together with its ``make``."""
+    """The metadata without the camera's ``model``, which EXIF tools write together with its ``make``.
+
+    Beside ``video-model`` it is the camera's too.
+    """
     names = {name.lower(): name for name in metadata}
-    model = metadata[names["model"]].strip().lower() if {"make", "model"} <= set(names) else ""
+    beside = {"make", "video-model", "video_model"} & set(names)
+    model = metadata[names["model"]].strip().lower() if beside and "model" in names else ""
     if not model or get_close_matches(model, catalogue.MODELS, n=1):
         return metadata
     return {name: value for name, value in metadata.items() if name != names["model"]}
@@ -204,8 +265,10 @@ def _metadata_text(name: str, value: str) -> str:
     """A metadata value as it was entered. S3 returns non-ASCII text as RFC 2047 words."""
     try:
         text = str(make_header(decode_header(value))) if "=?" in value else value
-    except (HeaderParseError, LookupError, UnicodeDecodeError, ValueError):
+    except (MessageError, LookupError, ValueError):
         raise InvalidRequest(name, "could not be decoded; encode it as UTF-8 (RFC 2047)") from None
+    if bounds.HALF.search(text):  # some encodings, such as UTF-7, allow it
+        raise InvalidRequest(name, catalogue.HALVES)
     if _CONTROL.search(text):
         raise InvalidRequest(name, "has control characters in it; plain text is allowed")
     return text
@@ -234,42 +297,52 @@ def api_request(body: str | None, defaults: Defaults) -> Request:
     if isinstance(given.get("prompt"), str) and _CONTROL.search(given["prompt"]):
         raise InvalidRequest("prompt", "has control characters in it; plain text is allowed")
     image_key = fields.get("image_key") or None
-    if image_key is not None and (_LONE_SURROGATE.search(image_key) or len(image_key.encode()) > OBJECT_KEY_BYTES):
+    if image_key is not None and (bounds.HALF.search(image_key) or len(image_key.encode()) > OBJECT_KEY_BYTES):
         raise InvalidRequest("image_key", "must be UTF-8 of at most 1024 bytes, S3's limit for keys")
     request = _request(fields.get("model"), fields.get("transport"), given, defaults, has_image=image_key is not None)
-    return Request(request.model, request.transport, request.parameters, image_key)
+    return replace(request, image_key=image_key)
 
 
 def _json_object(body: str | None) -> dict[str, Any]:
+    wanted = 'must be a JSON object, such as {"prompt": "a red shoe turns"}'
+    if not body:
+        raise InvalidRequest("body", f"{wanted}, but it is empty")
     try:
-        fields = json.loads(body or "")
-    except (ValueError, RecursionError):
-        raise InvalidRequest("body", 'must be a JSON object, such as {"prompt": "a red shoe turns"}') from None
+        fields = bounds.read_json(body)
+    except ValueError as error:
+        raise InvalidRequest("body", f"{wanted}, but it {error}") from None
     if not isinstance(fields, dict):
-        raise InvalidRequest("body", 'must be a JSON object, such as {"prompt": "a red shoe turns"}')
+        raise InvalidRequest("body", wanted)
     return fields
 
 
 def _unknown_field(name: str) -> str:
     if name in catalogue.known_names():
         return "is a parameter of a model; put it under parameters"
-    close = get_close_matches(name, _BODY_FIELDS, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    hint = catalogue.nearest(name, _BODY_FIELDS)
     return f"is not a field of this request{hint}; allowed: {', '.join(_BODY_FIELDS)}"
 
 
 def _request(
     slug: str | None, transport: str | None, given: dict[str, object], defaults: Defaults, *, has_image: bool
 ) -> Request:
+    if "\ufffd" in str(given.get("prompt")):
+        raise InvalidRequest("prompt", "has letters that were lost (U+FFFD), because a text was not UTF-8; correct it")
     model = catalogue.find(slug or defaults.model)
     if transport is None:
         # The stack's default is a preference. A model without it uses the one that it has.
         transport = defaults.transport if defaults.transport in model.transports else model.transports[0]
     if transport not in model.transports:
         raise InvalidRequest(
-            "transport", f"must be {' or '.join(model.transports)} for {model.slug}, not {transport!r}"
+            "transport", f"must be {' or '.join(model.transports)} for {model.slug}, not {bounds.shown(transport)!r}"
         )
-    return Request(model, transport, catalogue.validate(model, given, has_image=has_image))
+    asked = any(value not in (None, "") and name in _RATIO_NAMES for name, value in given.items())
+    parameters = catalogue.validate(model, given, has_image=has_image)
+    has_image = has_image or model.parameters.first_image in parameters
+    if has_image and not asked:
+        # The nearest ratio is not known before the image is looked at (see shapes.shaped).
+        parameters["aspect_ratio"] = shapes.ratio_for(model, None) or parameters["aspect_ratio"]
+    return Request(model, transport, parameters, has_image, asked)
 
 
 def fingerprint(body: str | None) -> str:

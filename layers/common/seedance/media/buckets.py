@@ -17,11 +17,12 @@ from seedance.aws.upload import Upload
 from seedance.config import settings
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
 from seedance.jobs.job import ImageFacts, VideoFacts
-from seedance.media import formats, images
+from seedance.media import formats, images, mp4
 from seedance.media.formats import MAX_IMAGE_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 IMAGE_LINK_SECONDS = 2 * 3600
 """The provider downloads an image when it starts the job, which may be delayed by its queue. A job expires an hour
@@ -36,29 +37,30 @@ _PLAIN = "upload it with the bucket's default encryption"
 
 @dataclass(frozen=True)
 class Image:
-    """An image in a bucket: its media type, its width and height in pixels, its size in bytes, and its metadata."""
+    """An image in a bucket, its size in bytes, and its metadata."""
 
     bucket: str
     key: str
     version_id: str | None
-    media_type: str
-    width: int
-    height: int
+    picture: images.Picture
     size: int
     metadata: dict[str, str]
 
     @property
     def facts(self) -> ImageFacts:
         """What a job keeps of its image."""
-        return {
+        facts: ImageFacts = {
             "bucket": self.bucket,
             "key": self.key,
             "version_id": self.version_id,
-            "content_type": self.media_type,
+            "content_type": self.picture.media_type,
             "bytes": self.size,
-            "width": self.width,
-            "height": self.height,
+            "width": self.picture.width,
+            "height": self.picture.height,
         }
+        if self.picture.turned:
+            facts["shown"] = "{}x{}".format(*self.picture.shown)
+        return facts
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,12 @@ class Stored:
 
 
 class Media:
-    """The upload bucket and the video bucket."""
+    """The upload bucket and the video bucket. ``any_shape``: accept images of every size and shape."""
 
-    def __init__(self, video_bucket: str, client: "S3Client") -> None:
+    def __init__(self, video_bucket: str, client: "S3Client", *, any_shape: bool = False) -> None:
         self.video_bucket = video_bucket
         self._client = client
+        self._any_shape = any_shape
 
     def look_at(self, bucket: str, key: str, version_id: str | None) -> Image:
         """Check an uploaded image, reading only as much as needed to know that it is complete. Nothing of it is kept.
@@ -88,10 +91,7 @@ class Media:
         from seedance.jobs.requests import check_key  # noqa: PLC0415 - loads the catalogue, which finalize does not need
 
         check_key(key)
-        try:
-            found = self._client.get_object(**_object(bucket, key, version_id))
-        except ClientError as error:
-            raise refusal(error, "image", key) from error
+        found = self._open(bucket, key, version_id)
         size = found["ContentLength"]
         # closing(), because the body's own `with` gives the raw stream, which ends silently if the connection drops.
         with closing(found["Body"]) as body:
@@ -102,12 +102,78 @@ class Media:
                 raise InvalidRequest("image", f"{key} has {size:,} bytes; at most {limit} MB are allowed")
             try:
                 picture = images.look_through(body, size)
+                if not self._any_shape:
+                    images.check_shape(picture)
             except ValueError as error:
                 raise InvalidRequest("image", f"{key} {error}") from error
         # Send the version that was checked, even if the object is overwritten in the meantime.
         version_id = version_id or found.get("VersionId")
-        sides = (picture.width, picture.height)
-        return Image(bucket, key, version_id, picture.media_type, *sides, size, found.get("Metadata", {}))
+        if not picture.ended:
+            with closing(self._open(bucket, key, version_id)["Body"]) as body:
+                try:
+                    images.check_rest(picture, body.read())
+                except ValueError as error:
+                    raise InvalidRequest("image", f"{key} {error}") from error
+        return Image(bucket, key, version_id, picture, size, found.get("Metadata", {}))
+
+    def _open(self, bucket: str, key: str, version_id: str | None) -> "GetObjectOutputTypeDef":
+        try:
+            return self._client.get_object(**_object(bucket, key, version_id))
+        except ClientError as error:
+            raise refusal(error, "image", key) from error
+
+    def is_still_empty(self, bucket: str, key: str, version_id: str | None) -> bool:
+        """Whether this version of an object is the latest one, and empty. False if the object was deleted."""
+        try:
+            found = self._client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+                return False
+            raise
+        # Without versioning there is no version id, or it is "null".
+        return found["ContentLength"] == 0 and version_id in (None, found.get("VersionId"))
+
+    def version_before(self, bucket: str, key: str, version_id: str, *, readable: bool = True) -> str | None:
+        """The version before this one if it has the same content, else None.
+
+        ``readable``: whether the content may be read. If not, an object that was uploaded in parts counts as equal to
+        another one of its size.
+        """
+        return self._neighbour(bucket, key, version_id, 1, readable=readable)
+
+    def version_after(self, bucket: str, key: str, version_id: str) -> str | None:
+        """The version after this one if it has the same content, else None."""
+        return self._neighbour(bucket, key, version_id, -1, readable=True)
+
+    def _neighbour(self, bucket: str, key: str, version_id: str, step: int, *, readable: bool) -> str | None:
+        listed = self._client.list_object_versions(Bucket=bucket, Prefix=key, MaxKeys=100).get("Versions", [])
+        ours = [one for one in listed if one["Key"] == key]  # latest first
+        at = next((number for number, one in enumerate(ours) if one["VersionId"] == version_id), len(ours))
+        if not 0 <= at + step < len(ours):
+            return None
+        pair = ours[at], ours[at + step]
+        if pair[0]["Size"] != pair[1]["Size"]:
+            return None
+        tags, versions = ([one[name] for one in pair] for name in ("ETag", "VersionId"))
+        # The ETags of equal content differ if it was uploaded in parts ("...-2"), or is encrypted with a KMS key.
+        same = tags[0] == tags[1] or (not readable and any("-" in tag for tag in tags))
+        if not same and readable:
+            same = len({self._digest(bucket, key, version) for version in versions}) == 1
+        return versions[1] if same else None
+
+    def metadata_of(self, bucket: str, key: str, version_id: str) -> dict[str, str]:
+        """A version's user metadata. Raises InvalidRequest if it no longer exists."""
+        try:
+            return self._client.head_object(Bucket=bucket, Key=key, VersionId=version_id).get("Metadata", {})
+        except ClientError as error:
+            raise refusal(error, "image", key) from error
+
+    def _digest(self, bucket: str, key: str, version_id: str) -> bytes:
+        digest = hashlib.sha256()
+        with closing(self._open(bucket, key, version_id)["Body"]) as body:
+            for chunk in iter(lambda: body.read(256 * 1024), b""):
+                digest.update(chunk)
+        return digest.digest()
 
     def find_image(self, bucket: str, key: str, prefixes: tuple[str, ...] = ("",), folder: str = "") -> Image:
         """Check an image like ``look_at``, whose key somebody has written in a list or a program.
@@ -145,13 +211,12 @@ class Media:
         )
 
     def image_base64(self, image: ImageFacts) -> str:
-        """A job's complete image as base64. Raises InvalidRequest if it no longer exists."""
-        where = _object(image["bucket"], image["key"], image.get("version_id"))
-        try:
-            with closing(self._client.get_object(**where)["Body"]) as body:
-                return base64.b64encode(body.read()).decode()
-        except ClientError as error:
-            raise refusal(error, "image", image["key"]) from error
+        """A job's complete image as base64. Raises InvalidRequest if it no longer exists, or is another one by now."""
+        found = self._open(image["bucket"], image["key"], image.get("version_id"))
+        with closing(found["Body"]) as body:
+            if found["ContentLength"] > MAX_IMAGE_BYTES:  # possible in a bucket without versions
+                raise InvalidRequest("image", f"{image['key']} was replaced with a file that is too large")
+            return base64.b64encode(body.read()).decode()
 
     def video_link(self, key: str) -> str:
         """A signed link to a video."""
@@ -160,21 +225,28 @@ class Media:
         )
 
     def store_video(
-        self, chunks: Iterable[bytes], key: str, *, name: str, metadata: Mapping[str, str | None]
+        self,
+        chunks: Iterable[bytes],
+        key: str,
+        *,
+        name: str,
+        metadata: Mapping[str, str | None],
+        framed: bool = False,
     ) -> Stored:
         """Stream a video into the bucket as ``key``. No object is created unless it is a complete MP4.
 
-        ``name`` is the file name that a browser uses for a download. Memory use is limited to two parts for a video
-        of any length. Raises NotAVideo, or whatever reading ``chunks`` raises.
+        ``name`` is the file name that a browser uses for a download. ``framed``: the end of ``chunks`` is certainly
+        that of the file (see Mp4Check.finish). Memory use is limited to two parts for a video of any length. Raises
+        NotAVideo, or whatever reading ``chunks`` raises.
         """
-        check = formats.Mp4Check()
+        check = mp4.Mp4Check()
 
         def checked() -> Iterator[bytes]:
             try:
                 for chunk in chunks:
                     check.feed(chunk)
                     yield chunk
-                check.finish()
+                check.finish(framed=framed)
             except ValueError as error:
                 raise NotAVideo(f"the result is not a complete MP4: {error}") from error
 
@@ -266,4 +338,4 @@ def refusal(error: ClientError, field: str, key: str) -> Exception:
 @cache
 def media() -> Media:
     """The stack's buckets."""
-    return Media(settings().video_bucket, clients.s3())
+    return Media(settings().video_bucket, clients.s3(), any_shape=settings().allow_unusual_images)

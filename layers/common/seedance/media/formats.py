@@ -1,4 +1,4 @@
-"""Recognises file formats: images by their first bytes, an MP4 by its boxes. Pure."""
+"""Recognises image formats by their first bytes. Pure."""
 
 import struct
 
@@ -7,21 +7,31 @@ MAX_IMAGE_BYTES = 30 * 1024 * 1024
 """The largest accepted image, 30 MB: the limit that ByteDance's own Seedance API states for an input image."""
 
 HEAD_BYTES = 64
-"""The number of first bytes that ``image_type`` and ``other_image`` need."""
+"""The number of first bytes that ``image_type`` needs."""
 
-_CAMERA = "On an iPhone, choose Settings > Camera > Formats > Most Compatible"
+_CAMERA = (
+    "On an iPhone, choose Settings > Camera > Formats > Most Compatible; on an Android phone, turn off High efficiency "
+    "pictures in the camera's settings"
+)
 _BRANDS = {
-    "HEIC": ((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), _CAMERA),
-    "AVIF": ((b"avif", b"avis"), ""),
-    "camera RAW": ((b"crx ",), ""),
+    "AVIF": (b"avif", b"avis"),
+    "HEIC": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+    "CR3 (camera RAW)": (b"crx ",),
 }
+"""Brands in the first box of a file (ISO/IEC 23008-12; AV1 Image File Format). An AVIF file may have HEIC's, too."""
 _OTHERS = {
     "GIF": (b"GIF87a", b"GIF89a"),
     "BMP": (b"BM",),
-    # Most cameras' raw formats (DNG, NEF, ARW, CR2, ORF, RW2) begin as a TIFF does, or nearly so.
-    "TIFF or camera RAW": (b"II*\0", b"MM\0*", b"IIRO", b"IIRS", b"IIU\0", b"FUJIFILMCCD-RAW", b"II+\0", b"MM\0+"),
+    "ORF (camera RAW)": (b"IIRO", b"IIRS", b"MMOR"),
+    "RW2 (camera RAW)": (b"IIU\0",),
+    "RAF (camera RAW)": (b"FUJIFILMCCD-RAW",),
+    "X3F (camera RAW)": (b"FOVb",),
+    "TIFF": (b"II+\0", b"MM\0+"),
     "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
 }
+_RAW_OF = {b"NIKON": "NEF", b"SONY": "ARW", b"PENTAX": "PEF", b"SAMSUNG": "SRW"}
+"""The raw formats that look like a TIFF, by the camera's maker. The others have marks of their own."""
+_SUBFILE, _MAKE, _SUB_DIRECTORIES, _DNG_VERSION = 0x00FE, 0x010F, 0x014A, 0xC612
 
 
 def image_type(head: bytes) -> str | None:
@@ -40,65 +50,50 @@ def image_type(head: bytes) -> str | None:
 
 
 def other_image(head: bytes) -> str | None:
-    """What to tell the owner of an image in a format that is not supported: its name and a way out; None if unknown."""
+    """What to tell the owner of an image in a format that is not supported: its name and a way out; None if unknown.
+
+    ``head``: the more first bytes, the better a camera's raw format is told from a TIFF.
+    """
+    name = _other(head)
+    if name is None:
+        return None
+    return f"is in {name} format; convert it to {IMAGE_FORMATS}" + (f". {_CAMERA}" if name in ("HEIC", "AVIF") else "")
+
+
+def _other(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
-        for name, (brands, advice) in _BRANDS.items():
-            if head[8:12] in brands:
-                return f"is in {name} format; convert it to {IMAGE_FORMATS}" + (f". {advice}" if advice else "")
+        size = min(int.from_bytes(head[:4]), 256)
+        brands = {head[at : at + 4] for at in (8, *range(16, size - 3, 4))}
+        return next((name for name, known in _BRANDS.items() if brands & set(known)), None)
+    if head.startswith((b"II*\0", b"MM\0*")):
+        return _tiff(head)
     for name, signatures in _OTHERS.items():
         # "BM" alone would match ordinary text, so that header's reserved fields must be zero as well.
         if head.startswith(signatures) and (name != "BMP" or head[6:10] == b"\0\0\0\0"):
-            return f"is in {name} format; convert it to {IMAGE_FORMATS}"
+            return name
     return None
 
 
-class Mp4Check:
-    """Checks an MP4's top-level boxes while its bytes are streamed, keeping only a box header in memory.
+def _tiff(head: bytes) -> str:
+    """TIFF, or a camera's raw format that is built like one.
 
-    A file is complete if it begins with ``ftyp``, has ``moov`` and ``mdat`` (or fragments), and its last box ends
-    where the file ends. This detects a cut-off file even without a Content-Length (ISO/IEC 14496-12, section 4.2).
+    Its first directory is that of a thumbnail, or has others below it (TIFF 6.0; DNG 1.6; Exiftool's tag tables).
     """
-
-    def __init__(self) -> None:
-        self._header = b""
-        self._skip = 0  # remaining bytes of the current box
-        self._to_the_end = False  # a box of size 0 extends to the end of the file
-        self._seen: list[bytes] = []
-
-    def feed(self, data: bytes | memoryview) -> None:
-        """Check the next bytes. Raises ValueError as soon as they can't be an MP4."""
-        view = memoryview(data)
-        while view and not self._to_the_end:
-            if self._skip:
-                step = min(self._skip, len(view))
-                self._skip -= step
-                view = view[step:]
-                continue
-            wanted = 16 if self._header[:4] == b"\0\0\0\1" else 8
-            step = min(wanted - len(self._header), len(view))
-            self._header += bytes(view[:step])
-            view = view[step:]
-            if len(self._header) == wanted and not (wanted == 8 and self._header[:4] == b"\0\0\0\1"):
-                self._open_box()
-
-    def _open_box(self) -> None:
-        size, kind = struct.unpack(">I4s", self._header[:8])
-        if size == 1:
-            size = struct.unpack(">Q", self._header[8:])[0]
-        if not self._seen and kind != b"ftyp":
-            raise ValueError(f"it does not begin like an MP4 but with {self._header[:8]!r}")
-        if size != 0 and size < len(self._header):
-            raise ValueError("it has a box that is smaller than its own header")
-        self._seen.append(kind)
-        self._skip = size - len(self._header) if size else 0
-        self._to_the_end = size == 0
-        self._header = b""
-
-    def finish(self) -> None:
-        """Call this after the last bytes. Raises ValueError if they were not a complete MP4."""
-        if not self._seen:
-            raise ValueError("it is empty")
-        if self._skip or self._header:
-            raise ValueError(f"it is cut off, {self._skip or 'some'} bytes before the end")
-        if b"moov" not in self._seen or not {b"mdat", b"moof"} & set(self._seen):
-            raise ValueError("it contains no video data")
+    if head[8:10] == b"CR":
+        return "CR2 (camera RAW)"
+    order = "<" if head[:2] == b"II" else ">"
+    tags: dict[int, int] = {}
+    try:
+        (start,) = struct.unpack_from(order + "I", head, 4)
+        (entries,) = struct.unpack_from(order + "H", head, start)
+        for number in range(entries):
+            tag, _, _, value = struct.unpack_from(order + "HHII", head, start + 2 + 12 * number)
+            tags[tag] = value
+    except struct.error:
+        return "TIFF or camera RAW"
+    if _DNG_VERSION in tags:
+        return "DNG (camera RAW)"
+    if _SUB_DIRECTORIES not in tags and tags.get(_SUBFILE) != 1:
+        return "TIFF"
+    make = head[tags.get(_MAKE, len(head)) :].upper()
+    return next((f"{raw} (camera RAW)" for maker, raw in _RAW_OF.items() if make.startswith(maker)), "camera RAW")

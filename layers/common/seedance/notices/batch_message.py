@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypedDict
 
+from seedance import bounds
 from seedance.aws import fields
 from seedance.jobs.job import ErrorFacts, State
 from seedance.jobs.tasks import BatchInput
@@ -132,7 +133,7 @@ def batch_email(message: BatchSummary) -> tuple[str, str]:
     lines += ["", f"Manifest s3://{message['manifest']['bucket']}/{message['manifest']['key']}"]
     lines.append(f"Batch {message['batch_id']}")
     subject = fields.subject(f"{_HEADLINES[status]}: ", name, f" ({', '.join(_about(message))})")
-    return subject, "\n".join(map(fields.one_line, lines)) + "\n"
+    return subject, "\n".join(map(bounds.one_line, lines)) + "\n"
 
 
 def _about(message: BatchSummary) -> list[str]:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import TypedDict, assert_never
 
+from seedance import bounds
 from seedance.aws import fields
 from seedance.jobs.job import ErrorFacts, Hold, Job, ParameterValues, State
 from seedance.notices import advice
@@ -54,6 +55,7 @@ class JobNotification(TypedDict):
     image: dict[str, str | None] | None
     prompt: str | None
     parameters: ParameterValues
+    notes: list[str]
     video: NotifiedVideo | None
     cost_usd: float | None
     timings: dict[str, float]
@@ -87,6 +89,7 @@ def job_notification(job: Job, video_url: str | None) -> JobNotification:
         "image": image,
         "prompt": job.parameters.get("prompt"),
         "parameters": job.parameters,
+        "notes": job.notes,
         "video": video,
         "cost_usd": job.cost_usd,
         "timings": job.timings(),
@@ -122,11 +125,12 @@ def job_email(message: JobNotification) -> tuple[str, str]:
         lines.append(f"  Prompt  {message['prompt']}")
     if settings := _settings(message):
         lines.append(f"  Video   {', '.join(settings)}")
+    lines += [f"  Note    {note}" for note in message["notes"]]
     lines += ["", "Cost and time", f"  Cost    {charge.sentence}"]
     if (total := message["timings"].get("total_seconds")) is not None:
         lines.append(f"  Time    {duration(total)}")
     lines += ["", f"Job {message['job_id']}"]
-    return _subject(message, headline, charge), "\n".join(map(fields.one_line, lines)) + "\n"
+    return _subject(message, headline, charge), "\n".join(map(bounds.one_line, lines)) + "\n"
 
 
 def _subject(message: JobNotification, headline: str, charge: Charge) -> str:

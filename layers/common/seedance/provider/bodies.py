@@ -1,10 +1,11 @@
-"""Limits on a response body before it is parsed: its length, nesting depth and number of values. Pure.
+"""Unpacks a response body, and limits it before it is parsed: its length, nesting depth and number of values. Pure.
 
 A body is untrusted until it is parsed. A few kilobytes can unpack to gigabytes, a hundred kilobytes of brackets
 exhaust the parser's stack, one number of 5000 digits makes a whole response unreadable, and half of a surrogate pair
 is a string that can't be stored.
 """
 
+import itertools
 import json
 import math
 import re
@@ -27,9 +28,17 @@ MOST_VALUES = 250_000
 LONGEST_NUMBER = 40
 """Digits. DynamoDB stores 38; Python does not parse more than 4300."""
 
+LAYERS = 2
+"""How many times a body may be compressed: by the server, and once more by a proxy in front of it."""
+
 _STEP_BYTES = 64 * 1024
+_PIECE_BYTES = 16 * 1024
 _STRING = r'"(?:[^"\\]+|\\.?)*+(?:"|\Z)'
-_WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+_GZIP = b"\x1f\x8b\x08"
+_PLAIN = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*[\[{\"<]|.{4}(?:ftyp|styp|moov|moof|mdat|free|skip|wide|uuid|pnot)", re.DOTALL
+)
+"""How JSON, a web page and a video begin. No gzip, zlib or Brotli data that contains them begins like that."""
 
 
 class Unreadable(ValueError):
@@ -37,16 +46,37 @@ class Unreadable(ValueError):
 
 
 def decoded(chunks: Iterable[bytes], encoding: str, limit: int) -> Iterator[bytes]:
-    """The decoded body, from its raw ``chunks`` and its Content-Encoding.
+    """The body without compression, from its raw ``chunks`` and its Content-Encoding.
 
-    Raises Unreadable as soon as there are more than ``limit`` bytes; no more than that is held in memory.
+    Its first bytes decide, because the header can be missing or wrong: gzip is unpacked in any case, and what begins
+    like JSON or a video is passed on in any case. Raises Unreadable as soon as there are more than ``limit`` bytes,
+    packed or unpacked; no more than that is held in memory.
     """
-    count = 0
-    for part in _unpacked(chunks, encoding.strip().lower()):
-        count += len(part)
-        if count > limit:
-            raise Unreadable(f"it is larger than {limit / 1e6:g} MB")
-        yield part
+    names = encoding.lower().replace(",", " ").split()
+    for layer in range(LAYERS + 1):
+        head, chunks = begun(_within(chunks, limit))
+        gzipped = head.startswith(_GZIP)
+        if not gzipped and ("deflate" not in names or not head or _PLAIN.match(head)):
+            break
+        if layer == LAYERS:
+            raise Unreadable(f"it is compressed more than {LAYERS} times")
+        name = "gzip" if gzipped else "deflate"
+        names = [other for other in names if other.removeprefix("x-") != name]
+        chunks = _unpacked(chunks, name, _window(head))
+    unknown = next((name for name in names if name not in ("identity", "none", "aws-chunked")), None)
+    if unknown and head and not _PLAIN.match(head):
+        if unknown.removeprefix("x-") == "gzip":
+            raise Unreadable("it is not valid gzip")
+        raise Unreadable(f"it is compressed with {unknown[:40]}, which was not requested")
+    yield from chunks
+
+
+def begun(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """The first bytes, at least eight if there are as many, and all chunks."""
+    head = b""
+    while len(head) < 8 and (part := next(chunks, None)) is not None:
+        head += part
+    return head, itertools.chain([head], chunks)
 
 
 def parsed(body: bytes) -> Any:
@@ -67,25 +97,46 @@ def parsed(body: bytes) -> Any:
     return _with_whole_letters(value) if re.search(r"\\u[dD][89a-fA-F]", text) else value
 
 
-def _unpacked(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    if encoding in ("", "identity"):
-        yield from chunks
-        return
-    if encoding not in _WINDOWS:
-        raise Unreadable(f"it is compressed with {encoding[:40]}, which was not requested")
-    unpacker, begun = zlib.decompressobj(_WINDOWS[encoding]), False
+def _within(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    count = 0
+    for part in chunks:
+        count += len(part)
+        if count > limit:
+            raise Unreadable(f"it is larger than {limit / 1e6:g} MB")
+        yield part
+
+
+def _window(head: bytes) -> int:
+    """zlib's parameter for compressed data: with the header of gzip, with that of zlib, or without any."""
+    if head.startswith(_GZIP):
+        return 16 + zlib.MAX_WBITS
+    # "deflate" means zlib data (RFC 9110, section 8.4.1.2), but some servers leave out its header.
+    with_header = head[0] & 0x0F == 8 and int.from_bytes(head[:2], "big") % 31 == 0
+    return zlib.MAX_WBITS if with_header else -zlib.MAX_WBITS
+
+
+def _unpacked(chunks: Iterable[bytes], name: str, window: int) -> Iterator[bytes]:
+    unpacker, waiting = zlib.decompressobj(window), b""
     try:
         for chunk in chunks:
-            rest, begun = chunk, begun or bool(chunk)
-            while rest and not unpacker.eof:  # bytes after the end are not part of the body
-                yield unpacker.decompress(rest, _STEP_BYTES)
-                rest = unpacker.unconsumed_tail
+            for at in range(0, len(chunk), _PIECE_BYTES):
+                rest, waiting = waiting + chunk[at : at + _PIECE_BYTES], b""
+                while rest:
+                    if unpacker.eof:
+                        if window < 16 or not (_GZIP.startswith(rest) or rest.startswith(_GZIP)):
+                            return  # bytes after the end are not part of the body
+                        if len(rest) < len(_GZIP):
+                            waiting = rest
+                            break
+                        unpacker = zlib.decompressobj(window)  # gzip data may have several members (RFC 1952)
+                    yield unpacker.decompress(rest, _STEP_BYTES)
+                    rest = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
         while part := unpacker.decompress(unpacker.unconsumed_tail, _STEP_BYTES):
             yield part
     except zlib.error as error:
-        raise Unreadable(f"it is not valid {encoding}") from error
-    if begun and not unpacker.eof:
-        raise Unreadable(f"its {encoding} data is cut off")
+        raise Unreadable(f"it is not valid {name}") from error
+    if not unpacker.eof:
+        raise Unreadable(f"its {name} data is cut off")
 
 
 def _depth(text: str) -> int:

@@ -8,11 +8,9 @@ GETs can be repeated freely and do not need httpx (provider.http). Every respons
 import itertools
 import json
 import re
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -27,6 +25,7 @@ from seedance.config import settings
 from seedance.errors import ConfigurationError, ProviderError, SubmitUncertain, Unavailable, UnexpectedAnswer
 from seedance.provider import http, links, payloads, refusals
 from seedance.provider.bodies import ANSWER_BYTES, PAGE_BYTES
+from seedance.provider.history import MOST_ROWS, PAGE_ROWS, PAGES, Allowance
 from seedance.provider.http import Limit
 from seedance.provider.links import Result, Sent
 from seedance.provider.payloads import Answer, HistoryRow, ProviderStatus, Standing
@@ -51,20 +50,11 @@ outcome."""
 UPLOAD_SECONDS = 20.0
 """An asset upload sends up to 40 MB of base64. It must leave time for the submit that follows within the same 60 s."""
 
-HISTORY_SECONDS = 60.0
-"""For all pages. reconcile starts nothing new when it has 90 s left."""
-
-HISTORY_PAGES = 200
-"""20,000 requests of one model: more than anybody makes in the days that are read."""
-
 NOTHING_QUEUED = frozenset({500, 502, 503, 521, 523, 525, 526})
 """Server errors that are sent before anything is queued. From 520 on they are Cloudflare's, which is in front of the
 provider: with these four it did not reach the provider (connection refused, no route, TLS handshake or certificate
 failed). Not 504, 522 and 524, which are sent after waiting for a response, and not 520, 527 and 530, which may be.
 """
-
-HISTORY_PAGE = 100
-"""Rows per page of the history: the maximum that the provider returns."""
 
 HISTORY_PATH = "inference-request/request-history"
 
@@ -200,60 +190,69 @@ class Provider:
         match answer.said:
             case {"file_urls": [str() as url, *_]}:
                 return url
-        raise Unavailable(
-            "The response to the asset upload has no file address.", status_code=answer.status, excerpt=answer.excerpt
-        )
+        message = f"The response to the asset upload has no file address{_because(answer)}."
+        raise Unavailable(message, status_code=answer.status, excerpt=answer.excerpt)
 
-    def history(
-        self, model: str, since: float, until: float, *, seconds: float = HISTORY_SECONDS
-    ) -> Iterator[HistoryRow]:
+    def history(self, model: str, since: float, until: float, within: Allowance | None = None) -> Iterator[HistoryRow]:
         """The account's requests of a model on the UTC days from one Unix time to another, newest first.
 
         A request has a row for each of its outputs. The provider finds models by a part of their name, so there may be
         rows of others. The iterator ends only after the last page: a request that it has not returned is not in the
         history. The range is at most 31 days, the first and the last included.
-        Raises Refused, Unavailable or UnexpectedAnswer, also if the history can't be read completely in ``seconds``.
+        Raises Refused, Unavailable or UnexpectedAnswer, also if the history can't be read completely ``within`` this.
         """
-        return itertools.chain.from_iterable(self.history_pages(model, since, until, seconds=seconds))
+        return itertools.chain.from_iterable(self.history_pages(model, since, until, within=within))
 
     def request_rows(
-        self, request_id: str, model: str, since: float, until: float, *, seconds: float = HISTORY_SECONDS
+        self,
+        request_id: str,
+        model: str,
+        since: float,
+        until: float,
+        *,
+        within: Allowance | None = None,
+        listed: Callable[[str, float, float], Iterable[HistoryRow]] | None = None,
     ) -> list[HistoryRow]:
         """What the history shows of one request: its rows, one per output. Empty if it has no such request.
 
         The request is asked for by its id, which finds it whatever its age. The list of the model's requests decides
         if that does not: it also has the requests of a team's other members, and all outputs of a request. The range
-        of the list is as in ``history``. Raises the same errors as ``history``.
+        of the list is as in ``history``. ``listed`` returns it, if it is not read for this alone. Raises the same
+        errors as ``history``.
         """
-        until_then = time.monotonic() + seconds
+        within = within or Allowance()
         try:
-            row = self.request_row(request_id, seconds=min(STATUS_SECONDS, seconds / 3))
+            row = self.request_row(request_id, within)
         except ProviderError:
             row = None  # the list is asked instead; if it fails too, its error is raised
         if row and (row.url or row.status != ProviderStatus.COMPLETED):
             return [row]
         found: list[HistoryRow] = []
-        for listed in self.history(model, since, until, seconds=until_then - time.monotonic()):
-            if listed.request_id == request_id:
-                found.append(listed)
-            elif found and listed.created_at != found[-1].created_at:
+        for one in listed(model, since, until) if listed else self.history(model, since, until, within):
+            if one.request_id == request_id:
+                found.append(one)
+            elif found and one.created_at != found[-1].created_at:
                 break  # rows are sorted by creation time, so there are no more
         return found or ([row] if row else [])
 
-    def request_row(self, request_id: str, *, seconds: float = STATUS_SECONDS) -> HistoryRow | None:
+    def request_row(self, request_id: str, within: Allowance | None = None) -> HistoryRow | None:
         """The history's row of a request of the key's own account. None if there is none by this id.
 
         Of a request with several outputs, the row may have the address of any. Raises the same errors as ``history``.
         """
+        within = within or Allowance()
+        if within.used_up:
+            raise Unavailable("The history was not asked: too much of it has been read.")
         address = f"{self._history_url}/{HISTORY_PATH}/{quote(request_id, safe='')}"
-        try:
-            answer = self._get(address, ANSWER_BYTES, seconds)
-        except HTTPError as error:
-            raise Unavailable(f"The history could not be reached: {reason(error)}.", excerpt=str(error)) from error
-        if answer.status == 404:
-            return None
-        _raise_for_status(answer, self._clock())
-        row = payloads.history_row(payloads.single_row(answer.said), self._media_hosts)
+        with within.spend():
+            try:
+                answer = self._get(address, ANSWER_BYTES, min(STATUS_SECONDS, within.seconds / 3))
+            except HTTPError as error:
+                raise Unavailable(f"The history could not be reached: {reason(error)}.", excerpt=str(error)) from error
+            if answer.status == 404:
+                return None
+            _raise_for_status(answer, self._clock())
+            row = payloads.history_row(payloads.single_row(answer.said), self._media_hosts)
         if row.request_id != request_id:
             about = f"about {row.request_id}" if row.request_id else f"not about a request{_because(answer)}"
             message = f"Asked for request {request_id}, but the response is {about}."
@@ -261,44 +260,51 @@ class Provider:
         return row
 
     def history_pages(
-        self, model: str, since: float, until: float, first: int = 1, *, seconds: float = HISTORY_SECONDS
+        self, model: str, since: float, until: float, first: int = 1, *, within: Allowance | None = None
     ) -> Iterator[list[HistoryRow]]:
         """Like ``history``, page by page, starting at page ``first``. The last page may be empty."""
-        until_then = time.monotonic() + seconds
-        before: list[Any] = []
+        within, seen = within or Allowance(), set[tuple[str, str | None]]()
         for page in itertools.count(first):
-            left = until_then - time.monotonic()
-            if left <= 0 or page >= first + HISTORY_PAGES:
+            if within.used_up or page >= first + PAGES:
                 raise Unavailable(f"The history could not be read completely: it continues after page {page - 1}.")
             query = {
                 "page": page,
-                "per_page": HISTORY_PAGE,
-                "from_date": _utc_day(since),
-                "to_date": _utc_day(until),
+                "per_page": PAGE_ROWS,
+                "from_date": payloads.day_of(since),
+                "to_date": payloads.day_of(until),
                 "model_name": model,
             }
-            address = f"{self._history_url}/{HISTORY_PATH}?{urlencode(query)}"
-            try:
-                answer = self._get(address, PAGE_BYTES, min(STATUS_SECONDS, left))
-            except HTTPError as error:
-                raise Unavailable(f"The history could not be reached: {reason(error)}.", excerpt=str(error)) from error
-            _raise_for_status(answer, self._clock())
-            rows = payloads.history_rows(answer.said)
-            read = [payloads.history_row(row, self._media_hosts) for row in rows or ()]
-            if rows is None or (rows and not any(row.request_id for row in read)):  # unreadable rows are not "no rows"
-                raise UnexpectedAnswer(f"The history response has no rows{_because(answer)}.", excerpt=answer.excerpt)
-            more = page < (payloads.pages(answer.said) or 0)
-            if rows == before and rows:
-                raise UnexpectedAnswer(
-                    f"The history could not be read completely: page {page} repeats page {page - 1}."
-                )
-            if more and not rows:
-                message = f"The history could not be read completely: page {page} is empty but not the last."
-                raise UnexpectedAnswer(message)
-            yield read
-            if len(rows) < HISTORY_PAGE and not more:
+            with within.spend():
+                rows, more = self._history_page(query, within)
+            ends = len(rows) < PAGE_ROWS and not more
+            outputs = {(row.request_id, row.url) for row in rows}
+            if outputs <= seen and not ends:
+                raise UnexpectedAnswer(f"The history could not be read completely: page {page} repeats earlier pages.")
+            yield rows
+            if ends:
                 return
-            before = rows
+            seen |= outputs
+
+    def _history_page(self, query: Mapping[str, Any], within: Allowance) -> tuple[list[HistoryRow], bool]:
+        """The rows of one page, and whether the response says that there are further pages."""
+        address, page = f"{self._history_url}/{HISTORY_PATH}?{urlencode(query)}", query["page"]
+        try:
+            answer = self._get(address, PAGE_BYTES, min(STATUS_SECONDS, within.seconds))
+        except HTTPError as error:
+            raise Unavailable(f"The history could not be reached: {reason(error)}.", excerpt=str(error)) from error
+        rows = payloads.history_rows(answer.said)
+        _raise_for_status(answer, self._clock())
+        if rows and len(rows) > MOST_ROWS:
+            raise UnexpectedAnswer(f"The history response has {len(rows):,} rows; {PAGE_ROWS} were requested.")
+        read = [payloads.history_row(row, self._media_hosts) for row in rows or ()]
+        if rows is None or (rows and not any(row.request_id for row in read)):  # unreadable rows are not "no rows"
+            raise UnexpectedAnswer(f"The history response has no rows{_because(answer)}.", excerpt=answer.excerpt)
+        within.count(read)
+        more = page < (payloads.pages(answer.said) or 0)
+        if more and not rows:
+            message = f"The history could not be read completely: page {page} is empty but not the last."
+            raise UnexpectedAnswer(message)
+        return read, more
 
     def _get(self, url: str, most: int, seconds: float) -> Answer:
         with self._unquoted(), Limit(seconds) as limit:
@@ -381,10 +387,6 @@ def _raise_for_status(answer: Answer, now: float) -> None:
 def _because(answer: Answer) -> str:
     """Why the answer's body can't be read, as the end of a message; "" if it can."""
     return f": {answer.unreadable}" if answer.unreadable else ""
-
-
-def _utc_day(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).date().isoformat()
 
 
 @cache

@@ -6,7 +6,7 @@ access to the account request the instance's credentials or a private service.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from urllib.parse import urljoin
@@ -17,18 +17,25 @@ from urllib3.util import Url
 
 from seedance.clock import CLOCK, Clock
 from seedance.config import settings
-from seedance.errors import ForbiddenSource, SourceUnavailable
-from seedance.provider import http, links
+from seedance.errors import ForbiddenSource, NotAVideo, SourceUnavailable
+from seedance.provider import bodies, http, links
 from seedance.provider.http import Limit
 from seedance.provider.trouble import reason
 
-DOWNLOAD_SECONDS = 30.0
-"""The timeout between two reads, not for the whole file: a large video may take long, a silent connection may not."""
+SILENCE_SECONDS = 30.0
+"""The timeout between two reads. How slow a connection may be is in http.STRIDE_SECONDS."""
+
+DOWNLOAD_SECONDS = 240.0
+"""The timeout for a whole file. Its function has 300 s."""
+
+MOST_BYTES = 2_000_000_000
+"""The maximum length of a file. The longest videos of our models, 15 s of 1080p, have a hundredth of that."""
 
 CHUNK_BYTES = 256 * 1024
 """Bytes per read, lost if the connection drops. With 64 KB, downloading 1 GB takes 3% more processor time."""
 
-MAX_REDIRECTS = 3
+MAX_REDIRECTS = 10
+"""Half of what browsers follow."""
 RESUMES = 5
 """How often a download is resumed after the connection drops."""
 RESUME_SECONDS = 0.2
@@ -44,9 +51,11 @@ class Source:
     length: int | None
     media_type: str
     chunks: Iterator[bytes]
+    framed: bool = True
+    """Whether the response says where it ends. Only then is it certain that the file was not cut off on its way."""
 
 
-# Content-Length must be the length of the file itself, and a video does not compress anyway.
+# A video does not compress, and compression is not needed for a resumed download either.
 _AS_IT_IS = {"Accept-Encoding": "identity"}
 
 
@@ -62,18 +71,20 @@ class Downloads:
         self._clock = clock
 
     @contextmanager
-    def open(self, url: str, seconds: float | None = None) -> Iterator[Source]:
-        """The file at ``url``. ``seconds`` limits the time for the whole download.
+    def open(self, url: str, seconds: float = DOWNLOAD_SECONDS) -> Iterator[Source]:
+        """The file at ``url``, unpacked if the host compressed it. ``seconds`` limits the time for the whole download.
 
         If the connection drops while the chunks are read, the download resumes from there, provided that the host
         still has the same file. Raises ForbiddenSource, or SourceUnavailable if the file can't be downloaded; the
-        latter also while the chunks are read.
+        latter also while the chunks are read, and NotAVideo if it is larger than MOST_BYTES or can't be unpacked.
         """
         with ExitStack() as stack:
-            limit = stack.enter_context(Limit(seconds)) if seconds is not None else None
+            limit = stack.enter_context(Limit(seconds))
             where, response = self._follow(url, stack, limit)
-            file = _File(where, announced_length(response.headers), _mark(response), limit)
-            yield Source(file.length, media_type(response.headers), self._chunks(file, response, stack))
+            headers = response.headers
+            file = _File(where, announced_length(headers), _mark(response), limit)
+            chunks = contents(self._chunks(file, response, stack), headers)
+            yield Source(file.length, media_type(headers), chunks, framed(headers))
 
     def check(self, url: str) -> Url:
         """The address as it will be requested.
@@ -82,7 +93,7 @@ class Downloads:
         """
         return links.check(url, self._hosts)
 
-    def _follow(self, url: str, stack: ExitStack, limit: Limit | None) -> tuple[Url, BaseHTTPResponse]:
+    def _follow(self, url: str, stack: ExitStack, limit: Limit) -> tuple[Url, BaseHTTPResponse]:
         """The file's own address and response, after redirects, before its body is read."""
         for _ in range(MAX_REDIRECTS + 1):
             where = self.check(url)
@@ -90,6 +101,7 @@ class Downloads:
             try:
                 response = self._get(where, stack, limit)
             except HTTPError as error:
+                _check_time(limit)
                 raise SourceUnavailable(f"the result could not be downloaded: {reason(error)}", url=url) from error
             if response.status in _REDIRECTS:
                 response.close()
@@ -100,9 +112,9 @@ class Downloads:
             return where, response
         raise SourceUnavailable(f"the result was redirected more than {MAX_REDIRECTS} times", url=url)
 
-    def _get(self, where: Url, stack: ExitStack, limit: Limit | None, **headers: str) -> BaseHTTPResponse:
+    def _get(self, where: Url, stack: ExitStack, limit: Limit, **headers: str) -> BaseHTTPResponse:
         """The response, before its body is read. ``stack`` closes its connection."""
-        return stack.enter_context(http.get(where.url, {**_AS_IT_IS, **headers}, DOWNLOAD_SECONDS, limit))
+        return stack.enter_context(http.get(where.url, {**_AS_IT_IS, **headers}, SILENCE_SECONDS, limit))
 
     def _chunks(self, file: "_File", first: BaseHTTPResponse, stack: ExitStack) -> Iterator[bytes]:
         """The file's bytes, with at most RESUMES further connections after the first."""
@@ -144,10 +156,30 @@ class Downloads:
         raise broken
 
 
+def contents(chunks: Iterable[bytes], headers: Mapping[str, str]) -> Iterator[bytes]:
+    """The file in a response, from its raw ``chunks``. Raises NotAVideo if it is too large or can't be unpacked."""
+    length = announced_length(headers)
+    if length is not None and length > MOST_BYTES:
+        raise NotAVideo(f"the result has {length / 1e6:,.0f} MB; at most {MOST_BYTES / 1e6:,.0f} MB are copied")
+    try:
+        yield from bodies.decoded(chunks, headers.get("content-encoding", ""), MOST_BYTES)
+    except bodies.Unreadable as error:
+        raise NotAVideo(f"the result is not a complete MP4: {error}") from error
+
+
 def announced_length(headers: Mapping[str, str]) -> int | None:
-    """The Content-Length of a response, None if missing or invalid."""
-    announced = headers.get("content-length", "")
-    return int(announced) if re.fullmatch(r"[0-9]{1,15}", announced) else None
+    """The Content-Length of a response, None if missing or invalid, or if the response is in chunks (RFC 9112, 6.3)."""
+    announced = re.fullmatch(r"([0-9]{1,15})(?:\s*,\s*\1)*", headers.get("content-length", ""))  # it may be repeated
+    return int(announced[1]) if announced and not _is_chunked(headers) else None
+
+
+def framed(headers: Mapping[str, str]) -> bool:
+    """Whether a response says where it ends."""
+    return _is_chunked(headers) or announced_length(headers) is not None
+
+
+def _is_chunked(headers: Mapping[str, str]) -> bool:
+    return "chunked" in headers.get("transfer-encoding", "").lower()
 
 
 def media_type(headers: Mapping[str, str]) -> str:
@@ -171,7 +203,7 @@ class _File:
     where: Url
     length: int | None
     mark: str
-    limit: Limit | None = None
+    limit: Limit
 
 
 def _mark(response: BaseHTTPResponse) -> str:
@@ -183,21 +215,29 @@ def _mark(response: BaseHTTPResponse) -> str:
 def _whole(file: _File, response: BaseHTTPResponse, count: int = 0) -> Iterator[bytes]:
     """The chunks of a response that contains the file from byte ``count`` on."""
     try:
-        for chunk in counted(response.stream(CHUNK_BYTES, decode_content=False), file.length, count):
+        raw = file.limit.paced(response.stream(CHUNK_BYTES, decode_content=False))
+        for chunk in counted(raw, file.length, count):
             count += len(chunk)
             yield chunk
-        _check_time(file.limit)  # when the limit shuts the socket, a body without a length seems to end normally
-    except HTTPError as error:
+    except (HTTPError, SourceUnavailable) as error:
+        _check_time(file.limit)  # then we shut down the connection ourselves
+        if isinstance(error, SourceUnavailable):
+            raise
         raise SourceUnavailable(f"the connection dropped after {count} bytes: {reason(error)}") from error
+    _check_time(file.limit)  # when the limit shuts the socket, a body without a length seems to end normally
 
 
-def _check_time(limit: Limit | None) -> None:
-    if limit and limit.over:
+def _check_time(limit: Limit) -> None:
+    if limit.over:
         raise SourceUnavailable("the download of the result took too long")
 
 
 def _redirected(url: str, location: str) -> str:
     """The target of a redirect, not checked yet."""
+    # http.client reads headers as Latin-1. A Location with other letters is UTF-8, as browsers read it.
+    with suppress(UnicodeError):
+        location = location.encode("latin-1").decode()
+    location = location.strip()
     if not location:
         raise SourceUnavailable("the result's host sent a redirect without a Location", url=url)
     try:

@@ -7,6 +7,7 @@ the right one.
 """
 
 import ipaddress
+import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ from seedance.provider import bodies
 
 DEEPEST = 40
 """Nesting levels of a response that are searched, including JSON in strings. Real responses have five."""
+
+LONGEST = 8192
+"""Characters of an address. Servers refuse longer ones; a signed address has about 1000."""
+
+MOST = 1000
+"""Addresses of a response that are looked at. Real responses have up to twenty, most of them the request's."""
 
 SHOWN = 5
 """The most addresses or hosts that a message lists."""
@@ -52,8 +59,11 @@ _OTHERS = frozenset(
 )
 _OWN_PORTS = {"https": 443, "http": 80}
 _ADDRESS = re.compile(r"(https?:)?//[^\s/]+(/.*)?", re.IGNORECASE)
-_WRITTEN = re.compile(r"[a-z]+://[!-?A-\[\]-~]*?([/?#][^\x00-\x1f\x7f]*)?", re.IGNORECASE)
-"""The allowed form of an address: no control characters; the host in ASCII, without a user or a backslash."""
+_WRITTEN = re.compile(
+    r"[a-z]+://(?:[!-?A-\[\]-~]|[^\x00-\xa0\u3002\uff0e\uff61])*?([/?#][^\x00-\x1f\x7f]*)?", re.IGNORECASE
+)
+"""The allowed form of an address: no control characters; the host without a user, a backslash, or other full stops than
+ASCII's. Other letters are allowed: a host is compared in its ASCII form (``xn--``)."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,7 @@ class _Found:
 
 def read(answer: object, hosts: Collection[str], sent: Sent | None = None) -> Result:
     """Find the video's address in a response. ``hosts``: see ``check``. Never raises, whatever the response is."""
-    found = [one for one in _addresses(answer) if sent is None or one.url not in sent]
+    found = [one for one in itertools.islice(_addresses(answer), MOST) if sent is None or one.url not in sent]
     refusals = {one.url: _refusal(one.url, hosts) for one in found}
     allowed = [one for one in found if refusals[one.url] is None]
     last_frame = next((one.url for one in allowed if one.names and "lastframe" in "".join(one.names)), None)
@@ -169,11 +179,12 @@ def is_picture(url: str) -> bool:
 
 
 def check(url: str, hosts: Collection[str]) -> Url:
-    """The address as it will be requested.
+    """The address as it will be requested, without blanks around it.
 
     ``hosts`` are in lower case, with the port unless it is the scheme's default. Raises ForbiddenSource unless the
     address is https on one of them. Loopback may be http.
     """
+    url = url.strip()
     try:
         # The parser of the library that connects: two parsers that read an address differently let a check be bypassed.
         parts = parse_url(url)
@@ -216,7 +227,7 @@ def _addresses(value: object, names: tuple[str, ...] = (), depth: int = 0) -> It
             yield from _addresses(inner, names, depth + 1)
     elif isinstance(value, str):
         text = value.strip().strip("\ufeff\u200b")
-        if _ADDRESS.fullmatch(text):
+        if len(text) <= LONGEST and _ADDRESS.fullmatch(text):
             scheme, _, rest = text.partition("//")
             yield _Found(f"{scheme.lower() or 'https:'}//{rest}", names)
         elif text[:1] in ("{", "[", '"'):

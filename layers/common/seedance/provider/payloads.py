@@ -133,6 +133,11 @@ def moment(text: object) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def day_of(moment: float) -> str:
+    """The UTC day of a Unix time, as the history's queries name it."""
+    return datetime.fromtimestamp(moment, UTC).date().isoformat()
+
+
 def request_id(answer: object) -> str | None:
     """The request id in the response to a submit. None if there is no usable id, or two different ones."""
     found = usable_id(answer.get("request_id")) if isinstance(answer, dict) else None

@@ -57,12 +57,19 @@ def posted(
         response.close()
 
 
-def whole(response: httpx.Response, most: int) -> Answer:
-    """The complete response, with a body of up to ``most`` bytes, in the same form as from http.answer."""
-    chunks = cast(httpx.SyncByteStream, response.stream)  # the raw body, because httpx decompresses without a limit
+def whole(response: httpx.Response, most: int, chunks: Iterator[bytes] | None = None) -> Answer:
+    """The complete response, with a body of up to ``most`` bytes, in the same form as from http.answer.
+
+    ``chunks``: the raw body, if reading it has begun.
+    """
     encoding = response.headers.get("content-encoding", "")
-    body, fault = http.gathered(response.status_code, chunks, encoding, most, httpx.HTTPError)
+    body, fault = http.gathered(response.status_code, chunks or raw(response), encoding, most, httpx.HTTPError)
     return Answer(response.status_code, response.reason_phrase, response.headers, body, fault)
+
+
+def raw(response: httpx.Response) -> Iterator[bytes]:
+    """The body as it arrives, because httpx decompresses without a limit."""
+    return iter(cast(httpx.SyncByteStream, response.stream))
 
 
 @contextmanager
@@ -94,7 +101,7 @@ class _Limited(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         with _in_time(self._limit):
-            yield from self._stream
+            yield from self._limit.paced(self._stream)
         if self._limit.over:  # when the limit shuts the socket, a body without a length seems to end normally
             raise httpx.ReadTimeout(TOO_LONG)
 

@@ -106,7 +106,7 @@ def _json_in(text: str) -> Any:
 def _plain(text: str) -> str | None:
     """A text on one line; for a web page, its title."""
     if re.match(r"\s*<(?:!--|(?:!doctype|\?xml|html|head|body|title|center|h1|div)\b)", text, re.IGNORECASE):
-        title = re.search(r"<title[^>]*>([^<]*)</title", text[:_WORDS_CHARACTERS], re.IGNORECASE)
+        title = re.search(r"<title[^<>]*>([^<]*)</title", text[:_WORDS_CHARACTERS], re.IGNORECASE)
         if title is None:
             return None
         from html import unescape  # noqa: PLC0415 - loads a table of two thousand names, rarely needed

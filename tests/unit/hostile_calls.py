@@ -1,0 +1,125 @@
+"""The API's function for hostile calls, and what is true for each of its answers."""
+
+import importlib.util
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import aws_limits
+import pytest
+from footage import small_png
+from invoking import CONTEXT, as_from_lambda
+from moto import mock_aws
+from seedance.api import Api
+from seedance.aws.job_table import JobTable
+from seedance.jobs.handoff import IntakeQueue
+from seedance.jobs.requests import Defaults
+from seedance.jobs.store import JobStore
+from seedance.media.buckets import Media
+
+UPLOADS, VIDEOS, TABLE = "example-uploads", "example-videos", "jobs-of-tests"
+LONGEST_ERROR = 8 * 1024
+MOST_CPU_SECONDS = 3.0
+"""Far more than a call takes, and far less than one that is not linear. API Gateway waits 29 s."""
+
+GOOD = '{"prompt": "x"}'
+ITEMS = ("calendar#requests", "count#in_flight", "lease#reconcile", "switch#submits", "day#2026-11-30", "request#x")
+"""Items of the table that are no jobs."""
+
+JOB = "api-0123456789abcdef0123456789abcdef"
+
+
+class Function:
+    """The API's function, on moto, for all cases of a module."""
+
+    def __init__(self, app: ModuleType) -> None:
+        self._app = app
+        self.made = 0
+        """Jobs that were written."""
+        self.sent = 0
+        """Messages to the queue."""
+
+    def call(self, event: Any) -> tuple[int, dict[str, Any], int]:
+        """The status, the body and its length. Also checks what is true for every answer."""
+        made, sent, began = self.made, self.sent, time.process_time()
+        answer = as_from_lambda(self._app.handler(event, CONTEXT))
+        assert time.process_time() - began < MOST_CPU_SECONDS
+        status, body = answer["statusCode"], json.loads(answer["body"])
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        assert 200 <= status < 300 or 400 <= status < 500, answer["body"][:500]
+        if status == 202:
+            assert self.sent == sent + 1
+            assert self.made - made <= 1  # none if the Idempotency-Key is known
+        else:
+            assert (self.made, self.sent) == (made, sent)
+        if status >= 400:
+            assert len(answer["body"]) <= LONGEST_ERROR
+            assert body["error"]["message"]
+            assert body["error"]["code"]
+        return status, body, len(answer["body"])
+
+    def answer(self, event: Any) -> tuple[int, Any, int]:
+        """The status, the body and its length, whatever they are."""
+        answer = as_from_lambda(self._app.handler(event, CONTEXT))
+        return answer["statusCode"], json.loads(answer["body"]), len(answer["body"])
+
+    def post(self, body: str | None, **changes: Any) -> tuple[int, dict[str, Any], int]:
+        return self.call({**event("POST", "/videos"), "body": body, **changes})
+
+
+def event(method: str, resource: str, **path: str) -> dict[str, Any]:
+    """An event as API Gateway sends it."""
+    return {
+        "httpMethod": method,
+        "resource": resource,
+        "path": resource,
+        "headers": {"x-api-key": "k", "Content-Type": "application/json"},
+        "multiValueHeaders": {"x-api-key": ["k"]},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": path or None,
+        "stageVariables": None,
+        "requestContext": {"identity": {"apiKeyId": "key-1"}, "httpMethod": method, "resourcePath": resource},
+        "body": None,
+        "isBase64Encoded": False,
+    }
+
+
+@pytest.fixture(scope="module")
+def function(clients: dict[str, Any], template: dict[str, Any], root: Path) -> Iterator[Function]:
+    spec = importlib.util.spec_from_file_location("app_of_hostile_api", root / "functions/api/app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    app = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(app)
+    with mock_aws(), aws_limits.enforced():
+        where = {"CreateBucketConfiguration": {"LocationConstraint": clients["s3"].meta.region_name}}
+        for bucket in (UPLOADS, VIDEOS):
+            clients["s3"].create_bucket(Bucket=bucket, **where)
+        clients["s3"].put_object(Bucket=UPLOADS, Key="images/a.png", Body=small_png())
+        as_in_the_stack = {
+            name: template["Resources"]["JobTable"]["Properties"][name]
+            for name in ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+        }
+        clients["dynamodb"].create_table(TableName=TABLE, **as_in_the_stack)
+        queue = clients["sqs"].create_queue(QueueName="intake")["QueueUrl"]
+        defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
+        store, media = JobStore(JobTable(TABLE, clients["dynamodb"])), Media(VIDEOS, clients["s3"])
+        at = Api(store, media, IntakeQueue(queue, clients["sqs"]), UPLOADS, defaults, ("images/",))
+        app.api = lambda: at  # type: ignore[attr-defined]
+        made = Function(app)
+        for key in ITEMS:
+            clients["dynamodb"].put_item(TableName=TABLE, Item={"job_id": {"S": key}, "owner": {"S": "up-1"}})
+
+        def count(model: Any, **_: Any) -> None:
+            made.made += model.name == "PutItem"
+            made.sent += model.name == "SendMessage"
+
+        for service in ("dynamodb", "sqs"):
+            clients[service].meta.events.register("provide-client-params", count, unique_id="count")
+        yield made
+        for service in ("dynamodb", "sqs"):
+            clients[service].meta.events.unregister("provide-client-params", unique_id="count")

@@ -1,0 +1,218 @@
+"""Hostile bodies of API calls: each gets an answer of 2xx or 4xx with a short error, and only a 202 makes a job."""
+
+import base64
+import gzip
+import json
+from typing import Any
+
+import pytest
+from footage import small_png
+from hostile_calls import GOOD, Function
+from hostile_values import DEEP, TEXTS, VALUES, nested
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytestmark = pytest.mark.hostile(kind="input", risk=("5xx", "paid twice"))
+
+# values in fields -----------------------------------------------------------------------------------------------------
+
+FIELDS: dict[str, tuple[str, str]] = {
+    "prompt": ('{"prompt": %s}', "prompt"),
+    "model": ('{"prompt": "x", "model": %s}', "model"),
+    "transport": ('{"prompt": "x", "transport": %s}', "transport"),
+    "image": ('{"prompt": "x", "image": %s}', "image"),
+    "image_key": ('{"prompt": "x", "image_key": %s}', "image_key"),
+    "parameters": ('{"prompt": "x", "parameters": %s}', "parameters"),
+    "an unknown field": ('{"prompt": "x", "webhook": %s}', "webhook"),
+    "parameters.prompt": ('{"parameters": {"prompt": %s}}', "prompt"),
+    "duration": ('{"prompt": "x", "parameters": {"duration": %s}}', "duration"),
+    "seed": ('{"prompt": "x", "parameters": {"seed": %s}}', "seed"),
+    "wide seed": ('{"prompt": "x", "model": "seedance-2.0-mini", "parameters": {"seed": %s}}', "seed"),
+    "resolution": ('{"prompt": "x", "parameters": {"resolution": %s}}', "resolution"),
+    "aspect_ratio": ('{"prompt": "x", "parameters": {"aspect_ratio": %s}}', "aspect_ratio"),
+    "camera_fixed": ('{"prompt": "x", "parameters": {"camera_fixed": %s}}', "camera_fixed"),
+    "image_url": ('{"prompt": "x", "parameters": {"image_url": %s}}', "image_url"),
+    "last_image": (
+        '{"prompt": "x", "model": "seedance-pro", "image": "https://e.com/a", "parameters": {"last_image": %s}}',
+        "last_image",
+    ),
+    "references": (
+        '{"prompt": "x", "model": "seedance-2.0-mini", "parameters": {"reference_images": %s}}',
+        "reference_images",
+    ),
+    "a reference": (
+        '{"prompt": "x", "model": "seedance-2.0-mini", "parameters": {"reference_images": [%s]}}',
+        "reference_images",
+    ),
+    "an unknown parameter": ('{"prompt": "x", "parameters": {"duratoin": %s}}', "duratoin"),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("place", FIELDS)
+def test_a_hostile_value_is_refused_by_its_fields_name(function: Function, place: str, kind: str) -> None:
+    form, field = FIELDS[place]
+    status, body, _ = function.post(form % VALUES[kind])
+    if status == 202:
+        return
+    error = body["error"]
+    if status == 400:
+        assert kind.startswith("shape")
+        assert error["field"] == "body"
+    elif place != "parameters":  # an object there has names of its own
+        assert error["field"] == field
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_a_hostile_key_is_refused_or_not_in_the_bucket(function: Function, kind: str) -> None:
+    status, body, _ = function.post(json.dumps({"prompt": "x", "image_key": "images/" + TEXTS[kind]}))
+    assert (status, body["error"]["field"]) == (422, "image_key")
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.parametrize("form", ['{"prompt": "x", %s: 1}', '{"prompt": "x", "parameters": {%s: 1}}', "{%s: {}}"])
+def test_a_hostile_name_is_shown_shortly(function: Function, form: str, kind: str) -> None:
+    status, body, size = function.post(form % json.dumps(TEXTS[kind]))
+    assert status in (400, 422)
+    assert size < 4000
+    assert len(body["error"]["field"]) <= 80
+
+
+# whole bodies ---------------------------------------------------------------------------------------------------------
+
+BODIES: dict[str, str | None] = {
+    "none": None,
+    "empty": "",
+    "a blank": " ",
+    "NUL": "\x00",
+    "null": "null",
+    "true": "true",
+    "a number": "5",
+    "a text": '"prompt"',
+    "a list": "[]",
+    "a list of objects": f"[{GOOD}]",
+    "an empty object": "{}",
+    "two objects": GOOD + GOOD,
+    "lines": GOOD + "\n" + GOOD,
+    "something behind": GOOD + "x",
+    "a NUL behind": GOOD + "\x00",
+    "cut off": GOOD[:-1],
+    "only an end": "}",
+    "single quotes": "{'prompt': 'x'}",
+    "no quotes": "{prompt: x}",
+    "a comment": '{"prompt": "x" /* y */}',
+    "a comma too many": '{"prompt": "x",}',
+    "a prompt twice": '{"prompt": "x", "prompt": "y"}',
+    "a prompt twice, escaped": '{"prompt": "x", "pr\\u006fmpt": "y"}',
+    "parameters twice": '{"prompt": "x", "parameters": {"duration": 5}, "parameters": {"duration": 10}}',
+    "a parameter twice": '{"prompt": "x", "parameters": {"duration": 5, "duration": 10}}',
+    "a raw line break": '{"prompt": "a\nb"}',
+    "a raw tab": '{"prompt": "a\tb"}',
+    "a bad escape": '{"prompt": "\\x"}',
+    "half an escape": '{"prompt": "\\u12"}',
+    "a raw half": '{"prompt": "\ud800"}',
+    "a raw half as a name": '{"\ud800": 1}',
+    "half outside": "\ud800",
+    "two byte order marks": "\ufeff\ufeff" + GOOD,
+    "a form": "prompt=x&model=seedance-pro",
+    "multipart": '--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\nx\r\n--b--',
+    "XML": '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>',
+    "YAML": "!!python/object/apply:os.system ['true']",
+    "other spaces": "\u00a0" + GOOD,
+    "JavaScript": ")]}'\n" + GOOD,
+    "deep lists": "[" * DEEP,
+    "deep objects": '{"a":' * 40_000,
+    "whole deep lists": nested(DEEP),
+    "deep within": '{"prompt": "x", "parameters": {"a": ' + nested(900) + "}}",
+    "a long name": '{"%s": 1}' % ("x" * 5_500_000),
+    "a long value": '{"prompt": "%s"}' % ("x" * 5_500_000),
+    "long white space": " " * 5_500_000 + GOOD,
+    "long rubbish": "x" * 5_500_000,
+    "long brackets": "[" * 5_500_000,
+    "long quotes": '"' * 5_500_000,
+    "long backslashes": '{"prompt": "' + "\\\\" * 2_000_000 + '"}',
+    "long shoes": '{"prompt": "' + "👟" * 1_300_000 + '"}',
+    "many names": "{" + ",".join(f'"{number}":1' for number in range(20_000)) + "}",
+    "many equal names": "{" + ",".join(['"a":1'] * 30_000) + "}",
+    "many commas": "{" + "," * 200_000 + "}",
+    "many resembling names": "{" + ",".join(f'"promp{"t" * number}":1' for number in range(2, 500)) + "}",
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_hostile_body_is_refused(function: Function, name: str) -> None:
+    status, body, size = function.post(BODIES[name])
+    assert status in (400, 422)
+    assert body["error"]["field"]
+    assert size < 2000
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_hostile_body_is_refused_in_base64_too(function: Function, name: str) -> None:
+    raw = (BODIES[name] or "").encode(errors="surrogatepass")
+    status, *_ = function.post(base64.b64encode(raw).decode(), isBase64Encoded=True)
+    assert status in (400, 422)
+
+
+@pytest.mark.parametrize(
+    "body", [GOOD, "\ufeff" + GOOD, " \n" + GOOD + "\r\n", '{"prompt": "👟"}', '{"prompt":"\\u00e9"}']
+)
+@pytest.mark.parametrize("encoded", [True, False])
+def test_a_good_body_is_accepted_with_a_byte_order_mark_and_in_base64(
+    function: Function, body: str, *, encoded: bool
+) -> None:
+    sent = base64.b64encode(body.encode()).decode() if encoded else body
+    assert function.post(sent, isBase64Encoded=encoded)[0] == 202
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        GOOD.encode("utf-16"),
+        GOOD.encode("utf-16-le"),
+        GOOD.encode("utf-32"),
+        '{"prompt": "é"}'.encode("latin-1"),
+        gzip.compress(GOOD.encode()),
+        b"\xff\xfe\xfd",
+        b"\xed\xa0\x80",
+        b"\xc0\xaf",
+        bytes(range(256)),
+        small_png(),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused(function: Function, raw: bytes) -> None:
+    status, body, _ = function.post(base64.b64encode(raw).decode(), isBase64Encoded=True)
+    assert (status, body["error"]["field"]) == (400, "body")
+    # Without binary media types, API Gateway replaces what is no UTF-8.
+    status, body, _ = function.post(raw.decode(errors="replace"))
+    assert status in (400, 422)
+
+
+@pytest.mark.parametrize("body", ["%%%", "e30", "e30=e30=", GOOD, "\ud800", "é", "=", " ", "e3\n0=", "A" * 5_500_000])
+def test_a_body_that_is_not_the_base64_that_it_claims_is_refused(function: Function, body: str) -> None:
+    assert function.post(body, isBase64Encoded=True)[0] == 400
+
+
+def test_a_compressed_body_is_refused_in_words(function: Function) -> None:
+    sent = {"isBase64Encoded": True, "headers": {"content-encoding": "gzip"}}
+    status, body, _ = function.post(base64.b64encode(gzip.compress(GOOD.encode())).decode(), **sent)
+    assert status == 400
+    assert "not compressed with gzip" in body["error"]["message"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(st.characters(codec=None, exclude_categories=())),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+NAMES = st.sampled_from(["model", "prompt", "parameters", "image", "image_key", "transport", "duration", "seed"])
+
+
+@given(st.dictionaries(NAMES | st.text(), JSON | st.dictionaries(NAMES, JSON), max_size=5), st.none() | JSON)
+def test_any_json_gets_an_answer(function: Function, body: dict[str, Any], header: Any) -> None:
+    function.post(json.dumps(body), headers={"Idempotency-Key": header})
+
+
+@given(st.text(st.characters(codec=None, exclude_categories=())), st.booleans())
+def test_any_text_gets_an_answer(function: Function, body: str, encoded: bool) -> None:
+    function.post(body, isBase64Encoded=encoded)

@@ -1,0 +1,145 @@
+"""Hostile headers, paths and events of the API: each gets an answer of 2xx or 4xx, and only a 202 makes a job."""
+
+from typing import Any
+
+import pytest
+from hostile_calls import GOOD, ITEMS, JOB, Function, event
+from hostile_values import TEXTS, WRONG_TYPES
+
+pytestmark = pytest.mark.hostile(kind="input", risk=("5xx", "paid twice"))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("application/json", "application/json; charset=utf-16", "text/plain", "application/x-www-form-urlencoded"),
+        *(
+            "multipart/form-data; boundary=x",
+            "application/xml",
+            "image/png",
+            "",
+            " ",
+            "\x00",
+            "x" * 10_000,
+            "a\r\nb: c",
+        ),
+        *("é", "\ud800", "*/*", ";", "application/json, text/plain"),
+    ],
+)
+def test_the_content_type_does_not_matter(function: Function, kind: str) -> None:
+    assert function.post(GOOD, headers={"Content-Type": kind})[0] == 202
+    assert function.post("prompt=x", headers={"Content-Type": kind})[0] == 400
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_a_hostile_idempotency_key_is_refused_by_its_name(function: Function, kind: str) -> None:
+    status, body, _ = function.post(GOOD, headers={"Idempotency-Key": TEXTS[kind]})
+    assert (status, (body["error"] or {}).get("field")) in ((422, "Idempotency-Key"), (202, None))
+    assert (status == 202) is (0 < len(TEXTS[kind]) <= 255 and all("!" <= letter <= "~" for letter in TEXTS[kind]))
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_a_hostile_api_key_is_a_caller_like_any_other(function: Function, kind: str) -> None:
+    for where in ({"headers": {"X-API-KEY": TEXTS[kind]}, "requestContext": {}}, {"requestContext": {"identity": {}}}):
+        assert function.post(GOOD, **where)[0] == 202
+    assert function.post(GOOD, requestContext={"identity": {"apiKeyId": TEXTS[kind]}})[0] == 202
+
+
+IDS = {
+    **TEXTS,
+    "2048 letters": "x" * 2048,
+    "2049 letters": "x" * 2049,
+    "1025 wide letters": "é" * 1025,
+    "slashes": "a/b//c",
+    "dots": "..",
+    "encoded": "api%2D1",
+    **{f"item {key}": key for key in ITEMS},
+    "a batch": "batch-0123456789abcdef0123456789abcdef",
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_a_hostile_job_id_is_not_found(function: Function, kind: str) -> None:
+    status, body, size = function.call(event("GET", "/videos/{job_id}", job_id=IDS[kind]))
+    assert (status, body["error"]["code"]) == (404, "NOT_FOUND")
+    assert size < 1500
+
+
+GETS = {"video": ("/videos/{job_id}", {"job_id": JOB}), "models": ("/models", {}), "nothing": ("/nothing", {})}
+QUERIES: list[Any] = [
+    {"limit": "1e400"},
+    {"limit": "-1"},
+    {"cursor": "\ud800"},
+    {"": ""},
+    {"a" * 5000: "b" * 5000},
+    {"state": "%00"},
+    {"state": None},
+    {"a": ["b"]},
+    [],
+    "limit=5",
+    5,
+]
+
+
+@pytest.mark.parametrize("query", range(len(QUERIES)))
+@pytest.mark.parametrize("which", GETS)
+def test_a_query_string_that_is_not_expected_changes_nothing(function: Function, which: str, query: int) -> None:
+    resource, path = GETS[which]
+    given = {"queryStringParameters": QUERIES[query], "multiValueQueryStringParameters": QUERIES[query]}
+    assert function.call({**event("GET", resource, **path), **given})[0] == (200 if which == "models" else 404)
+
+
+CALLS = {
+    "POST /videos": {**event("POST", "/videos"), "body": GOOD},
+    "GET /videos/{job_id}": event("GET", "/videos/{job_id}", job_id=JOB),
+    "GET /models": event("GET", "/models"),
+}
+
+
+@pytest.mark.parametrize("kind", ["missing", *WRONG_TYPES])
+@pytest.mark.parametrize("part", CALLS["POST /videos"])
+@pytest.mark.parametrize("which", CALLS)
+def test_any_part_of_an_event_may_be_anything(function: Function, which: str, part: str, kind: str) -> None:
+    good = CALLS[which]
+    sent = {name: value for name, value in good.items() if name != part}
+    if kind != "missing":
+        sent[part] = WRONG_TYPES[kind]
+    status, *_ = function.call(sent)
+    assert status in (200, 202, 400, 404, 422)
+
+
+@pytest.mark.parametrize("kind", WRONG_TYPES)
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        *(("headers", name) for name in ("Idempotency-Key", "x-api-key", "Content-Type", "Content-Encoding", "")),
+        *(("pathParameters", name) for name in ("job_id", "", "x")),
+        *(("requestContext", name) for name in ("identity", "authorizer", "httpMethod")),
+    ],
+)
+def test_any_value_within_an_event_may_be_anything(function: Function, where: str, name: str, kind: str) -> None:
+    for good in CALLS.values():
+        status, *_ = function.call({**good, where: {name: WRONG_TYPES[kind]}})
+        assert status in (200, 202, 404, 422)
+    status, *_ = function.call(
+        {**CALLS["POST /videos"], "requestContext": {"identity": {"apiKeyId": WRONG_TYPES[kind]}}}
+    )
+    assert status == 202
+
+
+@pytest.mark.parametrize(
+    ("method", "resource"),
+    [
+        *(("DELETE", "/videos"), ("PUT", "/videos"), ("PATCH", "/videos"), ("HEAD", "/models"), ("OPTIONS", "/videos")),
+        *(("get", "/models"), ("GET ", "/models"), ("GET", "/models/"), ("GET", "//models"), ("GET", "/Models")),
+        *(("TRACE", "/"), ("CONNECT", "evil.example:443"), ("", ""), ("\x00", "\x00"), ("\ud800", "\ud800")),
+        *(("POST", "/videos/{job_id}"), ("POST", "/models"), ("GET", "/{proxy+}"), ("GET", "x" * 100_000)),
+    ],
+)
+def test_another_method_or_path_is_not_found(function: Function, method: str, resource: str) -> None:
+    assert function.call({**event("GET", "/models"), "httpMethod": method, "resource": resource})[0] == 404
+
+
+@pytest.mark.parametrize("kind", WRONG_TYPES)
+def test_an_event_that_is_none_is_not_found(function: Function, kind: str) -> None:
+    assert function.call(WRONG_TYPES[kind])[0] == 404
