@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from command_line import UPLOADS, Typed
+from footage import small_png
 from seedance.errors import InvalidRequest
 from seedance.jobs.job import Job, State
 
@@ -135,6 +136,17 @@ def test_images_are_checked_against_the_model_that_the_stack_will_use(
     result = typed("drop", shop / "red.png", *options)
     assert (result.exit_code, says in result.stderr) == (1, True)
     assert stored(world, "") == []
+
+
+def test_an_image_whose_shape_the_stack_refuses_is_not_uploaded(
+    typed: Typed, world: Any, moto_stack: Target, shop: Path
+) -> None:
+    (shop / "tiny.png").write_bytes(small_png(299, 400))
+    result = typed("drop", shop)
+    assert (result.exit_code, "tiny.png is 299 x 400 pixels" in result.stderr) == (1, True)
+    assert stored(world, "") == []
+    moto_stack.__dict__["_settings"] = {"AllowUnusualImages": "yes"}
+    assert typed("drop", shop).exit_code == 0
 
 
 def test_with_one_bad_image_none_is_uploaded(
