@@ -14,6 +14,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,17 +24,18 @@ from seedance.media.mp4 import Mp4Check
 
 from benchmarks import report
 
-ROUNDS = 9
+ROUNDS = 7
 MEGABYTE = 1_000_000
-SIZE, SMALL, LARGE = 4, 1, 16
+SMALL, LARGE = 1, 8
 """Megabytes: of the inputs, and of those for the ratio of large to small."""
 
 CHUNK = 256 * 1024
 _NOTE = """\
-Medians of {rounds} rounds, inputs of {size} MB. Time per MB of ours, and times relative to a SHA-256 of the same bytes
-in the same round; "refused": libav can't open it. Growth: time per MB at {large} MB relative to {small} MB. Memory: the
-peak that Python's allocator counts, at {large} MB, without the input itself. A function with 512 MB has about 0.3 of a
-processor, so there each MB takes about three times as long. An image has 30 MB at most."""
+Medians of {rounds} rounds, inputs of {small} MB. Processor time of ours per MB, and times relative to a SHA-256 of the
+same bytes in the same round; "refused": libav can't open it. Growth: the time at {large} MB, relative to {large} times
+that at {small} MB; 1 is linear, and less means that an image is refused at its 100,000th part. Memory: the peak that
+Python's allocator counts, at {large} MB, without the input itself. A function with 512 MB has about 0.3 of a processor,
+so there each MB takes about three times as long. An image has 30 MB at most."""
 
 Walk = Callable[[bytes], None]
 
@@ -68,8 +70,9 @@ def listed_mp4(body: bytes) -> None:
 
 
 def ours_image(body: bytes) -> None:
-    """The pipeline's check of an uploaded image."""
-    images.look_through(io.BytesIO(body), len(body))
+    """The pipeline's check of an uploaded image. One with too many parts is refused."""
+    with suppress(ValueError):
+        images.look_through(io.BytesIO(body), len(body))
 
 
 def digest(body: bytes) -> None:
@@ -153,16 +156,15 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else ROUNDS
     rows = [_row(each, rounds) for each in INPUTS]
     header = ("input", "ours, ms per MB", "ours", "list of boxes", "libav", "growth", "memory, ours", "memory, list")
-    note = _NOTE.format(rounds=rounds, size=SIZE, small=SMALL, large=LARGE)
+    note = _NOTE.format(rounds=rounds, small=SMALL, large=LARGE)
     report.publish(report.Table("walkers", "Walking through strangers' files", header, rows, [note]))
 
 
 def _row(each: Input, rounds: int) -> tuple[str, ...]:
-    body, small, large = (each.make(size * MEGABYTE) for size in (SIZE, SMALL, LARGE))
+    body, large = (each.make(size * MEGABYTE) for size in (SMALL, LARGE))
     walks: dict[str, tuple[Walk, bytes]] = {
         "digest": (digest, body),
         "ours": (each.ours, body),
-        "small": (each.ours, small),
         "large": (each.ours, large),
     }
     if each.listing:
@@ -174,7 +176,7 @@ def _row(each: Input, rounds: int) -> tuple[str, ...]:
     def against(name: str) -> str:
         return f"{report.median_ratio(samples[name], samples['digest']):.2f}" if name in samples else ""
 
-    growth = report.median_ratio(samples["large"], samples["small"]) * len(small) / len(large)
+    growth = report.median_ratio(samples["large"], samples["ours"]) * len(body) / len(large)
     return (
         each.name,
         f"{sorted(samples['ours'])[rounds // 2] * 1000 / (len(body) / MEGABYTE):.2f}",
@@ -196,9 +198,9 @@ def _opens(body: bytes) -> bool:
 
 
 def _seconds(walk: Walk, body: bytes) -> float:
-    began = time.perf_counter()
+    began = time.process_time()  # a walk is one long computation, so other processes must not count
     walk(body)
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def _memory(walk: Walk, body: bytes) -> str:

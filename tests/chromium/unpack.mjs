@@ -8,6 +8,7 @@ const { default: chromium } = await import("@sparticuz/chromium");
 await chromium.executablePath();
 
 // Its own settings for fonts name folders of Lambda.
-const folder = '<dir prefix="relative">fonts</dir><cachedir prefix="relative">cache</cachedir>';
+const fonts = join(process.env.TMPDIR, "fonts");
+const folder = `<dir>${join(fonts, "fonts")}</dir><cachedir>${join(fonts, "cache")}</cachedir>`;
 const settings = `<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>${folder}</fontconfig>\n`;
-writeFileSync(join(process.env.TMPDIR, "fonts/fonts.conf"), settings);
+writeFileSync(join(fonts, "fonts.conf"), settings);

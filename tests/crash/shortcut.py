@@ -41,7 +41,8 @@ def answer(request: AWSPreparedRequest) -> AWSResponse:
     service = _SIGNED_FOR.search(signature)[1]
     with _one_at_a_time:
         status, headers, body = _by_server(request) if service == "s3" else _by_service(service, request)
-    raw = HTTPResponse(io.BytesIO(body), headers, status, preload_content=False)
+    method = request.method  # without it, the answer to a HEAD would miss its body
+    raw = HTTPResponse(io.BytesIO(body), headers, status, preload_content=False, request_method=method)
     return AWSResponse(request.url, status, headers, raw)
 
 

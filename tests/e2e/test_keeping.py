@@ -62,7 +62,8 @@ def test_a_paid_video_survives_a_crash_and_a_stop(provider: Sandbox, home: Path,
     target = Target(stack.outputs, stack)
     until(lambda: (job := target.jobs.get(under_way)) and job.request_id, "a submit", 30)
     os.killpg(stack.pids["emulator"], signal.SIGKILL)
-    assert "is no longer running" in says("list", code=1)
+    # The killed process may be listed for another moment.
+    until(lambda: "is no longer running" in says("list", code=1), "the end of the emulator", 30)
     stranger = _bought_elsewhere(provider)
 
     again = says("up")

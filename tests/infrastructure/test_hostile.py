@@ -99,12 +99,19 @@ def test_a_section_is_replaced_where_it_stands() -> None:
     assert replaced(page + "more\n", "hostile", "## Second\n") == page.replace("First", "Second") + "more\n"
 
 
-def test_make_reliability_keeps_the_section(root: Path) -> None:
+def test_make_reliability_keeps_the_section(root: Path, tmp_path: Path) -> None:
     """It writes the whole page anew."""
-    code = "import report; print(report._with_the_other_section('# New\\n'), end='')"
+    page = replaced("# Old\n", "hostile", "## A hostile world\n")
+    (tmp_path / "page.md").write_text(page)
+    code = "import pathlib, sys, report; report.DOCUMENT = pathlib.Path(sys.argv[1]); "
+    code += "print(report._with_the_other_section('# New\\n'), end='')"
     path = f"{root / 'tests/crash'}:{root / 'tests'}:{root}:{root / 'layers/common'}"
     said = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": path}, cwd=root
+        [sys.executable, "-c", code, str(tmp_path / "page.md")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": path},
+        cwd=root,
     ).stdout
-    assert said.startswith("# New\n\n<!-- hostile -->\n## A hostile world\n")
-    assert said == "# New\n\n" + section((root / "docs/reliability.md").read_text(), "hostile")
+    assert said == page.replace("Old", "New")

@@ -90,14 +90,17 @@ def test_a_manifest_whose_name_is_no_key_is_not_checked(say: Callable[..., str],
     assert "rename the file" in " ".join(say("batch", str(file), "--dry-run").split())
 
 
-@pytest.mark.parametrize("kind", [kind for kind, text in ARGUMENTS.items() if len(text) < 100_000])
 @pytest.mark.parametrize(
-    "command", [("models",), ("drop",), ("batch", "--dry-run"), ("status",), ("get",), ("explain",)]
+    ("command", "kind"),
+    [
+        (command, kind)
+        for command in (("models",), ("drop",), ("batch", "--dry-run"), ("status",), ("get",), ("explain",))
+        for kind, text in ARGUMENTS.items()
+        if len(text) < 100_000 and (command, kind) != (("models",), "empty")  # `seedance models` shows all of them
+    ],
 )
 def test_a_hostile_argument_ends_with_a_sentence(
     say: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], kind: str
 ) -> None:
     monkeypatch.setenv("SEEDANCE_HOME", str(tmp_path))
-    if command == ("models",) and kind == "empty":
-        pytest.skip("no model is named: all are shown")
     assert len(say(*command, "--", ARGUMENTS[kind])) < 3000
