@@ -81,7 +81,8 @@ def find(arguments: Sequence[str]) -> tuple[list[Local], list[str]]:
         for argument in arguments:
             for path, name, chosen in _files(argument):
                 try:
-                    found.setdefault(path.resolve(), look(path, name))
+                    local = look(path, name)
+                    found.setdefault(path.resolve(), local)
                 except InvalidRequest as refused:
                     if chosen or _is_image(path):
                         raise
@@ -94,6 +95,8 @@ def find(arguments: Sequence[str]) -> tuple[list[Local], list[str]]:
 
 def _files(argument: str) -> Iterator[tuple[Path, str, bool]]:
     """The files of an argument: path, name in the bucket, and whether the user named this very file."""
+    if not argument:  # an unset variable of a shell, and for Path the current folder
+        raise InvalidRequest("image", "has no name: the argument is empty")
     path = Path(argument)
     if path.is_dir():
         top = path.resolve().name

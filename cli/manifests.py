@@ -85,6 +85,8 @@ def open_source(given: str, wish: Wish) -> Source:
 
     A folder has one manifest in it, or images: then there is a row for each of them, and ``wish`` is for all of them.
     """
+    if not given:  # see images
+        raise InvalidRequest("file", "has no name: the argument is empty")
     path = Path(given)
     if not path.is_dir():
         if wish != Wish():
