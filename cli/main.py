@@ -23,6 +23,7 @@ from typer.core import TyperCommand
 from cli import costs, fetching, following, ids, inbox, making, operate, progress, show, unowned
 from cli.batch import batch
 from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
+from cli.doctor.command import doctor
 from cli.options import JobOrBatchId, OutputsFile, StackName, err, out
 from cli.output import Exit, emit, emit_line, for_progress, say, wants_json, with_json
 from cli.target import CommandError, Target, find, home, on_this_machine
@@ -233,6 +234,7 @@ for one in (
     operate.adopt,
     costs.costs,
     inbox.inbox,
+    doctor,
 ):
     command()(one)
 

@@ -15,6 +15,8 @@ from seedance.jobs.job import State
 from seedance.jobs.prices import PRICES_OF, PUBLISHED, Setting, published_usd
 from seedance.jobs.reasons import Code
 
+from cli.doctor.facts import FACTS
+from cli.doctor.table import CHECKS
 from cli.main import app
 from cli.output import Exit
 
@@ -163,6 +165,20 @@ def aws_limits() -> str:
 def exit_codes() -> str:
     """The exit codes of the CLI."""
     return _table(("code", "meaning"), _members(Exit))
+
+
+def checks() -> str:
+    """The doctor's free checks."""
+    rows = [
+        (f"{check.name}{'' if check.emulated else ' *'}", check.about, _names(check.needs), check.remedy)
+        for check in CHECKS
+    ]
+    return _table(("check", "passes if", "permissions", "otherwise"), rows)
+
+
+def facts() -> str:
+    """What `seedance doctor --spend` asks the provider."""
+    return _table(("line", "the fact", "source"), [(fact.name, fact.about, fact.source) for fact in FACTS])
 
 
 def commands() -> str:

@@ -36,6 +36,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "release": {"since": 0.0, "room_usd": 1.0},
     "redrive": {"since": 0.0},
     "restart": {"batch_id": "batch-" + "0" * 32},
+    "examine": {"what": "request", "request_id": "req-1"},
 }
 FIELDS = [(ask, name) for ask, fields in GOOD.items() for name in fields]
 
@@ -53,6 +54,9 @@ class Silent:
         return []
 
     def request_row(self, _: str) -> None:
+        raise Unavailable("nothing is there")
+
+    def responses(self, _: str) -> None:
         raise Unavailable("nothing is there")
 
 

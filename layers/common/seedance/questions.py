@@ -6,12 +6,15 @@ so a value of another type is never taken for what it resembles: the text "no" i
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Required, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict
 
 from seedance import bounds
 from seedance.aws.checks import LATEST, Check, any_of, between, whole
 from seedance.errors import InvalidRequest, NotPossible
 from seedance.jobs.budget import MOST_A_DAY_USD
+
+if TYPE_CHECKING:
+    from seedance.examining import Examined
 
 LONGEST_LINK = 8192
 """Characters of a video's address. The provider's have about 100; a signed one has up to 2000."""
@@ -54,6 +57,7 @@ class Question(TypedDict, total=False):
     reason: str | None
     batch_id: str
     room_usd: float | None
+    what: str
 
 
 class Answer(TypedDict, total=False):
@@ -78,6 +82,7 @@ class Answer(TypedDict, total=False):
     budget_usd: float | None
     reason: str | None
     needs_usd: float
+    examined: "Examined"
 
 
 class _Field(NamedTuple):
@@ -130,6 +135,7 @@ QUESTIONS: dict[str, dict[str, _Field]] = {
     "release": {**_GO_ON, "room_usd": _Field(between(0, MOST_A_DAY_USD), "must be an amount in USD", needed=False)},
     "redrive": _GO_ON,
     "restart": {"batch_id": _BATCH},
+    "examine": {"what": _text_of(100), "request_id": _text_of(LONGEST_ID, needed=False)},
 }
 """The fields of each question."""
 

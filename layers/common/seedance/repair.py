@@ -24,6 +24,7 @@ from seedance.errors import (
     ProviderError,
     SeedanceError,
 )
+from seedance.examining import examine
 from seedance.holding import Holding, Worked
 from seedance.jobs import creation, reasons
 from seedance.jobs.budget import reservation
@@ -33,6 +34,7 @@ from seedance.jobs.reasons import Code
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.switch import switch
 from seedance.lost import LostSubmits, adopt
+from seedance.media.buckets import media
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import logger
 from seedance.pacing.poll_schedule import HISTORY_SPAN_SECONDS
@@ -80,6 +82,7 @@ class Repair:
         ``resume``, ``redrive``: -> ``number``, ``more``, ``since``
         ``release``: ``since``, ``room_usd`` -> the same and ``room_usd``, ``left``, ``left_usd``, ``budget_usd``
         ``restart``: ``batch_id`` -> ``said``
+        ``examine``: ``what``, ``request_id`` -> ``examined``
         """
         try:
             return self._answer(**checked(question))
@@ -122,6 +125,8 @@ class Repair:
             case "restart":
                 self.batches.restart(given["batch_id"])
                 return {"said": f"batch {given['batch_id']} was started again; what it has made is kept"}
+            case "examine":
+                return {"examined": examine(self.provider, media, **given)}
         raise AssertionError(f"questions.QUESTIONS has {ask}, and this method does not")
 
     def retry(self, job_id: str, *, pay: bool) -> str:
