@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import httpx
+from botocore.exceptions import ClientError
+from seedance import bounds
 from seedance.jobs.job import Job, State, upload_job_id
 from seedance.jobs.requests import UPLOAD_PREFIX, check_idempotency_key
+from seedance.media import formats
 
 from cli import images
 from cli.images import Local
@@ -18,7 +21,7 @@ from cli.target import CommandError, Target
 API_IMAGES_PREFIX = "images/"
 """Where `seedance submit` uploads a local image. Under ``uploads/``, the image would start a job of its own."""
 
-_S3 = re.compile(r"s3://([^/]+)/(.+)")
+_S3 = re.compile(r"s3://([^/]+)/(.*[^/])", re.IGNORECASE | re.DOTALL)
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _CHUNK = 1024 * 1024
 
@@ -70,21 +73,50 @@ def _image(target: Target, wish: Wish, image: str | None) -> dict[str, str]:
     if _ADDRESS.match(image):
         wish.call(target.defaults, {"image": image})
         return {"image": image}
-    bucket, s3 = target.output("UploadBucketName"), target.client("s3")
-    if found := _S3.fullmatch(image):
-        if found[1] == bucket:
-            wish.call(target.defaults, {"image_key": found[2]})
-            return {"image_key": found[2]}
-        key = API_IMAGES_PREFIX + found[2].rpartition("/")[2]
-        wish.call(target.defaults, {"image_key": key})
-        s3.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": found[1], "Key": found[2]})
-        return {"image_key": key}
+    if image.lower().startswith("s3://"):
+        return {"image_key": _object_key(target, wish, image)}
     local = images.check_shape(images.look(Path(image)), any_shape=target.any_shape)
-    key = API_IMAGES_PREFIX + local.name
-    wish.call(target.defaults, {"image_key": key})
     with local.path.open("rb") as file:
-        s3.put_object(Bucket=bucket, Key=key, Body=file, ContentType=local.media_type)
+        key = _key_of_its_own(hashlib.file_digest(file, "sha256").hexdigest(), local.name)
+        wish.call(target.defaults, {"image_key": key})
+        file.seek(0)
+        target.client("s3").put_object(
+            Bucket=target.output("UploadBucketName"), Key=key, Body=file, ContentType=local.media_type
+        )
     return {"image_key": key}
+
+
+def _object_key(target: Target, wish: Wish, address: str) -> str:
+    """The key of an object in S3. If API calls may not use it where it is, it is copied first."""
+    found = _S3.fullmatch(address)
+    if not found:
+        raise CommandError(f"--image must be s3://BUCKET/KEY, not {bounds.shown(address)}")
+    bucket, key, uploads = found[1], found[2], target.output("UploadBucketName")
+    if bucket == uploads and key.startswith(tuple(target.setting("ImageKeyPrefixes", API_IMAGES_PREFIX).split(","))):
+        wish.call(target.defaults, {"image_key": key})
+        return key
+    name, s3 = key.rpartition("/")[2], target.client("s3")
+    wish.call(target.defaults, {"image_key": f"{API_IMAGES_PREFIX}{name}"})
+    try:
+        about = s3.head_object(Bucket=bucket, Key=key)
+        if about["ContentLength"] > formats.MAX_IMAGE_BYTES:
+            limit = formats.MAX_IMAGE_BYTES // 2**20
+            raise CommandError(f"{address} has {about['ContentLength']:,} bytes; at most {limit} MB are allowed")
+        digest = hashlib.sha256(f"{bucket}/{key}/{about['ETag']}".encode()).hexdigest()
+        ours = _key_of_its_own(digest, name)
+        source = {"Bucket": bucket, "Key": key}
+        # Tags are not copied: that would need more permissions, for both buckets.
+        s3.copy_object(
+            Bucket=uploads, Key=ours, CopySource=source, CopySourceIfMatch=about["ETag"], TaggingDirective="REPLACE"
+        )
+    except ClientError as error:
+        raise CommandError(f"can't read {address}: {error.response['Error'].get('Message', error)}") from error
+    return ours
+
+
+def _key_of_its_own(digest: str, name: str) -> str:
+    """A key for an image. Images of the same name don't overwrite each other, and the same image has the same key."""
+    return f"{API_IMAGES_PREFIX}{digest[:12]}/{name}"
 
 
 def check_video(job: Job) -> None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from seedance.batches.job_states import JOBS_A_READ
 from seedance.jobs import requests
@@ -38,28 +40,46 @@ def retry_failed(target: Target, source: str, *, yes: bool, max_usd: float | Non
         say(f"batch {batch} has no failed videos")
         emit({"batch_id": batch, "failed": 0, "copied": 0, "bought": 0})
         return
+    told: dict[str, Any] = {"batch_id": batch, "failed": len(failed), "copied": 0, "bought": 0}
+    try:
+        _try_again(target, failed, told, partial(spending.agree, yes=yes, max_usd=max_usd), wait=wait)
+    finally:  # also if the price is not agreed to: what is copied goes on
+        emit(told)
+
+
+def _try_again(
+    target: Target, failed: Sequence[str], told: dict[str, Any], agree: Callable[[str, float], None], *, wait: bool
+) -> None:
+    """Copy, or buy if it is agreed to, and put the numbers into ``told``. Raises CommandError unless all go on."""
     copied, needed, refused = _for_nothing(target, failed)
+    told["copied"] = len(copied)
     if copied:
         say(f"{show.number(len(copied), 'video')} copied or being copied; this costs nothing")
-    for reason in refused[:_SHOWN]:
-        warn(reason)
+    _warn_of(refused)
+    bought: list[str] = []
     if needed:
-        what = f"{show.number(len(needed), 'failed video')} again"
-        spending.agree(what, sum(needed.values()), yes=yes, max_usd=max_usd)
-        _buy(target, list(needed))
-        say(f"{show.number(len(needed), 'video')} submitted again, for about ${sum(needed.values()):,.2f}")
-    done = {"batch_id": batch, "failed": len(failed), "copied": len(copied), "bought": len(needed)}
+        agree(f"{show.number(len(needed), 'failed video')} again", sum(needed.values()))
+        bought, not_bought = _buy(target, list(needed))
+        told["bought"] = len(bought)
+        usd = sum(needed[one] for one in bought)
+        say(f"{show.number(len(bought), 'video')} submitted again, for about ${usd:,.2f}")
+        _warn_of(not_bought)
+        refused += not_bought
     if wait:
-        jobs = watch.follow_all(target, [*copied, *needed])
-        made = sum(job.state is State.COMPLETED for job in jobs)
-        emit({**done, "completed": made})
+        jobs = watch.follow_all(target, [*copied, *bought])
+        made = told["completed"] = sum(job.state is State.COMPLETED for job in jobs)
         say(f"{made} of {len(jobs)} videos are ready")
         if made < len(failed):
             raise CommandError(f"{len(failed) - made} of {len(failed)} failed videos have not been made")
-        return
-    emit(done)
-    if refused:
+    elif refused:
         raise CommandError(f"{len(refused)} of {len(failed)} failed videos could not be tried again")
+
+
+def _warn_of(refused: Sequence[str]) -> None:
+    for reason in refused[:_SHOWN]:
+        warn(reason)
+    if len(refused) > _SHOWN:
+        warn(f"and {len(refused) - _SHOWN} more")
 
 
 def read_states(target: Target, batch: str, rows: int) -> dict[str, State]:
@@ -110,18 +130,21 @@ def _for_nothing(target: Target, job_ids: Sequence[str]) -> tuple[list[str], dic
     return copied, needed, refused
 
 
-def _buy(target: Target, job_ids: Sequence[str]) -> None:
-    failures: list[str] = []
+def _buy(target: Target, job_ids: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Submit jobs again. Returns those that go on, and refusals."""
+    bought: list[str] = []
+    refused: list[str] = []
 
     def one(job_id: str) -> None:
         try:
             asking.ask_repair(target, ask="retry", job_id=job_id, pay=True)
         except CommandError as error:
-            failures.append(f"job {job_id}: {error}")
+            refused.append(f"job {job_id}: {error}")
+        else:
+            bought.append(job_id)
 
     _all("submitting again", target, job_ids, one)
-    if failures:
-        raise CommandError(f"{len(failures)} of {len(job_ids)} could not be submitted again; {failures[0]}")
+    return bought, refused
 
 
 def _all(what: str, target: Target, job_ids: Sequence[str], one: Callable[[str], None]) -> None:

@@ -1,5 +1,6 @@
 """The `seedance` command. Each command reads its options, calls one function and prints the result."""
 
+import inspect
 import json
 import os
 import signal
@@ -68,10 +69,16 @@ def command(name: str | None = None, **settings: Any) -> Callable[[Callable[...,
     """Make a function a command of `seedance`, with the option --json."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        app.command(name, cls=SpokenCommand, **settings)(with_json(function))
+        app.command(name, cls=SpokenCommand, help=_unfolded(function), **settings)(with_json(function))
         return function
 
     return register
+
+
+def _unfolded(function: Callable[..., None]) -> str:
+    """A docstring with one line per paragraph. Help folds them to the screen, and would keep line breaks in them."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _say_version(wanted: bool) -> None:

@@ -44,9 +44,8 @@ def drop(
         warn(f"left out: {reason}")
     if len(left_out) > _SHOWN:
         warn(f"left out: {len(left_out) - _SHOWN} more files")
-    if len(found) > 1 or max_usd is not None:
-        usd = len(found) * target.jobs.bills.estimate(request.model.slug, request.parameters)
-        spending.agree(show.number(len(found), "video"), usd, yes=yes, max_usd=max_usd)
+    usd = len(found) * target.jobs.bills.estimate(request.model.slug, request.parameters)
+    spending.agree(show.number(len(found), "video"), usd, yes=yes, max_usd=max_usd)
     if len(found) == 1:
         with progress.working(f"uploading {found[0].path.name}"):
             job_id = actions.drop(target, found[0], wish)

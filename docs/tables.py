@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import sys
+import textwrap
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,8 @@ def _command(name: str, command: Any) -> str:
         if each.param_type_name == "option" and each.name not in _EVERYWHERE
     ]
     table = f"\n\n{_table(('option', 'meaning'), rows)}" if rows else ""
-    return f"### `{title}`\n\n{inspect.cleandoc(command.help or '')}{table}"
+    about = "\n\n".join(textwrap.fill(paragraph, 120) for paragraph in (command.help or "").split("\n\n"))
+    return f"### `{title}`\n\n{about}{table}"
 
 
 def _members(kind: type[Enum]) -> list[tuple[str, str]]:

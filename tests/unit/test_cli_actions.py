@@ -1,6 +1,7 @@
 """What the commands do to a stack: AWS is moto, and a wire stands in for the API."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,19 @@ def test_a_file_is_put_under_a_prefix_that_calls_may_use_by_default(template: di
 def test_a_call_with_a_file_puts_it_where_it_triggers_no_second_job(world: Any, target: Target, image: Path) -> None:
     world.wire.will(accepted())
     actions.submit(target, Wish(prompt="turn"), str(image), None)
-    assert world.wire.body()["image_key"] == "images/red shoe.png"
-    assert world.aws["s3"].head_object(Bucket=UPLOADS, Key="images/red shoe.png")["ContentLength"]
+    key = world.wire.body()["image_key"]
+    assert re.fullmatch("images/[0-9a-f]{12}/red shoe.png", key)
+    assert world.aws["s3"].get_object(Bucket=UPLOADS, Key=key)["Body"].read() == image.read_bytes()
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(world: Any, target: Target, tmp_path: Path, png: bytes) -> None:
+    keys = []
+    for content in (png, png + b"\x00", png):
+        (tmp_path / "red.png").write_bytes(content)
+        world.wire.will(accepted())
+        actions.submit(target, Wish(prompt="turn"), str(tmp_path / "red.png"), None)
+        keys.append(world.wire.body()["image_key"])
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_an_object_of_the_upload_bucket_is_named_and_not_copied(world: Any, target: Target) -> None:
@@ -105,13 +117,39 @@ def test_an_object_of_the_upload_bucket_is_named_and_not_copied(world: Any, targ
     assert not world.called("CopyObject")
 
 
-def test_an_object_of_another_bucket_is_copied_where_calls_may_use_it(world: Any, target: Target, png: bytes) -> None:
-    world.aws["s3"].put_object(Bucket=VIDEOS, Key="shop/red.png", Body=png, ContentType="image/png")
+@pytest.mark.parametrize(("bucket", "key"), [(VIDEOS, "shop/red.png"), (UPLOADS, "uploads/red.png")])
+def test_an_object_that_calls_may_not_use_is_copied_where_they_may(
+    world: Any, target: Target, png: bytes, bucket: str, key: str
+) -> None:
+    world.aws["s3"].put_object(Bucket=bucket, Key=key, Body=png, ContentType="image/png")
     world.wire.will(accepted())
-    actions.submit(target, Wish(prompt="turn"), f"s3://{VIDEOS}/shop/red.png", None)
-    assert world.wire.body()["image_key"] == "images/red.png"
-    copied = world.aws["s3"].get_object(Bucket=UPLOADS, Key="images/red.png")
+    actions.submit(target, Wish(prompt="turn"), f"s3://{bucket}/{key}", None)
+    made = world.wire.body()["image_key"]
+    assert re.fullmatch("images/[0-9a-f]{12}/red.png", made)
+    copied = world.aws["s3"].get_object(Bucket=UPLOADS, Key=made)
     assert (copied["Body"].read(), copied["ContentType"]) == (png, "image/png")
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("s3://", "must be s3://BUCKET/KEY"),
+        (f"s3://{VIDEOS}", "must be s3://BUCKET/KEY"),
+        (f"s3://{VIDEOS}/folder/", "must be s3://BUCKET/KEY"),
+        (f"s3://{VIDEOS}/none.png", f"can't read s3://{VIDEOS}/none.png"),
+        ("s3://not-ours/a.png", "can't read s3://not-ours/a.png"),
+        (f"s3://{VIDEOS}/big.png", "at most 0 MB are allowed"),
+    ],
+)
+def test_an_object_that_can_not_be_used_is_refused(
+    world: Any, target: Target, address: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions.formats, "MAX_IMAGE_BYTES", 10)
+    world.aws["s3"].put_object(Bucket=VIDEOS, Key="big.png", Body=b"x" * 11)
+    with pytest.raises(CommandError, match=re.escape(says)):
+        actions.submit(target, Wish(prompt="turn"), address, None)
+    assert not world.wire.requests
+    assert not world.called("CopyObject")
 
 
 @pytest.mark.parametrize("image", [None, "https://shop.example/a.jpg", f"s3://{VIDEOS}/a.png", "FILE"])

@@ -146,6 +146,26 @@ def test_a_refusal_for_one_job_does_not_stop_the_others(
     assert states(world, batch)[2] is State.RECEIVED
 
 
+def test_what_was_done_is_told_also_if_a_price_is_refused_or_a_purchase_fails(
+    run: Run, target: Target, batch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run(batch, "--json", "--max-usd", "0.49")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {"batch_id": batch, "failed": 3, "copied": 1, "bought": 0}
+    real = asking.ask_repair
+
+    def ask(target: Target, **question: Any) -> Any:
+        if question["pay"] and question["job_id"] == batch_job_id(batch, 3):
+            raise CommandError("the table is busy")
+        return real(target, **question)
+
+    monkeypatch.setattr(asking, "ask_repair", ask)
+    result = run(batch, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {"batch_id": batch, "failed": 2, "copied": 0, "bought": 1}
+    assert f"job {batch_job_id(batch, 3)}: the table is busy" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [

@@ -229,7 +229,7 @@ def test_every_terminal_state_has_a_message_and_its_own_email(ended: Callable[..
             {"error": {"code": "INVALID_REQUEST", "message": "m"}},
             "No video: shoe (invalid request, not charged)",
         ),
-        (State.FAILED, {"error": {"code": "OF_LATER", "message": "m"}}, "No video: shoe (not charged)"),
+        (State.FAILED, {"error": {"code": "OF_LATER", "message": "m"}}, "No video: shoe (perhaps charged)"),
     ],
 )
 def test_a_subject_says_it_all(ended: Callable[..., Job], state: State, changes: dict[str, Any], subject: str) -> None:

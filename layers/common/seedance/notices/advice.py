@@ -86,12 +86,16 @@ _MADE = Charge("charged", "not reported by the provider; a finished video is cha
 _PERHAPS = Charge("perhaps charged", "unknown; the provider may have charged a video that we did not receive")
 
 _MADE_BEFORE = frozenset({Code.RESULT_UNCLEAR, Code.RESULT_NOT_A_VIDEO})
-_MADE_PERHAPS = frozenset(
-    {Code.SUBMIT_LOST, Code.GIVEN_UP, Code.RESULT_GONE, Code.DEADLINE, Code.RECORD_GONE, Code.SUBMIT_UNCERTAIN}
-)
 _NEVER_SENT = frozenset(
     {Code.INVALID_REQUEST, Code.DEARER_THAN_BUDGET, Code.OVER_BUDGET, Code.SUBMITS_PAUSED, Code.INTERNAL}
 )
+_NOT_MADE = frozenset(
+    {
+        *(Code.PROVIDER_JOB_FAILED, Code.PROVIDER_KEY_REJECTED, Code.PROVIDER_REFUSED, Code.PROVIDER_UNAVAILABLE),
+        *(Code.PROVIDER_RATE_LIMITED, Code.PROVIDER_AT_CAPACITY),
+    }
+)
+"""After any other code, also one of another release, a video may have been charged: only what is certain is said."""
 
 
 def of(error: ErrorFacts | None) -> Advice | None:
@@ -122,6 +126,6 @@ def charge(state: State, error: ErrorFacts | None, cost_usd: float | None) -> Ch
 def _by_code(code: str | None) -> Charge:
     if code in _MADE_BEFORE:
         return _MADE
-    if code in _MADE_PERHAPS:
-        return _PERHAPS
-    return _NOT_SENT if code in _NEVER_SENT else _UNFINISHED
+    if code in _NEVER_SENT:
+        return _NOT_SENT
+    return _UNFINISHED if code in _NOT_MADE else _PERHAPS
