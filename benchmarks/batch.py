@@ -25,6 +25,7 @@ from seedance.batches.manifest import BadRow, Tally
 from seedance.errors import InvalidRequest
 from seedance.jobs import prices, requests
 from seedance.jobs.bills import Bills
+from seedance.jobs.defaults import Defaults
 from seedance.media.buckets import Image, Media
 from seedance.media.images import Picture
 from seedance.notices.notifier import Notifier
@@ -32,7 +33,7 @@ from seedance.plan import Plan
 
 SIZES = (1_000, 10_000, 100_000)
 RUNS = 5
-DEFAULTS = requests.Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
+DEFAULTS = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
 PROMPT = "Studio product shot, number {0}. The camera makes a slow, smooth push-in while soft light moves across."
 OPTIONS = ("model", "duration", "resolution", "aspect_ratio")
 OWN = ("sku", "shop", "title", "price")

@@ -176,8 +176,8 @@ def _weigh(count: Count, call: dict[str, Any]) -> None:
     kilobytes = max(1, math.ceil(call.get("weighs", 0) / 1024))
     of_a_job = any(mark in call.get("key", "") for mark in ("up-", "api-"))
     # The key of the index by_state includes the time of the last change, so each write of a job deletes one entry and
-    # adds one. The index by_request is written once.
-    indexes = 2 if of_a_job else 0
+    # adds one. The entry in by_month is changed by each write, the one in by_request is written once.
+    indexes = 3 if of_a_job else 0
     match operation:
         case "GetItem":
             count.read_units += max(1, math.ceil(call["weighs"] / 4096))
@@ -189,7 +189,7 @@ def _weigh(count: Count, call: dict[str, Any]) -> None:
             count.write_units += kilobytes + indexes
         case "TransactWriteItems":
             # The job at 2 KB, the day and the count at 1 KB each, all doubled; plus the job's index entries.
-            count.write_units += 2 * (2 + call["items"] - 1) + 2
+            count.write_units += 2 * (2 + call["items"] - 1) + 3
 
 
 def priced(count: Count, polls: float | None = None) -> dict[str, float]:

@@ -193,5 +193,7 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
 
 
 def _complaint(said: dict[str, Any]) -> str:
+    """The sentence in a refusal: of the API, or of a gateway that answers in its own way."""
     error = said.get("error")
-    return str(error.get("message", "")) if isinstance(error, dict) else str(error or said.get("message", ""))
+    told = error.get("message") if isinstance(error, dict) else error
+    return str(said.get("detail") or told or said.get("message", ""))

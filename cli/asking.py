@@ -86,6 +86,18 @@ def history(target: Target, model: str, since: float, until: float) -> "Iterator
         page = answer["next"]
 
 
+def index_all(target: Target) -> Iterator[int]:
+    """Repeat the request to index jobs until there are none left. Yields how many were added so far, after each call.
+
+    Raises CommandError.
+    """
+    number, more, step, since = 0, True, 0, 0.0
+    while more:
+        answer = ask_repair(target, ask="index", step=step, since=since)
+        number, more, step, since = number + answer["number"], answer["more"], answer["step"], answer["since"]
+        yield number
+
+
 @dataclass(frozen=True)
 class Done:
     """What a repeated request did: the number of items, and for ``release`` those that do not fit in the budget."""

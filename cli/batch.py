@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from seedance.batches import manifest
 from seedance.jobs import catalogue, requests
-from seedance.jobs.requests import Defaults
+from seedance.jobs.defaults import Defaults
 
 from cli import again, estimate, following, manifests, show, spending
 from cli.estimate import TOLERATED_PERCENT

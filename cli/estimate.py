@@ -8,8 +8,8 @@ from rich.table import Table
 from seedance.batches import manifest
 from seedance.batches.manifest import BadRow, Tally
 from seedance.errors import InvalidRequest
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.prices import PRICES_OF
-from seedance.jobs.requests import Defaults
 
 from cli import progress, show
 from cli.following import SHOWN, rows_table

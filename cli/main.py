@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,15 +17,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from seedance import bounds
 from seedance.errors import SeedanceError
 from seedance.jobs import catalogue
-from seedance.jobs.job import State
 from typer.core import TyperCommand
 
-from cli import costs, fetching, following, ids, inbox, making, operate, progress, show, unowned
+from cli import costs, fetching, following, ids, inbox, listing, making, operate, progress, show, unowned
 from cli.batch import batch
 from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
 from cli.doctor.command import doctor
 from cli.options import JobOrBatchId, OutputsFile, StackName, err, out
-from cli.output import Exit, emit, emit_line, for_progress, say, wants_json, with_json
+from cli.output import Exit, emit, emit_line, for_progress, log_to_standard_error, say, wants_json, with_json
 from cli.target import CommandError, Target, find, home, on_this_machine
 from local import keeping
 from local import stack as local_stack
@@ -39,6 +37,7 @@ class SpokenCommand(TyperCommand):
     """A command that reports a failure as one sentence and an exit code, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        log_to_standard_error()
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -197,22 +196,7 @@ def status(
     say(show.job(job, target.time_scale))
 
 
-@command("list")
-def list_jobs(
-    state: Annotated[State | None, typer.Option(case_sensitive=False, help="Only jobs in this state.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
-    stack: StackName = None,
-    outputs: OutputsFile = None,
-) -> None:
-    """List the newest jobs."""
-    target = find(stack, outputs)
-    with progress.working("reading the jobs"):
-        found = [job for one in ([state] if state else State) for job in target.jobs.newest(one, limit)]
-    found.sort(key=lambda job: job.created_at, reverse=True)
-    nothing = f"no jobs in state {state.value}" if state else "no jobs yet"
-    for job in found[:limit]:
-        emit_line(show.listed(job))
-    out.print(show.jobs(found[:limit], time.time(), out.width) if found else nothing)
+command("list")(listing.list_jobs)
 
 
 @command()
@@ -237,6 +221,7 @@ for one in (
     operate.pause,
     operate.resume,
     operate.release,
+    operate.reindex,
     operate.ledger,
     operate.adopt,
     costs.costs,

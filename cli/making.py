@@ -1,16 +1,20 @@
 """`seedance drop` and `seedance submit`: request videos, and wait for them."""
 
+import posixpath
 from collections.abc import Sequence
 from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 import typer
+from seedance.errors import InvalidRequest
+from seedance.jobs import labels
 from seedance.jobs.job import Job, State
 
 from cli import actions, images, progress, show, spending, watch
 from cli.images import Local
 from cli.options import MaxUsd, ModelName, OutputsFile, Settings, StackName, Transport, Wait, Yes
 from cli.output import Exit, emit, emit_line, for_progress, say, warn
-from cli.requests import Wish, read_settings
+from cli.requests import Wish, read_labels, read_settings
 from cli.target import CommandError, Target, find
 
 _SHOWN = 5
@@ -73,17 +77,34 @@ def submit(
     idempotency_key: Annotated[
         str | None, typer.Option(help="Repeating a request with the same key returns the same job and is billed once.")
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The video's name, in mails and for downloads. Default: the image file's.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Your own, returned with the job; repeatable.")
+    ] = None,
     wait: Wait = False,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
     """Request a video through the API."""
-    wish = Wish(prompt, model, transport, read_settings(settings or []))
+    name = _named_after(image) if name is None and image else name
+    wish = Wish(prompt, model, transport, read_settings(settings or []), name, read_labels(metadata or []))
     wish.check(has_image=False)
     target = find(stack, outputs)
     with progress.working("calling the API"):
         job_id = actions.submit(target, wish, image, idempotency_key)
     _report(target, job_id, wait=wait)
+
+
+def _named_after(image: str) -> str | None:
+    """The name of an image's file, without its ending, if it can be a job's name."""
+    address = urlsplit(image)
+    path = unquote(address.path) if address.scheme in ("http", "https") else image
+    try:
+        return labels.name(posixpath.splitext(posixpath.basename(path))[0] or None)
+    except InvalidRequest:
+        return None
 
 
 def _upload(target: Target, found: Sequence[Local], wish: Wish) -> list[str]:

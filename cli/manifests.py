@@ -15,8 +15,8 @@ from seedance.batches import manifest
 from seedance.batches.manifest import BadRow, Row
 from seedance.errors import InvalidRequest
 from seedance.jobs import requests
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import batch_id
-from seedance.jobs.requests import Defaults
 
 from cli import images, progress
 from cli.images import Local

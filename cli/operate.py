@@ -71,6 +71,16 @@ def release(
         )
 
 
+def reindex(stack: StackName = None, outputs: OutputsFile = None) -> None:
+    """Add the jobs of earlier releases to the list of jobs. Run it once after the update; it may be repeated."""
+    number = 0
+    with progress.working("adding jobs to the list") as tell:
+        for number in asking.index_all(find(stack, outputs)):
+            tell(f"adding jobs to the list: {number:,}")
+    emit({"added": number})
+    say(f"{show.number(number, 'job')} added; every job is in the list now")
+
+
 def redrive(
     batch: Annotated[str | None, typer.Argument(metavar="[BATCH]", help="A batch whose execution failed.")] = None,
     stack: StackName = None,

@@ -3,9 +3,12 @@
 Progress, questions and warnings go to standard error in both cases.
 """
 
+import contextlib
 import functools
 import inspect
+import io
 import json
+import sys
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Annotated, Any
@@ -13,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from seedance.bounds import well_formed
+from seedance.observability import logger
 
 from cli.options import err, out
 
@@ -53,6 +57,19 @@ def with_json(command: Callable[..., None]) -> Callable[..., None]:
     vars(run)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), option])
     run.__annotations__ = {**command.__annotations__, "as_json": _AsJson}
     return run
+
+
+class _StandardError(io.TextIOBase):
+    """Standard error as it is at the time of each write."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+
+def log_to_standard_error() -> None:
+    """Send the layer's log, which a function writes to standard output, where it does not mix with results."""
+    with contextlib.redirect_stdout(_StandardError()):
+        logger()  # it keeps the standard output of its creation
 
 
 def wants_json() -> bool:

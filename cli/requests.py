@@ -9,7 +9,8 @@ from typing import Any
 
 from seedance import bounds
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue, requests
+from seedance.jobs import catalogue, labels, requests
+from seedance.jobs.defaults import Defaults
 
 METADATA_LIMIT = 2048
 """The limit of an object's user metadata in bytes, names and values together (Amazon S3 User Guide)."""
@@ -25,6 +26,10 @@ class Wish:
     model: str | None = None
     transport: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+    """For an API call only: an upload's job is named after its key."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Metadata of an API call, which comes back with the job."""
 
     def metadata(self) -> dict[str, str]:
         """The wish as an upload's user metadata. Raises InvalidRequest if it is too long for S3."""
@@ -41,20 +46,23 @@ class Wish:
 
     def body(self) -> dict[str, Any]:
         """The wish as the body of ``POST /videos``."""
-        named = {"model": self.model, "transport": self.transport, "prompt": self.prompt}
+        named = {"model": self.model, "transport": self.transport, "prompt": self.prompt, "name": self.name}
         given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-        return given | ({"parameters": dict(self.parameters)} if self.parameters else {})
+        pairs = {"parameters": dict(self.parameters), "metadata": dict(self.labels)}
+        return given | {name: value for name, value in pairs.items() if value}
 
-    def upload(self, defaults: requests.Defaults) -> requests.Request:
+    def upload(self, defaults: Defaults) -> requests.Request:
         """The request that a stack with these defaults makes of an upload. Raises InvalidRequest if it refuses it."""
         return requests.upload_request(self.metadata(), defaults)
 
-    def call(self, defaults: requests.Defaults, image: Mapping[str, str]) -> requests.Request:
+    def call(self, defaults: Defaults, image: Mapping[str, str]) -> requests.Request:
         """The same for an API call with this image, if any: ``image`` or ``image_key`` with its value."""
         return requests.api_request(json.dumps({**self.body(), **image}), defaults)
 
     def check(self, *, has_image: bool) -> None:
         """Raise InvalidRequest if every stack would refuse this, whatever its defaults are."""
+        labels.name(self.name)
+        labels.metadata(dict(self.labels))
         texts = {"prompt": self.prompt, "model": self.model, "transport": self.transport, **self.parameters}
         for name, value in ((name, value or "") for name, value in texts.items()):
             try:
@@ -86,6 +94,19 @@ def read_settings(pairs: Sequence[str]) -> dict[str, str]:
             raise InvalidRequest("--set", f"{name} is given twice")
         settings[name] = value.strip()
     return settings
+
+
+def read_labels(pairs: Sequence[str]) -> dict[str, str]:
+    """``--metadata name=value`` options as a mapping. Raises InvalidRequest."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InvalidRequest("--metadata", f"must be NAME=VALUE, for example sku=S-1, not {pair!r}")
+        if name in found:
+            raise InvalidRequest("--metadata", f"{name} is given twice")
+        found[name] = value
+    return found
 
 
 def _check_name(name: str) -> None:

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from seedance.jobs.job import Job, State
+from seedance.rest.views import ListedVideo
 
 from local import aws
 from local.stack import Stack
@@ -43,20 +44,6 @@ def iso(unix: float) -> str:
     return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds")
 
 
-def listed(found: Job) -> dict[str, Any]:
-    """A job of a list for machines: what the index of states has of it."""
-    return {
-        "job_id": found.job_id,
-        "state": found.state.value,
-        "created_at": iso(found.created_at),
-        "updated_at": iso(found.updated_at),
-        "model": found.model,
-        "source": found.source,
-        "name": found.name,
-        "cost_usd": found.cost_usd,
-    }
-
-
 _TIMES = ("created_at", "updated_at", "submitted_at", "notified_at", "expires_at")
 
 
@@ -73,25 +60,29 @@ def money(usd: float | None) -> str:
     return "-" if usd is None else f"${usd:.2f}"
 
 
-def jobs(found: list[Job], now: float, width: int) -> Table | Text:
-    """Jobs, one per line, or one per two lines if they don't fit into the screen's width. Nothing is cut."""
-    table = grid("Job", "State", "Created", "Cost", "Model", "Name", right=("Cost",))
-    for job in found:
-        table.add_row(*_row(job, now))
+def jobs(found: Sequence[ListedVideo], width: int) -> Table | Text:
+    """Jobs, one per line, or one per two lines if they don't fit into the screen's width. Nothing is cut.
+
+    ``Reason``: the code of why a job is HELD or has no video.
+    """
+    rows = [_row(job) for job in found]
+    table = grid("Job", "State", "Created", "Cost", "Model", "Name", "Reason", right=("Cost",))
+    for row in rows:
+        table.add_row(*map(Text, row))
     if _MEASURE.measure(table).maximum <= width:
         return table
-    rows = [[cell.plain for cell in _row(job, now)] for job in found]
     lines = [
-        f"{name}  {state:<10}  {cost:>6}  {created}\n    {model}  {own}".rstrip()
-        for name, state, created, cost, model, own in rows
+        f"{job_id}  {state:<10}  {cost:>6}  {created}\n    {'  '.join(filter(None, others))}"
+        for job_id, state, created, cost, *others in rows
     ]
     return Text("\n".join(lines), overflow="fold")
 
 
-def _row(job: Job, now: float) -> list[Text]:
-    name = "" if job.name == job.job_id else job.name  # a job from the API
-    age = f"{duration(now - job.created_at)} ago"
-    return [Text(cell) for cell in (job.job_id, job.state.value, age, money(job.cost_usd), job.model, name)]
+def _row(job: ListedVideo) -> tuple[str, ...]:
+    name = "" if job["name"] == job["job_id"] else job["name"]  # a job from the API
+    age = f"{duration(time.time() - datetime.fromisoformat(job['created_at']).timestamp())} ago"
+    reason = job["error"]["code"] if job["error"] else ""
+    return job["job_id"], job["state"].value, age, money(job["cost_usd"]), job["model"], name, reason
 
 
 def grid(*names: str, right: Collection[str] = (), whole: Collection[str] = ()) -> Table:

@@ -12,7 +12,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from seedance.aws.job_table import JobTable
 from seedance.batches.job_states import Register
-from seedance.jobs.requests import Defaults
+from seedance.jobs.by_month import ByMonth
+from seedance.jobs.defaults import Defaults
+from seedance.jobs.job import RECORD_KEPT_DAYS
 from seedance.jobs.store import JobStore
 from seedance.jobs.switch import Switch
 
@@ -90,6 +92,11 @@ class Target:
     @cached_property
     def _job_table(self) -> JobTable:
         return JobTable(self.output("JobTableName"), self.client("dynamodb"))
+
+    @cached_property
+    def by_month(self) -> ByMonth:
+        """The stack's jobs, by the time of their creation."""
+        return ByMonth(self._job_table, int(self.setting("RecordRetentionDays", str(RECORD_KEPT_DAYS))))
 
     @cached_property
     def register(self) -> Register:

@@ -9,12 +9,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import openapi  # type: ignore[import-not-found]  # beside this file
 import typer.main
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
-from seedance.jobs import catalogue
+from seedance.jobs import allowed, catalogue
 from seedance.jobs.job import State
 from seedance.jobs.prices import PRICES_OF, PUBLISHED, Setting, published_usd
 from seedance.jobs.reasons import Code
+from seedance.rest import listing
 
 from cli.doctor.facts import FACTS
 from cli.doctor.table import CHECKS
@@ -77,7 +79,7 @@ def _parameter(row: tuple[catalogue.Model, str, Any]) -> tuple[str, str, str]:
     default = schema.get("default")
     written = json.dumps(default).strip('"')
     shown = "required" if "default" not in schema else "" if default in (None, []) else f"`{written}`"
-    return f"`{name}`", catalogue.allowed(model, name) + about, shown
+    return f"`{name}`", allowed.words(model.parameters, name) + about, shown
 
 
 def rooms() -> str:
@@ -127,6 +129,33 @@ def states() -> str:
 def codes() -> str:
     """The error codes of a job."""
     return _table(("code", "meaning"), _members(Code))
+
+
+def calls() -> str:
+    """The API's calls."""
+    rows = [(f"`{route}`", of.summary, of.about) for route, of in openapi.OPERATIONS.items()]
+    return _table(("call", "for", "about"), rows)
+
+
+def problems() -> str:
+    """The statuses with which calls are refused, by the API or by API Gateway."""
+    codes = {
+        400: "INVALID_REQUEST",
+        403: "FORBIDDEN",
+        404: "NOT_FOUND",
+        409: "CONFLICT",
+        413: "TOO_LARGE",
+        422: "INVALID_REQUEST",
+        429: "TOO_MANY_REQUESTS",
+        500: "RECORD_UNREADABLE",
+    }
+    rows = [(str(status), f"`{codes[status]}`", words) for status, words in openapi.SAYS.items()]
+    return _table(("status", "code", "meaning"), [*rows, ("5xx", "`UNAVAILABLE`", openapi.SAYS_5XX)])
+
+
+def list_parameters() -> str:
+    """The parameters of GET /videos."""
+    return _table(("parameter", "meaning"), [(f"`{name}`", of.about) for name, of in listing.PARAMETERS.items()])
 
 
 def stack_parameters() -> str:

@@ -64,7 +64,7 @@ LIMITS = {
     "secretsmanager name": Limit(2048, "characters of a secret's name or ARN", "model: GetSecretValue"),
 }
 
-KEYS = {"job_id": "S", "request_id": "S", "state": "S", "updated_at": "N"}
+KEYS = {"job_id": "S", "request_id": "S", "state": "S", "updated_at": "N", "month": "S", "created_at": "N"}
 """The keys of the table and of its indexes, with their types, as in template.yaml."""
 
 

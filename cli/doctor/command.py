@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.text import Text
-from seedance.observability import logger
 
 from cli import show
 from cli.doctor import facts, report, running, spending
@@ -45,8 +44,6 @@ def doctor(
         raise typer.BadParameter("--json --spend can't ask; add --yes to buy without asking")
     if yes and not spend:
         raise typer.BadParameter("--yes is only for --spend")
-    with contextlib.redirect_stdout(sys.stderr):
-        logger()  # The layer's log goes to the stdout of its creation. Here, stdout is for the results alone.
     of = Deployment(find(stack, outputs), stack or STACK_NAME)
     lines: list[Line] = []
     bought: dict[str, Any] = {}

@@ -1,9 +1,11 @@
-"""Lambda handler of the API: POST /videos, GET /videos/{job_id} and GET /models, behind an API key."""
+"""Lambda handler of the API, behind an API key."""
 
 from typing import Any
 
+from seedance.aws import lambda_entry  # the first one, because it stops the garbage collector
+
+# isort: split
 from seedance.api import api
-from seedance.aws import lambda_entry
 from seedance.aws.gateway import Response
 
 

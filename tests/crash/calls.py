@@ -60,6 +60,25 @@ def asked_with_an_image(world: World) -> None:
     call_api(world, "POST", "/videos", {**body, "image_key": "images/none.png"})
 
 
+def looked_at(world: World) -> None:
+    """The API's calls that buy nothing, and a job of an earlier release that gets into the list."""
+    uploaded()(world)
+    world.settle()
+    call_api(world, "GET", "/videos")
+    call_api(world, "POST", "/estimates", {"model": "seedance-pro"})
+    call_api(world, "GET", "/budget")
+    call_api(world, "POST", "/pause", {"reason": "prices are being checked"})
+    call_api(world, "POST", "/resume")
+    (job,) = world.all_jobs()
+    key = {"job_id": {"S": job.job_id}}
+    world.client("dynamodb").update_item(
+        TableName="jobs", Key=key, UpdateExpression="REMOVE #month", ExpressionAttributeNames={"#month": "month"}
+    )
+    world.pass_time(61)  # every index has caught up
+    ask(world, "repair", ask="index")
+    assert [one.month for one in world.all_jobs()] == [job.month]
+
+
 def without_a_version(world: World) -> None:
     """An upload whose event has no version."""
     body = png()
@@ -268,6 +287,7 @@ FLOWS = (
     Scenario("v1, image by asset upload", blocking(), environment={"IMAGE_DELIVERY": "upload"}),
     _scenario(asked_with_an_image),
     _scenario(asked_with_an_image, IMAGE_DELIVERY="upload"),
+    _scenario(looked_at),
     _scenario(without_a_version),
     _scenario(missing_image),
     _scenario(touched),

@@ -13,6 +13,8 @@ import pytest
 from seedance.media.buckets import Media
 from seedance.notices.notifier import Notifier
 
+from tests.infrastructure.reading import as_list
+
 READ_VIDEOS = ("s3:GetObject", "${VideoBucket.Arn}/videos/*")
 WRITE_VIDEOS = ("s3:PutObject", "${VideoBucket.Arn}/videos/*")
 READ_UPLOADS = ("s3:GetObject", "${UploadBucket.Arn}/*")
@@ -75,10 +77,10 @@ def allowed(properties: dict[str, Any]) -> set[tuple[str, str]]:
         for statement in policy["Statement"]:
             if statement["Effect"] == "Deny":
                 continue
-            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-            resource = statement["Resource"]
-            (name,) = resource.values() if isinstance(resource, dict) else [resource]
-            found |= {(action, name if isinstance(name, str) else ".".join(name)) for action in actions}
+            actions = as_list(statement["Action"])
+            for resource in as_list(statement["Resource"]):
+                (name,) = resource.values() if isinstance(resource, dict) else [resource]
+                found |= {(action, name if isinstance(name, str) else ".".join(name)) for action in actions}
     return found
 
 

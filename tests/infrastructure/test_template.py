@@ -17,6 +17,7 @@ from seedance.config import (
     Settings,
 )
 from seedance.jobs.catalogue import MODELS
+from seedance.rest.routes import ROUTES
 
 from tests.infrastructure.reading import as_list, of_type, statements
 
@@ -140,7 +141,7 @@ NEEDED = {
     },
     "api": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),
-        *("dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"),
+        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:DeleteItem", "sqs:SendMessage"),
     },
     "poll": {"secretsmanager:GetSecretValue", *KEEP},
     "generate": {
@@ -348,6 +349,10 @@ def test_the_intake_reports_partial_batch_failures(functions: dict[str, Any]) ->
     assert source["BatchSize"] == 1
 
 
+def test_the_gateway_unpacks_requests_and_packs_responses_of_every_size(resources: dict[str, Any]) -> None:
+    assert resources["Api"]["Properties"]["MinimumCompressionSize"] == 0
+
+
 def test_the_api_needs_a_key_on_every_path(resources: dict[str, Any], functions: dict[str, Any]) -> None:
     assert resources["Api"]["Properties"]["Auth"] == {"ApiKeyRequired": True}
     routes = set()
@@ -355,8 +360,8 @@ def test_the_api_needs_a_key_on_every_path(resources: dict[str, Any], functions:
         assert event["Type"] == "Api"
         assert event["Properties"]["RestApiId"] == {"Ref": "Api"}
         assert "Auth" not in event["Properties"]
-        routes.add((event["Properties"]["Method"], event["Properties"]["Path"]))
-    assert routes == {("post", "/videos"), ("get", "/videos/{job_id}"), ("get", "/models")}
+        routes.add(f"{event['Properties']['Method'].upper()} {event['Properties']['Path']}")
+    assert routes == set(ROUTES)
     plan_key = resources["ApiUsagePlanKey"]["Properties"]
     assert (plan_key["KeyId"], plan_key["UsagePlanId"]) == ({"Ref": "ApiKey"}, {"Ref": "ApiUsagePlan"})
 

@@ -4,9 +4,10 @@ import re
 from typing import Any
 
 import pytest
+from seedance.aws.table import MONTH_INDEX, REQUEST_INDEX, STATE_INDEX
 from seedance.collect import FOLLOWED_SECONDS
+from seedance.jobs.by_month import ListedJob
 from seedance.jobs.requests import BATCH_PREFIX, UPLOAD_PREFIX
-from seedance.jobs.store import REQUEST_INDEX, STATE_INDEX
 
 from local.options import LOCAL_PARAMETERS
 from tests.infrastructure.reading import of_type, resolved
@@ -139,7 +140,10 @@ def test_the_table_is_retained_and_can_be_restored(resources: dict[str, Any]) ->
 
 def test_the_indexes_are_those_that_the_store_queries(resources: dict[str, Any]) -> None:
     indexes = {i["IndexName"]: i for i in resources["JobTable"]["Properties"]["GlobalSecondaryIndexes"]}
-    assert set(indexes) == {STATE_INDEX, REQUEST_INDEX}
+    assert set(indexes) == {STATE_INDEX, REQUEST_INDEX, MONTH_INDEX}
     # Reconcile uses these to decide whether a job needs a separate read.
     assert {"notified_at", "executions"} <= set(indexes[STATE_INDEX]["Projection"]["NonKeyAttributes"])
+    assert set(indexes[MONTH_INDEX]["Projection"]["NonKeyAttributes"]) == set(ListedJob.__annotations__) - {
+        *("job_id", "created_at"),  # keys are in every index
+    }
     assert indexes[REQUEST_INDEX]["KeySchema"] == [{"AttributeName": "request_id", "KeyType": "HASH"}]

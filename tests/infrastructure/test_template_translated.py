@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
-from seedance.aws import gateway
+from seedance.rest import answers
+from seedance.rest.routes import ROUTES
 
 from tests.infrastructure.reading import resolved
 
@@ -45,7 +46,7 @@ def body(translated: dict[str, Any]) -> dict[str, Any]:
 def test_every_route_needs_a_key(body: dict[str, Any]) -> None:
     assert body["openapi"] == "3.0.1"
     methods = [method for path in body["paths"].values() for method in path.values()]
-    assert len(methods) == 3
+    assert len(methods) == len(ROUTES)
     assert all(method["security"] == [{"api_key": []}] for method in methods)
     assert body["components"]["securitySchemes"]["api_key"] == {"type": "apiKey", "name": "x-api-key", "in": "header"}
 
@@ -57,6 +58,7 @@ def test_every_route_needs_a_key(body: dict[str, Any]) -> None:
         ("MISSING_AUTHENTICATION_TOKEN", 404, "NOT_FOUND"),
         ("RESOURCE_NOT_FOUND", 404, "NOT_FOUND"),
         ("REQUEST_TOO_LARGE", 413, "TOO_LARGE"),
+        ("UNSUPPORTED_MEDIA_TYPE", 415, "UNSUPPORTED_ENCODING"),
         ("THROTTLED", 429, "TOO_MANY_REQUESTS"),
         ("QUOTA_EXCEEDED", 429, "TOO_MANY_REQUESTS"),
         ("DEFAULT_4XX", None, "UNAUTHORIZED"),
@@ -73,17 +75,20 @@ def test_the_gateways_own_responses_look_like_the_apis(
     text = text.replace("$context.error.messageString", '"Unauthorized"')
     text = text.replace("$context.error.responseType", "UNAUTHORIZED")
     assert "$" not in text
-    error = json.loads(text)["error"]
-    assert error["code"] == code
-    ours = json.loads(gateway.error(404, "x", code="NOT_FOUND")["body"])["error"]  # type: ignore[arg-type]
-    assert set(error) == set(ours)
-    assert error["message"]
+    problem = json.loads(text)
+    assert (problem["code"], problem.get("status")) == (code, status)
+    ours = json.loads(answers.problem(404, "x", "NOT_FOUND")["body"])
+    assert set(problem) - {"field", "allowed"} == set(ours) - ({"status"} if status is None else set())
+    assert problem["error"] == {"message": problem["detail"], "code": code}
+    sent = response["responseParameters"]
+    assert sent["gatewayresponse.header.Content-Type"] == f"'{answers.PROBLEM_JSON}'"
 
 
-def test_the_responses_name_the_routes(body: dict[str, Any]) -> None:
+def test_a_call_that_does_not_exist_is_told_where_all_are_described(body: dict[str, Any]) -> None:
     text = body["x-amazon-apigateway-gateway-responses"]["MISSING_AUTHENTICATION_TOKEN"]["responseTemplates"]
-    named = set(re.findall(r"(GET|POST) (/[\w/{}]+)", text["application/json"]))
-    assert named == {(method.upper(), path) for path, methods in body["paths"].items() for method in methods}
+    named = re.findall(r"(GET|POST) (/[\w/{}.]+)", text["application/json"])
+    assert {f"{method} {path}" for method, path in named} == {"GET /openapi.json"}
+    assert {f"{method.upper()} {path}" for path, methods in body["paths"].items() for method in methods} == set(ROUTES)
 
 
 def test_every_role_that_sam_makes_has_the_boundary(translated: dict[str, Any]) -> None:

@@ -17,15 +17,17 @@ from functools import cache, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import parse_qs, quote_plus
 
 import httpx
 from adversary import Adversary
 from boto3.session import Session
+from described import check
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sqs.models import sqs_backends
 from samcli.yamlhelper import yaml_parse
 from seedance.aws.table import CALENDAR
+from seedance.jobs.budget import month_of
 from seedance.jobs.job import Job, State, upload_job_id
 from seedance.jobs.store import jobs
 from variables import variables
@@ -213,11 +215,13 @@ class Pipeline:
 
     def call(self, method: str, path: str, body: Any = None, **event: Any) -> tuple[int, dict[str, Any]]:
         """Call the API as API Gateway does after checking the key; returns status and body."""
+        path, _, query = path.partition("?")
         job_id = path.removeprefix("/videos/") if path.startswith("/videos/") else None
         answer = app("api").handler(
             {
                 "httpMethod": method,
                 "path": path,
+                "multiValueQueryStringParameters": parse_qs(query, keep_blank_values=True) or None,
                 "resource": "/videos/{job_id}" if job_id else path,
                 "pathParameters": {"job_id": job_id} if job_id else None,
                 "headers": {"content-type": "application/json"},
@@ -228,6 +232,7 @@ class Pipeline:
             },
             None,
         )
+        check(method, "/videos/{job_id}" if job_id else path, answer)
         return answer["statusCode"], json.loads(answer["body"])
 
     def order(self, **body: Any) -> str:
@@ -341,6 +346,8 @@ class Pipeline:
             moments = [item[name] for name in ("created_at", "updated_at", "submitted_at", "turn_at") if name in item]
             for moment in (*moments, *item["entered"]["M"].values()):
                 moment["N"] = str(round(float(moment["N"]) - seconds, 3))
+            if "month" in item:
+                item["month"] = {"S": month_of(float(item["created_at"]["N"]))}
             if "held_day" in item:
                 day = date.fromisoformat(item["held_day"]["S"]) - timedelta(days=seconds // (24 * 3600))
                 item["held_day"] = {"S": day.isoformat()}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from seedance.jobs.by_month import ByMonth
 from typer.testing import CliRunner, Result
 
 from cli import main, options
@@ -22,6 +23,7 @@ def moto_stack(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
     made = Target({"UploadBucketName": UPLOADS, "JobTableName": "jobs-of-tests"})
     monkeypatch.setattr(Target, "client", lambda _, service, patience=None: world.aws.get(service))
     made.__dict__.update({"jobs": world.store, "switch": world.switch, "register": world.register, "_settings": {}})
+    made.__dict__["by_month"] = ByMonth(world.table)
     find = sys.modules["cli.target"].find
     for module in list(sys.modules.values()):
         if module.__name__.startswith("cli.") and vars(module).get("find") is find:

@@ -10,15 +10,26 @@ from typing import Any
 
 import aws_limits
 import pytest
+from described import check
 from footage import small_png
 from invoking import CONTEXT, as_from_lambda
 from moto import mock_aws
+from seedance import rest
 from seedance.api import Api
+from seedance.aws import gateway
 from seedance.aws.job_table import JobTable
+from seedance.aws.table import SWITCH
+from seedance.jobs.by_month import ByMonth
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.handoff import IntakeQueue
-from seedance.jobs.requests import Defaults
+from seedance.jobs.in_flight import InFlight
 from seedance.jobs.store import JobStore
+from seedance.jobs.switch import Switch
 from seedance.media.buckets import Media
+from seedance.pacing.durations import Durations
+from seedance.rest.budget import Spending
+from seedance.rest.estimates import Estimates
+from seedance.rest.listing import Listing
 
 UPLOADS, VIDEOS, TABLE = "example-uploads", "example-videos", "jobs-of-tests"
 LONGEST_ERROR = 8 * 1024
@@ -48,6 +59,7 @@ class Function:
         answer = as_from_lambda(self._app.handler(event, CONTEXT))
         assert time.process_time() - began < MOST_CPU_SECONDS
         status, body = answer["statusCode"], json.loads(answer["body"])
+        check(*gateway.route(event), answer)
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         assert 200 <= status < 300 or 400 <= status < 500, answer["body"][:500]
         if status == 202:
@@ -110,16 +122,23 @@ def function(clients: dict[str, Any], template: dict[str, Any], root: Path) -> I
         store, media = JobStore(JobTable(TABLE, clients["dynamodb"])), Media(VIDEOS, clients["s3"])
         at = Api(store, media, IntakeQueue(queue, clients["sqs"]), UPLOADS, defaults, ("images/",))
         app.api = lambda: at  # type: ignore[attr-defined]
+        table = JobTable(TABLE, clients["dynamodb"])
+        estimates = Estimates(store.bills, Durations(table), defaults, ("images/",))
+        spending = Spending(store, Switch(table), InFlight(table), 25.0, 500)
         made = Function(app)
         for key in ITEMS:
             clients["dynamodb"].put_item(TableName=TABLE, Item={"job_id": {"S": key}, "owner": {"S": "up-1"}})
 
-        def count(model: Any, **_: Any) -> None:
-            made.made += model.name == "PutItem"
+        def count(model: Any, params: Any, **_: Any) -> None:
+            made.made += model.name == "PutItem" and params["Item"]["job_id"]["S"] != SWITCH
             made.sent += model.name == "SendMessage"
 
         for service in ("dynamodb", "sqs"):
             clients[service].meta.events.register("provide-client-params", count, unique_id="count")
-        yield made
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rest.listing, "listing", lambda: Listing(ByMonth(table)))
+            patch.setattr(rest.estimates, "estimates", lambda: estimates)
+            patch.setattr(rest.budget, "spending", lambda: spending)
+            yield made
         for service in ("dynamodb", "sqs"):
             clients[service].meta.events.unregister("provide-client-params", unique_id="count")

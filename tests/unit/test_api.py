@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from seedance.api import Api, describe
+from seedance.api import Api
 from seedance.errors import Conflict, InvalidRequest
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import Job, State, api_job_id
-from seedance.jobs.requests import Defaults
 from seedance.media.buckets import Media
+from seedance.rest.views import describe
 
 Make = Callable[..., Job]
 BODY = '{"prompt": "a shoe turns"}'
@@ -19,7 +20,7 @@ VIDEO = {"bucket": "example-videos", "key": "videos/api/up-1.mp4", "bytes": 7, "
 FIELDS = {
     *("job_id", "state", "transport", "parameters", "request_id", "created_at", "submitted_at", "updated_at"),
     *("expected_seconds", "model", "source", "batch", "name", "image", "prompt", "notes", "video"),
-    *("cost_usd", "timings", "error"),
+    *("cost_usd", "timings", "error", "metadata"),
 }
 
 
@@ -27,6 +28,13 @@ FIELDS = {
 def api(world: Any) -> Api:
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
     return Api(world.store, world.media, world.queue, "example-uploads", defaults, ("images/", "shop/"))
+
+
+def shown(api: Api, job_id: str = "up-1") -> dict[str, Any]:
+    """The body of GET /videos/{job_id}."""
+    path = {"job_id": job_id}
+    answer = api.respond({"httpMethod": "GET", "resource": "/videos/{job_id}", "pathParameters": path})
+    return dict(json.loads(answer["body"]))
 
 
 def create(api: Api, body: str | None = BODY, caller: str = "key-1", key: str | None = "order-1") -> Job:
@@ -227,26 +235,24 @@ def test_without_a_key_each_call_is_a_new_job(api: Api) -> None:
     assert create(api, key=None).job_id != create(api, key=None).job_id
 
 
-def test_an_unknown_job_is_none(api: Api) -> None:
-    assert api.video("up-nobody") is None
+def test_an_unknown_job_is_not_found(api: Api) -> None:
+    assert shown(api, "up-nobody")["code"] == "NOT_FOUND"
 
 
 @pytest.mark.parametrize("state", State)
 def test_a_job_in_any_state_has_the_same_fields(world: Any, api: Api, make_job: Make, state: State) -> None:
     world.put(make_job(state, video=VIDEO))
-    described = api.video("up-1")
-    assert described is not None
+    described = shown(api)
     assert set(described) == FIELDS
     assert described["state"] == state.value
-    assert json.loads(json.dumps(described)) == described
 
 
 def test_only_a_completed_job_has_a_video_with_a_fresh_link(world: Any, api: Api, make_job: Make) -> None:
     world.put(make_job(State.COMPLETED, video=VIDEO))
-    video = (api.video("up-1") or {})["video"]
+    video = shown(api)["video"]
     assert "X-Amz-Signature" in video["url"]
     world.put(make_job(State.COPYING, video=VIDEO))
-    assert (api.video("up-1") or {})["video"] is None
+    assert shown(api)["video"] is None
 
 
 def test_times_are_readable_and_the_providers_urls_are_left_out(make_job: Make) -> None:

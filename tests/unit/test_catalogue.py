@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue
+from seedance.jobs import allowed, catalogue
 
 from local.sandbox.models import MODELS, Parameter
 
@@ -130,7 +130,7 @@ def test_other_numbers_are_not_whole(slug: str, value: Any) -> None:
 def test_a_disallowed_value_is_refused_with_its_name_and_the_allowed_values(slug: str, name: str, value: Any) -> None:
     error = refusal(slug, **{name: value})
     assert error.field == name
-    assert f"must be {catalogue.allowed(catalogue.find(slug), name)}, not " in error.message
+    assert f"must be {allowed.words(catalogue.find(slug).parameters, name)}, not " in error.message
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_disallowed_value_is_refused_with_its_name_and_the_allowed_values(slug
     ],
 )
 def test_allowed_values_are_described_in_plain_words(slug: str, name: str, words: str) -> None:
-    assert catalogue.allowed(catalogue.find(slug), name).startswith(words)
+    assert allowed.words(catalogue.find(slug).parameters, name).startswith(words)
 
 
 @pytest.mark.parametrize("slug", PAGES)

@@ -170,6 +170,7 @@ def test_a_call_that_the_stack_would_refuse_is_not_made(
     [
         (httpx.Response(422, json={"error": {"field": "duration", "message": "must be 5 or 10"}}), "must be 5 or 10"),
         (httpx.Response(403, json={"message": "Forbidden"}), "Forbidden"),
+        (httpx.Response(409, json={"detail": "used before", "error": {"message": "old"}}), "used before"),
         (httpx.Response(502, text="<html>bad gateway"), "<html>bad gateway"),
         (httpx.Response(500, json=["odd"]), "odd"),
     ],

@@ -68,9 +68,6 @@ def records(state: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
         def get(self, job_id: str) -> Job | None:
             return jobs.get(job_id)
 
-        def newest(self, wanted: State, limit: int) -> list[Job]:
-            return [job for job in jobs.values() if job.state is wanted][:limit]
-
         bills = SimpleNamespace(estimate=lambda *_: 0.25)
 
     monkeypatch.setattr(Target, "jobs", Table())
@@ -260,32 +257,6 @@ def test_models_are_printed_as_json_schema(run: Run) -> None:
     assert [model["model"] for model in models] == list(catalogue.MODELS)
     assert all(model["parameters"]["properties"]["prompt"] for model in models)
     assert [model["model"] for model in json.loads(run("models", "seedance-pro").stdout)] == ["seedance-pro"]
-
-
-def test_the_newest_jobs_come_first(run: Run, records: dict[str, Job], make_job: Any) -> None:
-    for number, state in enumerate((State.COMPLETED, State.QUEUED, State.COMPLETED)):
-        records[f"up-{number}"] = make_job(state, job_id=f"up-{number}", created_at=1000.0 + number)
-    assert [line.split()[0] for line in run("list").stdout.splitlines()[1:]] == ["up-2", "up-1", "up-0"]
-    assert len(run("list", "--limit", "1").stdout.splitlines()) == 2
-    assert [line.split()[0] for line in run("list", "--state", "queued").stdout.splitlines()[1:]] == ["up-1"]
-
-
-@pytest.mark.parametrize("width", [60, 80, 500])
-def test_a_list_loses_nothing_on_a_narrow_screen(
-    run: Run, records: dict[str, Job], make_job: Any, monkeypatch: pytest.MonkeyPatch, width: int
-) -> None:
-    monkeypatch.setattr(main.out, "_width", width)
-    job_id, name = f"up-{'0' * 32}", f"a [red] shoe in {'many ' * 20}words"
-    records[job_id] = make_job(State.PROCESSING, job_id=job_id, name=name, model="seedance-1.0-pro-fast", cost_usd=0.25)
-    lines = run("list").stdout.splitlines()
-    assert max(map(len, lines)) <= width
-    said = "".join(lines).replace(" ", "")
-    for shown in (job_id, "PROCESSING", "$0.25", "seedance-1.0-pro-fast", name.replace(" ", "")):
-        assert shown in said
-
-
-def test_an_empty_list_of_jobs_is_no_error(run: Run, records: dict[str, Job]) -> None:
-    assert run("list").stdout == "no jobs yet\n"
 
 
 def test_a_job_is_shown_in_full(run: Run, records: dict[str, Job], make_job: Any) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import typer.main
 from rich.console import Console
+from seedance.jobs.by_month import ByMonth
 from seedance.jobs.job import Hold, Job, State
 from typer.testing import CliRunner, Result
 
 from cli import asking, ids, main, making, operate, options, output
 from cli.main import app
+from cli.requests import Wish
 from cli.target import CommandError, Target
 from local import stack as local_stack
 from local.stack import Stack
@@ -42,6 +44,7 @@ ANSWERS: dict[str, Any] = {
     "take over": {"job_id": JOB, "state": "COPYING"},
     "requests of": {"rows": [], "incomplete": None},
     "history": {"rows": [], "next": None},
+    "index": {"number": 0, "more": False, "step": 0, "since": 0.0},
 }
 
 
@@ -59,6 +62,7 @@ def target(world: Any, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyP
     made = Target(outputs)
     monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
     made.__dict__.update({"jobs": world.store, "switch": world.switch, "register": world.register, "_settings": {}})
+    made.__dict__["by_month"] = ByMonth(world.table)
     for module in sys.modules.values():
         if module.__name__.startswith("cli.") and hasattr(module, "find"):
             monkeypatch.setattr(module, "find", lambda *_: made)
@@ -88,7 +92,6 @@ def test_every_command_has_json_and_both_helps(run: Run, name: str) -> None:
     ("command", "expected"),
     [
         (["status", JOB], {"job_id": JOB, "state": "COMPLETED", "cost_usd": 0.25}),
-        (["list"], {"job_id": JOB, "state": "COMPLETED", "cost_usd": 0.25}),
         (["list", "--state", "FAILED"], None),
         (["models", "seedance-pro"], {"model": "seedance-pro"}),
         (["explain", JOB], {}),
@@ -102,6 +105,7 @@ def test_every_command_has_json_and_both_helps(run: Run, name: str) -> None:
         (["ledger", "--date", "2026-11-20"], {"charged_usd": 0, "balanced": True}),
         (["adopt", "r", "--model", "seedance-pro"], {"job_id": JOB, "state": "COPYING"}),
         (["costs"], {"by": "model", "total_usd": 0}),
+        (["reindex"], {"added": 0}),
         (["down"], {"stopped": [], "purged": False}),
     ],
 )
@@ -165,6 +169,27 @@ def test_a_wait_tells_the_job_at_its_end_and_shows_progress_on_standard_error(
     assert json.loads(result.stdout)["state"] == "COMPLETED"
     assert "COMPLETED  ready" in result.stderr
     assert run("submit", "--prompt", "x", "--json").stdout.split() == ["{", '"job_id":', f'"{JOB}"', "}"]
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "metadata"),
+    [
+        ((), None, {}),
+        (("--image", "shop/Red Shoe.jpg"), "Red Shoe", {}),
+        (("--image", "s3://b/shop/red.png"), "red", {}),
+        (("--image", "https://shop.example/a/red%20shoe.png?size=2"), "red shoe", {}),
+        (("--image", f"{'x' * 101}.png"), None, {}),
+        (("--image", "red.png", "--name", "Spring", "--metadata", "sku=S-1"), "Spring", {"sku": "S-1"}),
+    ],
+)
+@pytest.mark.usefixtures("target")
+def test_a_call_is_named_after_its_image(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], name: str | None, metadata: dict[str, str]
+) -> None:
+    wishes: list[Wish] = []
+    monkeypatch.setattr(making.actions, "submit", lambda _, wish, *__: wishes.append(wish) or JOB)
+    assert run("submit", "--prompt", "x", *options).exit_code == 0
+    assert [(wish.name, wish.labels) for wish in wishes] == [(name, metadata)]
 
 
 def test_a_wait_that_ends_without_a_video_tells_the_job_and_fails(
@@ -248,7 +273,7 @@ def completions(*words: str) -> list[str]:
 
 
 def test_a_shell_completes_commands_options_and_models() -> None:
-    assert set(completions("seedance", "re")) == {"retry", "resolve", "redrive", "resume", "release"}
+    assert set(completions("seedance", "re")) == {"retry", "resolve", "redrive", "resume", "release", "reindex"}
     assert completions("seedance", "drop", "--model", "seedance-1") == ["seedance-1.0-pro-fast", "seedance-1.5-pro"]
     assert completions("seedance", "costs", "--by", "so") == ["source"]
     assert "--max-usd" in completions("seedance", "batch", "--m")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance.holding import Holding
+from seedance.holding import WORK_SECONDS, Holding
 from seedance.jobs.budget import Booking
 from seedance.jobs.job import Hold, Job, State
 from seedance.jobs.prices import PRICES_OF
@@ -416,3 +416,17 @@ def test_repairs_response_is_returned_or_its_error_is_one_sentence(
         with pytest.raises(CommandError, match=says):
             asking.ask_repair(target, ask="history", model="m")
     assert sent == [{"FunctionName": "repair", "Payload": b'{"ask": "history", "model": "m"}'}]
+
+
+def test_reindex_goes_on_until_every_job_is_listed(world: Any, says: Any, make_job: Make, monkeypatch: Any) -> None:
+    for number in range(3):
+        world.put(make_job(State.COMPLETED, job_id=f"up-{number}", created_at=NOON, updated_at=NOON + number))
+    index = world.store.index
+
+    def slowly(job: Job) -> bool:
+        world.clock.now += WORK_SECONDS + 1
+        return bool(index(job))
+
+    monkeypatch.setattr(world.store, "index", slowly)
+    assert says("reindex").strip() == "3 jobs added; every job is in the list now"
+    assert [world.job(f"up-{number}").month for number in range(3)] == ["2026-11"] * 3

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from seedance.errors import InvalidRequest
 from seedance.jobs import requests
 
-from cli.requests import METADATA_LIMIT, Wish, header_text, read_settings
+from cli.requests import METADATA_LIMIT, Wish, header_text, read_labels, read_settings
 
 DEFAULTS = requests.Defaults("seedance-1.0-pro-fast", "a default", "v2")
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from("\t\n"), min_size=1, max_size=200)
@@ -137,3 +137,26 @@ def test_a_wish_is_checked_with_the_stacks_defaults() -> None:
 def test_a_transport_that_the_model_does_not_have_is_refused() -> None:
     with pytest.raises(InvalidRequest, match=r"must be v2 for seedance-1\.0-pro-fast"):
         Wish(transport="v1").upload(DEFAULTS)
+
+
+def test_a_call_carries_its_name_and_metadata_and_an_upload_neither() -> None:
+    wish = Wish(prompt="turn", name="Red shoe", labels=read_labels(["sku=S-1", "note=a=b", "empty="]))
+    assert wish.body() == {
+        "prompt": "turn",
+        "name": "Red shoe",
+        "metadata": {"sku": "S-1", "note": "a=b", "empty": ""},
+    }
+    assert wish.metadata() == {"prompt": "turn"}
+    wish.check(has_image=False)
+
+
+@pytest.mark.parametrize("pairs", [["sku"], ["=x"], ["sku=1", "sku=2"]])
+def test_metadata_is_name_and_value(pairs: list[str]) -> None:
+    with pytest.raises(InvalidRequest, match="--metadata"):
+        read_labels(pairs)
+
+
+@pytest.mark.parametrize("wish", [Wish(name="a/b"), Wish(labels={"sku": "x" * 257})])
+def test_a_label_that_the_stack_would_refuse_is_refused_here(wish: Wish) -> None:
+    with pytest.raises(InvalidRequest, match=r"name|metadata"):
+        wish.check(has_image=False)

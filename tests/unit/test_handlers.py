@@ -9,8 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+from described import check
 from invoking import invoke
 from seedance.jobs import catalogue
+from seedance.jobs.budget import month_of
 from seedance.jobs.job import Job, State
 
 Make = Callable[..., Job]
@@ -241,7 +243,7 @@ def test_metrics_are_written_even_when_a_task_raises(
 
 def call(run: Any, event: dict[str, Any], **changes: Any) -> tuple[int, Any]:
     answer = run("api", {**event, **changes})
-    assert answer["headers"] == {"Content-Type": "application/json"}
+    check(changes.get("httpMethod", event["httpMethod"]), changes.get("resource", event["resource"]), answer)
     return answer["statusCode"], json.loads(answer["body"])
 
 
@@ -309,9 +311,9 @@ def test_the_api_returns_a_jobs_status(run: Any, event: Event, put: Any) -> None
 def test_the_api_names_the_field_that_makes_a_record_unreadable(world: Any, run: Any, event: Event, put: Any) -> None:
     put(State.PROCESSING)
     item = world.aws["dynamodb"].get_item(TableName="jobs-of-tests", Key={"job_id": {"S": JOB}})["Item"]
-    world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item=item | {"created_at": {"S": "yesterday"}})
+    world.aws["dynamodb"].put_item(TableName="jobs-of-tests", Item=item | {"reserved_usd": {"S": "a lot"}})
     status, body = call(run, event("api-get-video"))
-    assert (status, body["error"]["code"], body["error"]["field"]) == (500, "RECORD_UNREADABLE", "created_at")
+    assert (status, body["error"]["code"], body["error"]["field"]) == (500, "RECORD_UNREADABLE", "reserved_usd")
 
 
 @pytest.mark.hostile(kind="input")
@@ -322,6 +324,40 @@ def test_an_id_that_no_job_can_have_is_not_found(run: Any, event: Event) -> None
 def test_the_api_lists_the_models(run: Any, event: Event) -> None:
     status, body = call(run, event("api-list-models"))
     assert (status, [model["model"] for model in body["models"]]) == (200, list(catalogue.MODELS))
+
+
+def ask(run: Any, event: Event, method: str, resource: str, **changes: Any) -> tuple[int, Any]:
+    return call(run, event("api-list-models"), httpMethod=method, resource=resource, path=resource, **changes)
+
+
+def test_the_api_lists_the_jobs(*, run: Any, event: Event, put: Any) -> None:
+    created = time.time()
+    put(State.PROCESSING, created_at=created, month=month_of(created))
+    status, body = ask(run, event, "GET", "/videos", multiValueQueryStringParameters={"state": ["PROCESSING,HELD"]})
+    assert (status, [video["job_id"] for video in body["videos"]], body["next_cursor"]) == (200, [JOB], None)
+    status, body = ask(run, event, "GET", "/videos", queryStringParameters={"stat": "HELD"})
+    assert (status, body["field"], body["allowed"][0]) == (422, "stat", "state")
+
+
+def test_the_api_estimates(run: Any, event: Event, world: Any) -> None:
+    status, body = ask(run, event, "POST", "/estimates", body='{"model": "seedance-2.0-mini"}')
+    assert (status, body["estimate_usd"], body["transport"]) == (200, 0.4, "v2")
+    assert world.called("PutItem") == world.called("UpdateItem") == []
+    assert ask(run, event, "POST", "/estimates", body="[]")[0] == 400
+
+
+def test_the_api_shows_the_budget_and_pauses(run: Any, event: Event) -> None:
+    assert ask(run, event, "GET", "/budget")[1]["paused"] is False
+    status, body = ask(run, event, "POST", "/pause", body='{"reason": "prices"}')
+    assert (status, body["paused"], body["paused_reason"]) == (200, True, "prices")
+    assert ask(run, event, "GET", "/budget")[1]["paused_reason"] == "prices"
+    assert ask(run, event, "POST", "/resume")[1]["paused"] is False
+    assert ask(run, event, "POST", "/pause", body='{"reason": 5}')[0] == 422
+
+
+def test_the_api_describes_itself(run: Any, event: Event) -> None:
+    status, body = ask(run, event, "GET", "/openapi.json")
+    assert (status, body["openapi"]) == (200, "3.1.0")
 
 
 @pytest.mark.hostile(kind="input")

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from hostile_calls import GOOD, ITEMS, JOB, Function, event
 from hostile_values import TEXTS, WRONG_TYPES
+from seedance.rest.listing import PARAMETERS
+from seedance.rest.routes import ROUTES
 
 pytestmark = pytest.mark.hostile(kind="input", risk=("5xx", "paid twice"))
 
@@ -62,10 +64,15 @@ IDS = {
 def test_a_hostile_job_id_is_not_found(function: Function, kind: str) -> None:
     status, body, size = function.call(event("GET", "/videos/{job_id}", job_id=IDS[kind]))
     assert (status, body["error"]["code"]) == (404, "NOT_FOUND")
-    assert size < 1500
+    assert size < 3000
 
 
-GETS = {"video": ("/videos/{job_id}", {"job_id": JOB}), "models": ("/models", {}), "nothing": ("/nothing", {})}
+GETS = {
+    "video": ("/videos/{job_id}", {"job_id": JOB}, 404),
+    "models": ("/models", {}, 200),
+    "budget": ("/budget", {}, 200),
+    "nothing": ("/nothing", {}, 404),
+}
 QUERIES: list[Any] = [
     {"limit": "1e400"},
     {"limit": "-1"},
@@ -84,16 +91,42 @@ QUERIES: list[Any] = [
 @pytest.mark.parametrize("query", range(len(QUERIES)))
 @pytest.mark.parametrize("which", GETS)
 def test_a_query_string_that_is_not_expected_changes_nothing(function: Function, which: str, query: int) -> None:
-    resource, path = GETS[which]
+    resource, path, expected = GETS[which]
     given = {"queryStringParameters": QUERIES[query], "multiValueQueryStringParameters": QUERIES[query]}
-    assert function.call({**event("GET", resource, **path), **given})[0] == (200 if which == "models" else 404)
+    assert function.call({**event("GET", resource, **path), **given})[0] == expected
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.parametrize("name", [*PARAMETERS, "another"])
+def test_a_hostile_filter_is_refused_by_its_name_or_finds_nothing(function: Function, name: str, kind: str) -> None:
+    for given in ("queryStringParameters", "multiValueQueryStringParameters"):
+        value = TEXTS[kind] if given == "queryStringParameters" else [TEXTS[kind]]
+        status, body, size = function.call({**event("GET", "/videos"), given: {name: value}})
+        assert (status, body.get("field")) in ((422, name), (200, None))
+        assert size < 6000
+
+
+@pytest.mark.parametrize("query", range(len(QUERIES)))
+def test_a_query_that_no_list_has_is_refused_or_counts_as_none(function: Function, query: int) -> None:
+    for given in ("queryStringParameters", "multiValueQueryStringParameters"):
+        assert function.call({**event("GET", "/videos"), given: QUERIES[query]})[0] in (200, 422)
 
 
 CALLS = {
     "POST /videos": {**event("POST", "/videos"), "body": GOOD},
+    "GET /videos": event("GET", "/videos"),
     "GET /videos/{job_id}": event("GET", "/videos/{job_id}", job_id=JOB),
+    "POST /estimates": {**event("POST", "/estimates"), "body": GOOD},
+    "GET /budget": event("GET", "/budget"),
+    "POST /pause": {**event("POST", "/pause"), "body": '{"reason": "x"}'},
+    "POST /resume": event("POST", "/resume"),
     "GET /models": event("GET", "/models"),
+    "GET /openapi.json": event("GET", "/openapi.json"),
 }
+
+
+def test_every_call_is_tried() -> None:
+    assert set(CALLS) == set(ROUTES)
 
 
 @pytest.mark.parametrize("kind", ["missing", *WRONG_TYPES])

@@ -8,10 +8,10 @@ import pytest
 from hostile_calls import TABLE, Function, event
 from seedance.aws import fields as of_aws
 from seedance.aws.attributes import read_item, written_item
-from seedance.aws.gateway import MOST_RESPONSE_CHARACTERS
 from seedance.errors import BadRecord
 from seedance.jobs.job import Job, State
 from seedance.notices.job_message import job_email, job_notification
+from seedance.rest.answers import MOST_RESPONSE_CHARACTERS
 
 pytestmark = pytest.mark.hostile(kind="input", risk=("5xx", "lost", "paid twice"))
 

@@ -42,6 +42,7 @@ SHAPE: dict[str, Any] = {
     },
     "cost_usd": NUMBER,
     "timings": dict,
+    "metadata": dict,
     "error": {"code": str, "message": str},
 }
 # For each terminal state, the names with a value; the others are null.
@@ -97,7 +98,8 @@ def test_the_message_for_programs_has_exactly_this_format(ended: Callable[..., J
     assert conforms(message, SHAPE)
     assert message["status"] == state.value
     assert message["state"] == message["status"]
-    always = {"job_id", "state", "status", "model", "source", "name", "prompt", "parameters", "notes", "timings"}
+    always = {"job_id", "state", "status", "model", "source", "name", "metadata", "prompt", "parameters", "notes"}
+    always |= {"timings"}
     assert {name for name, value in message.items() if value is not None} == always | PRESENT[state]
     assert json.loads(json.dumps(message)) == message
 
@@ -112,6 +114,7 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
         "source": "upload",
         "batch": None,
         "name": "shoe",
+        "metadata": {},
         "image": {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": "v1"},
         "prompt": "a shoe turns",
         "parameters": {"prompt": "a shoe turns", "duration": 5, "resolution": "720p", "aspect_ratio": "16:9"},

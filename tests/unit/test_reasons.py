@@ -20,6 +20,7 @@ NEVER_ON_A_JOB = {
         "ALL_UNDER_WAY",
         "MEDIA",
         "PROVIDER",
+        "NOT_FOUND",
     ),
     # Reported differently: the job is HELD with another code, or its call is repeated.
     *("PROVIDER_OUT_OF_CREDITS", "PROVIDER_UNEXPECTED_ANSWER", "RESULT_FROM_FORBIDDEN_HOST", "RESULT_UNAVAILABLE"),

@@ -3,6 +3,7 @@
 SeedanceError
 ├── ConfigurationError            the stack is configured wrongly; a person must act
 ├── InvalidRequest                the request must be changed; it is never sent and never billed
+├── NotFound                      what a call asks for does not exist
 ├── NotPossible                   a person's request can't be applied to this job; nothing was changed
 │   └── NeedsPayment              it would buy a video, and the person has not said that it may
 ├── Conflict                      the job changed in the meantime; another invocation works on it
@@ -30,6 +31,7 @@ SeedanceError
 """
 
 import math
+from collections.abc import Sequence
 
 from seedance import bounds, masking
 
@@ -61,15 +63,29 @@ class ConfigurationError(SeedanceError):
     code = "CONFIGURATION"
 
 
+Allowed = Sequence[object] | str
+"""What is allowed, for machines: the allowed values if they can be listed, otherwise words."""
+
+
 class InvalidRequest(SeedanceError):
-    """The request is invalid: ``field`` names what is wrong, the message says what is allowed."""
+    """The request is invalid: ``field`` names what is wrong, the message says what is allowed.
+
+    ``allowed`` says the same for machines, None if it can't be said apart from the message.
+    """
 
     code = "INVALID_REQUEST"
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, field: str, message: str, *, allowed: Allowed | None = None) -> None:
         self.field = bounds.shown(field)
         self.message = bounds.message(message)
+        self.allowed = allowed
         super().__init__(f"{self.field}: {self.message}")
+
+
+class NotFound(SeedanceError):
+    """What a call asks for does not exist."""
+
+    code = "NOT_FOUND"
 
 
 class NotPossible(SeedanceError):

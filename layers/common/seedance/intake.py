@@ -9,6 +9,7 @@ from seedance import bounds
 from seedance.config import intake_settings, settings
 from seedance.errors import InvalidRequest
 from seedance.jobs import creation, reasons, requests
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.handoff import Batches, batches
 from seedance.jobs.job import Job, State
 from seedance.jobs.store import JobStore, jobs
@@ -28,7 +29,7 @@ class Intake:
     media: Media
     batches: Batches
     submit: Submit
-    defaults: requests.Defaults
+    defaults: Defaults
     upload_bucket: str
     scale: float = 1.0
     """Shortens the time until the second look (see Settings.time_scale)."""
@@ -162,6 +163,6 @@ class Intake:
 def intake() -> Intake:
     """The use case, configured for this stack."""
     stack = intake_settings()
-    defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
+    defaults = Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
     machine, scale = batches(stack.batch_state_machine), settings().time_scale
     return Intake(jobs(), media(), machine, submit(), defaults, stack.upload_bucket, scale)

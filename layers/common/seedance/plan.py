@@ -22,6 +22,7 @@ from seedance.config import plan_settings
 from seedance.errors import InvalidRequest
 from seedance.jobs import reasons, requests, shapes
 from seedance.jobs.bills import Bills
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import ImageFacts
 from seedance.jobs.tasks import BatchInput, PlannedBatch, RefusedBatch, TaskStatus
 from seedance.media.buckets import Media, media
@@ -55,7 +56,7 @@ class Plan:
     media: Media
     notifier: Notifier
     bills: Bills
-    defaults: requests.Defaults
+    defaults: Defaults
     tolerated_percent: float
     clock: Clock = CLOCK
 
@@ -212,5 +213,5 @@ def _planned(row: Row | BadRow, image: ImageFacts | None, notes: list[str]) -> P
 def plan() -> Plan:
     """The use case, configured for this stack."""
     stack = plan_settings()
-    defaults = requests.Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
+    defaults = Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
     return Plan(sheets(), media(), notifier(), Bills(job_table()), defaults, stack.batch_tolerated_failure_percent)

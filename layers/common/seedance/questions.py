@@ -57,6 +57,7 @@ class Question(TypedDict, total=False):
     reason: str | None
     batch_id: str
     room_usd: float | None
+    step: int
     what: str
 
 
@@ -76,6 +77,7 @@ class Answer(TypedDict, total=False):
     number: int
     more: bool
     since: float
+    step: int
     room_usd: float | None
     left: int
     left_usd: float
@@ -104,6 +106,7 @@ def _moment(*, needed: bool) -> _Field:
 
 _ID, _MODEL, _SINCE = _text_of(LONGEST_ID), _text_of(100), _moment(needed=True)
 _GO_ON = {"since": _moment(needed=False)}
+_STEP = _Field(lambda value: whole(value, 0, 100) is not None, "must be a whole number", needed=False)
 _FLAG = _Field(any_of(bool), "must be true or false", needed=False)
 _BATCH = _Field(
     lambda value: isinstance(value, str) and re.fullmatch("batch-[0-9a-f]{32}", value) is not None,
@@ -134,6 +137,7 @@ QUESTIONS: dict[str, dict[str, _Field]] = {
     "resume": _GO_ON,
     "release": {**_GO_ON, "room_usd": _Field(between(0, MOST_A_DAY_USD), "must be an amount in USD", needed=False)},
     "redrive": _GO_ON,
+    "index": {"step": _STEP, **_GO_ON},
     "restart": {"batch_id": _BATCH},
     "examine": {"what": _text_of(100), "request_id": _text_of(LONGEST_ID, needed=False)},
 }

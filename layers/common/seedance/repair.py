@@ -26,6 +26,7 @@ from seedance.errors import (
 )
 from seedance.examining import examine
 from seedance.holding import Holding, Worked
+from seedance.indexing import Indexing
 from seedance.jobs import creation, reasons
 from seedance.jobs.budget import reservation
 from seedance.jobs.handoff import Batches, Workflow, batches, intake_queue, workflow
@@ -82,6 +83,7 @@ class Repair:
         ``resume``, ``redrive``: -> ``number``, ``more``, ``since``
         ``release``: ``since``, ``room_usd`` -> the same and ``room_usd``, ``left``, ``left_usd``, ``budget_usd``
         ``restart``: ``batch_id`` -> ``said``
+        ``index``: ``step``, ``since`` -> ``number``, ``more``, ``step``, ``since``
         ``examine``: ``what``, ``request_id`` -> ``examined``
         """
         try:
@@ -122,6 +124,9 @@ class Repair:
                 return {**_worked(worked), **left, "budget_usd": self.holding.budget}
             case "redrive":
                 return _worked(self.holding.redrive())
+            case "index":
+                done = Indexing(self.store, self.clock).run(given.get("step", 0), given.get("since", 0.0))
+                return {"number": done.number, "more": done.more, "step": done.step, "since": done.since}
             case "restart":
                 self.batches.restart(given["batch_id"])
                 return {"said": f"batch {given['batch_id']} was started again; what it has made is kept"}

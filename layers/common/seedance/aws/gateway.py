@@ -1,4 +1,4 @@
-"""Reads events of API Gateway (REST API, proxy integration) and makes responses. Pure.
+"""Reads events of API Gateway (REST API, proxy integration). Pure.
 
 API Gateway passes on what a client sends, and a person can invoke the function with any event. So a value in an event
 may be missing or of another type; then it counts as not given.
@@ -6,19 +6,16 @@ may be missing or of another type; then it counts as not given.
 
 import base64
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any, TypedDict
 
 from seedance import bounds
-from seedance.aws import fields
 from seedance.errors import InvalidRequest
+
+GZIP = ("\x1f", "H4sI")
+"""How gzip begins, as text and in base64 (RFC 1952: 1f 8b 08)."""
 
 MOST_BODY_BYTES = 256 * 1024
 """For a request. The longest that is accepted has about 100 KB: a prompt and 16 addresses."""
-
-MOST_RESPONSE_CHARACTERS = 3_000_000
-"""For a response's body. Lambda's limit is 6 MB for the whole response, in which the body is a string, so that each
-quotation mark and backslash of its JSON counts twice (Lambda developer guide, quotas)."""
 
 
 class Response(TypedDict):
@@ -69,26 +66,34 @@ def body(event: Mapping[str, Any]) -> str | None:
             found = base64.b64decode(found, validate=True).decode()
         except ValueError:
             raise InvalidRequest("body", f"must be JSON in UTF-8{_compressed(event)}") from None
+    elif (start := found.lstrip("\ufeff \t\r\n")[:1]) and start != "{" and (packed := _compressed(event)):
+        raise InvalidRequest("body", f"must be JSON in UTF-8{packed}")
     if len(found.encode(errors="replace")) > MOST_BODY_BYTES:
         limit = f"is larger than {MOST_BODY_BYTES // 1024} KB"
         raise InvalidRequest("body", f"{limit}; upload an image to the bucket and name it in image_key")
     return found
 
 
-def response(status: HTTPStatus, said: object) -> Response:
-    """A response with a body of JSON."""
-    text = fields.json_text(said, MOST_RESPONSE_CHARACTERS)
-    return {"statusCode": status, "headers": {"Content-Type": "application/json"}, "body": text}
-
-
-def error(status: HTTPStatus, message: str, **facts: str) -> Response:
-    """A response with an error, in the form that template.yaml gives to the gateway's own errors."""
-    return response(status, {"error": {"message": bounds.message(message), **facts}})
+def query(event: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters of the query. Raises InvalidRequest if one is given twice."""
+    found = dict(_map(event.get("queryStringParameters")))
+    for name, values in _map(event.get("multiValueQueryStringParameters")).items():
+        if isinstance(values, list) and values:
+            if len(values) > 1:
+                raise InvalidRequest(str(name), "is given twice")
+            found[name] = values[0]
+    return {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, str)}
 
 
 def _compressed(event: Mapping[str, Any]) -> str:
-    encoding = header(event, "content-encoding")
-    return f", and not compressed with {bounds.shown(encoding)}" if encoding else ""
+    """Words about a compressed body, empty if it is not said to be compressed, or not recognized as gzip.
+
+    API Gateway unpacks what it knows. So only an emulator passes on compressed bytes: as base64, or as broken text.
+    """
+    encoding = header(event, "content-encoding") or ""
+    if not encoding and str(event.get("body")).startswith(GZIP):
+        encoding = "gzip"
+    return f", and not compressed with {bounds.shown(encoding)}" if encoding.lower() not in ("", "identity") else ""
 
 
 def _map(value: object) -> Mapping[Any, Any]:

@@ -2,6 +2,7 @@
 
 STATE_INDEX = "by_state"
 REQUEST_INDEX = "by_request"
+MONTH_INDEX = "by_month"
 
 CALENDAR = "calendar#requests"
 """The calendar of requests to the provider (pacing.pacer)."""

@@ -20,6 +20,7 @@ from seedance.batches.lines import Lines
 from seedance.batches.wording import UNWRITABLE, listed, numbered, shown
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, prices, requests
+from seedance.jobs.defaults import Defaults
 
 PLAN_PREFIX = "plans/"
 
@@ -165,7 +166,7 @@ def plan_key(batch_id: str) -> str:
 
 
 def read(
-    chunks: Iterable[bytes], key: str, defaults: requests.Defaults, image_column: str | None = None
+    chunks: Iterable[bytes], key: str, defaults: Defaults, image_column: str | None = None
 ) -> Iterator[Row | BadRow]:
     """The rows of a manifest, in order, with all checks that do not need a bucket.
 
@@ -191,7 +192,7 @@ def read(
         raise InvalidRequest("manifest", "has no rows")
 
 
-def _judged(number: int, record: Record, defaults: requests.Defaults) -> Row | BadRow:
+def _judged(number: int, record: Record, defaults: Defaults) -> Row | BadRow:
     notes = list(record.notes)
     try:
         request = _request(record, defaults, notes)
@@ -201,7 +202,7 @@ def _judged(number: int, record: Record, defaults: requests.Defaults) -> Row | B
     return Row(number, record.line, request, record.columns, tuple(notes))
 
 
-def _request(record: Record, defaults: requests.Defaults, notes: list[str]) -> requests.Request:
+def _request(record: Record, defaults: Defaults, notes: list[str]) -> requests.Request:
     if record.fault:
         raise record.fault
     for name, value in record.columns.items():
@@ -213,7 +214,7 @@ def _request(record: Record, defaults: requests.Defaults, notes: list[str]) -> r
     return request
 
 
-def _body(given: dict[str, object], defaults: requests.Defaults, notes: list[str]) -> dict[str, object]:
+def _body(given: dict[str, object], defaults: Defaults, notes: list[str]) -> dict[str, object]:
     """A row as the body of ``POST /videos``, so that the API's own checks apply to it."""
     parameters = given.get("parameters", {})
     if not isinstance(parameters, dict):

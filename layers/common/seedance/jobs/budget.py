@@ -52,6 +52,11 @@ def day_of(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).date().isoformat()
 
 
+def month_of(moment: float) -> str:
+    """The UTC month of a Unix time, such as ``2026-11``: a job's part of the index ``by_month``."""
+    return day_of(moment)[:-3]
+
+
 def read_day(day: str, record: Mapping[str, Any]) -> tuple[Day, list[str]]:
     """A day's bookings from its item, and the names of the invalid amounts in it, which count as 0."""
     names = [of.name for of in fields(Day) if of.name in record and of.name != "day"]

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from seedance import bounds
 from seedance.errors import InvalidRequest
-from seedance.jobs import prices
+from seedance.jobs import allowed, prices
 from seedance.jobs.job import ParameterValues
 
 PROMPT_LIMIT = 5000
@@ -275,7 +275,7 @@ def find(slug: str) -> Model:
     if model := MODELS.get(slug):
         return model
     unknown = f"{bounds.shown(slug)!r} does not exist{nearest(slug, MODELS)}"
-    raise InvalidRequest("model", f"{unknown}; available: {', '.join(MODELS)}")
+    raise InvalidRequest("model", f"{unknown}; available: {', '.join(MODELS)}", allowed=list(MODELS))
 
 
 def validate(model: Model, given: Mapping[str, object], *, has_image: bool) -> ParameterValues:
@@ -306,7 +306,8 @@ def validate(model: Model, given: Mapping[str, object], *, has_image: bool) -> P
     except ValidationError as error:
         refusal = _invalid(model, error)
         # Report the name that was sent, not the provider's name for it.
-        raise InvalidRequest(spelt.get(refusal.field, refusal.field), refusal.message) from None
+        field = spelt.get(refusal.field, refusal.field)
+        raise InvalidRequest(field, refusal.message, allowed=refusal.allowed) from None
     sent = checked.model_dump(exclude_none=True)
     if has_image:
         del sent[image_field]
@@ -385,11 +386,13 @@ def _spell(model: Model, name: str) -> str:
     if common in model.names:
         return str(common)
     if name in known_names():
-        raise InvalidRequest(name, f"{model.slug} has no such parameter; available: {', '.join(model.names)}")
+        why = f"{model.slug} has no such parameter; available: {', '.join(model.names)}"
+        raise InvalidRequest(name, why, allowed=model.names)
     raise InvalidRequest(
         name,
         f"is not a parameter of {model.slug}{nearest(name, [*model.names, *COMMON_NAMES])}; "
         f"available: {', '.join(model.names)}",
+        allowed=model.names,
     )
 
 
@@ -399,28 +402,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def allowed(model: Model, name: str) -> str:
-    """A parameter's allowed values in words, from its schema: ``a whole number from 4 to 10``."""
-    schema = model.parameters.model_json_schema()["properties"][name]
-    return _words(next((s for s in schema.get("anyOf", []) if s["type"] != "null"), schema))
-
-
-def _words(schema: dict[str, Any]) -> str:
-    if choices := schema.get("enum"):
-        return f"{', '.join(map(str, choices[:-1]))} or {choices[-1]}"
-    match schema["type"]:
-        case "integer":
-            return f"a whole number from {schema['minimum']} to {schema['maximum']}"
-        case "boolean":
-            return "true or false"
-        case "array":
-            return f"a list of at most {schema['maxItems']}, each {_words(schema['items'])}"
-        case _ if schema.get("format") == "uri":
-            return f"an http or https address of at most {schema['maxLength']} characters, without spaces"
-        case _:
-            return f"text of {schema['minLength']} to {schema['maxLength']} characters"
-
-
 def _invalid(model: Model, error: ValidationError) -> InvalidRequest:
     """Pydantic's first error, as an InvalidRequest."""
     first = error.errors(include_url=False)[0]
@@ -428,11 +409,12 @@ def _invalid(model: Model, error: ValidationError) -> InvalidRequest:
         field, _, text = first["msg"].removeprefix("Value error, ").partition(": ")
         return InvalidRequest(field, text)  # our own rule about two fields, whose message names one
     field = str(first["loc"][0])
+    words, values = allowed.words(model.parameters, field), allowed.values(model.parameters, field)
     if first["type"] == "missing":
-        return InvalidRequest(field, f"is missing; it must be {allowed(model, field)}")
+        return InvalidRequest(field, f"is missing; it must be {words}", allowed=values)
     if first["type"] == "string_unicode":
-        return InvalidRequest(field, HALVES)
-    return InvalidRequest(field, f"must be {allowed(model, field)}, not {_short(first['input'])}")
+        return InvalidRequest(field, HALVES, allowed=values)
+    return InvalidRequest(field, f"must be {words}, not {_short(first['input'])}", allowed=values)
 
 
 def _short(value: object) -> str:

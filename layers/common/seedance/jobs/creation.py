@@ -3,6 +3,7 @@
 from typing import NotRequired, TypedDict, final
 
 from seedance.jobs import catalogue, job, reasons, requests, shapes
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import ImageFacts, Job, ParameterValues, State
 
 
@@ -26,7 +27,7 @@ def upload_job_id(upload: requests.Upload) -> str:
     return job.upload_job_id(upload.bucket, upload.key, upload.version)
 
 
-def from_upload(upload: requests.Upload, defaults: requests.Defaults) -> Job:
+def from_upload(upload: requests.Upload, defaults: Defaults) -> Job:
     """The job of an upload, before its image and its options are checked (see ``apply``)."""
     folder, name = requests.upload_name(upload.key)
     return Job(
@@ -48,10 +49,11 @@ def from_call(job_id: str, request: requests.Request, fingerprint: str) -> Job:
         state=State.RECEIVED,
         source="api",
         folder="api",
-        name=job_id,
+        name=request.name or job_id,
         model=request.model.slug,
         transport=request.transport,
         fingerprint=fingerprint,
+        metadata=request.metadata,
     )
     apply(made, request)
     return made

@@ -13,12 +13,13 @@ from botocore.exceptions import ClientError
 from seedance.aws import clients
 from seedance.errors import NotPossible
 from seedance.jobs.job import Job, batch_id
-from seedance.jobs.requests import Upload
 from seedance.jobs.tasks import BatchInput, TaskInput
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
+
+    from seedance.jobs.requests import Upload  # it imports pydantic
 
 LONGEST_DELAY_SECONDS = 900
 """The longest delay of an SQS message: 15 minutes."""
@@ -83,7 +84,7 @@ class Batches:
         self._state_machine = state_machine
         self._client = client
 
-    def start(self, manifest: Upload) -> str:
+    def start(self, manifest: "Upload") -> str:
         """Start the manifest's batch, unless it was started before. Returns its id, which is the execution's name."""
         batch = batch_id(manifest.bucket, manifest.key, manifest.version)
         self._start(

@@ -186,12 +186,17 @@ class Job:
     image: ImageFacts | None = None
     notes: list[str] = field(default_factory=list)
     """What the pipeline decided or noticed, in words for people: a chosen aspect ratio, a very large image."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """The caller's own names and values, returned with the job and its notification."""
     fingerprint: str | None = None
     """Digest of the API body, to distinguish a repeated request from a reused Idempotency-Key."""
     batch: str | None = None
     """The batch it belongs to."""
     row: int | None = None
     """Its row in the batch's manifest, counted from 1."""
+    month: str | None = None
+    """The UTC month of ``created_at``, with which the index ``by_month`` finds the job. None for a job of an earlier
+    release that has not changed since."""
     created_at: float = 0.0
     updated_at: float = 0.0
     entered: dict[str, float] = field(default_factory=dict)

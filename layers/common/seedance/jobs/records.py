@@ -66,6 +66,7 @@ _OPTIONAL: dict[str, Check] = {
     "fingerprint": is_text,
     "batch": is_text,
     "row": is_count,
+    "month": is_text,
     "expected_seconds": between(0, LONGEST_MEAN_SECONDS),
     "sigma": between(*_SIGMAS),
     "attempts": is_count,
@@ -76,6 +77,7 @@ _OPTIONAL: dict[str, Check] = {
     "last_frame_url": is_text,
     "answer": is_text,
     "held_day": is_text,
+    "metadata": map_of(any_of(str)),
     "metrics": map_of(between(0, LATEST)),
     "cost_usd": between(0, 1000),  # as answers.price
     "error": map_of(any_of(str), "code", "message"),

@@ -4,7 +4,7 @@ import hashlib
 import json
 import posixpath
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from email.errors import MessageError
 from email.header import decode_header, make_header
@@ -14,7 +14,8 @@ from urllib.parse import unquote_plus
 from seedance import bounds
 from seedance.aws.fields import OBJECT_KEY_BYTES, cut
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue, shapes
+from seedance.jobs import catalogue, labels, shapes
+from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import ParameterValues
 
 UPLOAD_PREFIX = "uploads/"
@@ -34,7 +35,9 @@ _FOREIGN_METADATA = frozenset(
 _OURS = re.compile(r"video[-_](?=.)")
 """The prefix that marks an upload's metadata as meant for us."""
 _RATIO_NAMES = {"aspect_ratio"} | {name for name, known in catalogue.COMMON_NAMES.items() if known == "aspect_ratio"}
-_BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport")
+BODY_FIELDS = ("model", "prompt", "parameters", "image", "image_key", "transport", "name", "metadata")
+"""The fields of the body of ``POST /videos`` and ``POST /estimates``."""
+
 _LEFT_BEHIND = re.compile(
     r"\.ds_store|\._.*|\.localized|icon\r|\.volumeicon\.icns|\.apdisk|thumbs\.db|ehthumbs(_vista)?\.db|desktop\.ini"
     r"|\.directory|\.(git)?keep|\.nfs[0-9a-f]+|\.fuse_hidden.*|.*_\$folder\$|~\$.*|\.~lock\..*#",
@@ -49,15 +52,6 @@ _KEPT_BESIDE = re.compile(
 """Names of folders in which operating systems and network drives keep thumbnails, indexes and deleted files."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """The stack's default options."""
-
-    model: str
-    prompt: str
-    transport: str
 
 
 @dataclass(frozen=True)
@@ -110,6 +104,8 @@ class Request:
     ratio_given: bool
     """Whether the aspect ratio was asked for, and is not a default."""
     image_key: str | None = None
+    name: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def uploads_in(message: dict[str, Any]) -> list[Upload]:
@@ -170,7 +166,8 @@ def check_image_key(key: str, prefixes: tuple[str, ...]) -> str:
     """The key, if API callers may use it: it must begin with one of ``prefixes``. Raises InvalidRequest otherwise."""
     if not key.startswith(prefixes):
         of = "one of " if len(prefixes) > 1 else ""
-        raise InvalidRequest("image_key", f"must begin with {of}{', '.join(prefixes)}")
+        why = f"must begin with {of}{', '.join(prefixes)}"
+        raise InvalidRequest("image_key", why, allowed=f"a key that begins with {of}{', '.join(prefixes)}")
     return key
 
 
@@ -274,12 +271,15 @@ def _metadata_text(name: str, value: str) -> str:
     return text
 
 
-def api_request(body: str | None, defaults: Defaults) -> Request:
-    """A request from the body of ``POST /videos``. Raises InvalidRequest."""
+def api_request(body: str | None, defaults: Defaults, *, prompt_needed: bool = True) -> Request:
+    """A request from the body of ``POST /videos``. Raises InvalidRequest.
+
+    Without ``prompt_needed``, the stack's default prompt is used if there is none: for an estimate.
+    """
     fields = _json_object(body)
     for name in fields:
-        if name not in _BODY_FIELDS:
-            raise InvalidRequest(name, _unknown_field(name))
+        if name not in BODY_FIELDS:
+            raise InvalidRequest(name, _unknown_field(name), allowed=BODY_FIELDS)
     given = fields.get("parameters")
     if given is None:
         given = {}
@@ -291,6 +291,8 @@ def api_request(body: str | None, defaults: Defaults) -> Request:
             if name in given:
                 raise InvalidRequest(name, "is given twice, at the top level and under parameters")
             given[name] = fields[name]
+    if not prompt_needed and given.get("prompt") is None:
+        given["prompt"] = defaults.prompt
     for name in ("model", "transport", "image_key"):
         if fields.get(name) is not None and not isinstance(fields[name], str):
             raise InvalidRequest(name, f"must be text, not {type(fields[name]).__name__}")
@@ -300,7 +302,8 @@ def api_request(body: str | None, defaults: Defaults) -> Request:
     if image_key is not None and (bounds.HALF.search(image_key) or len(image_key.encode()) > OBJECT_KEY_BYTES):
         raise InvalidRequest("image_key", "must be UTF-8 of at most 1024 bytes, S3's limit for keys")
     request = _request(fields.get("model"), fields.get("transport"), given, defaults, has_image=image_key is not None)
-    return replace(request, image_key=image_key)
+    own_name, metadata = labels.name(fields.get("name")), labels.metadata(fields.get("metadata"))
+    return replace(request, image_key=image_key, name=own_name, metadata=metadata)
 
 
 def _json_object(body: str | None) -> dict[str, Any]:
@@ -319,8 +322,8 @@ def _json_object(body: str | None) -> dict[str, Any]:
 def _unknown_field(name: str) -> str:
     if name in catalogue.known_names():
         return "is a parameter of a model; put it under parameters"
-    hint = catalogue.nearest(name, _BODY_FIELDS)
-    return f"is not a field of this request{hint}; allowed: {', '.join(_BODY_FIELDS)}"
+    hint = catalogue.nearest(name, BODY_FIELDS)
+    return f"is not a field of this request{hint}; allowed: {', '.join(BODY_FIELDS)}"
 
 
 def _request(
@@ -333,9 +336,8 @@ def _request(
         # The stack's default is a preference. A model without it uses the one that it has.
         transport = defaults.transport if defaults.transport in model.transports else model.transports[0]
     if transport not in model.transports:
-        raise InvalidRequest(
-            "transport", f"must be {' or '.join(model.transports)} for {model.slug}, not {bounds.shown(transport)!r}"
-        )
+        why = f"must be {' or '.join(model.transports)} for {model.slug}, not {bounds.shown(transport)!r}"
+        raise InvalidRequest("transport", why, allowed=model.transports)
     asked = any(value not in (None, "") and name in _RATIO_NAMES for name, value in given.items())
     parameters = catalogue.validate(model, given, has_image=has_image)
     has_image = has_image or model.parameters.first_image in parameters

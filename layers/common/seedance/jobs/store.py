@@ -22,12 +22,15 @@ from seedance.errors import (
 )
 from seedance.jobs import budget
 from seedance.jobs.bills import Bills
-from seedance.jobs.budget import Booking, Day, settlement
+from seedance.jobs.budget import Booking, Day, month_of, settlement
 from seedance.jobs.job import RECORD_KEPT_DAYS, TRANSITIONS, Job, State
 from seedance.observability import logger
 
 PAGE = 200
 """The page size when all jobs of a state are read."""
+
+MOST_COUNTED = 10_000
+"""How many jobs of a state are counted at most."""
 
 
 class JobStore:
@@ -53,6 +56,7 @@ class JobStore:
         """Write a new job. Returns False if its id exists, because the same event was delivered twice."""
         now = self._table.now()
         job.created_at = job.created_at or now
+        job.month = month_of(job.created_at)
         job.updated_at = now
         job.entered = {job.state.value: now}
         job.expires_at = int(now) + self._kept_seconds
@@ -74,7 +78,7 @@ class JobStore:
             raise DearerThanBudget(f"{booking.reserved} exceeds a whole day's budget of {booking.limit}")
         # Only this entry of the map is written, so that writers of other states do not overwrite each other's times.
         changes = {"state": target.value, f"entered.{target.value}": self._table.now(), **values}
-        update = self._update(job.job_id, changes, "#state = :from", {":from": job.state.value})
+        update = self._update(job, changes, "#state = :from", {":from": job.state.value})
         return self._written(job, update, booking, values.get("request_id"))
 
     def close(self, job: Job, target: State, *, made: bool = False, **values: Any) -> Job:
@@ -100,14 +104,14 @@ class JobStore:
         """
         booking, facts = settlement(job, cost_usd)
         condition = "#state = :from AND attribute_not_exists(cost_usd)"
-        update = self._update(job.job_id, {"cost_usd": cost_usd, **facts}, condition, {":from": job.state.value})
+        update = self._update(job, {"cost_usd": cost_usd, **facts}, condition, {":from": job.state.value})
         priced = self._written(job, update, booking)
         self.bills.learn(job.model, job.parameters, cost_usd)
         return priced
 
     def note(self, job: Job, **values: Any) -> Job:
         """Write fields of the job without changing its state; None removes a field. Raises like ``move``."""
-        update = self._update(job.job_id, values, "attribute_exists(job_id)", {})
+        update = self._update(job, values, "attribute_exists(job_id)", {})
         return self._written(job, update, request_id=values.get("request_id"))
 
     def owner_of(self, request_id: str) -> str | None:
@@ -144,6 +148,49 @@ class JobStore:
         """Every job of a state that changed after ``since``, earliest change first, read page by page."""
         return self._pages(state, newest_first=False, since=since, limits={"PageSize": PAGE})
 
+    def number(self, state: State) -> int:
+        """How many jobs are in a state, by the index. From MOST_COUNTED on, no more are counted."""
+        pages = self._table.client.get_paginator("query").paginate(
+            TableName=self._table.name,
+            IndexName=STATE_INDEX,
+            KeyConditionExpression="#state = :state",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues=written_item({":state": state.value}),
+            Select="COUNT",
+        )
+        counted = 0
+        for page in pages:
+            counted += page["Count"]
+            if counted >= MOST_COUNTED:
+                break
+        return min(counted, MOST_COUNTED)
+
+    def index(self, job: Job) -> bool:
+        """Add a job of an earlier release to the index ``by_month``. Returns False if there was nothing to do.
+
+        Nothing else is written, not even the time of the change, and nothing at all if the job is in the index, was
+        deleted, or was created at another time than ``job`` says.
+        """
+        try:
+            writes.insist(
+                lambda: self._table.client.update_item(
+                    TableName=self._table.name,
+                    Key={"job_id": {"S": job.job_id}},
+                    UpdateExpression="SET #month = :month",
+                    ConditionExpression="attribute_not_exists(#month) AND created_at = :created_at",
+                    ExpressionAttributeNames={"#month": "month"},
+                    ExpressionAttributeValues=written_item(
+                        {":month": month_of(job.created_at), ":created_at": job.created_at}
+                    ),
+                ),
+                self._table.clock,
+            )
+        except ClientError as error:
+            if not writes.failed_condition(error):
+                raise
+            return False
+        return True
+
     def day(self, day: str) -> Day:
         """A day's bookings so far; zeros if there are none."""
         found, bad = budget.read_day(day, self._table.get(day_key(day)) or {})
@@ -174,9 +221,11 @@ class JobStore:
                     facts = {"job_id": error.job_id, "field": error.field, "reason": str(error)}
                     logger().error("a record is skipped", extra=facts)
 
-    def _update(self, job_id: str, values: dict[str, Any], condition: str, extra: dict[str, Any]) -> dict[str, Any]:
+    def _update(self, job: Job, values: dict[str, Any], condition: str, extra: dict[str, Any]) -> dict[str, Any]:
         changes = {**values, "updated_at": self._table.now()}
-        return {"TableName": self._table.name, **writes.update(job_id, changes, condition, extra)}
+        if job.month is None and job.created_at > 0:  # of an earlier release: from now on, by_month finds it
+            changes["month"] = month_of(job.created_at)
+        return {"TableName": self._table.name, **writes.update(job.job_id, changes, condition, extra)}
 
     def _written(
         self, job: Job, update: dict[str, Any], booking: Booking | None = None, request_id: str | None = None

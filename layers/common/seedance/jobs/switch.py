@@ -1,10 +1,19 @@
 """The switch that pauses submits: an item that exists while they are paused."""
 
+from dataclasses import dataclass
 from functools import cache
 
 from seedance.aws import checks
 from seedance.aws.job_table import JobTable, dropped, job_table
 from seedance.aws.table import SWITCH
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A pause: why, and since when (Unix seconds; None if the stored time is invalid)."""
+
+    reason: str
+    paused_at: float | None
 
 
 class Switch:
@@ -27,13 +36,18 @@ class Switch:
 
     def paused(self) -> str | None:
         """Why submits are stopped, or None."""
+        pause = self.pause_now()
+        return None if pause is None else pause.reason
+
+    def pause_now(self) -> Pause | None:
+        """The pause, or None if submits are not stopped."""
         record = self._table.get(SWITCH)
         if record is None:
             return None
         reason = checks.text(record.get("reason"))  # a switch set by hand counts, even with an invalid reason
         if reason is None:
             dropped(SWITCH, "reason")
-        return reason or "no reason was given"
+        return Pause(reason or "no reason was given", checks.number(record.get("paused_at"), 0, checks.LATEST))
 
 
 @cache

@@ -52,6 +52,7 @@ class JobNotification(TypedDict):
     source: str
     batch: dict[str, str | int | None] | None
     name: str
+    metadata: dict[str, str]
     image: dict[str, str | None] | None
     prompt: str | None
     parameters: ParameterValues
@@ -86,6 +87,7 @@ def job_notification(job: Job, video_url: str | None) -> JobNotification:
         "source": job.source,
         "batch": {"batch_id": job.batch, "row": job.row} if job.batch else None,
         "name": job.name,
+        "metadata": job.metadata,
         "image": image,
         "prompt": job.parameters.get("prompt"),
         "parameters": job.parameters,

@@ -1,0 +1,14 @@
+"""The calls that the API has, as in template.yaml. Pure."""
+
+ROUTES = (
+    "POST /videos",
+    "GET /videos",
+    "GET /videos/{job_id}",
+    "POST /estimates",
+    "GET /budget",
+    "POST /pause",
+    "POST /resume",
+    "GET /models",
+    "GET /openapi.json",
+)
+"""Method and path of each call. openapi.json describes them; tests compare all three."""

@@ -1,0 +1,100 @@
+"""A caller's own words for a job: checked, stored, and returned wherever the job is."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from seedance.api import Api
+from seedance.aws.fields import OBJECT_KEY_BYTES
+from seedance.errors import InvalidRequest
+from seedance.jobs import labels, requests
+from seedance.jobs.defaults import Defaults
+from seedance.jobs.job import Job, State
+from seedance.notices.job_message import job_email, job_notification
+
+Make = Callable[..., Job]
+DEFAULTS = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
+
+
+def refused(**body: object) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as caught:
+        requests.api_request(json.dumps({"prompt": "x", **body}), DEFAULTS)
+    return caught.value
+
+
+NAMES = {"Red shoe": "Red shoe", " ü 👟 ": "ü 👟", "x" * 100: "x" * 100, "a.b": "a.b", None: None}
+
+
+@pytest.mark.parametrize("given", NAMES)
+def test_a_name_is_taken_as_it_is(given: str | None) -> None:
+    assert labels.name(given) == NAMES[given]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "  ", "x" * 101, "a/b", "..", "../../x", "a\\b", ".hidden", "a\nb", "a\x00b", "\ud800", 5, ["x"], True]
+)
+def test_a_name_that_is_no_file_name_is_refused(name: object) -> None:
+    error = refused(name=name)
+    assert (error.field, error.allowed) == ("name", error.message.removeprefix("must be "))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "says"),
+    [
+        ([], "must be a JSON object with at most 20 pairs"),
+        ("sku=1", "must be a JSON object with at most 20 pairs"),
+        ({f"n{number}": "x" for number in range(21)}, "must be a JSON object with at most 20 pairs"),
+        ({"": "x"}, "has a name that is not text of 1 to 64 characters"),
+        ({"x" * 65: "x"}, "has a name that is not text of 1 to 64 characters"),
+        ({"a\x00": "x"}, "has a name that is not text of 1 to 64 characters"),
+        ({"sku": 5}, "the value of 'sku' must be text of at most 256 characters"),
+        ({"sku": None}, "the value of 'sku' must be text of at most 256 characters"),
+        ({"sku": "x" * 257}, "the value of 'sku' must be text of at most 256 characters"),
+        ({"sku": "\ud800"}, "the value of 'sku' must be text of at most 256 characters"),
+        ({f"n{number}": "é" * 120 for number in range(9)}, "has more than 2048 bytes"),
+    ],
+)
+def test_metadata_has_limits(pairs: object, says: str) -> None:
+    error = refused(metadata=pairs)
+    assert error.field == "metadata"
+    assert says in error.message
+    assert len(error.message) < 200
+
+
+def test_labels_come_back_with_the_job_its_notification_and_its_mail(world: Any, make_job: Make) -> None:
+    api = Api(world.store, world.media, world.queue, "example-uploads", DEFAULTS, ("images/",), world.clock)
+    body = {"prompt": "x", "name": "Red shoe", "metadata": {"sku": "S-1", "note": ""}}
+    job = api.create_video(json.dumps(body), caller="key", idempotency_key=None)
+    stored = world.job(job.job_id)
+    assert (stored.name, stored.metadata) == ("Red shoe", {"sku": "S-1", "note": ""})
+    assert stored.video_key == f"videos/api/{job.job_id}.mp4"  # the name is no part of it
+    path = {"job_id": job.job_id}
+    answer = api.respond({"httpMethod": "GET", "resource": "/videos/{job_id}", "pathParameters": path})
+    assert (json.loads(answer["body"])["name"], json.loads(answer["body"])["metadata"]) == (
+        stored.name,
+        stored.metadata,
+    )
+    stored.state = State.FAILED
+    message = job_notification(stored, None)
+    assert message["metadata"] == {"sku": "S-1", "note": ""}
+    assert job_email(message)[0] == "No video: the job failed: Red shoe"
+
+
+def test_without_a_name_the_job_is_named_after_its_id(world: Any) -> None:
+    api = Api(world.store, world.media, world.queue, "example-uploads", DEFAULTS, ("images/",), world.clock)
+    job = api.create_video('{"prompt": "x"}', caller="key", idempotency_key=None)
+    assert (job.name, job.metadata) == (job.job_id, {})
+
+
+@given(st.text(max_size=120))
+def test_no_name_leaves_its_folder(text: str) -> None:
+    try:
+        name = labels.name(text)
+    except InvalidRequest:
+        return
+    assert name
+    assert "/" not in name
+    assert len(f"videos/api/{name}.mp4".encode()) < OBJECT_KEY_BYTES
