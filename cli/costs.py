@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 from seedance.batches.job_states import JOBS_A_READ
+from seedance.bounds import shown
 from seedance.jobs import records
 from seedance.jobs.job import State
 
@@ -143,4 +144,4 @@ def _day(option: str, text: str | None, usual: date) -> date:
     try:
         return date.fromisoformat(text) if text else usual
     except ValueError:
-        raise CommandError(f"{option} must be a day like 2026-11-20, not {text}") from None
+        raise CommandError(f"{option} must be a day like 2026-11-20, not {shown(text)}") from None

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from botocore.exceptions import ClientError
+from seedance.bounds import shown
 from seedance.jobs import catalogue
 from seedance.jobs.job import State
 from seedance.rest.listing import MOST, SOURCES, Listing
@@ -98,4 +99,4 @@ def _moment(option: str, text: str | None) -> str | None:
     try:
         return datetime.fromisoformat(text.strip()).astimezone().isoformat()
     except (ValueError, OverflowError, OSError):
-        raise CommandError(f"{option} must be a time {_TIME}; not {text}") from None
+        raise CommandError(f"{option} must be a time {_TIME}; not {shown(text)}") from None

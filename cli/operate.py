@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.text import Text
+from seedance.bounds import shown
 from seedance.jobs import catalogue
 
 from cli import asking, balance, ids, progress, show, story
@@ -178,7 +179,7 @@ def ledger(
     try:
         wanted = date.fromisoformat(day) if day else datetime.now(UTC).date()
     except ValueError:
-        raise CommandError(f"--date must be a day like 2026-11-20, not {day}") from None
+        raise CommandError(f"--date must be a day like 2026-11-20, not {shown(day)}") from None
     target = find(stack, outputs)
     with progress.working("comparing the bookings with the provider's history"):
         found, drifts = balance.ledger(target, wanted), balance.drifts(target)

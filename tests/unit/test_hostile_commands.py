@@ -104,3 +104,16 @@ def test_a_hostile_argument_ends_with_a_sentence(
 ) -> None:
     monkeypatch.setenv("SEEDANCE_HOME", str(tmp_path))
     assert len(say(*command, "--", ARGUMENTS[kind])) < 3000
+
+
+OPTIONS = ("list --since", "list --updated-since", "list --model", "costs --since", "ledger --date")
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("kind", [kind for kind, text in ARGUMENTS.items() if text and len(text) < 100_000])
+def test_a_hostile_option_ends_with_a_sentence(
+    say: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, kind: str
+) -> None:
+    monkeypatch.setenv("SEEDANCE_HOME", str(tmp_path))
+    command, _, name = option.partition(" ")
+    assert len(say(command, f"{name}={ARGUMENTS[kind]}")) < 3000
