@@ -1,6 +1,8 @@
 """`seedance list`: the stack's jobs, newest first, with filters, on moto."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -142,12 +144,21 @@ def test_nothing_is_lost_on_a_narrow_screen(
         assert shown in said
 
 
-def test_a_record_that_was_edited_is_left_out_and_logged_beside_the_list(put: Any, typed: Typed) -> None:
+def test_a_record_that_was_edited_is_left_out(put: Any, typed: Typed, caplog: pytest.LogCaptureFixture) -> None:
     put("up-1")
     put("up-2", updated_at=-5.0)
     result = typed("list", "--json")
     assert [json.loads(line)["job_id"] for line in result.stdout.splitlines()] == ["up-1"]
-    assert "a record is skipped" in result.stderr
+    assert [record.message for record in caplog.records] == ["a record is skipped"]
+
+
+def test_the_layers_log_is_not_among_the_results() -> None:
+    code = """from cli.output import log_to_standard_error as log
+from seedance.observability import logger
+log()
+logger().error("a record is skipped")"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert (said.stdout, "a record is skipped" in said.stderr) == ("", True)
 
 
 def test_a_stack_without_the_index_is_of_an_earlier_release(
