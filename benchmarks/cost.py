@@ -105,7 +105,9 @@ def run(videos: int) -> Count:
         plain = launch._minimal_environment
         launch._minimal_environment = lambda home: {**plain(home), "PYTHONPATH": folder}
         try:
-            stack, _ = local_stack.up(Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home), print)
+            stack, _ = local_stack.up(
+                Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home, hurried=False), print
+            )
             settings = {"fps": 1, "credits": 1e6, "rate_limit": LIMIT, "jitter": 0.43}
             httpx.post(f"{stack.sandbox_url}/_sandbox/config", json=settings).raise_for_status()
             _upload(stack, 2, "warm")  # not counted: each function's first invocation is a cold start

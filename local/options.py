@@ -16,6 +16,9 @@ from seedance.config import is_address
 DEFAULT_PORT = 4566
 """The usual port of AWS emulators."""
 
+INBOX_ADDRESS = "you@example.com"
+"""The usual NotificationEmail of a local stack. `seedance inbox` shows its mails; nothing is delivered."""
+
 KEY_VARIABLE = "SEGMIND_API_KEY"
 SECRET_NAME = "segmind-api-key"  # noqa: S105 - a name, not a secret
 WEBHOOK_SECRET_NAME = "seedance-webhooks"  # noqa: S105 - a name, not a secret
@@ -148,6 +151,7 @@ def template_parameters(provider: Provider, time_scale: float, secret: str, webh
         "ImageDelivery": provider.delivery,
         "TimeScale": scale_text(time_scale),
         "LocalEmulator": "yes",
+        "NotificationEmail": INBOX_ADDRESS,
     }
     if provider.base_url:
         parameters |= {

@@ -48,7 +48,9 @@ def enforced(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> It
         patch.setattr(launch.Launch, "start", enforcing)
         try:
             hook = {"WebhookUrl": receiver.url}
-            options = local_stack.Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home, parameters=hook)
+            options = local_stack.Options(
+                port=0, provider="sandbox", time_scale=TIME_SCALE, home=home, parameters=hook, hurried=False
+            )
             stack, _ = local_stack.up(options, lambda _: None)
             world = Deployed(stack)
             world.configure()

@@ -39,7 +39,7 @@ SETTINGS = {
 }
 PARAMETERS = [
     *("SegmindBaseUrl", "SegmindMediaHosts", "SegmindApiKeySecretArn"),
-    *("DefaultModel", "DefaultPrompt", "NotificationEmail"),
+    *("DefaultModel", "DefaultPrompt", "NotificationEmail", "MailFor"),
     *("SegmindHistoryUrl", "DailyBudgetUsd", "ResubmitLost", "BatchToleratedFailurePercent"),
     *("EventBusName", "WebhookUrl", "WebhookSecretArn"),
 ]

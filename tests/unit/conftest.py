@@ -20,6 +20,7 @@ import pytest
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from clocks import NOW, Clock
+from command_line import moto_stack, typed  # noqa: F401 - fixtures
 from fake_provider import Wire
 from footage import movie, small_png
 from hostile_calls import function  # noqa: F401 - a fixture

@@ -33,7 +33,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "go on": {},
     "pause": {"reason": "why"},
     "resume": {"since": 0.0},
-    "release": {"since": 0.0},
+    "release": {"since": 0.0, "room_usd": 1.0},
     "redrive": {"since": 0.0},
     "index": {"step": 1, "since": 0.0},
     "restart": {"batch_id": "batch-" + "0" * 32},

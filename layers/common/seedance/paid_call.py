@@ -116,8 +116,10 @@ class Sending:
             return self.store.move(job, State.SUBMITTING, booking=booking, **values), body
         except DearerThanBudget as error:  # it does not fit in any day, so holding it is pointless
             return Verdict(Next.END, Reason(error.code, self._too_dear(values["reserved_usd"])), state=_unsent(job))
-        except OverBudget as error:
-            return Verdict(Next.HELD, reasons.sentence(error), day=values["reserved_day"])
+        except OverBudget:
+            day, committed = values["reserved_day"], self.store.day(values["reserved_day"]).committed
+            why = reasons.over_budget(day, self.budget or 0.0, committed, values["reserved_usd"])
+            return Verdict(Next.HELD, why, day=day)
         except AllUnderWay as error:  # others have started since the pacer checked
             return self._wait(self.pacer.soon(), f"The job is waiting: {error}.")
 

@@ -9,14 +9,22 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypedDict
+from typing import Any
 
 from seedance import bounds
 from seedance.aws import clients
 from seedance.clock import CLOCK, Clock
 from seedance.config import repair_settings
-from seedance.errors import BadRecord, Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
-from seedance.examining import Examined, examine
+from seedance.errors import (
+    BadRecord,
+    Conflict,
+    InvalidRequest,
+    NeedsPayment,
+    NotPossible,
+    ProviderError,
+    SeedanceError,
+)
+from seedance.examining import examine
 from seedance.holding import Holding, Worked
 from seedance.indexing import Indexing
 from seedance.jobs import creation, reasons
@@ -34,7 +42,7 @@ from seedance.pacing.poll_schedule import HISTORY_SPAN_SECONDS
 from seedance.provider.client import Provider, provider
 from seedance.provider.matching import is_another_model, named_job
 from seedance.provider.payloads import HistoryRow, ProviderStatus, merged, usable_id
-from seedance.questions import Question, checked
+from seedance.questions import Answer, Question, ShownRequest, checked
 
 SHOWN_BYTES = 1024 * 1024
 """A response ends with the page of the history that reaches this size. Lambda's limit for a response is 6 MB."""
@@ -44,39 +52,6 @@ SHOWN_PAGES = 10
 
 SHOWN_CHARACTERS = 1000
 """The longest text of a row in a response, so that 100 rows can't exceed Lambda's limit."""
-
-
-class ShownRequest(TypedDict):
-    """A row of the provider's history for people: without the request body, but with the job that it names."""
-
-    job_id: str | None
-    request_id: str
-    status: str
-    url: str | None
-    error: str | None
-    cost_usd: float | None
-    created_at: float | None
-    model: str | None
-
-
-class Answer(TypedDict, total=False):
-    """What Repair.answer returns for a question. ``next`` is the next page to request, None after the last."""
-
-    error: str
-    rows: list[ShownRequest]
-    next: int | None
-    incomplete: str | None
-    state: str
-    said: str
-    requests: list[ShownRequest]
-    job_id: str
-    under_way: int
-    fresh: bool
-    number: int
-    more: bool
-    since: float
-    step: int
-    examined: Examined
 
 
 @dataclass(frozen=True)
@@ -94,6 +69,8 @@ class Repair:
     def answer(self, question: Question) -> Answer:
         """Answer a command's request, by its ``ask``. An expected error is returned as ``{"error"}``, a sentence.
 
+        If ``retry`` can only buy the video again, ``needs_usd`` is its estimate.
+
         ``history``: ``model``, ``since``, ``until``, ``page`` -> ``rows``, ``next``
         ``requests of``: ``job_id`` -> ``rows``, ``incomplete``
         ``adopt``: ``job_id``, ``request_id`` -> ``state``
@@ -102,14 +79,17 @@ class Repair:
         ``unowned``: ``model``, ``since`` -> ``requests``, ``incomplete``
         ``take over``: ``model``, ``request_id`` -> ``job_id``, ``state``
         ``go on``: -> ``under_way``
-        ``pause``: ``reason`` -> ``fresh``
-        ``resume``, ``release``, ``redrive``: -> ``number``, ``more``
+        ``pause``: ``reason`` or None -> ``fresh``, ``reason``
+        ``resume``, ``redrive``: -> ``number``, ``more``, ``since``
+        ``release``: ``since``, ``room_usd`` -> the same and ``room_usd``, ``left``, ``left_usd``, ``budget_usd``
         ``restart``: ``batch_id`` -> ``said``
         ``index``: ``step``, ``since`` -> ``number``, ``more``, ``step``, ``since``
         ``examine``: ``what``, ``request_id`` -> ``examined``
         """
         try:
             return self._answer(**checked(question))
+        except NeedsPayment as error:
+            return {"error": str(error), "needs_usd": error.usd}
         except SeedanceError as error:
             return {"error": str(error)}
 
@@ -134,11 +114,14 @@ class Repair:
             case "go on":
                 return {"under_way": self.go_on()}
             case "pause":
-                return {"fresh": self.holding.pause(given["reason"])}
+                fresh = self.holding.pause(given.get("reason"))
+                return {"fresh": fresh, "reason": self.holding.switch.paused()}
             case "resume":
                 return _worked(self.holding.resume(given.get("since", 0.0)))
             case "release":
-                return _worked(self.holding.release(Hold.BUDGET, given.get("since", 0.0)))
+                worked = self.holding.release(Hold.BUDGET, given.get("since", 0.0), given.get("room_usd"))
+                left: Answer = {"room_usd": worked.room_usd, "left": worked.left, "left_usd": worked.left_usd}
+                return {**_worked(worked), **left, "budget_usd": self.holding.budget}
             case "redrive":
                 return _worked(self.holding.redrive())
             case "index":
@@ -172,9 +155,7 @@ class Repair:
             raise NotPossible(f"job {job_id} is {job.state}{undecided}; only a {which} job can be tried again")
         if not pay:
             price = self.store.bills.estimate(job.model, job.parameters)
-            raise NotPossible(
-                f"job {job_id} has no result to copy; submitting it again costs about ${price:.2f}: use --pay"
-            )
+            raise NeedsPayment(f"job {job_id} has no result to copy; use --pay to buy the video again", price)
         self._resubmit(job)
         return "submitting again, which will be billed"
 
@@ -440,6 +421,7 @@ def _undecided(job: Job) -> bool:
 def repair() -> Repair:
     """The use case, configured for this stack."""
     stack = repair_settings()
-    holding = Holding(jobs(), switch(), intake_queue(stack.intake_queue), clients.sqs(), stack.dead_letter_queue)
+    queue, dead_letters, budget = intake_queue(stack.intake_queue), stack.dead_letter_queue, stack.daily_budget_usd
+    holding = Holding(jobs(), switch(), queue, clients.sqs(), dead_letters, budget=budget)
     of_batches = batches(stack.batch_state_machine)
     return Repair(jobs(), provider(), notifier(), workflow(stack.state_machine), holding, of_batches)

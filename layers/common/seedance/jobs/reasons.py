@@ -5,6 +5,7 @@ exceptions (seedance.errors); ``of`` takes over their code and message.
 """
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 from enum import StrEnum
 
 from seedance import bounds
@@ -93,6 +94,18 @@ def unclear(message: str) -> Reason:
 def paused(why: str) -> Reason:
     """Submits are paused."""
     return Reason(Code.SUBMITS_PAUSED, why)
+
+
+def over_budget(day: str, budget: float, committed: float, estimate: float) -> Reason:
+    """The job does not fit in the budget of a UTC day, of which ``committed`` is spent or reserved."""
+    digits = 2 if round(committed + estimate, 2) > round(budget, 2) else 4  # an excess below a cent must be visible
+    next_day = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+    return Reason(
+        Code.OVER_BUDGET,
+        f"The day's budget of ${budget:.2f} has no room: ${committed:.{digits}f} is spent or reserved, and this video "
+        f"costs about ${estimate:.{digits}f}. It goes on by itself on the next day, from {next_day} 00:00 UTC, or "
+        "earlier with `seedance release` if DailyBudgetUsd is raised.",
+    )
 
 
 def waits(why: str) -> Reason:
