@@ -23,6 +23,8 @@ def _words(state: State) -> tuple[str, str]:
             return "No video: the job ran out of time", price
         case State.REJECTED:
             return "No video: the request was refused", "nothing; the request was not sent to the provider"
+        case State.CANCELLED:
+            return "No video: the job was cancelled", "nothing; the request was not sent to the provider"
         case State.HELD:
             return "No video yet: the job is held", "nothing reported so far"
         case State.RECEIVED | State.SUBMITTING | State.QUEUED | State.PROCESSING | State.COPYING | State.UNCERTAIN:
