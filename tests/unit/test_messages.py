@@ -47,12 +47,14 @@ PRESENT = {
     State.FAILED: {"image", "error"},
     State.EXPIRED: {"image", "error"},
     State.REJECTED: {"image", "error"},
+    State.CANCELLED: {"image", "error"},
 }
 HEADLINES = {
     State.COMPLETED: "Your video is ready",
     State.FAILED: "No video: the job failed",
     State.EXPIRED: "No video: the job ran out of time",
     State.REJECTED: "No video: the request was refused",
+    State.CANCELLED: "No video: the job was cancelled",
 }
 VIDEO = {"bucket": "example-videos", "key": "videos/shoe/up-1.mp4", "bytes": 2_345_678, "sha256": "ab" * 32}
 IMAGE = {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": "v1", "content_type": "image/png"}

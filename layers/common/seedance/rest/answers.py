@@ -102,6 +102,7 @@ def problem(
     code: str,
     field: str | None = None,
     allowed: Allowed | None = None,
+    *,
     estimate_usd: float | None = None,
 ) -> Response:
     """The response for a refused call."""
