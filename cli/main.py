@@ -20,6 +20,7 @@ from typer.core import TyperCommand
 from cli import actions, operate, show, unowned, watch
 from cli.batch import batch, look
 from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
+from cli.doctor.command import doctor
 from cli.options import JobId, OutputsFile, StackName, err, out
 from cli.requests import Wish, image_type, read_labels, read_settings
 from cli.target import CommandError, Target, find, home, on_this_machine
@@ -256,6 +257,7 @@ for one in (
     operate.reindex,
     operate.ledger,
     operate.adopt,
+    doctor,
 ):
     command()(one)
 

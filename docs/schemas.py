@@ -12,7 +12,7 @@ from typing import Any
 
 from seedance.aws.fields import OBJECT_KEY_BYTES
 from seedance.jobs import catalogue, labels, requests
-from seedance.rest import budget
+from seedance.rest import budget, retries
 
 Schema = dict[str, Any]
 
@@ -101,6 +101,9 @@ def about(kind: type, name: str) -> str:
 
 # requests ---------------------------------------------------------------------------------------------------------
 
+_TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+"""No control characters but tabs and line breaks."""
+
 
 def _parameters(model: catalogue.Model) -> Schema:
     """The schema of a model's parameters as a request may give them: also under their common names."""
@@ -153,8 +156,8 @@ def _request(components: Components) -> Schema:
         "metadata": {
             "type": "object",
             "maxProperties": labels.PAIRS,
-            "propertyNames": {"minLength": 1, "maxLength": labels.PAIR_NAME_CHARACTERS},
-            "additionalProperties": {"type": "string", "maxLength": labels.PAIR_VALUE_CHARACTERS},
+            "propertyNames": {"minLength": 1, "maxLength": labels.PAIR_NAME_CHARACTERS, "pattern": _TEXT},
+            "additionalProperties": {"type": "string", "maxLength": labels.PAIR_VALUE_CHARACTERS, "pattern": _TEXT},
             "description": "Your own names and values, at most 2048 bytes. They come back with the job, and in its "
             "notification.",
         },
@@ -195,6 +198,28 @@ def of_requests(components: Components) -> None:
             }
         },
         "additionalProperties": False,
+    }
+
+    components.schemas["RetryRequest"] = {
+        "type": "object",
+        "description": "Whether a retry may buy the video again.",
+        "properties": {
+            "pay": {
+                "type": ["boolean", "null"],
+                "default": False,
+                "description": "Whether the video may be bought again if there is no result to copy.",
+            },
+            "max_usd": {
+                "type": ["number", "null"],
+                "exclusiveMinimum": 0,
+                "maximum": retries.MOST_USD,
+                "description": "The most that it may cost by its estimate; only with `pay`. Default: what the day's "
+                "budget allows.",
+            },
+        },
+        "additionalProperties": False,
+        "if": {"properties": {"max_usd": {"type": "number"}}, "required": ["max_usd"]},
+        "then": {"properties": {"pay": {"const": True}}, "required": ["pay"]},
     }
 
 

@@ -17,6 +17,8 @@ from seedance.jobs.prices import PRICES_OF, PUBLISHED, Setting, published_usd
 from seedance.jobs.reasons import Code
 from seedance.rest import listing
 
+from cli.doctor.facts import FACTS
+from cli.doctor.table import CHECKS
 from cli.main import app
 
 _ROOT = Path(__file__).parents[1]
@@ -139,7 +141,7 @@ def problems() -> str:
         400: "INVALID_REQUEST",
         403: "FORBIDDEN",
         404: "NOT_FOUND",
-        409: "CONFLICT",
+        409: "CONFLICT`, `ALREADY_BOUGHT`, `NOT_POSSIBLE`, `NEEDS_PAYMENT`, `DEARER_THAN_ALLOWED`, `DEARER_THAN_BUDGET",
         413: "TOO_LARGE",
         422: "INVALID_REQUEST",
         429: "TOO_MANY_REQUESTS",
@@ -186,6 +188,20 @@ def aws_limits() -> str:
 
     rows = [(name, f"{limit.most:,}", limit.of, limit.source) for name, limit in LIMITS.items()]
     return _table(("limit", "most", "of", "source"), rows)
+
+
+def checks() -> str:
+    """The doctor's free checks."""
+    rows = [
+        (f"{check.name}{'' if check.emulated else ' *'}", check.about, _names(check.needs), check.remedy)
+        for check in CHECKS
+    ]
+    return _table(("check", "passes if", "permissions", "otherwise"), rows)
+
+
+def facts() -> str:
+    """What `seedance doctor --spend` asks the provider."""
+    return _table(("line", "the fact", "source"), [(fact.name, fact.about, fact.source) for fact in FACTS])
 
 
 def commands() -> str:

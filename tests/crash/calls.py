@@ -222,7 +222,7 @@ def _message(key: str, version: str) -> dict[str, Any]:
 
 
 def decided(world: World) -> None:
-    """What people decide about jobs: pause, resume, adopt, retry, resolve."""
+    """What people decide about jobs: pause, resume, adopt, retry, resolve. And what the doctor asks."""
     job_id = uploaded()(world)
     ask(world, "repair", ask="pause", reason="a person stopped them")
     world.settle()
@@ -233,6 +233,9 @@ def decided(world: World) -> None:
     ask(world, "repair", ask="history", model=job.model, since=world.now() - 86_400, until=world.now(), page=1)
     ask(world, "repair", ask="unowned", model=job.model, since=0.0)
     ask(world, "repair", ask="release")
+    for what in ("release", "balance", "link"):
+        ask(world, "repair", ask="examine", what=what)
+    ask(world, "repair", ask="examine", what="request", request_id=job.request_id)
 
 
 def decided_after_a_failure(world: World) -> None:

@@ -19,10 +19,6 @@ OWN_PREFIXES = frozenset({"plans", "batches"})
 _ANY_KEY = "a batch's row may name an image anywhere in the bucket, also beside a manifest; manifests are denied"
 
 TOO_MUCH = {
-    ("repair", "SignVideoLinks: s3:GetObject on VideoBucket/videos/*"): (
-        "a notification signs the link of any job that has a video; a job that people decide about has one only if "
-        "somebody edited its record, and then the link must work"
-    ),
     ("generate", "LookAtUploads: s3:GetObject on UploadBucket/*"): "only for an image without a version",
     ("api", "LookAtUploads: s3:GetObjectVersion on UploadBucket/*"): "shared with submit and generate, which need it",
     ("submit", "LookAtUploads: s3:GetObject on UploadBucket/* covers batches/"): _ANY_KEY,

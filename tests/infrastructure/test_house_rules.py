@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import seedance
 from seedance.observability import ALARMING
 
 USE_CASES = frozenset(
@@ -266,5 +267,5 @@ def test_no_file_contains_a_plausible_key(tracked: list[Path]) -> None:
 def test_the_version_is_the_same_everywhere(root: Path) -> None:
     version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
     released = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", (root / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
-    assert released[0] == version
+    assert released[0] == version == seedance.__version__
     assert released == sorted(released, key=lambda text: [int(part) for part in text.split(".")], reverse=True)

@@ -96,10 +96,11 @@ def test_what_the_gateway_answers_by_itself_is_described(resources: dict[str, An
             assert body["title"] == TITLES[answer["StatusCode"]]
             seen.add(str(answer["StatusCode"]))
         assert ("Retry-After" in answer["ResponseParameters"]["Headers"]) is (answer.get("StatusCode") == 429)
-    assert seen == {"403", "404", "413", "429"}
+    assert seen == {"403", "404", "413", "415", "429"}
     for route, operation in operations().items():
         assert {"403", "429", "5XX"} <= set(operation["responses"]), route
-        assert ("413" in operation["responses"]) is route.startswith("POST")
+        for status in ("413", "415"):
+            assert (status in operation["responses"]) is route.startswith("POST")
 
 
 TOGETHER = ("image_url", "first_frame_url", "last_frame_url", "reference_videos", "reference_audios")
@@ -153,6 +154,7 @@ def bodies() -> list[dict[str, Any]]:
     labels += [{"metadata": pairs} for pairs in ({}, {"sku": "S-1"}, {"sku": 5}, {"": "x"}, {"x" * 65: "x"}, ["sku"])]
     labels += [{"metadata": {f"n{number}": "" for number in range(count)}} for count in (20, 21)]
     labels += [{"metadata": {"sku": "x" * length}} for length in (256, 257)]
+    labels += [{"metadata": pairs} for pairs in ({"a\nb": "c\td"}, {"a\x00b": "c"}, {"a": "b\x1fc"}, {"a": "\x7f"})]
     found += [{"prompt": "x", **label} for label in labels]
     return [body for body in found if not _depends_on_another(body)]
 

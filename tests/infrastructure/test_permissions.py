@@ -43,7 +43,12 @@ CALLS = {
 ADAPTERS = {"buckets", "notifier"}
 NOT_THEIRS = {"http"}
 """Modules whose methods of these names are others: ``notify`` of a threading.Condition."""
-SHARED = {"intake": ["submit"], "paid_call": ["submit", "generate"], "lost": ["reconcile", "repair"]}
+SHARED = {
+    "examining": ["repair"],
+    "intake": ["submit"],
+    "paid_call": ["submit", "generate"],
+    "lost": ["reconcile", "repair"],
+}
 """Modules that several use cases, or one, are made of."""
 
 

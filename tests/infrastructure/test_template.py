@@ -349,6 +349,10 @@ def test_the_intake_reports_partial_batch_failures(functions: dict[str, Any]) ->
     assert source["BatchSize"] == 1
 
 
+def test_the_gateway_unpacks_requests_and_packs_responses_of_every_size(resources: dict[str, Any]) -> None:
+    assert resources["Api"]["Properties"]["MinimumCompressionSize"] == 0
+
+
 def test_the_api_needs_a_key_on_every_path(resources: dict[str, Any], functions: dict[str, Any]) -> None:
     assert resources["Api"]["Properties"]["Auth"] == {"ApiKeyRequired": True}
     routes = set()

@@ -58,6 +58,7 @@ def test_every_route_needs_a_key(body: dict[str, Any]) -> None:
         ("MISSING_AUTHENTICATION_TOKEN", 404, "NOT_FOUND"),
         ("RESOURCE_NOT_FOUND", 404, "NOT_FOUND"),
         ("REQUEST_TOO_LARGE", 413, "TOO_LARGE"),
+        ("UNSUPPORTED_MEDIA_TYPE", 415, "UNSUPPORTED_ENCODING"),
         ("THROTTLED", 429, "TOO_MANY_REQUESTS"),
         ("QUOTA_EXCEEDED", 429, "TOO_MANY_REQUESTS"),
         ("DEFAULT_4XX", None, "UNAUTHORIZED"),
@@ -77,7 +78,7 @@ def test_the_gateways_own_responses_look_like_the_apis(
     problem = json.loads(text)
     assert (problem["code"], problem.get("status")) == (code, status)
     ours = json.loads(answers.problem(404, "x", "NOT_FOUND")["body"])
-    assert set(problem) - {"field"} == set(ours) - ({"status"} if status is None else set())
+    assert set(problem) - {"field", "allowed"} == set(ours) - ({"status"} if status is None else set())
     assert problem["error"] == {"message": problem["detail"], "code": code}
     sent = response["responseParameters"]
     assert sent["gatewayresponse.header.Content-Type"] == f"'{answers.PROBLEM_JSON}'"

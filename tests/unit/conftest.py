@@ -49,7 +49,7 @@ from seedance.paid_call import Sending
 from seedance.provider import http
 from seedance.provider.client import Provider
 from seedance.provider.download import Downloads
-from seedance.reconcile import Lease, Place
+from seedance.reconcile import Lease, Place, Reconcile
 from seedance.submit import Submit
 from variables import variables
 
@@ -340,6 +340,36 @@ def wired(world: World, template: dict[str, Any], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: line.handle_request(request))
     yield world
     _forget()
+
+
+@pytest.fixture
+def submit(world: World) -> Submit:
+    return Submit(
+        world.store,
+        world.provider,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.durations,
+        world.sending,
+        clock=world.clock,
+    )
+
+
+@pytest.fixture
+def reconcile(world: World) -> Reconcile:
+    return Reconcile(
+        world.store,
+        world.provider,
+        world.notifier,
+        world.workflow,
+        world.queue,
+        world.switch,
+        world.in_flight,
+        world.place,
+        world.lease,
+        clock=world.clock,
+    )
 
 
 @pytest.fixture

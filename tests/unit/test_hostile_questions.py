@@ -38,6 +38,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "redrive": {"since": 0.0},
     "index": {"step": 1, "since": 0.0},
     "restart": {"batch_id": "batch-" + "0" * 32},
+    "examine": {"what": "request", "request_id": "req-1"},
 }
 FIELDS = [(ask, name) for ask, fields in GOOD.items() for name in fields]
 
@@ -55,6 +56,9 @@ class Silent:
         return []
 
     def request_row(self, _: str) -> None:
+        raise Unavailable("nothing is there")
+
+    def responses(self, _: str) -> None:
         raise Unavailable("nothing is there")
 
 

@@ -44,18 +44,8 @@ IMAGES = [
 
 
 @pytest.fixture
-def take(world: Any) -> Take:
+def take(world: Any, submit: Submit) -> Take:
     """Process one message."""
-    submit = Submit(
-        world.store,
-        world.provider,
-        world.notifier,
-        world.workflow,
-        world.queue,
-        world.durations,
-        world.sending,
-        clock=world.clock,
-    )
     return lambda content: world.intake(submit).message(json.dumps(content))
 
 

@@ -14,23 +14,6 @@ from seedance.reconcile import LOST_SECONDS, Reconcile
 Make = Callable[..., Job]
 
 
-@pytest.fixture
-def reconcile(world: Any) -> Reconcile:
-    return Reconcile(
-        world.store,
-        world.provider,
-        world.notifier,
-        world.workflow,
-        world.queue,
-        world.switch,
-        world.in_flight,
-        world.place,
-        world.lease,
-        scale=1.0,
-        clock=world.clock,
-    )
-
-
 # adoption -----------------------------------------------------------------------------------------------------
 
 

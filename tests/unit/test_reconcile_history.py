@@ -16,22 +16,6 @@ THIRD = "up-00000000000000000000000000000000"
 
 
 @pytest.fixture
-def reconcile(world: Any) -> Reconcile:
-    return Reconcile(
-        world.store,
-        world.provider,
-        world.notifier,
-        world.workflow,
-        world.queue,
-        world.switch,
-        world.in_flight,
-        world.place,
-        world.lease,
-        clock=world.clock,
-    )
-
-
-@pytest.fixture
 def asked(world: Any) -> Callable[[], list[str]]:
     """The models whose lists were requested since the last call."""
 

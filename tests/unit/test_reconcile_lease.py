@@ -14,22 +14,6 @@ Make = Callable[..., Job]
 
 
 @pytest.fixture
-def reconcile(world: Any) -> Reconcile:
-    return Reconcile(
-        world.store,
-        world.provider,
-        world.notifier,
-        world.workflow,
-        world.queue,
-        world.switch,
-        world.in_flight,
-        world.place,
-        world.lease,
-        clock=world.clock,
-    )
-
-
-@pytest.fixture
 def work(world: Any, make_job: Make) -> Job:
     """A job whose message was lost, half an hour ago."""
     return world.put(make_job(updated_at=world.clock.now - 2000))  # type: ignore[no-any-return]

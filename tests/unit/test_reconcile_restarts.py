@@ -12,23 +12,6 @@ ID = "up-0123456789abcdef0123456789abcdef"
 WEEK = 7 * 24 * 3600
 
 
-@pytest.fixture
-def reconcile(world: Any) -> Reconcile:
-    return Reconcile(
-        world.store,
-        world.provider,
-        world.notifier,
-        world.workflow,
-        world.queue,
-        world.switch,
-        world.in_flight,
-        world.place,
-        world.lease,
-        scale=1.0,
-        clock=world.clock,
-    )
-
-
 @pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING])
 @pytest.mark.parametrize(
     ("age", "idle", "restarted"),

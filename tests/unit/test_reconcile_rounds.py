@@ -19,22 +19,6 @@ OTHER = "up-fedcba9876543210fedcba9876543210"
 NOON = 1_763_640_000.0  # 2025-11-20T12:00Z
 
 
-@pytest.fixture
-def reconcile(world: Any) -> Reconcile:
-    return Reconcile(
-        world.store,
-        world.provider,
-        world.notifier,
-        world.workflow,
-        world.queue,
-        world.switch,
-        world.in_flight,
-        world.place,
-        world.lease,
-        clock=world.clock,
-    )
-
-
 def row(request_id: str, **fields: Any) -> dict[str, Any]:
     return {"request_id": request_id, "model_status": "COMPLETED", "request_body": {}, **fields}
 

@@ -13,22 +13,6 @@ from seedance.reconcile import LOST_SECONDS, Reconcile
 Make = Callable[..., Job]
 
 
-@pytest.fixture
-def reconcile(world: Any) -> Reconcile:
-    return Reconcile(
-        world.store,
-        world.provider,
-        world.notifier,
-        world.workflow,
-        world.queue,
-        world.switch,
-        world.in_flight,
-        world.place,
-        world.lease,
-        clock=world.clock,
-    )
-
-
 def test_an_uncertain_submit_is_counted_and_says_why(world: Any, reconcile: Reconcile, put: Any) -> None:
     put(State.SUBMITTING, 76, submitted_at=world.clock.now - 76)
     world.wire.will(history())

@@ -18,20 +18,6 @@ Make = Callable[..., Job]
 DEFAULTS = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
 
 
-@pytest.fixture
-def submit(world: Any) -> Submit:
-    return Submit(
-        world.store,
-        world.provider,
-        world.notifier,
-        world.workflow,
-        world.queue,
-        world.durations,
-        world.sending,
-        clock=world.clock,
-    )
-
-
 def messages(world: Any) -> list[str]:
     """The bodies of all messages sent to the intake queue, in order."""
     return [call["MessageBody"] for call in world.called("SendMessage")]

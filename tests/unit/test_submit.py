@@ -23,20 +23,6 @@ def accepted(request_id: str = "req-9") -> httpx.Response:
     return httpx.Response(200, json={"request_id": request_id, "status": "QUEUED"})
 
 
-@pytest.fixture
-def submit(world: Any) -> Submit:
-    return Submit(
-        world.store,
-        world.provider,
-        world.notifier,
-        world.workflow,
-        world.queue,
-        world.durations,
-        world.sending,
-        clock=world.clock,
-    )
-
-
 def sending_by(submit: Submit, **changes: Any) -> Submit:
     """The same use case with another provider, image delivery or time scale."""
     provider = changes.get("provider", submit.provider)

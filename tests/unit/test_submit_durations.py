@@ -17,20 +17,6 @@ def accepted() -> httpx.Response:
     return httpx.Response(200, json={"request_id": "req-9", "status": "QUEUED"})
 
 
-@pytest.fixture
-def submit(world: Any) -> Submit:
-    return Submit(
-        world.store,
-        world.provider,
-        world.notifier,
-        world.workflow,
-        world.queue,
-        world.durations,
-        world.sending,
-        clock=world.clock,
-    )
-
-
 def test_a_job_is_polled_by_its_models_recent_durations(world: Any, submit: Submit, make_job: Make) -> None:
     for _ in range(20):
         world.durations.learn("seedance-2.0-mini", 30.0)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-import pytest
 from seedance.jobs.job import Job, State
 from seedance.provider.client import Provider
 from seedance.submit import Submit
@@ -17,20 +16,6 @@ SUBMITTED = "POST https://api.segmind.com/v2/seedance-1.0-pro-fast"
 
 def accepted() -> httpx.Response:
     return httpx.Response(200, json={"request_id": "req-9", "status": "QUEUED"})
-
-
-@pytest.fixture
-def submit(world: Any) -> Submit:
-    return Submit(
-        world.store,
-        world.provider,
-        world.notifier,
-        world.workflow,
-        world.queue,
-        world.durations,
-        world.sending,
-        clock=world.clock,
-    )
 
 
 def test_a_response_with_another_jobs_request_is_uncertain_and_takes_nothing(

@@ -4,3 +4,5 @@ The modules here are the use cases, named after the functions that run them, and
 folder covers one subject. docs/architecture.md gives an overview. tests/infrastructure/test_house_rules.py defines
 which folder may import which.
 """
+
+__version__ = "0.1.0"

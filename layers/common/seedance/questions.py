@@ -40,6 +40,7 @@ class Question(TypedDict, total=False):
     reason: str
     batch_id: str
     step: int
+    what: str
 
 
 class _Field(NamedTuple):
@@ -95,6 +96,7 @@ QUESTIONS: dict[str, dict[str, _Field]] = {
     "redrive": _GO_ON,
     "index": {"step": _STEP, **_GO_ON},
     "restart": {"batch_id": _BATCH},
+    "examine": {"what": _text_of(100), "request_id": _text_of(LONGEST_ID, needed=False)},
 }
 """The fields of each question."""
 

@@ -17,6 +17,7 @@ from seedance.aws import clients
 from seedance.clock import CLOCK, Clock
 from seedance.config import repair_settings
 from seedance.errors import BadRecord, Conflict, InvalidRequest, NeedsPayment, NotPossible, ProviderError, SeedanceError
+from seedance.examining import Examined, examine
 from seedance.holding import Holding, Worked
 from seedance.indexing import Indexing
 from seedance.jobs import creation, reasons
@@ -27,6 +28,7 @@ from seedance.jobs.retrying import is_undecided
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.switch import switch
 from seedance.lost import LostSubmits, adopt
+from seedance.media.buckets import media
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import logger
 from seedance.pacing.poll_schedule import HISTORY_SPAN_SECONDS
@@ -75,6 +77,7 @@ class Answer(TypedDict, total=False):
     more: bool
     since: float
     step: int
+    examined: Examined
     needs_usd: float
 
 
@@ -108,6 +111,7 @@ class Repair:
         ``resume``, ``release``, ``redrive``: -> ``number``, ``more``
         ``restart``: ``batch_id`` -> ``said``
         ``index``: ``step``, ``since`` -> ``number``, ``more``, ``step``, ``since``
+        ``examine``: ``what``, ``request_id`` -> ``examined``
         """
         try:
             return self._answer(**checked(question))
@@ -153,6 +157,8 @@ class Repair:
             case "restart":
                 self.batches.restart(given["batch_id"])
                 return {"said": f"batch {given['batch_id']} was started again; what it has made is kept"}
+            case "examine":
+                return {"examined": examine(self.provider, media, **given)}
         raise AssertionError(f"questions.QUESTIONS has {ask}, and this method does not")
 
     def retry(self, job_id: str, *, pay: bool) -> str:

@@ -259,6 +259,25 @@ class Provider:
             raise UnexpectedAnswer(message, excerpt=answer.excerpt)
         return row
 
+    def balance(self) -> float | None:
+        """The account's balance in USD. None if the response has none. Raises the same errors as ``history``."""
+        try:
+            answer = self._get(f"{self._base_url}/v1/get-user-credits", ANSWER_BYTES, STATUS_SECONDS)
+        except HTTPError as error:
+            raise Unavailable(f"The provider could not be reached: {reason(error)}.", excerpt=str(error)) from error
+        _raise_for_status(answer, self._clock())
+        return payloads.balance(answer.said)
+
+    def responses(self, request_id: str) -> tuple[Answer, Answer]:
+        """The responses about a request, of whatever status: its record, and its row in the history. With no keys."""
+        named = quote(request_id, safe="")
+        addresses = (f"{self._base_url}/v2/requests/{named}", f"{self._history_url}/{HISTORY_PATH}/{named}")
+        try:
+            record, row = (self._get(address, ANSWER_BYTES, STATUS_SECONDS) for address in addresses)
+        except HTTPError as error:
+            raise Unavailable(f"The provider could not be reached: {reason(error)}.", excerpt=str(error)) from error
+        return record, row
+
     def history_pages(
         self, model: str, since: float, until: float, first: int = 1, *, within: Allowance | None = None
     ) -> Iterator[list[HistoryRow]]:

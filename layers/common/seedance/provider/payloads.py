@@ -242,6 +242,14 @@ def request_body(said: object) -> dict[str, object] | None:
     return said if isinstance(said, dict) and said else None
 
 
+def balance(answer: object) -> float | None:
+    """The balance in a response about credits, in USD, with the free ones. None if it has none."""
+    given = answer if isinstance(answer, dict) else {}
+    amounts = [_number(given.get(name)) for name in ("credits", "free-credits")]
+    known = [amount for amount in amounts if amount is not None]
+    return round(sum(known), 6) if known else None
+
+
 def _merged(rows: list[HistoryRow]) -> HistoryRow:
     over = [row for row in rows if row.status in (ProviderStatus.COMPLETED, ProviderStatus.FAILED)]
     first = next((row for row in over if row.url), (over or rows)[0])
