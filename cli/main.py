@@ -249,6 +249,7 @@ for one in (
     batch,
     operate.explain,
     operate.retry,
+    operate.cancel,
     operate.resolve,
     operate.redrive,
     operate.pause,

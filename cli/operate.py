@@ -67,6 +67,12 @@ def retry(
     out.print(asking.ask_repair(find(stack, outputs), ask="retry", job_id=job_id, pay=pay)["said"])
 
 
+def cancel(job_id: JobId, stack: StackName = None, outputs: OutputsFile = None) -> None:
+    """Cancel a job before it is bought: one that is RECEIVED, or HELD for the budget or by a pause."""
+    answer = asking.ask_repair(find(stack, outputs), ask="cancel", job_id=job_id)
+    out.print(f"job {answer['job_id']} is {answer['state']}; nothing was bought for it")
+
+
 def resolve(
     job_id: JobId,
     *,
