@@ -152,9 +152,7 @@ def test_a_video_made_after_all_is_copied_and_not_bought(
     assert world.wire.requests == []
 
 
-def test_an_outcome_without_a_video_is_on_the_job(
-    world: Any, retries: Retries, deliver: Any, make_job: Make
-) -> None:
+def test_an_outcome_without_a_video_is_on_the_job(world: Any, retries: Retries, deliver: Any, make_job: Make) -> None:
     before = world.put(make_job(State.EXPIRED, request_id="req-1", error=LATE, notified_at=1.0))
     retries.ask("up-1", None)
     world.wire.will(history())

@@ -170,7 +170,9 @@ def meanwhile(world: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str
     return install
 
 
-@pytest.mark.parametrize(("of", "method"), [("switch", "paused"), ("pacer", "submit_turn"), ("provider", "authenticate")])
+@pytest.mark.parametrize(
+    ("of", "method"), [("switch", "paused"), ("pacer", "submit_turn"), ("provider", "authenticate")]
+)
 def test_a_submit_that_has_begun_does_not_send_a_cancelled_job(
     *, world: Any, submit: Submit, make_job: Make, meanwhile: Any, of: str, method: str
 ) -> None:

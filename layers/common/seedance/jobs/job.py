@@ -146,7 +146,9 @@ class PastReason(TypedDict):
     attempt: NotRequired[int]
     """The submit that it is about, counted from 1."""
     times: NotRequired[int]
-    """How often the same reason was given in a row, if more than once."""
+    """How often the same reason was given in a row, if more than once. ``at`` is the first time."""
+    last_at: NotRequired[float]
+    """The last time, if there was more than one."""
 
 
 class Retry(TypedDict):

@@ -36,7 +36,8 @@ def _has_key(value: Any) -> bool:
 def _is_past_reason(value: Any) -> bool:
     if not map_of(any_of(str), "state", "code", "message")(value) or not map_of(_moment, "at")(value):
         return False
-    return all(is_count(value[name]) for name in ("attempt", "times") if name in value)
+    checks = {"attempt": is_count, "times": is_count, "last_at": _moment}
+    return all(check(value[name]) for name, check in checks.items() if name in value)
 
 
 def _is_retry(value: Any) -> bool:

@@ -31,7 +31,7 @@ def with_reason(job: Job, now: float, state: State, error: ErrorFacts) -> list[P
     earlier = job.past_reasons
     if earlier and _subject(earlier[-1]) == _subject(reason):
         last = earlier[-1]
-        return [*earlier[:-1], {**reason, "at": last["at"], "times": last.get("times", 1) + 1}]
+        return [*earlier[:-1], {**reason, "at": last["at"], "times": last.get("times", 1) + 1, "last_at": now}]
     return [*earlier, reason][-MOST_KEPT:]
 
 
@@ -48,7 +48,7 @@ def events(job: Job) -> list[Event]:
 def _events(job: Job) -> Iterator[Event]:
     if State.RECEIVED not in job.entered or job.entered[State.RECEIVED] != job.created_at:
         yield Event(job.created_at, "created")  # the job came back to RECEIVED later, or began in another state
-    reasons = {(reason["state"], reason["at"]): reason for reason in job.past_reasons}
+    reasons = {(reason["state"], reason.get("last_at", reason["at"])): reason for reason in job.past_reasons}
     for name, moment in job.entered.items():
         reason = reasons.pop((name, moment), None)
         if reason is None and name == job.state and job.error and not job.past_reasons:  # of an earlier release
