@@ -208,7 +208,8 @@ client = SimpleNamespace(
 clients._client = lambda _: client
 from seedance.api import api
 for resource, path in (
-    ("/videos", None), ("/videos/{job_id}", {"job_id": "up-1"}), ("/videos/{job_id}/timeline", {"job_id": "up-1"}), ("/budget", None), ("/models", None),
+    ("/videos", None), ("/videos/{job_id}", {"job_id": "up-1"}), ("/videos/{job_id}/timeline", {"job_id": "up-1"}),
+    ("/budget", None), ("/models", None),
     ("/openapi.json", None),
 ):
     answer = api().respond({"httpMethod": "GET", "resource": resource, "pathParameters": path})

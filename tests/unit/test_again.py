@@ -39,7 +39,7 @@ def deliver(world: Any, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> Call
 
 def refused(retries: Retries, body: str | None = None) -> dict[str, Any]:
     """The problem with which the call is refused."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is checked by its answer
+    with pytest.raises(Exception) as caught:
         retries.ask("up-1", body)
     answer = refusal(caught.value)  # type: ignore[arg-type]
     assert answer is not None
