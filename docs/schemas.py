@@ -189,7 +189,7 @@ def of_requests(components: Components) -> None:
         "description": "Why submits are paused.",
         "properties": {
             "reason": {
-                "type": "string",
+                "type": ["string", "null"],
                 "minLength": 1,
                 "maxLength": budget.LONGEST_REASON,
                 "pattern": r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$",
