@@ -93,7 +93,7 @@ def found_by_a_retry(world: World) -> None:
         ExpressionAttributeNames={"#state": "state"},
         ExpressionAttributeValues={":expired": {"S": "EXPIRED"}},
     )
-    call_api(world, "POST", "/videos/{job_id}/retry", job_id=job.job_id)
+    call_api(world, "POST", "/videos/{job_id}/retry", {"pay": False}, job_id=job.job_id)
     call_api(world, "GET", "/videos/{job_id}/timeline", job_id=job.job_id)
     world.settle()
 
@@ -103,12 +103,11 @@ def cancelled_after_a_resubmit(world: World) -> None:
     job_id = str(meets("submit", "reset-before-accept", uploaded())(world))
     world.happen()
     ask(world, "repair", ask="resolve", job_id=job_id, resubmit=True)
-    ask(world, "repair", ask="cancel", job_id=job_id)
-    other = str(meets("submit", "reset-before-accept", uploaded())(world))
-    world.happen()
-    world.happen()
-    ask(world, "repair", ask="resolve", job_id=other, resubmit=True)
-    call_api(world, "POST", "/videos/{job_id}/cancel", job_id=other)
+    call_api(world, "POST", "/videos/{job_id}/cancel", job_id=job_id)
+    world.settle()
+    other = world.ask("other")
+    ask(world, "repair", ask="cancel", job_id=other)
+    world.settle()
 
 
 def without_a_version(world: World) -> None:

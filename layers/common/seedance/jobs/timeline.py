@@ -52,7 +52,7 @@ def _events(job: Job) -> Iterator[Event]:
     for name, moment in job.entered.items():
         reason = reasons.pop((name, moment), None)
         if reason is None and name == job.state and job.error and not job.past_reasons:  # of an earlier release
-            reason = PastReason(at=moment, state=name, **job.error)
+            reason = PastReason(at=moment, state=name, code=job.error["code"], message=job.error["message"])
         yield _told(reason) if reason else Event(moment, name, _state(name))
     yield from map(_told, reasons.values())
     if job.notified_at:
