@@ -180,6 +180,16 @@ def test_age_is_measured_in_the_providers_seconds(
                 "provider_queue_seconds": 3.0,
             },
         ),
+        # It failed, and a retry copied the video.
+        (
+            {"RECEIVED": 10.0, "FAILED": 20.0, "COPYING": 30.0, "COMPLETED": 35.0, "EXPIRED": 15.0},
+            12.0,
+            {},
+            {
+                **{"total_seconds": 25.0, "until_submitted_seconds": 2.0},
+                **{"at_provider_seconds": 18.0, "copying_seconds": 5.0},
+            },
+        ),
         # The clocks of two functions differ, but no duration is negative.
         ({"RECEIVED": 10.0, "REJECTED": 9.9}, None, {}, {"total_seconds": 0.0}),
     ],

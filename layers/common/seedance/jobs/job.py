@@ -352,7 +352,9 @@ class Job:
     def timings(self) -> dict[str, float]:
         """How long each stage took, in seconds: ours as measured, the provider's as reported."""
         seconds: dict[str, float] = {}
-        finished = next((self.entered[s] for s in TERMINAL if s in self.entered), None)
+        finished = max(
+            (self.entered[s] for s in TERMINAL if s in self.entered), default=None
+        )  # after a retry, the last
         if finished is not None:
             seconds["total_seconds"] = finished - self.created_at
         if self.submitted_at is not None:
