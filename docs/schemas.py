@@ -169,6 +169,8 @@ def _request(components: Components) -> Schema:
         then = {"parameters": schema, "transport": {"enum": list(catalogue.MODELS[slug].transports)}}
         when = {"properties": {"model": {"const": slug}}, "required": ["model"]}
         rules.append({"if": when, "then": {"properties": then}})
+    twice = {"properties": {"parameters": {"required": ["prompt"]}}, "required": ["prompt", "parameters"]}
+    rules.append({"not": twice})
     return {"type": "object", "properties": properties, "additionalProperties": False, "allOf": rules}
 
 

@@ -146,6 +146,7 @@ def bodies() -> list[dict[str, Any]]:
     found += [{"prompt": "x", "image": "https://a.example/b.png"}, {"prompt": "x" * 5000}, {"prompt": "x" * 5001}]
     found += [{"prompt": "x", "image": "ftp://a.example/b.png"}, {"prompt": "x", "model": "seedance-9"}]
     found += [{}, {"prompt": ""}, {"prompt": 5}, {"prompt": "x", "promt": "y"}, {"prompt": "x", "duration": 5}]
+    found += [{"prompt": "x", "parameters": {"prompt": text}} for text in ("x", "y", "")]
     found += [
         {"prompt": "x", "parameters": []},
         {"prompt": "x", "parameters": {}},
