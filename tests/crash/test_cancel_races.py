@@ -28,6 +28,7 @@ def play(stage: Stage, scenario: Scenario, call: Call) -> tuple[World, list[int]
     return world, answers, found
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", RACED)
 def test_a_job_is_never_cancelled_and_bought(servers: Stage, name: str) -> None:
     (scenario,) = (one for one in SCENARIOS if one.name == name)
