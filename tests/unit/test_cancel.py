@@ -138,7 +138,11 @@ def test_the_mail_says_that_nothing_was_bought(world: Any, make_job: Make) -> No
 
 def test_the_command_asks_repair(world: Any, repair: Repair, make_job: Make) -> None:
     world.put(make_job())
-    assert repair.answer({"ask": "cancel", "job_id": "up-1"}) == {"job_id": "up-1", "state": "CANCELLED"}
+    answer = repair.answer({"ask": "cancel", "job_id": "up-1"})
+    assert answer == {
+        **{"job_id": "up-1", "state": "CANCELLED"},
+        "said": "The job was cancelled before the video was bought.",
+    }
     world.put(make_job(State.QUEUED))
     assert "the video is bought" in repair.answer({"ask": "cancel", "job_id": "up-1"})["error"]
 

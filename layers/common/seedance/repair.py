@@ -103,7 +103,7 @@ class Repair:
         ``adopt``: ``job_id``, ``request_id`` -> ``state``
         ``retry``: ``job_id``, ``pay`` -> ``said``
         ``resolve``: ``job_id`` and one of ``adopt``, ``link``, ``resubmit``, ``give_up`` -> ``said``
-        ``cancel``: ``job_id`` -> ``job_id``, ``state``
+        ``cancel``: ``job_id`` -> ``job_id``, ``state``, ``said``
         ``unowned``: ``model``, ``since`` -> ``requests``, ``incomplete``
         ``take over``: ``model``, ``request_id`` -> ``job_id``, ``state``
         ``go on``: -> ``under_way``
@@ -134,7 +134,11 @@ class Repair:
                 return {"said": self.resolve(**given)}
             case "cancel":
                 job = cancel(self.store, self.holding.queue, given["job_id"])
-                return {"job_id": job.job_id, "state": str(job.state)}
+                return {
+                    "job_id": job.job_id,
+                    "state": str(job.state),
+                    "said": job.error["message"] if job.error else "",
+                }
             case "unowned":
                 rows, incomplete = _first(self.unowned(given["model"], given["since"]))
                 return {"requests": rows, "incomplete": incomplete}
