@@ -213,7 +213,7 @@ def of_requests(components: Components) -> None:
             },
             "max_usd": {
                 "type": ["number", "null"],
-                "exclusiveMinimum": 0,
+                "minimum": retries.LEAST_USD,
                 "maximum": retries.MOST_USD,
                 "description": "The most that it may cost by its estimate; only with `pay`. Default: what the day's "
                 "budget allows.",

@@ -104,6 +104,12 @@ def test_a_held_job_is_retried_only_for_its_result(world: Any, retries: Retries,
     assert retries.ask("up-1", None).retry_waits
 
 
+@pytest.mark.parametrize("most", [0.0001, 0.1, 1000])
+def test_any_allowed_limit_is_stored_as_it_is(world: Any, retries: Retries, make_job: Make, most: float) -> None:
+    world.put(make_job(State.FAILED, result_url=LINK, error=LATE))
+    assert retries.ask("up-1", f'{{"pay": true, "max_usd": {most}}}').max_usd == world.job().max_usd == most
+
+
 def test_an_unknown_job_is_not_found(world: Any, retries: Retries) -> None:
     for job_id in ("up-9", "", "switch#submits"):
         with pytest.raises(NotFound):
@@ -117,7 +123,7 @@ def test_an_unknown_job_is_not_found(world: Any, retries: Retries) -> None:
         *((f'{{"pay": {value}}}', "pay") for value in ('"yes"', "1", "[]", '"true"')),
         *(
             (f'{{"pay": true, "max_usd": {value}}}', "max_usd")
-            for value in ('"1"', "true", "0", "-1", "1001", "1e400", "NaN", "[]")
+            for value in ('"1"', "true", "0", "-1", "1e-200", "0.00009", "1001", "1e400", "NaN", "[]")
         ),
         ('{"max_usd": 1}', "max_usd"),
         ('{"pay": false, "max_usd": 1}', "max_usd"),

@@ -26,8 +26,8 @@ from seedance.jobs.retrying import Way, way
 from seedance.jobs.store import JobStore, jobs
 from seedance.rest import bodies
 
-MOST_USD = 1000.0
-"""No video costs as much."""
+LEAST_USD, MOST_USD = 0.0001, 1000.0
+"""No video costs as little or as much. DynamoDB does not store numbers below 1E-130."""
 
 FIELDS = ("pay", "max_usd")
 
@@ -93,9 +93,9 @@ def _wish(body: str | None, now: float) -> Retry:
         raise InvalidRequest("pay", "must be true or false", allowed=[True, False])
     wish: Retry = {"asked_at": now, "pay": pay}
     if most is not None:
-        words = f"a number above 0, up to {MOST_USD:.0f}"
-        usd = number(most, 0, MOST_USD)
-        if not usd:
+        words = f"a number from {LEAST_USD:g} to {MOST_USD:g}"
+        usd = number(most, LEAST_USD, MOST_USD)
+        if usd is None:
             raise InvalidRequest("max_usd", f"must be {words}", allowed=words)
         if not pay:
             raise InvalidRequest("max_usd", "is only for a retry that may buy the video again: pay must be true")
