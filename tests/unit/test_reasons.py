@@ -20,6 +20,8 @@ NEVER_ON_A_JOB = {
         "MEDIA",
         "PROVIDER",
         "NOT_FOUND",
+        "NEEDS_PAYMENT",
+        "ALREADY_BOUGHT",
     ),
     # Reported differently: the job is HELD with another code, or its call is repeated.
     *("PROVIDER_OUT_OF_CREDITS", "PROVIDER_UNEXPECTED_ANSWER", "RESULT_FROM_FORBIDDEN_HOST", "RESULT_UNAVAILABLE"),
