@@ -216,6 +216,7 @@ for one in (
     batch,
     operate.explain,
     operate.retry,
+    operate.cancel,
     operate.resolve,
     operate.redrive,
     operate.pause,

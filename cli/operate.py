@@ -118,6 +118,12 @@ def retry(
     say(said)
 
 
+def cancel(job_id: JobId, stack: StackName = None, outputs: OutputsFile = None) -> None:
+    """Cancel a job before it is bought: one that is RECEIVED, or HELD for the budget or by a pause."""
+    answer = asking.ask_repair(find(stack, outputs), ask="cancel", job_id=job_id)
+    out.print(f"job {answer['job_id']} is {answer['state']}. {answer['said']}", markup=False, soft_wrap=True)
+
+
 def resolve(
     job_id: JobId,
     *,

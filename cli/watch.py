@@ -43,6 +43,8 @@ def _words(state: State | None) -> str:  # noqa: PLR0912 - one line a state
             return "timed out"
         case State.REJECTED:
             return "rejected"
+        case State.CANCELLED:
+            return "cancelled"
         case State.HELD:
             return "held"
         case State.UNCERTAIN:

@@ -80,6 +80,37 @@ def looked_at(world: World) -> None:
     assert [one.month for one in world.all_jobs()] == [job.month]
 
 
+def found_by_a_retry(world: World) -> None:
+    """A job of an earlier release that expired, and whose video was made after all."""
+    uploaded()(world)
+    world.settle()
+    (job,) = world.all_jobs()
+    table = world.client("dynamodb")
+    table.delete_item(TableName="jobs", Key={"job_id": {"S": f"request#{job.request_id}"}})
+    table.update_item(
+        TableName="jobs",
+        Key={"job_id": {"S": job.job_id}},
+        UpdateExpression="SET #state = :expired REMOVE result_url, video",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={":expired": {"S": "EXPIRED"}},
+    )
+    call_api(world, "POST", "/videos/{job_id}/retry", {"pay": False}, job_id=job.job_id)
+    call_api(world, "GET", "/videos/{job_id}/timeline", job_id=job.job_id)
+    world.settle()
+
+
+def cancelled_after_a_resubmit(world: World) -> None:
+    """A person has a lost submit sent again, which keeps its reservation, and then cancels it."""
+    job_id = str(meets("submit", "reset-before-accept", uploaded())(world))
+    world.happen()
+    ask(world, "repair", ask="resolve", job_id=job_id, resubmit=True)
+    call_api(world, "POST", "/videos/{job_id}/cancel", job_id=job_id)
+    world.settle()
+    other = world.ask("other")
+    ask(world, "repair", ask="cancel", job_id=other)
+    world.settle()
+
+
 def without_a_version(world: World) -> None:
     """An upload whose event has no version."""
     body = png()
@@ -307,6 +338,8 @@ FLOWS = (
     _scenario(asked_with_an_image),
     _scenario(asked_with_an_image, IMAGE_DELIVERY="upload"),
     _scenario(looked_at),
+    _scenario(found_by_a_retry),
+    _scenario(cancelled_after_a_resubmit),
     _scenario(without_a_version),
     _scenario(missing_image),
     _scenario(touched),

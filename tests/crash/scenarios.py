@@ -157,6 +157,37 @@ def redriven(world: World) -> object:
     return world.redrive()
 
 
+def cancelled_at_once(world: World) -> object:
+    return world.cancel(world.ask("first"))
+
+
+def cancelled_too_late(world: World) -> object:
+    job_id = world.ask("first")
+    world.happen()
+    return world.cancel(job_id)
+
+
+def cancel_it(world: World) -> object:
+    (job,) = world.all_jobs()
+    return world.cancel(job.job_id)
+
+
+def retry_it(*, pay: bool) -> Callable[[World], object]:
+    def retry(world: World) -> object:
+        (job,) = world.all_jobs()
+        return world.retry(job.job_id, pay=pay)
+
+    return retry
+
+
+def copied_again(world: World) -> object:
+    """Twice, the result is not a video: the job fails, and a retry copies it for nothing."""
+    job_id = str(meets("media", "html", _upload, times=2)(world))
+    while world.happen():
+        pass
+    return world.retry(job_id, pay=False)
+
+
 _upload = uploaded()
 _NOTIFY = (("finalize", "sns.Publish"), ("fail", "sns.Publish"))
 _ORPHAN = (("submit", "stepfunctions.StartExecution"),)
@@ -198,6 +229,11 @@ SCENARIOS = (
     ),
     Scenario("out of credits, then topped up", without_credits, then=(World.top_up_and_resume,)),
     Scenario("paused, then resumed", paused, then=(World.resume,)),
+    Scenario("cancelled at once", cancelled_at_once, State.CANCELLED, "CANCELLED"),
+    Scenario("paused, then cancelled", paused, State.CANCELLED, "CANCELLED", then=(cancel_it,)),
+    Scenario("cancelled too late", cancelled_too_late),
+    Scenario("failed, then bought again", meets("job", "fail", asked), then=(retry_it(pay=True),)),
+    Scenario("copied again by a retry", copied_again),
     Scenario("nobody could be told", down(*_NOTIFY, begin=_upload)),
     Scenario("orphan: execution never started", down(*_ORPHAN, begin=_upload)),
     Scenario("message lost", lost_message),

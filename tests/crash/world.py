@@ -6,6 +6,7 @@ functions, moto and the provider's stand-in are those of tests/integration.
 
 import json
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,12 @@ class World(Announcing):
     """When the provider's faults end."""
     warm: str | None = None
     """The function whose process ran last."""
+    cancelled: set[str] = field(default_factory=set)
+    """The jobs of which the API said that they are cancelled."""
+    retried: Counter[str] = field(default_factory=Counter)
+    """How often retries of a job were accepted, or may have been."""
+    paid_again: Counter[str] = field(default_factory=Counter)
+    """And how many of them were allowed to buy its video again."""
     known: set[str] = field(default_factory=set)
     made: dict[str, bytes] = field(default_factory=dict)
     """The provider's files that were looked at, by request."""
@@ -157,23 +164,49 @@ class World(Announcing):
             self.log.append(f"reconcile died: {error!r}")
 
     def ask(self, key: str, **body: Any) -> str:
-        """Request a video from the API, repeating the call if there is no response; returns the job's id."""
+        """Request a video from the API; returns the job's id."""
+        body = {"prompt": f"The product turns, {key}.", **body}
+        assert self.call_api("/videos", body, {"idempotency-key": key})[0] in (0, 202)
+        return api_job_id(API_KEY, key)
+
+    def cancel(self, job_id: str) -> int:
+        """Cancel a job through the API; returns the status."""
+        status, said = self.call_api("/videos/{job_id}/cancel", job_id=job_id)
+        if status == 200:
+            self.cancelled.add(job_id)
+        self.log.append(f"cancel {status} {said.get('code', said.get('state'))}")
+        return status
+
+    def retry(self, job_id: str, *, pay: bool) -> int:
+        """Ask the API for a retry; returns the status. Without a response, it may be carried out all the same."""
+        status, said = self.call_api("/videos/{job_id}/retry", {"pay": pay}, job_id=job_id)
+        if status in (0, 202):
+            self.retried[job_id] += 1
+            self.paid_again[job_id] += pay
+        self.log.append(f"retry {status} {said.get('code', said.get('state'))}")
+        return status
+
+    def call_api(
+        self, resource: str, body: Any = None, headers: dict[str, str] | None = None, **path: str
+    ) -> tuple[int, dict[str, Any]]:
+        """A POST, repeated if there is no response: its status and its answer; 0 if there was none at all."""
         event = {
             "httpMethod": "POST",
-            "path": "/videos",
-            "resource": "/videos",
-            "headers": {"content-type": "application/json", "idempotency-key": key},
+            "path": resource.format(**path),
+            "resource": resource,
+            "pathParameters": path or None,
+            "headers": {"content-type": "application/json", **(headers or {})},
             "requestContext": {"stage": "v1", "identity": {"apiKeyId": API_KEY}},
-            "body": json.dumps({"prompt": f"The product turns, {key}.", **body}),
+            "body": None if body is None else json.dumps(body),
             "isBase64Encoded": False,
         }
         for _ in range(3):
             try:
-                assert self.invoke("api", event)["statusCode"] == 202
-                break
+                answer = self.invoke("api", event)
+                return int(answer["statusCode"]), dict(json.loads(answer["body"]))
             except (Killed, Exception) as error:  # noqa: BLE001
                 self.log.append(f"api died: {error!r}")
-        return api_job_id(API_KEY, key)
+        return 0, {}
 
     # the queue and the state machine --------------------------------------------------------------------------
 

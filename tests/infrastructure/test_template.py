@@ -146,10 +146,12 @@ NEEDED = {
     "submit": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions"),
         *("secretsmanager:GetSecretValue", "states:StartExecution", "sqs:SendMessage", "sns:Publish", *KEEP),
+        "dynamodb:Query",
     },
     "api": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),
-        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:DeleteItem", "sqs:SendMessage"),
+        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:DeleteItem", "dynamodb:UpdateItem"),
+        "sqs:SendMessage",
     },
     "poll": {"secretsmanager:GetSecretValue", *KEEP},
     "generate": {

@@ -239,13 +239,16 @@ class Pipeline:
     def call(self, method: str, path: str, body: Any = None, **event: Any) -> tuple[int, dict[str, Any]]:
         """Call the API as API Gateway does after checking the key; returns status and body."""
         path, _, query = path.partition("?")
-        job_id = path.removeprefix("/videos/") if path.startswith("/videos/") else None
+        job_id, _, action = (
+            path.removeprefix("/videos/").partition("/") if path.startswith("/videos/") else ("", "", "")
+        )
+        resource = f"/videos/{{job_id}}{f'/{action}' if action else ''}" if job_id else path
         answer = app("api").handler(
             {
                 "httpMethod": method,
                 "path": path,
                 "multiValueQueryStringParameters": parse_qs(query, keep_blank_values=True) or None,
-                "resource": "/videos/{job_id}" if job_id else path,
+                "resource": resource,
                 "pathParameters": {"job_id": job_id} if job_id else None,
                 "headers": {"content-type": "application/json"},
                 "requestContext": {"stage": "v1", "identity": {"apiKeyId": API_KEY}},
@@ -255,7 +258,7 @@ class Pipeline:
             },
             None,
         )
-        check(method, "/videos/{job_id}" if job_id else path, answer)
+        check(method, resource, answer)
         return answer["statusCode"], json.loads(answer["body"])
 
     def order(self, **body: Any) -> str:

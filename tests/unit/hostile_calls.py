@@ -30,6 +30,7 @@ from seedance.pacing.durations import Durations
 from seedance.rest.budget import Spending
 from seedance.rest.estimates import Estimates
 from seedance.rest.listing import Listing
+from seedance.rest.retries import Retries
 
 UPLOADS, VIDEOS, TABLE = "example-uploads", "example-videos", "jobs-of-tests"
 LONGEST_ERROR = 8 * 1024
@@ -125,6 +126,7 @@ def function(clients: dict[str, Any], template: dict[str, Any], root: Path) -> I
         table = JobTable(TABLE, clients["dynamodb"])
         estimates = Estimates(store.bills, Durations(table), defaults, ("images/",))
         spending = Spending(store, Switch(table), InFlight(table), 25.0, 500)
+        retries = Retries(store, IntakeQueue(queue, clients["sqs"]), 25.0)
         made = Function(app)
         for key in ITEMS:
             clients["dynamodb"].put_item(TableName=TABLE, Item={"job_id": {"S": key}, "owner": {"S": "up-1"}})
@@ -139,6 +141,7 @@ def function(clients: dict[str, Any], template: dict[str, Any], root: Path) -> I
             patch.setattr(rest.listing, "listing", lambda: Listing(ByMonth(table)))
             patch.setattr(rest.estimates, "estimates", lambda: estimates)
             patch.setattr(rest.budget, "spending", lambda: spending)
+            patch.setattr(rest.retries, "retries", lambda: retries)
             yield made
         for service in ("dynamodb", "sqs"):
             clients[service].meta.events.unregister("provide-client-params", unique_id="count")

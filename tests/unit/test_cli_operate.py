@@ -330,6 +330,16 @@ def test_retry_and_resolve_say_what_they_did_or_why_not(world: Any, says: Any, m
     assert "given up" in says("resolve", "up-1", "--give-up")
 
 
+def test_cancel_says_that_nothing_was_bought_or_why_it_is_too_late(world: Any, says: Any, make_job: Make) -> None:
+    world.put(make_job())
+    for _ in range(2):
+        told = "job up-1 is CANCELLED. The job was cancelled before the video was bought."
+        assert says("cancel", "up-1").strip() == told
+    assert "CANCELLED: The job was cancelled before the video was bought. (CANCELLED)" in says("explain", "up-1")
+    world.put(make_job(State.QUEUED))
+    assert "job up-1 is QUEUED: the video is bought, and comes as usual" in says("cancel", "up-1", code=1)
+
+
 # a day's balance --------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "adopt": {"job_id": "up-1", "request_id": "req-1"},
     "retry": {"job_id": "up-1", "pay": False},
     "resolve": {"job_id": "up-1", "adopt": None, "link": None, "resubmit": False, "give_up": False},
+    "cancel": {"job_id": "up-1"},
     "unowned": {"model": "seedance-pro", "since": 0.0},
     "take over": {"model": "seedance-pro", "request_id": "req-1"},
     "go on": {},

@@ -51,12 +51,14 @@ PRESENT = {
     State.FAILED: {"image", "error"},
     State.EXPIRED: {"image", "error"},
     State.REJECTED: {"image", "error"},
+    State.CANCELLED: {"image", "error"},
 }
 HEADLINES = {
     State.COMPLETED: "Video ready",
     State.FAILED: "No video",
     State.EXPIRED: "No video",
     State.REJECTED: "No video",
+    State.CANCELLED: "No video",
 }
 SETTINGS = {"prompt": "a shoe turns", "duration": 8, "aspect_ratio": "9:16", "resolution": "720p"}
 VIDEO = {"bucket": "example-videos", "key": "videos/shoe/up-1.mp4", "bytes": 2_345_678, "sha256": "ab" * 32}

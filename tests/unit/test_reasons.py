@@ -21,6 +21,8 @@ NEVER_ON_A_JOB = {
         "MEDIA",
         "PROVIDER",
         "NOT_FOUND",
+        "NEEDS_PAYMENT",
+        "ALREADY_BOUGHT",
     ),
     # Reported differently: the job is HELD with another code, or its call is repeated.
     "NOT_ANNOUNCED",

@@ -69,10 +69,22 @@ class Api:
 
                 return answer(HTTPStatus.OK, listing().page(gateway.query(event)))
             case "GET", "/videos/{job_id}":
-                job_id = gateway.path_parameter(event, "job_id")
-                if (found := self.store.get(job_id)) is None:
-                    raise NotFound(f"job {bounds.shown(job_id)} does not exist")
+                found = self._job(event)
                 return self._shown(HTTPStatus.OK, found, self._link(found))
+            case "POST", "/videos/{job_id}/cancel":
+                from seedance.jobs.cancelling import cancel  # noqa: PLC0415 - see above
+
+                done = cancel(self.store, self.queue, gateway.path_parameter(event, "job_id"))
+                return self._shown(HTTPStatus.OK, done, None)
+            case "POST", "/videos/{job_id}/retry":
+                from seedance.rest.retries import retries  # noqa: PLC0415 - see above
+
+                asked = retries().ask(gateway.path_parameter(event, "job_id"), gateway.body(event))
+                return self._shown(HTTPStatus.ACCEPTED, asked, None, Location=f"../{asked.job_id}")
+            case "GET", "/videos/{job_id}/timeline":
+                from seedance.rest import timelines  # noqa: PLC0415 - see above
+
+                return answer(HTTPStatus.OK, timelines.describe(self._job(event)))
             case "POST", "/estimates":
                 from seedance.rest.estimates import estimates  # noqa: PLC0415 - see above
 
@@ -88,6 +100,12 @@ class Api:
             case "GET", "/openapi.json":
                 return written(HTTPStatus.OK, documents.read(documents.OPENAPI))
         raise NotFound(f"Not found. Available: {', '.join(ROUTES)}")
+
+    def _job(self, event: Mapping[str, Any]) -> Job:
+        job_id = gateway.path_parameter(event, "job_id")
+        if (found := self.store.get(job_id)) is None:
+            raise NotFound(f"job {bounds.shown(job_id)} does not exist")
+        return found
 
     def _shown(self, status: HTTPStatus, job: Job, link: str | None, **headers: str) -> Response:
         return answer(status, describe(job, link), **headers, **retry_after(job, self.clock()))

@@ -5,7 +5,9 @@ SeedanceError
 ├── InvalidRequest                the request must be changed; it is never sent and never billed
 ├── NotFound                      what a call asks for does not exist
 ├── NotPossible                   a person's request can't be applied to this job; nothing was changed
-│   └── NeedsPayment              it would buy a video, and the person has not said that it may
+│   ├── NeedsPayment              it would buy a video, and the person has not said that it may
+│   │   └── DearerThanAllowed     the person has said so, but for less
+│   └── AlreadyBought             the video is bought, or may be, so the job can't be cancelled
 ├── Conflict                      the job changed in the meantime; another invocation works on it
 │   └── RequestTaken              the provider's request belongs to another job
 ├── BadRecord                     a job's record has an invalid value; a person must correct it
@@ -103,6 +105,21 @@ class NeedsPayment(NotPossible):
     def __init__(self, message: str, usd: float) -> None:
         super().__init__(f"{message}, for about ${usd:.2f}")
         self.usd = usd
+
+
+class DearerThanAllowed(NeedsPayment):
+    """A retry may buy the video again, but its estimate ``usd`` exceeds ``most``, which its caller allows."""
+
+    code = "DEARER_THAN_ALLOWED"
+
+    def __init__(self, usd: float, most: float) -> None:
+        super().__init__(f"the video may be bought again for at most ${most:.2f}, and not", usd)
+
+
+class AlreadyBought(NotPossible):
+    """The video is bought, or may be: it can't be cancelled, and comes as usual."""
+
+    code = "ALREADY_BOUGHT"
 
 
 class Conflict(SeedanceError):

@@ -112,6 +112,8 @@ class Sending:
             job, now, self.store.bills.estimate, limit=self.budget, max_in_flight=self.pacer.max_in_flight
         )
         values |= reserved
+        if (most := job.max_usd) is not None and (usd := values.get("reserved_usd", job.reserved_usd or 0.0)) > most:
+            return Verdict(Next.END, reasons.dearer_than_allowed(usd, most))
         try:
             return self.store.move(job, State.SUBMITTING, booking=booking, **values), body
         except DearerThanBudget as error:  # it does not fit in any day, so holding it is pointless
@@ -151,6 +153,7 @@ class Sending:
     def settle(self, job: Job, verdict: Verdict, turn: float | None = None) -> Job:
         """Write a verdict to the record of a job that is RECEIVED or SUBMITTING. Returns the updated job.
 
+        Raises Conflict if the job is no longer in this state: it may have been cancelled.
         ``turn``: for LATER, the turn at which the job continues (None: that of its first message).
         """
         match verdict.next:

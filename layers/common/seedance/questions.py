@@ -130,6 +130,7 @@ QUESTIONS: dict[str, dict[str, _Field]] = {
         "resubmit": _FLAG,
         "give_up": _FLAG,
     },
+    "cancel": {"job_id": _ID},
     "unowned": {"model": _MODEL, "since": _SINCE},
     "take over": {"model": _MODEL, "request_id": _ID},
     "go on": {},

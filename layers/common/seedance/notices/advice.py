@@ -73,6 +73,8 @@ ADVICE: dict[str, Advice] = {
         "not a video", f"Run {_RETRY} within seven days. It copies the result again and costs nothing."
     ),
     Code.RESULT_GONE: Advice("result deleted", "Request the video again."),
+    Code.CANCELLED: Advice("cancelled", "Nothing. To have the video after all, request it again."),
+    Code.DEARER_THAN_ALLOWED: Advice("over the given limit", f"Run {_RETRY} --pay, or retry with a higher `max_usd`."),
     Code.GIVEN_UP: Advice("given up", "Nothing. To have the video after all, request it again."),
     Code.CONFIGURATION: Advice("configuration", f"Correct the stack's setting that the reason names. {_AGAIN}"),
     Code.INTERNAL: Advice("internal error", "Request it again. If that fails too, see the stack's alarms."),
@@ -87,7 +89,10 @@ _PERHAPS = Charge("perhaps charged", "unknown; the provider may have charged a v
 
 _MADE_BEFORE = frozenset({Code.RESULT_UNCLEAR, Code.RESULT_NOT_A_VIDEO})
 _NEVER_SENT = frozenset(
-    {Code.INVALID_REQUEST, Code.DEARER_THAN_BUDGET, Code.OVER_BUDGET, Code.SUBMITS_PAUSED, Code.INTERNAL}
+    {
+        *(Code.INVALID_REQUEST, Code.DEARER_THAN_BUDGET, Code.OVER_BUDGET, Code.SUBMITS_PAUSED, Code.INTERNAL),
+        Code.CANCELLED,
+    }
 )
 _NOT_MADE = frozenset(
     {
@@ -113,7 +118,7 @@ def charge(state: State, error: ErrorFacts | None, cost_usd: float | None) -> Ch
             return _READY
         case State.EXPIRED:
             return _PERHAPS
-        case State.REJECTED:
+        case State.REJECTED | State.CANCELLED:
             return _NOT_SENT
         case State.FAILED | State.HELD:
             return _by_code(error["code"] if error else None)

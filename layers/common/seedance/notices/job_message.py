@@ -18,7 +18,7 @@ def _headline(message: "JobNotification") -> str:
     match state:
         case State.COMPLETED:
             return "Video ready"
-        case State.FAILED | State.EXPIRED | State.REJECTED:
+        case State.FAILED | State.EXPIRED | State.REJECTED | State.CANCELLED:
             return "No video"
         case State.HELD:
             return _MADE if _is_made(message) else "Video on hold"
