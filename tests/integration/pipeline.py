@@ -7,9 +7,7 @@ provider. Nothing sleeps: time passes by moving the stand-in's clock forward and
 import hashlib
 import importlib.util
 import json
-import struct
 import sys
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -23,6 +21,7 @@ import httpx
 from adversary import Adversary
 from boto3.session import Session
 from described import check
+from drawing import png
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sqs.models import sqs_backends
 from samcli.yamlhelper import yaml_parse
@@ -91,20 +90,6 @@ def app(verb: str) -> ModuleType:
 
     vars(module)["handler"] = handle
     return module
-
-
-def png(colour: tuple[int, int, int] = (200, 16, 16), width: int = 400, height: int = 300) -> bytes:
-    """An image of one colour."""
-    rows = (b"\0" + bytes(colour) * width) * height
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    )
-    body = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def s3_event(key: str, version: str | None, size: int, *, name: str = "ObjectCreated:Put") -> dict[str, Any]:

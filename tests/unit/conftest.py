@@ -447,5 +447,4 @@ def mp4(movies: dict[str, bytes]) -> bytes:
 
 @pytest.fixture(scope="session")
 def png() -> bytes:
-    """A real PNG."""
     return small_png()

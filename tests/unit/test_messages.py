@@ -64,6 +64,7 @@ SETTINGS = {"prompt": "a shoe turns", "duration": 8, "aspect_ratio": "9:16", "re
 VIDEO = {"bucket": "example-videos", "key": "videos/shoe/up-1.mp4", "bytes": 2_345_678, "sha256": "ab" * 32}
 IMAGE = {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": "v1", "content_type": "image/png"}
 ERROR = {"code": "PROVIDER_JOB_FAILED", "message": "The provider could not make the video: it was blocked."}
+CANCELLED = {"code": "CANCELLED", "message": "The job was cancelled before the video was bought."}
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def ended(make_job: Callable[..., Job]) -> Callable[..., Job]:
         if state is State.COMPLETED:
             values |= {"video": {**VIDEO, "last_frame_key": "videos/shoe/up-1-last-frame.png"}, "cost_usd": 0.25}
         else:
-            values |= {"error": ERROR}
+            values |= {"error": CANCELLED if state is State.CANCELLED else ERROR}
         return make_job(state, **{**values, **changes})
 
     return make
@@ -193,7 +194,8 @@ def test_an_email_says_what_happened_and_what_was_requested(ended: Callable[...,
         assert words in text
     assert (LINK in text) is (state is State.COMPLETED)
     assert ("2.3 MB" in text) is (state is State.COMPLETED)
-    assert (ERROR["message"] in text) is (state is not State.COMPLETED)
+    assert (ERROR["message"] in text) is (state not in (State.COMPLETED, State.CANCELLED))
+    assert (CANCELLED["message"] in text) is (state is State.CANCELLED)
     assert "None" not in text
 
 
