@@ -19,6 +19,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs/left-out.md"
@@ -48,6 +49,13 @@ class Case:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole", action="store_true", help="run the slow tests, and every case of the sampled ones")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hypothesis tries new examples only with `--whole`: whether `make test` passes must depend on the code alone."""
+    settings.register_profile("make test", derandomize=True)
+    if not config.getoption("whole"):
+        settings.load_profile("make test")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
