@@ -53,9 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Hypothesis tries new examples only with `--whole`: whether `make test` passes must depend on the code alone."""
-    settings.register_profile("make test", derandomize=True)
-    if not config.getoption("whole"):
-        settings.load_profile("make test")
+    whole = config.getoption("whole")
+    settings.register_profile("ours", max_examples=50, deadline=None, derandomize=not whole)
+    settings.load_profile("ours")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
