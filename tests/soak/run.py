@@ -210,7 +210,7 @@ class Soak:
         with contextlib.suppress(CommandError, BotoCoreError, ClientError):
             for what, count in asking.reconcile(self.target).items():
                 self.tally.done[f"reconcile {what}"] += count
-            self.tally.done["dead letters put back"] += asking.to_its_end(self.target, ask="redrive")
+            self.tally.done["dead letters put back"] += asking.to_its_end(self.target, ask="redrive").number
         for job_id, state in self.world.states().items():
             if state not in (State.HELD, State.FAILED):
                 continue
