@@ -11,6 +11,7 @@ from typing import Any
 from seedance.aws.checks import LATEST, Check, any_of, between, is_count, is_text, list_of, map_of, number
 from seedance.aws.fields import OBJECT_KEY_BYTES
 from seedance.errors import BadRecord
+from seedance.jobs.tokens import is_token
 
 MOST_USD = 1_000_000.0
 """A larger amount can't be a booking for one job."""
@@ -82,6 +83,8 @@ _OPTIONAL: dict[str, Check] = {
     "cost_usd": between(0, 1000),  # as answers.price
     "error": map_of(any_of(str), "code", "message"),
     "notified_at": _moment,
+    "link_token": lambda value: isinstance(value, str) and is_token(value),
+    "link_until": _moment,
     "expires_at": _moment,
 }
 
