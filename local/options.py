@@ -21,7 +21,7 @@ SECRET_NAME = "segmind-api-key"  # noqa: S105 - a name, not a secret
 
 LOCAL_PARAMETERS = frozenset(
     {
-        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "TimeScale", "LocalEmulator"),
+        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "TimeScale", "LocalEmulator", "LocalAddress"),
         *("SegmindBaseUrl", "SegmindUploadUrl", "SegmindHistoryUrl", "SegmindMediaHosts"),
     }
 )

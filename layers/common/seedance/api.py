@@ -63,7 +63,7 @@ class Api:
                 logger().error("a record can't be read", extra={"job_id": error.job_id, "field": error.field})
             return refused
 
-    def _answer(self, event: Mapping[str, Any]) -> Response:  # noqa: PLR0912 - one branch a call
+    def _answer(self, event: Mapping[str, Any]) -> Response:
         match gateway.route(event):
             case "POST", "/videos":
                 key = gateway.header(event, "idempotency-key")

@@ -67,10 +67,9 @@ def new_share(now: float, days: int) -> dict[str, Any]:
 
 def share_part(table: str, job: Job, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The part of a transaction that writes the item of a new link, if there is one among a job's new values."""
-    token = values.get("link_token")
-    if token is None:
+    token, video = values.get("link_token"), values.get("video") or job.video
+    if token is None or video is None:
         return []
-    video = values.get("video") or job.video
     item = {":job": job.job_id, ":key": video["key"], ":name": job.name, ":until": values["link_until"]}
     # An update, not a put, which these functions' roles need not allow.
     update = {

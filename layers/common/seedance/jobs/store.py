@@ -116,7 +116,8 @@ class JobStore:
         if cost is None and (made or target is State.COMPLETED):
             cost = job.reserved_usd  # delivered without a price: the reservation is the best estimate
         booking, facts = settlement(job, cost)
-        share = lasting.new_share(self._table.now(), self._link_days) if target is State.COMPLETED else {}
+        there = target is State.COMPLETED and (values.get("video") or job.video)
+        share = lasting.new_share(self._table.now(), self._link_days) if there else {}
         closed = self.move(job, target, booking=booking, **facts, **share, **values)
         # A job that is held and completed later is closed twice, at the same cost.
         if reported is not None and reported != job.settled_usd:

@@ -144,12 +144,11 @@ def job_email(message: JobNotification) -> tuple[str, str]:
 
 
 def _watch(video: NotifiedVideo) -> list[str]:
+    watch, download = video["url"], video["download_url"]
+    how_long = "(the links work for a few hours; the file stays in your bucket)"
     if video["link"]:
-        until = (video["link_expires_at"] or "")[:10]
-        links = video["link"], f"{video['link']}?download", f"(the links work until {until}, without a password)"
-    else:
-        links = video["url"], video["download_url"], "(the links work for a few hours; the file stays in your bucket)"
-    watch, download, how_long = links
+        watch, download = video["link"], f"{video['link']}?download"
+        how_long = f"(for everybody who has the link, until {(video['link_expires_at'] or '')[:10]})"
     return ["Watch", f"  {watch}", "Download", f"  {download}", f"  {how_long}", ""]
 
 
