@@ -12,7 +12,7 @@ from typing import Any
 
 from seedance.aws.fields import OBJECT_KEY_BYTES
 from seedance.jobs import catalogue, labels, requests
-from seedance.rest import budget
+from seedance.rest import budget, uploads
 
 Schema = dict[str, Any]
 
@@ -194,6 +194,32 @@ def of_requests(components: Components) -> None:
                 "description": "Shown on held jobs and in their notifications.",
             }
         },
+        "additionalProperties": False,
+    }
+
+
+def of_uploads(components: Components) -> None:
+    components.schemas["UploadRequest"] = {
+        "type": "object",
+        "description": "A file to upload.",
+        "properties": {
+            "name": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": uploads.LONGEST_NAME,
+                "pattern": r"^[^\x00-\x1f\x7f]*\.([jJ][pP][eE]?[gG]|[pP][nN][gG]|[wW][eE][bB][pP]|[cC][sS][vV]|"
+                r"[jJ][sS][oO][nN][lL])$",
+                "description": "The file's name, which becomes part of the key. Its ending says what it is: "
+                f"{', '.join(f'.{ending}' for ending in uploads.KINDS)}.",
+            },
+            "bytes": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": max(kind.most_bytes for kind in uploads.KINDS.values()),
+                "description": "The file's size, if you know it. Then S3 accepts no other.",
+            },
+        },
+        "required": ["name"],
         "additionalProperties": False,
     }
 

@@ -79,7 +79,7 @@ def test_every_schema_is_referred_to() -> None:
 
 def test_every_property_of_a_request_and_every_parameter_is_described() -> None:
     schemas = description()["components"]["schemas"]
-    for name in ("VideoRequest", "EstimateRequest", "PauseRequest"):
+    for name in ("VideoRequest", "EstimateRequest", "PauseRequest", "UploadRequest"):
         assert all(schema["description"] for schema in schemas[name]["properties"].values())
     for operation in operations().values():
         assert operation["summary"]
