@@ -120,6 +120,7 @@ class Cloud:
             "BATCH_STATE_MACHINE": _ARN.format("states", "stateMachine:batches"),
             "INTAKE_QUEUE": f"{self.url}/123456789012/intake",
             "DEAD_LETTER_QUEUE": f"{self.url}/123456789012/dead",
+            "LINK_BASE": "https://links.example/w",
             "SEGMIND_API_KEY_SECRET": "segmind",
             "SEGMIND_BASE_URL": self.url,
             "SEGMIND_UPLOAD_URL": self.url,

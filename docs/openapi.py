@@ -126,7 +126,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "People open it without a key, for `VideoLinkDays`. A video that has a link that works keeps it. Every finished "
         "video gets one by itself.",
         links.VideoLink,
-        refusals=(404, 409, 413, 500),
+        refusals=(404, 409, 500),
         parameters=(_JOB_ID,),
     ),
     "DELETE /videos/{job_id}/link": Operation(
@@ -145,7 +145,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "`image_key` in POST /videos. It is deleted after 30 days.",
         uploads.UploadForm,
         body="UploadRequest",
-        refusals=(400, 413, 422),
+        refusals=(400, 422),
     ),
     "POST /estimates": Operation(
         "estimateVideo",

@@ -222,7 +222,7 @@ def test_calls_that_read_load_no_pydantic(root: Path, template: dict[str, Any]) 
     given = {
         **{"JOB_TABLE": "jobs", "UPLOAD_BUCKET": "u", "VIDEO_BUCKET": "v", "NOTIFICATION_TOPIC": "t"},
         **{"SEGMIND_API_KEY_SECRET": "s", "STATE_MACHINE": "m", "BATCH_STATE_MACHINE": "m", "INTAKE_QUEUE": "q"},
-        **{"DEAD_LETTER_QUEUE": "d"},
+        **{"DEAD_LETTER_QUEUE": "d", "LINK_BASE": "https://links.example/w"},
     }
     texts = {"job_id": "up-1", "state": "COMPLETED", "source": "api", "name": "n", "folder": "f", "model": "m"}
     item = {name: {"S": text} for name, text in {**texts, "transport": "v2", "month": "2026-11"}.items()}

@@ -39,6 +39,7 @@ ROOT = Path(__file__).parents[2]
 ASL = json.loads((ROOT / "statemachine/video_job.asl.json").read_text())
 UPLOADS, VIDEOS, REGION = "uploads-bucket", "videos-bucket", "us-east-1"
 API_KEY = "key-of-the-api"
+LINKS = "https://links.example/w"
 RUNNING: list[str] = []
 """The function that runs now, if any."""
 
@@ -196,6 +197,7 @@ class Pipeline:
             "INTAKE_QUEUE": self.queue,
             "DEAD_LETTER_QUEUE": f"{self.queue}-dead",
             "IMAGE_KEY_PREFIXES": "images/,shop/",
+            "LINK_BASE": LINKS,
         }
         return variables(declared(), given)
 
