@@ -123,8 +123,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "POST /videos/{job_id}/link": Operation(
         "makeLink",
         "Make a lasting link to a video",
-        "People open it without a key, for `VideoLinkDays`. A video that has a link that works keeps it. Every finished "
-        "video gets one by itself.",
+        "People open it without a key, for `VideoLinkDays`. Every finished video gets one by itself. A video whose "
+        "link still works keeps it.",
         links.VideoLink,
         refusals=(404, 409, 500),
         parameters=(_JOB_ID,),
@@ -141,8 +141,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "POST /uploads": Operation(
         "prepareUpload",
         "Get a form for uploading an image or a manifest",
-        "A program or web page sends the form to S3, without AWS credentials. The upload itself starts nothing: name its "
-        "`image_key` in POST /videos. It is deleted after 30 days.",
+        "A program or web page sends the form to S3, without AWS credentials. The upload itself starts nothing: name "
+        "its `image_key` in POST /videos. It is deleted after 30 days.",
         uploads.UploadForm,
         body="UploadRequest",
         refusals=(400, 422),

@@ -46,7 +46,7 @@ __all__ = ["REGION", "UPLOADS", "VIDEOS", "Calendar", "World", "app", "forget", 
 
 ALL_FUNCTIONS = (
     *("api", "submit", "poll", "generate", "finalize", "fail", "reconcile"),
-    *("plan", "enqueue", "collect", "repair"),
+    *("plan", "enqueue", "collect", "repair", "watch"),
 )
 DAY_SECONDS = 24 * 3600.0
 ROUND_SECONDS = 700.0

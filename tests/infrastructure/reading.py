@@ -4,7 +4,16 @@ from collections.abc import Collection
 from typing import Any
 
 NO_VALUE = {"Ref": "AWS::NoValue"}
-ALL = ("OnAws", "HasBoundary", "UploadsExpire", "VideosExpire", "WantsDashboard", "WantsMail", "WantsAlarmMail")
+ALL = (
+    "OnAws",
+    "HasBoundary",
+    "UploadsExpire",
+    "VideosExpire",
+    "WantsDashboard",
+    "WantsMail",
+    "WantsAlarmMail",
+    "HasDomain",
+)
 
 
 def of_type(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 from calls_to_aws import PREFIXES, Seen, committed
 from seedance.batches import manifest
 from seedance.jobs import requests
+from seedance.jobs.prefixes import POSTED_IMAGES, STAGED
 
 OWN_PREFIXES = frozenset({"plans", "batches"})
 """Prefixes of the upload bucket that the pipeline itself writes. Everything else there may be an image of a caller."""
@@ -126,6 +127,6 @@ def test_both_directions_find_what_is_wrong(functions: dict[str, Any], calls: se
 
 
 def test_the_prefixes_are_those_of_the_code() -> None:
-    written = {requests.UPLOAD_PREFIX, requests.BATCH_PREFIX, manifest.PLAN_PREFIX}
+    written = {requests.UPLOAD_PREFIX, requests.BATCH_PREFIX, manifest.PLAN_PREFIX, POSTED_IMAGES, STAGED}
     assert written == {f"{prefix}/" for prefix in PREFIXES} - {"images/", "videos/"}
     assert {f"{prefix}/" for prefix in OWN_PREFIXES} < written

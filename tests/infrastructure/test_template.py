@@ -11,6 +11,7 @@ from seedance.config import (
     ApiSettings,
     EnqueueSettings,
     IntakeSettings,
+    LinkSettings,
     PlanSettings,
     ReconcileSettings,
     RepairSettings,
@@ -23,8 +24,10 @@ from tests.infrastructure.reading import as_list, of_type, statements
 
 FUNCTIONS = [
     *("api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "repair", "submit"),
+    "watch",
 ]
 SETTINGS = {
+    **dict.fromkeys(("finalize", "fail", "collect"), LinkSettings),
     "submit": IntakeSettings,
     "api": ApiSettings,
     "reconcile": ReconcileSettings,
@@ -35,6 +38,7 @@ SETTINGS = {
 PARAMETERS = [
     *("SegmindBaseUrl", "SegmindMediaHosts", "SegmindApiKeySecretArn"),
     *("DefaultModel", "DefaultPrompt", "NotificationEmail"),
+    *("ConsoleOrigins", "VideoLinkDays", "DomainName", "DomainCertificateArn"),
     *("SegmindHistoryUrl", "DailyBudgetUsd", "ResubmitLost", "BatchToleratedFailurePercent"),
 ]
 OUTPUTS = [
@@ -47,6 +51,7 @@ OUTPUTS = [
         "ReconcileFunctionName",
         "RepairFunctionName",
         "BatchStateMachineArn",
+        "LinkUrl",
     ),
 ]
 MACHINES = ["VideoBatchStateMachine", "VideoJobStateMachine"]
@@ -141,8 +146,10 @@ NEEDED = {
     },
     "api": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),
-        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:DeleteItem", "sqs:SendMessage"),
+        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query", "dynamodb:DeleteItem"),
+        *("sqs:SendMessage", "s3:PutObject"),
     },
+    "watch": {"dynamodb:GetItem", "s3:GetObject"},
     "poll": {"secretsmanager:GetSecretValue", *KEEP},
     "generate": {
         *("secretsmanager:GetSecretValue", *KEEP),
@@ -209,7 +216,7 @@ def test_only_functions_that_sign_links_to_videos_may_read_them(functions: dict[
         for statement in statements(properties["Policies"])
         if "s3:GetObject" in as_list(statement["Action"]) and "VideoBucket" in json.dumps(statement["Resource"])
     }
-    assert readers == {"submit", "api", "finalize", "fail", "reconcile", "repair"}
+    assert readers == {"submit", "api", "finalize", "fail", "reconcile", "repair", "watch"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

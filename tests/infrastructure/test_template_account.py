@@ -1,6 +1,7 @@
 """House rules for template.yaml: what an AWS account limits or asks for."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -17,7 +18,15 @@ AROUND = 100
 ANY_CHARACTERS = {"DefaultPrompt", "ImageKeyPrefixes"}
 """Parameters whose characters may take four bytes. Addresses, hosts, ARNs and numbers are ASCII."""
 
-NAMES = {"AWS::S3::Bucket": 63 - AROUND, "AWS::SQS::Queue": 80, "AWS::Serverless::StateMachine": 80}
+PSEUDO = {"AWS::Region": 20, "AWS::URLSuffix": 20}
+"""More than the longest value of pseudo parameters: ap-southeast-2, amazonaws.com.cn."""
+
+NAMES = {
+    "AWS::Serverless::Api": 10 - AROUND,
+    "AWS::S3::Bucket": 63 - AROUND,
+    "AWS::SQS::Queue": 80,
+    "AWS::Serverless::StateMachine": 80,
+}
 """The longest name of a resource; others have generated names that begin with the stack's, of at most 128."""
 
 
@@ -40,7 +49,14 @@ def longest(template: dict[str, Any], value: Any) -> int:
     """The largest number of bytes that a variable's value can have."""
     if isinstance(value, str):
         return len(value)
+    if "Fn::If" in value:
+        return max(longest(template, choice) for choice in value["Fn::If"][1:])
+    if "Fn::Sub" in value:
+        refs = re.findall(r"\$\{([\w:]+)\}", value["Fn::Sub"])
+        return len(re.sub(r"\$\{[\w:]+\}", "", value["Fn::Sub"])) + sum(longest(template, {"Ref": ref}) for ref in refs)
     parameter = template["Parameters"].get(value["Ref"])
+    if value["Ref"] in PSEUDO:
+        return PSEUDO[value["Ref"]]
     if parameter is None:
         kind = template["Resources"].get(value["Ref"], {}).get("Type")
         return NAMES.get(kind, 128) + AROUND

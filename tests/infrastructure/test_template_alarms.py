@@ -39,7 +39,7 @@ def _metric(metric: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def test_there_are_at_most_twenty_alarms(alarms: dict[str, Any]) -> None:
-    assert len(alarms) == 18
+    assert len(alarms) == 19
     assert len(alarms) <= MOST_ALARMS
 
 
@@ -57,6 +57,7 @@ def test_there_are_at_most_twenty_alarms(alarms: dict[str, Any]) -> None:
             (alarm, "AWS/States", {"ExecutionsFailed", "ExecutionsAborted", "ExecutionsTimedOut"}, {machine})
             for alarm, machine in (("WorkflowAlarm", "VideoJobStateMachine"), ("BatchAlarm", "VideoBatchStateMachine"))
         ),
+        ("LinkAlarm", "AWS/Lambda", {"Errors"}, {"WatchFunction"}),
         ("ApiAlarm", "AWS/ApiGateway", {"5XXError"}, {"AWS::StackName"}),
         ("UncertainAlarm", OURS, {"JobsUncertain"}, {"AWS::StackName"}),
         ("HeldAlarm", OURS, {"JobsHeld"}, {"AWS::StackName"}),
