@@ -6,7 +6,7 @@ import json
 import textwrap
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -204,6 +204,9 @@ def of_requests(components: Components) -> None:
 
 
 def of_uploads(components: Components) -> None:
+    most: dict[int, list[str]] = {}
+    for ending, kind in uploads.KINDS.items():
+        most.setdefault(kind.most_bytes, []).append(ending)
     components.schemas["UploadRequest"] = {
         "type": "object",
         "description": "A file to upload.",
@@ -212,21 +215,33 @@ def of_uploads(components: Components) -> None:
                 "type": "string",
                 "minLength": 1,
                 "maxLength": uploads.LONGEST_NAME,
-                "pattern": r"^[^\x00-\x1f\x7f]*\.([jJ][pP][eE]?[gG]|[pP][nN][gG]|[wW][eE][bB][pP]|[cC][sS][vV]|"
-                r"[jJ][sS][oO][nN][lL])$",
+                "pattern": _named(uploads.KINDS),
                 "description": "The file's name, which becomes part of the key. Its ending says what it is: "
                 f"{', '.join(f'.{ending}' for ending in uploads.KINDS)}.",
             },
             "bytes": {
-                "type": "integer",
+                "type": ["integer", "null"],
                 "minimum": 1,
-                "maximum": max(kind.most_bytes for kind in uploads.KINDS.values()),
+                "maximum": max(most),
                 "description": "The file's size, if you know it. Then S3 accepts no other.",
             },
         },
         "required": ["name"],
         "additionalProperties": False,
+        "allOf": [
+            {
+                "if": {"properties": {"name": {"pattern": _named(endings)}}},
+                "then": {"properties": {"bytes": {"maximum": limit}}},
+            }
+            for limit, endings in most.items()
+        ],
     }
+
+
+def _named(endings: Iterable[str]) -> str:
+    """The pattern of a file's name with one of these endings. JSON Schema's patterns know no option for letter case."""
+    any_case = ("".join(f"[{letter}{letter.upper()}]" for letter in ending) for ending in endings)
+    return rf"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f/\\]\.({'|'.join(any_case)})$"
 
 
 def of_models(components: Components) -> None:

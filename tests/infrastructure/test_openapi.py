@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, requests
 from seedance.jobs.defaults import Defaults
-from seedance.rest import budget
+from seedance.rest import budget, uploads
 from seedance.rest.answers import TITLES
 from seedance.rest.routes import ROUTES
 from variables import variables
@@ -200,6 +200,27 @@ def test_the_names_that_all_models_understand_are_described(alias: str) -> None:
             parameters[model.parameters.first_image] = "https://a.example/"
         body = {"model": slug, "prompt": "x", "parameters": parameters}
         assert valid("VideoRequest", body) is accepted(body), slug
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({"name": f"a.{ending}"} for ending in (*uploads.KINDS, "PNG", "Jpeg", "gif", "", "png ")),
+        *({"name": "a.png", "bytes": size} for size in (0, 1, 5.0, 5.5, 31457280, 31457281, "5", True, None)),
+        *({"name": "a.csv", "bytes": size} for size in (31457281, 524288000, 524288001)),
+        *({"name": name} for name in ("", ".png", "b/.png", "x" * 251 + ".png", "x" * 252 + ".png", "a\x00.png", 5)),
+        *({}, {"name": "a.png", "size": 5}, [], "a.png"),
+    ],
+    ids=lambda body: json.dumps(body)[:60],
+)
+def test_an_upload_is_described(body: Any) -> None:
+    try:
+        signer: Any = SimpleNamespace(generate_presigned_post=lambda *_, **__: {"url": "", "fields": {}})
+        uploads.Uploads("bucket", signer).form(json.dumps(body))
+        refused = False
+    except InvalidRequest:
+        refused = True
+    assert valid("UploadRequest", body) is not refused
 
 
 # cold starts ----------------------------------------------------------------------------------------------------------

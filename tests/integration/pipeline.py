@@ -218,13 +218,14 @@ class Pipeline:
     def call(self, method: str, path: str, body: Any = None, **event: Any) -> tuple[int, dict[str, Any]]:
         """Call the API as API Gateway does after checking the key; returns status and body."""
         path, _, query = path.partition("?")
-        job_id = path.removeprefix("/videos/") if path.startswith("/videos/") else None
+        _, _, job_id, *rest = [*path.split("/"), "", ""] if path.startswith("/videos/") else ("", "", "")
+        resource = "/".join(["/videos/{job_id}", *filter(None, rest)]) if job_id else path
         answer = app("api").handler(
             {
                 "httpMethod": method,
                 "path": path,
                 "multiValueQueryStringParameters": parse_qs(query, keep_blank_values=True) or None,
-                "resource": "/videos/{job_id}" if job_id else path,
+                "resource": resource,
                 "pathParameters": {"job_id": job_id} if job_id else None,
                 "headers": {"content-type": "application/json"},
                 "requestContext": {"stage": "v1", "identity": {"apiKeyId": API_KEY}},
@@ -234,8 +235,26 @@ class Pipeline:
             },
             None,
         )
-        check(method, "/videos/{job_id}" if job_id else path, answer)
+        check(method, resource, answer)
         return answer["statusCode"], json.loads(answer["body"])
+
+    def click(self, link: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
+        """Open a lasting link as API Gateway passes it on; returns status, headers and body."""
+        base, _, rest = link.partition("/w/")
+        token, _, query = rest.partition("?")
+        assert f"{base}/w" == LINKS
+        answer = app("watch").handler(
+            {
+                "httpMethod": method,
+                "resource": "/{token}",
+                "path": f"/{token}",
+                "pathParameters": {"token": token},
+                "queryStringParameters": {name: value for name, (value,) in parse_qs(f"{query}=").items()} or None,
+                "headers": {},
+            },
+            None,
+        )
+        return answer["statusCode"], answer["headers"], answer["body"]
 
     def order(self, **body: Any) -> str:
         """Request a video from the API, and return its job's id."""

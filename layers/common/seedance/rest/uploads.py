@@ -7,6 +7,7 @@ key is under ``uploads/`` or ``batches/``, so an upload makes neither a job nor 
 import posixpath
 import re
 import secrets
+import sys
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from seedance import bounds
-from seedance.aws import clients, fields
+from seedance.aws import checks, clients, fields
 from seedance.batches.lines import MAX_BYTES
 from seedance.clock import CLOCK, Clock
 from seedance.config import settings
@@ -134,9 +135,11 @@ def _described(body: str | None) -> tuple[str, int | None]:
     name, size = given.get("name"), given.get("bytes")
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or _CONTROL.search(name):
         raise InvalidRequest("name", f"must be a file's name of 1 to {LONGEST_NAME} characters, such as red-shoe.jpg")
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+    if size is None:
+        return name, None
+    if (whole := checks.whole(size, 1, sys.maxsize)) is None:
         raise InvalidRequest("bytes", "must be the number of the file's bytes, at least 1")
-    return name, size
+    return name, whole
 
 
 def _kind(name: str) -> Kind:
