@@ -249,7 +249,10 @@ class Pipeline:
                 "resource": "/{token}",
                 "path": f"/{token}",
                 "pathParameters": {"token": token},
-                "queryStringParameters": {name: value for name, (value,) in parse_qs(f"{query}=").items()} or None,
+                "queryStringParameters": {
+                    name: value for name, (value,) in parse_qs(query, keep_blank_values=True).items()
+                }
+                or None,
                 "headers": {},
             },
             None,
