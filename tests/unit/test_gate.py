@@ -367,7 +367,8 @@ def test_a_signed_form_gets_through_with_its_file(emulator: Emulator, ask: Ask) 
     "change",
     [
         *(lambda fields, name=name: fields.pop(name) for name in SIGNED),
-        *(lambda fields, name=name: fields.update({name: "x"}) for name in SIGNED),
+        # The date is in the policy, with which S3 compares it.
+        *(lambda fields, name=name: fields.update({name: "x"}) for name in SIGNED if name != "x-amz-date"),
         lambda fields: fields.update({"policy": fields["policy"][:-4] + "AAAA"}),
         lambda fields: fields.update({"x-amz-signature": "0" * 64}),
         lambda fields: fields.update({"x-amz-credential": fields["x-amz-credential"].replace("SEEDANCE", "STRANGER")}),
