@@ -445,6 +445,7 @@ class Pipeline:
         assert job.video is not None
         assert (job.video["sha256"], job.video["bytes"]) == (digest, len(served))
         assert told["video"]["sha256"] == digest
+        assert told["video"]["link"] == f"{LINKS}/{job.link_token}"
         assert http().get(told["video"]["url"]).content == served
         assert told["attributes"] == {"status": "COMPLETED", "model": job.model, "source": job.source}
 
