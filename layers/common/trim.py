@@ -29,8 +29,8 @@ UNUSED = (
 )
 
 BOTOCORES_OWN = {"head_bucket", "create_bucket"}
-"""What botocore needs by itself: S3's client asks for the region of a bucket that is elsewhere, and finds the address of
-a form for an upload (generate_presigned_post) as if it were to create the bucket."""
+"""What botocore needs by itself: S3's client asks for the region of a bucket that is elsewhere, and finds the address
+of a form for an upload (generate_presigned_post) as if it were to create the bucket."""
 
 
 def main() -> None:
