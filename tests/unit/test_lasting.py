@@ -63,7 +63,8 @@ def test_a_finished_video_gets_a_link_with_its_end(world: Any, done: Job) -> Non
         "job": "up-1",
         "video_key": VIDEO["key"],
         "name": "shoe",
-        "expires_at": NOW + 90 * DAY_SECONDS,
+        "until": NOW + 90 * DAY_SECONDS,
+        "expires_at": NOW + 120 * DAY_SECONDS,  # until then its visitors are told that it has ended
     }
     assert world.job() == done
 
@@ -155,6 +156,7 @@ def test_a_withdrawn_link_is_never_used_again(world: Any, links: Links, done: Jo
     assert links.unshare("up-1") == links.unshare("up-1") == none
     withdrawn = item(world, done.link_token) or {}
     assert set(withdrawn) == {"job_id", "revoked_at", "expires_at"}
+    assert withdrawn["expires_at"] == NOW + 30 * DAY_SECONDS
     assert (world.job().link_token, world.job().link_until) == (None, None)
     again = links.share("up-1")["link"] or ""
     assert again != f"{BASE}/{done.link_token}"

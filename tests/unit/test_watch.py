@@ -210,7 +210,7 @@ POISON: dict[str, Any] = {
         {"NULL": True},
         {"M": {}},
     ],
-    "expires_at": [{"S": "tomorrow"}, {"N": "-5"}, {"N": "1e30"}, {"BOOL": True}, {"L": []}],
+    "until": [{"S": "tomorrow"}, {"N": "-5"}, {"N": "1e30"}, {"BOOL": True}, {"L": []}],
 }
 
 

@@ -19,6 +19,9 @@ from seedance.jobs.tokens import is_token, new_token
 
 DAY_SECONDS = 24 * 3600
 
+KEPT_DAYS = 30
+"""How long the item of a link is kept after its end, so that its visitors are told that it has ended."""
+
 VIDEO_PREFIX = "videos/"
 """Where all videos are in their bucket."""
 
@@ -70,12 +73,13 @@ def share_part(table: str, job: Job, values: Mapping[str, Any]) -> list[dict[str
     token, video = values.get("link_token"), values.get("video") or job.video
     if token is None or video is None:
         return []
-    item = {":job": job.job_id, ":key": video["key"], ":name": job.name, ":until": values["link_until"]}
+    until = values["link_until"]
+    item = {":job": job.job_id, ":key": video["key"], ":name": job.name, ":until": until, ":kept": _kept(until)}
     # An update, not a put, which these functions' roles need not allow.
     update = {
         **_item(table, token),
-        "UpdateExpression": "SET #job = :job, video_key = :key, #name = :name, expires_at = :until",
-        "ExpressionAttributeNames": {"#job": "job", "#name": "name"},
+        "UpdateExpression": "SET #job = :job, video_key = :key, #name = :name, #until = :until, expires_at = :kept",
+        "ExpressionAttributeNames": {"#job": "job", "#name": "name", "#until": "until"},
         "ExpressionAttributeValues": written_item(item),
     }
     return [{"Update": update}]
@@ -85,9 +89,9 @@ def unshare_part(table: str, token: str, now: float) -> list[dict[str, Any]]:
     """The part of a transaction that withdraws a link. The item stays, so that its visitors are told."""
     update = {
         **_item(table, token),
-        "UpdateExpression": "SET revoked_at = :now REMOVE video_key, #name, #job",
-        "ExpressionAttributeNames": {"#name": "name", "#job": "job"},
-        "ExpressionAttributeValues": written_item({":now": now}),
+        "UpdateExpression": "SET revoked_at = :now, expires_at = :kept REMOVE video_key, #name, #job, #until",
+        "ExpressionAttributeNames": {"#name": "name", "#job": "job", "#until": "until"},
+        "ExpressionAttributeValues": written_item({":now": now, ":kept": _kept(now)}),
     }
     return [{"Update": update}]
 
@@ -101,19 +105,24 @@ def read(record: Mapping[str, Any], now: float) -> Shared | None:
     """What a link leads to. None if it was withdrawn, has ended, or its item was edited and is invalid."""
     if "revoked_at" in record:
         return None
-    until = checks.number(record.get("expires_at"), 0, checks.LATEST)
+    until = checks.number(record.get("until"), 0, checks.LATEST)
     key, name = checks.text(record.get("video_key")), checks.text(record.get("name"))
     if key is None or not key.startswith(VIDEO_PREFIX) or len(key.encode(errors="replace")) > OBJECT_KEY_BYTES:
         dropped(str(record.get("job_id")), "video_key")
         return None
     if until is None:
-        dropped(str(record.get("job_id")), "expires_at")
+        dropped(str(record.get("job_id")), "until")
         return None
     return None if now >= until else Shared(key, name or "video")
 
 
 def _item(table: str, token: str) -> dict[str, Any]:
     return {"TableName": table, "Key": {"job_id": {"S": link_key(_digest(token))}}}
+
+
+def _kept(until: float) -> int:
+    """When DynamoDB may delete the item of a link that ends then."""
+    return int(until) + KEPT_DAYS * DAY_SECONDS
 
 
 def _digest(token: str) -> str:
