@@ -238,27 +238,6 @@ class Pipeline:
         check(method, resource, answer)
         return answer["statusCode"], json.loads(answer["body"])
 
-    def click(self, link: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
-        """Open a lasting link as API Gateway passes it on; returns status, headers and body."""
-        base, _, rest = link.partition("/w/")
-        token, _, query = rest.partition("?")
-        assert f"{base}/w" == LINKS
-        answer = app("watch").handler(
-            {
-                "httpMethod": method,
-                "resource": "/{token}",
-                "path": f"/{token}",
-                "pathParameters": {"token": token},
-                "queryStringParameters": {
-                    name: value for name, (value,) in parse_qs(query, keep_blank_values=True).items()
-                }
-                or None,
-                "headers": {},
-            },
-            None,
-        )
-        return answer["statusCode"], answer["headers"], answer["body"]
-
     def order(self, **body: Any) -> str:
         """Request a video from the API, and return its job's id."""
         status, answer = self.call("POST", "/videos", {"prompt": "The product turns.", **body})
