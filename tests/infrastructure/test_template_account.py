@@ -18,16 +18,18 @@ AROUND = 100
 ANY_CHARACTERS = {"DefaultPrompt", "ImageKeyPrefixes"}
 """Parameters whose characters may take four bytes. Addresses, hosts, ARNs and numbers are ASCII."""
 
-PSEUDO = {"AWS::Region": 20, "AWS::URLSuffix": 20}
-"""More than the longest value of pseudo parameters: ap-southeast-2, amazonaws.com.cn."""
+PSEUDO = {"AWS::Region": 20, "AWS::URLSuffix": 20, "AWS::StackName": 128}
+"""At least the longest values of pseudo parameters: ap-southeast-2, amazonaws.com.cn, CloudFormation's limit."""
 
 NAMES = {
     "AWS::Serverless::Api": 10 - AROUND,
     "AWS::S3::Bucket": 63 - AROUND,
     "AWS::SQS::Queue": 80,
     "AWS::Serverless::StateMachine": 80,
+    "AWS::DynamoDB::Table": 160 - AROUND,
 }
-"""The longest name of a resource; others have generated names that begin with the stack's, of at most 128."""
+"""The longest name of a resource. Those that are not here have generated names that begin with the stack's, of at most 128;
+for a table, CloudFormation appends at most 32 to it."""
 
 
 def test_no_concurrency_is_reserved(resources: dict[str, Any], template: dict[str, Any]) -> None:
