@@ -28,8 +28,8 @@ NAMES = {
     "AWS::Serverless::StateMachine": 80,
     "AWS::DynamoDB::Table": 160 - AROUND,
 }
-"""The longest name of a resource. Those that are not here have generated names that begin with the stack's, of at most 128;
-for a table, CloudFormation appends at most 32 to it."""
+"""The longest name of a resource. Those that are not here have generated names that begin with the stack's, of at most
+128 characters; for a table, CloudFormation appends at most 32 to it."""
 
 
 def test_no_concurrency_is_reserved(resources: dict[str, Any], template: dict[str, Any]) -> None:
