@@ -99,9 +99,10 @@ $(CONTRACT)/.ready: tests/contract/requirements.txt
 	$(CONTRACT)/bin/python -m pip install $(QUIETLY) --require-hashes -r tests/contract/requirements.txt
 	@touch $@
 
-reference: $(READY) ## write the tables of docs/ and the API's description from the code
+reference: $(READY) ## write the tables of docs/, the API's description and the events' states from the code
 	$(BIN)/cog -r -I docs docs/reference.md docs/architecture.md docs/aws-facts.md
 	$(BIN)/python docs/openapi.py
+	$(BIN)/python docs/event_schema.py
 
 calls: $(READY) ## write the list of calls to AWS, by function, that the policies are compared with
 	$(BIN)/python tests/crash/calls.py

@@ -109,7 +109,7 @@ def _resident(pid: int) -> int:
 def burst(images: int, scale: float, seconds: float) -> dict[str, Any]:
     """Upload the images and wait for their jobs. Returns the measurements."""
     with tempfile.TemporaryDirectory(prefix="burst-") as home:
-        options = Options(port=0, provider="sandbox", time_scale=scale, home=Path(home))
+        options = Options(port=0, provider="sandbox", time_scale=scale, home=Path(home), hurried=False)
         try:
             stack, _ = local_stack.up(options, print)
             settings = {"fps": 1, "credits": 1e6, "rate_limit": LIMIT, "jitter": 0.43}

@@ -49,6 +49,7 @@ PRICES = {
     "sqs SendMessage": 0.40 / 1e6,
     "sns Publish": 0.50 / 1e6,
     "secretsmanager GetSecretValue": 0.05 / 10_000,
+    "events PutEvents": 1.00 / 1e6,  # by event: up to 64 KB of it
     "stepfunctions StartExecution": 0.0,  # charged by transitions
 }
 QUEUE_REQUESTS = 3
@@ -66,6 +67,7 @@ def _counted(self, operation, parameters):
     answer = _call(self, operation, parameters)
     name = self.meta.service_model.service_name
     line = {"function": os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""), "call": f"{name} {operation}"}
+    line["number"] = len(parameters["Entries"]) if name == "events" else 1
     if name == "dynamodb":
         line["weighs"] = len(json.dumps(parameters.get("Item") or answer.get("Item") or answer.get("Attributes") or {}))
         line["items"] = len(parameters.get("TransactItems", [])) or len(answer.get("Responses", {}).get(
@@ -103,7 +105,9 @@ def run(videos: int) -> Count:
         plain = launch._minimal_environment
         launch._minimal_environment = lambda home: {**plain(home), "PYTHONPATH": folder}
         try:
-            stack, _ = local_stack.up(Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home), print)
+            stack, _ = local_stack.up(
+                Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home, hurried=False), print
+            )
             settings = {"fps": 1, "credits": 1e6, "rate_limit": LIMIT, "jitter": 0.43}
             httpx.post(f"{stack.sandbox_url}/_sandbox/config", json=settings).raise_for_status()
             _upload(stack, 2, "warm")  # not counted: each function's first invocation is a cold start
@@ -152,7 +156,7 @@ def _counted(stack: Stack, counts: Path, videos: int, begun: float) -> Count:
             count.polls += entered.count("Poll")
     for line in counts.read_text().splitlines():
         call = json.loads(line)
-        count.calls[call["call"]] += 1
+        count.calls[call["call"]] += call["number"]
         _weigh(count, call)
     logs = aws.client(stack.access, "logs")
     for group in logs.describe_log_groups()["logGroups"]:
@@ -205,6 +209,7 @@ def priced(count: Count, polls: float | None = None) -> dict[str, float]:
         "SQS": sum(n * PRICES[name] for name, n in count.calls.items() if name.startswith("sqs")) / each
         + QUEUE_REQUESTS * 1000 * PRICES["sqs SendMessage"],
         "S3": sum(n * PRICES[name] for name, n in count.calls.items() if name.startswith("s3")) / each,
+        "EventBridge": count.calls["events PutEvents"] * PRICES["events PutEvents"] / each,
         "SNS": count.calls["sns Publish"] * PRICES["sns Publish"] / each,
         "Secrets, logs": count.calls["secretsmanager GetSecretValue"] * PRICES["secretsmanager GetSecretValue"] / each
         + count.log_bytes / each / 1e9 * LOG_GB,
@@ -218,7 +223,8 @@ def priced(count: Count, polls: float | None = None) -> dict[str, float]:
 _CONDITIONS = (
     f"{VIDEOS} videos of {MODEL}, one every {GAP_SECONDS:.0f} s, at {LIMIT} requests per minute and PollsPerVideo 5. "
     f"Video storage and traffic are not included; an email per video would add ${MAIL * 1000:.2f}. The functions' "
-    "durations are the emulator's, scaled to the share of a CPU that 512 MB provide. The loops are this stack with "
+    "durations are the emulator's, scaled to the share of a CPU that 512 MB provide. Events are counted, webhooks are "
+    "not sent; DynamoDB does not charge for what Lambda reads from a stream. The loops are this stack with "
     "another number of polls and without the calendar. List prices of us-east-1 on 2026-11-21, arm64, no free tier."
 )
 

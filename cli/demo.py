@@ -9,16 +9,15 @@ from pathlib import Path
 import av
 from av.error import FFmpegError
 from rich.console import Console
-from rich.panel import Panel
-from rich.text import Text
 from seedance.jobs.job import State
-from seedance.notices.job_message import job_email
 
-from cli import actions, watch
+from cli import actions, images, watch
+from cli.inbox import mail
 from cli.requests import Wish
 from cli.target import Target
 from local import aws, processes
 from local import stack as local_stack
+from local.inbox import Entry
 from local.launch import HOME, ROOT
 from local.options import StackError
 from local.stack import Stack
@@ -28,9 +27,9 @@ DEMO_VIDEO = HOME / "demo" / "product.mp4"
 DEMO_SCALE = 0.1
 PROMPT = "Slow push-in on the bottle while soft light moves across the glass."
 
-_MAIL_WIDTH = 100
 _JOB_SECONDS = 120.0
-_NOTIFICATION_SECONDS = 30.0
+_MAIL_SECONDS = 30.0
+_LOOK_SECONDS = 0.2
 
 
 class DemoFailed(Exception):
@@ -48,7 +47,17 @@ class Played:
     codec: str
 
 
-def run_demo(time_scale: float, output: Path, console: Console) -> None:
+@dataclass(frozen=True)
+class Shown:
+    """What the demo has shown: its job, its video and its mail."""
+
+    job_id: str
+    file: Path
+    video: Played
+    mail: Entry
+
+
+def run_demo(time_scale: float, output: Path, console: Console) -> Shown:
     """Upload the sample, follow the job, download and play the video, and show the notification.
 
     Raises DemoFailed if any of this fails. Everything that was started is stopped in any case.
@@ -61,7 +70,7 @@ def run_demo(time_scale: float, output: Path, console: Console) -> None:
     try:
         stack = _start(home, time_scale, console)
         console.print(f"ready after {time.monotonic() - begun:.1f} s\n")
-        _make_video(Target(stack.outputs, stack), stack, output, console)
+        shown = _make_video(Target(stack.outputs, stack), stack, output, console)
     except (DemoFailed, StackError):
         kept = _keep_logs(home)
         console.print(f"logs: {kept}", soft_wrap=True)
@@ -72,6 +81,7 @@ def run_demo(time_scale: float, output: Path, console: Console) -> None:
             shutil.rmtree(home, ignore_errors=True)
     console.print(f"\n[green]done[/green] in {time.monotonic() - begun:.1f} s; everything is stopped again")
     console.print(f"Play it: {_shown(output)}", soft_wrap=True)
+    return shown
 
 
 def _start(home: Path, time_scale: float, console: Console) -> Stack:
@@ -86,8 +96,8 @@ def _start(home: Path, time_scale: float, console: Console) -> Stack:
         return local_stack.up(options, say)[0]
 
 
-def _make_video(target: Target, stack: Stack, output: Path, console: Console) -> None:
-    job_id = actions.drop(target, SAMPLE, "image/jpeg", Wish(prompt=PROMPT))
+def _make_video(target: Target, stack: Stack, output: Path, console: Console) -> Shown:
+    job_id = actions.drop(target, images.look(SAMPLE), Wish(prompt=PROMPT))
     console.print(f"uploaded {_shown(SAMPLE)} to s3://{target.output('UploadBucketName')}/uploads/", soft_wrap=True)
     console.print(f"job {job_id}", soft_wrap=True)
     job = watch.follow(target, job_id, console, deadline=time.time() + _JOB_SECONDS)
@@ -95,14 +105,17 @@ def _make_video(target: Target, stack: Stack, output: Path, console: Console) ->
         raise DemoFailed(f"job {job_id} did not end within {_JOB_SECONDS:.0f} s")
     if job.state is not State.COMPLETED:
         raise DemoFailed(watch.reason(job))
-    actions.fetch(target, job, output)
+    actions.fetch(target, job, output, force=True)
     video = play(output)
-    _show_notification(stack, job_id, console)
+    sent = _mail(stack, job_id)
+    console.print()
+    console.print(mail(sent, console.width))
     console.print(
         f"\n{_shown(output)}: {video.codec}, {video.width}x{video.height}, {video.seconds:.1f} s, "
         f"all {video.frames} frames decoded",
         soft_wrap=True,
     )
+    return Shown(job_id, output, video, sent)
 
 
 def play(path: Path) -> Played:
@@ -121,19 +134,15 @@ def play(path: Path) -> Played:
     return Played(width, height, len(frames), seconds, codec)
 
 
-def _show_notification(stack: Stack, job_id: str, console: Console) -> None:
-    deadline = time.monotonic() + _NOTIFICATION_SECONDS
+def _mail(stack: Stack, job_id: str) -> Entry:
+    """The mail about the job, as the stack has sent it. Raises DemoFailed."""
+    deadline = time.monotonic() + _MAIL_SECONDS
     while time.monotonic() < deadline:
-        message = aws.notification(stack.access, stack.notification_queue_url)
-        if message and message["job_id"] == job_id:
-            # The emulator sends no email, so this shows the text that the email would have.
-            subject, text = job_email(message)
-            console.print()
-            mail = Text(text.strip(), overflow="fold")
-            width = min(console.width, _MAIL_WIDTH)
-            console.print(Panel(mail, title=Text(subject), title_align="left", width=width))
-            return
-    raise DemoFailed(f"no notification for job {job_id} arrived within {_NOTIFICATION_SECONDS:.0f} s")
+        for entry in aws.inbox(stack.access):
+            if entry["kind"] == "mail" and job_id in entry["body"]:
+                return entry
+        time.sleep(_LOOK_SECONDS)
+    raise DemoFailed(f"no mail about job {job_id} was sent within {_MAIL_SECONDS:.0f} s")
 
 
 def _keep_logs(home: Path) -> Path:

@@ -1,47 +1,85 @@
 """The commands for operators: pause and resume, repair, explain, ledger."""
 
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
+from seedance.bounds import shown
 from seedance.jobs import catalogue
 
-from cli import asking, balance, show, story
+from cli import asking, balance, ids, progress, show, story
 from cli.options import JobId, OutputsFile, StackName, out
+from cli.output import Exit, emit, say
 from cli.target import CommandError, find
 
 
 def pause(
-    reason: Annotated[str, typer.Option(help="The reason, shown on held jobs.")] = "paused by a person",
+    reason: Annotated[
+        str | None,
+        typer.Option(help="The reason, shown on held jobs. If submits are paused already, it replaces the old one."),
+    ] = None,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
     """Stop new submits. Videos in progress at the provider are still polled and copied."""
-    fresh = asking.ask_repair(find(stack, outputs), ask="pause", reason=reason)["fresh"]
-    out.print(
-        "submits are paused; new jobs are HELD until `seedance resume`" if fresh else "submits were already paused"
-    )
+    answer = asking.ask_repair(find(stack, outputs), ask="pause", reason=reason)
+    fresh, why = answer["fresh"], answer.get("reason") or reason or "no reason was given"
+    emit({"paused": True, "fresh": fresh, "reason": why})
+    if fresh:
+        say(f"submits are paused ({why}); new jobs are HELD until `seedance resume`")
+    else:
+        say(f"submits were already paused; the reason is {'now' if reason else 'still'}: {why}")
 
 
-def resume(stack: StackName = None, outputs: OutputsFile = None) -> None:
+def resume(
+    stack: StackName = None,
+    outputs: OutputsFile = None,
+) -> None:
     """Resume submits and release the jobs that were held in the meantime."""
-    number = asking.to_its_end(find(stack, outputs), ask="resume")
-    out.print(f"submits resumed; {show.number(number, 'held job')} released")
+    number = asking.to_its_end(find(stack, outputs), ask="resume").number
+    emit({"paused": False, "released": number})
+    say(f"submits resumed; {show.number(number, 'held job')} released")
 
 
-def release(stack: StackName = None, outputs: OutputsFile = None) -> None:
-    """Release the jobs that are held because of the day's budget, without waiting for the next day."""
-    out.print(f"{show.number(asking.to_its_end(find(stack, outputs), ask='release'), 'held job')} released")
+def release(
+    stack: StackName = None,
+    outputs: OutputsFile = None,
+) -> None:
+    """Release the jobs that are held because of the day's budget, as far as they fit in it now.
+
+    Use it after raising DailyBudgetUsd. The next day releases all of them by itself.
+    """
+    done = asking.to_its_end(find(stack, outputs), ask="release")
+    emit(
+        {
+            "released": done.number,
+            "left": done.left,
+            "left_usd": round(done.left_usd, 4),
+            "room_usd": None if done.room_usd is None else round(done.room_usd, 4),
+            "budget_usd": done.budget_usd,
+        }
+    )
+    say(f"{show.number(done.number, 'held job')} released")
+    if done.room_usd is not None:
+        say(f"today's budget of ${done.budget_usd:,.2f} has room for about ${done.room_usd:,.2f} more")
+    if done.left:
+        say(
+            f"{show.number(done.left, 'job')} stay held: they cost about ${done.left_usd:,.2f}, which does not fit "
+            "today. They go on by themselves on the next day (UTC), or with `seedance release` once DailyBudgetUsd is "
+            "raised"
+        )
 
 
 def reindex(stack: StackName = None, outputs: OutputsFile = None) -> None:
-    """Add the jobs of earlier releases to the list that `GET /videos` returns. Run it once after the update."""
-    target = find(stack, outputs)
-    for number in asking.index_all(target):
-        out.print(f"{show.number(number, 'job')} added so far")
-    out.print("every job is in the list now")
+    """Add the jobs of earlier releases to the list of jobs. Run it once after the update; it may be repeated."""
+    number = 0
+    with progress.working("adding jobs to the list") as tell:
+        for number in asking.index_all(find(stack, outputs)):
+            tell(f"adding jobs to the list: {number:,}")
+    emit({"added": number})
+    say(f"{show.number(number, 'job')} added; every job is in the list now")
 
 
 def redrive(
@@ -49,12 +87,21 @@ def redrive(
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
-    """Put dead letters back into their queue, or start a failed batch again. This never submits a job twice."""
+    """Put dead letters back into their queues, or start a failed batch again. This never submits a job twice.
+
+    Changes of state that could not be announced are announced again, if the stack still has them: it keeps them for a
+    day.
+    """
     target = find(stack, outputs)
     if batch:
-        out.print(asking.ask_repair(target, ask="restart", batch_id=batch)["said"], markup=False, soft_wrap=True)
+        batch = ids.batch_id(target, batch)
+        said = asking.ask_repair(target, ask="restart", batch_id=batch)["said"]
+        emit({"batch_id": batch, "said": said})
+        say(said)
         return
-    out.print(f"{show.number(asking.to_its_end(target, ask='redrive'), 'message')} put back into the queue")
+    number = asking.to_its_end(target, ask="redrive").number + asking.redrive_events(target)
+    emit({"messages": number})
+    say(f"{show.number(number, 'message')} put back into the queue")
 
 
 def retry(
@@ -64,7 +111,17 @@ def retry(
     outputs: OutputsFile = None,
 ) -> None:
     """Try a FAILED, EXPIRED or HELD job again: copy its result if one is known, else submit it again, with --pay."""
-    out.print(asking.ask_repair(find(stack, outputs), ask="retry", job_id=job_id, pay=pay)["said"])
+    target = find(stack, outputs)
+    job_id = ids.job_id(target, job_id)
+    said = asking.ask_repair(target, ask="retry", job_id=job_id, pay=pay)["said"]
+    emit({"job_id": job_id, "said": said})
+    say(said)
+
+
+def cancel(job_id: JobId, stack: StackName = None, outputs: OutputsFile = None) -> None:
+    """Cancel a job before it is bought: one that is RECEIVED, or HELD for the budget or by a pause."""
+    answer = asking.ask_repair(find(stack, outputs), ask="cancel", job_id=job_id)
+    out.print(f"job {answer['job_id']} is {answer['state']}. {answer['said']}", markup=False, soft_wrap=True)
 
 
 def resolve(
@@ -80,10 +137,13 @@ def resolve(
     outputs: OutputsFile = None,
 ) -> None:
     """Decide about a job whose submit may have reached the provider, or whose paid video can't be found."""
-    answer = asking.ask_repair(
-        find(stack, outputs), ask="resolve", job_id=job_id, adopt=adopt, link=link, resubmit=resubmit, give_up=give_up
-    )
-    out.print(answer["said"])
+    target = find(stack, outputs)
+    job_id = ids.job_id(target, job_id)
+    said = asking.ask_repair(
+        target, ask="resolve", job_id=job_id, adopt=adopt, link=link, resubmit=resubmit, give_up=give_up
+    )["said"]
+    emit({"job_id": job_id, "said": said})
+    say(said)
 
 
 def adopt(
@@ -96,21 +156,28 @@ def adopt(
     """Create a job for a paid request that has none, and copy its video."""
     slug = catalogue.find(model).slug
     made = asking.ask_repair(find(stack, outputs), ask="take over", model=slug, request_id=request_id)
-    out.print(f"job {made['job_id']} is {made['state']}; `seedance status {made['job_id']}` shows its progress")
+    emit({"job_id": made["job_id"], "state": made["state"]})
+    say(f"job {made['job_id']} is {made['state']}; `seedance status {made['job_id']}` shows its progress")
 
 
-def explain(job_id: JobId, stack: StackName = None, outputs: OutputsFile = None) -> None:
+def explain(
+    job_id: JobId,
+    stack: StackName = None,
+    outputs: OutputsFile = None,
+) -> None:
     """Show everything known about a job in time order: its record, executions, and the provider's history."""
     target = find(stack, outputs)
-    job = target.job(job_id)
-    out.print(show.job(job, target.time_scale), markup=False, soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    for column in ("Time (UTC)", "Source", "Event"):
-        table.add_column(column, no_wrap=True)
-    for moment, source, what in story.timeline(target, job):
-        table.add_row(show.moment(moment), source, Text(what))
-    out.print()
+    job = ids.job(target, job_id)
+    say(show.job(job, target.time_scale))
+    with progress.working("reading the job's executions and the provider's history"):
+        events = story.timeline(target, job)
+    table = show.grid("Time", "Source", "Event", whole=("Time", "Source"))
+    for moment, source, what in events:
+        table.add_row(show.moment(moment, exact=True), source, Text(what))
+    say("")
     out.print(table)
+    timeline = [{"at": show.iso(moment), "source": source, "event": what} for moment, source, what in events]
+    emit({"job": show.facts(job), "timeline": timeline})
 
 
 def ledger(
@@ -122,10 +189,12 @@ def ledger(
     try:
         wanted = date.fromisoformat(day) if day else datetime.now(UTC).date()
     except ValueError:
-        raise CommandError(f"--date must be a day like 2026-11-20, not {day}") from None
+        raise CommandError(f"--date must be a day like 2026-11-20, not {shown(day)}") from None
     target = find(stack, outputs)
-    found, drifts = balance.ledger(target, wanted), balance.drifts(target)
+    with progress.working("comparing the bookings with the provider's history"):
+        found, drifts = balance.ledger(target, wanted), balance.drifts(target)
     booked = found.day
+    emit({**asdict(found), "balanced": found.balanced, "price_drifts": drifts})
     facts = {
         "Day": f"{booked.day} (UTC)",
         "Reserved": f"${booked.reserved:.2f}",
@@ -136,16 +205,16 @@ def ledger(
         "Paid again": f"${found.paid_again_usd:.2f} of that, by `retry` or `resolve`" if found.paid_again else None,
         "Price drift": f"{show.number(len(drifts), 'setting')}, by the median of the last bills" if drifts else None,
     }
-    out.print(show.lines(facts), markup=False)
+    say(show.lines(facts))
     for line in [*found.paid_again, *drifts]:
-        out.print(f"    {line}", markup=False, soft_wrap=True)
+        say(f"    {line}")
     for name, entries in (
         ("duplicates", found.duplicates),
         ("orphans", found.orphans),
         ("unreconciled", found.unreconciled),
     ):
-        out.print(f"{name:<13} {len(entries)}")
+        say(f"{name:<13} {len(entries)}")
         for line in entries:
-            out.print(f"    {line}", markup=False, soft_wrap=True)
+            say(f"    {line}")
     if not found.balanced:
-        raise typer.Exit(1)
+        raise typer.Exit(Exit.FAILED)

@@ -1,22 +1,21 @@
 """Turns command line options into an upload's metadata or the body of an API call. Pure."""
 
+import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from seedance import bounds
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue, labels
-from seedance.media import formats
+from seedance.jobs import catalogue, labels, requests
+from seedance.jobs.defaults import Defaults
 
 METADATA_LIMIT = 2048
 """The limit of an object's user metadata in bytes, names and values together (Amazon S3 User Guide)."""
 
 _WORD_BYTES = 45
-_HEAD_BYTES = 64 * 1024  # enough to name the format of nearly every image
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,16 @@ class Wish:
         pairs = {"parameters": dict(self.parameters), "metadata": dict(self.labels)}
         return given | {name: value for name, value in pairs.items() if value}
 
+    def upload(self, defaults: Defaults) -> requests.Request:
+        """The request that a stack with these defaults makes of an upload. Raises InvalidRequest if it refuses it."""
+        return requests.upload_request(self.metadata(), defaults)
+
+    def call(self, defaults: Defaults, image: Mapping[str, str]) -> requests.Request:
+        """The same for an API call with this image, if any: ``image`` or ``image_key`` with its value."""
+        return requests.api_request(json.dumps({**self.body(), **image}), defaults)
+
     def check(self, *, has_image: bool) -> None:
-        """Raise InvalidRequest if the stack would refuse this, as far as it can be checked on this machine."""
+        """Raise InvalidRequest if every stack would refuse this, whatever its defaults are."""
         labels.name(self.name)
         labels.metadata(dict(self.labels))
         texts = {"prompt": self.prompt, "model": self.model, "transport": self.transport, **self.parameters}
@@ -138,29 +145,10 @@ def header_text(value: str) -> str:
     return " ".join(f"=?utf-8?b?{b64encode(part).decode()}?=" for part in [*words, word])
 
 
-def key_of(prefix: str, file: Path) -> str:
-    """The key of a local file in the bucket. Raises InvalidRequest if S3 can't have a key with the file's name."""
+def utf8_name(name: str) -> str:
+    """A file's name. Raises InvalidRequest if S3 can't have a key with it."""
     try:
-        file.name.encode()
+        name.encode()
     except UnicodeEncodeError:  # Python represents undecodable bytes of a name as surrogates
-        raise InvalidRequest("file", f"the name {bounds.shown(file.name)} is not UTF-8; rename the file") from None
-    return prefix + file.name
-
-
-def image_type(path: Path) -> str:
-    """The media type of an image file. Raises InvalidRequest if the stack does not accept it."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except OSError as error:
-        raise InvalidRequest("image", f"{path} can't be read: {(error.strerror or str(error)).lower()}") from error
-    kind = formats.image_type(head)
-    if kind is None:
-        unknown = f"is not an image; {formats.IMAGE_FORMATS} are allowed"
-        raise InvalidRequest("image", f"{path} {formats.other_image(head) or unknown}")
-    if size > formats.MAX_IMAGE_BYTES:
-        raise InvalidRequest(
-            "image", f"{path} has {size / 2**20:.0f} MB; at most {formats.MAX_IMAGE_BYTES // 2**20} MB are allowed"
-        )
-    return kind
+        raise InvalidRequest("file", f"the name {bounds.shown(name)} is not UTF-8; rename the file") from None
+    return name

@@ -2,16 +2,21 @@
 
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any, Literal
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from seedance.jobs.job import Job, State
-from seedance.notices.job_message import iso
+from seedance.rest.views import ListedVideo
 
 from local import aws
 from local.stack import Stack
+
+_MEASURE = Console(width=10_000)
+"""A screen that is wide enough for any table."""
 
 
 def duration(seconds: float) -> str:
@@ -27,9 +32,27 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
 
 
-def moment(unix: float) -> str:
-    """A time in UTC, to the millisecond."""
-    return datetime.fromtimestamp(unix, UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
+def moment(unix: float, *, exact: bool = False) -> str:
+    """A time for people: this machine's time, with its zone. ``exact``: to the millisecond."""
+    local = datetime.fromtimestamp(unix, UTC).astimezone()
+    told = local.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds" if exact else "seconds")
+    return f"{told} {local.tzname()}"
+
+
+def iso(unix: float) -> str:
+    """A time for machines: ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds")
+
+
+_TIMES = ("created_at", "updated_at", "submitted_at", "notified_at", "expires_at")
+
+
+def facts(found: Job) -> dict[str, Any]:
+    """A job for machines: its record, with times in ISO 8601, and its timings."""
+    record = found.to_record()
+    record |= {name: iso(record[name]) for name in _TIMES if name in record}
+    entered = {state: iso(when) for state, when in found.entered.items()}
+    return {**record, "entered": entered, "timings": found.timings()}
 
 
 def money(usd: float | None) -> str:
@@ -37,20 +60,40 @@ def money(usd: float | None) -> str:
     return "-" if usd is None else f"${usd:.2f}"
 
 
-def jobs(found: list[Job], now: float) -> Table:
-    """A table of jobs, one per line."""
+def jobs(found: Sequence[ListedVideo], width: int) -> Table | Text:
+    """Jobs, one per line, or one per two lines if they don't fit into the screen's width. Nothing is cut.
+
+    ``Reason``: the code of why a job is HELD or has no video.
+    """
+    rows = [_row(job) for job in found]
+    table = grid("Job", "State", "Created", "Cost", "Model", "Name", "Reason", right=("Cost",))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    if _MEASURE.measure(table).maximum <= width:
+        return table
+    lines = [
+        f"{job_id}  {state:<10}  {cost:>6}  {created}\n    {'  '.join(filter(None, others))}"
+        for job_id, state, created, cost, *others in rows
+    ]
+    return Text("\n".join(lines), overflow="fold")
+
+
+def _row(job: ListedVideo) -> tuple[str, ...]:
+    name = "" if job["name"] == job["job_id"] else job["name"]  # a job from the API
+    age = f"{duration(time.time() - datetime.fromisoformat(job['created_at']).timestamp())} ago"
+    reason = job["error"]["code"] if job["error"] else ""
+    return job["job_id"], job["state"].value, age, money(job["cost_usd"]), job["model"], name, reason
+
+
+def grid(*names: str, right: Collection[str] = (), whole: Collection[str] = ()) -> Table:
+    """A table without lines. On a narrow screen its cells are folded, never cut, and those of ``whole`` not even that.
+
+    ``right``: the columns of numbers.
+    """
     table = Table(box=None, pad_edge=False)
-    # People need the id for the next command, so on a narrow screen the other columns are cut.
-    table.add_column("Job", no_wrap=True, min_width=max(len(job.job_id) for job in found))
-    table.add_column("State", no_wrap=True, min_width=len("PROCESSING"))
-    table.add_column("Created", no_wrap=True, min_width=len("59 min 59 s ago"))
-    table.add_column("Cost", no_wrap=True, min_width=len("$0.77"), justify="right")
-    table.add_column("Model", no_wrap=True)
-    table.add_column("Name", no_wrap=True)
-    for job in found:
-        name = "" if job.name == job.job_id else job.name  # a job from the API
-        begun = f"{duration(now - job.created_at)} ago"
-        table.add_row(job.job_id, job.state.value, begun, money(job.cost_usd), job.model, Text(name))
+    for name in names:
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        table.add_column(name, justify=justify, no_wrap=name in whole, overflow="fold")
     return table
 
 
@@ -73,7 +116,7 @@ def job(found: Job, scale: float) -> str:
         "Image": f"s3://{found.image['bucket']}/{found.image['key']}" if found.image else None,
         **{name.replace("_", " ").capitalize(): str(value) for name, value in found.parameters.items()},
         "Notes": " ".join(found.notes),
-        "Created": iso(found.created_at),
+        "Created": moment(found.created_at),
         "Time": f"{duration(elapsed)} of about {duration(found.expected_seconds * scale)}",
         "Request": found.request_id,
         "Earlier": ", ".join(found.earlier_request_ids),
@@ -95,13 +138,19 @@ def stack(up: Stack) -> str:
     return lines({**up.outputs, "API key": up.api_key, "Provider": provider + speed, "Parameters": changed})
 
 
-def exports(up: Stack, environ: Iterable[str]) -> list[str]:
-    """Shell commands that point AWS clients and API calls at a local stack."""
+def exports(up: Stack, environ: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """The variables that point AWS clients and API calls at a local stack, and those that must not be set."""
     ours = {**aws.exports(up.access), "API_URL": up.outputs["ApiUrl"], "API_KEY": up.api_key}
     # These would override the variables above, or be sent with the wrong key.
     foreign = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"]
     foreign += sorted(name for name in environ if name.startswith("AWS_ENDPOINT_URL_"))
-    return [*(f"export {name}={shlex.quote(value)}" for name, value in ours.items()), f"unset {' '.join(foreign)}"]
+    return ours, foreign
+
+
+def shell(exported: Mapping[str, str], foreign: Iterable[str]) -> list[str]:
+    """Both as shell commands."""
+    commands = [f"export {name}={shlex.quote(value)}" for name, value in exported.items()]
+    return [*commands, f"unset {' '.join(foreign)}"]
 
 
 def number(count: int, thing: str) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
+from seedance.jobs import timeline as record
 from seedance.jobs.job import Job
 
 from cli import asking
@@ -16,9 +17,7 @@ _REASON_CHARACTERS = 160
 
 def timeline(target: Target, job: Job) -> list[tuple[float, str, str]]:
     """A job's events from all sources as (Unix time, source, what happened), in time order."""
-    events = [(moment, "record", state) for state, moment in job.entered.items()]
-    if job.notified_at:
-        events.append((job.notified_at, "record", "notified"))
+    events = [(event.at, "record", event.what) for event in record.events(job)]
     # Sorted by time only, so events of the same millisecond keep their order.
     return sorted([*events, *_executions(target, job), *_requests(target, job)], key=lambda event: event[0])
 

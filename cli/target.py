@@ -1,7 +1,8 @@
 """The stack that a command uses: the one on this machine, or one on AWS."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,20 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from seedance.aws.job_table import JobTable
-from seedance.jobs.job import Job
+from seedance.batches.job_states import Register
+from seedance.jobs.by_month import ByMonth
+from seedance.jobs.defaults import Defaults
+from seedance.jobs.job import RECORD_KEPT_DAYS
 from seedance.jobs.store import JobStore
 from seedance.jobs.switch import Switch
 
+from cli import progress
 from local import aws
-from local.launch import HOME
+from local.launch import HOME, STACK_NAME
 from local.stack import Stack
+
+DEFAULT_MODEL = "seedance-1.0-pro-fast"
+"""The default of the stack parameter DefaultModel. A test compares the two."""
 
 
 class CommandError(Exception):
@@ -29,18 +37,24 @@ class Target:
 
     outputs: dict[str, str]
     local: Stack | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """The parameters of a stack on AWS. For a local one, see ``setting``."""
 
     @classmethod
     def on_aws(cls, name: str) -> "Target":
         """A stack on AWS, found with the default credentials and region. Raises CommandError."""
         try:
-            answer = _session().client("cloudformation").describe_stacks(StackName=name)
+            with progress.working(f"looking up stack {name}"):
+                answer = _session().client("cloudformation").describe_stacks(StackName=name)
         except ClientError as error:
             raise CommandError(f"stack {name}: {error.response['Error']['Message']}") from error
         except BotoCoreError as error:
             raise CommandError(f"can't look up stack {name} on AWS: {error}") from error
-        outputs = answer["Stacks"][0].get("Outputs", [])
-        return cls({item["OutputKey"]: item["OutputValue"] for item in outputs})
+        stack = answer["Stacks"][0]
+        return cls(
+            {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])},
+            parameters={item["ParameterKey"]: item["ParameterValue"] for item in stack.get("Parameters", [])},
+        )
 
     @property
     def time_scale(self) -> float:
@@ -60,7 +74,8 @@ class Target:
         if self.local:
             return aws.client(self.local.access, service, patience)
         if patience is None:
-            return _session().client(service)
+            known = self.__dict__.setdefault("_clients", {})  # threads share a client, but must not create one
+            return known.get(service) or known.setdefault(service, _session().client(service))
         once = Config(read_timeout=patience, retries={"mode": "standard", "total_max_attempts": 1}, tcp_keepalive=True)
         return _session().client(service, config=once)
 
@@ -78,13 +93,34 @@ class Target:
     def _job_table(self) -> JobTable:
         return JobTable(self.output("JobTableName"), self.client("dynamodb"))
 
-    def job(self, job_id: str) -> Job:
-        """The job. Raises CommandError if it does not exist."""
-        if job := self.jobs.get(job_id):
-            return job
-        if job_id.startswith("batch-"):
-            raise CommandError(f"{job_id} is a batch, not a job; `seedance status {job_id}` shows its status")
-        raise CommandError(f"job {job_id} does not exist; `seedance list` shows the newest jobs")
+    @cached_property
+    def by_month(self) -> ByMonth:
+        """The stack's jobs, by the time of their creation."""
+        return ByMonth(self._job_table, int(self.setting("RecordRetentionDays", str(RECORD_KEPT_DAYS))))
+
+    @cached_property
+    def register(self) -> Register:
+        """The stack's jobs, many at a time."""
+        return Register(self._job_table)
+
+    @cached_property
+    def _settings(self) -> Mapping[str, str]:
+        return self.parameters or (aws.stack_parameters(self.local.access, STACK_NAME) if self.local else {})
+
+    def setting(self, name: str, otherwise: str) -> str:
+        """The value of a stack parameter; ``otherwise`` if an older stack does not have it."""
+        return self._settings.get(name) or otherwise
+
+    @property
+    def any_shape(self) -> bool:
+        """Whether the stack takes images of every size and shape."""
+        return self.setting("AllowUnusualImages", "no") == "yes"
+
+    @property
+    def defaults(self) -> Defaults:
+        """What the stack uses for requests that leave it open."""
+        model, prompt = self.setting("DefaultModel", DEFAULT_MODEL), self.setting("DefaultPrompt", "the default")
+        return Defaults(model, prompt, self.setting("DefaultTransport", "v2"))
 
     @cached_property
     def api_key(self) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import schemas  # type: ignore[import-not-found]  # beside this file
 from seedance.jobs import catalogue
-from seedance.rest import answers, budget, documents, links, listing, uploads, views
+from seedance.rest import answers, budget, documents, links, listing, timelines, uploads, views
 from seedance.rest.estimates import Estimate
 from seedance.rest.routes import ROUTES
 
@@ -121,6 +121,41 @@ OPERATIONS: Mapping[str, Operation] = {
         headers=_RETRY,
         parameters=(_JOB_ID,),
     ),
+    "POST /videos/{job_id}/cancel": Operation(
+        "cancelVideo",
+        "Cancel a job before it is bought",
+        "Possible while its state is RECEIVED, or HELD for the budget or by a pause. Later, the answer is 409 with the "
+        "code ALREADY_BOUGHT, and the video comes as usual. A job whose submit may have reached the provider can't be "
+        "cancelled either. Repeating the call returns the same job.",
+        views.Video,
+        refusals=(404, 409, 500),
+        parameters=(_JOB_ID,),
+    ),
+    "POST /videos/{job_id}/retry": Operation(
+        "retryVideo",
+        "Try an ended job again",
+        "For a job that is FAILED or EXPIRED, or HELD with a result that is unclear. Without `pay`, a known result is "
+        "copied again, or the provider's history is searched for it, for nothing; if only a purchase helps, the answer "
+        "is 409 with the code NEEDS_PAYMENT and `estimate_usd`. With `pay`, the video is bought again if there is "
+        "nothing to copy, within the day's budget and `max_usd`. It is carried out within seconds; `retry` in the "
+        "job's answer tells the outcome. Repeating the call while the job waits or goes on changes nothing.",
+        views.Video,
+        status=202,
+        body="RetryRequest",
+        body_needed=False,
+        refusals=(400, 404, 409, 422, 500),
+        headers={**_LOCATION, **_RETRY},
+        parameters=(_JOB_ID,),
+    ),
+    "GET /videos/{job_id}/timeline": Operation(
+        "getTimeline",
+        "What happened to a job",
+        "The states of a job, each with the time when it was last entered, and each reason for which it waited, was "
+        "held or ended. `seedance explain` shows the same, with the job's executions and the provider's history.",
+        timelines.Timeline,
+        refusals=(404, 500),
+        parameters=(_JOB_ID,),
+    ),
     "POST /videos/{job_id}/link": Operation(
         "makeLink",
         "Make a lasting link to a video",
@@ -194,7 +229,7 @@ SAYS = {
     400: "The body is not JSON as the call needs it, has over 256 KB or 20 levels, or has a name twice.",
     403: "The API key is missing or wrong.",
     404: "There is no such job, or no such call.",
-    409: "The Idempotency-Key was used with another body, or the job is not in a state for this call.",
+    409: "The Idempotency-Key was used with another body, or the job's state does not allow the call: `code` says why.",
     413: "The body is larger than 10 MB.",
     415: "The body is not compressed as Content-Encoding says.",
     422: "A value is not allowed: `field` names it, and `allowed` says what is.",

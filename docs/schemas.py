@@ -12,7 +12,7 @@ from typing import Any
 
 from seedance.aws.fields import OBJECT_KEY_BYTES
 from seedance.jobs import catalogue, labels, requests
-from seedance.rest import budget, uploads
+from seedance.rest import budget, retries, uploads
 
 Schema = dict[str, Any]
 
@@ -200,6 +200,28 @@ def of_requests(components: Components) -> None:
             }
         },
         "additionalProperties": False,
+    }
+
+    components.schemas["RetryRequest"] = {
+        "type": "object",
+        "description": "Whether a retry may buy the video again.",
+        "properties": {
+            "pay": {
+                "type": ["boolean", "null"],
+                "default": False,
+                "description": "Whether the video may be bought again if there is no result to copy.",
+            },
+            "max_usd": {
+                "type": ["number", "null"],
+                "minimum": retries.LEAST_USD,
+                "maximum": retries.MOST_USD,
+                "description": "The most that it may cost by its estimate; only with `pay`. Default: what the day's "
+                "budget allows.",
+            },
+        },
+        "additionalProperties": False,
+        "if": {"properties": {"max_usd": {"type": "number"}}, "required": ["max_usd"]},
+        "then": {"properties": {"pay": {"const": True}}, "required": ["pay"]},
     }
 
 

@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import sys
+import textwrap
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from seedance.rest import listing
 from cli.doctor.facts import FACTS
 from cli.doctor.table import CHECKS
 from cli.main import app
+from cli.output import Exit
 
 _ROOT = Path(__file__).parents[1]
 _LAYER = _ROOT / "layers/common/seedance"
 _TEMPLATE = yaml_parse((_ROOT / "template.yaml").read_text())
 
-_EVERYWHERE = frozenset({"help", "stack", "outputs"})
+_EVERYWHERE = frozenset({"help", "stack", "outputs", "as_json"})
 """Options of nearly every command, which the page describes once."""
 
 
@@ -141,7 +143,7 @@ def problems() -> str:
         400: "INVALID_REQUEST",
         403: "FORBIDDEN",
         404: "NOT_FOUND",
-        409: "CONFLICT",
+        409: "CONFLICT`, `ALREADY_BOUGHT`, `NOT_POSSIBLE`, `NEEDS_PAYMENT`, `DEARER_THAN_ALLOWED`, `DEARER_THAN_BUDGET",
         413: "TOO_LARGE",
         415: "UNSUPPORTED_ENCODING",
         422: "INVALID_REQUEST",
@@ -191,6 +193,11 @@ def aws_limits() -> str:
     return _table(("limit", "most", "of", "source"), rows)
 
 
+def exit_codes() -> str:
+    """The exit codes of the CLI."""
+    return _table(("code", "meaning"), _members(Exit))
+
+
 def checks() -> str:
     """The doctor's free checks."""
     rows = [
@@ -220,7 +227,8 @@ def _command(name: str, command: Any) -> str:
         if each.param_type_name == "option" and each.name not in _EVERYWHERE
     ]
     table = f"\n\n{_table(('option', 'meaning'), rows)}" if rows else ""
-    return f"### `{title}`\n\n{inspect.cleandoc(command.help or '')}{table}"
+    about = "\n\n".join(textwrap.fill(paragraph, 120) for paragraph in (command.help or "").split("\n\n"))
+    return f"### `{title}`\n\n{about}{table}"
 
 
 def _members(kind: type[Enum]) -> list[tuple[str, str]]:

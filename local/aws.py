@@ -1,8 +1,10 @@
 """The local AWS: clients that ignore the user's own AWS settings, and the few calls made with them."""
 
+import base64
 import contextlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -14,9 +16,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials as BotoCredentials
-from seedance.notices.job_message import JobNotification
 
 from local.gate import SAVE
+from local.inbox import INBOX, Entry
 from local.sigv4 import Credentials
 
 REGION = "us-east-1"
@@ -99,17 +101,23 @@ def save(at: Access) -> None:
     _post(at, SAVE, "{}")
 
 
-def _post(at: Access, path: str, body: str) -> None:
+def inbox(at: Access) -> list[Entry]:
+    """What the stack has sent, oldest first."""
+    entries: list[Entry] = _post(at, INBOX, "{}").json()["entries"]
+    return entries
+
+
+def _post(at: Access, path: str, body: str) -> httpx.Response:
     url = f"{at.endpoint_url}{path}"
     wish = AWSRequest("POST", url, {"Content-Type": "application/json"}, body)
     credentials = BotoCredentials(at.credentials.access_key_id, at.credentials.secret_access_key)
     SigV4Auth(credentials, "ministack", REGION).add_auth(wish)
     answer = httpx.post(url, content=body, headers=dict(wish.headers), trust_env=False, timeout=30)
-    answer.raise_for_status()
+    return answer.raise_for_status()
 
 
 def create_secret(at: Access, name: str, value: str) -> str:
-    """Store the provider's key where the functions read it. Returns the secret's ARN."""
+    """Store a key where the functions read it. Returns the secret's ARN."""
     return str(client(at, "secretsmanager").create_secret(Name=name, SecretString=value)["ARN"])
 
 
@@ -121,6 +129,14 @@ def change_secret(at: Access, name: str, value: str) -> None:
 def secret_arn(at: Access, name: str) -> str:
     """The ARN of an existing secret."""
     return str(client(at, "secretsmanager").describe_secret(SecretId=name)["ARN"])
+
+
+def webhook_secret(at: Access, name: str) -> str:
+    """The ARN of the secret that webhooks are signed with. Created once, with a random key."""
+    secrets_manager = client(at, "secretsmanager")
+    with contextlib.suppress(secrets_manager.exceptions.ResourceNotFoundException):
+        return secret_arn(at, name)
+    return create_secret(at, name, f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")
 
 
 def create_bucket(at: Access, name: str) -> None:
@@ -144,26 +160,12 @@ def stack_outputs(at: Access, stack: str) -> dict[str, str]:
     return {item["OutputKey"]: item["OutputValue"] for item in answer["Stacks"][0]["Outputs"]}
 
 
+def stack_parameters(at: Access, stack: str) -> dict[str, str]:
+    """The values of a deployed stack's parameters."""
+    answer = client(at, "cloudformation").describe_stacks(StackName=stack)
+    return {item["ParameterKey"]: item["ParameterValue"] for item in answer["Stacks"][0].get("Parameters", [])}
+
+
 def api_key(at: Access, key_id: str) -> str:
     """The value of the API key."""
     return str(client(at, "apigateway").get_api_key(apiKey=key_id, includeValue=True)["value"])
-
-
-def subscribe_queue(at: Access, topic: str, name: str) -> str:
-    """The URL of a new queue that receives all notifications."""
-    sqs = client(at, "sqs")
-    url = str(sqs.create_queue(QueueName=name)["QueueUrl"])
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    client(at, "sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
-    return url
-
-
-def notification(at: Access, queue_url: str) -> JobNotification | None:
-    """Take the next job's notification, in its machine-readable form, from the queue. None if none arrives soon."""
-    sqs = client(at, "sqs")
-    answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=1, WaitTimeSeconds=1)
-    for message in answer.get("Messages", []):
-        sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
-        told: JobNotification = json.loads(message["Body"])
-        return told
-    return None

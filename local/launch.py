@@ -99,10 +99,11 @@ class Launch:
 
 
 def start_emulator(
-    launch: Launch, at: aws.Access, provider: Provider, *, keep: Path | None = None
+    launch: Launch, at: aws.Access, provider: Provider, *, keep: Path | None = None, schedule_scale: float = 1.0
 ) -> Callable[[], None]:
     """Start the local AWS. The returned call waits until it is ready.
 
+    Its schedules run in their time multiplied by ``schedule_scale``.
     With ``keep``, it continues from the state in that folder, and writes its state there at a clean stop. Running
     executions of state machines are lost by that: they are FAILED.
     """
@@ -114,8 +115,10 @@ def start_emulator(
         "IOT_MTLS_ENABLED": "false",
         "SFTP_ENABLED": "false",
         "LAMBDA_ACCOUNT_CONCURRENCY": str(_CONCURRENT_WORKERS),
+        "SCHEDULE_SCALE": scale_text(schedule_scale),
     }
     if keep:
+        env["INBOX_FILE"] = str(keep / "inbox.jsonl")
         env |= {"PERSIST_STATE": "1", "STATE_DIR": str(keep / "aws")}
         env |= {"S3_PERSIST": "1", "S3_DATA_DIR": str(keep / "s3")}
     if not provider.is_sandbox:

@@ -2,20 +2,24 @@
 
 It reads these variables: ``GATEWAY_PORT``, and ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``, with which
 requests must be signed. The emulator passes the secret on to the functions. With ``PERSIST_STATE=1``, its state is
-written to ``STATE_DIR`` while it runs, and not only when it stops.
+written to ``STATE_DIR`` while it runs, and not only when it stops. Below 1, ``SCHEDULE_SCALE`` shortens the times of
+schedules. What the emulator sends is kept in memory, and in the file ``INBOX_FILE`` if that is given.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import resource
+from pathlib import Path
 from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from local.gate import SAVE, App, Gate
+from local.inbox import INBOX, Inbox, watch
 from local.sigv4 import Credentials
 
 _SAVE_SECONDS = 5.0
@@ -23,6 +27,12 @@ _RECORDS = ("s3", "sns", "sqs", "secretsmanager")
 """Services besides the table whose state jobs change. A crash may lose recent changes: messages are delivered again."""
 
 _TABLE_READS = (b"Get", b"BatchGet", b"Query", b"Scan", b"Describe", b"List", b"TransactGet")
+
+_SHORTEST_TICK_SECONDS = 1.0
+"""The shortest time between two looks at the schedules."""
+
+_SHORTEST_RATE_SECONDS = 5.0
+"""The shortest time between two events of a schedule: each starts a function, which takes a part of a second."""
 
 _KEEP_ALIVE_SECONDS = 75.0
 """As in MiniStack's own server: longer than clients keep idle connections, so that none is closed in use."""
@@ -32,6 +42,7 @@ def main() -> None:
     """Serve until SIGINT or SIGTERM. MiniStack then writes its state."""
     # Imported here, because the import reads the environment and sets up logging.
     from ministack.app import app  # type: ignore[import-untyped]  # noqa: PLC0415
+    from ministack.services import eventbridge, sns  # type: ignore[import-untyped]  # noqa: PLC0415
 
     port = int(os.environ["GATEWAY_PORT"])
     credentials = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
@@ -41,7 +52,12 @@ def main() -> None:
     config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
     config.loglevel = os.environ.get("LOG_LEVEL", "INFO")
     kept = os.environ.get("PERSIST_STATE") == "1"
-    asyncio.run(_serve(Gate(_kept(app) if kept else app, port, credentials), config, kept))
+    file = os.environ.get("INBOX_FILE")
+    inbox = Inbox(Path(file) if file else None)
+    watch(inbox, sns, eventbridge)
+    hurry(eventbridge, float(os.environ.get("SCHEDULE_SCALE", "1")))
+    shown = _with_inbox(_kept(app) if kept else app, inbox)
+    asyncio.run(_serve(Gate(shown, port, credentials), config, kept))
 
 
 async def _serve(gate: Gate, config: Config, kept: bool) -> None:
@@ -53,6 +69,33 @@ async def _serve(gate: Gate, config: Config, kept: bool) -> None:
             saving.cancel()
 
 
+def hurry(events: Any, scale: float) -> None:
+    """Change the emulator's module for EventBridge so that ``rate(5 minutes)`` means five minutes times ``scale``."""
+    seconds_of = events._parse_rate_seconds
+
+    def scaled(expression: str) -> float | None:
+        seconds = seconds_of(expression)
+        return None if seconds is None else max(seconds * scale, min(seconds, _SHORTEST_RATE_SECONDS))
+
+    events._parse_rate_seconds = scaled
+    events._SCHEDULER_TICK_INTERVAL = max(_SHORTEST_TICK_SECONDS, events._SCHEDULER_TICK_INTERVAL * scale)
+
+
+def _with_inbox(app: App, inbox: Inbox) -> App:
+    """The emulator, and the inbox at its own path."""
+
+    async def served(scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") != INBOX:
+            await app(scope, receive, send)
+            return
+        body = json.dumps({"entries": inbox.entries()}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return served
+
+
 def _kept(app: App) -> App:
     """The emulator, changed to respond to a table write only once that is on disk, and to save everything at SAVE.
 
@@ -60,7 +103,7 @@ def _kept(app: App) -> App:
     again. Written files survive a crash of this process, but not a power failure.
     """
     from ministack.core.persistence import save_all  # type: ignore[import-untyped]  # noqa: PLC0415 - as in main
-    from ministack.services import dynamodb  # type: ignore[import-untyped]  # noqa: PLC0415
+    from ministack.services import dynamodb  # noqa: PLC0415
 
     logging.getLogger("persistence").setLevel(logging.WARNING)  # it would log every file
 

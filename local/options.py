@@ -16,12 +16,17 @@ from seedance.config import is_address
 DEFAULT_PORT = 4566
 """The usual port of AWS emulators."""
 
+INBOX_ADDRESS = "you@example.com"
+"""The usual NotificationEmail of a local stack. `seedance inbox` shows its mails; nothing is delivered."""
+
 KEY_VARIABLE = "SEGMIND_API_KEY"
 SECRET_NAME = "segmind-api-key"  # noqa: S105 - a name, not a secret
+WEBHOOK_SECRET_NAME = "seedance-webhooks"  # noqa: S105 - a name, not a secret
 
 LOCAL_PARAMETERS = frozenset(
     {
-        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "TimeScale", "LocalEmulator", "LocalAddress"),
+        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "WebhookSecretArn"),
+        *("TimeScale", "LocalEmulator", "LocalAddress"),
         *("SegmindBaseUrl", "SegmindUploadUrl", "SegmindHistoryUrl", "SegmindMediaHosts"),
     }
 )
@@ -137,15 +142,17 @@ def _refusal(value: str, about: Mapping[str, Any]) -> str:
     return ""
 
 
-def template_parameters(provider: Provider, time_scale: float, secret: str) -> dict[str, str]:
+def template_parameters(provider: Provider, time_scale: float, secret: str, webhook_secret: str = "") -> dict[str, str]:
     """The template's parameters for a local stack. All others keep their defaults."""
     parameters = {
         "Runtime": f"python3.{min(sys.version_info.minor, 13)}",
         "Architecture": "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64",
         "SegmindApiKeySecretArn": secret,
+        "WebhookSecretArn": webhook_secret,
         "ImageDelivery": provider.delivery,
         "TimeScale": scale_text(time_scale),
         "LocalEmulator": "yes",
+        "NotificationEmail": INBOX_ADDRESS,
     }
     if provider.base_url:
         parameters |= {

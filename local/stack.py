@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -23,6 +23,7 @@ from local.launch import HOME, STACK_NAME, TITLES
 from local.options import (
     DEFAULT_PORT,
     SECRET_NAME,
+    WEBHOOK_SECRET_NAME,
     Provider,
     StackError,
     choose_provider,
@@ -31,6 +32,9 @@ from local.options import (
 from local.sigv4 import Credentials
 
 Say = Callable[[str], None]
+
+_FORMER = frozenset({"notification_queue_url"})
+"""Fields of earlier releases, which a kept stack may have."""
 
 _KEEP_SECONDS = 30.0
 """How long a server has to write its state when it stops."""
@@ -52,16 +56,19 @@ class Stack:
     time_scale: float = 1.0
     parameters: dict[str, str] = field(default_factory=dict)
     """The parameters that differ from their defaults."""
-    notification_queue_url: str = ""
-    """A queue that is subscribed to the notifications, because the emulator sends no email."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """The stack from its outputs.json. Raises StackError if the file is invalid."""
         try:
-            return cls(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
+            return cls.of(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise StackError(f"{path} is not the outputs.json of a local stack ({error})") from error
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Self:
+        """The stack from these values, which may be of an earlier release. Raises TypeError."""
+        return cls(**{name: value for name, value in facts.items() if name not in _FORMER})
 
     @property
     def access(self) -> aws.Access:
@@ -102,6 +109,8 @@ class Options:
     """Whether the stack can be restarted."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """Template parameters that differ from their defaults."""
+    hurried: bool = True
+    """Whether ``time_scale`` also shortens the schedules. Not for tests that run rounds of reconcile themselves."""
 
 
 def up(options: Options, say: Say) -> tuple[Stack, bool]:
@@ -115,7 +124,7 @@ def up(options: Options, say: Say) -> tuple[Stack, bool]:
             return already, False
         kept = Kept.read(options.home)
         if kept:
-            options = _as_kept(options, Stack(**kept.stack))
+            options = _as_kept(options, Stack.of(kept.stack))
         scale = 1.0 if options.time_scale is None else options.time_scale
         provider = choose_provider(options.provider or "sandbox", os.environ, scale)
         options = replace(options, time_scale=scale, port=_port(options.port))
@@ -186,13 +195,13 @@ def _as_kept(options: Options, stack: Stack) -> Options:
 
 def _go_on(options: Options, kept: Kept, provider: Provider, say: Say) -> Stack | None:
     """Start the kept stack again. Returns None if its deployment is lost; then its data is moved to another folder."""
-    home, before = options.home, Stack(**kept.stack)
+    home, before = options.home, Stack.of(kept.stack)
     at, scale = before.access, options.time_scale or 1.0
     kept.marked(clean=False).write(home)
     started = launch.Launch(home)
     with launch.building(started) as template:
         say("starting the local AWS with its kept data")
-        launch.start_emulator(started, at, provider, keep=home / keeping.FOLDER)()
+        launch.start_emulator(started, at, provider, keep=home / keeping.FOLDER, schedule_scale=_hurry(options))()
         if not aws.is_deployed(at, STACK_NAME):
             processes.stop(started.pids["emulator"])
             say(f"the kept stack can't be used; it was moved to {keeping.set_aside(home)}")
@@ -204,8 +213,8 @@ def _go_on(options: Options, kept: Kept, provider: Provider, say: Say) -> Stack 
     parameters = dict(options.parameters)
     if (build, parameters, scale) != (kept.build, before.parameters, before.time_scale):
         say("deploying template.yaml")
-        secret = aws.secret_arn(at, SECRET_NAME)
-        launch.deploy(started, at, built, {**template_parameters(provider, scale, secret), **parameters})
+        secrets = aws.secret_arn(at, SECRET_NAME), aws.webhook_secret(at, WEBHOOK_SECRET_NAME)
+        launch.deploy(started, at, built, {**template_parameters(provider, scale, *secrets), **parameters})
     stack = replace(before, outputs=_outputs(at), pids=started.pids, time_scale=scale, parameters=parameters)
     _write(home, stack, Kept(since=kept.since, build=build, stack=asdict(stack)))
     return stack
@@ -219,16 +228,17 @@ def _start(options: Options, provider: Provider, say: Say, since: float) -> Stac
     # The build takes longest and needs no server, so it runs while they start.
     with launch.building(started) as template:
         say("starting the local AWS" + (" and the provider's stand-in" if provider.is_sandbox else ""))
-        emulator_ready = launch.start_emulator(started, at, provider, keep=kept)
+        emulator_ready = launch.start_emulator(started, at, provider, keep=kept, schedule_scale=_hurry(options))
         makes_videos = launch.start_sandbox(started, scale, provider, keep=kept) if provider.is_sandbox else provider
         emulator_ready()
         aws.scale_waits(at, scale)
         secret = aws.create_secret(at, SECRET_NAME, makes_videos.key or "")
+        webhook_secret = aws.webhook_secret(at, WEBHOOK_SECRET_NAME)
         aws.create_bucket(at, launch.ARTIFACTS)
         say("building the functions' layer")
         built = template()
     say("deploying template.yaml")
-    parameters = {**template_parameters(makes_videos, scale, secret), **options.parameters}
+    parameters = {**template_parameters(makes_videos, scale, secret, webhook_secret), **options.parameters}
     launch.deploy(started, at, built, parameters)
     outputs = _outputs(at)
     stack = Stack(
@@ -241,11 +251,14 @@ def _start(options: Options, provider: Provider, say: Say, since: float) -> Stac
         provider=provider.text,
         time_scale=scale,
         parameters=dict(options.parameters),
-        notification_queue_url=aws.subscribe_queue(at, outputs["NotificationTopicArn"], f"{STACK_NAME}-notifications"),
     )
     build = launch.build_digest(launch.ROOT)
     _write(home, stack, None if provider.is_sandbox else Kept(since=since, build=build, stack=asdict(stack)))
     return stack
+
+
+def _hurry(options: Options) -> float:
+    return (options.time_scale or 1.0) if options.hurried else 1.0
 
 
 def _outputs(at: aws.Access) -> dict[str, str]:

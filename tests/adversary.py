@@ -4,7 +4,9 @@
 - **Writes conflict.** A write to an item of a kind that transactions change meets another transaction, once; a
   transaction is also cancelled because it is throttled.
 - **Calls are throttled**, with each service's own error: most often until botocore has retried, sometimes for good. A
-  batch is done in part: BatchGetItem leaves keys unprocessed, SendMessageBatch refuses entries.
+  batch is done in part: BatchGetItem leaves keys unprocessed, SendMessageBatch and PutEvents refuse entries.
+
+It also keeps the table's stream: a record for each write, as announce gets it.
 
 It acts on the functions' own clients only (``aws.clients``), between botocore's parameters and its HTTP connection.
 
@@ -33,6 +35,7 @@ from botocore.retries.quota import RetryQuota
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.table import Table
 from seedance.aws import clients
+from table_stream import Write
 from urllib3 import HTTPResponse
 
 LAG_SECONDS = 60.0
@@ -71,6 +74,8 @@ class Adversary:
     """What must be corrected in this file, or in the code."""
     met: Counter[str] = field(default_factory=Counter)
     """How often each of them happened."""
+    stream: list[Write] = field(default_factory=list)
+    """The table's stream so far (see table_stream)."""
     _numbers: Counter[str] = field(default_factory=Counter)
     _met_writes: set[str] = field(default_factory=set)
     _versions: dict[str, list[tuple[float, Any]]] = field(default_factory=dict)
@@ -87,8 +92,8 @@ class Adversary:
             raise error
         self._throttles.left = self._attempts(chance)
         try:
-            if operation == "SendMessageBatch":
-                return self._send_some(params, call, chance)
+            if operation in ("SendMessageBatch", "PutEvents"):
+                return self._send_some(params, call, chance, operation)
             if operation != "Query":
                 answer = call(params)
                 return self._unprocessed(params, answer, chance) if operation == "BatchGetItem" else answer
@@ -164,12 +169,19 @@ class Adversary:
                 answer["Responses"][table] = [item for item in found if item["job_id"] not in missing]
         return answer
 
-    def _send_some(self, params: Any, call: Callable[[Any], Any], chance: random.Random) -> Any:
-        """SendMessageBatch sends some of the entries, and reports the others as failed."""
+    def _send_some(self, params: Any, call: Callable[[Any], Any], chance: random.Random, operation: str) -> Any:
+        """SendMessageBatch or PutEvents accepts some of the entries, and reports the others as failed."""
         entries = params["Entries"]
         if chance.random() >= self.partial or len(entries) < 2:
             return call(params)
         self.met["entries refused"] += 1
+        if operation == "PutEvents":  # its answer has an entry for each, in their order
+            refused = set(chance.sample(range(len(entries)), chance.randint(1, len(entries) - 1)))
+            answer = call({**params, "Entries": [one for n, one in enumerate(entries) if n not in refused]})
+            accepted = iter(answer["Entries"])
+            error = {"ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded"}
+            told = [error if n in refused else next(accepted) for n in range(len(entries))]
+            return {**answer, "FailedEntryCount": len(refused), "Entries": told}
         cut = chance.randint(1, len(entries) - 1)
         answer = call({**params, "Entries": entries[:cut]})
         failed = [{"Id": entry["Id"], "SenderFault": False, "Code": "InternalError"} for entry in entries[cut:]]
@@ -179,7 +191,10 @@ class Adversary:
 
     def wrote(self, key: str, item: Any) -> None:
         """An item was written, or deleted (None)."""
-        self._versions.setdefault(key, []).append((self.now(), copy.deepcopy(item)))
+        before, after = self._versions.get(key, [(0.0, None)])[-1][1], copy.deepcopy(item)
+        if before or after:
+            self.stream.append(Write(key, before, after, self.now()))
+        self._versions.setdefault(key, []).append((self.now(), after))
 
     def seen(self, table: Table) -> Table:
         """The table as its indexes show it to a query of a function."""

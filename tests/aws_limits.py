@@ -152,6 +152,32 @@ def _sent_batch(params: Mapping[str, Any]) -> Refusal | None:
     return next(filter(None, map(_sent, entries)), None)
 
 
+def _postponed(params: Mapping[str, Any]) -> Refusal | None:
+    why = over("sqs visibility", params["VisibilityTimeout"]) or (
+        "negative" if params["VisibilityTimeout"] < 0 else None
+    )
+    return Refusal("InvalidParameterValue", why) if why else None
+
+
+def _put_events(params: Mapping[str, Any]) -> Refusal | None:
+    """What makes EventBridge refuse the whole request, or an entry: none of ours may be such an entry."""
+    entries = params["Entries"]
+    size = 0
+    for entry in entries:
+        if (
+            not isinstance(json.loads(entry["Detail"]), dict)
+            or not entry["Source"]
+            or entry["Source"].startswith("aws.")
+        ):
+            return Refusal("InvalidArgument", "the detail is not an object, or the source is missing or not ours")
+        if why := over("events detail type", len(entry["DetailType"])):
+            return Refusal("InvalidArgument", why)
+        texts = [entry["Source"], entry["DetailType"], entry["Detail"], *entry.get("Resources", [])]
+        size += sum(len(text.encode()) for text in texts) + (14 if "Time" in entry else 0)
+    why = over("events entries", len(entries)) or over("events size", size)
+    return Refusal("ValidationException", why) if why else None
+
+
 def _received(params: Mapping[str, Any]) -> Refusal | None:
     number, wait = params.get("MaxNumberOfMessages", 1), params.get("WaitTimeSeconds", 0)
     why = over("sqs receive", number) or over("sqs wait", wait) or ("less than one message" if number < 1 else None)
@@ -237,6 +263,8 @@ _RULES: dict[str, tuple[Any, ...]] = {
     "sqs.SendMessage": (_sent,),
     "sqs.SendMessageBatch": (_sent_batch,),
     "sqs.ReceiveMessage": (_received,),
+    "sqs.ChangeMessageVisibility": (_postponed,),
+    "events.PutEvents": (_put_events,),
     "sns.Publish": (_published,),
     "stepfunctions.StartExecution": (_started,),
     "s3": (_s3,),

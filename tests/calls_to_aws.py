@@ -112,10 +112,14 @@ def install(
     patch.setattr(BaseClient, "_make_api_call", called)
 
 
-def _needs(service: str, operation: str, params: Any, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _needs(service: str, operation: str, params: Any, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:  # noqa: PLR0912 - a branch for each service
     """The permissions that a call needs, as (action, resource)."""
     action = f"{service}:{operation}"
     match service:
+        case "dynamodb" if operation in ("GetShardIterator", "GetRecords"):
+            yield action, "JobTable/stream"
+        case "events":
+            yield from ((action, names[entry["EventBusName"]]) for entry in params["Entries"])
         case "dynamodb" if operation == "TransactWriteItems":
             for one in params["TransactItems"]:
                 ((kind, part),) = one.items()

@@ -44,6 +44,14 @@ LIMITS = {
     "sqs attributes": Limit(10, "attributes of a message", _QUEUES),
     "sqs receive": Limit(10, "messages of one ReceiveMessage", "model: ReceiveMessage"),
     "sqs wait": Limit(20, "seconds of waiting for messages", "model: ReceiveMessage"),
+    "sqs visibility": Limit(43_200, "seconds for which a received message is invisible", _QUEUES),
+    "events entries": Limit(10, "entries of PutEvents, at least 1", "model: PutEvents"),
+    "events size": Limit(
+        256 * KIB,
+        "bytes of a request's entries. The model says 1 MB by now, older pages 256 KB",
+        "EventBridge user guide, calculating entry size",
+    ),
+    "events detail type": Limit(128, "characters of DetailType", "model: PutEvents"),
     "sns message": Limit(256 * KIB, "bytes of a message and its attributes, unless the topic says more", _PUBLISH),
     "sns subject": Limit(
         99,

@@ -11,6 +11,7 @@ from seedance.jobs.job import Job, State
 from seedance.jobs.requests import BATCH_PREFIX, UPLOAD_PREFIX
 
 from cli import show
+from cli.doctor.checks_events import is_running, mapping_states, messages
 from cli.doctor.deployment import Deployment
 from cli.doctor.policies import allows_service, read
 from cli.doctor.results import Result, counted, failed, found, ok
@@ -105,35 +106,27 @@ def _prefixes(one: dict[str, Any]) -> Iterator[str]:
 def submit_queue(of: Deployment) -> Result:
     """The submit function takes messages from its queue. Also shown: how many wait."""
     queue = of.queues["the submit queue"]
-    client = of.client("lambda")
-    said = client.list_event_source_mappings(
-        EventSourceArn=queue["QueueArn"], FunctionName=of.physical("SubmitFunction")
-    )
-    states = [one["State"] for one in said["EventSourceMappings"]]
+    states = mapping_states(of, "SubmitFunction", queue["QueueArn"])
     waiting = (
         f"{queue['ApproximateNumberOfMessages']} waiting, {queue['ApproximateNumberOfMessagesDelayed']} delayed, "
         f"{queue['ApproximateNumberOfMessagesNotVisible']} in progress"
     )
-    if not any(state in ("Enabled", "Enabling", "Creating", "Updating") for state in states):
+    if not is_running(states):
         return failed(f"nothing takes messages from the queue ({' '.join(states) or 'no trigger'}); {waiting}")
     return ok(waiting)
 
 
 def dead_letters(of: Deployment) -> Result:
     """No message failed five times, no round of reconcile was dropped, and the submit queue has a dead-letter queue."""
-    queue, dead, rounds = of.queues.values()
+    queue, dead = of.queues["the submit queue"], of.queues["the dead-letter queue"]
     wrong = []
-    if failures := _messages(dead):
+    if failures := messages(dead):
         wrong.append(f"{show.number(failures, 'message')} failed five times")
-    if dropped := _messages(rounds):
+    if dropped := messages(of.queues["reconcile's dead-letter queue"]):
         wrong.append(f"{show.number(dropped, 'round')} of reconcile dropped in the last hour")
     if json.loads(queue.get("RedrivePolicy", "{}")).get("deadLetterTargetArn") != dead["QueueArn"]:
         wrong.append("the submit queue does not move messages that fail to the dead-letter queue")
     return found(wrong, "none")
-
-
-def _messages(attributes: dict[str, str]) -> int:
-    return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
 
 
 def reconcile(of: Deployment) -> Result:

@@ -126,10 +126,10 @@ def concurrency_needed(requests_per_minute: float) -> int:
     """How many functions of the stack run at the same time at full speed.
 
     All submits at a time; a poll takes under a second; half of the requests at most are submits, and a video's copy
-    takes about 10 s; and four for the API, reconcile, repair and batches.
+    takes about 10 s; and seven for the API, reconcile, repair, batches, announce and two webhooks.
     """
     polls, copies = requests_per_minute / 60, requests_per_minute / 2 / 60 * 10
-    return SUBMITS_AT_A_TIME + math.ceil(polls) + math.ceil(copies) + 4
+    return SUBMITS_AT_A_TIME + math.ceil(polls) + math.ceil(copies) + 7
 
 
 def clock(of: Deployment) -> Result:

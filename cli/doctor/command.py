@@ -1,7 +1,6 @@
 """`seedance doctor`: is the stack in order, and if not, what is to be done?"""
 
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -9,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.text import Text
-from seedance.observability import logger
 
 from cli import show
 from cli.doctor import facts, report, running, spending
@@ -19,6 +17,7 @@ from cli.doctor.report import Line
 from cli.doctor.results import Check, Result, failed
 from cli.doctor.table import CHECKS
 from cli.options import OutputsFile, StackName, err, out
+from cli.output import Exit, emit, for_progress, say, wants_json, warn
 from cli.target import CommandError, find
 from local.launch import STACK_NAME
 
@@ -33,22 +32,18 @@ def doctor(
         bool, typer.Option("--spend", help="Also buy three short videos, after asking, to prove the whole path.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --spend: buy without asking.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a report without secrets, to send back to the project.")
-    ] = False,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
     """Check a stack, free of charge: one line for each check, and a remedy for each that failed.
 
-    Exit 0: all is fine. Exit 1: a line failed, or could not be checked because a permission is missing.
+    Exit 0: all is fine. Exit 1: a line failed, or could not be checked because a permission is missing. With --json, it
+    prints a report without secrets, which can be sent back to the project.
     """
-    if as_json and spend and not yes:
+    if wants_json() and spend and not yes:
         raise typer.BadParameter("--json --spend can't ask; add --yes to buy without asking")
     if yes and not spend:
         raise typer.BadParameter("--yes is only for --spend")
-    with contextlib.redirect_stdout(sys.stderr):
-        logger()  # The layer's log goes to the stdout of its creation. Here, stdout is for the results alone.
     of = Deployment(find(stack, outputs), stack or STACK_NAME)
     lines: list[Line] = []
     bought: dict[str, Any] = {}
@@ -56,23 +51,21 @@ def doctor(
     try:
         for line in _examined(of, spend=spend, yes=yes, bought=bought):
             lines.append(line)
-            if not as_json:
-                _print(line, first=len(lines) == 1 or lines[-2].group != line.group)
+            _print(line, first=len(lines) == 1 or lines[-2].group != line.group)
         complete = True
     finally:
-        if as_json and lines:
-            _print_json(of, lines, bought, complete=complete)
-    if not as_json:
-        out.print(f"\n{report.summary(lines)}", markup=False)
+        if lines:
+            emit(_report(of, lines, bought, complete=complete))
+    say(f"\n{report.summary(lines)}")
     if not report.fine(lines):
-        raise typer.Exit(1)
+        raise typer.Exit(Exit.FAILED)
 
 
 def _examined(of: Deployment, *, spend: bool, yes: bool, bought: dict[str, Any]) -> Iterator[Line]:
     """The lines of the free checks and, with ``spend``, of the purchase and of the provider's contract."""
     results: dict[str, Result] = {}
-    with _progress() as say:
-        for check, result in running.run(of, CHECKS, lambda _, left: say(f"{show.number(left, 'check')} left")):
+    with _progress() as tell:
+        for check, result in running.run(of, CHECKS, lambda _, left: tell(f"{show.number(left, 'check')} left")):
             results[check.name] = result
             yield _line(check, result)
     if not spend:
@@ -81,19 +74,19 @@ def _examined(of: Deployment, *, spend: bool, yes: bool, bought: dict[str, Any])
     if wrong := spending.obstacles(of, results, plan):
         raise CommandError(f"nothing was bought: {'; '.join(wrong)}")
     if not yes:
-        err.print(f"\n{plan.words}", markup=False, soft_wrap=True)
+        warn(f"\n{plan.words}")
         question = f"Buy {show.number(len(plan.videos), 'video')} for about {show.money(plan.usd)}?"
         typer.confirm(question, abort=True, err=True)
-    with _progress() as say:
-        done = spending.begin(of, plan, say)
+    with _progress() as tell:
+        done = spending.begin(of, plan, tell)
         try:
-            spending.follow(of, done, say)
+            spending.follow(of, done, tell)
         except KeyboardInterrupt:
-            err.print("\nstopped watching; the jobs continue: `seedance list`", markup=False)
-            raise typer.Exit(130) from None
+            warn("\nstopped watching; the jobs continue: `seedance list`")
+            raise typer.Exit(Exit.STOPPED) from None
         finally:
             bought |= done.as_json()
-        say("looking at the results")
+        tell("looking at the results")
         seen = gather(of, done)
     if seen.troubles:
         yield Line("evidence", "bought", "All evidence could be read.", REPEAT, failed(*seen.troubles))
@@ -110,7 +103,7 @@ def _line(check: Check, result: Result) -> Line:
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """What goes on, on a terminal: on stdout if that is one, since two consoles would overwrite each other's lines."""
-    console = out if sys.stdout.isatty() else err
+    console = for_progress() if sys.stdout.isatty() else err
     with console.status("checking") as status:
         yield lambda said: status.update(Text(said))
 
@@ -125,8 +118,8 @@ def _print(line: Line, *, first: bool) -> None:
         out.print(shown, soft_wrap=True)
 
 
-def _print_json(of: Deployment, lines: list[Line], bought: dict[str, Any], *, complete: bool) -> None:
-    said = report.as_json(
+def _report(of: Deployment, lines: list[Line], bought: dict[str, Any], *, complete: bool) -> dict[str, Any]:
+    return report.as_json(
         lines,
         complete=complete,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -135,4 +128,3 @@ def _print_json(of: Deployment, lines: list[Line], bought: dict[str, Any], *, co
         parameters=of.parameters_seen,
         extra={"bought": bought} if bought else {},
     )
-    print(json.dumps(said, indent=2, ensure_ascii=False))

@@ -106,6 +106,11 @@ class Deployment:
             raise CommandError(f"the stack has no {logical}; it is of another release")
         return self._resources[logical][1]
 
+    def expect(self, logical: str) -> None:
+        """Raises EarlierRelease if the stack has no resource of this name."""
+        if logical not in self._resources:
+            raise EarlierRelease(f"the stack has no {logical}")
+
     def of_type(self, kind: str) -> dict[str, str]:
         """The physical ids of the resources of a type, such as ``AWS::Lambda::Function``, by logical id."""
         return {name: physical for name, (found, physical) in sorted(self._resources.items()) if found == kind}
@@ -171,12 +176,18 @@ class Deployment:
 
     @property
     def queues(self) -> dict[str, dict[str, str]]:
-        """The attributes of the three queues, by what they are for."""
+        """The attributes of the queues, by what they are for. An earlier release has only the first three."""
         urls = {
             "the submit queue": self.target.output("SubmitQueueUrl"),
             "the dead-letter queue": self.target.output("DeadLetterQueueUrl"),
             "reconcile's dead-letter queue": self.physical("ReconcileDeadLetterQueue"),
         }
+        added = {
+            "announce's dead-letter queue": "AnnounceDeadLetterQueue",
+            "the queue of webhooks": "WebhookQueue",
+            "the webhooks' dead-letter queue": "WebhookDeadLetterQueue",
+        }
+        urls |= {name: self.physical(logical) for name, logical in added.items() if logical in self._resources}
         return {name: self.queue(url) for name, url in urls.items()}
 
     @property

@@ -19,7 +19,7 @@ from cli.target import CommandError, home
 
 if TYPE_CHECKING:
     from seedance.examining import Examined
-    from seedance.repair import ShownRequest
+    from seedance.questions import ShownRequest
 
 RECORD_SECONDS = 3600.0
 """How long the provider keeps a request's record, in its time."""

@@ -1,12 +1,13 @@
 """The doctor's table: every free check, with the permissions that it needs and the remedy if it fails."""
 
-from cli.doctor import checks_data, checks_jobs, checks_money, checks_outside, checks_stack
+from cli.doctor import checks_data, checks_events, checks_jobs, checks_money, checks_outside, checks_stack
 from cli.doctor.results import ASKING_SECONDS, Check
 
 _ASK = "lambda:InvokeFunction"
 _READ = "dynamodb:GetItem"
 _LIST = "dynamodb:Query"
 _QUEUE = "sqs:GetQueueAttributes"
+_SOURCE = "lambda:ListEventSourceMappings"
 _AS_DEPLOYED = "Somebody changed it since the deployment: `sam build && sam deploy`, or set it back by hand."
 
 CHECKS: tuple[Check, ...] = (
@@ -117,7 +118,7 @@ CHECKS: tuple[Check, ...] = (
         "jobs",
         checks_jobs.submit_queue,
         "Enable the SQS trigger of the submit function in Lambda.",
-        needs=(_QUEUE, "lambda:ListEventSourceMappings"),
+        needs=(_QUEUE, _SOURCE),
     ),
     Check(
         "dead letters",
@@ -219,6 +220,22 @@ CHECKS: tuple[Check, ...] = (
         "`sam build && sam deploy`; the api function's log says more about 5xx.",
         needs=("apigateway:GET",),
         seconds=ASKING_SECONDS,
+    ),
+    Check(
+        "events",
+        "outside",
+        checks_events.events,
+        "Correct the cause, which the announce function's log names, then `seedance redrive` within 24 hours of the "
+        "change. A trigger that is off: enable it in Lambda.",
+        needs=(_SOURCE, _QUEUE),
+    ),
+    Check(
+        "webhooks",
+        "outside",
+        checks_events.webhooks,
+        "Correct the receiver, WebhookUrl or the secret (the deliver function's log names the cause), then "
+        "`seedance redrive`.",
+        needs=(_SOURCE, _QUEUE, _READ),
     ),
     Check(
         "links",

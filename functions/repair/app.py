@@ -3,8 +3,8 @@
 from typing import Any
 
 from seedance.aws import lambda_entry
-from seedance.questions import Question
-from seedance.repair import Answer, repair
+from seedance.questions import Answer, Question
+from seedance.repair import repair
 
 
 @lambda_entry.observed

@@ -150,7 +150,7 @@ async def listening(config: Config) -> AsyncIterator[tuple[str, State]]:
 
 
 def serve(config: Config, announce: Callable[[str], None] = print) -> None:
-    """Run until SIGINT or SIGTERM. `announce` is called with one line once the server listens."""
+    """Run until SIGINT or SIGTERM. `announce` is called with the server's address once it listens."""
     asyncio.run(_serve(config, announce))
 
 
@@ -159,7 +159,7 @@ async def _serve(config: Config, announce: Callable[[str], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with listening(config) as (url, _):
-        announce(f"sandbox ready on {url}")
+        announce(url)
         await stop.wait()
 
 
@@ -206,7 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--state", type=Path, help="save all state in this file at a clean stop, and load it at the start"
     )
+    parser.add_argument("--json", action="store_true", help="print the address as JSON")
     options = vars(parser.parse_args(arguments))
+    as_json = options.pop("json")
     options["api_keys"] = options["api_keys"] or usual.api_keys
     try:
         config = Config(**options)
@@ -214,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     # Flushed, because the program that started this waits for the line, often through a pipe.
     try:
-        serve(config, lambda line: print(line, flush=True))
+        serve(config, lambda url: print(json.dumps({"url": url}) if as_json else f"sandbox ready on {url}", flush=True))
     except OSError as error:
         parser.exit(
             1, f"error: {config.host}:{config.port} can't be used ({os.strerror(error.errno or 0)}); try --port 0\n"

@@ -17,7 +17,8 @@ import shortcut
 from calls_to_aws import Seen
 from scenarios import SCENARIOS, Scenario, blocking, meets, uploaded
 from seedance.jobs.job import batch_id
-from stage import Stage, stage
+from stage import RECEIVER, Stage, stage
+from table_stream import STREAM, number_of
 from wire import Call, How, Killed
 from world import REGION, UPLOADS, World, png, s3_event
 
@@ -91,6 +92,37 @@ def looked_at(world: World) -> None:
     world.pass_time(61)  # every index has caught up
     ask(world, "repair", ask="index")
     assert [one.month for one in world.all_jobs()] == [job.month]
+
+
+def found_by_a_retry(world: World) -> None:
+    """A job of an earlier release that expired, and whose video was made after all."""
+    uploaded()(world)
+    world.settle()
+    (job,) = world.all_jobs()
+    table = world.client("dynamodb")
+    table.delete_item(TableName="jobs", Key={"job_id": {"S": f"request#{job.request_id}"}})
+    table.update_item(
+        TableName="jobs",
+        Key={"job_id": {"S": job.job_id}},
+        UpdateExpression="SET #state = :expired REMOVE result_url, video",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={":expired": {"S": "EXPIRED"}},
+    )
+    call_api(world, "POST", "/videos/{job_id}/retry", {"pay": False}, job_id=job.job_id)
+    call_api(world, "GET", "/videos/{job_id}/timeline", job_id=job.job_id)
+    world.settle()
+
+
+def cancelled_after_a_resubmit(world: World) -> None:
+    """A person has a lost submit sent again, which keeps its reservation, and then cancels it."""
+    job_id = str(meets("submit", "reset-before-accept", uploaded())(world))
+    world.happen()
+    ask(world, "repair", ask="resolve", job_id=job_id, resubmit=True)
+    call_api(world, "POST", "/videos/{job_id}/cancel", job_id=job_id)
+    world.settle()
+    other = world.ask("other")
+    ask(world, "repair", ask="cancel", job_id=other)
+    world.settle()
 
 
 def without_a_version(world: World) -> None:
@@ -281,6 +313,24 @@ def decided_about_a_lost_submit(world: World) -> None:
     ask(world, "repair", ask="resolve", job_id=other, give_up=True)
 
 
+def unheard(world: World) -> None:
+    """Webhooks fail, then their receiver is gone; a person puts them back, and what could not be announced."""
+    assert world.receiver
+    world.receiver.will(500)
+    uploaded()(world)
+    world.settle()
+    world.receiver.will(410)
+    world.ask("another")
+    world.settle()
+    numbers = [number_of(place) for place in (0, len(world.adversary.stream) - 1)]
+    where = {"shardId": "shardId-00000001414576573621-f55eea83", "streamArn": STREAM}
+    letter = {**where, "startSequenceNumber": str(numbers[0]), "endSequenceNumber": str(numbers[1])}
+    body = json.dumps({"DDBStreamBatchInfo": letter})
+    world.client("sqs").send_message(QueueUrl=world._url("unannounced"), MessageBody=body)
+    ask(world, "announce", ask="redrive")
+    world.settle()
+
+
 def of_nobody(world: World) -> None:
     """A request at the provider that no job owns."""
     uploaded()(world)
@@ -303,6 +353,8 @@ FLOWS = (
     _scenario(asked_with_an_image, IMAGE_DELIVERY="upload"),
     _scenario(asked_with_a_posted_image),
     _scenario(looked_at),
+    _scenario(found_by_a_retry),
+    _scenario(cancelled_after_a_resubmit),
     _scenario(without_a_version),
     _scenario(missing_image),
     _scenario(touched),
@@ -321,6 +373,7 @@ FLOWS = (
     _scenario(decided_after_a_failure),
     _scenario(decided_about_a_lost_submit),
     _scenario(of_nobody),
+    _scenario(unheard, WEBHOOK_URL=RECEIVER),
 )
 
 

@@ -148,6 +148,22 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
         def redrive(self) -> None:
             self.world.redrive()
 
+        @precondition(lambda self: self.events)
+        @rule(number=st.integers(0, MOST_JOBS - 1))
+        def cancel(self, number: int) -> None:
+            jobs = self.world.all_jobs()
+            if jobs:
+                self.world.cancel(jobs[number % len(jobs)].job_id)
+
+        @precondition(lambda self: self.events)
+        @rule(number=st.integers(0, MOST_JOBS - 1), pay=st.booleans())
+        def retry(self, number: int, *, pay: bool) -> None:
+            """A video is bought again only if the provider failed to make it: any other may still be made."""
+            jobs = self.world.all_jobs()
+            if jobs:
+                job = jobs[number % len(jobs)]
+                self.world.retry(job.job_id, pay=pay and job.code == "PROVIDER_JOB_FAILED")
+
         # what AWS does ------------------------------------------------------------------------------------------
 
         @precondition(lambda self: self.events)

@@ -50,7 +50,9 @@ instrumenting botocore, httpx and urllib3 in a clean run, not listed by hand. Th
 - A video that was paid for is in the bucket, once, with the provider's bytes.
 - People are notified of one outcome only.
 - Each day's ledger shows as reserved and as settled exactly what its jobs reserved and settled.
-- The provider's key and the signatures of our links are in no record and in no message.
+- The provider's key and the signatures of our links are in no record, no message and no event.
+- Every state that a job reached is announced on the event bus, in order, with the same id however often; and if there
+  are webhooks, each arrives with a valid signature.
 
 In the random histories, everything that does not depend on the end is checked after every step.
 

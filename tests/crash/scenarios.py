@@ -9,7 +9,7 @@ from seedance.aws import upload
 from seedance.jobs.budget import day_of
 from seedance.jobs.job import State
 from seedance.jobs.switch import switch
-from stage import Stage
+from stage import RECEIVER, Stage
 from world import World
 
 BEFORE_THE_HOUR = 3500.0
@@ -126,6 +126,24 @@ def down(*calls: tuple[str, str], begin: Callable[[World], object]) -> Callable[
     return outage
 
 
+def unannounced(world: World) -> object:
+    """EventBridge is down, while a job is made and for an hour after that."""
+    world.wire.down |= {("announce", "events.PutEvents")}
+    world.upload(resolution="480p")
+    until = world.now() + 3600
+    while world.now() < until:
+        if not world.happen():
+            world.pass_time(until - world.now())
+    return world.wire.down.clear()
+
+
+def deaf_at_first(world: World) -> object:
+    """The receiver of the webhooks fails in all ways at first."""
+    if world.receiver:
+        world.receiver.will(500, 302, 429, 404, retry_after="90")
+    return world.upload(resolution="480p")
+
+
 def lost_message(world: World) -> object:
     """The job's record exists, but its message is lost."""
     world.ask("first")
@@ -137,6 +155,37 @@ def redriven(world: World) -> object:
     """The job's message became a dead letter, and a person puts it back."""
     down(("submit", "dynamodb.PutItem"), begin=uploaded())(world)
     return world.redrive()
+
+
+def cancelled_at_once(world: World) -> object:
+    return world.cancel(world.ask("first"))
+
+
+def cancelled_too_late(world: World) -> object:
+    job_id = world.ask("first")
+    world.happen()
+    return world.cancel(job_id)
+
+
+def cancel_it(world: World) -> object:
+    (job,) = world.all_jobs()
+    return world.cancel(job.job_id)
+
+
+def retry_it(*, pay: bool) -> Callable[[World], object]:
+    def retry(world: World) -> object:
+        (job,) = world.all_jobs()
+        return world.retry(job.job_id, pay=pay)
+
+    return retry
+
+
+def copied_again(world: World) -> object:
+    """Twice, the result is not a video: the job fails, and a retry copies it for nothing."""
+    job_id = str(meets("media", "html", _upload, times=2)(world))
+    while world.happen():
+        pass
+    return world.retry(job_id, pay=False)
 
 
 _upload = uploaded()
@@ -180,9 +229,16 @@ SCENARIOS = (
     ),
     Scenario("out of credits, then topped up", without_credits, then=(World.top_up_and_resume,)),
     Scenario("paused, then resumed", paused, then=(World.resume,)),
+    Scenario("cancelled at once", cancelled_at_once, State.CANCELLED, "CANCELLED"),
+    Scenario("paused, then cancelled", paused, State.CANCELLED, "CANCELLED", then=(cancel_it,)),
+    Scenario("cancelled too late", cancelled_too_late),
+    Scenario("failed, then bought again", meets("job", "fail", asked), then=(retry_it(pay=True),)),
+    Scenario("copied again by a retry", copied_again),
     Scenario("nobody could be told", down(*_NOTIFY, begin=_upload)),
     Scenario("orphan: execution never started", down(*_ORPHAN, begin=_upload)),
     Scenario("message lost", lost_message),
     Scenario("dead letter, put back", redriven),
     Scenario("copy fails for an hour", meets("media", "media-500", _upload, times=9)),
+    Scenario("events: EventBridge down for an hour", unannounced),
+    Scenario("webhooks: the receiver fails at first", deaf_at_first, environment={"WEBHOOK_URL": RECEIVER}),
 )

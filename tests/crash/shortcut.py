@@ -9,6 +9,7 @@ import io
 import json
 import re
 import threading
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +25,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
 from moto.stepfunctions.models import stepfunctions_backends
+from table_stream import Write, api_answer
 from urllib3 import HTTPResponse
 from werkzeug.test import Client
 
@@ -34,13 +36,20 @@ _MODULES = {"states": "stepfunctions"}
 """Services that moto calls otherwise than their signature does."""
 
 
-def answer(request: AWSPreparedRequest) -> AWSResponse:
-    """Moto's response to one request of botocore."""
+def answer(request: AWSPreparedRequest, stream: Sequence[Write]) -> AWSResponse:
+    """Moto's response to one request of botocore. ``stream``: the table's stream, which is not moto's own."""
+    target = request.headers.get("X-Amz-Target", b"").decode()
+    if target.startswith("DynamoDBStreams"):
+        return _answered(request, 200, {}, json.dumps(api_answer(target, request.body, stream)).encode())
     signature = request.headers["Authorization"]
     signature = signature.decode() if isinstance(signature, bytes) else signature
     service = _SIGNED_FOR.search(signature)[1]
     with _one_at_a_time:
         status, headers, body = _by_server(request) if service == "s3" else _by_service(service, request)
+    return _answered(request, status, headers, body)
+
+
+def _answered(request: AWSPreparedRequest, status: int, headers: dict[str, str], body: bytes) -> AWSResponse:
     method = request.method  # without it, the answer to a HEAD would miss its body
     raw = HTTPResponse(io.BytesIO(body), headers, status, preload_content=False, request_method=method)
     return AWSResponse(request.url, status, headers, raw)
@@ -101,6 +110,16 @@ def items(region: str) -> list[dict[str, Any]]:
     """All records of the job table, as DynamoDB writes them."""
     (table,) = dynamodb_backends[DEFAULT_ACCOUNT_ID][region].tables.values()
     return [item.to_json()["Attributes"] for item in table.items.values()]
+
+
+def messages(region: str, queue: str) -> list[Any]:
+    """Moto's messages in a queue."""
+    return list(sqs_backends[DEFAULT_ACCOUNT_ID][region].queues[queue]._messages)
+
+
+def delete_message(region: str, queue: str, message: Any) -> None:
+    """Delete a message from a queue."""
+    sqs_backends[DEFAULT_ACCOUNT_ID][region].queues[queue]._messages.remove(message)
 
 
 def take_messages(region: str, queue: str) -> list[tuple[str, float, dict[str, Any]]]:

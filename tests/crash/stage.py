@@ -23,12 +23,16 @@ from seedance import clock, observability
 from seedance.aws import clients
 from seedance.provider import client
 from seedance.provider import http as lines
+from webhook_receiver import Receiver, receiving
 from world import ALL_FUNCTIONS, REGION, SCHEDULE_SECONDS, Calendar, World, app, forget, http
 
 from local.sandbox import Sandbox, running
 from local.sandbox import clock as sandbox_clock
 from local.sandbox import state as sandbox_state
 from local.sandbox.inprocess import KEY
+
+RECEIVER = "the receiver"
+"""The value of WEBHOOK_URL in a scenario; the receiver's port is not known before."""
 
 
 @dataclass
@@ -40,6 +44,7 @@ class Stage:
     sandbox: Sandbox
     calendar: Calendar
     wire: wire.Wire
+    receiver: Receiver
     resources: dict[str, str] = field(default_factory=dict)
     seen: set[Seen] = field(default_factory=set)
     """The permissions that the functions have used."""
@@ -50,7 +55,7 @@ class Stage:
         http().post(f"{self.aws_url}/moto-api/reset").raise_for_status()
         stack = World(self.sandbox, self.aws_url)
         stack.create(KEY)
-        names = ("queue", "notification_queue", "topic", "secret", "state_machine", "batch_machine")
+        names = ("queue", "notification_queue", "topic", "secret", "webhook_secret", "state_machine", "batch_machine")
         self.resources = {name: getattr(stack, name) for name in names}
 
     def names(self) -> dict[str, str]:
@@ -70,7 +75,13 @@ class Stage:
         patch.setattr(lines, "STRIDE_SECONDS", seconds)
 
     def world(self, seed: int = 0, **environment: str) -> World:
-        """Return an empty stack, deployed with these parameters. ``seed`` is the adversary's."""
+        """Return an empty stack, deployed with these parameters. ``seed`` is the adversary's.
+
+        With ``WEBHOOK_URL=RECEIVER``, webhooks are sent to the receiver.
+        """
+        hooked = environment.get("WEBHOOK_URL") == RECEIVER
+        environment |= {"WEBHOOK_URL": self.receiver.url, "WEBHOOKS": "yes"} if hooked else {}
+        self.receiver.reset()
         self.wire = wire.Wire(adversary=Adversary(seed, now=self.calendar.time))
         self.calendar.restart()
         shortcut.empty(REGION)
@@ -82,6 +93,7 @@ class Stage:
             adversary=self.wire.adversary,
             wire=self.wire,
             calendar=self.calendar,
+            receiver=self.receiver if hooked else None,
         )
         for name, value in {**stack.environment(), **environment}.items():
             self.patch.setenv(name, value)
@@ -102,10 +114,10 @@ def stage() -> Iterator[Stage]:
     calendar, patch = Calendar(), pytest.MonkeyPatch()
     folder = tempfile.TemporaryDirectory()
     try:
-        with running(time_scale=1.0, fps=1) as sandbox:
+        with running(time_scale=1.0, fps=1) as sandbox, receiving() as receiver:
             _environment(patch, f"http://{host}:{port}", Path(folder.name))
             _on_calendar(patch, calendar)
-            set_up = Stage(patch, f"http://{host}:{port}", sandbox, calendar, wire.Wire())
+            set_up = Stage(patch, f"http://{host}:{port}", sandbox, calendar, wire.Wire(), receiver)
             shortcut.install(patch)
             wire.install(patch, lambda: set_up.wire)
             adversary.install(

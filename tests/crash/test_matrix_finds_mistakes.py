@@ -1,15 +1,21 @@
 """The matrix is useful only if it finds mistakes: each of these is made on purpose, and must be found."""
 
 import time
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import matrix
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 from scenarios import SCENARIOS, Scenario
 from seedance import observability
+from seedance.announce import Announce
 from seedance.errors import SubmitUncertain
+from seedance.events import change
+from seedance.events.endpoint import Answer
 from seedance.jobs import reasons, store
 from seedance.jobs.job import Job, State
 from seedance.jobs.store import JobStore
@@ -19,6 +25,7 @@ from seedance.poll import Poll
 from stage import Stage
 from wire import Call, How
 
+EVENTS_DOWN, DEAF = "events: EventBridge down for an hour", "webhooks: the receiver fails at first"
 MODEL, GET_ITEM, TRANSACT = "seedance-1.0-pro-fast", "dynamodb.GetItem", "dynamodb.TransactWriteItems"
 
 
@@ -75,6 +82,24 @@ def never_give_up_waiting(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("seedance.reconcile.SUBMITTING_SECONDS", float("inf"))
 
 
+def number_events_anew(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(change, "_id", lambda *_: f"evt_{uuid.uuid4().hex}")
+
+
+def forget_what_was_refused(patch: pytest.MonkeyPatch) -> None:
+    call = Announce.__call__
+
+    def careless(self: Announce, records: Any) -> None:
+        with suppress(BotoCoreError, ClientError):
+            call(self, records)
+
+    patch.setattr(Announce, "__call__", careless)
+
+
+def count_a_webhook_as_delivered(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Answer, "delivered", True)
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A deliberate mistake, the point of the matrix that reveals it, and words of the violation."""
@@ -94,6 +119,9 @@ MISTAKES = [
     Mistake(forget_the_link, "late: done after its hour", Call("poll", GET_ITEM, 1), How.LOST, "paid for and made"),
     Mistake(ring_too_late, "paused, then resumed", Call("submit", "sns.Publish", 1), How.AFTER, "without an alarm"),
     Mistake(never_give_up_waiting, "upload, v2", Call("submit", TRANSACT, 1), How.AFTER, "left in SUBMITTING"),
+    Mistake(number_events_anew, "upload, v2", Call("announce", "events.PutEvents", 1), How.LOST, "and announced"),
+    Mistake(forget_what_was_refused, EVENTS_DOWN, Call("submit", TRANSACT, 1), How.LOST, "and announced"),
+    Mistake(count_a_webhook_as_delivered, DEAF, Call("submit", TRANSACT, 1), How.LOST, "webhooks were lost"),
 ]
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import announced
 from seedance.aws.table import IN_FLIGHT, link_key
 from seedance.jobs.job import Hold, Job, State
 from world import VIDEOS, World, http, template
@@ -29,21 +30,27 @@ def always(world: World) -> Iterator[str]:
     told = world.notifications()
     for job in all_jobs:
         accepted = accepted_posts(world, job)
-        if len(accepted) > 1:
+        if len(accepted) > 1 + world.paid_again[job.job_id]:
             yield f"{len(accepted)} POSTs were accepted for one job"
+        # One that a lost submit was given up for says in its notification that it may have been billed.
+        if job.state is State.CANCELLED and accepted and not (job.resubmitted or job.earlier_request_ids):
+            yield "cancelled, and bought"
+        if job.job_id in world.cancelled and job.state is not State.CANCELLED:
+            yield f"the API said that the job is cancelled, and it is {job.state}"
         if job.state is State.COMPLETED:
             yield from _video(world, job)
         published = [message for message in told if message["job_id"] == job.job_id]
         if job.notified_at is not None and job.state.value not in [message["status"] for message in published]:
             yield f"marked as notified in {job.state}, but nobody was told"
         ends = {message["status"] for message in published if State(message["status"]).terminal}
-        if len(ends) > 1:
+        if len(ends) > 1 + world.retried[job.job_id]:
             yield f"people were told of two ends: {sorted(ends)}"
     yield from dict.fromkeys(world.adversary.findings)
     yield from _count(world, all_jobs)
     yield from _ledger(world, all_jobs)
     yield from _links(world, all_jobs)
     yield from _secrets(world, told)
+    yield from announced.always(world)
 
 
 def _count(world: World, all_jobs: list[Job]) -> Iterator[str]:
@@ -69,7 +76,7 @@ def _secrets(world: World, told: list[dict[str, Any]]) -> Iterator[str]:
     Only the video's own link in a message is signed, as intended.
     """
     said = [{**message, "video": None} for message in told]
-    for where, texts in (("a record", world.records()), ("a message", said)):
+    for where, texts in (("a record", world.records()), ("a message", said), ("an event", world.announced())):
         for secret in (KEY, "Signature=", "Credential=test"):
             if any(secret in json.dumps(text) for text in texts):
                 yield f"{where} has {secret!r} in it"
@@ -94,7 +101,7 @@ def in_the_end(world: World, *, faithful: bool = True, asked: int = 1) -> Iterat
             if not published[job.state.value] or job.notified_at is None:
                 yield f"{job.state} without a notification"
             # One failure repeats a notification once, and so does each write that AWS refuses after it was published.
-            if published[job.state.value] > 2 + world.adversary.met["refused"]:
+            if published[job.state.value] > 2 + world.adversary.met["refused"] + world.retried[job.job_id]:
                 yield f"{published[job.state.value]} notifications of one end"
         elif job.state not in (State.HELD, State.UNCERTAIN):
             yield f"left in {job.state}"
@@ -110,6 +117,7 @@ def in_the_end(world: World, *, faithful: bool = True, asked: int = 1) -> Iterat
     if (known := len(world.all_jobs()) + len(world.dead_letters)) < asked:
         yield f"{asked - known} of {asked} jobs are lost: no record, no message"
     yield from _bucket(world)
+    yield from announced.in_the_end(world)
 
 
 def alarms(world: World) -> list[str]:

@@ -103,6 +103,8 @@ class Wire:
     verb: str | None = None
     """The function that runs now; calls outside of one are the tests' own."""
     dead: bool = False
+    meanwhile: "tuple[Call, Callable[[], object]] | None" = None
+    """What another invocation does right before this call, at the same time as the running one."""
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     _again: bool = False
     _kept: Any = None
@@ -124,6 +126,15 @@ class Wire:
             yield
         finally:
             self.verb, self._again, self._kept = None, False, None
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """While another function runs in the middle of a call of this one."""
+        kept = self.verb, self.dead, self.meter.killed, self._again, self._kept
+        try:
+            yield
+        finally:
+            self.verb, self.dead, self.meter.killed, self._again, self._kept = kept
 
     @contextmanager
     def unwatched(self) -> Iterator[None]:
@@ -151,6 +162,10 @@ class Wire:
             self._counts[verb, name] += 1
             call = Call(verb, name, self._counts[verb, name])
             self.calls.append(call)
+            if self.meanwhile and self.meanwhile[0] == call:
+                act, self.meanwhile = self.meanwhile[1], None
+                with self.aside():
+                    act()
             hit = not self.struck and self._is_target(call)
             self.struck = self.struck or hit
         if hit:
@@ -181,7 +196,7 @@ class Wire:
         if self._kept is not None:
             kept, self._kept = self._kept, None
             return kept
-        answer = shortcut.answer(request)
+        answer = shortcut.answer(request, self.adversary.stream)
         if not self._again:
             return answer
         self._again = False

@@ -6,13 +6,11 @@ functions, moto and the provider's stand-in are those of tests/integration.
 
 import json
 import sys
-import time
+from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aws_limits
 import shortcut
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.stepfunctions.models import stepfunctions_backends
@@ -21,11 +19,13 @@ from seedance.jobs.handoff import intake_queue
 from seedance.jobs.job import Hold, Job, State, api_job_id
 from seedance.jobs.store import jobs, read_item
 from seedance.jobs.switch import switch
-from wire import Killed, Wire
+from table_stream import EventSource
+from wire import Killed
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 
+from announcing import Announcing, Calendar, Hook
 from pipeline import (
     API_KEY,
     ASL,
@@ -33,7 +33,7 @@ from pipeline import (
     REGION,
     UPLOADS,
     VIDEOS,
-    Pipeline,
+    WEBHOOK_KEY,
     _holds,
     app,
     http,
@@ -42,11 +42,23 @@ from pipeline import (
     template,
 )
 
-__all__ = ["REGION", "UPLOADS", "VIDEOS", "Calendar", "World", "app", "forget", "http", "png", "s3_event"]
+__all__ = [
+    "REGION",
+    "UPLOADS",
+    "VIDEOS",
+    "WEBHOOK_KEY",
+    "Calendar",
+    "World",
+    "app",
+    "forget",
+    "http",
+    "png",
+    "s3_event",
+]
 
 ALL_FUNCTIONS = (
     *("api", "submit", "poll", "generate", "finalize", "fail", "reconcile"),
-    *("plan", "enqueue", "collect", "repair", "watch"),
+    *("plan", "enqueue", "collect", "repair", "watch", "announce", "deliver"),
 )
 DAY_SECONDS = 24 * 3600.0
 ROUND_SECONDS = 700.0
@@ -58,32 +70,12 @@ SCHEDULE_SECONDS = 300.0
 ROUNDS = 24
 """After so many rounds without rest a job is lost."""
 
-_STATES = frozenset(name.lower() for name, state in ASL["States"].items() if state["Type"] == "Task")
 _QUEUE = template()["IntakeQueue"]["Properties"]
 VISIBILITY_SECONDS = float(_QUEUE["VisibilityTimeout"])
 SKEWS = (-3600.0, -121.0, 0.0, 121.0, 3600.0)
 """By how many seconds the provider's clock may be ahead of ours; below 0 it is behind."""
 
 RECEIVES = int(_QUEUE["RedrivePolicy"]["maxReceiveCount"])
-
-
-class Calendar:
-    """The time that the functions and the provider see. It starts at noon, so that no test reaches midnight."""
-
-    noon = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        self.passed, self._since = 0.0, time.monotonic()
-
-    def time(self) -> float:
-        return self.noon + self.passed + time.monotonic() - self._since
-
-    def sleep(self, seconds: float) -> None:
-        """Let that much time pass without waiting."""
-        self.passed += seconds
 
 
 @dataclass
@@ -107,11 +99,9 @@ class Run:
 
 
 @dataclass
-class World(Pipeline):
+class World(Announcing):
     """An empty stack, the wire through which its functions' calls pass, and the messages and executions under way."""
 
-    wire: Wire = field(default_factory=Wire)
-    calendar: Calendar = field(default_factory=Calendar)
     letters: list[Letter] = field(default_factory=list)
     dead_letters: list[Letter] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
@@ -126,13 +116,15 @@ class World(Pipeline):
     """When the provider's faults end."""
     warm: str | None = None
     """The function whose process ran last."""
+    cancelled: set[str] = field(default_factory=set)
+    """The jobs of which the API said that they are cancelled."""
+    retried: Counter[str] = field(default_factory=Counter)
+    """How often retries of a job were accepted, or may have been."""
+    paid_again: Counter[str] = field(default_factory=Counter)
+    """And how many of them were allowed to buy its video again."""
     known: set[str] = field(default_factory=set)
     made: dict[str, bytes] = field(default_factory=dict)
     """The provider's files that were looked at, by request."""
-    log: list[str] = field(default_factory=list)
-
-    def now(self) -> float:
-        return self.calendar.time()
 
     def pass_time(self, seconds: float) -> None:
         """Jump ahead, and let the provider finish the jobs due by then."""
@@ -164,13 +156,6 @@ class World(Pipeline):
             self.log.append(f"{verb} was killed")
             raise
 
-    def _small_enough(self, verb: str, answer: Any) -> Any:
-        why = aws_limits.too_large_for_lambda(answer)
-        if why is None and verb in _STATES:
-            why = aws_limits.too_large_for_a_state(answer)
-        self.adversary.findings += [f"the answer of {verb} is too large: {why}"] if why else []
-        return answer
-
     def reconcile(self) -> None:
         """One scheduled round; it is not retried before the next."""
         try:
@@ -179,23 +164,49 @@ class World(Pipeline):
             self.log.append(f"reconcile died: {error!r}")
 
     def ask(self, key: str, **body: Any) -> str:
-        """Request a video from the API, repeating the call if there is no response; returns the job's id."""
+        """Request a video from the API; returns the job's id."""
+        body = {"prompt": f"The product turns, {key}.", **body}
+        assert self.call_api("/videos", body, {"idempotency-key": key})[0] in (0, 202)
+        return api_job_id(API_KEY, key)
+
+    def cancel(self, job_id: str) -> int:
+        """Cancel a job through the API; returns the status."""
+        status, said = self.call_api("/videos/{job_id}/cancel", job_id=job_id)
+        if status == 200:
+            self.cancelled.add(job_id)
+        self.log.append(f"cancel {status} {said.get('code', said.get('state'))}")
+        return status
+
+    def retry(self, job_id: str, *, pay: bool) -> int:
+        """Ask the API for a retry; returns the status. Without a response, it may be carried out all the same."""
+        status, said = self.call_api("/videos/{job_id}/retry", {"pay": pay}, job_id=job_id)
+        if status in (0, 202):
+            self.retried[job_id] += 1
+            self.paid_again[job_id] += pay
+        self.log.append(f"retry {status} {said.get('code', said.get('state'))}")
+        return status
+
+    def call_api(
+        self, resource: str, body: Any = None, headers: dict[str, str] | None = None, **path: str
+    ) -> tuple[int, dict[str, Any]]:
+        """A POST, repeated if there is no response: its status and its answer; 0 if there was none at all."""
         event = {
             "httpMethod": "POST",
-            "path": "/videos",
-            "resource": "/videos",
-            "headers": {"content-type": "application/json", "idempotency-key": key},
+            "path": resource.format(**path),
+            "resource": resource,
+            "pathParameters": path or None,
+            "headers": {"content-type": "application/json", **(headers or {})},
             "requestContext": {"stage": "v1", "identity": {"apiKeyId": API_KEY}},
-            "body": json.dumps({"prompt": f"The product turns, {key}.", **body}),
+            "body": None if body is None else json.dumps(body),
             "isBase64Encoded": False,
         }
         for _ in range(3):
             try:
-                assert self.invoke("api", event)["statusCode"] == 202
-                break
+                answer = self.invoke("api", event)
+                return int(answer["statusCode"]), dict(json.loads(answer["body"]))
             except (Killed, Exception) as error:  # noqa: BLE001
                 self.log.append(f"api died: {error!r}")
-        return api_job_id(API_KEY, key)
+        return 0, {}
 
     # the queue and the state machine --------------------------------------------------------------------------
 
@@ -208,6 +219,7 @@ class World(Pipeline):
                 self.known.add(execution.name)
                 start = self.now() + self.held_up
                 self.runs.append(Run(execution.name, json.loads(execution.execution_input), ASL["StartAt"], start))
+        self.collect_hooks()
 
     def executions(self) -> list[Any]:
         machines = stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].state_machines
@@ -283,9 +295,11 @@ class World(Pipeline):
     # until nothing changes ------------------------------------------------------------------------------------
 
     def happen(self) -> bool:
-        """Let the next due event happen; False if there is none."""
+        """Let the next due event happen; False if there is none. What it changes is announced at the next call."""
+        self.announce()
         self.collect()
-        waiting: list[Letter | Run] = [*self.letters, *self.runs]
+        waiting: list[Letter | Run | Hook | EventSource] = [*self.letters, *self.runs, *self.hooks]
+        waiting += [self.source] if self.source.waits(self.adversary.stream) else []
         if not waiting:
             return False
         event = min(waiting, key=lambda each: each.due)
@@ -297,10 +311,13 @@ class World(Pipeline):
                 self.reconcile()
             return True
         self.pass_time(event.due - self.now())
-        if isinstance(event, Letter):
-            self.deliver_letter(event)
-        else:
-            self.step(event)
+        match event:
+            case Letter():
+                self.deliver_letter(event)
+            case Run():
+                self.step(event)
+            case Hook():
+                self.deliver_hook(event)
         return True
 
     def settle(self) -> None:

@@ -20,7 +20,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     if not (Path(sys.executable).parent / "ministack").exists():
         pytest.skip("no emulator is installed; `pip install -e .` brings it")
     home = tmp_path_factory.mktemp("stack")
-    options = local_stack.Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home)
+    options = local_stack.Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home, hurried=False)
     try:
         stack, _ = local_stack.up(options, lambda _: None)
         world = Deployed(stack)

@@ -3,14 +3,17 @@
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from deployed import SAMPLE, Deployed, until
 from seedance.jobs.job import batch_id, batch_job_id
+from typer.testing import CliRunner
 
 from cli import asking
+from cli.main import app
 from cli.target import Target
 
 pytestmark = pytest.mark.e2e
@@ -132,6 +135,40 @@ def test_a_manifest_whose_event_comes_twice_is_bought_once(deployed: Deployed, s
     pages = deployed.client("stepfunctions").get_paginator("list_executions")
     found = pages.paginate(stateMachineArn=deployed.output("BatchStateMachineArn")).build_full_result()["executions"]
     assert [one["name"] for one in found].count(spring.batch_id) == 1
+
+
+def test_a_folder_of_images_becomes_a_batch_and_comes_back_as_videos(deployed: Deployed, tmp_path: Path) -> None:
+    """As a person does it, on the command line, with one image that the provider blocks at first."""
+    outputs = tmp_path / "outputs.json"
+    outputs.write_text(json.dumps(asdict(deployed.stack)))
+
+    def says(*command: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, [*command, "--outputs", str(outputs), "--json"], catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return str(result.stdout)
+
+    for name in ("red.jpg", "summer/hat.jpg"):
+        (tmp_path / "shoes" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "shoes" / name).write_bytes(SAMPLE.read_bytes())
+    wish = {"on": "job", "kind": "fail", "prompt_contains": "A folder", "times": 1}
+    deployed.api.post(f"{deployed.stack.sandbox_url}/_sandbox/faults", json=wish).raise_for_status()
+    begun = ("batch", str(tmp_path / "shoes"), "--prompt", "A folder turns", "--set", "resolution=480p")
+    refused = CliRunner().invoke(app, [*begun, "--max-usd", "0.01", "--outputs", str(outputs)])
+    assert (refused.exit_code, "more than --max-usd" in refused.stderr) == (1, True)
+    made = json.loads(says(*begun, "--wait", code=1))
+    assert (made["images_to_upload"], made["states"]) == (2, {"COMPLETED": 1, "FAILED": 1})
+    batch = made["batch_id"]
+    again = json.loads(says("batch", batch[:16], "--retry-failed", "--wait"))
+    assert again == {"batch_id": batch, "failed": 1, "copied": 0, "bought": 1, "completed": 1}
+    says("get", batch, "-o", str(tmp_path / "videos"))
+    assert sorted(file.name for file in (tmp_path / "videos").iterdir()) == ["1-red.mp4", "2-hat.mp4"]
+    costs = json.loads(says("costs", "--by", "batch"))["costs"]
+    (ours,) = [row for row in costs if row["batch"] == batch]
+    orders = [order for order in deployed.sandbox("jobs")["jobs"] if order["body"]["prompt"] == "A folder turns"]
+    billed = sum(order["cost"] for order in orders if order["status"] == "COMPLETED")
+    assert (len(orders), ours["videos"], ours["usd"]) == (3, 2, pytest.approx(billed))
+    mails = [json.loads(line) for line in says("inbox", "--kind", "mail", "--about", batch).splitlines()]
+    assert [mail["subject"].partition(",")[0] for mail in mails] == ["Batch done: shoes.jsonl (1 of 2 videos"]
 
 
 def test_json_lines_are_a_manifest_too(deployed: Deployed) -> None:

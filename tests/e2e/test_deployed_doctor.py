@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from deployed import Deployed
 
-from local.launch import STACK_NAME
+from local.options import INBOX_ADDRESS
 
 pytestmark = pytest.mark.e2e
 
@@ -84,18 +84,17 @@ def faults(deployed: Deployed) -> list[Fault]:
     (ours,) = [
         one["SubscriptionArn"]
         for one in sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-        if one["Endpoint"].endswith(f":{STACK_NAME}-notifications")
+        if one["Protocol"] == "email"
     ]
-    endpoint = attribute(deployed.stack.notification_queue_url, "QueueArn")
+    mails = {"FilterPolicy": sns.get_subscription_attributes(SubscriptionArn=ours)["Attributes"]["FilterPolicy"]}
     policy = attribute(queue, "Policy")
     dead_arn = attribute(dead, "QueueArn")
     paused = {"job_id": {"S": "switch#submits"}, "reason": {"S": "a test"}, "paused_at": {"N": str(time.time())}}
-    raw = {"RawMessageDelivery": "true"}
     return [
         (
             "notifications",
             lambda: sns.unsubscribe(SubscriptionArn=ours),
-            lambda: sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=endpoint, Attributes=raw),
+            lambda: sns.subscribe(TopicArn=topic, Protocol="email", Endpoint=INBOX_ADDRESS, Attributes=mails),
         ),
         (
             "uploads",

@@ -106,7 +106,7 @@ def test_a_pause_stops_only_submits(deployed: Deployed, operator: Operator) -> N
     under_way = deployed.upload("uploads/under way.png", prompt="under way", **SMALL)
     operator.reaches(under_way, State.QUEUED, State.PROCESSING)
     assert "submits are paused" in operator.says("pause", "--reason", "the fair is over")
-    assert "submits were already paused" in operator.says("pause")
+    assert "the reason is still: the fair is over" in operator.says("pause")
     held = {
         deployed.upload("uploads/held.png", prompt="held upload", **SMALL): "held upload",
         deployed.order(prompt="held call", parameters=SMALL): "held call",
@@ -246,6 +246,9 @@ def test_a_failed_copy_is_retried_at_no_cost(deployed: Deployed, operator: Opera
     job = operator.reaches(job_id, State.FAILED)
     assert job["error"]["code"] == "RESULT_NOT_A_VIDEO"
     deployed.told(job_id, "FAILED")
+    (mail,) = operator.says("inbox", "--about", job_id, "--kind", "mail", "--json").splitlines()
+    assert re.fullmatch(r"No video: no copy \(not a video, \$0\.\d\d charged\)", json.loads(mail)["subject"])
+    assert f"`seedance retry {job_id}` within seven days" in json.loads(mail)["body"]
     assert "this costs nothing" in operator.says("retry", job_id)
     deployed.completed(job_id)
     assert operator.submits("no copy") == [200]
@@ -256,7 +259,7 @@ def test_a_new_submit_of_a_failed_job_needs_the_pay_option(deployed: Deployed, o
     operator.fault("job", "fail", "bad luck")
     job_id = deployed.upload("uploads/bad luck.png", prompt="bad luck", **SMALL)
     operator.reaches(job_id, State.FAILED)
-    assert re.search(r"costs about \$0\.\d\d: use --pay", operator.says("retry", job_id, code=1))
+    assert re.search(r"use --pay to buy the video again, for about \$0\.\d\d", operator.says("retry", job_id, code=1))
     assert operator.submits("bad luck") == [200]
 
 

@@ -151,7 +151,7 @@ def test_a_functions_environment_has_the_stacks_secret(deployed: Deployed) -> No
 
 
 def test_the_owners_shell_works(deployed: Deployed) -> None:
-    exports = "\n".join(show.exports(deployed.stack, []))
+    exports = "\n".join(show.shell(*show.exports(deployed.stack, [])))
     bucket = deployed.output("UploadBucketName")
     script = f"""set -e
 {exports}

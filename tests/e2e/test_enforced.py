@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from deployed import SAMPLE, Deployed, until
+from standardwebhooks import Webhook
+from webhook_receiver import Receiver, receiving
 
 from local import launch
 from local import stack as local_stack
+from local.options import WEBHOOK_SECRET_NAME
 
 pytestmark = pytest.mark.e2e
 
@@ -19,12 +22,19 @@ TIME_SCALE = 0.05
 SERVER = Path(__file__).parent / "enforcing_ministack.py"
 WORKED = (
     *("api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "repair", "submit"),
-    "watch",
+    *("announce", "deliver", "watch"),
 )
 
 
 @pytest.fixture(scope="module")
-def enforced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def receiver() -> Iterator[Receiver]:
+    """The receiver of the stack's webhooks."""
+    with receiving() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def enforced(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Deployed]:
     """A stack of its own, on an emulator that enforces the roles' policies."""
     if not (Path(sys.executable).parent / "ministack").exists():
         pytest.skip("no emulator is installed; `pip install -e .` brings it")
@@ -39,7 +49,10 @@ def enforced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launch.Launch, "start", enforcing)
         try:
-            options = local_stack.Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home)
+            hook = {"WebhookUrl": receiver.url}
+            options = local_stack.Options(
+                port=0, provider="sandbox", time_scale=TIME_SCALE, home=home, parameters=hook, hurried=False
+            )
             stack, _ = local_stack.up(options, lambda _: None)
             world = Deployed(stack)
             world.configure()
@@ -77,7 +90,7 @@ def denied(world: Deployed, name: str) -> list[str]:
     return [event["message"] for event in events if "AccessDenied" in event["message"]]
 
 
-def test_every_function_works_with_its_own_roles_permissions(enforced: Deployed) -> None:
+def test_every_function_works_with_its_own_roles_permissions(enforced: Deployed, receiver: Receiver) -> None:
     world = enforced
     world.put("images/shoe.jpg", SAMPLE.read_bytes())
     v2 = world.upload("uploads/v2.jpg", model="seedance-2.0-mini", duration="4", resolution="480p")
@@ -108,6 +121,21 @@ def test_every_function_works_with_its_own_roles_permissions(enforced: Deployed)
     assert invoke(world, "repair", ask="resume")["number"] == 0
     assert "requests" in invoke(world, "repair", ask="unowned", model="seedance-2.0-mini", since=time.time() - 3600)
     assert invoke(world, "repair", ask="redrive")["number"] == 0
+    secret = world.client("secretsmanager").get_secret_value(SecretId=WEBHOOK_SECRET_NAME)["SecretString"]
+
+    def told() -> dict[str, set[str]]:
+        """The states that each job's webhooks tell of, verified by the scheme's library."""
+        found: dict[str, set[str]] = {}
+        for one in list(receiver.received):
+            data = Webhook(secret).verify(one.body, one.headers)["data"]
+            found.setdefault(data["job_id"], set()).add(data["state"])
+        return found
+
+    for job_id, end in {v2: "COMPLETED", v1: "COMPLETED", api: "COMPLETED", failed: "FAILED"}.items():
+        until(
+            lambda job_id=job_id, end=end: {"SUBMITTING", end} <= told().get(job_id, set()), f"the webhooks of {job_id}"
+        )
+    assert invoke(world, "announce", ask="redrive") == {"number": 0, "more": False}
     assert {name: denied(world, name) for name in WORKED} == {name: [] for name in WORKED}
 
 

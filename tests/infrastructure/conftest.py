@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.infrastructure.reading import resolved
+
 
 @pytest.fixture(scope="session")
 def resources(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -16,9 +18,9 @@ def resources(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def functions(resources: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The properties of each function, by the name of its folder."""
+    """The properties of each function, by the name of its folder, in a stack that has everything."""
     found = {
-        Path(resource["Properties"]["CodeUri"]).name: resource["Properties"]
+        Path(resource["Properties"]["CodeUri"]).name: resolved(resource["Properties"])
         for resource in resources.values()
         if resource["Type"] == "AWS::Serverless::Function"
     }

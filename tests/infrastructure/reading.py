@@ -5,14 +5,8 @@ from typing import Any
 
 NO_VALUE = {"Ref": "AWS::NoValue"}
 ALL = (
-    "OnAws",
-    "HasBoundary",
-    "UploadsExpire",
-    "VideosExpire",
-    "WantsDashboard",
-    "WantsMail",
-    "WantsAlarmMail",
-    "HasDomain",
+    *("OnAws", "HasBoundary", "UploadsExpire", "VideosExpire", "WantsDashboard", "WantsMail", "WantsAlarmMail"),
+    *("HasDomain", "WantsWebhook", "HasWebhookSecret"),
 )
 
 

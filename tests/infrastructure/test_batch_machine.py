@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 from seedance.batches.plan_lines import MOST_ROWS
 from seedance.enqueue import STOPPED_SECONDS
+from seedance.jobs.job import State
 from seedance.jobs.tasks import TaskStatus
+from seedance.notices.batch_message import BatchStatus
 from seedance.pacing.pacer import FULL_SECONDS
+
+from tests.infrastructure.reading import of_type, resolved
 
 TASKS = {"Plan": "plan", "Enqueue": "enqueue", "Collect": "collect"}
 # Step Functions developer guide, "Handle Lambda service exceptions".
@@ -150,9 +154,53 @@ def test_every_state_machine_is_listed(resources: dict[str, Any], root: Path) ->
     assert files == {f"statemachine/{path.name}" for path in (root / "statemachine").iterdir()}
 
 
-def test_emails_are_only_about_whole_batches(resources: dict[str, Any]) -> None:
-    # Filters apply to message attributes by default; a batch job has this attribute, a summary has others.
-    assert resources["NotificationMail"]["Properties"]["FilterPolicy"] == {"batch": [{"exists": False}]}
+def mailed(policy: dict[str, Any], attributes: dict[str, str]) -> bool:
+    """Whether a filter policy on attributes lets a message through, for the operators that ours has."""
+
+    def matches(rule: Any, value: str | None) -> bool:
+        ((name, operand),) = rule.items()
+        match name:
+            case "exists":
+                return (value is not None) is operand
+            case "prefix":
+                return value is not None and value.startswith(operand)
+            case "anything-but":
+                return value is not None and value not in operand
+        raise AssertionError(rule)
+
+    return all(any(matches(rule, attributes.get(name)) for rule in rules) for name, rules in policy.items())
+
+
+@pytest.mark.parametrize(
+    ("mail_for", "states"),
+    [
+        ("all", {state for state in State if state.terminal} | {State.HELD}),
+        ("failures", {State.FAILED, State.EXPIRED, State.REJECTED, State.HELD}),
+        ("none", set()),
+    ],
+)
+def test_emails_are_about_these_jobs_and_always_about_whole_batches(
+    *, template: dict[str, Any], mail_for: str, states: set[State]
+) -> None:
+    conditions = {name: template["Conditions"][name]["Fn::Equals"] for name in ("MailsAllJobs", "MailsNoJobs")}
+    assert all(compared[0] == {"Ref": "MailFor"} for compared in conditions.values())
+    true = [name for name, compared in conditions.items() if compared[1] == mail_for]
+    assert template["Parameters"]["MailFor"]["AllowedValues"] == ["all", "failures", "none"]
+    mail = resolved(template["Resources"]["NotificationMail"]["Properties"], true)
+    policy = mail["FilterPolicy"]
+    assert "FilterPolicyScope" not in mail  # the default is the message's attributes
+    told = [state for state in State if state.terminal or state is State.HELD]
+    assert {state for state in told if mailed(policy, {"status": state.value, "source": "api"})} == states
+    for state in told:
+        assert not mailed(policy, {"status": state.value, "source": "batch", "batch": "batch-1"})
+    for status in BatchStatus:
+        assert mailed(policy, {"status": status.value, "source": "batch"})
+
+
+def test_the_other_subscribers_of_the_topic_get_everything(resources: dict[str, Any]) -> None:
+    subscriptions = of_type(resources, "AWS::SNS::Subscription")
+    assert sorted(subscriptions) == ["AlarmMail", "NotificationMail"]
+    assert "FilterPolicy" not in resources["NotificationTopic"]["Properties"]
 
 
 def test_the_map_may_start_only_its_own_child_executions(resources: dict[str, Any], workflows: dict[str, Any]) -> None:

@@ -92,8 +92,9 @@ def test_reported_parameters_are_parameters_and_none_is_private(template: dict[s
     private = {
         *("SegmindApiKeySecretArn", "NotificationEmail", "AlarmEmail", "PermissionsBoundaryArn", "DefaultPrompt"),
         *("ImageKeyPrefixes", "ConsoleOrigins", "DomainName", "DomainCertificateArn", "LocalAddress"),
+        *("WebhookUrl", "WebhookSecretArn"),
     }
-    assert set(template["Parameters"]) >= report.SHOWN_PARAMETERS | private
+    assert set(template["Parameters"]) == report.SHOWN_PARAMETERS | private
     assert not report.SHOWN_PARAMETERS & private
 
 

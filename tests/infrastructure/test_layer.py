@@ -17,7 +17,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 UNZIPPED_LIMIT = 20 * 1024 * 1024
-SERVICES = {"dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions"}
+SERVICES = {"dynamodb", "dynamodbstreams", "events", "s3", "secretsmanager", "sns", "sqs", "stepfunctions"}
 DESCRIBE = """
 import json, os, sys
 sys.path[:0] = sys.argv[1:]
@@ -26,7 +26,7 @@ from seedance.aws import clients as aws
 session, found = Session(), {}
 regions = ("us-east-1", "eu-central-1", "eu-south-1", "il-central-1", "us-gov-west-1", "cn-north-1")
 session.set_credentials("a", "b")
-for service in ("dynamodb", "s3", "secretsmanager", "sns", "sqs", "stepfunctions"):
+for service in ("dynamodb", "dynamodbstreams", "events", "s3", "secretsmanager", "sns", "sqs", "stepfunctions"):
     client = session.create_client(service, region_name="eu-central-1")
     model = client.meta.service_model
     shapes = {name: model.operation_model(name) for name in model.operation_names}
@@ -180,7 +180,8 @@ def test_botocore_has_only_the_services_that_are_called(root: Path, layer_folder
     data = layer_folder / "python/botocore/data"
     assert {path.name for path in data.iterdir() if path.is_dir()} == SERVICES
     partition = json.loads((data / "endpoints.json").read_text())["partitions"][0]
-    assert set(partition["services"]) == (SERVICES - {"stepfunctions"}) | {"states"}
+    other_names = {"stepfunctions": "states", "dynamodbstreams": "streams.dynamodb"}
+    assert set(partition["services"]) == {other_names.get(service, service) for service in SERVICES}
     called = set(re.findall(r'_later\("(\w+)"\)', (root / "layers/common/seedance/aws/clients.py").read_text()))
     assert called == SERVICES
 

@@ -241,7 +241,8 @@ client = SimpleNamespace(
 clients._client = lambda _: client
 from seedance.api import api
 for resource, path in (
-    ("/videos", None), ("/videos/{job_id}", {"job_id": "up-1"}), ("/budget", None), ("/models", None),
+    ("/videos", None), ("/videos/{job_id}", {"job_id": "up-1"}), ("/videos/{job_id}/timeline", {"job_id": "up-1"}),
+    ("/budget", None), ("/models", None),
     ("/openapi.json", None),
 ):
     answer = api().respond({"httpMethod": "GET", "resource": resource, "pathParameters": path})
@@ -255,7 +256,8 @@ def test_calls_that_read_load_no_pydantic(root: Path, template: dict[str, Any]) 
     given = {
         **{"JOB_TABLE": "jobs", "UPLOAD_BUCKET": "u", "VIDEO_BUCKET": "v", "NOTIFICATION_TOPIC": "t"},
         **{"SEGMIND_API_KEY_SECRET": "s", "STATE_MACHINE": "m", "BATCH_STATE_MACHINE": "m", "INTAKE_QUEUE": "q"},
-        **{"DEAD_LETTER_QUEUE": "d", "LINK_BASE": "https://links.example/w"},
+        **dict.fromkeys(("DEAD_LETTER_QUEUE", "WEBHOOK_QUEUE", "WEBHOOK_DEAD_LETTER_QUEUE"), "q"),
+        **{"ANNOUNCE_DEAD_LETTER_QUEUE": "q", "WEBHOOKS": "no", "LINK_BASE": "https://links.example/w"},
     }
     texts = {"job_id": "up-1", "state": "COMPLETED", "source": "api", "name": "n", "folder": "f", "model": "m"}
     item = {name: {"S": text} for name, text in {**texts, "transport": "v2", "month": "2026-11"}.items()}

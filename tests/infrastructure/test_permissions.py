@@ -48,7 +48,7 @@ SHARED = {
     "examining": ["repair"],
     "intake": ["submit"],
     "paid_call": ["submit", "generate"],
-    "lost": ["reconcile", "repair"],
+    "lost": ["reconcile", "repair", "submit"],
 }
 """Modules that several use cases, or one, are made of."""
 

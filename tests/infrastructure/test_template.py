@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from seedance.config import (
+    AnnounceSettings,
     ApiSettings,
+    DeliverSettings,
     EnqueueSettings,
     IntakeSettings,
     LinkSettings,
@@ -23,8 +25,8 @@ from seedance.rest.routes import ROUTES
 from tests.infrastructure.reading import as_list, of_type, statements
 
 FUNCTIONS = [
-    *("api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "repair", "submit"),
-    "watch",
+    *("announce", "api", "collect", "deliver", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile"),
+    *("repair", "submit", "watch"),
 ]
 SETTINGS = {
     **dict.fromkeys(("finalize", "fail", "collect"), LinkSettings),
@@ -34,12 +36,15 @@ SETTINGS = {
     "repair": RepairSettings,
     "plan": PlanSettings,
     "enqueue": EnqueueSettings,
+    "announce": AnnounceSettings,
+    "deliver": DeliverSettings,
 }
 PARAMETERS = [
     *("SegmindBaseUrl", "SegmindMediaHosts", "SegmindApiKeySecretArn"),
-    *("DefaultModel", "DefaultPrompt", "NotificationEmail"),
+    *("DefaultModel", "DefaultPrompt", "NotificationEmail", "MailFor"),
     *("ConsoleOrigins", "VideoLinkDays", "DomainName", "DomainCertificateArn"),
     *("SegmindHistoryUrl", "DailyBudgetUsd", "ResubmitLost", "BatchToleratedFailurePercent"),
+    *("EventBusName", "WebhookUrl", "WebhookSecretArn"),
 ]
 OUTPUTS = [
     *("UploadBucketName", "VideoBucketName", "JobTableName", "StateMachineArn", "NotificationTopicArn"),
@@ -50,12 +55,14 @@ OUTPUTS = [
         "ApiKeyId",
         "ReconcileFunctionName",
         "RepairFunctionName",
+        "AnnounceFunctionName",
         "BatchStateMachineArn",
         "LinkUrl",
     ),
 ]
 MACHINES = ["VideoBatchStateMachine", "VideoJobStateMachine"]
-BANNERS = ["Parameters", "Storage", "Intake", "API", "Workflow", "Batches", "Notification", "Operations", "Outputs"]
+BANNERS = ["Parameters", "Storage", "Intake", "API", "Workflow", "Batches", "Notification"]
+BANNERS += ["Events", "Operations", "Outputs"]
 
 
 def keys_of(node: yaml.Node) -> list[str]:
@@ -143,10 +150,11 @@ NEEDED = {
     "submit": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions"),
         *("secretsmanager:GetSecretValue", "states:StartExecution", "sqs:SendMessage", "sns:Publish", *KEEP),
+        "dynamodb:Query",
     },
     "api": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),
-        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query", "dynamodb:DeleteItem"),
+        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:DeleteItem", "dynamodb:UpdateItem"),
         *("sqs:SendMessage", "s3:PutObject"),
     },
     "watch": {"dynamodb:GetItem", "s3:GetObject"},
@@ -177,6 +185,14 @@ NEEDED = {
         *("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query"),
         *("states:StartExecution", "states:DescribeExecution", "sns:Publish", "s3:GetObject"),
         *("secretsmanager:GetSecretValue", "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage"),
+    },
+    "announce": {
+        *("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
+        *("events:PutEvents", "sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "dynamodb:DeleteItem"),
+    },
+    "deliver": {
+        *("dynamodb:GetItem", "dynamodb:PutItem", "secretsmanager:GetSecretValue"),
+        "sqs:ChangeMessageVisibility",
     },
 }
 
@@ -307,12 +323,21 @@ def test_every_functions_queue_has_a_dead_letter_queue_with_an_alarm(
         for properties in functions.values()
         if "DeadLetterQueue" in properties
     }
-    assert set(queues) - dead == {"IntakeQueue"}
+    dead |= {
+        mapping["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0]
+        for mapping in of_type(resources, "AWS::Lambda::EventSourceMapping").values()
+    }
+    assert set(queues) - dead == {"IntakeQueue", "WebhookQueue"}
+    metrics = [
+        metric
+        for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values()
+        for metric in [alarm, *(one["MetricStat"]["Metric"] for one in alarm.get("Metrics", []) if "MetricStat" in one)]
+    ]
     watched = {
         dimension["Value"]["Fn::GetAtt"][0]
-        for alarm in of_type(resources, "AWS::CloudWatch::Alarm").values()
-        if alarm.get("MetricName") == "ApproximateNumberOfMessagesVisible"
-        for dimension in alarm["Dimensions"]
+        for metric in metrics
+        if metric.get("MetricName") == "ApproximateNumberOfMessagesVisible"
+        for dimension in metric["Dimensions"]
     }
     assert watched == dead
 

@@ -16,6 +16,7 @@ MOST_USD = 5.0
 
 STEPS = {"Poll", "Generate", "Finalize", "Fail"}
 BATCH_STEPS = {"Plan", "Enqueue", "Collect"}
+OUTWARD = {"Announce", "Deliver", "Watch"}
 PUBLISHED_REGULARLY = {"BudgetCommittedPercent", "PriceDriftPercent"}
 """Metrics with a threshold: percentages, not counts of events."""
 
@@ -39,7 +40,7 @@ def _metric(metric: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def test_there_are_at_most_twenty_alarms(alarms: dict[str, Any]) -> None:
-    assert len(alarms) == 19
+    assert len(alarms) == 20
     assert len(alarms) <= MOST_ALARMS
 
 
@@ -53,11 +54,17 @@ def test_there_are_at_most_twenty_alarms(alarms: dict[str, Any]) -> None:
         ("BatchErrorsAlarm", "AWS/Lambda", {"Errors"}, {f"{name}Function" for name in BATCH_STEPS}),
         ("ReconcileAlarm", "AWS/Lambda", {"Errors"}, {"ReconcileFunction"}),
         ("RepairAlarm", "AWS/Lambda", {"Errors"}, {"RepairFunction"}),
+        ("OutwardErrorsAlarm", "AWS/Lambda", {"Errors"}, {f"{name}Function" for name in OUTWARD}),
+        (
+            "AnnounceDeadLetterAlarm",
+            "AWS/SQS",
+            {"ApproximateNumberOfMessagesVisible"},
+            {"AnnounceDeadLetterQueue", "WebhookDeadLetterQueue"},
+        ),
         *(
             (alarm, "AWS/States", {"ExecutionsFailed", "ExecutionsAborted", "ExecutionsTimedOut"}, {machine})
             for alarm, machine in (("WorkflowAlarm", "VideoJobStateMachine"), ("BatchAlarm", "VideoBatchStateMachine"))
         ),
-        ("LinkAlarm", "AWS/Lambda", {"Errors"}, {"WatchFunction"}),
         ("ApiAlarm", "AWS/ApiGateway", {"5XXError"}, {"AWS::StackName"}),
         ("UncertainAlarm", OURS, {"JobsUncertain"}, {"AWS::StackName"}),
         ("HeldAlarm", OURS, {"JobsHeld"}, {"AWS::StackName"}),
@@ -73,8 +80,7 @@ def test_one_event_raises_its_alarm(
     assert (found["Threshold"], found["ComparisonOperator"]) == (0, "GreaterThanThreshold")
     assert found["TreatMissingData"] == "notBreaching"
     statistics = {one["MetricStat"]["Stat"] for one in found.get("Metrics", []) if "MetricStat" in one}
-    assert statistics or {found["Statistic"]} <= ({"Maximum"} if namespace == "AWS/SQS" else {"Sum"})
-    assert statistics <= {"Sum"}
+    assert (statistics or {found["Statistic"]}) == ({"Maximum"} if namespace == "AWS/SQS" else {"Sum"})
 
 
 def test_every_functions_errors_raise_an_alarm(alarms: dict[str, Any], resources: dict[str, Any]) -> None:
@@ -143,9 +149,9 @@ def test_every_alarm_says_what_to_look_at_and_is_sent(alarms: dict[str, Any], ro
         assert alarm["AlarmDescription"].rstrip().endswith("."), name
         assert f"alarm `{name}`" in runbook, name
     assert "an hour" in alarms["ReconcileDeadLetterAlarm"]["AlarmDescription"]
-    for name in ("StepErrorsAlarm", "BatchErrorsAlarm"):  # their message names no function
-        functions = STEPS if name == "StepErrorsAlarm" else BATCH_STEPS
-        assert all(function.lower() in alarms[name]["AlarmDescription"] for function in functions)
+    several = {"StepErrorsAlarm": STEPS, "BatchErrorsAlarm": BATCH_STEPS, "OutwardErrorsAlarm": OUTWARD}
+    for name, functions in several.items():  # their message names no function
+        assert all(function.lower() in alarms[name]["AlarmDescription"].lower() for function in functions)
         assert "dashboard" in alarms[name]["AlarmDescription"]
 
 

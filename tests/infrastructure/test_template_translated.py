@@ -157,7 +157,7 @@ def test_a_call_that_does_not_exist_is_told_where_all_are_described(body: dict[s
 
 def test_every_role_that_sam_makes_has_the_boundary(translated: dict[str, Any]) -> None:
     roles = [r["Properties"] for r in translated.values() if r["Type"] == "AWS::IAM::Role"]
-    assert len(roles) == 14  # of twelve functions and two workflows
+    assert len(roles) == 16  # of fourteen functions and two workflows
     for role in roles:
         assert resolved(role, ["HasBoundary"])["PermissionsBoundary"] == {"Ref": "PermissionsBoundaryArn"}
         assert "PermissionsBoundary" not in resolved(role, [])

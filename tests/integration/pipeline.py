@@ -7,9 +7,7 @@ provider. Nothing sleeps: time passes by moving the stand-in's clock forward and
 import hashlib
 import importlib.util
 import json
-import struct
 import sys
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -23,10 +21,12 @@ import httpx
 from adversary import Adversary
 from boto3.session import Session
 from described import check
+from drawing import png
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sqs.models import sqs_backends
 from samcli.yamlhelper import yaml_parse
 from seedance.aws.table import CALENDAR
+from seedance.events.change import SOURCE
 from seedance.jobs.budget import month_of
 from seedance.jobs.job import Job, State, upload_job_id
 from seedance.jobs.store import jobs
@@ -40,6 +40,7 @@ ASL = json.loads((ROOT / "statemachine/video_job.asl.json").read_text())
 UPLOADS, VIDEOS, REGION = "uploads-bucket", "videos-bucket", "us-east-1"
 API_KEY = "key-of-the-api"
 LINKS = "https://links.example/w"
+WEBHOOK_KEY = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 RUNNING: list[str] = []
 """The function that runs now, if any."""
 
@@ -92,20 +93,6 @@ def app(verb: str) -> ModuleType:
     return module
 
 
-def png(colour: tuple[int, int, int] = (200, 16, 16), width: int = 400, height: int = 300) -> bytes:
-    """An image of one colour."""
-    rows = (b"\0" + bytes(colour) * width) * height
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    )
-    body = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + body
-
-
 def s3_event(key: str, version: str | None, size: int, *, name: str = "ObjectCreated:Put") -> dict[str, Any]:
     """The notification that S3 sends for an upload, with the fields that the pipeline may read."""
     found = {"key": quote_plus(key, safe="/"), "size": size, "sequencer": "0055AED6DCD90281E5"}
@@ -125,6 +112,7 @@ class Pipeline:
     notification_queue: str = ""
     topic: str = ""
     secret: str = ""
+    webhook_secret: str = ""
     state_machine: str = ""
     batch_machine: str = ""
     adversary: Adversary = field(default_factory=Adversary)
@@ -146,7 +134,12 @@ class Pipeline:
         self.client("dynamodb").create_table(TableName="jobs", **{name: table[name] for name in wanted})
         sqs = self.client("sqs")
         self.queue = sqs.create_queue(QueueName="intake")["QueueUrl"]
-        sqs.create_queue(QueueName="intake-dead")
+        for name in ("intake-dead", "unannounced", "webhooks", "webhooks-dead", "announced"):
+            sqs.create_queue(QueueName=name)
+        events, everything = self.client("events"), json.dumps({"source": [SOURCE]})
+        events.put_rule(Name="everything", EventPattern=everything)
+        arn = f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:announced"
+        events.put_targets(Rule="everything", Targets=[{"Id": "announced", "Arn": arn}])
         self.notification_queue = sqs.create_queue(QueueName="told")["QueueUrl"]
         self.topic = self.client("sns").create_topic(Name="videos")["TopicArn"]
         self.client("sns").subscribe(
@@ -155,7 +148,9 @@ class Pipeline:
             Endpoint=f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:told",
             Attributes={"RawMessageDelivery": "true"},
         )
-        self.secret = self.client("secretsmanager").create_secret(Name="key", SecretString=key)["ARN"]
+        secrets = self.client("secretsmanager")
+        self.secret = secrets.create_secret(Name="key", SecretString=key)["ARN"]
+        self.webhook_secret = secrets.create_secret(Name="webhooks", SecretString=WEBHOOK_KEY)["ARN"]
         role = f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/workflow"
         self.state_machine, self.batch_machine = (
             self.client("stepfunctions").create_state_machine(name=name, definition=json.dumps(ASL), roleArn=role)[
@@ -176,7 +171,15 @@ class Pipeline:
             self.state_machine: "VideoJobStateMachine",
             self.batch_machine: "VideoBatchStateMachine",
             self.secret: "SegmindApiKeySecretArn",
+            "default": "EventBusName",
+            self._url("unannounced"): "AnnounceDeadLetterQueue",
+            self._url("webhooks"): "WebhookQueue",
+            self._url("webhooks-dead"): "WebhookDeadLetterQueue",
+            self.webhook_secret: "WebhookSecretArn",
         }
+
+    def _url(self, queue: str) -> str:
+        return f"{self.queue.removesuffix('intake')}{queue}"
 
     def environment(self) -> dict[str, str]:
         """The functions' environment, as in template.yaml."""
@@ -198,6 +201,11 @@ class Pipeline:
             "DEAD_LETTER_QUEUE": f"{self.queue}-dead",
             "IMAGE_KEY_PREFIXES": "images/,shop/",
             "LINK_BASE": LINKS,
+            "WEBHOOK_SECRET": self.webhook_secret,
+            "WEBHOOKS": "no",
+            "WEBHOOK_QUEUE": self._url("webhooks"),
+            "WEBHOOK_DEAD_LETTER_QUEUE": self._url("webhooks-dead"),
+            "ANNOUNCE_DEAD_LETTER_QUEUE": self._url("unannounced"),
         }
         return variables(declared(), given)
 

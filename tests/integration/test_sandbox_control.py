@@ -1,6 +1,7 @@
 """`/_sandbox`, the log, the command line and restarts."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -172,8 +173,8 @@ def test_a_thousand_jobs_at_once_share_one_encoding(sandbox: Sandbox) -> None:
 # the process ----------------------------------------------------------------------------------------------
 
 
-def started(*options: str) -> tuple["subprocess.Popen[str]", str]:
-    """The sandbox started from the command line, and the URL that it prints once it listens."""
+def started(*options: str, ready: str = "sandbox ready on http://127.0.0.1:") -> tuple["subprocess.Popen[str]", str]:
+    """The sandbox started from the command line, and the last word of the line that it prints once it listens."""
     process = subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, "-m", "local.sandbox", "--port", "0", *options],
         stdout=subprocess.PIPE,
@@ -183,7 +184,7 @@ def started(*options: str) -> tuple["subprocess.Popen[str]", str]:
     )
     assert process.stdout
     line = process.stdout.readline()
-    assert line.startswith("sandbox ready on http://127.0.0.1:")
+    assert line.startswith(ready)
     return process, line.split()[-1]
 
 
@@ -195,6 +196,14 @@ def test_the_command_reports_when_it_is_ready_and_stops_cleanly(stop: signal.Sig
         assert httpx.get(f"{url}/v1/get-user-credits", headers={"x-api-key": KEY}).status_code == 401
         assert httpx.get(f"{url}/_sandbox/config").json()["rate_limit"] == 7
         process.send_signal(stop)
+        assert process.wait(timeout=10) == 0
+
+
+def test_the_command_prints_its_address_as_json() -> None:
+    process, url = started("--json", ready='{"url": "http://127.0.0.1:')
+    with process:
+        assert httpx.get(f"{json.loads(f'[{url[:-1]}]')[0]}/_sandbox/config").status_code == 200
+        process.terminate()
         assert process.wait(timeout=10) == 0
 
 

@@ -309,7 +309,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         home = Path(folder)
         try:
-            options = local_stack.Options(port=0, provider="sandbox", time_scale=TIME_SCALE, home=home, keep=True)
+            options = local_stack.Options(
+                port=0, provider="sandbox", time_scale=TIME_SCALE, home=home, keep=True, hurried=False
+            )
             world = Deployed(local_stack.up(options, lambda _: None)[0])
             world.configure()
             begun = time.monotonic()

@@ -20,6 +20,7 @@ import pytest
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from clocks import NOW, Clock
+from command_line import moto_stack, typed  # noqa: F401 - fixtures
 from fake_provider import Wire
 from footage import movie, small_png
 from hostile_calls import function  # noqa: F401 - a fixture
@@ -114,7 +115,9 @@ def clients() -> Iterator[dict[str, Any]]:
         _forget()
         made = {
             name: aws_clients._client(name)
-            for name in ("s3", "dynamodb", "sns", "sqs", "stepfunctions", "secretsmanager")
+            for name in (
+                *("s3", "dynamodb", "dynamodbstreams", "events", "sns", "sqs", "stepfunctions", "secretsmanager"),
+            )
         }
         _forget()
     return made
@@ -322,9 +325,7 @@ def world(
 def wired(world: World, template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """The same world, found by the functions as on Lambda: through the environment."""
     given = {
-        "JOB_TABLE": TABLE,
-        "UPLOAD_BUCKET": UPLOADS,
-        "VIDEO_BUCKET": VIDEOS,
+        **{"JOB_TABLE": TABLE, "UPLOAD_BUCKET": UPLOADS, "VIDEO_BUCKET": VIDEOS},
         "NOTIFICATION_TOPIC": world.arns.topic,
         "SEGMIND_API_KEY_SECRET": SECRET,
         "SEGMIND_HISTORY_URL": HISTORY,
@@ -333,7 +334,9 @@ def wired(world: World, template: dict[str, Any], monkeypatch: pytest.MonkeyPatc
         "BATCH_STATE_MACHINE": world.arns.batch_machine,
         "INTAKE_QUEUE": world.arns.queue,
         "DEAD_LETTER_QUEUE": f"{world.arns.queue}-dead",
-        "LINK_BASE": LINKS,
+        **{"LINK_BASE": LINKS, "WEBHOOKS": "no", "WEBHOOK_QUEUE": f"{world.arns.queue}-hooks"},
+        "WEBHOOK_DEAD_LETTER_QUEUE": f"{world.arns.queue}-dead-hooks",
+        "ANNOUNCE_DEAD_LETTER_QUEUE": f"{world.arns.queue}-unannounced",
     }
     for name, value in variables(template, given).items():
         monkeypatch.setenv(name, value)
@@ -443,5 +446,4 @@ def mp4(movies: dict[str, bytes]) -> bytes:
 
 @pytest.fixture(scope="session")
 def png() -> bytes:
-    """A real PNG."""
     return small_png()

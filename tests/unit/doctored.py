@@ -36,8 +36,10 @@ MAIL = "people@example.com"
 VIDEO_LINK = f"https://{VIDEOS}.s3.{REGION}.amazonaws.com/videos/doctor/does-not-exist.mp4?X-Amz-Signature=ab12"
 LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:shop-common:7"
 FUNCTIONS = (
+    "Announce",
     "Api",
     "Collect",
+    "Deliver",
     "Enqueue",
     "Fail",
     "Finalize",
@@ -49,7 +51,15 @@ FUNCTIONS = (
     "Submit",
 )
 ALARM_NAMES = ("DeadLetterAlarm", "HeldAlarm", "ReconcileSilentAlarm")
-QUEUES = {"IntakeQueue": "intake", "IntakeDeadLetterQueue": "dead", "ReconcileDeadLetterQueue": "rounds"}
+HOOK = "https://hooks.example/videos?token=1"
+QUEUES = {
+    "IntakeQueue": "intake",
+    "IntakeDeadLetterQueue": "dead",
+    "ReconcileDeadLetterQueue": "rounds",
+    "AnnounceDeadLetterQueue": "unannounced",
+    "WebhookQueue": "hooks",
+    "WebhookDeadLetterQueue": "undelivered",
+}
 
 _PREFIXES = {"stepfunctions": "states"}
 _ONLY_TLS = {"Effect": "Deny", "Principal": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
@@ -139,6 +149,7 @@ class Stack:
             "DefaultModel": "seedance-1.0-pro-fast",
             "UploadRetentionDays": "0",
             "VideoRetentionDays": "90",
+            "WebhookUrl": HOOK,
         }
         self.items: dict[str, dict[str, Any]] = {}
         self.examined: dict[str, Any] = {
@@ -211,7 +222,7 @@ class Stack:
         pitr = {"PointInTimeRecoveryStatus": "ENABLED"}
         return {
             "cloudformation.DescribeStacks": lambda _: {"Stacks": [self._stack()]},
-            "cloudformation.ListStackResources": lambda _: {"StackResourceSummaries": _resources()},
+            "cloudformation.ListStackResources": lambda _: {"StackResourceSummaries": resources()},
             "lambda.GetFunctionConfiguration": lambda _: configuration(),
             "lambda.GetAccountSettings": {
                 "AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 990}
@@ -295,7 +306,7 @@ def dated(ahead: float) -> dict[str, Any]:
     return {"Account": ACCOUNT, "ResponseMetadata": {"HTTPHeaders": {"date": date}}}
 
 
-def _resources() -> list[dict[str, Any]]:
+def resources() -> list[dict[str, Any]]:
     found = [(f"{name}Function", f"shop-{name.lower()}", "AWS::Lambda::Function") for name in FUNCTIONS]
     found += [(f"{name}LogGroup", f"/aws/lambda/shop-{name.lower()}", "AWS::Logs::LogGroup") for name in FUNCTIONS]
     found += [("VideoJobLogGroup", "/aws/vendedlogs/states/shop-video-job", "AWS::Logs::LogGroup")]

@@ -1,5 +1,6 @@
 """Changes to the doctor's healthy stack (doctored.Stack), each as a function that makes it."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -82,6 +83,22 @@ def of_one_function(**changed: Any) -> Callable[[Stack], None]:
 
 def open_policy(action: str, resource: str) -> str:
     return doctored.policy({"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": action, "Resource": resource})
+
+
+def without_trigger(function: str) -> Callable[[Stack], None]:
+    """Turn off what invokes a function for messages or records."""
+
+    def answer(given: dict[str, Any]) -> dict[str, Any]:
+        state = "Disabled" if given["FunctionName"] == function else "Enabled"
+        return {"EventSourceMappings": [{"State": state}]}
+
+    return answers(lambda__ListEventSourceMappings=answer)
+
+
+def gone(stack: Stack) -> None:
+    """The receiver of the webhooks has answered 410."""
+    address = hashlib.sha256(doctored.HOOK.encode()).hexdigest()
+    item("webhook#gone", address=address, gone_at=1.0)(stack)
 
 
 def one_drift(stack: Stack) -> None:

@@ -16,10 +16,10 @@ def movie(file: Path, **options: str) -> bytes:
     return file.read_bytes()
 
 
-def small_png() -> bytes:
-    """A black picture of the usual shape, in about 1000 bytes."""
-    frame = av.VideoFrame(400, 300, "rgb24")
+def small_png(width: int = 400, height: int = 300) -> bytes:
+    """A black picture, by default of the usual shape, in about 1000 bytes."""
+    frame = av.VideoFrame(width, height, "rgb24")
     frame.planes[0].update(bytes(frame.planes[0].buffer_size))
     encoder = av.CodecContext.create("png", "w")
-    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 400, 300, "rgb24", Fraction(1, 1)
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, "rgb24", Fraction(1, 1)
     return b"".join(bytes(packet) for packet in encoder.encode(frame))

@@ -32,6 +32,7 @@ from seedance.rest.budget import Spending
 from seedance.rest.estimates import Estimates
 from seedance.rest.links import Links
 from seedance.rest.listing import Listing
+from seedance.rest.retries import Retries
 from seedance.rest.uploads import Uploads
 
 UPLOADS, VIDEOS, TABLE = "example-uploads", "example-videos", "jobs-of-tests"
@@ -129,6 +130,7 @@ def function(clients: dict[str, Any], template: dict[str, Any], root: Path) -> I
         estimates = Estimates(store.bills, Durations(table), defaults, ("images/",))
         spending = Spending(store, Switch(table), InFlight(table), 25.0, 500)
         shared, uploads = Links(store, Addresses("https://links.example/w", 90)), Uploads(UPLOADS, clients["s3"])
+        retries = Retries(store, IntakeQueue(queue, clients["sqs"]), 25.0)
         made = Function(app)
         for key in ITEMS:
             clients["dynamodb"].put_item(TableName=TABLE, Item={"job_id": {"S": key}, "owner": {"S": "up-1"}})
@@ -145,6 +147,7 @@ def function(clients: dict[str, Any], template: dict[str, Any], root: Path) -> I
             patch.setattr(rest.budget, "spending", lambda: spending)
             patch.setattr(rest.links, "links", lambda: shared)
             patch.setattr(rest.uploads, "uploads", lambda: uploads)
+            patch.setattr(rest.retries, "retries", lambda: retries)
             yield made
         for service in ("dynamodb", "sqs"):
             clients[service].meta.events.unregister("provide-client-params", unique_id="count")

@@ -20,7 +20,7 @@ VIDEO = {"bucket": "example-videos", "key": "videos/api/up-1.mp4", "bytes": 7, "
 FIELDS = {
     *("job_id", "state", "transport", "parameters", "request_id", "created_at", "submitted_at", "updated_at"),
     *("expected_seconds", "model", "source", "batch", "name", "image", "prompt", "notes", "video"),
-    *("cost_usd", "timings", "error", "metadata"),
+    *("cost_usd", "timings", "error", "metadata", "retry"),
 }
 
 

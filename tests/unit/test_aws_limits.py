@@ -59,6 +59,16 @@ def entries(number: int, size: int = 2, ids: Any = str) -> dict[str, Any]:
     return {"QueueUrl": "q", "Entries": [{"Id": ids(n), "MessageBody": "x" * size} for n in range(number)]}
 
 
+def postpone(seconds: int) -> dict[str, Any]:
+    return {"QueueUrl": "q", "ReceiptHandle": "r", "VisibilityTimeout": seconds}
+
+
+def put_events(number: int, size: int = 2, **more: Any) -> dict[str, Any]:
+    detail = json.dumps({"x": "x" * (size - len('{"x": ""}'))} if size > 2 else {})
+    entry = {"EventBusName": "default", "Source": "s", "DetailType": "d", "Detail": detail, **more}
+    return {"Entries": [entry] * number}
+
+
 def publish(body: str = "x", **more: Any) -> dict[str, Any]:
     return {"TopicArn": "t", "Message": body, **more}
 
@@ -170,6 +180,20 @@ FITS: list[tuple[str, str, str, dict[str, Any], dict[str, Any]]] = [
         "ReceiveMessage",
         {"QueueUrl": "q", "WaitTimeSeconds": 20},
         {"QueueUrl": "q", "WaitTimeSeconds": 21},
+    ),
+    ("sqs visibility", "sqs", "ChangeMessageVisibility", postpone(43_200), postpone(43_201)),
+    ("sqs visibility", "sqs", "ChangeMessageVisibility", postpone(0), postpone(-1)),
+    ("events entries", "events", "PutEvents", put_events(10), put_events(11)),
+    ("events entries", "events", "PutEvents", put_events(1), put_events(0)),
+    ("events entries", "events", "PutEvents", put_events(1), put_events(1, Detail="[]")),
+    ("events entries", "events", "PutEvents", put_events(1), put_events(1, Source="aws.s3")),
+    ("events size", "events", "PutEvents", put_events(2, 127 * KIB), put_events(2, 128 * KIB)),
+    (
+        "events detail type",
+        "events",
+        "PutEvents",
+        put_events(1, DetailType="x" * 128),
+        put_events(1, DetailType="x" * 129),
     ),
     ("sns message", "sns", "Publish", publish("x" * 256 * KIB), publish("x" * (256 * KIB + 1))),
     (

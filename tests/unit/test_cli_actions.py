@@ -1,6 +1,7 @@
 """What the commands do to a stack: AWS is moto, and a wire stands in for the API."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from seedance.errors import InvalidRequest
 from seedance.jobs.job import Job, State, upload_job_id
 
-from cli import actions
+from cli import actions, images
 from cli.requests import Wish
 from cli.target import CommandError, Target
 
@@ -28,6 +29,7 @@ def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
     s3.put_bucket_versioning(Bucket=UPLOADS, VersioningConfiguration={"Status": "Enabled"})
     made = Target({"UploadBucketName": UPLOADS, "ApiUrl": API, "ApiKeyId": "id"})
     monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
+    made.__dict__["_settings"] = {"DefaultModel": "seedance-1.0-pro-fast", "DefaultPrompt": "It turns."}
     made.__dict__["api_key"] = "key-of-the-api"
     line = httpx.MockTransport(world.wire)
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: line.handle_request(request))
@@ -46,7 +48,7 @@ def accepted() -> httpx.Response:
 
 
 def test_a_dropped_image_is_put_where_the_pipeline_looks(world: Any, target: Target, image: Path) -> None:
-    job_id = actions.drop(target, image, "image/png", Wish(prompt="größer", parameters={"duration": "5"}))
+    job_id = actions.drop(target, images.look(image), Wish(prompt="größer", parameters={"duration": "5"}))
 
     stored = world.aws["s3"].head_object(Bucket=UPLOADS, Key="uploads/red shoe.png")
     assert stored["ContentType"] == "image/png"
@@ -57,7 +59,7 @@ def test_a_dropped_image_is_put_where_the_pipeline_looks(world: Any, target: Tar
 def test_an_unversioned_bucket_gives_no_job_id(world: Any, target: Target, image: Path) -> None:
     target.outputs["UploadBucketName"] = VIDEOS
     with pytest.raises(CommandError, match="is not versioned"):
-        actions.drop(target, image, "image/png", Wish())
+        actions.drop(target, images.look(image), Wish())
 
 
 def test_a_call_has_key_and_body(world: Any, target: Target) -> None:
@@ -93,8 +95,74 @@ def test_a_file_is_put_under_a_prefix_that_calls_may_use_by_default(template: di
 def test_a_call_with_a_file_puts_it_where_it_triggers_no_second_job(world: Any, target: Target, image: Path) -> None:
     world.wire.will(accepted())
     actions.submit(target, Wish(prompt="turn"), str(image), None)
-    assert world.wire.body()["image_key"] == "images/red shoe.png"
-    assert world.aws["s3"].head_object(Bucket=UPLOADS, Key="images/red shoe.png")["ContentLength"]
+    key = world.wire.body()["image_key"]
+    assert re.fullmatch("images/[0-9a-f]{12}/red shoe.png", key)
+    assert world.aws["s3"].get_object(Bucket=UPLOADS, Key=key)["Body"].read() == image.read_bytes()
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(world: Any, target: Target, tmp_path: Path, png: bytes) -> None:
+    keys = []
+    for content in (png, png + b"\x00", png):
+        (tmp_path / "red.png").write_bytes(content)
+        world.wire.will(accepted())
+        actions.submit(target, Wish(prompt="turn"), str(tmp_path / "red.png"), None)
+        keys.append(world.wire.body()["image_key"])
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_an_object_of_the_upload_bucket_is_named_and_not_copied(world: Any, target: Target) -> None:
+    world.wire.will(accepted())
+    actions.submit(target, Wish(prompt="turn"), f"s3://{UPLOADS}/images/shop/red.png", None)
+    assert world.wire.body()["image_key"] == "images/shop/red.png"
+    assert not world.called("CopyObject")
+
+
+@pytest.mark.parametrize(("bucket", "key"), [(VIDEOS, "shop/red.png"), (UPLOADS, "uploads/red.png")])
+def test_an_object_that_calls_may_not_use_is_copied_where_they_may(
+    world: Any, target: Target, png: bytes, bucket: str, key: str
+) -> None:
+    world.aws["s3"].put_object(Bucket=bucket, Key=key, Body=png, ContentType="image/png")
+    world.wire.will(accepted())
+    actions.submit(target, Wish(prompt="turn"), f"s3://{bucket}/{key}", None)
+    made = world.wire.body()["image_key"]
+    assert re.fullmatch("images/[0-9a-f]{12}/red.png", made)
+    copied = world.aws["s3"].get_object(Bucket=UPLOADS, Key=made)
+    assert (copied["Body"].read(), copied["ContentType"]) == (png, "image/png")
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("s3://", "must be s3://BUCKET/KEY"),
+        (f"s3://{VIDEOS}", "must be s3://BUCKET/KEY"),
+        (f"s3://{VIDEOS}/folder/", "must be s3://BUCKET/KEY"),
+        (f"s3://{VIDEOS}/none.png", f"can't read s3://{VIDEOS}/none.png"),
+        ("s3://not-ours/a.png", "can't read s3://not-ours/a.png"),
+        (f"s3://{VIDEOS}/big.png", "at most 0 MB are allowed"),
+    ],
+)
+def test_an_object_that_can_not_be_used_is_refused(
+    world: Any, target: Target, address: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions.formats, "MAX_IMAGE_BYTES", 10)
+    world.aws["s3"].put_object(Bucket=VIDEOS, Key="big.png", Body=b"x" * 11)
+    with pytest.raises(CommandError, match=re.escape(says)):
+        actions.submit(target, Wish(prompt="turn"), address, None)
+    assert not world.wire.requests
+    assert not world.called("CopyObject")
+
+
+@pytest.mark.parametrize("image", [None, "https://shop.example/a.jpg", f"s3://{VIDEOS}/a.png", "FILE"])
+def test_a_call_that_the_stack_would_refuse_is_not_made(
+    world: Any, target: Target, image: str | None, tmp_path: Path, png: bytes
+) -> None:
+    (tmp_path / "a.png").write_bytes(png)
+    wish = Wish(prompt="turn", parameters={"duration": "4"})  # not for the stack's default model
+    with pytest.raises(InvalidRequest, match="must be 5 or 10"):
+        actions.submit(target, wish, str(tmp_path / "a.png") if image == "FILE" else image, None)
+    assert not world.called("PutObject")
+    assert not world.called("CopyObject")
+    assert not world.wire.requests
 
 
 @pytest.mark.parametrize(
@@ -134,7 +202,7 @@ def test_a_download_that_differs_from_the_stored_video_is_deleted(
     finished.video["sha256"] = "0" * 64
     (tmp_path / "v.mp4").write_bytes(b"an older one")
     with pytest.raises(CommandError, match="SHA-256 differs"):
-        actions.fetch(target, finished, tmp_path / "v.mp4")
+        actions.fetch(target, finished, tmp_path / "v.mp4", force=True)
     assert (tmp_path / "v.mp4").read_bytes() == b"an older one"
     assert not (tmp_path / ".v.mp4.part").exists()
 
@@ -150,3 +218,35 @@ def test_there_is_no_video_before_the_job_is_completed(
 def test_a_missing_folder_is_named(target: Target, finished: Job, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"the folder .*nowhere does not exist"):
         actions.fetch(target, finished, tmp_path / "nowhere" / "v.mp4")
+
+
+def test_a_file_is_never_overwritten_without_force(target: Target, finished: Job, tmp_path: Path) -> None:
+    file = tmp_path / "v.mp4"
+    file.write_bytes(b"mine")
+    with pytest.raises(CommandError, match=r"v\.mp4 exists; --force overwrites it"):
+        actions.fetch(target, finished, file)
+    assert file.read_bytes() == b"mine"
+    assert actions.fetch(target, finished, file, force=True) == 9
+    assert file.read_bytes() == b"the video"
+
+
+def test_a_file_that_appears_during_the_download_is_not_overwritten(
+    target: Target, finished: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pour = actions.pour
+
+    def slow(*args: Any) -> int:
+        (tmp_path / "v.mp4").write_bytes(b"mine")
+        return pour(*args)
+
+    monkeypatch.setattr(actions, "pour", slow)
+    with pytest.raises(CommandError, match="exists"):
+        actions.fetch(target, finished, tmp_path / "v.mp4")
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("v.mp4", b"mine")]
+
+
+@pytest.mark.parametrize(("content", "there"), [(b"the video", True), (b"the vide0", False), (b"shorter", False)])
+def test_a_file_is_the_video_only_if_every_byte_is(finished: Job, tmp_path: Path, content: bytes, there: bool) -> None:
+    (tmp_path / "v.mp4").write_bytes(content)
+    assert actions.is_there(finished, tmp_path / "v.mp4") is there
+    assert not actions.is_there(finished, tmp_path / "none.mp4")

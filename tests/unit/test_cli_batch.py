@@ -13,13 +13,16 @@ from seedance.jobs.job import batch_id
 from seedance.jobs.prices import PRICES_OF
 from typer.testing import CliRunner, Result
 
-from cli import batch, main
+from cli import batch, estimate, following, main, manifests, options
+from cli.following import Standing
 from cli.main import app
-from cli.target import CommandError, Target
+from cli.requests import Wish
+from cli.target import DEFAULT_MODEL, CommandError, Target
 
 UPLOADS = "example-uploads"
 MACHINE = "arn:aws:states:eu-central-1:123456789012:stateMachine:batch"
 HEADER = "image,prompt,model,duration,sku\n"
+BATCH = f"batch-{'0' * 32}"
 Run = Callable[..., Result]
 
 
@@ -36,7 +39,7 @@ def manifest(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setenv("SEEDANCE_HOME", str(tmp_path))
-    for console in (batch.out, main.err):
+    for console in (options.out, options.err):
         monkeypatch.setattr(console, "_width", 500)
     monkeypatch.setattr(main.signal, "signal", lambda *_: None)
     return lambda *arguments: CliRunner().invoke(app, ["batch", *map(str, arguments)])
@@ -48,6 +51,8 @@ def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
     made = Target({"UploadBucketName": UPLOADS, "BatchStateMachineArn": MACHINE})
     monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
     made.__dict__["jobs"] = world.store
+    made.__dict__["register"] = world.register
+    made.__dict__["_settings"] = {}
     monkeypatch.setattr(batch, "find", lambda *_: made)
     return made
 
@@ -75,7 +80,8 @@ class Executions:
             raise self.exceptions.ExecutionDoesNotExist
         ended = "states" in self.now or "FAILED" in self.now
         status = "FAILED" if "FAILED" in self.now else "SUCCEEDED" if ended else "RUNNING"
-        return {"executionArn": executionArn, "status": status, "input": "{}", "output": json.dumps(self.now)}
+        given = json.dumps({"bucket": UPLOADS, "key": "batches/a.csv", "version_id": "v1"})
+        return {"executionArn": executionArn, "status": status, "input": given, "output": json.dumps(self.now)}
 
     def get_execution_history(self, **_: Any) -> Any:
         if "state" not in self.now:
@@ -93,13 +99,14 @@ class Executions:
 
 
 @pytest.fixture
-def follow(target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Executions]:
+def follow(world: Any, target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Executions]:
     """Give the batch's execution the listed states, one per look."""
 
     def stand(*answers: Any) -> Executions:
         executions = Executions(*answers)
-        monkeypatch.setattr(Target, "client", lambda _, service: executions)
-        monkeypatch.setattr(batch.time, "sleep", lambda _: None)
+        clients = {**world.aws, "stepfunctions": executions}
+        monkeypatch.setattr(Target, "client", lambda _, service: clients[service])
+        monkeypatch.setattr(following.time, "sleep", lambda _: None)
         return executions
 
     return stand
@@ -132,7 +139,7 @@ def test_a_column_of_images_is_asked_about_and_can_be_named(
     assert world.called("PutObject") == []
     said = run(file, "--image-column", "Bild größe")
     assert said.exit_code == 0, said.output
-    assert world.sheets.image_column("batches/spring.csv", None) == "Bild größe"
+    assert world.sheets.hints("batches/spring.csv", None).image_column == "Bild größe"
     assert world.aws["s3"].get_object(Bucket=UPLOADS, Key="batches/spring.csv")["Body"].read() == file.read_bytes()
 
 
@@ -154,8 +161,8 @@ def test_a_stack_on_hand_is_asked_for_its_bills(
 ) -> None:
     parameters = {"duration": 10, "resolution": "720p", "aspect_ratio": "16:9"}
     world.store.bills.learn("seedance-1.0-pro-fast", parameters, 0.6)
-    for options in (["--dry-run"], ["--dry-run", "--stack", "mine"], []):
-        said = run(manifest(rows), *options)
+    for given in (["--dry-run"], ["--dry-run", "--stack", "mine"], []):
+        said = run(manifest(rows), *given)
         assert said.exit_code == 0, said.output
         assert total in said.output
         assert says in said.output
@@ -240,7 +247,7 @@ def test_a_manifest_is_sent_unchanged_and_the_results_are_named(
 def test_an_unversioned_bucket_gives_no_batch_id(world: Any, target: Target, manifest: Any) -> None:
     target.outputs["UploadBucketName"] = "example-videos"
     with pytest.raises(CommandError, match="is not versioned"):
-        batch.send(target, manifest(",x,,,\n"))
+        manifests.send(target, manifests.open_source(str(manifest(",x,,,\n")), Wish()))
 
 
 ENDED = {"status": "BATCH_DONE", "rows": 2, "states": {"COMPLETED": 2}, "cost_usd": 0.5}
@@ -261,7 +268,7 @@ def test_a_batch_is_followed_to_its_end(
         {"state": "Done"},
         ENDED,
     )
-    assert batch.follow(target, "batch-1") == ENDED
+    assert following.follow(target, "batch-1").ended == ENDED
     assert executions.asked[0] == f"{MACHINE.replace('stateMachine', 'execution')}:batch-1"
     said = [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()]
     before = ["waiting in the queue", "checking the rows"]
@@ -274,39 +281,86 @@ def test_a_batch_that_does_not_start_is_not_waited_for(
 ) -> None:
     follow(None)
     clock = iter(range(0, 1000, 25))
-    monkeypatch.setattr(batch, "time", SimpleNamespace(time=lambda: next(clock), sleep=lambda _: None))
+    monkeypatch.setattr(following, "time", SimpleNamespace(time=lambda: next(clock), sleep=lambda _: None))
     with pytest.raises(CommandError, match="batch batch-1 did not begin within 60 s"):
-        batch.follow(target, "batch-1")
+        following.follow(target, "batch-1")
 
 
 def test_a_batch_that_crashed_says_where_to_look(target: Target, follow: Any) -> None:
     follow({"FAILED": True})
     with pytest.raises(CommandError, match="its execution in Step Functions shows why"):
-        batch.follow(target, "batch-1")
+        following.follow(target, "batch-1")
 
 
 @pytest.mark.parametrize(
     ("ended", "says"),
     [
-        ({"status": "REFUSED"}, "the stack refused the manifest"),
+        ({"status": "REFUSED"}, "the stack refused the manifest; nothing was bought"),
         ({**ENDED, "states": {"COMPLETED": 1, "FAILED": 1}}, "1 of 2 rows have no video"),
         ({**ENDED, "status": "BATCH_OPEN", "states": {"COMPLETED": 1, "HELD": 1}}, "1 of 2 rows have no video"),
     ],
 )
-def test_any_missing_video_means_failure(ended: dict[str, Any], says: str) -> None:
+def test_any_missing_video_means_failure(target: Target, ended: dict[str, Any], says: str) -> None:
+    now = Standing("SUCCEEDED", "", ended, given={"bucket": UPLOADS, "key": "batches/a.csv"})
     with pytest.raises(CommandError, match=says):
-        batch._report(ended)
+        following.tell(target, "batch-1", now)
 
 
-def test_every_video_is_a_success(capsys: pytest.CaptureFixture[str]) -> None:
-    batch._report(ENDED)
+def test_every_video_is_a_success(target: Target, capsys: pytest.CaptureFixture[str]) -> None:
+    following.tell(target, "batch-1", Standing("SUCCEEDED", "", ENDED))
     assert "BATCH_DONE: 2 COMPLETED; cost $0.50" in capsys.readouterr().out
+
+
+REPORT = "\ufeffrow,line,field,error\n" + "".join(
+    f'{n},{n + 1},duration,"must be 5 or 10, not 7"\n' for n in range(1, 31)
+)
+
+
+def test_a_refused_batch_prints_its_invalid_rows(
+    *, run: Run, manifest: Any, world: Any, target: Target, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow({"status": "REFUSED", "states": {}})
+    batch_name = f"batch-{'0' * 32}"
+    monkeypatch.setattr(manifests, "batch_id", lambda *_: batch_name)
+    key = "batches/a-00000000.rejected.csv"
+    world.aws["s3"].put_object(Bucket=UPLOADS, Key=key, Body=REPORT.encode())
+    said = run(manifest(",x,,,\n"), "--wait")
+    assert said.exit_code == 1
+    assert said.output.count("must be 5 or 10, not 7") == 20
+    assert f"all invalid rows: s3://{UPLOADS}/{key}" in said.output
+    assert "the stack refused the manifest" in said.output
+    monkeypatch.setattr(main, "find", lambda *_: target)
+    status = CliRunner().invoke(app, ["status", batch_name])
+    assert status.output.count("must be 5 or 10, not 7") == 20
+    told = json.loads(CliRunner().invoke(app, ["status", batch_name, "--json"]).output)
+    assert told["invalid_rows"][0] == {"row": "1", "line": "2", "field": "duration", "error": "must be 5 or 10, not 7"}
+
+
+def test_a_refused_batch_without_a_report_still_says_why(target: Target, follow: Any) -> None:
+    follow({"status": "REFUSED", "states": {}})
+    with pytest.raises(CommandError, match="refused the manifest"):
+        following.tell(target, "batch-1", following.follow(target, "batch-1"))
 
 
 def test_the_assumed_settings_are_the_templates_defaults(template: dict[str, Any]) -> None:
     parameters = template["Parameters"]
-    assert parameters["BatchToleratedFailurePercent"]["Default"] == batch.TOLERATED_PERCENT
-    assert parameters["DefaultModel"]["Default"] == batch.DEFAULT_MODEL
+    assert parameters["BatchToleratedFailurePercent"]["Default"] == estimate.TOLERATED_PERCENT
+    assert parameters["DefaultModel"]["Default"] == DEFAULT_MODEL
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "says"),
+    [
+        ({"BatchToleratedFailurePercent": "0"}, ",x,,,\n" * 19 + ",x,,7,\n", "at most 0% are tolerated"),
+        ({"DefaultModel": "seedance-2.0-fast"}, ",x,,7,\n" + ",x,,4,\n" * 9, "batch batch-"),
+        ({"DefaultModel": "seedance-pro"}, ",x,,4,\n", "must be 5 or 10, not 4"),
+    ],
+)
+def test_the_stacks_own_settings_are_used(
+    *, run: Run, manifest: Any, target: Target, settings: dict[str, str], rows: str, says: str
+) -> None:
+    target.__dict__["_settings"] = settings
+    assert says in run(manifest(rows)).output
 
 
 @pytest.mark.parametrize(
@@ -315,7 +369,7 @@ def test_the_assumed_settings_are_the_templates_defaults(template: dict[str, Any
         ({"state": "Wait", "over": 1, "rows": 2}, "1 of 2 rows are finished"),
         ({**ENDED, "results_key": "batches/a.results.csv"}, f"s3://{UPLOADS}/batches/a.results.csv"),
         ({"status": "REFUSED", "states": {}, "report_key": "batches/a.rejected.csv"}, "the stack refused the manifest"),
-        ({"FAILED": True}, "its execution in Step Functions shows why; `seedance redrive batch-1` starts it again"),
+        ({"FAILED": True}, f"its execution in Step Functions shows why; `seedance redrive {BATCH}` starts it again"),
     ],
 )
 def test_the_status_of_a_batch_is_the_status_of_its_execution(
@@ -323,14 +377,14 @@ def test_the_status_of_a_batch_is_the_status_of_its_execution(
 ) -> None:
     follow(execution)
     monkeypatch.setattr(main, "find", lambda *_: target)
-    said = CliRunner().invoke(app, ["status", "batch-1"])
+    said = CliRunner().invoke(app, ["status", BATCH])
     assert (said.exit_code, says in said.output) == (0, True)
-    as_json = json.loads(CliRunner().invoke(app, ["status", "batch-1", "--json"]).output)
-    assert as_json["batch_id"] == "batch-1"
+    as_json = json.loads(CliRunner().invoke(app, ["status", BATCH, "--json"]).output)
+    assert as_json["batch_id"] == BATCH
 
 
 def test_an_unknown_batch_has_no_status(run: Run, target: Target, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     follow(None)
     monkeypatch.setattr(main, "find", lambda *_: target)
-    said = CliRunner().invoke(app, ["status", "batch-1"])
-    assert (said.exit_code, "batch batch-1 does not exist" in said.output) == (1, True)
+    said = CliRunner().invoke(app, ["status", BATCH])
+    assert (said.exit_code, f"batch {BATCH} does not exist" in said.output) == (1, True)

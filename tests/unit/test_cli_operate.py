@@ -1,10 +1,10 @@
 """The operators' commands as users see them: a job's story, a day's balance, and what each command did."""
 
-import io
 import json
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,11 +17,9 @@ from seedance.jobs.requests import Upload
 from seedance.repair import Repair
 from typer.testing import CliRunner
 
-from cli import asking, operate, story
+from cli import asking, operate, options, story
 from cli.main import app
 from cli.target import CommandError, Target
-from local import aws
-from local.stack import Stack
 
 Make = Callable[..., Job]
 DAY = "2026-11-20"
@@ -63,17 +61,27 @@ def rows() -> list[dict[str, Any]]:
 def target(world: Any, executions: Executions, rows: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
     """A stack on AWS, which is moto; its repair function sees ``rows`` as the provider's history."""
     dead = world.aws["sqs"].create_queue(QueueName="dead")["QueueUrl"]
-    made = Target({"StateMachineArn": world.arns.machine, "DeadLetterQueueUrl": dead})
+    made = Target(
+        {
+            "StateMachineArn": world.arns.machine,
+            "BatchStateMachineArn": world.arns.batch_machine,
+            "DeadLetterQueueUrl": dead,
+            "JobTableName": "jobs-of-tests",
+        }
+    )
     clients = {**world.aws, "stepfunctions": executions}
     monkeypatch.setattr(Target, "client", lambda _, service: clients[service])
     made.__dict__["jobs"] = world.store
     holding = Holding(world.store, world.switch, world.queue, world.aws["sqs"], dead, world.clock)
     repair = Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.batches, world.clock)
+    made.__dict__["repair"] = repair
 
     def ask(_: Target, **event: Any) -> dict[str, Any]:
         asked = event["ask"]
         told = {"history": {"rows": rows, "next": None}, "requests of": {"rows": rows, "incomplete": None}}
-        answer = told.get(asked) or repair.answer(event)
+        answer = told.get(asked) or made.__dict__["repair"].answer(event)
+        if "needs_usd" in answer:
+            raise asking.NeedsPayment(answer["error"], answer["needs_usd"])
         if "error" in answer:
             raise CommandError(answer["error"])
         return answer
@@ -86,7 +94,9 @@ def target(world: Any, executions: Executions, rows: Any, monkeypatch: pytest.Mo
 def says(target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Run a command, which must exit with that code, and return its output."""
     monkeypatch.setattr(operate, "find", lambda *_: target)
-    monkeypatch.setattr(operate.out, "_width", 200)
+    monkeypatch.setattr(options.out, "_width", 200)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
 
     def run(*command: str, code: int = 0) -> str:
         result = CliRunner().invoke(app, command, catch_exceptions=False)
@@ -94,6 +104,17 @@ def says(target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
         return result.output
 
     return run
+
+
+@pytest.fixture
+def repair_with(target: Target) -> Callable[..., None]:
+    """Change the settings of holding."""
+
+    def change(**settings: Any) -> None:
+        repair = target.__dict__["repair"]
+        target.__dict__["repair"] = replace(repair, holding=replace(repair.holding, **settings))
+
+    return change
 
 
 def event(kind: str, seconds: float, **details: Any) -> dict[str, Any]:
@@ -205,7 +226,25 @@ def test_explain_shows_the_job_and_its_story(world: Any, says: Any, made: Job, r
     rows.append(row("req-0"))
     said = says("explain", "up-1")
     assert "COMPLETED" in said
-    assert "2026-11-20 12:00:02.000  provider  accepted earlier request req-0, now COMPLETED, $0.30" in said
+    assert "2026-11-20 12:00:02.000 UTC  provider  accepted earlier request req-0, now COMPLETED, $0.30" in said
+    told = json.loads(says("explain", "up-1", "--json"))
+    assert told["job"]["created_at"] == "2026-11-20T12:00:00.000+00:00"
+    assert {"at": "2026-11-20T12:00:02.000+00:00", "source": "provider"}.items() <= told["timeline"][2].items()
+
+
+def test_explain_loses_nothing_on_a_narrow_screen(
+    says: Any, world: Any, made: Job, rows: Any, monkeypatch: Any
+) -> None:
+    world.put(made)
+    rows.append(row("req-with-a-long-id-" + "0123456789" * 8))
+    monkeypatch.setattr(options.out, "_width", 80)
+    lines = says("explain", "up-1").splitlines()
+    (header,) = (number for number, line in enumerate(lines) if line.startswith("Time") and "Event" in line)
+    table = lines[header:]
+    assert max(map(len, table)) <= 80
+    assert "…" not in "".join(lines)
+    events = "".join(line[table[0].index("Event") :].strip() for line in table)
+    assert "accepted requestreq-with-a-long-id-" + "0123456789" * 8 in events
 
 
 # stop and go ------------------------------------------------------------------------------------------------
@@ -216,8 +255,11 @@ def test_pause_says_whether_it_changed_anything_and_resume_how_many_jobs_it_rele
 ) -> None:
     assert "held until" in says("pause", "--reason", "the fair").lower()
     assert world.switch.paused() == "the fair"
-    assert "submits were already paused" in says("pause")
-    assert world.switch.paused() == "the fair"
+    assert says("pause") == "submits were already paused; the reason is still: the fair\n"
+    assert says("pause", "--reason", "the [red] fair") == (
+        "submits were already paused; the reason is now: the [red] fair\n"
+    )
+    assert world.switch.paused() == "the [red] fair"
     world.put(make_job(State.HELD, error={"code": Hold.PAUSED.value, "message": "m"}))
     assert says("resume") == "submits resumed; 1 held job released\n"
     assert world.switch.paused() is None
@@ -231,11 +273,42 @@ def test_release_releases_only_jobs_held_for_the_budget(world: Any, says: Any, m
     assert world.job("up-2").state is State.HELD
 
 
+def test_release_says_what_fits_today(says: Any, world: Any, make_job: Make, repair_with: Any) -> None:
+    repair_with(budget=0.6)
+    for number in range(4):
+        error = {"code": Hold.BUDGET.value, "message": "m"}
+        world.put(make_job(State.HELD, job_id=f"up-{number}", error=error))
+    said = says("release").splitlines()
+    assert said[0] == "2 held jobs released"
+    assert said[1] == "today's budget of $0.60 has room for about $0.10 more"
+    assert said[2].startswith(
+        "2 jobs stay held: they cost about $0.50, which does not fit today. They go on by themselv"
+    )
+    assert sum(world.job(f"up-{number}").state is State.HELD for number in range(4)) == 2
+    repair_with(budget=0.3)
+    told = json.loads(says("release", "--json"))
+    assert told == {"released": 1, "left": 1, "left_usd": 0.25, "room_usd": 0.05, "budget_usd": 0.3}
+
+
 def test_redrive_starts_a_failed_batch_again(world: Any, says: Any, target: Target) -> None:
     batch = world.batches.start(Upload("example-uploads", "batches/a.csv", "v1", "", 9))
     world.aws["stepfunctions"].stop_execution(executionArn=world.batches.latest(batch).arn)
     assert says("redrive", batch) == f"batch {batch} was started again; what it has made is kept\n"
     assert world.batches.latest(batch).restarts == 1
+
+
+def test_redrive_asks_announce_until_nothing_is_left(
+    says: Any, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.outputs["AnnounceFunctionName"] = "announce"
+    answers = iter([{"number": 10, "more": True, "run": "r"}, {"number": 2, "more": False, "run": "r"}])
+    asked: list[Any] = []
+    monkeypatch.setattr(asking, "_invoke", lambda _, name, about: asked.append((name, {**about})) or next(answers))
+    assert says("redrive") == "12 messages put back into the queue\n"
+    assert asked == [
+        ("AnnounceFunctionName", {"ask": "redrive"}),
+        ("AnnounceFunctionName", {"ask": "redrive", "run": "r"}),
+    ]
 
 
 def test_redrive_counts_messages(world: Any, says: Any, target: Target) -> None:
@@ -251,6 +324,16 @@ def test_retry_and_resolve_say_what_they_did_or_why_not(world: Any, says: Any, m
     world.put(make_job(State.UNCERTAIN))
     assert "use exactly one of" in says("resolve", "up-1", code=1)
     assert "given up" in says("resolve", "up-1", "--give-up")
+
+
+def test_cancel_says_that_nothing_was_bought_or_why_it_is_too_late(world: Any, says: Any, make_job: Make) -> None:
+    world.put(make_job())
+    for _ in range(2):
+        told = "job up-1 is CANCELLED. The job was cancelled before the video was bought."
+        assert says("cancel", "up-1").strip() == told
+    assert "CANCELLED: The job was cancelled before the video was bought. (CANCELLED)" in says("explain", "up-1")
+    world.put(make_job(State.QUEUED))
+    assert "job up-1 is QUEUED: the video is bought, and comes as usual" in says("cancel", "up-1", code=1)
 
 
 # a day's balance --------------------------------------------------------------------------------------------
@@ -300,60 +383,6 @@ def test_an_invalid_date_is_refused(says: Any) -> None:
 
 # asking repair    -------------------------------------------------------------------------------------------
 
-LOCAL = Stack(
-    endpoint_url="http://127.0.0.1:9",
-    access_key_id="id",
-    secret_access_key="secret",
-    outputs={},
-    api_key="k",
-    pids={},
-    time_scale=1.0,
-)
-
-
-@pytest.mark.parametrize("local", [None, LOCAL], ids=["on AWS", "on this machine"])
-def test_repair_is_called_once_and_waited_for_longer_than_its_timeout(
-    *, local: Stack | None, template: dict[str, Any]
-) -> None:
-    config = Target({}, local).client("lambda", asking.ANSWER_SECONDS).meta.config
-    assert config.read_timeout > template["Resources"]["RepairFunction"]["Properties"]["Timeout"]
-    assert config.retries["total_max_attempts"] == 1
-    others = Target({}, local).client("sqs").meta.config
-    assert (others.retries or {}).get("total_max_attempts") != 1
-    aws.client.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        ({"Payload": {"error": "there is no such request"}}, "there is no such request"),
-        ({"Payload": {"errorMessage": "boom"}, "FunctionError": "Unhandled"}, "crashed: boom"),
-        ({"Payload": {}, "FunctionError": "Unhandled"}, "crashed: {}"),
-        ({"Payload": {"rows": []}}, None),
-    ],
-)
-def test_repairs_response_is_returned_or_its_error_is_one_sentence(
-    *, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], says: str | None
-) -> None:
-    sent: list[dict[str, Any]] = []
-
-    def invoke(**call: Any) -> dict[str, Any]:
-        sent.append(call)
-        return {**answer, "Payload": io.BytesIO(json.dumps(answer["Payload"]).encode())}
-
-    def client(_: Target, service: str, patience: float) -> Any:
-        assert (service, patience) == ("lambda", asking.ANSWER_SECONDS)
-        return SimpleNamespace(invoke=invoke)
-
-    monkeypatch.setattr(Target, "client", client)
-    target = Target({"RepairFunctionName": "repair"})
-    if says is None:
-        assert asking.ask_repair(target, ask="history", model="m") == {"rows": []}
-    else:
-        with pytest.raises(CommandError, match=says):
-            asking.ask_repair(target, ask="history", model="m")
-    assert sent == [{"FunctionName": "repair", "Payload": b'{"ask": "history", "model": "m"}'}]
-
 
 def test_reindex_goes_on_until_every_job_is_listed(world: Any, says: Any, make_job: Make, monkeypatch: Any) -> None:
     for number in range(3):
@@ -365,10 +394,5 @@ def test_reindex_goes_on_until_every_job_is_listed(world: Any, says: Any, make_j
         return bool(index(job))
 
     monkeypatch.setattr(world.store, "index", slowly)
-    assert says("reindex").splitlines() == [
-        "1 job added so far",
-        "2 jobs added so far",
-        "3 jobs added so far",
-        "every job is in the list now",
-    ]
+    assert says("reindex").strip() == "3 jobs added; every job is in the list now"
     assert [world.job(f"up-{number}").month for number in range(3)] == ["2026-11"] * 3

@@ -1,15 +1,12 @@
 """Options become metadata or a request body, and what the stack would refuse is refused locally."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seedance.errors import InvalidRequest
 from seedance.jobs import requests
-from seedance.media import formats
 
-from cli.requests import METADATA_LIMIT, Wish, header_text, image_type, read_labels, read_settings
+from cli.requests import METADATA_LIMIT, Wish, header_text, read_labels, read_settings
 
 DEFAULTS = requests.Defaults("seedance-1.0-pro-fast", "a default", "v2")
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from("\t\n"), min_size=1, max_size=200)
@@ -125,35 +122,21 @@ def test_invalid_settings_are_refused(pairs: list[str], says: str) -> None:
         read_settings(pairs)
 
 
-def test_an_images_type_is_detected_from_its_bytes(tmp_path: Path, png: bytes) -> None:
-    image = tmp_path / "misnamed.txt"
-    image.write_bytes(png)
-    assert image_type(image) == "image/png"
+def test_a_wish_is_checked_with_the_stacks_defaults() -> None:
+    wish = Wish(prompt="turn", parameters={"duration": "4"})
+    wish.check(has_image=True)  # 1.5 pro and the 2.0 models have it
+    with pytest.raises(InvalidRequest, match="must be 5 or 10, not 4"):
+        wish.upload(DEFAULTS)
+    with pytest.raises(InvalidRequest, match="must be 5 or 10, not 4"):
+        wish.call(DEFAULTS, {"image_key": "images/a.png"})
+    other = requests.Defaults("seedance-1.5-pro", "a default", "v2")
+    assert wish.upload(other).parameters["duration"] == 4
+    assert wish.call(other, {}).image_key is None
 
 
-def test_the_sample_is_an_image_that_the_stack_accepts(root: Path) -> None:
-    sample = root / "local" / "sample" / "product.jpg"
-    assert image_type(sample) == "image/jpeg"
-    assert sample.stat().st_size < 200_000
-
-
-def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path, png: bytes) -> None:
-    (tmp_path / "page.png").write_text("<html>")
-    (tmp_path / "phone.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    (tmp_path / "empty.png").touch()
-    with (tmp_path / "huge.png").open("wb") as huge:
-        huge.write(png)
-        huge.truncate(formats.MAX_IMAGE_BYTES + 1)
-    for name, says in (
-        ("page.png", "is not an image; JPEG, PNG"),
-        ("phone.jpg", "phone.jpg is in HEIC format; convert it to JPEG, PNG or WebP. On an iPhone, choose Settings"),
-        ("empty.png", "is not an image"),
-        ("none.png", "no such file"),
-        ("huge.png", "at most 30 MB are allowed"),
-        (".", "is a directory"),
-    ):
-        with pytest.raises(InvalidRequest, match=says):
-            image_type(tmp_path / name)
+def test_a_transport_that_the_model_does_not_have_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match=r"must be v2 for seedance-1\.0-pro-fast"):
+        Wish(transport="v1").upload(DEFAULTS)
 
 
 def test_a_call_carries_its_name_and_metadata_and_an_upload_neither() -> None:

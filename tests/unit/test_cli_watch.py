@@ -2,16 +2,16 @@
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
-from seedance.jobs.job import Job, State
+from seedance.jobs.job import Hold, Job, State
 
 from cli import watch
-from cli.target import Target
+from cli.target import CommandError, Target
 from cli.watch import Moment, moment, over, reason
 
 MakeJob = Callable[..., Job]
@@ -44,6 +44,7 @@ PUT_OFF = {"code": "PROVIDER_UNAVAILABLE", "message": "The provider is failing: 
         (State.SUBMITTING, 1, None, ""),
         (State.SUBMITTING, 3, None, "attempt 3 of 6"),
         (State.QUEUED, 3, None, ""),
+        (State.UNCERTAIN, 1, PUT_OFF, f"it may have been sent, so nothing is sent again; {watch._UNTIL}"),
         (State.FAILED, 6, PUT_OFF, ""),  # `reason` says it at the end
     ],
 )
@@ -79,7 +80,7 @@ def test_every_state_has_a_description() -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_waiting_ends_in_states_that_do_not_advance_by_themselves(make_job: MakeJob, state: State) -> None:
-    assert over(make_job(state)) is (state.terminal or state in (State.HELD, State.UNCERTAIN))
+    assert over(make_job(state)) is (state.terminal or state is State.HELD)
 
 
 def test_waiting_continues_while_there_is_no_job() -> None:
@@ -87,16 +88,86 @@ def test_waiting_continues_while_there_is_no_job() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "says"),
+    ("state", "code", "says"),
     [
-        (State.FAILED, "is FAILED: the picture was blocked"),
-        (State.HELD, "is HELD and needs a person's decision: the picture was blocked"),
+        (State.FAILED, "X", "is FAILED: the picture was blocked"),
+        (State.HELD, Hold.LOST, "is HELD and needs a person's decision: the picture was blocked"),
+        (State.HELD, Hold.RESULT, "is HELD and needs a person's decision: the picture was blocked"),
+        (State.HELD, Hold.PAUSED, "is HELD until `seedance resume`: the picture was blocked"),
+        (State.HELD, Hold.BUDGET, "is HELD until 2026-11-21 01:00:00 CET: the picture was blocked"),
     ],
 )
-def test_the_reason_is_readable(make_job: MakeJob, state: State, says: str) -> None:
-    job = make_job(state, error={"code": "X", "message": "the picture was blocked"})
+@pytest.mark.usefixtures("in_berlin")
+def test_the_reason_is_readable(make_job: MakeJob, state: State, code: str, says: str) -> None:
+    job = make_job(state, error={"code": str(code), "message": "the picture was blocked"}, held_day="2026-11-20")
     assert reason(job).endswith(says)
     assert reason(make_job(State.EXPIRED)).endswith("no reason is recorded")
+
+
+def test_a_job_without_its_days_name_is_held_until_the_next_day(make_job: MakeJob) -> None:
+    job = make_job(State.HELD, error={"code": Hold.BUDGET.value, "message": "m"})
+    assert "is HELD until the next day: m" in reason(job)
+
+
+def test_a_line_on_a_screen_fits_into_80_columns(make_job: MakeJob) -> None:
+    for state in [None, *State]:
+        assert len(Moment(state, 3599.9, 159.0).line()) <= 64
+
+
+def test_an_uncertain_job_is_waited_for_until_it_is_found(clock: Any, make_job: MakeJob) -> None:
+    jobs = [*[make_job(State.UNCERTAIN)] * 5, make_job(State.QUEUED), make_job(State.COMPLETED)]
+    log = io.StringIO()
+    job = watch.follow(target(*jobs), "up-1", Console(file=log, width=300))
+    assert job is not None
+    assert job.state is State.COMPLETED
+    assert [line.split()[0] for line in log.getvalue().splitlines()] == ["UNCERTAIN", "QUEUED", "COMPLETED"]
+    assert "reconcile searches the history every five minutes" in log.getvalue()
+
+
+def test_a_remark_is_printed_once_and_in_full_on_a_narrow_screen(clock: Any, make_job: MakeJob) -> None:
+    jobs = [*[make_job(State.RECEIVED, attempts=1, error=PUT_OFF)] * 4, make_job(State.COMPLETED)]
+    screen = Console(file=io.StringIO(), force_terminal=True, width=40, color_system=None)
+    watch.follow(target(*jobs), "up-1", screen)
+    said = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert said.count(f"waiting for attempt 2 of 6: {PUT_OFF['message']}") == 1
+
+
+class Register:
+    """Many jobs, of which one more has ended at each read."""
+
+    def __init__(self, job_ids: list[str], end: State) -> None:
+        self.ids, self.end, self.reads = job_ids, end, 0
+
+    def read(self, job_ids: list[str], _: list[str]) -> dict[str, Any]:
+        self.reads += 1
+        states = {one: self.end if number < self.reads else State.QUEUED for number, one in enumerate(self.ids)}
+        return {one: SimpleNamespace(state=states[one]) for one in job_ids}
+
+
+@pytest.mark.parametrize("end", [State.COMPLETED, State.FAILED, State.HELD])
+def test_many_jobs_are_followed_to_their_ends(clock: Any, make_job: MakeJob, end: State) -> None:
+    made = target(make_job(end))
+    job_ids = [f"up-{number}" for number in range(3)]
+    made.__dict__["register"] = Register(job_ids, end)
+    assert [job.state for job in watch.follow_all(made, job_ids)] == [end] * 3
+    assert made.register.reads == 3
+
+
+def test_jobs_that_do_not_appear_are_not_waited_for(clock: Any) -> None:
+    made = target(None)
+    made.__dict__["register"] = SimpleNamespace(read=lambda *_: {})
+    with pytest.raises(CommandError, match="2 of 2 jobs did not appear within 60 s"):
+        watch.follow_all(made, ["up-1", "up-2"])
+
+
+@pytest.fixture
+def in_berlin() -> Iterator[None]:
+    """This machine's zone is Berlin's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 class Records:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from seedance import config
 from seedance.config import (
+    AnnounceSettings,
     ApiSettings,
+    DeliverSettings,
     EnqueueSettings,
     IntakeSettings,
     PlanSettings,
@@ -30,6 +32,8 @@ KINDS = pytest.mark.parametrize(
         IntakeSettings,
         PlanSettings,
         EnqueueSettings,
+        AnnounceSettings,
+        DeliverSettings,
     ],
 )
 
@@ -43,6 +47,8 @@ TEXTS: dict[Any, tuple[str, Any]] = {
     tuple[str, ...]: ("a/,b/", ("a/", "b/")),
     frozenset[str]: ("One,two:80", {"one", "two:80"}),
     config.Address: ("https://api.segmind.com", "https://api.segmind.com"),
+    config.Hook | None: ("https://hooks.example/video", "https://hooks.example/video"),
+    str | None: ("a text", "a text"),
 }
 """A variable's text for each type of field, and the value that it becomes."""
 
@@ -68,6 +74,9 @@ def test_each_missing_variable_is_named(kind: type[Settings]) -> None:
     for field in fields(kind):
         for broken in ({}, {field.name.upper(): ""}):
             given = {name: value for name, value in environment(kind).items() if name != field.name.upper()}
+            if field.type in (config.Hook | None, str | None):
+                assert getattr(read(kind, given | broken), field.name) is None
+                continue
             with pytest.raises(ConfigurationError) as caught:
                 read(kind, given | broken)
             assert field.name.upper() in str(caught.value)
@@ -200,6 +209,38 @@ def test_only_allowed_addresses_may_receive_the_key(
                 told()
 
 
+HOOKS = [
+    "",
+    *ADDRESSES,
+    "https://hooks.example/",
+    "https://hooks.example/a/b.php?token=x&y=%20z",
+    "https://hooks.example?x=1",
+    "http://127.0.0.1:9000/hook",
+]
+ONLY_A_HOOK = {"", "https://api.segmind.com/", "https://api.segmind.com/v2", "https://api.segmind.com?x=1"}
+NO_HOOKS = [
+    *(text for text in NO_ADDRESSES if text not in ONLY_A_HOOK),
+    "http://hooks.example/video",
+    "https://hooks.example/a b",
+    "https://hooks.example/#top",
+    "https://hooks.example/schön",
+    "https://user:secret@hooks.example/video",
+    "https://hooks.example\\@evil.example/",
+]
+
+
+@pytest.mark.parametrize(("text", "fine"), [*((text, True) for text in HOOKS), *((text, False) for text in NO_HOOKS)])
+def test_a_webhook_may_have_a_path(template: dict[str, Any], text: str, *, fine: bool) -> None:
+    """The template and the functions agree on this."""
+    declared = template["Parameters"]["WebhookUrl"]
+    assert bool(re.fullmatch(declared["AllowedPattern"], text)) is fine
+    if fine:
+        assert one("webhook_url", text, DeliverSettings) == (text or None)
+    else:
+        with pytest.raises(ConfigurationError, match="WEBHOOK_URL must be https://"):
+            one("webhook_url", text, DeliverSettings)
+
+
 def test_a_port_above_65535_is_invalid() -> None:
     assert config.is_address("https://host:65535")
     assert not config.is_address("https://host:65536")
@@ -241,5 +282,7 @@ def test_the_environment_is_read_only_on_the_first_call(wired: Any, monkeypatch:
     assert config.enqueue_settings().intake_queue == wired.arns.queue
     assert config.reconcile_settings().resubmit_lost is False
     assert config.api_settings().intake_queue == wired.arns.queue
+    assert config.announce_settings().event_bus == "default"
+    assert config.deliver_settings().webhook_url is None
     monkeypatch.setenv("JOB_TABLE", "another")
     assert config.settings().job_table == "jobs-of-tests"

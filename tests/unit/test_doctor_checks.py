@@ -14,6 +14,7 @@ from doctored_changes import (
     a_job,
     answers,
     examined,
+    gone,
     item,
     link_of_the_api,
     metric_missing,
@@ -25,6 +26,7 @@ from doctored_changes import (
     queue,
     rejected,
     tls_only_for_listing,
+    without_trigger,
 )
 from seedance.jobs.job import State
 
@@ -108,7 +110,7 @@ FAULTS: list[tuple[str, Callable[[Stack], None], str]] = [
                 "AccountLimit": {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}
             }
         ),
-        "10 of 10 concurrent executions are unreserved; this stack needs up to 20",
+        "10 of 10 concurrent executions are unreserved; this stack needs up to 23",
     ),
     ("clock", answers(sts__GetCallerIdentity=lambda _: dated(400.0)), "behind AWS's"),
     ("clock", answers(sts__GetCallerIdentity=lambda _: dated(-400.0)), "ahead of AWS's"),
@@ -241,6 +243,15 @@ FAULTS: list[tuple[str, Callable[[Stack], None], str]] = [
         "AuthorizationHeaderMalformed",
     ),
     ("links", link_of_the_api(httpx.Response(301)), "a link to a video, from the API: 301"),
+    ("events", without_trigger("shop-announce"), "nothing passes the table's stream to announce (Disabled)"),
+    ("events", answers(lambda__ListEventSourceMappings={"EventSourceMappings": []}), "no trigger"),
+    ("events", queue("unannounced", ApproximateNumberOfMessages="2"), "2 groups of changes could not be announced"),
+    ("webhooks", without_trigger("shop-deliver"), "nothing takes webhooks from their queue (Disabled)"),
+    ("webhooks", queue("undelivered", ApproximateNumberOfMessagesNotVisible="1"), "1 webhook could not be delivered"),
+    ("webhooks", gone, "the receiver answered 410 Gone"),
+    ("public access", queue("hooks", Policy=open_policy("sqs:*", doctored.arn("hooks"))), "the queue of webhooks"),
+    ("encryption", queue("unannounced", SqsManagedSseEnabled="false"), "announce's dead-letter queue is not encrypted"),
+    ("plain http", queue("undelivered", Policy=None), "the webhooks' dead-letter queue does not refuse plain HTTP"),
 ]
 
 

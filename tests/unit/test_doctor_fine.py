@@ -21,6 +21,7 @@ from doctored_changes import (
     parameter,
     queue,
     rejected,
+    without_trigger,
 )
 from seedance.jobs.job import State
 
@@ -62,7 +63,7 @@ FINE: list[tuple[str, Callable[[Stack], None], str]] = [
     (
         "errors",
         answers(logs__FilterLogEvents=lambda _: {"events": [log_line(ago=7200)]}),
-        "none in the last hour, 11 in",
+        "none in the last hour, 13 in",
     ),
     ("errors", answers(logs__FilterLogEvents=denied("FilterLogEvents", code="ResourceNotFoundException")), "none"),
     (
@@ -91,6 +92,9 @@ FINE: list[tuple[str, Callable[[Stack], None], str]] = [
     ),
     ("public access", answers(s3__GetBucketPolicy=denied("GetBucketPolicy", code="NoSuchBucketPolicy")), "blocked"),
     ("links", link_of_the_api(httpx.Response(206)), "straight"),
+    ("events", parameter(EventBusName="videos"), "to the event bus videos"),
+    ("webhooks", queue("hooks", ApproximateNumberOfMessagesNotVisible="3"), "0 waiting, 3 being sent"),
+    ("webhooks", item("webhook#gone", address="another receiver's", gone_at=1.0), "0 waiting"),
 ]
 
 
@@ -173,6 +177,24 @@ def test_a_stack_of_an_earlier_release_fails_only_the_line_about_versions(
     assert (look(name).status, look("versions").status) == (Status.SKIPPED, Status.FAILED)
 
 
+def test_without_an_address_only_dead_letters_of_webhooks_are_looked_at(
+    stack: Stack, look: Callable[[str], Result]
+) -> None:
+    stack.parameters["WebhookUrl"] = ""
+    without_trigger("shop-deliver")(stack)
+    assert (look("webhooks").status, look("webhooks").said) == (Status.OK, "off: WebhookUrl is empty")
+
+
+def test_a_stack_of_before_events_has_no_line_about_them(stack: Stack, look: Callable[[str], Result]) -> None:
+    new = ("Announce", "Deliver", "Webhook")
+    listed = [one for one in doctored.resources() if not one["LogicalResourceId"].startswith(new)]
+    stack.answers["cloudformation.ListStackResources"] = {"StackResourceSummaries": listed}
+    for name in ("events", "webhooks"):
+        assert look(name).said == "not known: the stack runs an earlier release"
+    for name in ("public access", "encryption", "plain http", "dead letters"):
+        assert look(name).status is Status.OK, look(name)
+
+
 def test_a_repair_function_that_crashes_fails_the_line(stack: Stack, look: Callable[[str], Result]) -> None:
     stack.examined["balance"] = {"error": "the function crashed"}
     assert (look("provider key").status, look("provider key").said) == (Status.FAILED, "the function crashed")
@@ -197,7 +219,7 @@ def test_errors_in_the_log_are_shown_without_signatures_and_cut(stack: Stack, lo
 
 
 def test_the_needed_concurrency_grows_with_the_rate() -> None:
-    assert [concurrency_needed(rate) for rate in (2, 50, 1000)] == [16, 20, 115]
+    assert [concurrency_needed(rate) for rate in (2, 50, 1000)] == [19, 23, 118]
 
 
 def test_a_fault_of_a_running_deployment_has_its_own_remedy(stack: Stack, look: Callable[[str], Result]) -> None:

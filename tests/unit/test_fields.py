@@ -31,9 +31,27 @@ def test_any_subject_is_accepted_by_sns(text: str) -> None:
     assert aws_limits.SUBJECT.fullmatch(fields.subject(text))
 
 
-@pytest.mark.parametrize("text", ["Your video is ready: shoe", "x" * 99, "?", "(a)"])
+@pytest.mark.parametrize("text", ["Video ready: shoe", "x" * 99, "?", "(a)"])
 def test_a_valid_subject_is_unchanged(text: str) -> None:
     assert fields.subject(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("shoe", "Ready: shoe (8 s)"),
+        ("café", "Ready: cafe (8 s)"),
+        ("x" * 100, f"Ready: {'x' * 83}... (8 s)"),
+        ("鞋" * 100, "Ready: ? (8 s)"),
+    ],
+)
+def test_a_subjects_name_is_cut_and_its_end_is_not(name: str, subject: str) -> None:
+    assert fields.subject("Ready: ", name, " (8 s)") == subject
+
+
+@given(ANY, ANY, ANY)
+def test_any_parts_of_a_subject_are_accepted_by_sns(begin: str, name: str, end: str) -> None:
+    assert aws_limits.SUBJECT.fullmatch(fields.subject(begin, name, end))
 
 
 def sns_takes(text: str) -> None:

@@ -4,14 +4,17 @@ import base64
 import gzip
 import json
 import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from footage import small_png
-from hostile_calls import GOOD, Function, event
+from hostile_calls import GOOD, TABLE, Function, event
 from hostile_values import DEEP, TEXTS, VALUES, nested
 from hypothesis import given
 from hypothesis import strategies as st
+from seedance.aws.attributes import written_item
+from seedance.jobs.job import Job, State
 from seedance.jobs.requests import BODY_FIELDS
 
 pytestmark = pytest.mark.hostile(kind="input", risk=("5xx", "paid twice"))
@@ -103,6 +106,31 @@ def test_a_hostile_upload_is_refused(function: Function, form: str, kind: str) -
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_a_hostile_id_has_no_link(function: Function, method: str, kind: str) -> None:
     assert function.call(event(method, "/videos/{job_id}/link", job_id=TEXTS[kind]))[0] == 404
+
+
+@pytest.fixture
+def failed(clients: dict[str, Any], make_job: Callable[..., Job]) -> Iterator[Job]:
+    """A job that only a purchase can help."""
+    job = make_job(State.FAILED, error={"code": "PROVIDER_JOB_FAILED", "message": "m"})
+    clients["dynamodb"].put_item(TableName=TABLE, Item=written_item(job.to_record()))
+    yield job
+    clients["dynamodb"].delete_item(TableName=TABLE, Key={"job_id": {"S": job.job_id}})
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("form", ["%s", '{"pay": %s}', '{"pay": true, "max_usd": %s}', '{"pay": true, "max": %s}'])
+def test_a_hostile_wish_for_a_retry_is_refused(function: Function, failed: Job, form: str, kind: str) -> None:
+    called = event("POST", "/videos/{job_id}/retry", job_id=failed.job_id)
+    status, body, _ = function.call({**called, "body": form % VALUES[kind]})
+    if status == 202:  # true, an amount, or null for "no limit"
+        value = json.loads(VALUES[kind])
+        assert value is None or value is True or 0.25 <= value <= 1000
+        assert form != "%s"
+    elif status == 409:  # nothing was said about paying, or too little
+        assert body["code"] in ("NEEDS_PAYMENT", "DEARER_THAN_ALLOWED")
+        assert body["estimate_usd"] == 0.25
+    elif form != "%s":
+        assert (status, body["field"]) in ((400, "body"), (422, "pay"), (422, "max_usd"), (422, "max"))
 
 
 @pytest.mark.parametrize("kind", TEXTS)

@@ -10,9 +10,9 @@ from hostile_values import TEXTS
 from seedance.errors import InvalidRequest
 from typer.testing import CliRunner
 
-from cli import actions
+from cli import actions, images
 from cli.main import app
-from cli.requests import Wish, key_of, read_settings
+from cli.requests import Wish, read_settings
 from cli.target import Target
 
 pytestmark = pytest.mark.hostile(kind="input")
@@ -60,10 +60,11 @@ def test_a_file_whose_name_is_no_key_is_not_uploaded(tmp_path: Path, png: bytes,
     file = tmp_path / os.fsdecode(name)
     file.write_bytes(png)
     with pytest.raises(InvalidRequest, match="is not UTF-8; rename the file"):
-        key_of("uploads/", file)
+        images.look(file)
     target: Any = Target({"UploadBucketName": "b", "ApiUrl": "https://api.example/v1"})
+    target.__dict__["_settings"] = {}
     with pytest.raises(InvalidRequest, match="rename the file"):
-        actions.drop(target, file, "image/png", Wish())
+        images.find([str(tmp_path)])
     with pytest.raises(InvalidRequest, match="rename the file"):
         actions.submit(target, Wish("x"), str(file), None)
 
@@ -103,3 +104,16 @@ def test_a_hostile_argument_ends_with_a_sentence(
 ) -> None:
     monkeypatch.setenv("SEEDANCE_HOME", str(tmp_path))
     assert len(say(*command, "--", ARGUMENTS[kind])) < 3000
+
+
+OPTIONS = ("list --since", "list --updated-since", "list --model", "costs --since", "ledger --date")
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("kind", [kind for kind, text in ARGUMENTS.items() if text and len(text) < 100_000])
+def test_a_hostile_option_ends_with_a_sentence(
+    say: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, kind: str
+) -> None:
+    monkeypatch.setenv("SEEDANCE_HOME", str(tmp_path))
+    command, _, name = option.partition(" ")
+    assert len(say(command, f"{name}={ARGUMENTS[kind]}")) < 3000

@@ -60,9 +60,13 @@ IDS = {
 }
 
 
+OF_A_JOB = [tuple(route.split()) for route in ROUTES if "{job_id}" in route]
+
+
+@pytest.mark.parametrize(("method", "resource"), OF_A_JOB)
 @pytest.mark.parametrize("kind", IDS)
-def test_a_hostile_job_id_is_not_found(function: Function, kind: str) -> None:
-    status, body, size = function.call(event("GET", "/videos/{job_id}", job_id=IDS[kind]))
+def test_a_hostile_job_id_is_not_found(function: Function, kind: str, method: str, resource: str) -> None:
+    status, body, size = function.call(event(method, resource, job_id=IDS[kind]))
     assert (status, body["error"]["code"]) == (404, "NOT_FOUND")
     assert size < 3000
 
@@ -116,6 +120,9 @@ CALLS = {
     "POST /videos": {**event("POST", "/videos"), "body": GOOD},
     "GET /videos": event("GET", "/videos"),
     "GET /videos/{job_id}": event("GET", "/videos/{job_id}", job_id=JOB),
+    "POST /videos/{job_id}/cancel": event("POST", "/videos/{job_id}/cancel", job_id=JOB),
+    "POST /videos/{job_id}/retry": {**event("POST", "/videos/{job_id}/retry", job_id=JOB), "body": '{"pay": true}'},
+    "GET /videos/{job_id}/timeline": event("GET", "/videos/{job_id}/timeline", job_id=JOB),
     "POST /estimates": {**event("POST", "/estimates"), "body": GOOD},
     "GET /budget": event("GET", "/budget"),
     "POST /pause": {**event("POST", "/pause"), "body": '{"reason": "x"}'},

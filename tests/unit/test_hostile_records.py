@@ -54,11 +54,14 @@ GOOD = Job(
     submitted_at=2.0,
     metrics={"inference_time": 1.0},
     entered={"COMPLETED": 3.0},
+    past_reasons=[{"at": 2.5, "state": "RECEIVED", "code": "WAITS", "message": "waits", "times": 2, "last_at": 2.6}],
+    retry={"asked_at": 2.7, "pay": True, "max_usd": 0.4, "ended_at": 2.8, "said": "copied", "estimate_usd": 0.3},
 )
 NESTED = [
     *("parameters.prompt", "parameters.seed", "parameters.reference_images", "image.key", "image.version_id"),
     *("video.bucket", "video.key", "video.bytes", "video.sha256", "video.last_frame_key"),
     *("error.code", "error.message", "metrics.inference_time", "entered.COMPLETED"),
+    *(f"retry.{name}" for name in ("asked_at", "pay", "max_usd", "ended_at", "said", "estimate_usd")),
 ]
 
 
@@ -81,13 +84,14 @@ def test_an_edited_record_is_shown_or_its_field_named(
         clients["dynamodb"].put_item(TableName=TABLE, Item=edited(path, kind))
     except clients["dynamodb"].exceptions.ClientError:
         return  # the key of an index: DynamoDB keeps its type
-    status, body, size = function.answer(event("GET", "/videos/{job_id}", job_id=JOB))
-    assert size <= MOST_RESPONSE_CHARACTERS
-    if status != 200:
-        # 500, since no client has sent this; but an answer, which names the field, and no crash.
-        assert (status, body["error"]["code"]) == (500, "RECORD_UNREADABLE")
-        assert body["error"]["field"] == path.partition(".")[0]
-        assert size < 1000
+    for resource in ("/videos/{job_id}", "/videos/{job_id}/timeline"):
+        status, body, size = function.answer(event("GET", resource, job_id=JOB))
+        assert size <= MOST_RESPONSE_CHARACTERS
+        if status != 200:
+            # 500, since no client has sent this; but an answer, which names the field, and no crash.
+            assert (status, body["error"]["code"]) == (500, "RECORD_UNREADABLE")
+            assert body["error"]["field"] == path.partition(".")[0]
+            assert size < 1000
 
 
 @pytest.mark.parametrize("letter", ["\x01", "\\", '"', "é", "👟"])

@@ -23,24 +23,25 @@ from seedance.jobs.job import (
 
 # The design's table, written a second time: from each state, the states that may follow.
 FOLLOWING = {
-    "RECEIVED": "SUBMITTING REJECTED FAILED HELD",
+    "RECEIVED": "SUBMITTING REJECTED FAILED HELD CANCELLED",
     "SUBMITTING": "QUEUED COPYING RECEIVED FAILED HELD UNCERTAIN",
     "QUEUED": "PROCESSING COPYING FAILED EXPIRED HELD",
     "PROCESSING": "COPYING FAILED EXPIRED HELD",
     "COPYING": "COMPLETED FAILED EXPIRED HELD",
-    "HELD": "RECEIVED QUEUED COPYING FAILED",
+    "HELD": "RECEIVED QUEUED COPYING FAILED CANCELLED",
     "UNCERTAIN": "QUEUED COPYING HELD RECEIVED FAILED",
     "COMPLETED": "",
     "FAILED": "COPYING RECEIVED",  # only by a person's command
     "EXPIRED": "COPYING RECEIVED",
     "REJECTED": "",
+    "CANCELLED": "",
 }
 # The states of each phase, written a second time as well.
 PHASES = {
     "WAITING": "RECEIVED HELD",
     "SENDING": "SUBMITTING UNCERTAIN",
     "AT_PROVIDER": "QUEUED PROCESSING COPYING",
-    "OVER": "COMPLETED FAILED EXPIRED REJECTED",
+    "OVER": "COMPLETED FAILED EXPIRED REJECTED CANCELLED",
 }
 # Allowed names of an execution in Step Functions.
 EXECUTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -68,6 +69,11 @@ def test_terminal_states_are_left_only_by_a_persons_command(state: State) -> Non
     if state.terminal:
         assert TRANSITIONS[state] <= {State.COPYING, State.RECEIVED}
     assert (state in REOPENABLE) is (state in ("FAILED", "EXPIRED"))
+
+
+def test_a_job_is_cancelled_only_before_it_is_bought_and_never_reopened() -> None:
+    assert {state for state in State if State.CANCELLED in TRANSITIONS[state]} == {State.RECEIVED, State.HELD}
+    assert TRANSITIONS[State.CANCELLED] == frozenset()
 
 
 @pytest.mark.parametrize("state", [state for state in State if not state.terminal])
@@ -172,6 +178,16 @@ def test_age_is_measured_in_the_providers_seconds(
                 "copying_seconds": 3.25,
                 "provider_total_seconds": 55.5,
                 "provider_queue_seconds": 3.0,
+            },
+        ),
+        # It failed, and a retry copied the video.
+        (
+            {"RECEIVED": 10.0, "FAILED": 20.0, "COPYING": 30.0, "COMPLETED": 35.0, "EXPIRED": 15.0},
+            12.0,
+            {},
+            {
+                **{"total_seconds": 25.0, "until_submitted_seconds": 2.0},
+                **{"at_provider_seconds": 18.0, "copying_seconds": 5.0},
             },
         ),
         # The clocks of two functions differ, but no duration is negative.

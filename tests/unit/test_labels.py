@@ -80,7 +80,7 @@ def test_labels_come_back_with_the_job_its_notification_and_its_mail(world: Any,
     stored.state = State.FAILED
     message = job_notification(stored, None)
     assert message["metadata"] == {"sku": "S-1", "note": ""}
-    assert job_email(message)[0] == "No video: the job failed: Red shoe"
+    assert job_email(message)[0] == "No video: Red shoe (perhaps charged)"
 
 
 def test_without_a_name_the_job_is_named_after_its_id(world: Any) -> None:

@@ -12,6 +12,8 @@ from seedance.aws import fields
 from seedance.aws.fields import SUBJECT_CHARACTERS
 from seedance.jobs.catalogue import PROMPT_LIMIT
 from seedance.jobs.job import Job, State
+from seedance.jobs.reasons import Code
+from seedance.notices import advice
 from seedance.notices.job_message import VideoLinks, iso, job_email, job_notification
 
 SNS_LIMIT = 256 * 1024
@@ -23,6 +25,7 @@ NUMBER = (int, float)
 # The contract. Programs rely on it: a new name needs a minor version, any other change a major one.
 SHAPE: dict[str, Any] = {
     "job_id": str,
+    "state": str,
     "status": str,
     "model": str,
     "source": str,
@@ -30,6 +33,7 @@ SHAPE: dict[str, Any] = {
     "name": str,
     "image": {"bucket": str, "key": str, "version_id": str},
     "prompt": str,
+    "parameters": dict,
     "notes": list,
     "video": {
         "bucket": str,
@@ -53,16 +57,20 @@ PRESENT = {
     State.FAILED: {"image", "error"},
     State.EXPIRED: {"image", "error"},
     State.REJECTED: {"image", "error"},
+    State.CANCELLED: {"image", "error"},
 }
 HEADLINES = {
-    State.COMPLETED: "Your video is ready",
-    State.FAILED: "No video: the job failed",
-    State.EXPIRED: "No video: the job ran out of time",
-    State.REJECTED: "No video: the request was refused",
+    State.COMPLETED: "Video ready",
+    State.FAILED: "No video",
+    State.EXPIRED: "No video",
+    State.REJECTED: "No video",
+    State.CANCELLED: "No video",
 }
+SETTINGS = {"prompt": "a shoe turns", "duration": 8, "aspect_ratio": "9:16", "resolution": "720p"}
 VIDEO = {"bucket": "example-videos", "key": "videos/shoe/up-1.mp4", "bytes": 2_345_678, "sha256": "ab" * 32}
 IMAGE = {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": "v1", "content_type": "image/png"}
 ERROR = {"code": "PROVIDER_JOB_FAILED", "message": "The provider could not make the video: it was blocked."}
+CANCELLED = {"code": "CANCELLED", "message": "The job was cancelled before the video was bought."}
 
 
 @pytest.fixture
@@ -75,7 +83,7 @@ def ended(make_job: Callable[..., Job]) -> Callable[..., Job]:
         if state is State.COMPLETED:
             values |= {"video": {**VIDEO, "last_frame_key": "videos/shoe/up-1-last-frame.png"}, "cost_usd": 0.25}
         else:
-            values |= {"error": ERROR}
+            values |= {"error": CANCELLED if state is State.CANCELLED else ERROR}
         return make_job(state, **{**values, **changes})
 
     return make
@@ -98,7 +106,9 @@ def test_the_message_for_programs_has_exactly_this_format(ended: Callable[..., J
     message = job_notification(ended(state), LINKS if state is State.COMPLETED else None)
     assert conforms(message, SHAPE)
     assert message["status"] == state.value
-    always = {"job_id", "status", "model", "source", "name", "metadata", "prompt", "notes", "timings"}
+    assert message["state"] == message["status"]
+    always = {"job_id", "state", "status", "model", "source", "name", "metadata", "prompt", "parameters", "notes"}
+    always |= {"timings"}
     assert {name for name, value in message.items() if value is not None} == always | PRESENT[state]
     assert json.loads(json.dumps(message)) == message
 
@@ -107,6 +117,7 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
     job = ended(State.COMPLETED, submitted_at=1002.0, metrics={"total": 60.0})
     assert job_notification(job, LASTING) == {
         "job_id": "up-1",
+        "state": "COMPLETED",
         "status": "COMPLETED",
         "model": "seedance-1.0-pro-fast",
         "source": "upload",
@@ -115,6 +126,7 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
         "metadata": {},
         "image": {"bucket": "example-uploads", "key": "uploads/shoe.png", "version_id": "v1"},
         "prompt": "a shoe turns",
+        "parameters": {"prompt": "a shoe turns", "duration": 5, "resolution": "720p", "aspect_ratio": "16:9"},
         "notes": [],
         "video": {
             **VIDEO,
@@ -158,26 +170,32 @@ def test_no_url_of_the_provider_is_published(ended: Callable[..., Job]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "cost", "headline", "price"),
+    ("code", "cost", "subject", "price"),
     [
-        ("OVER_BUDGET", None, "No video yet: the job is held", "nothing reported so far"),
-        ("RESULT_UNCLEAR", None, "The video is made but not copied yet: the job is held", "a finished video is billed"),
-        ("RESULT_UNCLEAR", 0.25, "The video is made but not copied yet: the job is held", "$0.25"),
+        (
+            "OVER_BUDGET",
+            None,
+            "Video on hold: shoe (over the day's budget, not charged)",
+            "nothing; the request was not",
+        ),
+        ("SUBMIT_LOST", None, "Video on hold: shoe (needs a decision, perhaps charged)", "unknown; the provider may"),
+        ("RESULT_UNCLEAR", None, "Video made, not copied yet: shoe (needs a decision, charged)", "video is charged"),
+        ("RESULT_UNCLEAR", 0.25, "Video made, not copied yet: shoe (needs a decision, $0.25 charged)", "$0.25"),
     ],
 )
 def test_a_held_jobs_email_says_whether_it_is_paid(
-    ended: Callable[..., Job], code: str, cost: float | None, headline: str, price: str
+    ended: Callable[..., Job], code: str, cost: float | None, subject: str, price: str
 ) -> None:
     job = ended(State.HELD, error={"code": code, "message": "because"}, cost_usd=cost)
-    subject, text = job_email(job_notification(job, None))
-    assert subject == f"{headline}: shoe"
+    said, text = job_email(job_notification(job, None))
+    assert said == subject
     assert price in text
 
 
 @pytest.mark.parametrize("state", HEADLINES)
 def test_an_email_says_what_happened_and_what_was_requested(ended: Callable[..., Job], state: State) -> None:
     subject, text = job_email(job_notification(ended(state), LINKS if state is State.COMPLETED else None))
-    assert subject == f"{HEADLINES[state]}: shoe"
+    assert subject.startswith(f"{HEADLINES[state]}: shoe (")
     assert text.startswith(f"{HEADLINES[state]}: shoe\n")
     for words in (
         "seedance-1.0-pro-fast",
@@ -189,7 +207,8 @@ def test_an_email_says_what_happened_and_what_was_requested(ended: Callable[...,
         assert words in text
     assert (LINK in text) is (state is State.COMPLETED)
     assert ("2.3 MB" in text) is (state is State.COMPLETED)
-    assert (ERROR["message"] in text) is (state is not State.COMPLETED)
+    assert (ERROR["message"] in text) is (state not in (State.COMPLETED, State.CANCELLED))
+    assert (CANCELLED["message"] in text) is (state is State.CANCELLED)
     assert "None" not in text
 
 
@@ -215,8 +234,58 @@ def test_every_terminal_state_has_a_message_and_its_own_email(ended: Callable[..
         assert conforms(message, SHAPE)
         subject, text = job_email({**message, "cost_usd": None})
         assert re.search(r"^  Cost    \w", text, re.MULTILINE)
-        subjects.add(subject)
+        subjects.add((subject, text))
     assert len(subjects) == sum(state.terminal for state in State)
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "subject"),
+    [
+        (State.COMPLETED, {"cost_usd": 0.314}, "Video ready: shoe (8 s, 9:16, $0.31)"),
+        (State.COMPLETED, {"cost_usd": None}, "Video ready: shoe (8 s, 9:16, price not reported)"),
+        (
+            State.COMPLETED,
+            {"parameters": {"duration": -1, "aspect_ratio": "adaptive"}},
+            "Video ready: shoe ($0.25)",
+        ),
+        (State.COMPLETED, {"name": "Bild größe"}, "Video ready: Bild gro?e (8 s, 9:16, $0.25)"),
+        (State.COMPLETED, {"name": "café"}, "Video ready: cafe (8 s, 9:16, $0.25)"),
+        (State.COMPLETED, {"name": "x" * 200}, f"Video ready: {'x' * 64}... (8 s, 9:16, $0.25)"),
+        (State.FAILED, {}, "No video: shoe (the provider failed, not charged)"),
+        (State.FAILED, {"cost_usd": 0.4}, "No video: shoe (the provider failed, $0.40 charged)"),
+        (State.FAILED, {"cost_usd": 0.0}, "No video: shoe (the provider failed, not charged)"),
+        (
+            State.EXPIRED,
+            {"error": {"code": "DEADLINE", "message": "m"}},
+            "No video: shoe (out of time, perhaps charged)",
+        ),
+        (
+            State.REJECTED,
+            {"error": {"code": "INVALID_REQUEST", "message": "m"}},
+            "No video: shoe (invalid request, not charged)",
+        ),
+        (State.FAILED, {"error": {"code": "OF_LATER", "message": "m"}}, "No video: shoe (perhaps charged)"),
+    ],
+)
+def test_a_subject_says_it_all(ended: Callable[..., Job], state: State, changes: dict[str, Any], subject: str) -> None:
+    job = ended(state, **{"parameters": SETTINGS, **changes})
+    assert job_email(job_notification(job, None))[0] == subject
+
+
+@pytest.mark.parametrize("code", Code)
+def test_a_mail_says_what_to_do_for_every_code(ended: Callable[..., Job], code: Code) -> None:
+    assert set(advice.ADVICE) == set(Code)
+    job = ended(State.FAILED, error={"code": code.value, "message": "because"}, name="x" * 300)
+    subject, text = job_email(job_notification(job, None))
+    _, _, after = text.partition("What to do\n  ")
+    assert after.partition("\n")[0].endswith((".", "--give-up."))
+    assert "{" not in text
+    assert f", {advice.charge(job.state, job.error, None).words})" in subject
+
+
+def test_a_mail_names_the_command_for_its_job(ended: Callable[..., Job]) -> None:
+    job = ended(State.EXPIRED, error={"code": "DEADLINE", "message": "late"})
+    assert "Run `seedance retry up-1`." in job_email(job_notification(job, None))[1]
 
 
 @pytest.mark.parametrize("state", [state for state in State if not state.terminal and state is not State.HELD])
@@ -229,12 +298,15 @@ def test_there_is_no_email_for_a_job_in_progress(make_job: Callable[..., Job], s
     ("state", "changes", "words"),
     [
         (State.COMPLETED, {}, "$0.25"),
-        (State.COMPLETED, {"cost_usd": None}, "not reported"),
+        (State.COMPLETED, {"cost_usd": None}, "not reported by the provider; a finished video is charged"),
         (State.COMPLETED, {"cost_usd": 0.0}, "$0.00"),
-        (State.FAILED, {}, "a failed job is not billed"),
+        (State.FAILED, {}, "nothing; the provider charges only for finished videos"),
         (State.FAILED, {"cost_usd": 0.4}, "$0.40"),
-        (State.EXPIRED, {}, "unknown; the provider may have billed"),
-        (State.HELD, {}, "nothing reported so far"),
+        (State.FAILED, {"error": {"code": "RESULT_NOT_A_VIDEO", "message": "m"}}, "a finished video is charged"),
+        (State.FAILED, {"error": {"code": "GIVEN_UP", "message": "m"}}, "unknown; the provider may have charged"),
+        (State.FAILED, {"error": {"code": "INTERNAL", "message": "m"}}, "nothing; the request was not sent"),
+        (State.EXPIRED, {}, "unknown; the provider may have charged"),
+        (State.HELD, {}, "nothing; the provider charges only for finished videos"),
         (State.REJECTED, {}, "nothing; the request was not sent to the provider"),
     ],
 )
@@ -271,7 +343,8 @@ def test_a_subject_is_accepted_by_sns_whatever_the_name(ended: Callable[..., Job
     assert 1 <= len(subject) <= SUBJECT_CHARACTERS == 99
     assert subject.isascii()
     assert subject.isprintable()
-    assert subject.startswith("Your video is ready: ")
+    assert subject.startswith("Video ready: ")
+    assert subject.endswith(" (5 s, 16:9, $0.25)")
 
 
 @pytest.mark.hostile(kind="input")
@@ -286,7 +359,7 @@ def test_any_name_gives_a_valid_subject(name: str, state: State) -> None:
         "notes": [],
         "timings": {},
     }
-    subject, _ = job_email(message)
+    subject, _ = job_email(message)  # type: ignore[arg-type]
     assert len(subject) <= SUBJECT_CHARACTERS
     assert subject.isascii()
     assert subject.isprintable()

@@ -276,6 +276,26 @@ def test_a_manifests_metadata_may_name_the_image_column(world: Any, run: Run, na
     assert state["columns"] == ["Handle", "Title"]
 
 
+def test_images_are_looked_for_in_the_manifests_folder_first(world: Any, run: Run, png: bytes) -> None:
+    for key in ("images/spring-1/red.png", "red.png", "images/hat.png", "images/spring-1/cafe\u0301.png"):
+        world.upload(key, png)
+    rows = "image,prompt\nred.png,x\nimages/hat.png,x\ncaf\u00e9.png,x\n"
+    state = run(rows, metadata={"image-folder": "images/spring-1/"})
+    assert [row["image"]["key"] for row in planned(world, state)] == [
+        "images/spring-1/red.png",
+        "images/hat.png",
+        "images/spring-1/cafe\u0301.png",
+    ]
+
+
+def test_an_image_that_is_in_neither_place_is_named_as_in_the_row(world: Any, run: Run) -> None:
+    assert run("image,prompt\nno.png,x\n", metadata={"image-folder": "images/a/"})["status"] == "REFUSED"
+    (report,) = [key for key in keys(world) if key.endswith(".rejected.csv")]
+    text = world.aws["s3"].get_object(Bucket="example-uploads", Key=report)["Body"].read().decode()
+    assert "no.png is not in the bucket" in text
+    assert "images/a" not in text
+
+
 def test_an_image_column_that_is_not_there_buys_nothing(world: Any, run: Run) -> None:
     assert run("prompt,img\nx,\n", metadata={"image-column": "photo"})["status"] == "REFUSED"
     assert "image_column: there is no column 'photo'" in world.notified()[0]["error"]["message"]

@@ -5,8 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
+from seedance.aws.attributes import read_item
+from seedance.aws.table import CALENDAR
 from seedance.jobs.job import Job, State
-from seedance.poll import LAST_CALL_SECONDS, Poll
+from seedance.poll import LAST_CALL_SECONDS, MISSING_POLLS, Poll
 
 Make = Callable[..., Job]
 LINK = "https://images.segmind.com/v.mp4"
@@ -149,3 +151,23 @@ def test_the_history_is_queried_from_a_day_before_the_submit(
     poll("up-1")
     asked = httpx.URL(world.wire.asked[1].removeprefix("GET ")).params
     assert (asked["from_date"], asked["to_date"]) == ("2025-11-18", "2025-11-21")
+
+
+def test_a_record_that_is_gone_within_the_hour_is_looked_up_again_after_five_minutes(
+    world: Any, poll: Poll, make_job: Make
+) -> None:
+    submitted = world.clock.now - 1000
+    world.put(make_job(State.QUEUED, submitted_at=submitted, gone_polls=MISSING_POLLS))
+    world.wire.will(httpx.Response(404), history())
+    outcome = poll("up-1")
+    assert (outcome["status"], outcome["wait_seconds"], outcome["slot"]) == ("RUNNING", 300, None)
+
+
+def test_a_poll_gives_the_slot_back_that_was_planned_for_it(world: Any, poll: Poll, left: Any) -> None:
+    left(2000)
+    slot = world.pacer.plan_poll(lambda _: 30.0, 100.0).slot
+    world.wire.will(answer("COMPLETED", output=LINK))
+    poll("up-1", slot)
+    key = {"job_id": {"S": CALENDAR}}
+    stored = world.aws["dynamodb"].get_item(TableName="jobs-of-tests", Key=key)["Item"]
+    assert sum(read_item(stored)["planned"]) == 0

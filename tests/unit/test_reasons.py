@@ -13,6 +13,7 @@ NEVER_ON_A_JOB = {
     *(
         "ERROR",
         "NOT_POSSIBLE",
+        "NEEDS_PAYMENT",
         "CONFLICT",
         "REQUEST_TAKEN",
         "IN_PROGRESS",
@@ -20,8 +21,11 @@ NEVER_ON_A_JOB = {
         "MEDIA",
         "PROVIDER",
         "NOT_FOUND",
+        "NEEDS_PAYMENT",
+        "ALREADY_BOUGHT",
     ),
     # Reported differently: the job is HELD with another code, or its call is repeated.
+    "NOT_ANNOUNCED",
     *("PROVIDER_OUT_OF_CREDITS", "PROVIDER_UNEXPECTED_ANSWER", "RESULT_FROM_FORBIDDEN_HOST", "RESULT_UNAVAILABLE"),
 }
 
@@ -48,6 +52,25 @@ def test_a_failure_without_a_message_says_so(why: str | None, says: str) -> None
     reason = reasons.failed_at_the_provider(why)
     assert says in reason.message
     assert "None" not in reason.message
+
+
+@pytest.mark.parametrize(
+    ("committed", "estimate", "says"),
+    [
+        (
+            4.8,
+            0.25,
+            "The day's budget of $5.00 has no room: $4.80 is spent or reserved, and this video costs about $0.25",
+        ),
+        (4.7504, 0.25, "$4.7504 is spent or reserved, and this video costs about $0.2500"),
+        (6.0, 0.25, "$6.00 is spent or reserved"),
+    ],
+)
+def test_over_the_budget_says_the_sums_and_when_it_goes_on(committed: float, estimate: float, says: str) -> None:
+    reason = reasons.over_budget("2026-12-31", 5.0, committed, estimate)
+    assert reason.code == "OVER_BUDGET"
+    assert says in reason.message
+    assert "on the next day, from 2027-01-01 00:00 UTC" in reason.message
 
 
 def test_no_reason_is_written_by_hand(root: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from past import LINK, history, row
-from seedance.errors import NotPossible
+from seedance.errors import NeedsPayment, NotPossible
 from seedance.jobs.job import Hold, Job, State
 from seedance.repair import Repair
 
@@ -63,7 +63,7 @@ def test_a_video_completed_after_all_is_copied_and_not_paid_for_again(
     *, world: Any, repair: Repair, make_job: Make, pay: bool
 ) -> None:
     world.put(make_job(State.EXPIRED, request_id="req-1"))
-    world.wire.will(made(world), made(world))
+    world.wire.will(made(world))
     assert "this costs nothing" in repair.retry("up-1", pay=pay)
     assert (world.job().state, world.job().result_url, world.job().request_id) == (State.COPYING, LINK, "req-1")
     assert world.postponed() == []
@@ -75,7 +75,7 @@ def test_a_video_completed_after_all_is_found_by_its_requests_id(
 ) -> None:
     world.put(make_job(State.EXPIRED, request_id="req-1"))
     done = row(world, "req-1", names=None, model_status="COMPLETED", generation_url=LINK, credits_deduction=0.3)
-    world.wire.will_know("req-1", done, done)
+    world.wire.will_know("req-1", done)
     assert "this costs nothing" in repair.retry("up-1", pay=pay)
     assert (world.job().state, world.job().result_url, world.wire.requests) == (State.COPYING, LINK, [])
 
@@ -131,8 +131,9 @@ def test_without_a_result_only_the_pay_option_buys_again(
     facts = {"cost_usd": 0.3, "settled_usd": 0.3, "settled_days": {DAY: 0.3}, "earlier_request_ids": ["req-0"]}
     job = world.put(make_job(state, request_id="req-1", attempts=6, notified_at=1.0, gone_polls=2, **facts))
     world.wire.will(history(), history())
-    with pytest.raises(NotPossible, match="--pay"):
+    with pytest.raises(NeedsPayment, match=r"use --pay to buy the video again, for about \$0\.25") as refused:
         repair.retry(job.job_id, pay=False)
+    assert refused.value.usd == 0.25
     assert world.job() == job
     assert "billed" in repair.retry(job.job_id, pay=True)
     after = world.job()

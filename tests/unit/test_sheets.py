@@ -10,6 +10,7 @@ from botocore.response import StreamingBody
 from seedance.aws import upload
 from seedance.batches import files
 from seedance.errors import InvalidRequest
+from seedance.jobs.requests import ManifestHints
 
 UPLOADS = "example-uploads"
 
@@ -84,14 +85,27 @@ def test_a_missing_manifest_is_refused_but_other_errors_are_ours(world: Any) -> 
         next(world.sheets.manifest("batches/none.csv", None))
 
 
-def test_a_manifests_metadata_names_the_image_column_of_that_version(world: Any) -> None:
+def test_a_manifests_metadata_names_the_column_and_the_folder_of_its_images(world: Any) -> None:
     versions = [
         world.aws["s3"].put_object(Bucket=UPLOADS, Key="batches/m.csv", Body=b"x", Metadata=metadata)["VersionId"]
-        for metadata in ({"image-column": " Photo "}, {"sku": "1"}, {"image-column": " "})
+        for metadata in (
+            {"image-column": " Photo ", "image-folder": "images/a/"},
+            {"sku": "1"},
+            {"image-column": " ", "image-folder": "=?utf-8?b?aW1hZ2VzL8O8Lw==?="},
+        )
     ]
-    assert [world.sheets.image_column("batches/m.csv", version) for version in versions] == ["Photo", None, None]
-    assert world.sheets.image_column("batches/m.csv", None) is None
-    assert world.sheets.image_column("batches/none.csv", None) is None
+    found = [world.sheets.hints("batches/m.csv", version) for version in versions]
+    assert found == [ManifestHints("Photo", "images/a/"), ManifestHints(), ManifestHints(None, "images/ü/")]
+    assert world.sheets.hints("batches/m.csv", None) == found[-1]
+    assert world.sheets.hints("batches/none.csv", None) == ManifestHints()
+
+
+@pytest.mark.parametrize("folder", ["images", "/images/", "images/../plans/"])
+def test_a_folder_of_images_that_is_none_is_refused(world: Any, folder: str) -> None:
+    where = {"Bucket": UPLOADS, "Key": "batches/m.csv", "Metadata": {"image-folder": folder}}
+    world.aws["s3"].put_object(**where, Body=b"x")
+    with pytest.raises(InvalidRequest, match=r"image-folder|'\.' or '\.\.'"):
+        world.sheets.hints("batches/m.csv", None)
 
 
 def test_an_error_of_s3_is_not_taken_for_missing_metadata(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,10 +116,10 @@ def test_an_error_of_s3_is_not_taken_for_missing_metadata(world: Any, monkeypatc
         return raise_it
 
     monkeypatch.setattr(world.sheets._client, "head_object", head("403"))
-    assert world.sheets.image_column("batches/m.csv", None) is None  # reading the manifest fails and says why
+    assert world.sheets.hints("batches/m.csv", None) == ManifestHints()  # reading the manifest fails and says why
     monkeypatch.setattr(world.sheets._client, "head_object", head("503"))
     with pytest.raises(ClientError):
-        world.sheets.image_column("batches/m.csv", None)
+        world.sheets.hints("batches/m.csv", None)
 
 
 def test_rows_are_read_between_two_byte_offsets(world: Any) -> None:

@@ -263,6 +263,7 @@ def test_over_the_days_budget_a_job_is_held_and_notified(world: Any, submit: Sub
     sending_by(submit, budget=0.3).advance(world.put(make_job(job_id="up-before")))
     sending_by(submit, budget=0.3).advance(world.put(make_job()))
     assert (world.job().state, world.job().error["code"]) == (State.HELD, "OVER_BUDGET")
+    assert "budget of $0.30 has no room: $0.25 is spent or reserved" in world.job().error["message"]
     assert [message["status"] for message in world.notified()] == ["HELD"]
     assert world.wire.asked == [SUBMITTED]
 

@@ -44,7 +44,7 @@ def test_no_batch_status_is_also_a_job_status() -> None:
 
 def test_an_email_gives_the_outcome_and_the_location_of_the_results() -> None:
     subject, text = batch_email(summary(BatchStatus.DONE))
-    assert subject == "Your batch is done: spring.csv"
+    assert subject == "Batch done: spring.csv (9 of 12 videos, $2.51)"
     for words in (
         "9 of 12 videos are ready",
         "  1 FAILED",
@@ -63,12 +63,37 @@ def test_an_email_gives_the_outcome_and_the_location_of_the_results() -> None:
 
 def test_the_email_of_a_refusal_says_why_and_that_nothing_was_bought() -> None:
     subject, text = batch_email(summary(BatchStatus.REFUSED, report=REPORT))
-    assert subject == "No videos: the batch was refused: spring.csv"
+    assert subject == "Batch refused: spring.csv (the file can't be used)"
     assert "Half of it is bad. Nothing was bought." in text
     assert "Cost      nothing" in text
     assert REPORT["url"] in text
     assert "None" not in text
     assert "Notes" not in text
+
+
+@pytest.mark.parametrize(
+    ("status", "changes", "subject", "advice"),
+    [
+        (BatchStatus.OPEN, {}, "Batch not finished: spring.csv (9 of 12 videos, $2.51)", "They go on"),
+        (BatchStatus.OPEN, {"cost_usd": None}, "Batch not finished: spring.csv (9 of 12 videos)", "They go on"),
+        (
+            BatchStatus.REFUSED,
+            {"rows": 12, "rejected": 4},
+            "Batch refused: spring.csv (4 of 12 rows invalid)",
+            "Correct the file and upload it again",
+        ),
+        (BatchStatus.FAILED, {}, "Batch failed: spring.csv (internal error)", "`seedance redrive batch-1`"),
+    ],
+)
+def test_an_email_says_what_to_do(status: BatchStatus, changes: Any, subject: str, advice: str) -> None:
+    said, text = batch_email(summary(status, **changes))
+    assert said == subject
+    assert "What to do\n" in text
+    assert advice in text
+
+
+def test_a_finished_batch_asks_for_nothing() -> None:
+    assert "What to do" not in batch_email(summary(BatchStatus.DONE))[1]
 
 
 def test_the_email_of_a_failure_says_that_the_cost_is_unknown() -> None:

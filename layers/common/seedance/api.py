@@ -74,14 +74,6 @@ class Api:
                 from seedance.rest.listing import listing  # noqa: PLC0415 - see above
 
                 return answer(HTTPStatus.OK, listing().page(gateway.query(event)))
-            case "GET", "/videos/{job_id}":
-                job_id = gateway.path_parameter(event, "job_id")
-                if (found := self.store.get(job_id)) is None:
-                    raise NotFound(f"job {bounds.shown(job_id)} does not exist")
-                return self._shown(HTTPStatus.OK, found, self._links(found))
-            case "POST" | "DELETE" as method, "/videos/{job_id}/link":
-                change = _lasting().share if method == "POST" else _lasting().unshare
-                return answer(HTTPStatus.OK, change(gateway.path_parameter(event, "job_id")))
             case "POST", "/uploads":
                 from seedance.rest.uploads import uploads  # noqa: PLC0415 - see above
 
@@ -100,7 +92,37 @@ class Api:
                 return written(HTTPStatus.OK, documents.read(documents.MODELS))
             case "GET", "/openapi.json":
                 return written(HTTPStatus.OK, documents.read(documents.OPENAPI))
+        return self._answer_about_job(event)
+
+    def _answer_about_job(self, event: Mapping[str, Any]) -> Response:
+        match gateway.route(event):
+            case "GET", "/videos/{job_id}":
+                found = self._job(event)
+                return self._shown(HTTPStatus.OK, found, self._links(found))
+            case "POST" | "DELETE" as method, "/videos/{job_id}/link":
+                change = _lasting().share if method == "POST" else _lasting().unshare
+                return answer(HTTPStatus.OK, change(gateway.path_parameter(event, "job_id")))
+            case "POST", "/videos/{job_id}/cancel":
+                from seedance.jobs.cancelling import cancel  # noqa: PLC0415 - see above
+
+                done = cancel(self.store, self.queue, gateway.path_parameter(event, "job_id"))
+                return self._shown(HTTPStatus.OK, done, None)
+            case "POST", "/videos/{job_id}/retry":
+                from seedance.rest.retries import retries  # noqa: PLC0415 - see above
+
+                asked = retries().ask(gateway.path_parameter(event, "job_id"), gateway.body(event))
+                return self._shown(HTTPStatus.ACCEPTED, asked, None, Location=f"../{asked.job_id}")
+            case "GET", "/videos/{job_id}/timeline":
+                from seedance.rest import timelines  # noqa: PLC0415 - see above
+
+                return answer(HTTPStatus.OK, timelines.describe(self._job(event)))
         raise NotFound(f"Not found. Available: {', '.join(ROUTES)}")
+
+    def _job(self, event: Mapping[str, Any]) -> Job:
+        job_id = gateway.path_parameter(event, "job_id")
+        if (found := self.store.get(job_id)) is None:
+            raise NotFound(f"job {bounds.shown(job_id)} does not exist")
+        return found
 
     def _shown(self, status: HTTPStatus, job: Job, links: VideoLinks | None, **headers: str) -> Response:
         return answer(status, describe(job, links), **headers, **retry_after(job, self.clock()))

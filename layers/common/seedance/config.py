@@ -16,6 +16,9 @@ from seedance.errors import ConfigurationError
 Address = NewType("Address", str)
 """An address of the provider: see ``is_address``."""
 
+Hook = NewType("Hook", str)
+"""The address that webhooks are sent to: an address as above, with any path and query."""
+
 
 # Neither compared nor shown: without those methods 2 ms less for each cold start.
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -96,6 +99,29 @@ class ReconcileSettings(SubmitSettings):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class AnnounceSettings(Settings):
+    """The additional settings of announce."""
+
+    event_bus: str
+    webhooks: bool
+    """Whether the stack sends webhooks."""
+    webhook_queue: str
+    webhook_dead_letter_queue: str
+    announce_dead_letter_queue: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class DeliverSettings(Settings):
+    """The additional settings of deliver."""
+
+    webhook_url: Hook | None
+    """None (parameter value "") means no webhooks."""
+    webhook_secret: str | None
+    """The ARN of the secret that webhooks are signed with."""
+    webhook_queue: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RepairSettings(SubmitSettings):
     """The additional settings of repair."""
 
@@ -122,14 +148,15 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 def read(kind: type[AnySettings], environ: Mapping[str, str]) -> AnySettings:
     """Settings of the given kind, from a mapping. Raises ConfigurationError that names every wrong variable."""
-    variables = {field.name: (field.name.upper(), _PARSERS[field.type]) for field in fields(kind)}
-    if missing := [variable for variable, _ in variables.values() if not environ.get(variable)]:
+    variables = {field.name: (field.name.upper(), field.type) for field in fields(kind)}
+    missing = [name for name, of in variables.values() if not environ.get(name) and of not in _MAY_BE_EMPTY]
+    if missing:
         raise ConfigurationError(f"missing environment variables: {', '.join(missing)}; see template.yaml")
     values: dict[str, Any] = {}
     wrong: list[str] = []
-    for name, (variable, parse) in variables.items():
+    for name, (variable, of) in variables.items():
         try:
-            values[name] = parse(environ[variable])
+            values[name] = _PARSERS[of](environ.get(variable, ""))
         except ValueError as error:
             wrong.append(f"{variable} {error}")
     if wrong:
@@ -176,6 +203,19 @@ def _address(text: str) -> Address:
     return Address(text)
 
 
+def _hook(text: str) -> Hook | None:
+    if not text:
+        return None
+    found = _ADDRESS.match(text)
+    # A path and a query: printable ASCII without a fragment.
+    if not found or not is_address(found[0]) or not re.fullmatch(r"(?:[/?][!-\"$-~]*)?", text[found.end() :]):
+        raise ValueError(
+            "must be https:// and a host, with a path if needed, without user or fragment; "
+            "http:// is only allowed for 127.0.0.1, localhost and [::1]"
+        )
+    return Hook(text)
+
+
 def is_address(text: str) -> bool:
     """Whether this is a valid address for the provider's API: https, or http on this machine, with an optional port.
 
@@ -195,8 +235,13 @@ _PARSERS: dict[Any, Callable[[str], Any]] = {
     tuple[str, ...]: _list,
     frozenset[str]: lambda text: frozenset(_list(text.lower())),
     Address: _address,
+    Hook | None: _hook,
+    str | None: lambda text: text or None,
 }
 """How the text of a variable becomes a value of a field's type. Raises ValueError that says what is allowed."""
+
+_MAY_BE_EMPTY: frozenset[Any] = frozenset({Hook | None, str | None})
+"""The types of fields whose variable may be empty."""
 
 
 @cache
@@ -239,6 +284,18 @@ def enqueue_settings() -> EnqueueSettings:
 def reconcile_settings() -> ReconcileSettings:
     """The settings of reconcile, read on the first call."""
     return _read(ReconcileSettings)
+
+
+@cache
+def announce_settings() -> AnnounceSettings:
+    """The settings of announce, read on the first call."""
+    return _read(AnnounceSettings)
+
+
+@cache
+def deliver_settings() -> DeliverSettings:
+    """The settings of deliver, read on the first call."""
+    return _read(DeliverSettings)
 
 
 @cache

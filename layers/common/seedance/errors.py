@@ -5,6 +5,9 @@ SeedanceError
 ├── InvalidRequest                the request must be changed; it is never sent and never billed
 ├── NotFound                      what a call asks for does not exist
 ├── NotPossible                   a person's request can't be applied to this job; nothing was changed
+│   ├── NeedsPayment              it would buy a video, and the person has not said that it may
+│   │   └── DearerThanAllowed     the person has said so, but for less
+│   └── AlreadyBought             the video is bought, or may be, so the job can't be cancelled
 ├── Conflict                      the job changed in the meantime; another invocation works on it
 │   └── RequestTaken              the provider's request belongs to another job
 ├── BadRecord                     a job's record has an invalid value; a person must correct it
@@ -12,6 +15,7 @@ SeedanceError
 ├── OverBudget                    the job does not fit in the day's budget
 │   └── DearerThanBudget          the job alone exceeds a whole day's budget
 ├── AllUnderWay                   the maximum number of videos is in progress
+├── NotAnnounced                  a change of a job's state could not be announced now; a retry may succeed
 ├── ProviderError                 the provider's API returned an error or did not respond
 │   ├── Refused                   nothing was queued, and a retry is pointless
 │   │   ├── KeyRejected           401
@@ -93,6 +97,31 @@ class NotPossible(SeedanceError):
     code = "NOT_POSSIBLE"
 
 
+class NeedsPayment(NotPossible):
+    """A retry would buy the video again. ``usd`` is its estimate."""
+
+    code = "NEEDS_PAYMENT"
+
+    def __init__(self, message: str, usd: float) -> None:
+        super().__init__(f"{message}, for about ${usd:.2f}")
+        self.usd = usd
+
+
+class DearerThanAllowed(NeedsPayment):
+    """A retry may buy the video again, but its estimate ``usd`` exceeds ``most``, which its caller allows."""
+
+    code = "DEARER_THAN_ALLOWED"
+
+    def __init__(self, usd: float, most: float) -> None:
+        super().__init__(f"the video may be bought again for at most ${most:.2f}, and not", usd)
+
+
+class AlreadyBought(NotPossible):
+    """The video is bought, or may be: it can't be cancelled, and comes as usual."""
+
+    code = "ALREADY_BOUGHT"
+
+
 class Conflict(SeedanceError):
     """A conditional write found the job in another state than the caller expected."""
 
@@ -139,6 +168,12 @@ class AllUnderWay(SeedanceError):
     """The maximum number of videos (``MaxInFlight``) is in progress. When one ends, another may start."""
 
     code = "ALL_UNDER_WAY"
+
+
+class NotAnnounced(SeedanceError):
+    """EventBridge, or the queue of webhooks, refused a change of a job's state."""
+
+    code = "NOT_ANNOUNCED"
 
 
 class ProviderError(SeedanceError):

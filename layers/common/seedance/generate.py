@@ -119,15 +119,32 @@ class Generate:
         """The job with these facts, which identify its request if the transfer fails.
 
         They are written again with the video. So a failed write here is ignored: it must not abort the transfer.
+        Reconcile may have marked the job UNCERTAIN by now; then they are written to that job.
         """
         try:
-            return self.store.note(job, **facts)
-        except (BotoCoreError, ClientError) as trouble:
+            try:
+                return self.store.note(job, **facts)
+            except RequestTaken:
+                raise
+            except Conflict:
+                found = self.store.get(job.job_id)
+                if found is None or found.state is not State.UNCERTAIN:
+                    raise
+                self.store.note(found, **facts)
+        except RequestTaken:
+            raise
+        except (BotoCoreError, ClientError, Conflict) as trouble:
             logger().warning("facts not written yet", extra={"job_id": job.job_id, "reason": str(trouble)})
-            return job
+        return job
 
     def _follow(self, job: Job, verdict: Verdict) -> TaskAnswer:
-        job = self.sending.settle(job, verdict, self.sending.pacer.turn_in(verdict.wait))
+        try:
+            job = self.sending.settle(job, verdict, self.sending.pacer.turn_in(verdict.wait))
+        except Conflict:
+            if job.state is not State.RECEIVED:
+                raise
+            # It was not sent, and was cancelled or taken over in the meantime. The next run looks at it again.
+            return _answer(job, TaskStatus.POSTPONED, wait=poll_schedule.STEP_SECONDS)
         match verdict.next:
             case Next.LATER:
                 # The workflow's waits are in the provider's seconds.

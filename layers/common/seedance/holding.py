@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from seedance.clock import CLOCK, Clock
 from seedance.errors import BadRecord, Conflict
+from seedance.jobs.budget import day_of
 from seedance.jobs.handoff import IntakeQueue
 from seedance.jobs.job import Hold, Job, State
 from seedance.jobs.store import JobStore
@@ -27,11 +28,20 @@ class Worked:
     more: bool
     since: float = field(default=0.0, compare=False)
     """Where the next call goes on: later than this Unix time. Jobs held for another reason stay in the list."""
+    room_usd: float | None = field(default=None, compare=False)
+    """What is left of the day's budget after the released jobs, by their estimates. None without a budget."""
+    left: int = 0
+    """The jobs that stay held because they do not fit in the day's budget."""
+    left_usd: float = field(default=0.0, compare=False)
+    """The sum of their estimates."""
 
 
 @dataclass(frozen=True)
 class Holding:
-    """The use case and its dependencies. ``dead_letters`` is the URL of the intake queue's dead-letter queue."""
+    """The use case and its dependencies. ``dead_letters`` is the URL of the intake queue's dead-letter queue.
+
+    ``budget``: see Settings.daily_budget_usd.
+    """
 
     store: JobStore
     switch: Switch
@@ -39,32 +49,51 @@ class Holding:
     sqs: "SQSClient"
     dead_letters: str
     clock: Clock = CLOCK
+    budget: float | None = None
 
-    def pause(self, reason: str) -> bool:
-        """Stop new submits. Returns False if they were stopped already."""
-        return self.switch.pause(reason)
+    def pause(self, reason: str | None) -> bool:
+        """Stop new submits. Returns False if they were stopped already; a given reason replaces the one stored then."""
+        fresh = self.switch.pause(reason or "paused by a person")
+        if not fresh and reason and not self.switch.explain(reason):
+            return self.switch.pause(reason)  # resumed in between
+        return fresh
 
     def resume(self, since: float = 0.0) -> Worked:
         """Resume submits and release the jobs that were held in the meantime."""
         self.switch.resume()
         return self.release(Hold.PAUSED, since)
 
-    def release(self, hold: Hold, since: float = 0.0) -> Worked:
-        """Release all jobs that are held for this reason, and changed after ``since``."""
-        until, number = self.clock() + WORK_SECONDS, 0
+    def release(self, hold: Hold, since: float = 0.0, room: float | None = None) -> Worked:
+        """Release all jobs that are held for this reason, and changed after ``since``.
+
+        Of the jobs held for the day's budget, only those whose estimate fits in what is left of today's: the others
+        would be held again, each with another notification. ``room``: what is left, by an earlier call for the same
+        request, because the jobs that it released have reserved nothing yet.
+        """
+        until, number, left, left_usd = self.clock() + WORK_SECONDS, 0, 0, 0.0
+        if hold is Hold.BUDGET and self.budget is not None and room is None:
+            room = max(0.0, self.budget - self.store.day(day_of(self.clock())).committed)
         for listed in list(self.store.each(State.HELD, since)):
             if self.clock() > until:
-                return Worked(number, more=True, since=listed.updated_at - 0.0005)  # times are to the millisecond
+                since = listed.updated_at - 0.0005  # times are to the millisecond
+                return Worked(number, more=True, since=since, room_usd=room, left=left, left_usd=left_usd)
             try:
                 job = self.store.get(listed.job_id)
             except BadRecord as error:  # reconcile raises the alarm for it; the others are released
                 logger().error("not released", extra={"job_id": listed.job_id, "reason": str(error)})
                 continue
-            if job and job.state is State.HELD and job.code == hold:
-                with contextlib.suppress(Conflict):  # it was released by another call at the same time
-                    release(self.store, self.queue, job)
-                    number += 1
-        return Worked(number, more=False)
+            if job is None or job.state is not State.HELD or job.code != hold:
+                continue
+            if room is not None:
+                usd = self.store.bills.estimate(job.model, job.parameters)
+                if usd > room:
+                    left, left_usd = left + 1, left_usd + usd
+                    continue
+                room -= usd
+            with contextlib.suppress(Conflict):  # it was released by another call at the same time
+                release(self.store, self.queue, job)
+                number += 1
+        return Worked(number, more=False, room_usd=room, left=left, left_usd=left_usd)
 
     def redrive(self) -> Worked:
         """Put the dead letters back into the queue that they came from. This never submits a job twice."""

@@ -35,7 +35,9 @@ class Intake:
     """Shortens the time until the second look (see Settings.time_scale)."""
 
     def message(self, body: str) -> None:
-        """Process one message of the queue: an S3 notification, or ``{"job_id", "turn"}`` of a waiting job.
+        """Process one message of the queue.
+
+        It is an S3 notification, ``{"job_id", "turn"}`` of a waiting job, or ``{"job_id", "retry"}`` of an ended one.
 
         If it returns, the message is finished. If it raises InProgress or any other error, the message must be
         delivered again. Repeating any part of this is safe.
@@ -45,7 +47,12 @@ class Intake:
             job = self.store.get(content["job_id"])
             if job is None:
                 raise LookupError(f"the message's job {bounds.shown(content['job_id'])} has no record")
-            # A message of an earlier release has no turn.
+            if content.get("retry") and job.retry_waits:
+                from seedance.again import again  # noqa: PLC0415 - rarely needed, and it would slow every cold start
+
+                again().carry_out(job)
+                return
+            # A message of an earlier release has no turn, and neither has one for a retry.
             self.submit.advance(job, content.get("turn", job.turn_at))
             return
         second = bool(content.get("again"))

@@ -120,8 +120,13 @@ def _one_of(requests: list[HistoryRow]) -> Found:
     return Found(possible=[request.request_id for request in requests], certain=True)
 
 
-def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row: HistoryRow, *, now: float) -> bool:
-    """Make a request of the history the job's own and continue from its status. Returns False if it is too early."""
+def adopt(
+    store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row: HistoryRow, *, now: float, **more: Any
+) -> bool:
+    """Make a request of the history the job's own and continue from its status. Returns False if it is too early.
+
+    ``more``: other fields of the job, for the same write.
+    """
     if row.status == ProviderStatus.FAILED:
         error = failures.reason(job, row.error).error
         notifier.notify(store.close(job, State.FAILED, request_id=row.request_id, error=error, notified_at=None))
@@ -132,6 +137,7 @@ def adopt(store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row
         "error": None,
         "notified_at": None,
         "executions": job.executions + 1,
+        **more,
     }
     # A HELD job has released its reservation. A bought video is booked again, even if that exceeds the budget.
     booking, reserved = reservation(job, now, store.bills.estimate)

@@ -112,12 +112,16 @@ class Sending:
             job, now, self.store.bills.estimate, limit=self.budget, max_in_flight=self.pacer.max_in_flight
         )
         values |= reserved
+        if (most := job.max_usd) is not None and (usd := values.get("reserved_usd", job.reserved_usd or 0.0)) > most:
+            return Verdict(Next.END, reasons.dearer_than_allowed(usd, most))
         try:
             return self.store.move(job, State.SUBMITTING, booking=booking, **values), body
         except DearerThanBudget as error:  # it does not fit in any day, so holding it is pointless
             return Verdict(Next.END, Reason(error.code, self._too_dear(values["reserved_usd"])), state=_unsent(job))
-        except OverBudget as error:
-            return Verdict(Next.HELD, reasons.sentence(error), day=values["reserved_day"])
+        except OverBudget:
+            day, committed = values["reserved_day"], self.store.day(values["reserved_day"]).committed
+            why = reasons.over_budget(day, self.budget or 0.0, committed, values["reserved_usd"])
+            return Verdict(Next.HELD, why, day=day)
         except AllUnderWay as error:  # others have started since the pacer checked
             return self._wait(self.pacer.soon(), f"The job is waiting: {error}.")
 
@@ -149,6 +153,7 @@ class Sending:
     def settle(self, job: Job, verdict: Verdict, turn: float | None = None) -> Job:
         """Write a verdict to the record of a job that is RECEIVED or SUBMITTING. Returns the updated job.
 
+        Raises Conflict if the job is no longer in this state: it may have been cancelled.
         ``turn``: for LATER, the turn at which the job continues (None: that of its first message).
         """
         match verdict.next:

@@ -75,10 +75,10 @@ class Plan:
         with self.sheets.write(report_key) as report:
             try:
                 with self.sheets.write(plan_key) as sheet:
-                    image_column = self.sheets.image_column(key, event["version_id"])
+                    hints = self.sheets.hints(key, event["version_id"])
                     sheet_in = self.sheets.manifest(key, event["version_id"])
-                    rows = manifest.read(sheet_in, key, self.defaults, image_column)
-                    looked_at = self._looked_at(rows, began_at + LONGEST_SECONDS)
+                    rows = manifest.read(sheet_in, key, self.defaults, hints.image_column)
+                    looked_at = self._looked_at(rows, began_at + LONGEST_SECONDS, hints.image_folder)
                     chunks = self._write(looked_at, tally, sheet, report)
                     refusal = tally.refusal(self.tolerated_percent)
             except InvalidRequest as unreadable:
@@ -130,16 +130,16 @@ class Plan:
             chunks.append([begins, plan.size, first, tally.rows])
         return chunks
 
-    def _looked_at(self, rows: Iterable[Row | BadRow], deadline: float) -> Iterator[LookedAt]:
+    def _looked_at(self, rows: Iterable[Row | BadRow], deadline: float, folder: str) -> Iterator[LookedAt]:
         """Each row with the facts of its image. A row whose image is invalid becomes an invalid row.
 
-        Raises InvalidRequest if the deadline passes before all rows are checked.
+        ``folder``: see Media.find_image. Raises InvalidRequest if the deadline passes before all rows are checked.
         """
 
         @lru_cache(maxsize=4096)  # many rows often use the same product image
         def look(key: str) -> ImageFacts | InvalidRequest:
             try:
-                return self.media.find_image(self.sheets.bucket, key).facts
+                return self.media.find_image(self.sheets.bucket, key, folder=folder).facts
             except InvalidRequest as refusal:
                 return refusal
 

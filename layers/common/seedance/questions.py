@@ -1,4 +1,4 @@
-"""Questions to the repair function: what each needs, and their checks. Pure.
+"""Questions to the repair function: what each needs, and their checks. And the types of its answers. Pure.
 
 Anybody who may invoke the function can ask anything, by the `seedance` command or by hand. Some questions buy a video,
 so a value of another type is never taken for what it resembles: the text "no" is not false.
@@ -6,11 +6,15 @@ so a value of another type is never taken for what it resembles: the text "no" i
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Required, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict
 
 from seedance import bounds
 from seedance.aws.checks import LATEST, Check, any_of, between, whole
 from seedance.errors import InvalidRequest, NotPossible
+from seedance.jobs.budget import MOST_A_DAY_USD
+
+if TYPE_CHECKING:
+    from seedance.examining import Examined
 
 LONGEST_LINK = 8192
 """Characters of a video's address. The provider's have about 100; a signed one has up to 2000."""
@@ -20,6 +24,19 @@ LONGEST_REASON = 500
 
 LONGEST_ID = 2048
 """Characters of an id: DynamoDB's limit for a key. Whether an id exists is for others to find out."""
+
+
+class ShownRequest(TypedDict):
+    """A row of the provider's history for people: without the request body, but with the job that it names."""
+
+    job_id: str | None
+    request_id: str
+    status: str
+    url: str | None
+    error: str | None
+    cost_usd: float | None
+    created_at: float | None
+    model: str | None
 
 
 class Question(TypedDict, total=False):
@@ -37,10 +54,37 @@ class Question(TypedDict, total=False):
     link: str | None
     resubmit: bool
     give_up: bool
-    reason: str
+    reason: str | None
     batch_id: str
+    room_usd: float | None
     step: int
     what: str
+
+
+class Answer(TypedDict, total=False):
+    """What Repair.answer returns for a question. ``next`` is the next page to request, None after the last."""
+
+    error: str
+    rows: list[ShownRequest]
+    next: int | None
+    incomplete: str | None
+    state: str
+    said: str
+    requests: list[ShownRequest]
+    job_id: str
+    under_way: int
+    fresh: bool
+    number: int
+    more: bool
+    since: float
+    step: int
+    room_usd: float | None
+    left: int
+    left_usd: float
+    budget_usd: float | None
+    reason: str | None
+    needs_usd: float
+    examined: "Examined"
 
 
 class _Field(NamedTuple):
@@ -86,12 +130,13 @@ QUESTIONS: dict[str, dict[str, _Field]] = {
         "resubmit": _FLAG,
         "give_up": _FLAG,
     },
+    "cancel": {"job_id": _ID},
     "unowned": {"model": _MODEL, "since": _SINCE},
     "take over": {"model": _MODEL, "request_id": _ID},
     "go on": {},
-    "pause": {"reason": _text_of(LONGEST_REASON)},
+    "pause": {"reason": _text_of(LONGEST_REASON, needed=False)},
     "resume": _GO_ON,
-    "release": _GO_ON,
+    "release": {**_GO_ON, "room_usd": _Field(between(0, MOST_A_DAY_USD), "must be an amount in USD", needed=False)},
     "redrive": _GO_ON,
     "index": {"step": _STEP, **_GO_ON},
     "restart": {"batch_id": _BATCH},

@@ -9,21 +9,30 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypedDict
+from typing import Any
 
 from seedance import bounds
+from seedance.again import Again
 from seedance.aws import clients
 from seedance.clock import CLOCK, Clock
 from seedance.config import repair_settings
-from seedance.errors import BadRecord, Conflict, InvalidRequest, NotPossible, ProviderError, SeedanceError
-from seedance.examining import Examined, examine
+from seedance.errors import (
+    BadRecord,
+    Conflict,
+    InvalidRequest,
+    NeedsPayment,
+    NotPossible,
+    ProviderError,
+    SeedanceError,
+)
+from seedance.examining import examine
 from seedance.holding import Holding, Worked
 from seedance.indexing import Indexing
 from seedance.jobs import creation, reasons
-from seedance.jobs.budget import reservation
+from seedance.jobs.cancelling import cancel
 from seedance.jobs.handoff import Batches, Workflow, batches, intake_queue, workflow
 from seedance.jobs.job import AT_PROVIDER, REOPENABLE, Hold, Job, State
-from seedance.jobs.reasons import Code
+from seedance.jobs.retrying import is_undecided
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.switch import switch
 from seedance.lost import LostSubmits, adopt
@@ -34,7 +43,7 @@ from seedance.pacing.poll_schedule import HISTORY_SPAN_SECONDS
 from seedance.provider.client import Provider, provider
 from seedance.provider.matching import is_another_model, named_job
 from seedance.provider.payloads import HistoryRow, ProviderStatus, merged, usable_id
-from seedance.questions import Question, checked
+from seedance.questions import Answer, Question, ShownRequest, checked
 
 SHOWN_BYTES = 1024 * 1024
 """A response ends with the page of the history that reaches this size. Lambda's limit for a response is 6 MB."""
@@ -44,39 +53,6 @@ SHOWN_PAGES = 10
 
 SHOWN_CHARACTERS = 1000
 """The longest text of a row in a response, so that 100 rows can't exceed Lambda's limit."""
-
-
-class ShownRequest(TypedDict):
-    """A row of the provider's history for people: without the request body, but with the job that it names."""
-
-    job_id: str | None
-    request_id: str
-    status: str
-    url: str | None
-    error: str | None
-    cost_usd: float | None
-    created_at: float | None
-    model: str | None
-
-
-class Answer(TypedDict, total=False):
-    """What Repair.answer returns for a question. ``next`` is the next page to request, None after the last."""
-
-    error: str
-    rows: list[ShownRequest]
-    next: int | None
-    incomplete: str | None
-    state: str
-    said: str
-    requests: list[ShownRequest]
-    job_id: str
-    under_way: int
-    fresh: bool
-    number: int
-    more: bool
-    since: float
-    step: int
-    examined: Examined
 
 
 @dataclass(frozen=True)
@@ -94,22 +70,28 @@ class Repair:
     def answer(self, question: Question) -> Answer:
         """Answer a command's request, by its ``ask``. An expected error is returned as ``{"error"}``, a sentence.
 
+        If ``retry`` can only buy the video again, ``needs_usd`` is its estimate.
+
         ``history``: ``model``, ``since``, ``until``, ``page`` -> ``rows``, ``next``
         ``requests of``: ``job_id`` -> ``rows``, ``incomplete``
         ``adopt``: ``job_id``, ``request_id`` -> ``state``
         ``retry``: ``job_id``, ``pay`` -> ``said``
         ``resolve``: ``job_id`` and one of ``adopt``, ``link``, ``resubmit``, ``give_up`` -> ``said``
+        ``cancel``: ``job_id`` -> ``job_id``, ``state``, ``said``
         ``unowned``: ``model``, ``since`` -> ``requests``, ``incomplete``
         ``take over``: ``model``, ``request_id`` -> ``job_id``, ``state``
         ``go on``: -> ``under_way``
-        ``pause``: ``reason`` -> ``fresh``
-        ``resume``, ``release``, ``redrive``: -> ``number``, ``more``
+        ``pause``: ``reason`` or None -> ``fresh``, ``reason``
+        ``resume``, ``redrive``: -> ``number``, ``more``, ``since``
+        ``release``: ``since``, ``room_usd`` -> the same and ``room_usd``, ``left``, ``left_usd``, ``budget_usd``
         ``restart``: ``batch_id`` -> ``said``
         ``index``: ``step``, ``since`` -> ``number``, ``more``, ``step``, ``since``
         ``examine``: ``what``, ``request_id`` -> ``examined``
         """
         try:
             return self._answer(**checked(question))
+        except NeedsPayment as error:
+            return {"error": str(error), "needs_usd": error.usd}
         except SeedanceError as error:
             return {"error": str(error)}
 
@@ -125,6 +107,13 @@ class Repair:
                 return {"said": self.retry(given["job_id"], pay=given["pay"])}
             case "resolve":
                 return {"said": self.resolve(**given)}
+            case "cancel":
+                job = cancel(self.store, self.holding.queue, given["job_id"])
+                return {
+                    "job_id": job.job_id,
+                    "state": str(job.state),
+                    "said": job.error["message"] if job.error else "",
+                }
             case "unowned":
                 rows, incomplete = _first(self.unowned(given["model"], given["since"]))
                 return {"requests": rows, "incomplete": incomplete}
@@ -134,11 +123,14 @@ class Repair:
             case "go on":
                 return {"under_way": self.go_on()}
             case "pause":
-                return {"fresh": self.holding.pause(given["reason"])}
+                fresh = self.holding.pause(given.get("reason"))
+                return {"fresh": fresh, "reason": self.holding.switch.paused()}
             case "resume":
                 return _worked(self.holding.resume(given.get("since", 0.0)))
             case "release":
-                return _worked(self.holding.release(Hold.BUDGET, given.get("since", 0.0)))
+                worked = self.holding.release(Hold.BUDGET, given.get("since", 0.0), given.get("room_usd"))
+                left: Answer = {"room_usd": worked.room_usd, "left": worked.left, "left_usd": worked.left_usd}
+                return {**_worked(worked), **left, "budget_usd": self.holding.budget}
             case "redrive":
                 return _worked(self.holding.redrive())
             case "index":
@@ -154,29 +146,9 @@ class Repair:
     def retry(self, job_id: str, *, pay: bool) -> str:
         """Try an ended or stuck job again, and return a description of what happens. Only pays again with ``pay``.
 
-        Raises NotPossible, also if the history can't be read to check whether there is a video by now.
+        Raises NeedsPayment, or NotPossible, also if the history can't be read to check whether there is a video by now.
         """
-        job = self._job(job_id)
-        unclear = job.state is State.HELD and job.code == Hold.RESULT
-        ended = job.state in REOPENABLE
-        if job.state is State.COPYING or ((unclear or ended) and job.result_url):
-            self._copy(job)
-            return "copying the video again; this costs nothing"
-        failed_there = job.code in (Code.PROVIDER_JOB_FAILED, Code.PROVIDER_REFUSED)
-        if (unclear or (ended and not failed_there)) and job.request_id and self._made_after_all(job, job.request_id):
-            self.adopt_request(job_id, job.request_id)
-            return f"request {job.request_id} now has a video; copying it; this costs nothing"
-        if not ended:
-            undecided = " (use `seedance resolve`)" if _undecided(job) else ""
-            which = " or ".join(state for state in State if state in REOPENABLE)
-            raise NotPossible(f"job {job_id} is {job.state}{undecided}; only a {which} job can be tried again")
-        if not pay:
-            price = self.store.bills.estimate(job.model, job.parameters)
-            raise NotPossible(
-                f"job {job_id} has no result to copy; submitting it again costs about ${price:.2f}: use --pay"
-            )
-        self._resubmit(job)
-        return "submitting again, which will be billed"
+        return self._again.retry(self._job(job_id), pay=pay)
 
     def resolve(
         self,
@@ -195,7 +167,7 @@ class Repair:
         link = (link or "").strip()
         if [bool(adopt), bool(link), resubmit, give_up].count(True) != 1:
             raise NotPossible("use exactly one of --adopt REQUEST_ID, --link ADDRESS, --resubmit, --give-up")
-        if not _undecided(job):
+        if not is_undecided(job):
             raise NotPossible(f"job {job_id} is {job.state}; there is nothing to decide")
         if adopt:
             return f"adopted request {adopt}; the job is {self.adopt_request(job_id, adopt)}"
@@ -203,10 +175,10 @@ class Repair:
             if not re.match(r"https?://", link, re.IGNORECASE):
                 example = "https://images.segmind.com/video.mp4"
                 raise NotPossible(f"--link must be an address like {example}, not {bounds.shown(link)}")
-            self._copy(job, result_url=link)
+            self._again.copy(job, result_url=link)
             return "copying the video from there, if its host is in SegmindMediaHosts; this costs nothing"
         if resubmit:
-            self._resubmit(job)
+            self._again.resubmit(job)
             return "submitting again, which will be billed"
         self.notifier.notify(self.store.close(job, State.FAILED, error=reasons.given_up().error, notified_at=None))
         return "given up; the job is FAILED"
@@ -216,47 +188,6 @@ class Repair:
         if job is None:
             raise NotPossible(f"job {bounds.shown(job_id)} does not exist")
         return job
-
-    def _copy(self, job: Job, **link: str) -> None:
-        """Start copying the job's result, from another ``result_url`` if given."""
-        if job.state is State.COPYING and self.workflow.is_running(job):
-            raise NotPossible(f"job {job.job_id} is being copied right now")
-        again: dict[str, Any] = {"executions": job.executions + 1, "error": None, "notified_at": None, **link}
-        if job.state is State.COPYING:
-            job = self.store.note(job, **again)
-        else:
-            # A job that ended without a price has released its reservation. A copied video must be booked again.
-            booking, reserved = reservation(job, self.clock(), self.store.bills.estimate)
-            job = self.store.move(job, State.COPYING, booking=booking, **again, **reserved)
-        self.workflow.start(job)
-
-    def _made_after_all(self, job: Job, request_id: str) -> bool:
-        """Whether the provider's history now has a video for the request of the ended job."""
-        try:
-            row = self._lost.request(job, request_id)
-        except ProviderError as error:
-            raise NotPossible(f"can't check whether request {request_id} has a video by now: {error}") from error
-        return row is not None and row.url is not None
-
-    def _resubmit(self, job: Job) -> None:
-        job = self.store.move(
-            job,
-            State.RECEIVED,
-            executions=job.executions + 1,  # its next execution needs a new name
-            request_id=None,
-            earlier_request_ids=job.left_behind(None),
-            submitted_at=None,
-            error=None,
-            notified_at=None,
-            cost_usd=None,  # already settled; the new call has its own price
-            settled_usd=None,
-            result_url=None,  # of the abandoned request
-            last_frame_url=None,
-            answer=None,
-            gone_polls=0,
-            attempts=0,
-        )
-        self.holding.queue.send(job)
 
     def history(self, model: str, since: float, until: float, first: int = 1) -> Answer:
         """The provider's history for people: as much as fits into one response, from the provider's page ``first`` on.
@@ -318,6 +249,10 @@ class Repair:
         if (ended and not row.url) or not self._adopt(job, row):
             raise InvalidRequest("adopt", f"request {request_id} has not ended yet; try again when it has")
         return str((self.store.get(job_id) or job).state)
+
+    @property
+    def _again(self) -> Again:
+        return Again(self.store, self.provider, self.notifier, self.workflow, self.holding.queue, clock=self.clock)
 
     @property
     def _lost(self) -> LostSubmits:
@@ -387,7 +322,8 @@ class Repair:
                     continue
                 under_way += 1
                 if not self.workflow.is_running(job):
-                    self.workflow.start(self.store.note(job, executions=job.executions + 1))
+                    with suppress(Conflict):  # it has moved on, and will be seen in its next state
+                        self.workflow.start(self.store.note(job, executions=job.executions + 1))
         return under_way
 
     def _requests(self, model: str, since: float) -> list[HistoryRow]:
@@ -430,16 +366,11 @@ def _first(rows: list[ShownRequest]) -> tuple[list[ShownRequest], str | None]:
     return rows, None
 
 
-def _undecided(job: Job) -> bool:
-    """Whether only a person can decide if the job's submit arrived, or where its video is."""
-    held = job.state is State.HELD and job.code in (Hold.LOST, Hold.RESULT)
-    return held or job.state is State.UNCERTAIN
-
-
 @cache
 def repair() -> Repair:
     """The use case, configured for this stack."""
     stack = repair_settings()
-    holding = Holding(jobs(), switch(), intake_queue(stack.intake_queue), clients.sqs(), stack.dead_letter_queue)
+    queue, dead_letters, budget = intake_queue(stack.intake_queue), stack.dead_letter_queue, stack.daily_budget_usd
+    holding = Holding(jobs(), switch(), queue, clients.sqs(), dead_letters, budget=budget)
     of_batches = batches(stack.batch_state_machine)
     return Repair(jobs(), provider(), notifier(), workflow(stack.state_machine), holding, of_batches)

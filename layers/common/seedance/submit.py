@@ -67,7 +67,10 @@ class Submit:
         except Conflict:
             raise InProgress(f"job {job.job_id} is being processed by another invocation") from None
         if isinstance(begun, Verdict):
-            self._follow(job, begun)
+            try:
+                self._follow(job, begun)
+            except Conflict:  # cancelled, or taken over by another invocation, while it was decided
+                raise InProgress(f"job {job.job_id} has changed in the meantime") from None
             return
         job, body = begun
         try:

@@ -19,6 +19,8 @@ from seedance.config import s3_endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
@@ -105,6 +107,16 @@ def _later(service: str) -> Any:
 def dynamodb() -> "DynamoDBClient":
     """The DynamoDB client."""
     return _later("dynamodb")  # type: ignore[no-any-return]
+
+
+def streams() -> "DynamoDBStreamsClient":
+    """The client for the table's stream."""
+    return _later("dynamodbstreams")  # type: ignore[no-any-return]
+
+
+def events() -> "EventBridgeClient":
+    """The EventBridge client."""
+    return _later("events")  # type: ignore[no-any-return]
 
 
 def s3() -> "S3Client":

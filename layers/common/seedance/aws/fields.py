@@ -7,6 +7,7 @@ video from being stored or a notification from being sent. The full text stays o
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -51,10 +52,23 @@ def cut(text: str, size: int) -> str:
     return well_formed(text).encode()[:size].decode(errors="ignore")
 
 
-def subject(text: str) -> str:
-    """An email subject: printable ASCII, not empty, not beginning with a space."""
-    plain = _NOT_PLAIN.sub("?", text).lstrip() or "?"
-    return plain if len(plain) <= SUBJECT_CHARACTERS else plain[: SUBJECT_CHARACTERS - 3] + "..."
+def subject(begin: str, name: str = "", end: str = "") -> str:
+    """An email subject: printable ASCII, not empty, not beginning with a space. If it is too long, ``name`` is cut.
+
+    Accents are dropped (``café`` becomes ``cafe``), and other characters become question marks: SNS's older rule is
+    ASCII, and a subject that it refuses would lose the notification.
+    """
+    begin, name, end = (_plain(text) for text in (begin, name, end))
+    room = SUBJECT_CHARACTERS - len(begin) - len(end)
+    if len(name) > room:
+        name = name[: room - 3] + "..." if room > 3 else ""
+    whole = f"{begin}{name}{end}".lstrip() or "?"
+    return whole if len(whole) <= SUBJECT_CHARACTERS else whole[: SUBJECT_CHARACTERS - 3] + "..."
+
+
+def _plain(text: str) -> str:
+    bare = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return _NOT_PLAIN.sub("?", bare)
 
 
 def attributes(values: Mapping[str, str | None]) -> dict[str, Any]:

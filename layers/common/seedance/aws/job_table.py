@@ -50,6 +50,24 @@ class JobTable:
             return writes.record_found(error).get("write_id") == write_id
         return True
 
+    def change(self, key: str, values: dict[str, Any]) -> bool:
+        """Write some attributes of an item. Returns False if it does not exist."""
+        names = {f"#{name}": name for name in values}
+        try:
+            self.client.update_item(
+                TableName=self.name,
+                Key={"job_id": {"S": key}},
+                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+                ConditionExpression="attribute_exists(job_id)",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=written_item({f":{name}": value for name, value in values.items()}),
+            )
+        except ClientError as error:
+            if not writes.failed_condition(error):
+                raise
+            return False
+        return True
+
     def append(self, key: str, name: str, value: Any, *, keep: int) -> list[Any]:
         """Append a value to a list attribute of an item, and return the list.
 

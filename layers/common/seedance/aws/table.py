@@ -22,6 +22,9 @@ LEASE = "lease#reconcile"
 PLACE = "place#reconcile"
 """The place at which the last round of reconcile ran out of time (reconcile)."""
 
+GONE = "webhook#gone"
+"""Exists while the receiver of webhooks has answered that it is gone (events.endpoint)."""
+
 
 def day_key(day: str) -> str:
     """The budget of a UTC day (jobs.budget)."""

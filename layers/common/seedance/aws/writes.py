@@ -4,6 +4,7 @@ Errors: the DynamoDB API reference, TransactWriteItems and UpdateItem. botocore 
 transaction that was cancelled by throttling nor the two kinds of conflict.
 """
 
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -46,8 +47,11 @@ def reasons(error: ClientError) -> list[str]:
 
 
 def update(key: str, values: Mapping[str, Any], condition: str, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a conditional update. None removes an attribute; a dot in a name addresses a map's entry."""
-    names: dict[str, str] = {"#state": "state"} if "#state" in condition else {}
+    """The parameters of a conditional update. None removes an attribute; a dot in a name addresses a map's entry.
+
+    In the condition, ``#name`` stands for the attribute or entry ``name``.
+    """
+    names: dict[str, str] = {f"#{name}": name for name in re.findall(r"#(\w+)", condition)}
     written: dict[str, Any] = written_item({**extra, ":write_id": write_id()})
     sets, removes = ["write_id = :write_id"], []
     for number, (path, value) in enumerate(values.items()):

@@ -59,16 +59,16 @@ class Sheets:
             while chunk := copy.read(READ_BYTES):
                 yield chunk
 
-    def image_column(self, key: str, version_id: str | None) -> str | None:
-        """The column of the image that the manifest's metadata names, or None. Raises InvalidRequest."""
+    def hints(self, key: str, version_id: str | None) -> requests.ManifestHints:
+        """What the manifest's metadata says about its images. Raises InvalidRequest."""
         where = {"VersionId": version_id} if version_id else {}
         try:
             found = self._client.head_object(Bucket=self.bucket, Key=key, **where)  # type: ignore[arg-type]
         except ClientError as error:
             if error.response["Error"]["Code"] in ("403", "404", "405"):
-                return None  # reading the manifest will say why
+                return requests.ManifestHints()  # reading the manifest will say why
             raise
-        return requests.image_column(found.get("Metadata", {}))
+        return requests.manifest_hints(found.get("Metadata", {}))
 
     def rows(self, key: str, first: int, end: int) -> Iterator[PlanLine]:
         """The rows of a plan from byte ``first`` up to ``end``. Rows that can't be read are logged and skipped."""

@@ -42,7 +42,11 @@ class Register:
         An invalid state is read as HELD, because a person must look at the job. Raises TimeoutError if the table is too
         busy to answer.
         """
-        names = ("job_id", "state", *fields)
+        return {record["job_id"]: _usable(record) for record in self.records(job_ids, ("state", *fields))}
+
+    def records(self, job_ids: Sequence[str], fields: Sequence[str]) -> list[dict[str, Any]]:
+        """The given fields of up to JOBS_A_READ jobs as they are stored, and their ids. Raises TimeoutError."""
+        names = ("job_id", *fields)
         wanted: Any = {
             self._table.name: {
                 "Keys": [{"job_id": {"S": job_id}} for job_id in job_ids],
@@ -51,11 +55,10 @@ class Register:
                 "ExpressionAttributeNames": {f"#{name}": name for name in names},
             }
         }
-        found: dict[str, JobFacts] = {}
+        found: list[dict[str, Any]] = []
         for _ in self._table.clock.attempts(ATTEMPTS, 0.04):
             answer = self._table.client.batch_get_item(RequestItems=wanted)
-            stored = [read_item(item) for item in answer["Responses"].get(self._table.name, [])]
-            found |= {record["job_id"]: _usable(record) for record in stored}
+            found += [read_item(item) for item in answer["Responses"].get(self._table.name, [])]
             wanted = answer.get("UnprocessedKeys")
             if not wanted:
                 return found

@@ -167,6 +167,10 @@ class IntakeQueue:
             DelaySeconds=_delay(delay_seconds),
         )
 
+    def ask_again(self, job: Job) -> None:
+        """Ask submit to carry out the retry that the job's record asks for."""
+        self.put_back(json.dumps({"job_id": job.job_id, "retry": True}))
+
     def put_back(self, body: str, delay_seconds: int = 0) -> None:
         """Put a message into the queue as it is."""
         self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay_seconds)

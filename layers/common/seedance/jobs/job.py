@@ -39,6 +39,8 @@ class State(StrEnum):
     """Not ready within the hour for which the provider keeps a request."""
     REJECTED = "REJECTED"
     """Invalid input, or more expensive than a whole day's budget. Never sent; costs nothing."""
+    CANCELLED = "CANCELLED"
+    """A person or a program cancelled the job before it was bought."""
     HELD = "HELD"
     """Waiting for budget or for a person's decision. ``error`` says which."""
     UNCERTAIN = "UNCERTAIN"
@@ -72,7 +74,7 @@ def phase(state: State) -> Phase:
             return Phase.SENDING
         case State.QUEUED | State.PROCESSING | State.COPYING:
             return Phase.AT_PROVIDER
-        case State.COMPLETED | State.FAILED | State.EXPIRED | State.REJECTED:
+        case State.COMPLETED | State.FAILED | State.EXPIRED | State.REJECTED | State.CANCELLED:
             return Phase.OVER
         case _:
             assert_never(state)
@@ -87,7 +89,7 @@ AT_PROVIDER = frozenset(state for state in State if phase(state) is Phase.AT_PRO
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     # Back from SUBMITTING to RECEIVED: the provider certainly queued nothing, so the job may be submitted again.
-    State.RECEIVED: frozenset({State.SUBMITTING, State.REJECTED, State.FAILED, State.HELD}),
+    State.RECEIVED: frozenset({State.SUBMITTING, State.REJECTED, State.FAILED, State.HELD, State.CANCELLED}),
     State.SUBMITTING: frozenset(
         {State.QUEUED, State.COPYING, State.RECEIVED, State.FAILED, State.HELD, State.UNCERTAIN}
     ),
@@ -95,7 +97,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.PROCESSING, State.COPYING, State.FAILED, State.EXPIRED, State.HELD}),
     State.PROCESSING: frozenset({State.COPYING, State.FAILED, State.EXPIRED, State.HELD}),
     State.COPYING: frozenset({State.COMPLETED, State.FAILED, State.EXPIRED, State.HELD}),
-    State.HELD: frozenset({State.RECEIVED, State.QUEUED, State.COPYING, State.FAILED}),
+    State.HELD: frozenset({State.RECEIVED, State.QUEUED, State.COPYING, State.FAILED, State.CANCELLED}),
     # After it is found in the provider's history, or by a person's decision.
     State.UNCERTAIN: frozenset({State.QUEUED, State.COPYING, State.HELD, State.RECEIVED, State.FAILED}),
     State.COMPLETED: frozenset(),
@@ -103,6 +105,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.FAILED: frozenset({State.COPYING, State.RECEIVED}),
     State.EXPIRED: frozenset({State.COPYING, State.RECEIVED}),
     State.REJECTED: frozenset(),
+    State.CANCELLED: frozenset(),
 }
 
 REOPENABLE = frozenset(state for state in TERMINAL if TRANSITIONS[state])
@@ -131,6 +134,35 @@ class ErrorFacts(TypedDict):
 
     code: str
     message: str
+
+
+class PastReason(TypedDict):
+    """A reason that a job had at some time, with the state that it explained."""
+
+    at: float
+    state: str
+    code: str
+    message: str
+    attempt: NotRequired[int]
+    """The submit that it is about, counted from 1."""
+    times: NotRequired[int]
+    """How often the same reason was given in a row, if more than once. ``at`` is the first time."""
+    last_at: NotRequired[float]
+    """The last time, if there was more than one."""
+
+
+class Retry(TypedDict):
+    """A retry that was asked for through the API (seedance.again). ``said`` is its outcome, once there is one."""
+
+    asked_at: float
+    pay: bool
+    """Whether the video may be bought again."""
+    max_usd: NotRequired[float]
+    """The most that its estimate may be."""
+    ended_at: NotRequired[float]
+    said: NotRequired[str]
+    estimate_usd: NotRequired[float]
+    """If only a purchase helps: what it would cost."""
 
 
 class ImageFacts(TypedDict):
@@ -241,6 +273,10 @@ class Job:
     video: VideoFacts | None = None
     error: ErrorFacts | None = None
     """For a RECEIVED job: why its last submit was postponed."""
+    past_reasons: list[PastReason] = field(default_factory=list)
+    """Why the job waited, was held or ended: each reason with its time, the latest last (see jobs.timeline)."""
+    retry: Retry | None = None
+    """The last retry that was asked for through the API."""
     notified_at: float | None = None
     link_token: str | None = None
     """The token of the lasting link to the video (jobs.lasting). None if there is none, or it was withdrawn."""
@@ -283,6 +319,16 @@ class Job:
         return self.error["code"] if self.error else None
 
     @property
+    def retry_waits(self) -> bool:
+        """Whether a retry was asked for that has no outcome yet."""
+        return self.retry is not None and "ended_at" not in self.retry
+
+    @property
+    def max_usd(self) -> float | None:
+        """The most that a purchase may cost by its estimate, as the caller of the last retry said."""
+        return self.retry.get("max_usd") if self.retry else None
+
+    @property
     def execution_name(self) -> str:
         """The name of the job's latest execution: the job's id, with a number from the second execution on."""
         return f"{self.job_id}-{self.executions + 1}" if self.executions else self.job_id
@@ -310,7 +356,9 @@ class Job:
     def timings(self) -> dict[str, float]:
         """How long each stage took, in seconds: ours as measured, the provider's as reported."""
         seconds: dict[str, float] = {}
-        finished = next((self.entered[s] for s in TERMINAL if s in self.entered), None)
+        finished = max(
+            (self.entered[s] for s in TERMINAL if s in self.entered), default=None
+        )  # after a retry, the last
         if finished is not None:
             seconds["total_seconds"] = finished - self.created_at
         if self.submitted_at is not None:

@@ -4,7 +4,9 @@ Each of our own reasons is created by one function here. Errors caused by the pr
 exceptions (seedance.errors); ``of`` takes over their code and message.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from enum import StrEnum
 
 from seedance import bounds
@@ -55,6 +57,10 @@ class Code(StrEnum):
     """The result could not be copied within the seven days for which the provider keeps it."""
     GIVEN_UP = "GIVEN_UP"
     """A person closed a job whose outcome was unknown."""
+    CANCELLED = "CANCELLED"
+    """The job was cancelled before it was bought."""
+    DEARER_THAN_ALLOWED = "DEARER_THAN_ALLOWED"
+    """A retry that may buy was given a limit in `max_usd`, and the video's estimate exceeds it."""
     CONFIGURATION = "CONFIGURATION"
     """The stack is configured wrongly. The message names the setting."""
     INTERNAL = "INTERNAL"
@@ -93,6 +99,18 @@ def unclear(message: str) -> Reason:
 def paused(why: str) -> Reason:
     """Submits are paused."""
     return Reason(Code.SUBMITS_PAUSED, why)
+
+
+def over_budget(day: str, budget: float, committed: float, estimate: float) -> Reason:
+    """The job does not fit in the budget of a UTC day, of which ``committed`` is spent or reserved."""
+    digits = 2 if round(committed + estimate, 2) > round(budget, 2) else 4  # an excess below a cent must be visible
+    next_day = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+    return Reason(
+        Code.OVER_BUDGET,
+        f"The day's budget of ${budget:.2f} has no room: ${committed:.{digits}f} is spent or reserved, and this video "
+        f"costs about ${estimate:.{digits}f}. It goes on by itself on the next day, from {next_day} 00:00 UTC, or "
+        "earlier with `seedance release` if DailyBudgetUsd is raised.",
+    )
 
 
 def waits(why: str) -> Reason:
@@ -172,6 +190,23 @@ def never_asked(request_id: str | None) -> Reason:
 def given_up() -> Reason:
     """A person gave the job up."""
     return Reason(Code.GIVEN_UP, "A person gave this job up. The provider's history may show a video.")
+
+
+def cancelled(*, sent_before: bool, earlier: Sequence[str]) -> Reason:
+    """The job was cancelled. ``sent_before``: an earlier submit of it was given up, as its requests ``earlier``."""
+    before = ""
+    if earlier:
+        before = f" The provider may have made and billed what was requested before: {', '.join(earlier)}."
+    elif sent_before:
+        before = " An earlier submit, whose outcome was not known, may have been billed."
+    return Reason(Code.CANCELLED, f"The job was cancelled before the video was bought.{before}")
+
+
+def dearer_than_allowed(estimate: float, most: float) -> Reason:
+    """The estimate exceeds what the caller of a retry allowed."""
+    digits = 2 if round(estimate, 2) > round(most, 2) else 4  # an excess below a cent must be visible
+    why = f"Buying the video again would cost about ${estimate:.{digits}f}, and at most ${most:.{digits}f} was allowed."
+    return Reason(Code.DEARER_THAN_ALLOWED, why)
 
 
 def refused_rows(why: str, restarts: int) -> Reason:

@@ -34,6 +34,21 @@ def _has_key(value: Any) -> bool:
     return len(value["key"].encode()) <= OBJECT_KEY_BYTES
 
 
+def _is_past_reason(value: Any) -> bool:
+    if not map_of(any_of(str), "state", "code", "message")(value) or not map_of(_moment, "at")(value):
+        return False
+    checks = {"attempt": is_count, "times": is_count, "last_at": _moment}
+    return all(check(value[name]) for name, check in checks.items() if name in value)
+
+
+def _is_retry(value: Any) -> bool:
+    """Whether a retry is as the API writes it. An edited one is dropped, so that nothing is bought for it."""
+    if not map_of(_moment, "asked_at")(value) or not map_of(any_of(bool), "pay")(value):
+        return False
+    checks = {"max_usd": _amount, "ended_at": _moment, "said": any_of(str), "estimate_usd": _amount}
+    return all(check(value[name]) for name, check in checks.items() if name in value)
+
+
 _NEEDED: dict[str, Check] = {
     "job_id": is_text,
     "state": is_text,  # Job checks that it is a known state
@@ -82,6 +97,8 @@ _OPTIONAL: dict[str, Check] = {
     "metrics": map_of(between(0, LATEST)),
     "cost_usd": between(0, 1000),  # as answers.price
     "error": map_of(any_of(str), "code", "message"),
+    "past_reasons": list_of(_is_past_reason),
+    "retry": _is_retry,
     "notified_at": _moment,
     "link_token": lambda value: isinstance(value, str) and is_token(value),
     "link_until": _moment,

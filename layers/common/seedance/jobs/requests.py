@@ -24,6 +24,8 @@ RESULTS_ENDING = ".results.csv"
 REJECTED_ENDING = ".rejected.csv"
 IMAGE_COLUMN_METADATA = "image-column"
 """The user metadata of a manifest that names the column of the image, if its name is none of ours."""
+IMAGE_FOLDER_METADATA = "image-folder"
+"""The user metadata of a manifest that names the folder in the bucket in which its images are looked for first."""
 
 _OPTION_METADATA = frozenset({"model", "transport"})
 _FOREIGN_METADATA = frozenset(
@@ -50,6 +52,15 @@ _KEPT_BESIDE = re.compile(
 """Names of folders in which operating systems and network drives keep thumbnails, indexes and deleted files."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True)
+class ManifestHints:
+    """What a manifest's metadata says about its images: their column and their folder, both optional."""
+
+    image_column: str | None = None
+    image_folder: str = ""
+    """A prefix of keys, with a slash at its end."""
 
 
 @dataclass(frozen=True)
@@ -236,10 +247,15 @@ def _without_camera(metadata: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in metadata.items() if name != names["model"]}
 
 
-def image_column(metadata: dict[str, str]) -> str | None:
-    """The column of the image, from a manifest's user metadata. Raises InvalidRequest."""
-    named = next((value for name, value in metadata.items() if name.lower() == IMAGE_COLUMN_METADATA), "")
-    return _metadata_text(IMAGE_COLUMN_METADATA, named).strip() or None
+def manifest_hints(metadata: dict[str, str]) -> ManifestHints:
+    """What a manifest's user metadata says about its images. Raises InvalidRequest."""
+    given = {name.lower(): value for name, value in metadata.items()}
+    column, folder = (
+        _metadata_text(name, given.get(name, "")).strip() for name in (IMAGE_COLUMN_METADATA, IMAGE_FOLDER_METADATA)
+    )
+    if folder and (not folder.endswith("/") or folder.startswith("/")):
+        raise InvalidRequest(IMAGE_FOLDER_METADATA, "must be a folder such as images/spring/, with a slash at its end")
+    return ManifestHints(column or None, check_key(folder) if folder else "")
 
 
 def _metadata_text(name: str, value: str) -> str:

@@ -20,7 +20,7 @@ from seedance.errors import (
     RequestTaken,
     SeedanceError,
 )
-from seedance.jobs import budget, lasting
+from seedance.jobs import budget, lasting, timeline
 from seedance.jobs.bills import Bills
 from seedance.jobs.budget import Booking, Day, month_of, settlement
 from seedance.jobs.job import RECORD_KEPT_DAYS, TRANSITIONS, Job, State
@@ -68,7 +68,7 @@ class JobStore:
 
         A ``booking`` is booked in the day's budget in the same transaction, and the job becomes the owner of a new
         ``request_id``. Returns the updated job.
-        Raises Conflict if it is no longer in that state because another invocation was faster; RequestTaken if the
+        Raises Conflict if it has left that state, or has entered it again, since it was read; RequestTaken if the
         request belongs to another job; OverBudget if the booking does not fit in the day's budget; DearerThanBudget if
         it does not fit in any day; AllUnderWay if the maximum number of videos is in progress; ValueError for a
         transition that the table in job.py does not have.
@@ -77,9 +77,7 @@ class JobStore:
             raise ValueError(f"a job can't move from {job.state} to {target}")
         if booking and booking.limit is not None and booking.reserved > booking.limit:
             raise DearerThanBudget(f"{booking.reserved} exceeds a whole day's budget of {booking.limit}")
-        # Only this entry of the map is written, so that writers of other states do not overwrite each other's times.
-        changes = {"state": target.value, f"entered.{target.value}": self._table.now(), **values}
-        update = self._update(job, changes, "#state = :from", {":from": job.state.value})
+        update = self._update(job, values, target)
         shared = lasting.share_part(self._table.name, job, values)
         return self._written(job, update, booking, values.get("request_id"), also=shared)
 
@@ -102,8 +100,7 @@ class JobStore:
     def _linked(self, job: Job, values: dict[str, Any], part: list[Any]) -> Job:
         old = {":old": job.link_token} if job.link_token else {}
         same = "link_token = :old" if old else "attribute_not_exists(link_token)"
-        update = self._update(job, values, f"#state = :from AND {same}", {":from": job.state.value, **old})
-        return self._written(job, update, also=part)
+        return self._written(job, self._update(job, values, also=same, extra=old), also=part)
 
     def close(self, job: Job, target: State, *, made: bool = False, **values: Any) -> Job:
         """``move`` to a state without a reservation, and book its end.
@@ -130,16 +127,25 @@ class JobStore:
         Both happen in one transaction, and only once. Raises Conflict if the job has a price, or has changed its state.
         """
         booking, facts = settlement(job, cost_usd)
-        condition = "#state = :from AND attribute_not_exists(cost_usd)"
-        update = self._update(job, {"cost_usd": cost_usd, **facts}, condition, {":from": job.state.value})
+        update = self._update(job, {"cost_usd": cost_usd, **facts}, also="attribute_not_exists(cost_usd)")
         priced = self._written(job, update, booking)
         self.bills.learn(job.model, job.parameters, cost_usd)
         return priced
 
-    def note(self, job: Job, **values: Any) -> Job:
-        """Write fields of the job without changing its state; None removes a field. Raises like ``move``."""
-        update = self._update(job, values, "attribute_exists(job_id)", {})
-        return self._written(job, update, request_id=values.get("request_id"))
+    def note(self, job: Job, *, unchanged: str | None = None, **values: Any) -> Job:
+        """Write fields of the job without changing its state; None removes a field.
+
+        Raises Conflict like ``move``: what was decided for one state says nothing about the next. ``unchanged`` names
+        a field that must also be as it was read.
+        """
+        also, extra = None, {}
+        if unchanged is not None:
+            read = getattr(job, unchanged)
+            also = f"attribute_not_exists(#{unchanged})" if read is None else f"#{unchanged} = :unchanged"
+            extra = {} if read is None else {":unchanged": read}
+        return self._written(
+            job, self._update(job, values, also=also, extra=extra), request_id=values.get("request_id")
+        )
 
     def owner_of(self, request_id: str) -> str | None:
         """The id of the job that owns a provider request; None if no job does. Strongly consistent.
@@ -248,11 +254,33 @@ class JobStore:
                     facts = {"job_id": error.job_id, "field": error.field, "reason": str(error)}
                     logger().error("a record is skipped", extra=facts)
 
-    def _update(self, job: Job, values: dict[str, Any], condition: str, extra: dict[str, Any]) -> dict[str, Any]:
-        changes = {**values, "updated_at": self._table.now()}
+    def _update(
+        self,
+        job: Job,
+        values: dict[str, Any],
+        target: State | None = None,
+        *,
+        also: str | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The update of a job that is still in the state in which it was read, and has not left it in between.
+
+        ``target``: the state that it moves to. ``also``: another condition, with its values in ``extra``.
+        """
+        now = self._table.now()
+        changes = {**values, "updated_at": now}
+        if target is not None:  # only this entry of the map is written, and the times of other states are kept
+            changes |= {"state": target.value, f"entered.{target.value}": now}
         if job.month is None and job.created_at > 0:  # of an earlier release: from now on, by_month finds it
             changes["month"] = month_of(job.created_at)
-        return {"TableName": self._table.name, **writes.update(job.job_id, changes, condition, extra)}
+        if values.get("error") is not None:
+            changes["past_reasons"] = timeline.with_reason(job, now, target or job.state, values["error"])
+        conditions, read = ["#state = :from"], {":from": job.state.value, **(extra or {})}
+        if (entered := job.entered.get(job.state.value)) is not None:
+            conditions.append(f"#entered.#{job.state.value} = :entered")
+            read[":entered"] = entered
+        conditions += [also] if also else []
+        return {"TableName": self._table.name, **writes.update(job.job_id, changes, " AND ".join(conditions), read)}
 
     def _written(
         self,

@@ -26,6 +26,10 @@ class Switch:
         """Stop new submits. Returns False if they were stopped already, so that the alarm is raised only once."""
         return self._table.put_new({"job_id": SWITCH, "reason": reason, "paused_at": self._table.now()})
 
+    def explain(self, reason: str) -> bool:
+        """Replace the reason for which submits are stopped. Returns False if they are not stopped (any more)."""
+        return self._table.change(SWITCH, {"reason": reason})
+
     def resume(self) -> None:
         """Allow submits again."""
         self._table.client.delete_item(TableName=self._table.name, Key={"job_id": {"S": SWITCH}})

@@ -175,26 +175,25 @@ class Media:
                 digest.update(chunk)
         return digest.digest()
 
-    def find_image(self, bucket: str, key: str, prefixes: tuple[str, ...] = ("",)) -> Image:
+    def find_image(self, bucket: str, key: str, prefixes: tuple[str, ...] = ("",), folder: str = "") -> Image:
         """Check an image like ``look_at``, whose key somebody has written in a list or a program.
 
         Accents can be written in two ways (Unicode NFC and NFD) that look the same and make different keys. If there is
-        no object under the key as given, the others are tried, if they begin with one of ``prefixes``. Raises
-        InvalidRequest.
+        no object under the key as given, the others are tried, if they begin with one of ``prefixes``. If ``folder`` is
+        given, the key is looked for in it first. Raises InvalidRequest.
         """
-        try:
-            return self.look_at(bucket, key, None)
-        except InvalidRequest as refused:
-            if not _means_missing(refused):
-                raise
-            missing = refused
-        for other in _other_spellings(key, prefixes):
+        keys = [key, *_other_spellings(key, prefixes)]
+        if folder and len(f"{folder}{key}".encode()) <= fields.OBJECT_KEY_BYTES:
+            keys = [folder + key, *_other_spellings(folder + key, prefixes), *keys]
+        missing: dict[str, InvalidRequest] = {}
+        for one in keys:
             try:
-                return self.look_at(bucket, other, None)
+                return self.look_at(bucket, one, None)
             except InvalidRequest as refused:
                 if not _means_missing(refused):
                     raise
-        raise missing
+                missing[one] = refused
+        raise missing[key]
 
     def image_link(self, image: ImageFacts, job_id: str) -> str:
         """A signed link to a job's image, valid for IMAGE_LINK_SECONDS.

@@ -28,10 +28,17 @@ class BatchStatus(StrEnum):
 
 
 _HEADLINES = {
-    BatchStatus.DONE: "Your batch is done",
-    BatchStatus.OPEN: "Your batch is done except for some videos",
-    BatchStatus.REFUSED: "No videos: the batch was refused",
-    BatchStatus.FAILED: "The batch failed",
+    BatchStatus.DONE: "Batch done",
+    BatchStatus.OPEN: "Batch not finished",
+    BatchStatus.REFUSED: "Batch refused",
+    BatchStatus.FAILED: "Batch failed",
+}
+
+_WHAT_TO_DO = {
+    BatchStatus.DONE: "",
+    BatchStatus.OPEN: "The results file names the open jobs. They go on; `seedance status JOB` shows each.",
+    BatchStatus.REFUSED: "Correct the file and upload it again. It becomes a new batch.",
+    BatchStatus.FAILED: "Correct the cause (docs/operations.md, `BatchAlarm`), then run `seedance redrive {batch}`.",
 }
 
 
@@ -95,11 +102,12 @@ def batch_summary(
 
 def batch_email(message: BatchSummary) -> tuple[str, str]:
     """Subject and text of the email with a batch's summary."""
-    name = message["manifest"]["key"].rpartition("/")[2]
-    headline = f"{_HEADLINES[BatchStatus(message['status'])]}: {name}"
-    lines = [headline, ""]
+    name, status = message["manifest"]["key"].rpartition("/")[2], BatchStatus(message["status"])
+    lines = [f"{_HEADLINES[status]}: {name}", ""]
     if message["error"]:
         lines += ["Reason", f"  {message['error']['message']}", ""]
+    if _WHAT_TO_DO[status]:
+        lines += ["What to do", f"  {_WHAT_TO_DO[status].replace('{batch}', message['batch_id'])}", ""]
     if message["states"]:
         made = message["states"].get(State.COMPLETED, 0)
         lines += ["Results", f"  {made} of {message['rows']} videos are ready"]
@@ -124,4 +132,16 @@ def batch_email(message: BatchSummary) -> tuple[str, str]:
         lines.append(f"  Time      {duration(message['seconds'])}")
     lines += ["", f"Manifest s3://{message['manifest']['bucket']}/{message['manifest']['key']}"]
     lines.append(f"Batch {message['batch_id']}")
-    return fields.subject(headline), "\n".join(map(bounds.one_line, lines)) + "\n"
+    subject = fields.subject(f"{_HEADLINES[status]}: ", name, f" ({', '.join(_about(message))})")
+    return subject, "\n".join(map(bounds.one_line, lines)) + "\n"
+
+
+def _about(message: BatchSummary) -> list[str]:
+    """What the subject says about the batch: its videos, its rows, and what it cost."""
+    if message["status"] == BatchStatus.REFUSED:
+        bad = f"{message['rejected']} of {message['rows']} rows invalid"
+        return [bad if message["rejected"] else "the file can't be used"]
+    if message["status"] == BatchStatus.FAILED:
+        return ["internal error"]
+    cost = [] if message["cost_usd"] is None else [f"${message['cost_usd']:.2f}"]
+    return [f"{message['states'].get(State.COMPLETED, 0)} of {message['rows']} videos", *cost]

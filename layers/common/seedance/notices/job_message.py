@@ -5,26 +5,23 @@ from typing import NamedTuple, TypedDict, assert_never
 
 from seedance import bounds
 from seedance.aws import fields
-from seedance.jobs.job import ErrorFacts, Hold, Job, State
+from seedance.jobs.job import ErrorFacts, Hold, Job, ParameterValues, State
+from seedance.notices import advice
+from seedance.notices.advice import Charge
 
-_MADE = "The video is made but not copied yet: the job is held"
+_MADE = "Video made, not copied yet"
 """The headline for a job that is HELD with a paid result."""
 
 
-def _words(state: State) -> tuple[str, str]:
-    """The headline, and the text for a price that was not reported."""
+def _headline(message: "JobNotification") -> str:
+    state = State(message["status"])
     match state:
         case State.COMPLETED:
-            return "Your video is ready", "not reported"
-        case State.FAILED:
-            return "No video: the job failed", "not reported by the provider; a failed job is not billed"
-        case State.EXPIRED:
-            price = "unknown; the provider may have billed a video that we did not receive"
-            return "No video: the job ran out of time", price
-        case State.REJECTED:
-            return "No video: the request was refused", "nothing; the request was not sent to the provider"
+            return "Video ready"
+        case State.FAILED | State.EXPIRED | State.REJECTED | State.CANCELLED:
+            return "No video"
         case State.HELD:
-            return "No video yet: the job is held", "nothing reported so far"
+            return _MADE if _is_made(message) else "Video on hold"
         case State.RECEIVED | State.SUBMITTING | State.QUEUED | State.PROCESSING | State.COPYING | State.UNCERTAIN:
             raise KeyError(state)  # there is no notification for these
         case _:
@@ -60,9 +57,13 @@ class NotifiedVideo(TypedDict):
 
 
 class JobNotification(TypedDict):
-    """The notification for machines. Its shape is a contract, checked by a test."""
+    """The notification for machines. Its shape is a contract, checked by a test.
+
+    ``status`` is the job's ``state`` under its older name, which filters depend on.
+    """
 
     job_id: str
+    state: str
     status: str
     model: str
     source: str
@@ -71,6 +72,7 @@ class JobNotification(TypedDict):
     metadata: dict[str, str]
     image: dict[str, str | None] | None
     prompt: str | None
+    parameters: ParameterValues
     notes: list[str]
     video: NotifiedVideo | None
     cost_usd: float | None
@@ -99,6 +101,7 @@ def job_notification(job: Job, links: VideoLinks | None) -> JobNotification:
         image = {"bucket": job.image["bucket"], "key": job.image["key"], "version_id": version_id}
     return {
         "job_id": job.job_id,
+        "state": job.state.value,
         "status": job.state.value,
         "model": job.model,
         "source": job.source,
@@ -107,6 +110,7 @@ def job_notification(job: Job, links: VideoLinks | None) -> JobNotification:
         "metadata": job.metadata,
         "image": image,
         "prompt": job.parameters.get("prompt"),
+        "parameters": job.parameters,
         "notes": job.notes,
         "video": video,
         "cost_usd": job.cost_usd,
@@ -117,11 +121,12 @@ def job_notification(job: Job, links: VideoLinks | None) -> JobNotification:
 
 def job_email(message: JobNotification) -> tuple[str, str]:
     """Subject and text of the email about a job."""
-    headline = _MADE if _is_made(message) else _words(State(message["status"]))[0]
-    title = f"{headline}: {message['name']}"
-    lines = [title, ""]
+    headline, charge = _headline(message), _charge(message)
+    lines = [f"{headline}: {message['name']}", ""]
     if message["error"]:
         lines += ["Reason", f"  {message['error']['message']}", ""]
+        if advised := advice.of(message["error"]):
+            lines += ["What to do", f"  {advised.what_to_do.replace('{job}', message['job_id'])}", ""]
     if video := message["video"]:
         lines += _watch(video)
         lines += [
@@ -135,12 +140,33 @@ def job_email(message: JobNotification) -> tuple[str, str]:
         lines.append(f"  Image   s3://{message['image']['bucket']}/{message['image']['key']}")
     if message["prompt"]:
         lines.append(f"  Prompt  {message['prompt']}")
+    if settings := _settings(message):
+        lines.append(f"  Video   {', '.join(settings)}")
     lines += [f"  Note    {note}" for note in message["notes"]]
-    lines += ["", "Cost and time", f"  Cost    {_cost(message)}"]
+    lines += ["", "Cost and time", f"  Cost    {charge.sentence}"]
     if (total := message["timings"].get("total_seconds")) is not None:
         lines.append(f"  Time    {duration(total)}")
     lines += ["", f"Job {message['job_id']}"]
-    return fields.subject(title), "\n".join(map(bounds.one_line, lines)) + "\n"
+    return _subject(message, headline, charge), "\n".join(map(bounds.one_line, lines)) + "\n"
+
+
+def _subject(message: JobNotification, headline: str, charge: Charge) -> str:
+    """The subject: what happened, to which video, and what it cost. A long name is cut, the rest is not."""
+    if message["status"] == State.COMPLETED:
+        about = [*_settings(message)[:2], charge.words]
+    else:
+        advised = advice.of(message["error"])
+        about = [*([advised.words] if advised else []), charge.words]
+    return fields.subject(f"{headline}: ", message["name"], f" ({', '.join(about)})")
+
+
+def _settings(message: JobNotification) -> list[str]:
+    """The video's length, shape and resolution, as far as they were not left to the model."""
+    given = message["parameters"] or {}
+    seconds, shape, size = (given.get(name) for name in ("duration", "aspect_ratio", "resolution"))
+    told = [f"{seconds} s" if isinstance(seconds, int | float) and seconds > 0 else None]
+    told += [str(shape) if shape and shape != "adaptive" else None, str(size) if size else None]
+    return [one for one in told if one]
 
 
 def _watch(video: NotifiedVideo) -> list[str]:
@@ -157,10 +183,8 @@ def _is_made(message: JobNotification) -> bool:
     return message["status"] == State.HELD and error is not None and error["code"] == Hold.RESULT
 
 
-def _cost(message: JobNotification) -> str:
-    if message["cost_usd"] is None and _is_made(message):
-        return "not reported by the provider; a finished video is billed"
-    return _words(State(message["status"]))[1] if message["cost_usd"] is None else f"${message['cost_usd']:.2f}"
+def _charge(message: JobNotification) -> Charge:
+    return advice.charge(State(message["status"]), message["error"], message["cost_usd"])
 
 
 def _size(count: int) -> str:

@@ -49,14 +49,21 @@ class Notifier:
         self._addresses = addresses
 
     def notify(self, job: Job) -> Job:
-        """Publish the notification for a terminal job unless that was done before. Returns the current job."""
+        """Publish the notification for an ended or held job unless that was done before. Returns the current job."""
         if job.notified_at is not None:
             return job
         message = job_notification(job, video_links(job, self._bucket, self._addresses, self._clock()))
         # The email subscription filters out a batch's jobs by the attribute ``batch``.
         attributes = {"status": message["status"], "model": job.model, "source": job.source, "batch": job.batch}
         self._publish(message, job_email, attributes)
-        return self._store.note(job, notified_at=round(self._clock(), 3))
+        try:
+            return self._store.note(job, notified_at=round(self._clock(), 3))
+        except Conflict:
+            # A held job may have been released or cancelled in between. Then its next end has not been told yet.
+            found = self._store.get(job.job_id)
+            if found is None or found.state is job.state:
+                raise
+            return found
 
     def tell(self, job: Job) -> Job:
         """Like ``notify``, but if it fails, reconcile sends the notification in one of its next rounds.

@@ -122,7 +122,7 @@ def get(url: str, headers: Mapping[str, str], seconds: float, limit: Limit) -> I
     """
     with _pool(_proxy(url)) as pool:
         connections = pool.connection_from_url(url)
-        connections.ConnectionCls = partial(_watched, connections.ConnectionCls, limit)  # type: ignore[assignment]
+        connections.ConnectionCls = partial(watched, connections.ConnectionCls, limit)  # type: ignore[assignment]
         response = pool.urlopen(
             "GET",
             url,
@@ -229,7 +229,7 @@ class _Head:
         self._lines.close()
 
 
-def _watched(kind: Callable[..., Any], limit: Limit, **options: Any) -> Any:
+def watched(kind: Callable[..., Any], limit: Limit, **options: Any) -> Any:
     """A urllib3 connection to which the limits apply as soon as it is open."""
     connection = kind(**options)
     connection.response_class = _Response

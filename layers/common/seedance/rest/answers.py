@@ -6,7 +6,17 @@ from typing import NotRequired, TypedDict
 
 from seedance.aws import fields
 from seedance.aws.gateway import Response
-from seedance.errors import Allowed, BadRecord, Conflict, InvalidRequest, NotFound, SeedanceError
+from seedance.errors import (
+    Allowed,
+    BadRecord,
+    Conflict,
+    DearerThanBudget,
+    InvalidRequest,
+    NeedsPayment,
+    NotFound,
+    NotPossible,
+    SeedanceError,
+)
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
@@ -52,6 +62,8 @@ class Problem(TypedDict):
     """The field, parameter or header that is the reason."""
     allowed: NotRequired[Allowed]
     """The field's allowed values, or in words if they can't be listed."""
+    estimate_usd: NotRequired[float]
+    """If a purchase would be needed: what it would cost, about."""
     error: ProblemError
     """As in release 0.1.0. It will be removed: use `detail`, `code` and `field`."""
 
@@ -74,7 +86,9 @@ def refusal(error: SeedanceError) -> Response | None:
             # 400: the body can't be read. 422: it can be read, but a value is not allowed.
             status = 400 if error.field == "body" else 422
             return problem(status, str(error), error.code, error.field, error.allowed)
-        case Conflict():
+        case NeedsPayment():
+            return problem(409, str(error), error.code, estimate_usd=error.usd)
+        case Conflict() | NotPossible() | DearerThanBudget():
             return problem(409, str(error), error.code)
         case BadRecord():
             return problem(500, str(error), error.code, error.field)
@@ -83,7 +97,15 @@ def refusal(error: SeedanceError) -> Response | None:
     return None
 
 
-def problem(status: int, message: str, code: str, field: str | None = None, allowed: Allowed | None = None) -> Response:
+def problem(
+    status: int,
+    message: str,
+    code: str,
+    field: str | None = None,
+    allowed: Allowed | None = None,
+    *,
+    estimate_usd: float | None = None,
+) -> Response:
     """The response for a refused call."""
     old = ProblemError(message=message, code=code)
     said: Problem = {
@@ -98,4 +120,6 @@ def problem(status: int, message: str, code: str, field: str | None = None, allo
         old["field"] = said["field"] = field
     if allowed is not None:
         said["allowed"] = allowed
+    if estimate_usd is not None:
+        said["estimate_usd"] = round(estimate_usd, 4)
     return {"statusCode": status, "headers": {"Content-Type": PROBLEM_JSON}, "body": json.dumps(said)}

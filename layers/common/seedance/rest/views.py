@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from seedance.jobs.budget import day_of
-from seedance.jobs.job import ErrorFacts, Hold, Job, State
+from seedance.jobs.job import ErrorFacts, Hold, Job, Retry, State
 from seedance.notices.job_message import NotifiedVideo, VideoLinks, iso, job_notification
 
 if TYPE_CHECKING:
@@ -30,6 +30,22 @@ class UsedImage(TypedDict):
     bucket: str
     key: str
     version_id: str | None
+
+
+class RetryView(TypedDict):
+    """A retry that was asked for by a call."""
+
+    asked_at: str
+    pay: bool
+    """Whether the video may be bought again."""
+    max_usd: float | None
+    """The most that its estimate may be. null: the day's budget is the only limit."""
+    ended_at: str | None
+    """When it was carried out, or found impossible. null: it waits."""
+    said: str | None
+    """Its outcome, in words."""
+    estimate_usd: float | None
+    """If a purchase would be needed: what it would cost, about."""
 
 
 class Video(TypedDict):
@@ -66,6 +82,8 @@ class Video(TypedDict):
     """How long each stage took, in seconds."""
     error: ErrorFacts | None
     """Why the job is in this state, if there is a reason to give."""
+    retry: RetryView | None
+    """The last retry that was asked for by a call."""
 
 
 class ListedVideo(TypedDict):
@@ -108,6 +126,7 @@ def describe(job: Job, links: VideoLinks | None) -> Video:
         "cost_usd": job.cost_usd,
         "timings": message["timings"],
         "error": job.error,
+        "retry": _retry(job.retry),
     }
 
 
@@ -152,6 +171,19 @@ def _image(job: Job) -> UsedImage | None:
     if not job.image:
         return None
     return {"bucket": job.image["bucket"], "key": job.image["key"], "version_id": job.image.get("version_id")}
+
+
+def _retry(asked: Retry | None) -> RetryView | None:
+    if asked is None:
+        return None
+    return {
+        "asked_at": _moment(asked["asked_at"]),
+        "pay": asked["pay"],
+        "max_usd": asked.get("max_usd"),
+        "ended_at": iso(asked.get("ended_at")),
+        "said": asked.get("said"),
+        "estimate_usd": asked.get("estimate_usd"),
+    }
 
 
 def _moment(seconds: float) -> str:

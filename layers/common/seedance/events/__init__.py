@@ -1,0 +1,1 @@
+"""Changes of jobs' states, for programs: events on EventBridge, and signed webhooks."""
