@@ -39,9 +39,9 @@ def test_no_concurrency_is_reserved(resources: dict[str, Any], template: dict[st
         assert word not in text
 
 
-def test_a_functions_variables_fit_into_lambdas_limit(functions: dict[str, Any], template: dict[str, Any]) -> None:
+def test_a_functions_variables_fit_into_lambdas_limit(template: dict[str, Any]) -> None:
     shared = template["Globals"]["Function"]["Environment"]["Variables"]
-    for name, properties in functions.items():
+    for name, properties in of_type(template["Resources"], "AWS::Serverless::Function").items():
         variables = {**shared, **properties.get("Environment", {}).get("Variables", {})}
         size = sum(len(variable) + longest(template, value) for variable, value in variables.items())
         assert size <= LAMBDAS_LIMIT, name

@@ -7,7 +7,7 @@ import pytest
 from seedance.aws.table import link_key
 from seedance.jobs.prefixes import POSTED_IMAGES, STAGED
 
-from tests.infrastructure.reading import as_list, resolved, statements
+from tests.infrastructure.reading import as_list, of_type, resolved, statements
 
 
 def test_clicks_on_links_need_no_key_and_have_an_api_of_their_own(
@@ -39,15 +39,15 @@ def test_forms_are_signed_for_two_folders_that_start_nothing(functions: dict[str
     ]
 
 
-def test_every_function_that_shows_links_has_the_same_address(functions: dict[str, Any]) -> None:
+def test_every_function_that_shows_links_has_the_same_address(resources: dict[str, Any]) -> None:
     bases = {
-        name: properties["Environment"]["Variables"]["LINK_BASE"]
-        for name, properties in functions.items()
+        name.removesuffix("Function"): properties["Environment"]["Variables"]["LINK_BASE"]
+        for name, properties in of_type(resources, "AWS::Serverless::Function").items()
         if "LINK_BASE" in properties.get("Environment", {}).get("Variables", {})
     }
-    assert set(bases) == {"api", "collect", "fail", "finalize", "plan", "reconcile", "repair", "submit"}
-    own, on_aws, local = (resolved(bases["api"], true) for true in (["HasDomain", "OnAws"], ["OnAws"], []))
-    assert all(base == bases["api"] for base in bases.values())
+    assert set(bases) == {"Api", "Collect", "Fail", "Finalize", "Plan", "Reconcile", "Repair", "Submit"}
+    own, on_aws, local = (resolved(bases["Api"], true) for true in (["HasDomain", "OnAws"], ["OnAws"], []))
+    assert all(base == bases["Api"] for base in bases.values())
     assert own == {"Fn::Sub": "https://${DomainName}/w"}
     assert on_aws == {"Fn::Sub": "https://${LinkApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/w"}
     assert local == {"Fn::Sub": "${LocalAddress}/_aws/execute-api/${LinkApi}/w"}
