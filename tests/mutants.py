@@ -64,6 +64,7 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
         (
             "test_lost.py",
             "test_reconcile.py",
+            "test_reconcile_records.py",
             "test_reconcile_restarts.py",
             "test_reconcile_rounds.py",
             "test_reconcile_told.py",
@@ -248,18 +249,22 @@ def mutants_of(file: str, function: str) -> str:
     return f"seedance.{file.removesuffix('.py').replace('/', '.')}.{mangled}__mutmut_*"
 
 
-def run_again(module: str, seconds: float, before: dict[str, Any]) -> dict[str, Any]:
-    """Run the functions with survivors that nobody has judged, and update the earlier results with theirs."""
+def run_again(module: str, seconds: float, before: dict[str, Any], *, rest: bool) -> dict[str, Any]:
+    """Run some functions again, and update the earlier results with theirs.
+
+    ``rest``: those with mutants that have not been run. Otherwise those with survivors that nobody has judged.
+    """
     functions = {one["function"] for one in before["survivors"] if one["judgement"] == NOT_JUDGED}
-    functions -= set(before["not run"])
+    functions = set(before["not run"]) if rest else functions - set(before["not run"])
     if not functions:
         return before
     found = run(module, seconds, functions)
-    if functions & set(found["not run"]):  # the run was out of time
-        return before
-    survivors = [one for one in before["survivors"] if one["function"] not in functions] + found["survivors"]
-    killed = before["mutants"] - sum(before["not run"].values()) - len(survivors)
-    return {**before, "killed": killed, "survivors": survivors}
+    done = functions - set(found["not run"])
+    survivors = [one for one in before["survivors"] if one["function"] not in done]
+    survivors += [one for one in found["survivors"] if one["function"] in done]
+    not_run = {name: number for name, number in before["not run"].items() if name not in done}
+    killed = before["mutants"] - sum(not_run.values()) - len(survivors)
+    return {**before, "run": found["run"], "killed": killed, "survivors": survivors, "not run": not_run}
 
 
 def shortened(diff: str) -> str:
@@ -335,6 +340,7 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", choices=[*MODULES, []], metavar="MODULE", help=", ".join(MODULES))
     parser.add_argument("--page", action="store_true", help="only generate docs/mutants.md from docs/mutants.json")
     parser.add_argument("--again", action="store_true", help="only run functions with survivors that are not judged")
+    parser.add_argument("--rest", action="store_true", help="only run functions with mutants that have not been run")
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after this many minutes (60)")
     asked = parser.parse_args()
     until = time.monotonic() + 60 * asked.minutes
@@ -343,7 +349,10 @@ def main() -> None:
         if left < LEAST_SECONDS:
             sys.stdout.write(f"no time left for {module}\n")
             continue
-        found = run_again(module, left, so_far()[module]) if asked.again else run(module, left)
+        if asked.again or asked.rest:
+            found = run_again(module, left, so_far()[module], rest=asked.rest)
+        else:
+            found = run(module, left)
         kept = so_far()  # read here, because judgements may have been added during the run
         kept[module] = with_judgements(found, kept.get(module, {}))
         in_order = {name: kept[name] for name in MODULES if name in kept}

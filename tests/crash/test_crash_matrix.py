@@ -8,10 +8,10 @@ import pytest
 from scenarios import SCENARIOS, Scenario
 from stage import Stage
 
-SAMPLED = 4
+SAMPLED = 2
 """Points of each scenario. `make reliability` plays all of them."""
 
-MANY = 12
+MANY = 8
 """Points of the two main ways."""
 
 

@@ -7,7 +7,7 @@ from interleavings import play
 from stage import Stage
 from test_matrix_finds_mistakes import close_without_booking, resubmit_what_is_uncertain
 
-HISTORIES, STEPS = 8, 25
+HISTORIES, STEPS = 5, 25
 
 
 @pytest.mark.hostile(kind="clock")

@@ -131,7 +131,7 @@ def test_an_earlier_lost_submit_is_mentioned(world: Any, make_job: Make) -> None
 def test_the_mail_says_that_nothing_was_bought(world: Any, make_job: Make) -> None:
     world.put(make_job())
     subject, text = job_email(job_notification(cancelled(world), None))
-    assert subject == "No video: the job was cancelled: shoe"
+    assert subject == "No video: shoe (cancelled, not charged)"
     assert "Cost    nothing; the request was not sent to the provider" in text
     assert "The job was cancelled before the video was bought." in text
 

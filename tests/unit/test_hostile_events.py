@@ -100,6 +100,7 @@ def test_a_query_string_that_is_not_expected_changes_nothing(function: Function,
     assert function.call({**event("GET", resource, **path), **given})[0] == expected
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.parametrize("name", [*PARAMETERS, "another"])
 def test_a_hostile_filter_is_refused_by_its_name_or_finds_nothing(function: Function, name: str, kind: str) -> None:
@@ -136,6 +137,7 @@ def test_every_call_is_tried() -> None:
     assert set(CALLS) == set(ROUTES)
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("kind", ["missing", *WRONG_TYPES])
 @pytest.mark.parametrize("part", CALLS["POST /videos"])
 @pytest.mark.parametrize("which", CALLS)
@@ -148,6 +150,7 @@ def test_any_part_of_an_event_may_be_anything(function: Function, which: str, pa
     assert status in (200, 202, 400, 404, 422)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", WRONG_TYPES)
 @pytest.mark.parametrize(
     ("where", "name"),

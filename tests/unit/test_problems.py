@@ -120,7 +120,7 @@ def test_a_field_name_as_long_as_a_request_is_cut(api: Api) -> None:
 
 
 def test_a_path_without_a_call_names_those_that_there_are(api: Api) -> None:
-    assert "GET /videos/{job_id}, POST /estimates" in problem(call(api, "DELETE", "/videos"))["detail"]
+    assert "GET /videos/{job_id}, POST /videos/{job_id}/cancel" in problem(call(api, "DELETE", "/videos"))["detail"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_a_held_result_is_copied_from_its_link_once_its_host_is_allowed(
 def test_a_held_result_without_a_link_is_looked_up_in_the_history(world: Any, repair: Repair, make_job: Make) -> None:
     world.put(make_job(State.HELD, error=RESULT, request_id="req-1"))
     made = row(world, "req-1", names=None, model_status="COMPLETED", generation_url=LINK)
-    world.wire.will(history(), history(made), history(made))
+    world.wire.will(history(), history(made))
     with pytest.raises(NotPossible, match="use `seedance resolve`"):
         repair.retry("up-1", pay=True)
     assert "this costs nothing" in repair.retry("up-1", pay=False)
