@@ -101,7 +101,7 @@ SETTINGS = """\
 source_paths = ["seedance"]
 only_mutate = ["seedance/{file}"]
 do_not_mutate_patterns = ['{logs}']
-also_copy = ["template.yaml", "warm.py", "events", "statemachine"]
+also_copy = ["template.yaml", "warm.py", "cli", "events", "local", "statemachine"]
 pytest_add_cli_args = ["-p", "warm", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:unraisableexception"]
 pytest_add_cli_args_test_selection = {tests}
 timeout_multiplier = 5.0
@@ -159,7 +159,7 @@ def scratch(folder: Path, file: str, tests: tuple[str, ...]) -> None:
     """Create the folder for mutmut: the layer's package at the root, and the unit tests beside it."""
     skip = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "layers/common/seedance", folder / "seedance", ignore=skip)
-    for name in ("events", "statemachine"):
+    for name in ("cli", "events", "local", "statemachine"):
         shutil.copytree(ROOT / name, folder / name, ignore=skip)
     shutil.copy(ROOT / "template.yaml", folder)
     (folder / "warm.py").write_text(WARM)

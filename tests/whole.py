@@ -19,6 +19,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs/left-out.md"
@@ -48,6 +49,13 @@ class Case:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole", action="store_true", help="run the slow tests, and every case of the sampled ones")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hypothesis tries new examples only with `--whole`: whether `make test` passes must depend on the code alone."""
+    whole = config.getoption("whole")
+    settings.register_profile("ours", max_examples=50, deadline=None, derandomize=not whole)
+    settings.load_profile("ours")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -149,8 +149,8 @@ class Soak:
     def _skip_quarter_of_an_hour(self, stopped: float) -> None:
         """Age interrupted v1 calls. A v1 call only counts as dead after 15 minutes; here it is known to be dead."""
         for job_id, state in self.world.states().items():
-            job = self.target.job(job_id)
-            if state is State.SUBMITTING and job.transport == "v1" and job.updated_at < stopped:
+            job = self.target.jobs.get(job_id)
+            if job and state is State.SUBMITTING and job.transport == "v1" and job.updated_at < stopped:
                 self.world.back_in_time(job_id, state, GENERATING_SECONDS)
                 self.tally.done["v1 calls cut off"] += 1
 
@@ -214,7 +214,8 @@ class Soak:
         for job_id, state in self.world.states().items():
             if state not in (State.HELD, State.FAILED):
                 continue
-            job = self.target.job(job_id)
+            job = self.target.jobs.get(job_id)
+            assert job is not None  # its state was read before
             code = (job.error or {}).get("code")
             if job.state is State.HELD and code == Hold.LOST:
                 asking.ask_repair(self.target, ask="resolve", job_id=job_id, resubmit=True)

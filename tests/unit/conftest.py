@@ -24,7 +24,6 @@ from command_line import moto_stack, typed  # noqa: F401 - fixtures
 from fake_provider import Wire
 from footage import movie, small_png
 from hostile_calls import function  # noqa: F401 - a fixture
-from hypothesis import settings as hypothesis_settings
 from moto import mock_aws
 from past import put, repair, uncertain  # noqa: F401 - fixtures
 from pool import Pool
@@ -70,9 +69,6 @@ ENVIRONMENT = {
     "POWERTOOLS_METRICS_NAMESPACE": "SeedancePipeline",
     "POWERTOOLS_SERVICE_NAME": "tests",
 }
-
-hypothesis_settings.register_profile("unit", max_examples=50, deadline=None)
-hypothesis_settings.load_profile("unit")
 
 
 @pytest.fixture(autouse=True)

@@ -83,7 +83,7 @@ def test_a_slower_model_is_not_polled_sooner(one: float, other: float, sigma: fl
 def test_a_job_is_polled_about_as_often_as_configured(mean: float, sigma: float, polls: float) -> None:
     # Waits are whole seconds: with a wait near one second the number cannot be met exactly.
     if mean * sigma > 4 * polls:
-        assert mean_polls(Spread(mean, sigma), polls) == pytest.approx(polls, rel=0.03, abs=0.2)
+        assert mean_polls(Spread(mean, sigma), polls) == pytest.approx(polls, rel=0.05, abs=0.3)
 
 
 @pytest.mark.parametrize("mean", [49, 62, 99, 117, 159])
