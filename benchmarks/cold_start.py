@@ -120,6 +120,7 @@ class Cloud:
             "BATCH_STATE_MACHINE": _ARN.format("states", "stateMachine:batches"),
             "INTAKE_QUEUE": f"{self.url}/123456789012/intake",
             "DEAD_LETTER_QUEUE": f"{self.url}/123456789012/dead",
+            "LINK_BASE": "https://links.example/w",
             "WEBHOOKS": "no",
             "WEBHOOK_QUEUE": f"{self.url}/123456789012/webhooks",
             "WEBHOOK_DEAD_LETTER_QUEUE": f"{self.url}/123456789012/webhooks-dead",

@@ -192,8 +192,9 @@ def status(
         _print_batch(target, ids.batch_id(target, job_id))
         return
     job = ids.job(target, job_id)
-    emit(show.facts(job))
-    say(show.job(job, target.time_scale))
+    link = target.link(job)
+    emit(show.facts(job, link))
+    say(show.job(job, target.time_scale, link))
 
 
 command("list")(listing.list_jobs)

@@ -146,10 +146,13 @@ def _report(target: Any, job_id: str, *, wait: bool) -> None:
             f"job {job_id} did not appear within {watch.PATIENCE_SECONDS:.0f} s; check the queues and the submit "
             "function's log"
         )
-    emit(show.facts(job))
+    link = target.link(job)
+    emit(show.facts(job, link))
     if job.state is not State.COMPLETED or not job.video:
         raise CommandError(watch.reason(job))
     say(f"s3://{job.video['bucket']}/{job.video['key']}")
+    if link:
+        say(link)
     say(f"cost {show.money(job.cost_usd)}; `seedance get {job_id}` downloads it")
 
 
@@ -160,7 +163,7 @@ def _report_all(target: Target, job_ids: Sequence[str]) -> None:
         warn(f"\nstopped watching; the jobs continue: {', '.join(job_ids)}")
         raise typer.Exit(Exit.STOPPED) from None
     for job in jobs:
-        emit_line(show.facts(job))
+        emit_line(show.facts(job, target.link(job)))
         if job.state is State.COMPLETED:
             say(f"job {job.job_id}  {show.money(job.cost_usd)}  {job.name}")
         else:

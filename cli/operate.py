@@ -168,7 +168,7 @@ def explain(
     """Show everything known about a job in time order: its record, executions, and the provider's history."""
     target = find(stack, outputs)
     job = ids.job(target, job_id)
-    say(show.job(job, target.time_scale))
+    say(show.job(job, target.time_scale, target.link(job)))
     with progress.working("reading the job's executions and the provider's history"):
         events = story.timeline(target, job)
     table = show.grid("Time", "Source", "Event", whole=("Time", "Source"))
@@ -177,7 +177,7 @@ def explain(
     say("")
     out.print(table)
     timeline = [{"at": show.iso(moment), "source": source, "event": what} for moment, source, what in events]
-    emit({"job": show.facts(job), "timeline": timeline})
+    emit({"job": show.facts(job, target.link(job)), "timeline": timeline})
 
 
 def ledger(

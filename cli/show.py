@@ -44,15 +44,15 @@ def iso(unix: float) -> str:
     return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds")
 
 
-_TIMES = ("created_at", "updated_at", "submitted_at", "notified_at", "expires_at")
+_TIMES = ("created_at", "updated_at", "submitted_at", "notified_at", "link_until", "expires_at")
 
 
-def facts(found: Job) -> dict[str, Any]:
-    """A job for machines: its record, with times in ISO 8601, and its timings."""
+def facts(found: Job, link: str | None) -> dict[str, Any]:
+    """A job for machines: its record, with times in ISO 8601, its timings, and the lasting link to its video."""
     record = found.to_record()
     record |= {name: iso(record[name]) for name in _TIMES if name in record}
     entered = {state: iso(when) for state, when in found.entered.items()}
-    return {**record, "entered": entered, "timings": found.timings()}
+    return {**record, "entered": entered, "timings": found.timings(), "link": link}
 
 
 def money(usd: float | None) -> str:
@@ -103,8 +103,8 @@ def lines(facts: Mapping[str, str | None]) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items() if value)
 
 
-def job(found: Job, scale: float) -> str:
-    """The details of one job."""
+def job(found: Job, scale: float, link: str | None = None) -> str:
+    """The details of one job. ``link``: the lasting link to its video."""
     ended = found.entered.get(found.state.value) if found.state.terminal else None
     elapsed = (ended or time.time()) - found.created_at
     facts = {
@@ -126,6 +126,7 @@ def job(found: Job, scale: float) -> str:
         if found.answer
         else None,
         "Video": f"s3://{found.video['bucket']}/{found.video['key']}" if found.video else None,
+        "Watch": link,
     }
     return lines(facts)
 

@@ -12,9 +12,11 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from seedance.aws.job_table import JobTable
 from seedance.batches.job_states import Register
+from seedance.clock import CLOCK
 from seedance.jobs.by_month import ByMonth
 from seedance.jobs.defaults import Defaults
-from seedance.jobs.job import RECORD_KEPT_DAYS
+from seedance.jobs.job import RECORD_KEPT_DAYS, Job
+from seedance.jobs.lasting import Addresses
 from seedance.jobs.store import JobStore
 from seedance.jobs.switch import Switch
 
@@ -110,6 +112,12 @@ class Target:
     def setting(self, name: str, otherwise: str) -> str:
         """The value of a stack parameter; ``otherwise`` if an older stack does not have it."""
         return self._settings.get(name) or otherwise
+
+    def link(self, job: Job) -> str | None:
+        """The lasting link to the job's video; None if it has none that works."""
+        if job.link_token is None or not (base := self.outputs.get("LinkUrl")):
+            return None
+        return Addresses(base, int(self.setting("VideoLinkDays", "0"))).of(job, CLOCK())
 
     @property
     def any_shape(self) -> bool:

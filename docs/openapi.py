@@ -16,7 +16,7 @@ from typing import Any
 
 import schemas  # type: ignore[import-not-found]  # beside this file
 from seedance.jobs import catalogue
-from seedance.rest import answers, budget, documents, listing, timelines, views
+from seedance.rest import answers, budget, documents, links, listing, timelines, uploads, views
 from seedance.rest.estimates import Estimate
 from seedance.rest.routes import ROUTES
 
@@ -156,6 +156,33 @@ OPERATIONS: Mapping[str, Operation] = {
         refusals=(404, 500),
         parameters=(_JOB_ID,),
     ),
+    "POST /videos/{job_id}/link": Operation(
+        "makeLink",
+        "Make a lasting link to a video",
+        "People open it without a key, for `VideoLinkDays`. Every finished video gets one by itself. A video whose "
+        "link still works keeps it.",
+        links.VideoLink,
+        refusals=(404, 409, 500),
+        parameters=(_JOB_ID,),
+    ),
+    "DELETE /videos/{job_id}/link": Operation(
+        "withdrawLink",
+        "Withdraw a video's lasting link",
+        "It stops at once and never works again, also in mails and results. Whoever has opened it just now can still "
+        "load the video for 15 minutes. If the video has no link, nothing changes.",
+        links.VideoLink,
+        refusals=(404, 409, 500),
+        parameters=(_JOB_ID,),
+    ),
+    "POST /uploads": Operation(
+        "prepareUpload",
+        "Get a form for uploading an image or a manifest",
+        "A program or web page sends the form to S3, without AWS credentials. The upload itself starts nothing: name "
+        "its `image_key` in POST /videos. It is deleted after 30 days.",
+        uploads.UploadForm,
+        body="UploadRequest",
+        refusals=(400, 422),
+    ),
     "POST /estimates": Operation(
         "estimateVideo",
         "Estimate a video's price and duration",
@@ -247,6 +274,7 @@ def openapi() -> Schema:
         raise SystemExit("docs/openapi.py describes other calls than rest/routes.py has")
     components = schemas.Components()
     schemas.of_requests(components)
+    schemas.of_uploads(components)
     schemas.of_models(components)
     components.of(answers.Problem)
     paths: dict[str, Schema] = {}

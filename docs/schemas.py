@@ -6,13 +6,13 @@ import json
 import textwrap
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 from seedance.aws.fields import OBJECT_KEY_BYTES
 from seedance.jobs import catalogue, labels, requests
-from seedance.rest import budget, retries
+from seedance.rest import budget, retries, uploads
 
 Schema = dict[str, Any]
 
@@ -223,6 +223,47 @@ def of_requests(components: Components) -> None:
         "if": {"properties": {"max_usd": {"type": "number"}}, "required": ["max_usd"]},
         "then": {"properties": {"pay": {"const": True}}, "required": ["pay"]},
     }
+
+
+def of_uploads(components: Components) -> None:
+    most: dict[int, list[str]] = {}
+    for ending, kind in uploads.KINDS.items():
+        most.setdefault(kind.most_bytes, []).append(ending)
+    components.schemas["UploadRequest"] = {
+        "type": "object",
+        "description": "A file to upload.",
+        "properties": {
+            "name": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": uploads.LONGEST_NAME,
+                "pattern": _named(uploads.KINDS),
+                "description": "The file's name, which becomes part of the key. Its ending says what it is: "
+                f"{', '.join(f'.{ending}' for ending in uploads.KINDS)}.",
+            },
+            "bytes": {
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "maximum": max(most),
+                "description": "The file's size, if you know it. Then S3 accepts no other.",
+            },
+        },
+        "required": ["name"],
+        "additionalProperties": False,
+        "allOf": [
+            {
+                "if": {"properties": {"name": {"pattern": _named(endings)}}},
+                "then": {"properties": {"bytes": {"maximum": limit}}},
+            }
+            for limit, endings in most.items()
+        ],
+    }
+
+
+def _named(endings: Iterable[str]) -> str:
+    """The pattern of a file's name with one of these endings. JSON Schema's patterns know no option for letter case."""
+    any_case = ("".join(f"[{letter}{letter.upper()}]" for letter in ending) for ending in endings)
+    return rf"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f/\\]\.({'|'.join(any_case)})$"
 
 
 def of_models(components: Components) -> None:

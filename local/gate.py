@@ -10,11 +10,11 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from xml.sax.saxutils import escape
 
-from local import origin, sigv4
+from local import forms, origin, sigv4
 from local.sigv4 import Credentials, Refused, Request, Signature
 
 Message = dict[str, Any]
@@ -33,6 +33,11 @@ FUNCTIONS_KEY_ID = "000000000000"
 
 _API = re.compile(r"/(_aws/execute-api/[^/]+/|restapis/[^/]*/[^/]*/_user_request_(/|$))")
 """Calls of a deployed API. As on AWS they are not signed; API Gateway requires the API key."""
+
+_LASTING = re.compile(r"/_aws/execute-api/[^/]+/w/[^/]+")
+"""A lasting link to a video, which people open from their mail without a key. It changes nothing."""
+
+_BUCKET = re.compile(r"/[a-z0-9][a-z0-9.-]{2,62}/?")
 
 _XML_SERVICES = ("s3", "cloudformation", "iam", "sns", "sts")
 """Services whose clients expect errors as XML; the others expect JSON."""
@@ -68,8 +73,8 @@ class Gate:
         await self._app(scope, body, _without_cors(send))
 
     def _check_origin(self, request: Request, signature: Signature | None) -> None:
-        link = signature is not None and signature.presigned
-        if why := origin.refusal(request.method, request.headers, self._port, signed_link=link):
+        link = _LASTING.fullmatch(request.path) if signature is None else signature.presigned
+        if why := origin.refusal(request.method, request.headers, self._port, signed_link=bool(link)):
             raise Refused("AccessDenied", why)
 
     async def _check_signature(
@@ -79,6 +84,11 @@ class Gate:
         if signature is None:
             if _API.match(path) or (path == HEALTH and request.method in ("GET", "HEAD")):
                 return receive
+            if _is_form(request):
+                pieces, again = await _read(receive)
+                fields = forms.signed_fields(request.header("content-type"), b"".join(pieces))
+                sigv4.check_form(fields, self._key_ids, self._secret)
+                return again
             raise Refused(
                 "MissingAuthenticationToken",
                 'the request is not signed; run `eval "$(seedance env)"` to set this stack\'s credentials in the shell',
@@ -94,12 +104,20 @@ class Gate:
             signature.check(request, payload, self._secret, self._clock())
             if not sigv4.is_digest(payload):
                 return receive
-        digest, body = await _read(receive)
+        pieces, again = await _read(receive)
+        digest = _sha256(pieces)
         if payload is None:
             signature.check(request, digest, self._secret, self._clock())
         elif digest != payload:
             raise Refused("XAmzContentSHA256Mismatch", "the body does not match the signed hash")
-        return body
+        return again
+
+
+def _is_form(request: Request) -> bool:
+    """Whether this is a form that uploads a file to S3."""
+    a_form = request.header("content-type").lower().startswith("multipart/form-data")
+    at_a_bucket = _BUCKET.fullmatch(request.path) and not request.query and not request.header("x-amz-target")
+    return bool(request.method == "POST" and a_form and at_a_bucket)
 
 
 def _request(scope: Message) -> Request:
@@ -111,21 +129,26 @@ def _request(scope: Message) -> Request:
     )
 
 
-async def _read(receive: Receive) -> tuple[str, Receive]:
-    """A body's SHA-256, and the body, to be received again. The emulator also holds the whole body in memory."""
-    digest = hashlib.sha256()
+async def _read(receive: Receive) -> tuple[list[bytes], Receive]:
+    """A body in pieces, and the body to be received again. The emulator also holds the whole body in memory."""
     messages: deque[Message] = deque()
     more = True
     while more:
         message = await receive()
         messages.append(message)
-        digest.update(message.get("body", b""))
         more = message["type"] == "http.request" and message.get("more_body", False)
 
     async def again() -> Message:
         return messages.popleft() if messages else await receive()
 
-    return digest.hexdigest(), again
+    return [message.get("body", b"") for message in messages], again
+
+
+def _sha256(pieces: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _without_cors(send: Send) -> Send:

@@ -225,7 +225,8 @@ def deploy(launch: Launch, at: aws.Access, template: Path, parameters: dict[str,
     command += ["--stack-name", STACK_NAME, "--s3-bucket", ARTIFACTS, "--capabilities", "CAPABILITY_IAM"]
     # A section that does not exist in samconfig.toml, because the settings there are for AWS.
     command += ["--config-env", "local", "--no-confirm-changeset", "--no-progressbar"]
-    command += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
+    given = {**parameters, "LocalAddress": at.endpoint_url}
+    command += ["--parameter-overrides", *(f"{name}={value}" for name, value in given.items())]
     env = _minimal_environment(launch.home) | aws.environment(at)
     env |= {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "1"}
     launch.finish("sam deploy", launch.start("sam deploy", command, env), _DEPLOY_SECONDS)

@@ -25,7 +25,8 @@ WEBHOOK_SECRET_NAME = "seedance-webhooks"  # noqa: S105 - a name, not a secret
 
 LOCAL_PARAMETERS = frozenset(
     {
-        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "WebhookSecretArn", "TimeScale", "LocalEmulator"),
+        *("Runtime", "Architecture", "SegmindApiKeySecretArn", "WebhookSecretArn"),
+        *("TimeScale", "LocalEmulator", "LocalAddress"),
         *("SegmindBaseUrl", "SegmindUploadUrl", "SegmindHistoryUrl", "SegmindMediaHosts"),
     }
 )

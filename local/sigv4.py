@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -155,6 +155,21 @@ def read(request: Request) -> Signature | None:
     if signature.service != "s3":
         raise _incomplete("only links for s3 are allowed")
     return signature
+
+
+def check_form(fields: Mapping[str, str], key_ids: Sequence[str], secret: str) -> None:
+    """Raise Refused unless ``secret`` signed a form's policy. Its conditions and its end are S3's to check.
+
+    Source: S3 API reference, "Browser-Based Uploads Using POST": the signature is that of the policy in base64.
+    """
+    algorithm, credential, value = (fields[f"x-amz-{name}"] for name in ("algorithm", "credential", "signature"))
+    signature = _signature(algorithm, credential, "policy", value, time=fields["x-amz-date"])
+    if signature.service != "s3" or signature.key_id not in key_ids:
+        raise Refused("InvalidAccessKeyId", "the form is not signed with this stack's credentials for s3")
+    key = _signing_key(secret, signature.date, signature.region, signature.service)
+    expected = hmac.new(key, fields["policy"].encode("latin-1", errors="replace"), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(expected.encode(), signature.value.encode(errors="replace")):
+        raise Refused("SignatureDoesNotMatch", "the form's signature does not match: its policy was changed")
 
 
 def is_digest(payload: str) -> bool:

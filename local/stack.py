@@ -264,7 +264,7 @@ def _hurry(options: Options) -> float:
 def _outputs(at: aws.Access) -> dict[str, str]:
     outputs = aws.stack_outputs(at, STACK_NAME)
     # The output is the address on AWS. The emulator serves the same API at this address.
-    api_id = httpx.URL(outputs["ApiUrl"]).host.partition(".")[0]
+    api_id = httpx.URL(outputs["ApiUrl"]).host.partition(".")[0]  # LinkUrl has the emulator's address already
     outputs["ApiUrl"] = f"{at.endpoint_url}/_aws/execute-api/{api_id}/v1"
     return outputs
 

@@ -41,7 +41,7 @@ from urllib3 import HTTPResponse
 LAG_SECONDS = 60.0
 """The longest lag of an index. DynamoDB promises none; it is usually a fraction of a second."""
 
-TOUCHED = ("day#", "count#", "request#")
+TOUCHED = ("day#", "count#", "request#", "link#")
 """The kinds of items, besides jobs, that transactions change."""
 
 CONFLICT = "TransactionConflict"

@@ -18,6 +18,7 @@ import pytest
 from adversary import of_a_function
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
+from botocore.signers import S3PostPresigner
 
 COMMITTED = Path(__file__).parent / "infrastructure/calls.json"
 
@@ -31,7 +32,7 @@ _ACTIONS = {
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
 }
 _MISSING = ("NoSuchKey", "NoSuchVersion", "404")
-PREFIXES = ("uploads", "images", "batches", "plans", "videos")
+PREFIXES = ("uploads", "images/posted", "images", "batches", "plans", "staged", "videos")
 """The prefixes of the two buckets that mean something; any other key is an image that a caller names."""
 
 
@@ -97,6 +98,16 @@ def install(
                 see(Seen(function, "s3:ListBucket", names()[api_kwargs["Bucket"]]))
             raise
 
+    sign = S3PostPresigner.generate_presigned_post
+
+    def signed(self: Any, request_dict: Any, fields: Any = None, conditions: Any = None, **options: Any) -> Any:
+        if function := who():
+            (bucket,) = (one["bucket"] for one in conditions if "bucket" in one)
+            for action, resource in _needs("s3", "PutObject", {"Bucket": bucket, "Key": fields["key"]}, names()):
+                see(Seen(function, action, resource))
+        return sign(self, request_dict, fields=fields, conditions=conditions, **options)
+
+    patch.setattr(S3PostPresigner, "generate_presigned_post", signed)
     patch.setattr(BaseClient, "_emit_api_params", emitted)
     patch.setattr(BaseClient, "_make_api_call", called)
 
@@ -120,11 +131,13 @@ def _needs(service: str, operation: str, params: Any, names: Mapping[str, str]) 
             yield action, names[params["TableName"]] + index
         case "s3" if operation == "ListObjectVersions":
             yield "s3:ListBucketVersions", names[params["Bucket"]]
+        case "s3" if operation == "CreateBucket":
+            return  # how botocore finds the address of a form; nothing is called
         case "s3":
-            prefix = params["Key"].partition("/")[0]
+            prefix = next((one for one in PREFIXES if params["Key"].startswith(f"{one}/")), "images")
             action = _ACTIONS.get(action, action)
             action = f"{action}Version" if action == "s3:GetObject" and params.get("VersionId") else action
-            yield action, f"{names[params['Bucket']]}/{prefix if prefix in PREFIXES else 'images'}/*"
+            yield action, f"{names[params['Bucket']]}/{prefix}/*"
         case "sqs":
             yield _ACTIONS.get(action, action), names[params["QueueUrl"]]
         case "sns":

@@ -34,7 +34,7 @@ SHOWN_PARAMETERS = frozenset(
         *("MaxInFlight", "PollsPerVideo", "BatchToleratedFailurePercent", "UploadRetentionDays", "VideoRetentionDays"),
         *("RecordRetentionDays", "LogRetentionDays", "LogLevel", "Dashboard", "Runtime", "Architecture", "TimeScale"),
         *("LocalEmulator", "SegmindBaseUrl", "SegmindUploadUrl", "SegmindHistoryUrl", "SegmindMediaHosts"),
-        *("AllowUnusualImages", "EventBusName", "MailFor"),
+        *("AllowUnusualImages", "VideoLinkDays", "EventBusName", "MailFor"),
     }
 )
 """The stack parameters in the JSON report: none that names a person, a secret or somebody's account."""

@@ -28,8 +28,9 @@ UNUSED = (
     "dateutil/zoneinfo",
 )
 
-BOTOCORES_OWN = {"head_bucket"}
-"""What botocore calls by itself: S3's client asks for the region of a bucket that is elsewhere."""
+BOTOCORES_OWN = {"head_bucket", "create_bucket"}
+"""What botocore needs by itself: S3's client asks for the region of a bucket that is elsewhere, and finds the address
+of a form for an upload (generate_presigned_post) as if it were to create the bucket."""
 
 
 def main() -> None:

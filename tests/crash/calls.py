@@ -51,14 +51,28 @@ def call_api(world: World, method: str, resource: str, body: Any = None, **path:
 
 
 def asked_with_an_image(world: World) -> None:
-    """An API call with an image, its video's link, and a call that names an image that does not exist."""
+    """An API call with an image, its video's links, forms, and a call that names an image that does not exist."""
     world.put("images/shoe.png", png())
     body = {"prompt": "It turns.", "image_key": "images/shoe.png", "parameters": {"resolution": "480p"}}
     call_api(world, "POST", "/videos", body)
     world.settle()
     (job,) = world.all_jobs()
     call_api(world, "GET", "/videos/{job_id}", job_id=job.job_id)
+    for method in ("GET", "HEAD"):
+        ask(world, "watch", httpMethod=method, pathParameters={"token": job.link_token})
+    call_api(world, "DELETE", "/videos/{job_id}/link", job_id=job.job_id)
+    call_api(world, "POST", "/videos/{job_id}/link", job_id=job.job_id)
+    for name in ("shoe.png", "spring.csv"):
+        call_api(world, "POST", "/uploads", {"name": name})
     call_api(world, "POST", "/videos", {**body, "image_key": "images/none.png"})
+
+
+def asked_with_a_posted_image(world: World) -> None:
+    """An API call with an image that was uploaded with a form."""
+    world.put("images/posted/shoe.png", png())
+    body = {"prompt": "It turns.", "image_key": "images/posted/shoe.png", "parameters": {"resolution": "480p"}}
+    call_api(world, "POST", "/videos", body)
+    world.settle()
 
 
 def looked_at(world: World) -> None:
@@ -337,6 +351,7 @@ FLOWS = (
     Scenario("v1, image by asset upload", blocking(), environment={"IMAGE_DELIVERY": "upload"}),
     _scenario(asked_with_an_image),
     _scenario(asked_with_an_image, IMAGE_DELIVERY="upload"),
+    _scenario(asked_with_a_posted_image),
     _scenario(looked_at),
     _scenario(found_by_a_retry),
     _scenario(cancelled_after_a_resubmit),

@@ -58,7 +58,7 @@ __all__ = [
 
 ALL_FUNCTIONS = (
     *("api", "submit", "poll", "generate", "finalize", "fail", "reconcile"),
-    *("plan", "enqueue", "collect", "repair", "announce", "deliver"),
+    *("plan", "enqueue", "collect", "repair", "watch", "announce", "deliver"),
 )
 DAY_SECONDS = 24 * 3600.0
 ROUND_SECONDS = 700.0

@@ -20,8 +20,10 @@ pytestmark = pytest.mark.e2e
 
 TIME_SCALE = 0.05
 SERVER = Path(__file__).parent / "enforcing_ministack.py"
-WORKED = ("api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "repair", "submit")
-WORKED += ("announce", "deliver")
+WORKED = (
+    *("api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "repair", "submit"),
+    *("announce", "deliver", "watch"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +98,12 @@ def test_every_function_works_with_its_own_roles_permissions(enforced: Deployed,
     api = world.order(prompt="It turns.", image_key="images/shoe.jpg", parameters={"resolution": "480p"})
     for job_id in (v2, v1, api):
         assert world.completed(job_id)
-    link = world.call("GET", f"/videos/{api}").json()["video"]["url"]
-    assert world.api.get(link).status_code == 200  # what a role signs works as far as the role may read
+    video = world.call("GET", f"/videos/{api}").json()["video"]
+    for link in (video["url"], video["link"]):  # what a role signs works as far as the role may read
+        assert world.api.get(link, follow_redirects=True).status_code == 200
+    form = world.call("POST", "/uploads", json={"name": "a.jpg"}).json()
+    assert world.api.post(form["url"], data=form["fields"], files={"file": ("a", b"x")}).status_code == 204
+    assert world.call("DELETE", f"/videos/{api}/link").json()["link"] is None
     world.api.post(f"{world.stack.sandbox_url}/_sandbox/faults", json={"on": "job", "kind": "fail"}).raise_for_status()
     failed = world.upload("uploads/failed.jpg", model="seedance-2.0-mini", duration="4", resolution="480p")
     assert world.ended(failed)["state"] == "FAILED"

@@ -6,7 +6,7 @@ from typing import Any
 NO_VALUE = {"Ref": "AWS::NoValue"}
 ALL = (
     *("OnAws", "HasBoundary", "UploadsExpire", "VideosExpire", "WantsDashboard", "WantsMail", "WantsAlarmMail"),
-    *("WantsWebhook", "HasWebhookSecret"),
+    *("HasDomain", "WantsWebhook", "HasWebhookSecret"),
 )
 
 

@@ -91,7 +91,8 @@ def test_thresholds_are_those_of_the_template(resources: dict[str, Any]) -> None
 def test_reported_parameters_are_parameters_and_none_is_private(template: dict[str, Any]) -> None:
     private = {
         *("SegmindApiKeySecretArn", "NotificationEmail", "AlarmEmail", "PermissionsBoundaryArn", "DefaultPrompt"),
-        *("ImageKeyPrefixes", "WebhookUrl", "WebhookSecretArn"),
+        *("ImageKeyPrefixes", "ConsoleOrigins", "DomainName", "DomainCertificateArn", "LocalAddress"),
+        *("WebhookUrl", "WebhookSecretArn"),
     }
     assert set(template["Parameters"]) == report.SHOWN_PARAMETERS | private
     assert not report.SHOWN_PARAMETERS & private

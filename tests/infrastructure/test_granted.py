@@ -13,6 +13,7 @@ from calls_to_aws import PREFIXES, Seen, committed
 from seedance.aws import table
 from seedance.batches import manifest
 from seedance.jobs import job, requests
+from seedance.jobs.prefixes import POSTED_IMAGES, STAGED
 
 OWN_PREFIXES = frozenset({"plans", "batches"})
 """Prefixes of the upload bucket that the pipeline itself writes. Everything else there may be an image of a caller."""
@@ -136,7 +137,7 @@ def test_both_directions_find_what_is_wrong(functions: dict[str, Any], calls: se
             assert lost or statement["Sid"] in known, (function, statement["Sid"])
 
 
-def test_the_api_changes_jobs_and_bookings_and_no_other_item(functions: dict[str, Any]) -> None:
+def test_the_api_changes_jobs_bookings_and_links_and_no_other_item(functions: dict[str, Any]) -> None:
     (policy,) = functions["api"]["Policies"]
     (statement,) = [one for one in policy["Statement"] if "dynamodb:UpdateItem" in _listed(one["Action"])]
     ((operator, condition),) = statement["Condition"].items()
@@ -148,7 +149,7 @@ def test_the_api_changes_jobs_and_bookings_and_no_other_item(functions: dict[str
         job.batch_job_id("b", 1),
         job.adopted_job_id("r"),
     )
-    changed = {*ids, table.day_key("2026-11-30"), table.IN_FLIGHT}
+    changed = {*ids, table.day_key("2026-11-30"), table.IN_FLIGHT, table.link_key("d")}
     others = {table.SWITCH, table.CALENDAR, table.LEASE, table.PLACE, table.request_key("r"), table.bills_key("m")}
     others |= {table.durations_key("m")}
 
@@ -159,6 +160,6 @@ def test_the_api_changes_jobs_and_bookings_and_no_other_item(functions: dict[str
 
 
 def test_the_prefixes_are_those_of_the_code() -> None:
-    written = {requests.UPLOAD_PREFIX, requests.BATCH_PREFIX, manifest.PLAN_PREFIX}
+    written = {requests.UPLOAD_PREFIX, requests.BATCH_PREFIX, manifest.PLAN_PREFIX, POSTED_IMAGES, STAGED}
     assert written == {f"{prefix}/" for prefix in PREFIXES} - {"images/", "videos/"}
     assert {f"{prefix}/" for prefix in OWN_PREFIXES} < written

@@ -45,6 +45,7 @@ for region in regions:
     aws._client.cache_clear()
     link = aws.s3().generate_presigned_url("get_object", {"Bucket": "bucket", "Key": "k"})
     found.setdefault("links", {})[region] = link.partition("?")[0]
+    found.setdefault("forms", {})[region] = aws.s3().generate_presigned_post("bucket", "k")["url"] + "k"
 print(json.dumps(found))
 """
 LINKS = {
@@ -201,7 +202,8 @@ def test_the_trimmed_botocore_behaves_like_the_complete_one(
     sites = [str(root / "layers/common"), str(Path(botocore.__file__).parent.parent)]
     whole = subprocess.run([*command, *sites], capture_output=True, text=True, check=True, env={})  # noqa: S603
     left, all_of_it = json.loads(said.stdout), json.loads(whole.stdout)
-    assert set(left) == {*SERVICES, "links"}
+    assert set(left) == {*SERVICES, "links", "forms"}
+    assert left["forms"] == all_of_it["forms"] == LINKS
     assert left["links"] == all_of_it["links"] == LINKS
     for service in SERVICES:
         here, there = left[service], all_of_it[service]

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, requests
 from seedance.jobs.defaults import Defaults
-from seedance.rest import budget
+from seedance.rest import budget, uploads
 from seedance.rest.answers import TITLES
 from seedance.rest.routes import ROUTES
 from variables import variables
@@ -80,7 +80,7 @@ def test_every_schema_is_referred_to() -> None:
 
 def test_every_property_of_a_request_and_every_parameter_is_described() -> None:
     schemas = description()["components"]["schemas"]
-    for name in ("VideoRequest", "EstimateRequest", "PauseRequest"):
+    for name in ("VideoRequest", "EstimateRequest", "PauseRequest", "UploadRequest"):
         assert all(schema["description"] for schema in schemas[name]["properties"].values())
     for operation in operations().values():
         assert operation["summary"]
@@ -202,6 +202,27 @@ def test_the_names_that_all_models_understand_are_described(alias: str) -> None:
         assert valid("VideoRequest", body) is accepted(body), slug
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({"name": f"a.{ending}"} for ending in (*uploads.KINDS, "PNG", "Jpeg", "gif", "", "png ")),
+        *({"name": "a.png", "bytes": size} for size in (0, 1, 5.0, 5.5, 31457280, 31457281, "5", True, None)),
+        *({"name": "a.csv", "bytes": size} for size in (31457281, 524288000, 524288001)),
+        *({"name": name} for name in ("", ".png", "b/.png", "x" * 251 + ".png", "x" * 252 + ".png", "a\x00.png", 5)),
+        *({}, {"name": "a.png", "size": 5}, [], "a.png"),
+    ],
+    ids=lambda body: json.dumps(body)[:60],
+)
+def test_an_upload_is_described(body: Any) -> None:
+    try:
+        signer: Any = SimpleNamespace(generate_presigned_post=lambda *_, **__: {"url": "", "fields": {}})
+        uploads.Uploads("bucket", signer).form(json.dumps(body))
+        refused = False
+    except InvalidRequest:
+        refused = True
+    assert valid("UploadRequest", body) is not refused
+
+
 # cold starts ----------------------------------------------------------------------------------------------------------
 
 READS = """
@@ -236,7 +257,7 @@ def test_calls_that_read_load_no_pydantic(root: Path, template: dict[str, Any]) 
         **{"JOB_TABLE": "jobs", "UPLOAD_BUCKET": "u", "VIDEO_BUCKET": "v", "NOTIFICATION_TOPIC": "t"},
         **{"SEGMIND_API_KEY_SECRET": "s", "STATE_MACHINE": "m", "BATCH_STATE_MACHINE": "m", "INTAKE_QUEUE": "q"},
         **dict.fromkeys(("DEAD_LETTER_QUEUE", "WEBHOOK_QUEUE", "WEBHOOK_DEAD_LETTER_QUEUE"), "q"),
-        **{"ANNOUNCE_DEAD_LETTER_QUEUE": "q", "WEBHOOKS": "no"},
+        **{"ANNOUNCE_DEAD_LETTER_QUEUE": "q", "WEBHOOKS": "no", "LINK_BASE": "https://links.example/w"},
     }
     texts = {"job_id": "up-1", "state": "COMPLETED", "source": "api", "name": "n", "folder": "f", "model": "m"}
     item = {name: {"S": text} for name, text in {**texts, "transport": "v2", "month": "2026-11"}.items()}

@@ -13,6 +13,7 @@ from seedance.config import (
     DeliverSettings,
     EnqueueSettings,
     IntakeSettings,
+    LinkSettings,
     PlanSettings,
     ReconcileSettings,
     RepairSettings,
@@ -25,9 +26,10 @@ from tests.infrastructure.reading import as_list, of_type, statements
 
 FUNCTIONS = [
     *("announce", "api", "collect", "deliver", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile"),
-    *("repair", "submit"),
+    *("repair", "submit", "watch"),
 ]
 SETTINGS = {
+    **dict.fromkeys(("finalize", "fail", "collect"), LinkSettings),
     "submit": IntakeSettings,
     "api": ApiSettings,
     "reconcile": ReconcileSettings,
@@ -40,6 +42,7 @@ SETTINGS = {
 PARAMETERS = [
     *("SegmindBaseUrl", "SegmindMediaHosts", "SegmindApiKeySecretArn"),
     *("DefaultModel", "DefaultPrompt", "NotificationEmail", "MailFor"),
+    *("ConsoleOrigins", "VideoLinkDays", "DomainName", "DomainCertificateArn"),
     *("SegmindHistoryUrl", "DailyBudgetUsd", "ResubmitLost", "BatchToleratedFailurePercent"),
     *("EventBusName", "WebhookUrl", "WebhookSecretArn"),
 ]
@@ -54,6 +57,7 @@ OUTPUTS = [
         "RepairFunctionName",
         "AnnounceFunctionName",
         "BatchStateMachineArn",
+        "LinkUrl",
     ),
 ]
 MACHINES = ["VideoBatchStateMachine", "VideoJobStateMachine"]
@@ -151,8 +155,9 @@ NEEDED = {
     "api": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),
         *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:DeleteItem", "dynamodb:UpdateItem"),
-        "sqs:SendMessage",
+        *("sqs:SendMessage", "s3:PutObject"),
     },
+    "watch": {"dynamodb:GetItem", "s3:GetObject"},
     "poll": {"secretsmanager:GetSecretValue", *KEEP},
     "generate": {
         *("secretsmanager:GetSecretValue", *KEEP),
@@ -227,7 +232,7 @@ def test_only_functions_that_sign_links_to_videos_may_read_them(functions: dict[
         for statement in statements(properties["Policies"])
         if "s3:GetObject" in as_list(statement["Action"]) and "VideoBucket" in json.dumps(statement["Resource"])
     }
-    assert readers == {"submit", "api", "finalize", "fail", "reconcile", "repair"}
+    assert readers == {"submit", "api", "finalize", "fail", "reconcile", "repair", "watch"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

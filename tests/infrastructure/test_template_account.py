@@ -1,6 +1,7 @@
 """House rules for template.yaml: what an AWS account limits or asks for."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -17,8 +18,18 @@ AROUND = 100
 ANY_CHARACTERS = {"DefaultPrompt", "ImageKeyPrefixes"}
 """Parameters whose characters may take four bytes. Addresses, hosts, ARNs and numbers are ASCII."""
 
-NAMES = {"AWS::S3::Bucket": 63 - AROUND, "AWS::SQS::Queue": 80, "AWS::Serverless::StateMachine": 80}
-"""The longest name of a resource; others have generated names that begin with the stack's, of at most 128."""
+PSEUDO = {"AWS::Region": 20, "AWS::URLSuffix": 20, "AWS::StackName": 128}
+"""At least the longest values of pseudo parameters: ap-southeast-2, amazonaws.com.cn, CloudFormation's limit."""
+
+NAMES = {
+    "AWS::Serverless::Api": 10 - AROUND,
+    "AWS::S3::Bucket": 63 - AROUND,
+    "AWS::SQS::Queue": 80,
+    "AWS::Serverless::StateMachine": 80,
+    "AWS::DynamoDB::Table": 160 - AROUND,
+}
+"""The longest name of a resource. Those that are not here have generated names that begin with the stack's, of at most
+128 characters; for a table, CloudFormation appends at most 32 to it."""
 
 
 def test_no_concurrency_is_reserved(resources: dict[str, Any], template: dict[str, Any]) -> None:
@@ -28,9 +39,9 @@ def test_no_concurrency_is_reserved(resources: dict[str, Any], template: dict[st
         assert word not in text
 
 
-def test_a_functions_variables_fit_into_lambdas_limit(functions: dict[str, Any], template: dict[str, Any]) -> None:
+def test_a_functions_variables_fit_into_lambdas_limit(template: dict[str, Any]) -> None:
     shared = template["Globals"]["Function"]["Environment"]["Variables"]
-    for name, properties in functions.items():
+    for name, properties in of_type(template["Resources"], "AWS::Serverless::Function").items():
         variables = {**shared, **properties.get("Environment", {}).get("Variables", {})}
         size = sum(len(variable) + longest(template, value) for variable, value in variables.items())
         assert size <= LAMBDAS_LIMIT, name
@@ -40,7 +51,14 @@ def longest(template: dict[str, Any], value: Any) -> int:
     """The largest number of bytes that a variable's value can have."""
     if isinstance(value, str):
         return len(value)
+    if "Fn::If" in value:
+        return max(longest(template, choice) for choice in value["Fn::If"][1:])
+    if "Fn::Sub" in value:
+        refs = re.findall(r"\$\{([\w:]+)\}", value["Fn::Sub"])
+        return len(re.sub(r"\$\{[\w:]+\}", "", value["Fn::Sub"])) + sum(longest(template, {"Ref": ref}) for ref in refs)
     parameter = template["Parameters"].get(value["Ref"])
+    if value["Ref"] in PSEUDO:
+        return PSEUDO[value["Ref"]]
     if parameter is None:
         kind = template["Resources"].get(value["Ref"], {}).get("Type")
         return NAMES.get(kind, 128) + AROUND

@@ -16,7 +16,7 @@ MOST_USD = 5.0
 
 STEPS = {"Poll", "Generate", "Finalize", "Fail"}
 BATCH_STEPS = {"Plan", "Enqueue", "Collect"}
-EVENT_FUNCTIONS = {"Announce", "Deliver"}
+OUTWARD = {"Announce", "Deliver", "Watch"}
 PUBLISHED_REGULARLY = {"BudgetCommittedPercent", "PriceDriftPercent"}
 """Metrics with a threshold: percentages, not counts of events."""
 
@@ -54,7 +54,7 @@ def test_there_are_at_most_twenty_alarms(alarms: dict[str, Any]) -> None:
         ("BatchErrorsAlarm", "AWS/Lambda", {"Errors"}, {f"{name}Function" for name in BATCH_STEPS}),
         ("ReconcileAlarm", "AWS/Lambda", {"Errors"}, {"ReconcileFunction"}),
         ("RepairAlarm", "AWS/Lambda", {"Errors"}, {"RepairFunction"}),
-        ("AnnounceAlarm", "AWS/Lambda", {"Errors"}, {f"{name}Function" for name in EVENT_FUNCTIONS}),
+        ("OutwardErrorsAlarm", "AWS/Lambda", {"Errors"}, {f"{name}Function" for name in OUTWARD}),
         (
             "AnnounceDeadLetterAlarm",
             "AWS/SQS",
@@ -149,7 +149,7 @@ def test_every_alarm_says_what_to_look_at_and_is_sent(alarms: dict[str, Any], ro
         assert alarm["AlarmDescription"].rstrip().endswith("."), name
         assert f"alarm `{name}`" in runbook, name
     assert "an hour" in alarms["ReconcileDeadLetterAlarm"]["AlarmDescription"]
-    several = {"StepErrorsAlarm": STEPS, "BatchErrorsAlarm": BATCH_STEPS, "AnnounceAlarm": EVENT_FUNCTIONS}
+    several = {"StepErrorsAlarm": STEPS, "BatchErrorsAlarm": BATCH_STEPS, "OutwardErrorsAlarm": OUTWARD}
     for name, functions in several.items():  # their message names no function
         assert all(function.lower() in alarms[name]["AlarmDescription"].lower() for function in functions)
         assert "dashboard" in alarms[name]["AlarmDescription"]

@@ -119,7 +119,7 @@ def test_without_an_address_nothing_is_polled_and_no_secret_is_named(template: d
 
 
 def test_an_address_needs_a_key(template: dict[str, Any]) -> None:
-    (rule,) = template["Rules"].values()
+    rule = template["Rules"]["WebhooksAreSigned"]
     assert rule["RuleCondition"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "WebhookUrl"}, ""]}]}
     (assertion,) = rule["Assertions"]
     assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "WebhookSecretArn"}, ""]}]}

@@ -7,6 +7,7 @@ import pytest
 from seedance.aws.table import MONTH_INDEX, REQUEST_INDEX, STATE_INDEX
 from seedance.collect import FOLLOWED_SECONDS
 from seedance.jobs.by_month import ListedJob
+from seedance.jobs.prefixes import POSTED_IMAGES, STAGED
 from seedance.jobs.requests import BATCH_PREFIX, UPLOAD_PREFIX
 
 from local.options import LOCAL_PARAMETERS
@@ -35,7 +36,8 @@ def test_a_bucket_is_private_encrypted_retained_and_free_of_orphaned_parts(
     assert (rule["Status"], rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]) == ("Enabled", 1)
     assert "ExpirationInDays" not in rule
     # By default nothing that users uploaded or paid for is ever deleted; a batch's plan outlives the batch.
-    assert [other["Prefix"] for other in others] == (["plans/"] if name == "UploadBucket" else [])
+    own = ["plans/", POSTED_IMAGES, STAGED]  # also what callers of the API have uploaded, used or not
+    assert [other["Prefix"] for other in others] == (own if name == "UploadBucket" else [])
     assert all(other["ExpirationInDays"] * 24 * 3600 > FOLLOWED_SECONDS for other in others)
 
 
@@ -129,6 +131,14 @@ def test_uploads_are_versioned_and_only_images_and_manifests_trigger_events(reso
         assert notice["Event"] == "s3:ObjectCreated:*"
         assert notice["Queue"] == {"Fn::GetAtt": ["IntakeQueue", "Arn"]}
     assert resources["UploadBucket"]["DependsOn"] == "IntakeQueuePolicy"
+
+
+def test_web_pages_may_send_forms_to_the_upload_bucket(resources: dict[str, Any]) -> None:
+    (rule,) = resources["UploadBucket"]["Properties"]["CorsConfiguration"]["CorsRules"]
+    assert rule["AllowedMethods"] == ["POST"]
+    assert rule["AllowedOrigins"] == {"Fn::Split": [",", {"Ref": "ConsoleOrigins"}]}
+    assert "ExposedHeaders" not in rule
+    assert "CorsConfiguration" not in resources["VideoBucket"]["Properties"]
 
 
 def test_the_table_is_retained_and_can_be_restored(resources: dict[str, Any]) -> None:

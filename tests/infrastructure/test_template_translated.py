@@ -10,6 +10,7 @@ from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
 from seedance.rest import answers
 from seedance.rest.routes import ROUTES
+from seedance.watch import PAGE_HEADERS
 
 from tests.infrastructure.reading import resolved
 
@@ -30,17 +31,17 @@ def translated(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return dict(made["Resources"])
 
 
-def test_the_api_has_one_stage(translated: dict[str, Any]) -> None:
-    (stage,) = (r for r in translated.values() if r["Type"] == "AWS::ApiGateway::Stage")
-    assert stage["Properties"]["StageName"] == "v1"
+def test_each_api_has_one_stage(translated: dict[str, Any]) -> None:
+    stages = [r["Properties"] for r in translated.values() if r["Type"] == "AWS::ApiGateway::Stage"]
+    found = {stage["RestApiId"]["Ref"]: (stage["StageName"], stage["TracingEnabled"]) for stage in stages}
+    assert found == {"Api": ("v1", True), "LinkApi": ("w", False)}
     deployments = [r for r in translated.values() if r["Type"] == "AWS::ApiGateway::Deployment"]
-    assert [deployment["Properties"].get("StageName") for deployment in deployments] == [None]
+    assert [deployment["Properties"].get("StageName") for deployment in deployments] == [None, None]
 
 
 @pytest.fixture(scope="module")
 def body(translated: dict[str, Any]) -> dict[str, Any]:
-    (api,) = (r for r in translated.values() if r["Type"] == "AWS::ApiGateway::RestApi")
-    return dict(api["Properties"]["Body"])
+    return dict(translated["Api"]["Properties"]["Body"])
 
 
 def test_every_route_needs_a_key(body: dict[str, Any]) -> None:
@@ -49,6 +50,69 @@ def test_every_route_needs_a_key(body: dict[str, Any]) -> None:
     assert len(methods) == len(ROUTES)
     assert all(method["security"] == [{"api_key": []}] for method in methods)
     assert body["components"]["securitySchemes"]["api_key"] == {"type": "apiKey", "name": "x-api-key", "in": "header"}
+
+
+def test_no_click_on_a_link_needs_a_key(translated: dict[str, Any]) -> None:
+    body = translated["LinkApi"]["Properties"]["Body"]
+    assert {path: set(methods) for path, methods in body["paths"].items()} == {"/{token}": {"get", "head"}}
+    assert all(method.get("security") in (None, []) for method in body["paths"]["/{token}"].values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "text"),
+    [
+        ("MISSING_AUTHENTICATION_TOKEN", "404", "There is no video here"),
+        ("RESOURCE_NOT_FOUND", "404", "There is no video here"),
+        ("THROTTLED", "429", "a few seconds"),
+        ("DEFAULT_4XX", None, "later"),
+        ("DEFAULT_5XX", None, "later"),
+    ],
+)
+def test_visitors_see_pages_of_the_gateway_too(
+    translated: dict[str, Any], kind: str, status: str | None, text: str
+) -> None:
+    body = translated["LinkApi"]["Properties"]["Body"]
+    response = body["x-amazon-apigateway-gateway-responses"][kind]
+    page = response["responseTemplates"]["application/json"]
+    assert response.get("statusCode") == status
+    assert page.startswith("<!doctype html>")
+    assert text in page
+    assert "$" not in page
+    sent = {
+        name.removeprefix("gatewayresponse.header."): value for name, value in response["responseParameters"].items()
+    }
+    wanted = ("Cache-Control", "Referrer-Policy", "X-Content-Type-Options", "Content-Type")
+    assert {name: sent[name] for name in wanted} == {name: f"'{PAGE_HEADERS[name]}'" for name in wanted}
+    assert ("Retry-After" in sent) is (kind == "THROTTLED")
+
+
+def test_no_resource_needs_itself(translated: dict[str, Any]) -> None:
+    """CloudFormation refuses circular dependencies; the emulator does not."""
+    left = {name: needs(resource, set(translated)) - {name} for name, resource in translated.items()}
+    while free := {name for name, others in left.items() if not others & set(left)}:
+        left = {name: others for name, others in left.items() if name not in free}
+    assert left == {}
+
+
+def needs(value: Any, names: set[str]) -> set[str]:
+    """The resources that a part of a template refers to."""
+    if isinstance(value, dict):
+        found = set().union(*(needs(each, names) for each in value.values()))
+        if "Ref" in value:
+            found.add(value["Ref"])
+        if "Fn::GetAtt" in value:
+            found.add(
+                value["Fn::GetAtt"][0] if isinstance(value["Fn::GetAtt"], list) else value["Fn::GetAtt"].split(".")[0]
+            )
+        if "Fn::Sub" in value:
+            text = value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else value["Fn::Sub"][0]
+            found |= set(re.findall(r"\$\{(\w+)", text))
+        depends = value.get("DependsOn", [])
+        found |= set([depends] if isinstance(depends, str) else depends)
+        return found & names
+    if isinstance(value, list):
+        return set().union(*(needs(each, names) for each in value)) & names
+    return set()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +157,7 @@ def test_a_call_that_does_not_exist_is_told_where_all_are_described(body: dict[s
 
 def test_every_role_that_sam_makes_has_the_boundary(translated: dict[str, Any]) -> None:
     roles = [r["Properties"] for r in translated.values() if r["Type"] == "AWS::IAM::Role"]
-    assert len(roles) == 15  # of thirteen functions and two workflows
+    assert len(roles) == 16  # of fourteen functions and two workflows
     for role in roles:
         assert resolved(role, ["HasBoundary"])["PermissionsBoundary"] == {"Ref": "PermissionsBoundaryArn"}
         assert "PermissionsBoundary" not in resolved(role, [])

@@ -39,6 +39,7 @@ ROOT = Path(__file__).parents[2]
 ASL = json.loads((ROOT / "statemachine/video_job.asl.json").read_text())
 UPLOADS, VIDEOS, REGION = "uploads-bucket", "videos-bucket", "us-east-1"
 API_KEY = "key-of-the-api"
+LINKS = "https://links.example/w"
 WEBHOOK_KEY = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 RUNNING: list[str] = []
 """The function that runs now, if any."""
@@ -199,6 +200,7 @@ class Pipeline:
             "INTAKE_QUEUE": self.queue,
             "DEAD_LETTER_QUEUE": f"{self.queue}-dead",
             "IMAGE_KEY_PREFIXES": "images/,shop/",
+            "LINK_BASE": LINKS,
             "WEBHOOK_SECRET": self.webhook_secret,
             "WEBHOOKS": "no",
             "WEBHOOK_QUEUE": self._url("webhooks"),
@@ -224,10 +226,8 @@ class Pipeline:
     def call(self, method: str, path: str, body: Any = None, **event: Any) -> tuple[int, dict[str, Any]]:
         """Call the API as API Gateway does after checking the key; returns status and body."""
         path, _, query = path.partition("?")
-        job_id, _, action = (
-            path.removeprefix("/videos/").partition("/") if path.startswith("/videos/") else ("", "", "")
-        )
-        resource = f"/videos/{{job_id}}{f'/{action}' if action else ''}" if job_id else path
+        _, _, job_id, *rest = [*path.split("/"), "", ""] if path.startswith("/videos/") else ("", "", "")
+        resource = "/".join(["/videos/{job_id}", *filter(None, rest)]) if job_id else path
         answer = app("api").handler(
             {
                 "httpMethod": method,
@@ -432,6 +432,7 @@ class Pipeline:
         assert job.video is not None
         assert (job.video["sha256"], job.video["bytes"]) == (digest, len(served))
         assert told["video"]["sha256"] == digest
+        assert told["video"]["link"] == f"{LINKS}/{job.link_token}"
         assert http().get(told["video"]["url"]).content == served
         assert told["attributes"] == {"status": "COMPLETED", "model": job.model, "source": job.source}
 

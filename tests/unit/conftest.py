@@ -38,6 +38,7 @@ from seedance.intake import Intake
 from seedance.jobs.handoff import Batches, IntakeQueue, Workflow
 from seedance.jobs.in_flight import InFlight
 from seedance.jobs.job import Job, State
+from seedance.jobs.lasting import Addresses
 from seedance.jobs.requests import Defaults
 from seedance.jobs.store import JobStore
 from seedance.jobs.switch import Switch
@@ -56,6 +57,7 @@ from variables import variables
 REGION = "eu-central-1"
 KEY = "SG_0123456789abcdef"
 HISTORY = "https://history.segmind.example"
+LINKS = "https://links.example/w"
 UPLOADS, VIDEOS, TABLE, SECRET = "example-uploads", "example-videos", "jobs-of-tests", "key-of-tests"
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -258,7 +260,7 @@ def world(
         )
         clock = Clock()
         table = JobTable(TABLE, clients["dynamodb"], clock)
-        store, switch = JobStore(table), Switch(table)
+        store, switch = JobStore(table, link_days=90), Switch(table)
         media = Media(VIDEOS, clients["s3"])
         pacer = _pacer(table)
         line = httpx.MockTransport(wire)
@@ -282,7 +284,7 @@ def world(
             place=Place(table),
             lease=Lease(table),
             media=media,
-            notifier=Notifier(arns.topic, clients["sns"], store, media, clock),
+            notifier=Notifier(arns.topic, clients["sns"], store, media, clock, addresses=Addresses(LINKS, 90)),
             workflow=Workflow(arns.machine, clients["stepfunctions"]),
             queue=IntakeQueue(arns.queue, clients["sqs"]),
             provider=at,
@@ -319,9 +321,7 @@ def world(
 def wired(world: World, template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """The same world, found by the functions as on Lambda: through the environment."""
     given = {
-        "JOB_TABLE": TABLE,
-        "UPLOAD_BUCKET": UPLOADS,
-        "VIDEO_BUCKET": VIDEOS,
+        **{"JOB_TABLE": TABLE, "UPLOAD_BUCKET": UPLOADS, "VIDEO_BUCKET": VIDEOS},
         "NOTIFICATION_TOPIC": world.arns.topic,
         "SEGMIND_API_KEY_SECRET": SECRET,
         "SEGMIND_HISTORY_URL": HISTORY,
@@ -330,8 +330,7 @@ def wired(world: World, template: dict[str, Any], monkeypatch: pytest.MonkeyPatc
         "BATCH_STATE_MACHINE": world.arns.batch_machine,
         "INTAKE_QUEUE": world.arns.queue,
         "DEAD_LETTER_QUEUE": f"{world.arns.queue}-dead",
-        "WEBHOOKS": "no",
-        "WEBHOOK_QUEUE": f"{world.arns.queue}-hooks",
+        **{"LINK_BASE": LINKS, "WEBHOOKS": "no", "WEBHOOK_QUEUE": f"{world.arns.queue}-hooks"},
         "WEBHOOK_DEAD_LETTER_QUEUE": f"{world.arns.queue}-dead-hooks",
         "ANNOUNCE_DEAD_LETTER_QUEUE": f"{world.arns.queue}-unannounced",
     }

@@ -23,14 +23,17 @@ from seedance.jobs.by_month import ByMonth
 from seedance.jobs.defaults import Defaults
 from seedance.jobs.handoff import IntakeQueue
 from seedance.jobs.in_flight import InFlight
+from seedance.jobs.lasting import Addresses
 from seedance.jobs.store import JobStore
 from seedance.jobs.switch import Switch
 from seedance.media.buckets import Media
 from seedance.pacing.durations import Durations
 from seedance.rest.budget import Spending
 from seedance.rest.estimates import Estimates
+from seedance.rest.links import Links
 from seedance.rest.listing import Listing
 from seedance.rest.retries import Retries
+from seedance.rest.uploads import Uploads
 
 UPLOADS, VIDEOS, TABLE = "example-uploads", "example-videos", "jobs-of-tests"
 LONGEST_ERROR = 8 * 1024
@@ -126,6 +129,7 @@ def function(clients: dict[str, Any], template: dict[str, Any], root: Path) -> I
         table = JobTable(TABLE, clients["dynamodb"])
         estimates = Estimates(store.bills, Durations(table), defaults, ("images/",))
         spending = Spending(store, Switch(table), InFlight(table), 25.0, 500)
+        shared, uploads = Links(store, Addresses("https://links.example/w", 90)), Uploads(UPLOADS, clients["s3"])
         retries = Retries(store, IntakeQueue(queue, clients["sqs"]), 25.0)
         made = Function(app)
         for key in ITEMS:
@@ -141,6 +145,8 @@ def function(clients: dict[str, Any], template: dict[str, Any], root: Path) -> I
             patch.setattr(rest.listing, "listing", lambda: Listing(ByMonth(table)))
             patch.setattr(rest.estimates, "estimates", lambda: estimates)
             patch.setattr(rest.budget, "spending", lambda: spending)
+            patch.setattr(rest.links, "links", lambda: shared)
+            patch.setattr(rest.uploads, "uploads", lambda: uploads)
             patch.setattr(rest.retries, "retries", lambda: retries)
             yield made
         for service in ("dynamodb", "sqs"):

@@ -10,17 +10,20 @@ from typing import Any
 import pytest
 from seedance.collect import FOLLOWED_SECONDS, HELD_SECONDS, Collect, next_wait
 from seedance.jobs.job import Job, State, batch_job_id
+from seedance.jobs.lasting import Addresses
 
 BATCH = "batch-0123456789abcdef0123456789abcdef"
 PLAN = f"plans/{BATCH}.jsonl"
 VIDEO = {"bucket": "example-videos", "key": "videos/spring/x.mp4", "bytes": 7, "sha256": "ab" * 32}
+LINK = "https://links.example/w/" + "0a" * 16
 RESULTS = "batches/spring-01234567.results.csv"
 Make = Callable[..., Job]
 
 
 @pytest.fixture
 def collect(world: Any) -> Collect:
-    return Collect(world.register, world.sheets, world.notifier, clock=world.clock)
+    addresses = Addresses("https://links.example/w", 90)
+    return Collect(world.register, world.sheets, world.notifier, addresses, clock=world.clock)
 
 
 @pytest.fixture
@@ -98,7 +101,7 @@ def test_a_batch_is_running_while_any_job_is(world: Any, collect: Collect, plann
 def test_when_all_jobs_have_ended_results_are_written_and_a_notification_is_sent(
     world: Any, collect: Collect, planned: Any, stand: Any
 ) -> None:
-    stand(State.COMPLETED, State.FAILED, State.EXPIRED)
+    stand(State.COMPLETED, State.FAILED, State.EXPIRED, link_token="0a" * 16, link_until=world.clock.now + 601)
     world.clock.now += 600
     state = collect(planned)
     assert results(world) == [
@@ -109,6 +112,7 @@ def test_when_all_jobs_have_ended_results_are_written_and_a_notification_is_sent
             "video_key": "videos/spring/x.mp4",
             "cost_usd": "0.35",
             "error": "",
+            "video_link": LINK,
             "sku": "'=S-1",
         },
         {
@@ -118,6 +122,7 @@ def test_when_all_jobs_have_ended_results_are_written_and_a_notification_is_sent
             "video_key": "",
             "cost_usd": "",
             "error": "It was blocked.",
+            "video_link": "",
             "sku": "'=S-2",
         },
         {
@@ -127,6 +132,7 @@ def test_when_all_jobs_have_ended_results_are_written_and_a_notification_is_sent
             "video_key": "",
             "cost_usd": "",
             "error": "",
+            "video_link": "",
             "sku": "'=S-3",
         },
         {
@@ -136,6 +142,7 @@ def test_when_all_jobs_have_ended_results_are_written_and_a_notification_is_sent
             "video_key": "",
             "cost_usd": "",
             "error": "prompt: is missing",
+            "video_link": "",
             "sku": "",
         },
     ]

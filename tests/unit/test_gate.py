@@ -14,6 +14,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
 from local import aws
+from local.forms import SIGNED
 from local.gate import FUNCTIONS_KEY_ID, Gate
 from local.sigv4 import Credentials
 
@@ -348,6 +349,50 @@ def test_a_file_is_uploaded_with_a_link(emulator: Emulator, ask: Ask) -> None:
 
 
 @pytest.mark.hostile(kind="stranger")
+def post(ask: Ask, change: Callable[[dict[str, Any]], Any] = lambda _: None, **options: Any) -> int:
+    """Send a form that the stack has signed, after a change."""
+    made = aws.client.__wrapped__(aws.Access(URL, OURS), "s3").generate_presigned_post("uploads", "images/a.png")
+    change(made["fields"])
+    return ask("POST", made["url"], data=made["fields"], files={"file": ("a", b"picture")}, **options).status_code
+
+
+def test_a_signed_form_gets_through_with_its_file(emulator: Emulator, ask: Ask) -> None:
+    assert post(ask) == 200
+    ((method, path, body),) = emulator.reached
+    assert (method, path.strip("/"), b"picture" in body) == ("POST", "uploads", True)
+
+
+@pytest.mark.hostile(kind="stranger")
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(lambda fields, name=name: fields.pop(name) for name in SIGNED),
+        # The date is in the policy, with which S3 compares it.
+        *(lambda fields, name=name: fields.update({name: "x"}) for name in SIGNED if name != "x-amz-date"),
+        lambda fields: fields.update({"policy": fields["policy"][:-4] + "AAAA"}),
+        lambda fields: fields.update({"x-amz-signature": "0" * 64}),
+        lambda fields: fields.update({"x-amz-credential": fields["x-amz-credential"].replace("SEEDANCE", "STRANGER")}),
+        lambda fields: fields.update({"x-amz-credential": fields["x-amz-credential"].replace("/s3/", "/sqs/")}),
+        lambda fields: fields.update({"Policy": fields["policy"]}),  # twice
+    ],
+)
+def test_a_form_without_the_stacks_signature_is_refused(emulator: Emulator, ask: Ask, change: Any) -> None:
+    assert post(ask, change) == 403
+    assert emulator.reached == []
+
+
+@pytest.mark.hostile(kind="stranger")
+@pytest.mark.parametrize("headers", [STRANGER, {"X-Amz-Target": "DynamoDB_20120810.ListTables"}])
+def test_a_signed_form_from_a_page_or_for_another_service_is_refused(ask: Ask, headers: dict[str, str]) -> None:
+    assert post(ask, headers=headers) == 403
+
+
+def test_a_lasting_link_may_be_opened_from_a_mail_and_not_embedded(emulator: Emulator, ask: Ask) -> None:
+    link = f"/_aws/execute-api/d4000456/w/{'0a' * 16}"
+    assert ask("GET", link, headers=MAIL).status_code == 200
+    assert ask("GET", link, headers=STRANGER).status_code == ask("GET", API, headers=MAIL).status_code == 403
+
+
 def test_no_web_socket_is_opened(emulator: Emulator) -> None:
     sent: list[dict[str, Any]] = []
 

@@ -93,6 +93,21 @@ def test_a_hostile_reason_for_a_pause_is_refused(function: Function, form: str, 
         assert body["field"] == "reason"
 
 
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("form", ["%s", '{"name": %s}', '{"name": "a.png", "bytes": %s}', '{"name": "a.png", "x": %s}'])
+def test_a_hostile_upload_is_refused(function: Function, form: str, kind: str) -> None:
+    status, body, _ = function.call({**event("POST", "/uploads"), "body": form % VALUES[kind]})
+    assert status in (200, 400, 422)
+    if status == 200:
+        assert body["key"].startswith("images/posted/")
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_hostile_id_has_no_link(function: Function, method: str, kind: str) -> None:
+    assert function.call(event(method, "/videos/{job_id}/link", job_id=TEXTS[kind]))[0] == 404
+
+
 @pytest.fixture
 def failed(clients: dict[str, Any], make_job: Callable[..., Job]) -> Iterator[Job]:
     """A job that only a purchase can help."""

@@ -309,11 +309,19 @@ def test_a_link_to_an_unversioned_image_names_no_version(world: Any, version: st
 
 
 def test_a_link_to_a_video_is_signed(world: Any) -> None:
-    parts = urlsplit(world.media.video_link(KEY))
+    parts = urlsplit(world.media.video_link(KEY, "Red shoe"))
     query = {name: value for name, (value,) in parse_qs(parts.query).items()}
     assert VIDEOS in parts.netloc + parts.path
     assert query["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
     assert query["X-Amz-Expires"] == str(VIDEO_LINK_SECONDS) == "43200"
+
+
+@pytest.mark.parametrize(("download", "kind"), [(False, "inline"), (True, "attachment")])
+def test_a_link_to_a_video_plays_or_downloads_it_under_its_name(world: Any, download: bool, kind: str) -> None:
+    query = parse_qs(urlsplit(world.media.video_link(KEY, "Rötë shoe", download=download)).query)
+    assert query["response-content-type"] == ["video/mp4"]
+    name = "filename=\"R_t_ shoe.mp4\"; filename*=UTF-8''R%C3%B6t%C3%AB%20shoe.mp4"
+    assert query["response-content-disposition"] == [f"{kind}; {name}"]
 
 
 def test_a_short_video_is_one_request(world: Any, mp4: bytes) -> None:

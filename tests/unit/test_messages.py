@@ -14,10 +14,13 @@ from seedance.jobs.catalogue import PROMPT_LIMIT
 from seedance.jobs.job import Job, State
 from seedance.jobs.reasons import Code
 from seedance.notices import advice
-from seedance.notices.job_message import iso, job_email, job_notification
+from seedance.notices.job_message import VideoLinks, iso, job_email, job_notification
 
 SNS_LIMIT = 256 * 1024
 LINK = "https://example-videos.s3.amazonaws.com/videos/shoe/up-1.mp4?X-Amz-Signature=abc"
+UNTIL = 1_771_376_000.0
+LINKS = VideoLinks(LINK, "https://signed.example/download", None, None)
+LASTING = VideoLinks(LINK, LINKS.download_url, "https://links.example/w/" + "0a" * 16, UNTIL)
 NUMBER = (int, float)
 # The contract. Programs rely on it: a new name needs a minor version, any other change a major one.
 SHAPE: dict[str, Any] = {
@@ -36,6 +39,9 @@ SHAPE: dict[str, Any] = {
         "bucket": str,
         "key": str,
         "url": str,
+        "download_url": str,
+        "link": str,
+        "link_expires_at": str,
         "bytes": int,
         "sha256": str,
         "last_frame_key": str,
@@ -97,7 +103,7 @@ def conforms(value: Any, shape: Any) -> bool:
 
 @pytest.mark.parametrize("state", PRESENT)
 def test_the_message_for_programs_has_exactly_this_format(ended: Callable[..., Job], state: State) -> None:
-    message = job_notification(ended(state), LINK if state is State.COMPLETED else None)
+    message = job_notification(ended(state), LINKS if state is State.COMPLETED else None)
     assert conforms(message, SHAPE)
     assert message["status"] == state.value
     assert message["state"] == message["status"]
@@ -109,7 +115,7 @@ def test_the_message_for_programs_has_exactly_this_format(ended: Callable[..., J
 
 def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
     job = ended(State.COMPLETED, submitted_at=1002.0, metrics={"total": 60.0})
-    assert job_notification(job, LINK) == {
+    assert job_notification(job, LASTING) == {
         "job_id": "up-1",
         "state": "COMPLETED",
         "status": "COMPLETED",
@@ -122,7 +128,14 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
         "prompt": "a shoe turns",
         "parameters": {"prompt": "a shoe turns", "duration": 5, "resolution": "720p", "aspect_ratio": "16:9"},
         "notes": [],
-        "video": {**VIDEO, "url": LINK, "last_frame_key": "videos/shoe/up-1-last-frame.png"},
+        "video": {
+            **VIDEO,
+            "url": LINK,
+            "download_url": LINKS.download_url,
+            "link": LASTING.link,
+            "link_expires_at": "2026-02-18T00:53:20+00:00",
+            "last_frame_key": "videos/shoe/up-1-last-frame.png",
+        },
         "cost_usd": 0.25,
         "timings": {"total_seconds": 75.2, "until_submitted_seconds": 2.0, "provider_total_seconds": 60.0},
         "error": None,
@@ -131,7 +144,7 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
 
 def test_what_the_pipeline_decided_is_told(ended: Callable[..., Job]) -> None:
     notes = ["aspect_ratio is 1:1, the nearest.", "The image is very large."]
-    message = job_notification(ended(State.COMPLETED, notes=notes), LINK)
+    message = job_notification(ended(State.COMPLETED, notes=notes), LINKS)
     assert message["notes"] == notes
     assert conforms(message, SHAPE)
     text = job_email(message)[1]
@@ -146,14 +159,14 @@ def test_the_message_of_a_batch_job_names_batch_and_row(ended: Callable[..., Job
 
 
 def test_a_call_without_an_image_has_null_for_it(ended: Callable[..., Job]) -> None:
-    message = job_notification(ended(State.COMPLETED, image=None, source="api", video=VIDEO), LINK)
+    message = job_notification(ended(State.COMPLETED, image=None, source="api", video=VIDEO), LINKS)
     assert message["image"] is None
     assert message["video"]["last_frame_key"] is None
 
 
 def test_no_url_of_the_provider_is_published(ended: Callable[..., Job]) -> None:
     job = ended(State.COMPLETED, result_url="https://images.segmind.com/secret.mp4", request_id="req-secret")
-    assert "secret" not in body_for_sns(job_notification(job, LINK))
+    assert "secret" not in body_for_sns(job_notification(job, LINKS))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +194,7 @@ def test_a_held_jobs_email_says_whether_it_is_paid(
 
 @pytest.mark.parametrize("state", HEADLINES)
 def test_an_email_says_what_happened_and_what_was_requested(ended: Callable[..., Job], state: State) -> None:
-    subject, text = job_email(job_notification(ended(state), LINK if state is State.COMPLETED else None))
+    subject, text = job_email(job_notification(ended(state), LINKS if state is State.COMPLETED else None))
     assert subject.startswith(f"{HEADLINES[state]}: shoe (")
     assert text.startswith(f"{HEADLINES[state]}: shoe\n")
     for words in (
@@ -197,6 +210,21 @@ def test_an_email_says_what_happened_and_what_was_requested(ended: Callable[...,
     assert (ERROR["message"] in text) is (state not in (State.COMPLETED, State.CANCELLED))
     assert (CANCELLED["message"] in text) is (state is State.CANCELLED)
     assert "None" not in text
+
+
+def test_an_email_has_the_lasting_links_and_says_when_they_end(ended: Callable[..., Job]) -> None:
+    _, text = job_email(job_notification(ended(State.COMPLETED), LASTING))
+    assert (
+        f"Watch\n  {LASTING.link}\nDownload\n  {LASTING.link}?download\n  (for everybody who has the link, until"
+        in text
+    )
+    assert "until 2026-02-18)" in text
+    assert "signed.example" not in text
+
+
+def test_without_a_lasting_link_an_email_has_the_signed_ones(ended: Callable[..., Job]) -> None:
+    _, text = job_email(job_notification(ended(State.COMPLETED), LINKS))
+    assert f"Watch\n  {LINK}\nDownload\n  {LINKS.download_url}\n  (the links work for a few hours" in text
 
 
 def test_every_terminal_state_has_a_message_and_its_own_email(ended: Callable[..., Job]) -> None:
@@ -284,7 +312,7 @@ def test_there_is_no_email_for_a_job_in_progress(make_job: Callable[..., Job], s
 )
 def test_an_email_gives_the_cost(ended: Callable[..., Job], state: State, changes: dict[str, Any], words: str) -> None:
     (line,) = (
-        line for line in job_email(job_notification(ended(state, **changes), LINK))[1].splitlines() if "  Cost" in line
+        line for line in job_email(job_notification(ended(state, **changes), LINKS))[1].splitlines() if "  Cost" in line
     )
     assert words in line
 
@@ -295,7 +323,7 @@ def test_an_email_gives_the_cost(ended: Callable[..., Job], state: State, change
 )
 def test_sizes_are_readable(ended: Callable[..., Job], size: int, words: str) -> None:
     assert (
-        f"  {words}\n" in job_email(job_notification(ended(State.COMPLETED, video={**VIDEO, "bytes": size}), LINK))[1]
+        f"  {words}\n" in job_email(job_notification(ended(State.COMPLETED, video={**VIDEO, "bytes": size}), LINKS))[1]
     )
 
 
@@ -311,7 +339,7 @@ def test_durations_are_readable(ended: Callable[..., Job], seconds: float, words
     ["café", "鞋" * 60, "two\nlines", "bell\x07", "x" * 400, "👟", "tab\there", "", "\x7f", "a\r\nBcc: x@example.com"],
 )
 def test_a_subject_is_accepted_by_sns_whatever_the_name(ended: Callable[..., Job], name: str) -> None:
-    subject, _ = job_email(job_notification(ended(State.COMPLETED, name=name), LINK))
+    subject, _ = job_email(job_notification(ended(State.COMPLETED, name=name), LINKS))
     assert 1 <= len(subject) <= SUBJECT_CHARACTERS == 99
     assert subject.isascii()
     assert subject.isprintable()
@@ -339,7 +367,7 @@ def test_any_name_gives_a_valid_subject(name: str, state: State) -> None:
 
 @pytest.mark.parametrize("state", HEADLINES)
 def test_the_body_for_sns_contains_both_texts(ended: Callable[..., Job], state: State) -> None:
-    message = job_notification(ended(state), LINK)
+    message = job_notification(ended(state), LINKS)
     body = json.loads(body_for_sns(message))
     assert set(body) == {"default", "email"}
     assert json.loads(body["default"]) == message
@@ -358,7 +386,9 @@ def test_the_body_fits_into_a_message_even_with_the_longest_values(ended: Callab
         video={**VIDEO, "key": key, "last_frame_key": key},
         error={"code": "X", "message": character * 800 + "x" * 2048},  # the provider's 500, our message, a link
     )
-    assert len(body_for_sns(job_notification(job, "https://" + "x" * 4000)).encode()) < SNS_LIMIT
+    assert (
+        len(body_for_sns(job_notification(job, VideoLinks(*["https://" + "x" * 4000] * 3, UNTIL))).encode()) < SNS_LIMIT
+    )
 
 
 @pytest.mark.parametrize(

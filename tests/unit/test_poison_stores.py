@@ -237,7 +237,9 @@ def test_a_changed_record_is_read_or_reported_and_hides_no_other(world: Any, mak
         assert read.spread.mean >= 1
         poll_schedule.next_wait(read.age(world.clock.now, 1.0) + 1, read.spread)
         assert isinstance(read.execution_name, str)
-        json.dumps(job_message.job_notification(read, "https://x/"), allow_nan=False)
+        json.dumps(
+            job_message.job_notification(read, job_message.VideoLinks("https://x/", "https://y/")), allow_nan=False
+        )
 
 
 def test_an_unknown_state_is_named(world: Any, make_job: Make) -> None:

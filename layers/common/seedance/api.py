@@ -19,8 +19,12 @@ from seedance.errors import BadRecord, Conflict, InvalidRequest, NotFound, Seeda
 from seedance.jobs.defaults import Defaults
 from seedance.jobs.handoff import IntakeQueue, intake_queue
 from seedance.jobs.job import Job, State, api_job_id
+from seedance.jobs.lasting import NO_LINKS, Addresses
+from seedance.jobs.prefixes import usable
 from seedance.jobs.store import JobStore, jobs
 from seedance.media.buckets import Media, media
+from seedance.notices.job_message import VideoLinks
+from seedance.notices.video_links import video_links
 from seedance.observability import logger
 from seedance.rest import documents
 from seedance.rest.answers import answer, refusal, written
@@ -29,6 +33,7 @@ from seedance.rest.views import describe, retry_after
 
 if TYPE_CHECKING:
     from seedance.rest.budget import Spending
+    from seedance.rest.links import Links
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Api:
     upload_bucket: str
     defaults: Defaults
     image_prefixes: tuple[str, ...]
+    addresses: Addresses = NO_LINKS
     clock: Clock = CLOCK
 
     def respond(self, event: Mapping[str, Any]) -> Response:
@@ -68,23 +74,10 @@ class Api:
                 from seedance.rest.listing import listing  # noqa: PLC0415 - see above
 
                 return answer(HTTPStatus.OK, listing().page(gateway.query(event)))
-            case "GET", "/videos/{job_id}":
-                found = self._job(event)
-                return self._shown(HTTPStatus.OK, found, self._link(found))
-            case "POST", "/videos/{job_id}/cancel":
-                from seedance.jobs.cancelling import cancel  # noqa: PLC0415 - see above
+            case "POST", "/uploads":
+                from seedance.rest.uploads import uploads  # noqa: PLC0415 - see above
 
-                done = cancel(self.store, self.queue, gateway.path_parameter(event, "job_id"))
-                return self._shown(HTTPStatus.OK, done, None)
-            case "POST", "/videos/{job_id}/retry":
-                from seedance.rest.retries import retries  # noqa: PLC0415 - see above
-
-                asked = retries().ask(gateway.path_parameter(event, "job_id"), gateway.body(event))
-                return self._shown(HTTPStatus.ACCEPTED, asked, None, Location=f"../{asked.job_id}")
-            case "GET", "/videos/{job_id}/timeline":
-                from seedance.rest import timelines  # noqa: PLC0415 - see above
-
-                return answer(HTTPStatus.OK, timelines.describe(self._job(event)))
+                return answer(HTTPStatus.OK, uploads().form(gateway.body(event)))
             case "POST", "/estimates":
                 from seedance.rest.estimates import estimates  # noqa: PLC0415 - see above
 
@@ -99,6 +92,30 @@ class Api:
                 return written(HTTPStatus.OK, documents.read(documents.MODELS))
             case "GET", "/openapi.json":
                 return written(HTTPStatus.OK, documents.read(documents.OPENAPI))
+        return self._answer_about_job(event)
+
+    def _answer_about_job(self, event: Mapping[str, Any]) -> Response:
+        match gateway.route(event):
+            case "GET", "/videos/{job_id}":
+                found = self._job(event)
+                return self._shown(HTTPStatus.OK, found, self._links(found))
+            case "POST" | "DELETE" as method, "/videos/{job_id}/link":
+                change = _lasting().share if method == "POST" else _lasting().unshare
+                return answer(HTTPStatus.OK, change(gateway.path_parameter(event, "job_id")))
+            case "POST", "/videos/{job_id}/cancel":
+                from seedance.jobs.cancelling import cancel  # noqa: PLC0415 - see above
+
+                done = cancel(self.store, self.queue, gateway.path_parameter(event, "job_id"))
+                return self._shown(HTTPStatus.OK, done, None)
+            case "POST", "/videos/{job_id}/retry":
+                from seedance.rest.retries import retries  # noqa: PLC0415 - see above
+
+                asked = retries().ask(gateway.path_parameter(event, "job_id"), gateway.body(event))
+                return self._shown(HTTPStatus.ACCEPTED, asked, None, Location=f"../{asked.job_id}")
+            case "GET", "/videos/{job_id}/timeline":
+                from seedance.rest import timelines  # noqa: PLC0415 - see above
+
+                return answer(HTTPStatus.OK, timelines.describe(self._job(event)))
         raise NotFound(f"Not found. Available: {', '.join(ROUTES)}")
 
     def _job(self, event: Mapping[str, Any]) -> Job:
@@ -107,11 +124,12 @@ class Api:
             raise NotFound(f"job {bounds.shown(job_id)} does not exist")
         return found
 
-    def _shown(self, status: HTTPStatus, job: Job, link: str | None, **headers: str) -> Response:
-        return answer(status, describe(job, link), **headers, **retry_after(job, self.clock()))
+    def _shown(self, status: HTTPStatus, job: Job, links: VideoLinks | None, **headers: str) -> Response:
+        return answer(status, describe(job, links), **headers, **retry_after(job, self.clock()))
 
-    def _link(self, job: Job) -> str | None:
-        return self.media.video_link(job.video["key"]) if job.video and job.state is State.COMPLETED else None
+    def _links(self, job: Job) -> VideoLinks | None:
+        completed = job.state is State.COMPLETED
+        return video_links(job, self.media, self.addresses, self.clock()) if completed else None
 
     def create_video(self, body: str | None, *, caller: str, idempotency_key: str | None) -> Job:
         """Accept a request and return its job, which is now in the queue (or further, if the call is repeated).
@@ -155,10 +173,19 @@ def _spending() -> "Spending":
     return spending()
 
 
+def _lasting() -> "Links":
+    from seedance.rest.links import links  # noqa: PLC0415 - see above
+
+    return links()
+
+
 @cache
 def api() -> Api:
     """The use cases, configured for this stack."""
     stack = api_settings()
     defaults = Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
     queue = intake_queue(stack.intake_queue)
-    return Api(jobs(), media(), queue, stack.upload_bucket, defaults, stack.image_key_prefixes)
+    addresses = Addresses(stack.link_base, stack.video_link_days)
+    return Api(
+        jobs(), media(), queue, stack.upload_bucket, defaults, usable(stack.image_key_prefixes), addresses=addresses
+    )

@@ -17,9 +17,10 @@ from seedance.batches.files import Sheets, sheets
 from seedance.batches.job_states import JOBS_A_READ, JobFacts, Register, register
 from seedance.batches.plan_lines import Chunk, PlanLine
 from seedance.clock import CLOCK, Clock
-from seedance.config import settings
+from seedance.config import link_settings
 from seedance.jobs import reasons, requests
 from seedance.jobs.job import State, batch_job_id
+from seedance.jobs.lasting import NO_LINKS, Addresses
 from seedance.jobs.tasks import CrashedBatch, EndedBatch, PlannedBatch, TaskStatus
 from seedance.notices.batch_message import NOT_STARTED, BatchStatus, BatchSummary, batch_summary
 from seedance.notices.notifier import Notifier, notifier
@@ -42,6 +43,7 @@ class Collect:
     register: Register
     sheets: Sheets
     notifier: Notifier
+    addresses: Addresses = NO_LINKS
     scale: float = 1.0
     clock: Clock = CLOCK
 
@@ -91,7 +93,8 @@ class Collect:
             for row, job in self._rows(event):
                 states[_state(row, job)] += 1
                 cost += (job and job.cost_usd) or 0.0
-                results.write(_result_line(row, job, event["columns"]))
+                link = self.addresses.of(job, self.clock()) if job else None
+                results.write(_result_line(row, job, link, event["columns"]))
         error = None
         if "exception" in event:
             error = reasons.batch_broken("Some rows were not enqueued; their state is NOT_STARTED.").error
@@ -138,7 +141,7 @@ class Collect:
         rows = self.sheets.rows(event["plan_key"], 0, event["plan_bytes"])
         while some := list(islice(rows, JOBS_A_READ)):
             ids = {row["row"]: batch_job_id(event["batch_id"], row["row"]) for row in some}
-            found = self.register.read(list(ids.values()), ["video", "cost_usd", "error"])
+            found = self.register.read(list(ids.values()), ["video", "cost_usd", "error", "link_token", "link_until"])
             for row in some:
                 yield row, found.get(ids[row["row"]])
 
@@ -149,7 +152,7 @@ def _state(row: PlanLine, job: JobFacts | None) -> str:
     return job.state.value
 
 
-def _result_line(row: PlanLine, job: JobFacts | None, columns: Sequence[str]) -> bytes:
+def _result_line(row: PlanLine, job: JobFacts | None, link: str | None, columns: Sequence[str]) -> bytes:
     """A row of the results, in the order of RESULT_COLUMNS and then the passthrough columns."""
     made = job is not None and job.state is State.COMPLETED
     error = row.get("error") or (job and job.error and job.error["message"])
@@ -161,6 +164,7 @@ def _result_line(row: PlanLine, job: JobFacts | None, columns: Sequence[str]) ->
             job.video["key"] if made and job and job.video else "",
             job and job.cost_usd,
             "" if made else error,
+            link if made else "",
             *(row["columns"].get(name, "") for name in columns),
         )
     )
@@ -179,4 +183,6 @@ def next_wait(elapsed: float, over: int, left: int) -> int:
 @cache
 def collect() -> Collect:
     """The use case, configured for this stack."""
-    return Collect(register(), sheets(), notifier(), settings().time_scale)
+    stack = link_settings()
+    addresses = Addresses(stack.link_base, stack.video_link_days)
+    return Collect(register(), sheets(), notifier(), addresses, stack.time_scale)

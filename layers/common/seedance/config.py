@@ -47,12 +47,22 @@ class Settings:
     polls_per_video: float
     record_retention_days: int
     """How long a job's record is kept after its creation."""
+    video_link_days: int
+    """How long the lasting link to a video works. 0: there are none."""
     time_scale: float
     """Our seconds per second of the provider: 1 on AWS, below 1 with a faster stand-in."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class SubmitSettings(Settings):
+class LinkSettings(Settings):
+    """The additional setting of the functions that show lasting links."""
+
+    link_base: str
+    """The address of lasting links, without the token and the slash before it."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SubmitSettings(LinkSettings):
     """The additional settings of submit."""
 
     state_machine: str
@@ -67,7 +77,7 @@ class IntakeSettings(SubmitSettings):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class PlanSettings(Settings):
+class PlanSettings(LinkSettings):
     """The additional settings of plan."""
 
     batch_tolerated_failure_percent: float
@@ -120,7 +130,7 @@ class RepairSettings(SubmitSettings):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class ApiSettings(Settings):
+class ApiSettings(LinkSettings):
     """The additional settings of the API."""
 
     intake_queue: str
@@ -238,6 +248,12 @@ _MAY_BE_EMPTY: frozenset[Any] = frozenset({Hook | None, str | None})
 def settings() -> Settings:
     """The settings that every function has, read on the first call."""
     return _read(Settings)
+
+
+@cache
+def link_settings() -> LinkSettings:
+    """The settings of the functions that show lasting links, read on the first call."""
+    return _read(LinkSettings)
 
 
 @cache

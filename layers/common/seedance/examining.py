@@ -67,7 +67,7 @@ def examine(provider: Provider, media: Callable[[], Media], what: str, request_i
             case "balance":
                 return {"balance_usd": provider.balance()}
             case "link":
-                return {"link": media().video_link(NOBODYS_VIDEO)}
+                return {"link": media().video_link(NOBODYS_VIDEO, "nobody")}
             case "request" if usable_id(request_id):
                 record, row = provider.responses(request_id)
                 return {"record": _seen(record, record.said), "row": _seen(row, single_row(row.said))}

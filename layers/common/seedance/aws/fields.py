@@ -39,7 +39,7 @@ _ATTRIBUTES_BYTES = 8 * 1024
 """The space reserved for a message's attributes."""
 _TEXTS_CHARACTERS = (8000, 2000, 500)
 """The lengths to which the texts of a message are cut, tried in this order until the message is short enough."""
-_WHOLE = frozenset({"url"})
+_WHOLE = frozenset({"url", "download_url", "link"})
 """Fields that are useless if cut."""
 
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]+")

@@ -85,6 +85,12 @@ def query(event: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, str)}
 
 
+def has_parameter(event: Mapping[str, Any], name: str) -> bool:
+    """Whether the query has a parameter, with whatever value."""
+    places = ("queryStringParameters", "multiValueQueryStringParameters")
+    return any(name in _map(event.get(place)) for place in places)
+
+
 def _compressed(event: Mapping[str, Any]) -> str:
     """Words about a compressed body, empty if it is not said to be compressed, or not recognized as gzip.
 

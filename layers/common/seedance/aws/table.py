@@ -36,6 +36,11 @@ def request_key(request_id: str) -> str:
     return f"request#{request_id}"
 
 
+def link_key(digest: str) -> str:
+    """The lasting link to a video, by the SHA-256 of its token (jobs.lasting)."""
+    return f"link#{digest}"
+
+
 def bills_key(model: str) -> str:
     """The latest bills for a model's videos, by setting (jobs.bills)."""
     return f"bills#{model}"

@@ -19,7 +19,7 @@ from seedance.jobs import catalogue
 MAX_COLUMNS = 100
 LONGEST_NAME = 100
 
-RESULT_COLUMNS = ("row", "job", "state", "video_key", "cost_usd", "error")
+RESULT_COLUMNS = ("row", "job", "state", "video_key", "cost_usd", "error", "video_link")
 """The columns that the results always have. The manifest's passthrough columns follow them."""
 
 _UNSEEN = "\ufeff\u200b\u200c\u200d\u2060"

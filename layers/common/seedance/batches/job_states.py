@@ -26,6 +26,8 @@ class JobFacts:
     cost_usd: float | None = None
     video: VideoFacts | None = None
     error: ErrorFacts | None = None
+    link_token: str | None = None
+    link_until: float | None = None
 
 
 class Register:

@@ -278,6 +278,10 @@ class Job:
     retry: Retry | None = None
     """The last retry that was asked for through the API."""
     notified_at: float | None = None
+    link_token: str | None = None
+    """The token of the lasting link to the video (jobs.lasting). None if there is none, or it was withdrawn."""
+    link_until: float | None = None
+    """When that link ends."""
     expires_at: int | None = None
     """When DynamoDB may delete the record."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from seedance.aws.checks import LATEST, Check, any_of, between, is_count, is_text, list_of, map_of, number
 from seedance.aws.fields import OBJECT_KEY_BYTES
 from seedance.errors import BadRecord
+from seedance.jobs.tokens import is_token
 
 MOST_USD = 1_000_000.0
 """A larger amount can't be a booking for one job."""
@@ -99,6 +100,8 @@ _OPTIONAL: dict[str, Check] = {
     "past_reasons": list_of(_is_past_reason),
     "retry": _is_retry,
     "notified_at": _moment,
+    "link_token": lambda value: isinstance(value, str) and is_token(value),
+    "link_until": _moment,
     "expires_at": _moment,
 }
 

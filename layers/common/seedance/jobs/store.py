@@ -1,6 +1,6 @@
 """The job table in DynamoDB. Every write is conditional, so that of two concurrent writes only one succeeds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -20,7 +20,7 @@ from seedance.errors import (
     RequestTaken,
     SeedanceError,
 )
-from seedance.jobs import budget, timeline
+from seedance.jobs import budget, lasting, timeline
 from seedance.jobs.bills import Bills
 from seedance.jobs.budget import Booking, Day, month_of, settlement
 from seedance.jobs.job import RECORD_KEPT_DAYS, TRANSITIONS, Job, State
@@ -37,12 +37,13 @@ class JobStore:
     """Jobs by id, and by state through the index ``by_state``, the days' bookings, and the bills learned from them.
 
     Reads by id are strongly consistent, because decisions about money must not use stale data. DynamoDB deletes a new
-    job's record after ``kept_days``.
+    job's record after ``kept_days``. A finished video gets a lasting link for ``link_days``; 0 means none.
     """
 
-    def __init__(self, table: JobTable, kept_days: int = RECORD_KEPT_DAYS) -> None:
+    def __init__(self, table: JobTable, kept_days: int = RECORD_KEPT_DAYS, link_days: int = 0) -> None:
         self._table = table
         self._kept_seconds = kept_days * 24 * 3600
+        self._link_days = link_days
         self.bills = Bills(table)
 
     def get(self, job_id: str) -> Job | None:
@@ -76,19 +77,45 @@ class JobStore:
             raise ValueError(f"a job can't move from {job.state} to {target}")
         if booking and booking.limit is not None and booking.reserved > booking.limit:
             raise DearerThanBudget(f"{booking.reserved} exceeds a whole day's budget of {booking.limit}")
-        return self._written(job, self._update(job, values, target), booking, values.get("request_id"))
+        update = self._update(job, values, target)
+        shared = lasting.share_part(self._table.name, job, values)
+        return self._written(job, update, booking, values.get("request_id"), also=shared)
+
+    def share(self, job: Job) -> Job:
+        """Give a COMPLETED job's video a new lasting link instead of the one that it has, if any.
+
+        Raises Conflict if the job's link has changed in the meantime.
+        """
+        values = lasting.new_share(self._table.now(), self._link_days)
+        part = lasting.share_part(self._table.name, job, values)
+        return self._linked(job, values, part)
+
+    def unshare(self, job: Job) -> Job:
+        """Withdraw the job's lasting link, for good. Raises Conflict if it has changed in the meantime."""
+        if job.link_token is None:
+            return job
+        part = lasting.unshare_part(self._table.name, job.link_token, self._table.now())
+        return self._linked(job, {"link_token": None, "link_until": None}, part)
+
+    def _linked(self, job: Job, values: dict[str, Any], part: list[Any]) -> Job:
+        old = {":old": job.link_token} if job.link_token else {}
+        same = "link_token = :old" if old else "attribute_not_exists(link_token)"
+        return self._written(job, self._update(job, values, also=same, extra=old), also=part)
 
     def close(self, job: Job, target: State, *, made: bool = False, **values: Any) -> Job:
         """``move`` to a state without a reservation, and book its end.
 
         A reported cost (in ``values`` or on the job) is settled. Otherwise the reservation is released, because the
-        provider only bills what it delivered. ``made``: the provider made the video, whatever the target state is.
+        provider only bills what it delivered. ``made``: the provider made the video, whatever the target state is. A
+        COMPLETED job's lasting link is written in the same transaction.
         """
         reported = cost = values.get("cost_usd", job.cost_usd)
         if cost is None and (made or target is State.COMPLETED):
             cost = job.reserved_usd  # delivered without a price: the reservation is the best estimate
         booking, facts = settlement(job, cost)
-        closed = self.move(job, target, booking=booking, **facts, **values)
+        there = target is State.COMPLETED and (values.get("video") or job.video)
+        share = lasting.new_share(self._table.now(), self._link_days) if there else {}
+        closed = self.move(job, target, booking=booking, **facts, **share, **values)
         # A job that is held and completed later is closed twice, at the same cost.
         if reported is not None and reported != job.settled_usd:
             self.bills.learn(job.model, job.parameters, reported)
@@ -256,12 +283,17 @@ class JobStore:
         return {"TableName": self._table.name, **writes.update(job.job_id, changes, " AND ".join(conditions), read)}
 
     def _written(
-        self, job: Job, update: dict[str, Any], booking: Booking | None = None, request_id: str | None = None
+        self,
+        job: Job,
+        update: dict[str, Any],
+        booking: Booking | None = None,
+        request_id: str | None = None,
+        also: Sequence[dict[str, Any]] = (),
     ) -> Job:
-        """Write a job's change, its booking and its new request in one transaction. Returns the updated job."""
+        """Write a job's change, its booking, its new request and its link in one transaction. Returns the new job."""
         claim = request_id if request_id != job.request_id else None
         moved_on = Conflict(f"job {job.job_id} is no longer {job.state}")
-        if booking is None and not claim:
+        if booking is None and not claim and not also:
             return self._updated(update, moved_on)
         parts: list[tuple[Any, SeedanceError]] = [({"Update": update}, moved_on)]
         counts: list[Any] = []
@@ -274,6 +306,7 @@ class JobStore:
         if claim:
             taken = RequestTaken(f"request {claim} does not belong to job {job.job_id} but to another job")
             parts.append(({"Put": self._claim(job, claim)}, taken))
+        parts += [(part, moved_on) for part in also]
         # If nothing can be added to the day's item or the count, it is left out: a paid video must not wait for it.
         for left_out in ([], counts[:1], counts[1:], counts):
             try:
@@ -336,7 +369,7 @@ class JobStore:
 @cache
 def jobs() -> JobStore:
     """The stack's job table."""
-    return JobStore(job_table(), settings().record_retention_days)
+    return JobStore(job_table(), settings().record_retention_days, settings().video_link_days)
 
 
 def _job(record: dict[str, Any]) -> Job:

@@ -17,7 +17,7 @@ from seedance.aws.upload import Upload
 from seedance.config import settings
 from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
 from seedance.jobs.job import ImageFacts, VideoFacts
-from seedance.media import formats, images, mp4
+from seedance.media import formats, images, mp4, signed
 from seedance.media.formats import MAX_IMAGE_BYTES
 
 if TYPE_CHECKING:
@@ -218,11 +218,9 @@ class Media:
                 raise InvalidRequest("image", f"{image['key']} was replaced with a file that is too large")
             return base64.b64encode(body.read()).decode()
 
-    def video_link(self, key: str) -> str:
-        """A signed link to a video."""
-        return self._client.generate_presigned_url(
-            "get_object", Params={"Bucket": self.video_bucket, "Key": key}, ExpiresIn=VIDEO_LINK_SECONDS
-        )
+    def video_link(self, key: str, name: str, *, download: bool = False) -> str:
+        """A signed link to a video, which a browser plays or, with ``download``, saves under its name."""
+        return signed.video_link(self._client, self.video_bucket, key, name, VIDEO_LINK_SECONDS, download=download)
 
     def store_video(
         self,
@@ -250,7 +248,7 @@ class Media:
             except ValueError as error:
                 raise NotAVideo(f"the result is not a complete MP4: {error}") from error
 
-        return self._store(checked(), key, content_type="video/mp4", name=(name, ".mp4"), metadata=metadata)
+        return self._store(checked(), key, content_type=signed.VIDEO_TYPE, name=(name, ".mp4"), metadata=metadata)
 
     def store_frame(self, chunks: Iterable[bytes], stem: str, *, name: str) -> str | None:
         """Store the last frame that a model returned with its video. Returns its key, or None if it is not an image."""

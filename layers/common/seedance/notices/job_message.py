@@ -1,7 +1,7 @@
 """The notification for a job, as a machine message and as an email. Pure."""
 
 from datetime import UTC, datetime
-from typing import TypedDict, assert_never
+from typing import NamedTuple, TypedDict, assert_never
 
 from seedance import bounds
 from seedance.aws import fields
@@ -28,12 +28,29 @@ def _headline(message: "JobNotification") -> str:
             assert_never(state)
 
 
+class VideoLinks(NamedTuple):
+    """The links to a job's video: signed ones that play and download it for some hours, and the lasting one, if any."""
+
+    url: str
+    download_url: str
+    link: str | None = None
+    link_expires_at: float | None = None
+
+
 class NotifiedVideo(TypedDict):
-    """A job's video in its notification. ``url`` expires after some hours; bucket and key stay valid."""
+    """A job's video. Bucket and key stay valid; the links end."""
 
     bucket: str
     key: str
     url: str | None
+    """A link that plays the video in a browser. It works for some hours."""
+    download_url: str | None
+    """The same, but a browser saves the file."""
+    link: str | None
+    """A lasting link to the video, for people: it needs no key. With `?download` behind it, a browser saves the file.
+    null if the stack makes none (`VideoLinkDays`), or if it was withdrawn or has ended."""
+    link_expires_at: str | None
+    """When the lasting link ends."""
     bytes: int
     sha256: str
     last_frame_key: str | None
@@ -63,14 +80,17 @@ class JobNotification(TypedDict):
     error: ErrorFacts | None
 
 
-def job_notification(job: Job, video_url: str | None) -> JobNotification:
-    """The notification for a job. ``video_url`` is a signed link to its video."""
+def job_notification(job: Job, links: VideoLinks | None) -> JobNotification:
+    """The notification for a job. ``links`` are those to its video, if it has one."""
     video: NotifiedVideo | None = None
     if job.video:
         video = {
             "bucket": job.video["bucket"],
             "key": job.video["key"],
-            "url": video_url,
+            "url": links and links.url,
+            "download_url": links and links.download_url,
+            "link": links and links.link,
+            "link_expires_at": links and iso(links.link_expires_at),
             "bytes": job.video["bytes"],
             "sha256": job.video["sha256"],
             "last_frame_key": job.video.get("last_frame_key"),
@@ -108,12 +128,7 @@ def job_email(message: JobNotification) -> tuple[str, str]:
         if advised := advice.of(message["error"]):
             lines += ["What to do", f"  {advised.what_to_do.replace('{job}', message['job_id'])}", ""]
     if video := message["video"]:
-        lines += [
-            "Watch",
-            f"  {video['url']}",
-            "  (the link works for a few hours; the file stays in your bucket)",
-            "",
-        ]
+        lines += _watch(video)
         lines += [
             "Location",
             f"  s3://{video['bucket']}/{video['key']}",
@@ -152,6 +167,15 @@ def _settings(message: JobNotification) -> list[str]:
     told = [f"{seconds} s" if isinstance(seconds, int | float) and seconds > 0 else None]
     told += [str(shape) if shape and shape != "adaptive" else None, str(size) if size else None]
     return [one for one in told if one]
+
+
+def _watch(video: NotifiedVideo) -> list[str]:
+    watch, download = video["url"], video["download_url"]
+    how_long = "(the links work for a few hours; the file stays in your bucket)"
+    if video["link"]:
+        watch, download = video["link"], f"{video['link']}?download"
+        how_long = f"(for everybody who has the link, until {(video['link_expires_at'] or '')[:10]})"
+    return ["Watch", f"  {watch}", "Download", f"  {download}", f"  {how_long}", ""]
 
 
 def _is_made(message: JobNotification) -> bool:

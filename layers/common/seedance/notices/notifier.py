@@ -8,13 +8,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from seedance.aws import clients, fields
 from seedance.clock import CLOCK, Clock
-from seedance.config import settings
+from seedance.config import link_settings
 from seedance.errors import Conflict
 from seedance.jobs.job import Job
+from seedance.jobs.lasting import NO_LINKS, Addresses
 from seedance.jobs.store import JobStore, jobs
 from seedance.media.buckets import Media, media
 from seedance.notices.batch_message import BatchSummary, batch_email
 from seedance.notices.job_message import job_email, job_notification
+from seedance.notices.video_links import video_links
 from seedance.observability import count, logger
 
 if TYPE_CHECKING:
@@ -29,18 +31,28 @@ class Notifier:
     In this order, a crash in between repeats a notification but never loses one.
     """
 
-    def __init__(self, topic: str, client: "SNSClient", store: JobStore, bucket: Media, clock: Clock = CLOCK) -> None:
+    def __init__(
+        self,
+        topic: str,
+        client: "SNSClient",
+        store: JobStore,
+        bucket: Media,
+        clock: Clock = CLOCK,
+        *,
+        addresses: Addresses = NO_LINKS,
+    ) -> None:
         self._topic = topic
         self._client = client
         self._store = store
         self._bucket = bucket
         self._clock = clock
+        self._addresses = addresses
 
     def notify(self, job: Job) -> Job:
         """Publish the notification for an ended or held job unless that was done before. Returns the current job."""
         if job.notified_at is not None:
             return job
-        message = job_notification(job, self._bucket.video_link(job.video["key"]) if job.video else None)
+        message = job_notification(job, video_links(job, self._bucket, self._addresses, self._clock()))
         # The email subscription filters out a batch's jobs by the attribute ``batch``.
         attributes = {"status": message["status"], "model": job.model, "source": job.source, "batch": job.batch}
         self._publish(message, job_email, attributes)
@@ -88,4 +100,6 @@ class Notifier:
 @cache
 def notifier() -> Notifier:
     """The stack's notification topic."""
-    return Notifier(settings().notification_topic, clients.sns(), jobs(), media())
+    stack = link_settings()
+    addresses = Addresses(stack.link_base, stack.video_link_days)
+    return Notifier(stack.notification_topic, clients.sns(), jobs(), media(), addresses=addresses)

@@ -9,6 +9,7 @@ from seedance.config import api_settings
 from seedance.jobs import prices, requests
 from seedance.jobs.bills import Bills
 from seedance.jobs.defaults import Defaults
+from seedance.jobs.prefixes import usable
 from seedance.jobs.store import jobs
 from seedance.pacing import poll_schedule
 from seedance.pacing.durations import Durations, durations
@@ -93,4 +94,4 @@ def estimates() -> Estimates:
     """The use case, configured for this stack."""
     stack = api_settings()
     defaults = Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
-    return Estimates(jobs().bills, durations(), defaults, stack.image_key_prefixes, stack.time_scale)
+    return Estimates(jobs().bills, durations(), defaults, usable(stack.image_key_prefixes), stack.time_scale)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from seedance.jobs.budget import day_of
 from seedance.jobs.job import ErrorFacts, Hold, Job, Retry, State
-from seedance.notices.job_message import NotifiedVideo, iso, job_notification
+from seedance.notices.job_message import NotifiedVideo, VideoLinks, iso, job_notification
 
 if TYPE_CHECKING:
     from seedance.jobs.by_month import ListedJob
@@ -76,7 +76,7 @@ class Video(TypedDict):
     notes: list[str]
     """What the pipeline decided or noticed, in words for people: a chosen aspect ratio, a very large image."""
     video: NotifiedVideo | None
-    """The video, once the state is COMPLETED, with a link that works for some hours."""
+    """The video and the links to it, once the state is COMPLETED."""
     cost_usd: float | None
     timings: dict[str, float]
     """How long each stage took, in seconds."""
@@ -101,9 +101,9 @@ class ListedVideo(TypedDict):
     error: ErrorFacts | None
 
 
-def describe(job: Job, video_url: str | None) -> Video:
+def describe(job: Job, links: VideoLinks | None) -> Video:
     """A job as the API returns it: the notification's fields, plus those that only an unfinished job has."""
-    message = job_notification(job, video_url)
+    message = job_notification(job, links)
     return {
         "job_id": job.job_id,
         "state": job.state,

@@ -1,0 +1,19 @@
+"""The links to a job's video, for its notification and for the API."""
+
+from seedance.jobs.job import Job
+from seedance.jobs.lasting import Addresses
+from seedance.media.buckets import Media
+from seedance.notices.job_message import VideoLinks
+
+
+def video_links(job: Job, bucket: Media, addresses: Addresses, now: float) -> VideoLinks | None:
+    """The links to the job's video, signed now. None if it has no video."""
+    if not job.video:
+        return None
+    key, lasting = job.video["key"], addresses.of(job, now)
+    return VideoLinks(
+        bucket.video_link(key, job.name),
+        bucket.video_link(key, job.name, download=True),
+        lasting,
+        job.link_until if lasting else None,
+    )
