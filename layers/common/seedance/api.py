@@ -87,6 +87,11 @@ class Api:
                 return written(HTTPStatus.OK, documents.read(documents.MODELS))
             case "GET", "/openapi.json":
                 return written(HTTPStatus.OK, documents.read(documents.OPENAPI))
+            case method, path if path.startswith("/batches"):
+                from seedance.rest.batches import batch_calls  # noqa: PLC0415 - see above
+
+                if shown := batch_calls().respond(method, path, event):
+                    return shown
         raise NotFound(f"Not found. Available: {', '.join(ROUTES)}")
 
     def _shown(self, status: HTTPStatus, job: Job, link: str | None, **headers: str) -> Response:

@@ -16,12 +16,14 @@ from seedance.batches.columns import RESULT_COLUMNS
 from seedance.batches.files import Sheets, sheets
 from seedance.batches.job_states import JOBS_A_READ, JobFacts, Register, register
 from seedance.batches.plan_lines import Chunk, PlanLine
+from seedance.batches.record import CANCELLED_ROW, NOT_STARTED, BatchState
+from seedance.batches.store import BatchStore, batch_store
 from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.jobs import reasons, requests
 from seedance.jobs.job import State, batch_job_id
 from seedance.jobs.tasks import CrashedBatch, EndedBatch, PlannedBatch, TaskStatus
-from seedance.notices.batch_message import NOT_STARTED, BatchStatus, BatchSummary, batch_summary
+from seedance.notices.batch_message import BatchStatus, BatchSummary, batch_summary
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
 
@@ -30,6 +32,8 @@ HELD_SECONDS = 25 * 3600.0
 
 FOLLOWED_SECONDS = 7 * 24 * 3600.0
 """The longest time that a batch is followed after its last row was fed to the queue. That alone may take days."""
+
+_STANDING = {BatchStatus.DONE: BatchState.DONE, BatchStatus.OPEN: BatchState.OPEN}
 
 SHORTEST_WAIT_SECONDS = 20.0
 LONGEST_WAIT_SECONDS = 900.0
@@ -42,6 +46,7 @@ class Collect:
     register: Register
     sheets: Sheets
     notifier: Notifier
+    batches: BatchStore
     scale: float = 1.0
     clock: Clock = CLOCK
 
@@ -52,7 +57,9 @@ class Collect:
         now = self.clock()
         if event["status"] == TaskStatus.PLANNED:  # the first check: until now, rows were fed to the queue
             event = {**event, "fed_at": now, "progressed_at": now}
-        left, waiting = [], Counter[State]()
+        left, waiting, states = [], Counter[State](), Counter[str](event.get("counted", {}))
+        ended, spent = Counter[str](states), event.get("spent_usd", 0.0)
+        ended_spent = spent
         chunks = event["chunks"]
         for stored in chunks if isinstance(chunks, list) else [chunks]:  # not a list if somebody started it by hand
             chunk = plan_lines.chunk(stored)
@@ -60,13 +67,19 @@ class Collect:
                 extra = {"batch": bounds.shown(event["batch_id"]), "chunk": bounds.shown(stored)}
                 logger().error("a chunk is skipped", extra=extra)
                 continue
-            states = self._unfinished(event["batch_id"], chunk)
-            if states:
+            found = self._jobs_of(event["batch_id"], chunk)
+            unfinished = [job.state for job in found if not job.state.terminal]
+            here, cost = Counter(job.state.value for job in found), sum(job.cost_usd or 0.0 for job in found)
+            states, spent = states + here, spent + cost
+            if unfinished:
                 left.append(stored)
-                waiting.update(states)
+                waiting.update(unfinished)
+            else:
+                ended, ended_spent = ended + here, ended_spent + cost
         over = event["rows"] - waiting.total()
         moves = over > event["over"] or any(state is not State.HELD for state in waiting)
         event = {**event, "over": over, "progressed_at": now if moves else event["progressed_at"]}
+        event = {**event, "counted": dict(ended), "spent_usd": round(ended_spent, 4)}
         fed_at = event.get("fed_at", event["began_at"])  # as in an execution that release 0.1.0 started
         given_up = (now - fed_at) / self.scale > FOLLOWED_SECONDS or (
             now - event["progressed_at"]
@@ -74,27 +87,45 @@ class Collect:
         if left and not given_up:
             elapsed = (now - event["began_at"]) / self.scale
             wait = next_wait(elapsed, over - event["rejected"], waiting.total())
+            self.batches.note(event["batch_id"], states=dict(states), spent_usd=round(spent, 4), counted_at=now)
             return {**event, "chunks": left, "status": TaskStatus.RUNNING, "wait_seconds": wait}
         return self._finished(event, BatchStatus.OPEN if left else BatchStatus.DONE)
 
-    def _unfinished(self, batch_id: str, chunk: Chunk) -> list[State]:
-        """The states of a chunk's jobs that have not ended. A row without a job will not get one any more."""
+    def _jobs_of(self, batch_id: str, chunk: Chunk) -> list[JobFacts]:
+        """A chunk's jobs. A row without a job will not get one any more."""
         ids = [batch_job_id(batch_id, row) for row in range(chunk.first, chunk.last + 1)]
-        return [job.state for job in self.register.read(ids, []).values() if not job.state.terminal]
+        return list(self.register.read(ids, ["cost_usd"]).values())
 
     def _finished(self, event: PlannedBatch, status: BatchStatus) -> EndedBatch:
         key = manifest.beside(event["key"], event["batch_id"], requests.RESULTS_ENDING)
+        stopped = self.batches.is_stopped(event["batch_id"])
         states: Counter[str] = Counter()
+        jobs: Counter[str] = Counter()
         cost = 0.0
         with self.sheets.write(key) as results:
             results.write(manifest.csv_head((*RESULT_COLUMNS, *event["columns"])))
             for row, job in self._rows(event):
-                states[_state(row, job)] += 1
+                state = _state(row, job, stopped=stopped)
+                states[state] += 1
+                if job:
+                    jobs[state] += 1
                 cost += (job and job.cost_usd) or 0.0
-                results.write(_result_line(row, job, event["columns"]))
+                results.write(_result_line(row, job, state, event["columns"]))
         error = None
         if "exception" in event:
             error = reasons.batch_broken("Some rows were not enqueued; their state is NOT_STARTED.").error
+        standing = BatchState.FAILED if error else _STANDING[status]
+        if stopped:
+            status, standing = BatchStatus.CANCELLED, BatchState.CANCELLED
+        self.batches.end(
+            event["batch_id"],
+            standing,
+            states=dict(jobs),
+            spent_usd=round(cost, 4),
+            counted_at=round(self.clock(), 3),
+            results_key=key,
+            error=error,
+        )
         message = batch_summary(
             event,
             status,
@@ -114,6 +145,7 @@ class Collect:
     def _failed(self, event: CrashedBatch) -> EndedBatch:
         """The end of a batch that has no plan, because planning crashed."""
         error = reasons.not_planned(event.get("restarts", 0)).error
+        self.batches.end(event["batch_id"], BatchState.FAILED, error=error)
         message = batch_summary(event, BatchStatus.FAILED, error=error)
         return self._told(event, message, None)
 
@@ -143,13 +175,15 @@ class Collect:
                 yield row, found.get(ids[row["row"]])
 
 
-def _state(row: PlanLine, job: JobFacts | None) -> str:
-    if job is None:
-        return State.REJECTED.value if "error" in row else NOT_STARTED
-    return job.state.value
+def _state(row: PlanLine, job: JobFacts | None, *, stopped: bool) -> str:
+    if job is not None:
+        return job.state.value
+    if "error" in row:
+        return State.REJECTED.value
+    return CANCELLED_ROW if stopped else NOT_STARTED
 
 
-def _result_line(row: PlanLine, job: JobFacts | None, columns: Sequence[str]) -> bytes:
+def _result_line(row: PlanLine, job: JobFacts | None, state: str, columns: Sequence[str]) -> bytes:
     """A row of the results, in the order of RESULT_COLUMNS and then the passthrough columns."""
     made = job is not None and job.state is State.COMPLETED
     error = row.get("error") or (job and job.error and job.error["message"])
@@ -157,7 +191,7 @@ def _result_line(row: PlanLine, job: JobFacts | None, columns: Sequence[str]) ->
         (
             row["row"],
             job and job.job_id,
-            _state(row, job),
+            state,
             job.video["key"] if made and job and job.video else "",
             job and job.cost_usd,
             "" if made else error,
@@ -179,4 +213,4 @@ def next_wait(elapsed: float, over: int, left: int) -> int:
 @cache
 def collect() -> Collect:
     """The use case, configured for this stack."""
-    return Collect(register(), sheets(), notifier(), settings().time_scale)
+    return Collect(register(), sheets(), notifier(), batch_store(), settings().time_scale)

@@ -98,6 +98,7 @@ class ApiSettings(Settings):
     """The additional settings of the API."""
 
     intake_queue: str
+    batch_state_machine: str
     image_key_prefixes: tuple[str, ...]
     """The prefixes of the image keys that a caller may use."""
 

@@ -23,6 +23,20 @@ PLACE = "place#reconcile"
 """The place at which the last round of reconcile ran out of time (reconcile)."""
 
 
+BATCHES = "batches"
+"""What the records of batches have as their ``month``: all of them are one partition of that index."""
+
+
+def batch_key(batch_id: str) -> str:
+    """The record of a batch (batches.store)."""
+    return f"batch#{batch_id}"
+
+
+def plan_key(batch_id: str) -> str:
+    """The plan of a batch that waits for approval (batches.store)."""
+    return f"batch#{batch_id}#plan"
+
+
 def day_key(day: str) -> str:
     """The budget of a UTC day (jobs.budget)."""
     return f"day#{day}"

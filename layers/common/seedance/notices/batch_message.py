@@ -10,15 +10,14 @@ from seedance.jobs.job import ErrorFacts, State
 from seedance.jobs.tasks import BatchInput
 from seedance.notices.job_message import duration
 
-NOT_STARTED = "NOT_STARTED"
-"""In the results: a row whose job was never enqueued because of an error on our side."""
-
 
 class BatchStatus(StrEnum):
     """How a batch ended. The values differ from job states so that a filter for failed jobs does not match batches."""
 
     DONE = "BATCH_DONE"
     """Every job has ended."""
+    CANCELLED = "BATCH_CANCELLED"
+    """A person cancelled it. What was bought by then was made; the results give every row's state."""
     OPEN = "BATCH_OPEN"
     """Some jobs have not ended and the batch no longer waits for them. The results give their states."""
     REFUSED = "BATCH_REFUSED"
@@ -29,6 +28,7 @@ class BatchStatus(StrEnum):
 
 _HEADLINES = {
     BatchStatus.DONE: "Your batch is done",
+    BatchStatus.CANCELLED: "Your batch was cancelled",
     BatchStatus.OPEN: "Your batch is done except for some videos",
     BatchStatus.REFUSED: "No videos: the batch was refused",
     BatchStatus.FAILED: "The batch failed",
