@@ -197,6 +197,27 @@ def of_requests(components: Components) -> None:
         "additionalProperties": False,
     }
 
+    components.schemas["BatchRequest"] = {
+        "type": "object",
+        "description": "A manifest to plan.",
+        "properties": {
+            "manifest_key": {
+                "type": "string",
+                "maxLength": OBJECT_KEY_BYTES,
+                "pattern": r"^staged/[\s\S]*\.([cC][sS][vV]|[jJ][sS][oO][nN][lL])$",
+                "description": "The manifest, as a key in the upload bucket under `staged/`. Its latest version is "
+                "planned.",
+            },
+            "approve": {
+                "type": "boolean",
+                "default": False,
+                "description": "Whether to buy its videos as soon as it is planned.",
+            },
+        },
+        "required": ["manifest_key"],
+        "additionalProperties": False,
+    }
+
 
 def of_models(components: Components) -> None:
     kinds = {str: "string", float: "number", int: "number", list: "array", dict: "object", type(None): "null"}

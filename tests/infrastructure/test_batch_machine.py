@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from seedance.batches.plan_lines import MOST_ROWS
 from seedance.enqueue import STOPPED_SECONDS
-from seedance.jobs.tasks import TaskStatus
+from seedance.jobs.tasks import BatchInput, TaskStatus
 from seedance.pacing.pacer import FULL_SECONDS
 
 TASKS = {"Plan": "plan", "Enqueue": "enqueue", "Collect": "collect"}
@@ -66,10 +66,14 @@ def test_a_task_outlasts_its_functions_timeout_and_is_retried(
 def test_nothing_is_enqueued_before_everything_is_planned(
     workflows: dict[str, Any], states: dict[str, dict[str, Any]]
 ) -> None:
-    assert workflows["video_batch"]["StartAt"] == "Plan"
+    assert workflows["video_batch"]["StartAt"] == "Begin"
+    assert states["Begin"]["Choices"] == [{"Variable": "$.chunks", "IsPresent": True, "Next": "TakeIn"}]
+    assert states["Begin"]["Default"] == "Plan"
+    assert not {"chunks", "status"} & set(BatchInput.__annotations__)  # no manifest is taken for a plan
     assert states["Plan"]["Next"] == "PlanOutcome"
     assert states["PlanOutcome"]["Choices"] == [
-        {"Variable": "$.status", "StringEquals": TaskStatus.PLANNED, "Next": "TakeIn"}
+        {"Variable": "$.status", "StringEquals": TaskStatus.PLANNED, "Next": "TakeIn"},
+        {"Variable": "$.status", "StringEquals": TaskStatus.UNAPPROVED, "Next": "Unapproved"},
     ]
     assert states["PlanOutcome"]["Default"] == "Refused"
     assert [name for name, state in states.items() if "TakeIn" in (state.get("Next"), state.get("Default"))] == []
@@ -121,7 +125,9 @@ def test_any_error_of_a_task_leads_to_a_notification_or_an_alarm(states: dict[st
     ]
     assert states["CollectOutcome"]["Default"] == "Done"
     assert states["Crashed"]["Type"] == "Fail"
-    assert {name for name, state in states.items() if state["Type"] == "Succeed"} == {"Refused", "Done"}
+    assert {name for name, state in states.items() if state["Type"] == "Succeed"} == {
+        *("Unapproved", "Refused", "Done")
+    }
 
 
 def test_a_check_is_followed_by_the_wait_that_it_returned(states: dict[str, dict[str, Any]]) -> None:
@@ -131,7 +137,7 @@ def test_a_check_is_followed_by_the_wait_that_it_returned(states: dict[str, dict
 
 def test_unusual_states_have_a_comment(workflows: dict[str, Any], states: dict[str, dict[str, Any]]) -> None:
     assert workflows["video_batch"]["Comment"]
-    for name in ("Plan", "TakeIn", "Refused", "Done", "Crashed"):
+    for name in ("Begin", "Plan", "TakeIn", "Unapproved", "Refused", "Done", "Crashed"):
         assert states[name]["Comment"]
 
 

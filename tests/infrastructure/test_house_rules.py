@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "provider": frozenset({"aws", "clock", "config", "errors", "jobs", "masking", "pacing"}),
     "batches": frozenset({"aws", "bounds", "config", "errors", "jobs", "media", "observability"}),
     "notices": frozenset({"aws", "bounds", "clock", "config", "errors", "jobs", "media", "observability"}),
-    "rest": frozenset({"aws", "bounds", "clock", "config", "errors", "jobs", "notices", "pacing"}),
+    "rest": frozenset({"aws", "batches", "bounds", "clock", "config", "errors", "jobs", "notices", "pacing"}),
 }
 """Which folder, or module at the top, may import which. What is not here is a use case, or shared by some of them."""
 

@@ -133,6 +133,8 @@ def test_a_workflows_only_wildcard_is_for_log_delivery(resources: dict[str, Any]
 
 KEEP = {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
 
+ENDINGS = ("csv", "jsonl")
+
 # What each function calls, and therefore what its policy must allow: no more, no less.
 NEEDED = {
     "submit": {
@@ -141,7 +143,7 @@ NEEDED = {
     },
     "api": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),
-        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:DeleteItem", "sqs:SendMessage"),
+        *("dynamodb:Query", "dynamodb:DeleteItem", "sqs:SendMessage", "states:StartExecution", *KEEP),
     },
     "poll": {"secretsmanager:GetSecretValue", *KEEP},
     "generate": {
@@ -154,13 +156,13 @@ NEEDED = {
     },
     "plan": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"),
-        *("dynamodb:GetItem", "sns:Publish"),
+        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "sns:Publish"),
     },
-    "enqueue": {
-        *("s3:GetObject", "sqs:SendMessage"),
-        *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem"),
+    "enqueue": {"s3:GetObject", "sqs:SendMessage", *KEEP},
+    "collect": {
+        *("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "sns:Publish"),
+        *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"),
     },
-    "collect": {"dynamodb:BatchGetItem", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "sns:Publish"},
     "fail": {"dynamodb:GetItem", "dynamodb:UpdateItem", "sns:Publish", "s3:GetObject"},
     "reconcile": {
         *("dynamodb:Query", "secretsmanager:GetSecretValue", *(KEEP - {"dynamodb:BatchGetItem"})),
@@ -188,8 +190,11 @@ def test_a_function_has_the_permissions_it_needs_and_no_others(functions: dict[s
 @pytest.mark.parametrize(
     ("name", "denied"),
     [
-        *((name, {"plans/*", "batches/*.csv", "batches/*.jsonl"}) for name in ("submit", "api", "generate")),
-        ("plan", {"plans/*"}),  # it reads manifests
+        *(
+            (name, {"plans/*", *(f"{folder}/*.{ending}" for folder in ("batches", "staged") for ending in ENDINGS)})
+            for name in ("submit", "generate")
+        ),
+        *((name, {"plans/*"}) for name in ("api", "plan")),  # they read manifests; the API signs links to results
     ],
 )
 def test_a_function_that_reads_images_reads_no_plans_and_no_sheets(

@@ -72,9 +72,20 @@ def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
     world: Any, version: str, victim: str, moment: str
 ) -> None:
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    plan = Plan(world.sheets, world.media, world.notifier, world.store.bills, defaults, 20.0, clock=world.clock)
-    enqueue = Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch)
-    collect = Collect(world.register, world.sheets, world.notifier, clock=world.clock)
+    plan = Plan(
+        world.sheets,
+        world.media,
+        world.notifier,
+        world.store.bills,
+        world.batch_store,
+        defaults,
+        20.0,
+        clock=world.clock,
+    )
+    enqueue = Enqueue(
+        world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store
+    )
+    collect = Collect(world.register, world.sheets, world.notifier, world.batch_store, clock=world.clock)
     died = 0
     for call in range(1, WORST):
         batch = batch_id(UPLOADS, KEY, f"{version}-{call}")  # a separate batch for each crash
@@ -116,9 +127,20 @@ def test_a_batch_that_failed_halfway_is_started_again_and_makes_the_rest(world: 
     version = str(world.aws["s3"].put_object(Bucket=UPLOADS, Key=KEY, Body=manifest.encode())["VersionId"])
     batch = world.batches.start(Upload(UPLOADS, KEY, version, "", 9))
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    plan = Plan(world.sheets, world.media, world.notifier, world.store.bills, defaults, 20.0, clock=world.clock)
-    enqueue = Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch)
-    collect = Collect(world.register, world.sheets, world.notifier, clock=world.clock)
+    plan = Plan(
+        world.sheets,
+        world.media,
+        world.notifier,
+        world.store.bills,
+        world.batch_store,
+        defaults,
+        20.0,
+        clock=world.clock,
+    )
+    enqueue = Enqueue(
+        world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store
+    )
+    collect = Collect(world.register, world.sheets, world.notifier, world.batch_store, clock=world.clock)
 
     def fed(given: Any) -> tuple[Any, Any]:
         state = plan(given)
@@ -148,7 +170,16 @@ def test_a_batch_that_failed_halfway_is_started_again_and_makes_the_rest(world: 
 def test_a_restarted_batch_that_is_refused_does_not_say_that_nothing_was_bought(world: Any) -> None:
     version = str(world.aws["s3"].put_object(Bucket=UPLOADS, Key=KEY, Body=MANIFEST.encode())["VersionId"])
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    plan = Plan(world.sheets, world.media, world.notifier, world.store.bills, defaults, 20.0, clock=world.clock)
+    plan = Plan(
+        world.sheets,
+        world.media,
+        world.notifier,
+        world.store.bills,
+        world.batch_store,
+        defaults,
+        20.0,
+        clock=world.clock,
+    )
     event = {"batch_id": "batch-1", "bucket": UPLOADS, "key": KEY, "version_id": version}
     for restarts, says in ((0, "Nothing was bought."), (1, "Nothing more was bought.")):
         assert plan({**event, "restarts": restarts})["status"] == "REFUSED"  # its images are gone

@@ -20,7 +20,7 @@ Make = Callable[..., Job]
 
 @pytest.fixture
 def collect(world: Any) -> Collect:
-    return Collect(world.register, world.sheets, world.notifier, clock=world.clock)
+    return Collect(world.register, world.sheets, world.notifier, world.batch_store, clock=world.clock)
 
 
 @pytest.fixture
