@@ -101,6 +101,10 @@ def about(kind: type, name: str) -> str:
 
 # requests ---------------------------------------------------------------------------------------------------------
 
+_TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+"""No control characters but tabs and line breaks."""
+
+
 
 def _parameters(model: catalogue.Model) -> Schema:
     """The schema of a model's parameters as a request may give them: also under their common names."""
@@ -153,8 +157,8 @@ def _request(components: Components) -> Schema:
         "metadata": {
             "type": "object",
             "maxProperties": labels.PAIRS,
-            "propertyNames": {"minLength": 1, "maxLength": labels.PAIR_NAME_CHARACTERS},
-            "additionalProperties": {"type": "string", "maxLength": labels.PAIR_VALUE_CHARACTERS},
+            "propertyNames": {"minLength": 1, "maxLength": labels.PAIR_NAME_CHARACTERS, "pattern": _TEXT},
+            "additionalProperties": {"type": "string", "maxLength": labels.PAIR_VALUE_CHARACTERS, "pattern": _TEXT},
             "description": "Your own names and values, at most 2048 bytes. They come back with the job, and in its "
             "notification.",
         },

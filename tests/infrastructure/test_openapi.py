@@ -154,6 +154,7 @@ def bodies() -> list[dict[str, Any]]:
     labels += [{"metadata": pairs} for pairs in ({}, {"sku": "S-1"}, {"sku": 5}, {"": "x"}, {"x" * 65: "x"}, ["sku"])]
     labels += [{"metadata": {f"n{number}": "" for number in range(count)}} for count in (20, 21)]
     labels += [{"metadata": {"sku": "x" * length}} for length in (256, 257)]
+    labels += [{"metadata": pairs} for pairs in ({"a\nb": "c\td"}, {"a\x00b": "c"}, {"a": "b\x1fc"}, {"a": "\x7f"})]
     found += [{"prompt": "x", **label} for label in labels]
     return [body for body in found if not _depends_on_another(body)]
 
