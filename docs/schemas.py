@@ -105,7 +105,6 @@ _TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 """No control characters but tabs and line breaks."""
 
 
-
 def _parameters(model: catalogue.Model) -> Schema:
     """The schema of a model's parameters as a request may give them: also under their common names."""
     schema: Schema = json.loads(json.dumps(model.parameters.model_json_schema()))

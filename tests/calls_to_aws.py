@@ -31,7 +31,7 @@ _ACTIONS = {
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
 }
 _MISSING = ("NoSuchKey", "NoSuchVersion", "404")
-PREFIXES = ("uploads", "images", "batches", "plans", "videos")
+PREFIXES = ("uploads", "images", "batches", "staged", "plans", "videos")
 """The prefixes of the two buckets that mean something; any other key is an image that a caller names."""
 
 
