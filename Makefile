@@ -12,7 +12,7 @@ TOOL = env -u AWS_PROFILE -u MAKEFLAGS -u MFLAGS -u MAKELEVEL AWS_DEFAULT_REGION
        PATH="$$PWD/$(BIN):$$PATH" PYTHON=python
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo up down test check browser hostile audit reference calls reliability soak mutants bench build upgrade
+.PHONY: help setup demo up down test check browser hostile audit contract reference calls reliability soak mutants bench build upgrade
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -86,6 +86,16 @@ $(AUDIT)/.ready: tests/audit/requirements.txt tests/audit/package-lock.json
 	PATH="$$PWD/$(BIN):$$PATH" npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(AUDIT)
 	@touch $@
 
+CONTRACT = .seedance/contract
+contract: $(READY) $(CONTRACT)/.ready ## schemathesis against the API of a local stack, into docs/reliability.md (ARGS for `st run`)
+	$(BIN)/python -m tests.contract $(CONTRACT) $(ARGS)
+
+$(CONTRACT)/.ready: tests/contract/requirements.txt
+	rm -rf $(CONTRACT)
+	$(BIN)/python -m venv $(CONTRACT)
+	$(CONTRACT)/bin/python -m pip install $(QUIETLY) --require-hashes -r tests/contract/requirements.txt
+	@touch $@
+
 reference: $(READY) ## write the tables of docs/ and the API's description from the code
 	$(BIN)/cog -r -I docs docs/reference.md docs/architecture.md docs/aws-facts.md
 	$(BIN)/python docs/openapi.py
@@ -125,7 +135,7 @@ build: $(READY) ## build for AWS; `.venv/bin/sam deploy --guided` comes next
 NEXT = .seedance/upgrade
 PINNED = --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links \
          --no-emit-trusted-host --no-header
-upgrade: ## pin the newest versions of everything, for the laptop, the functions and the audit
+upgrade: ## pin the newest versions of everything, for the laptop, the functions, the audit and schemathesis
 	rm -rf $(NEXT)
 	$(PYTHON) -m venv $(NEXT)
 	$(NEXT)/bin/python -m pip install --quiet pip-tools
@@ -134,5 +144,6 @@ upgrade: ## pin the newest versions of everything, for the laptop, the functions
 	@# Constrained by the line above: the functions ship exactly what the tests ran with.
 	$(NEXT)/bin/pip-compile $(PINNED) -c requirements.txt -o layers/common/requirements.txt layers/common/requirements.in
 	$(NEXT)/bin/pip-compile $(PINNED) -o tests/audit/requirements.txt tests/audit/requirements.in
+	$(NEXT)/bin/pip-compile $(PINNED) -o tests/contract/requirements.txt tests/contract/requirements.in
 	rm -rf $(NEXT)
 	$(MAKE) setup

@@ -45,6 +45,7 @@ class Operation:
     parameters: tuple[Schema, ...] = ()
 
 
+_LENIENT = "Fields that are null count as not given. Numbers and truth values may also be text, as in tables."
 _KEY = "Repeating a call with the same key returns the same job. Without one, each call is a new video."
 _RETRY = {
     "Retry-After": {
@@ -101,7 +102,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "POST /videos": Operation(
         "createVideo",
         "Request a video",
-        "The job is accepted and waits for its turn at the provider. Its state changes from RECEIVED on.",
+        f"The job is accepted and waits for its turn at the provider. Its state changes from RECEIVED on. {_LENIENT}",
         views.Video,
         status=202,
         body="VideoRequest",
@@ -131,7 +132,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "POST /estimates": Operation(
         "estimateVideo",
         "Estimate a video's price and duration",
-        "Nothing is bought, reserved or stored.",
+        f"Nothing is bought, reserved or stored. {_LENIENT}",
         Estimate,
         body="EstimateRequest",
         refusals=(400, 422),

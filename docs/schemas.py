@@ -169,6 +169,8 @@ def _request(components: Components) -> Schema:
         then = {"parameters": schema, "transport": {"enum": list(catalogue.MODELS[slug].transports)}}
         when = {"properties": {"model": {"const": slug}}, "required": ["model"]}
         rules.append({"if": when, "then": {"properties": then}})
+    twice = {"properties": {"parameters": {"required": ["prompt"]}}, "required": ["prompt", "parameters"]}
+    rules.append({"not": twice})
     return {"type": "object", "properties": properties, "additionalProperties": False, "allOf": rules}
 
 
@@ -189,7 +191,7 @@ def of_requests(components: Components) -> None:
         "description": "Why submits are paused.",
         "properties": {
             "reason": {
-                "type": "string",
+                "type": ["string", "null"],
                 "minLength": 1,
                 "maxLength": budget.LONGEST_REASON,
                 "pattern": r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$",

@@ -149,6 +149,7 @@ def problems() -> str:
         404: "NOT_FOUND",
         409: "CONFLICT",
         413: "TOO_LARGE",
+        415: "UNSUPPORTED_ENCODING",
         422: "INVALID_REQUEST",
         429: "TOO_MANY_REQUESTS",
         500: "RECORD_UNREADABLE",

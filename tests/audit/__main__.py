@@ -15,7 +15,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 MACHINES = sorted((ROOT / "statemachine").glob("*.asl.json"))
-PINS = [ROOT / "requirements.txt", ROOT / "layers/common/requirements.txt", HERE / "requirements.txt"]
+PINS = [
+    ROOT / "requirements.txt",
+    ROOT / "layers/common/requirements.txt",
+    *sorted(HERE.parent.glob("*/requirements.txt")),
+]
 LOCKS = [HERE, ROOT / "tests/chromium", *sorted((ROOT / "layers/common/pyodide").iterdir())]
 LONGEST_SECONDS = 600
 

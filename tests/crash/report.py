@@ -116,7 +116,7 @@ def main() -> int:
     rows, lines, plays = ([done.result() for done in part] for part in (crashes, fault_lines, histories))
     if not only:
         text = _page(rows, lines, plays, (time.monotonic() - began) / 60)
-        DOCUMENT.write_text(_with_the_other_section(text))
+        DOCUMENT.write_text(_with_the_other_sections(text))
         print(f"written: {DOCUMENT}")
     violations = sum(len(found.violations) for found in (*rows, *lines, *plays))
     points = sum(row.points for row in rows)
@@ -124,9 +124,10 @@ def main() -> int:
     return 1 if violations else 0
 
 
-def _with_the_other_section(text: str) -> str:
-    """The page with the section that `make hostile` writes."""
-    return "\n".join(filter(None, (text, section(DOCUMENT.read_text(), "hostile"))))
+def _with_the_other_sections(text: str) -> str:
+    """The page with the sections that `make hostile` and `make contract` write."""
+    page = DOCUMENT.read_text()
+    return "\n".join(filter(None, (text, section(page, "hostile"), section(page, "contract"))))
 
 
 def _workers() -> ProcessPoolExecutor:

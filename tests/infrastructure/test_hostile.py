@@ -99,12 +99,13 @@ def test_a_section_is_replaced_where_it_stands() -> None:
     assert replaced(page + "more\n", "hostile", "## Second\n") == page.replace("First", "Second") + "more\n"
 
 
-def test_make_reliability_keeps_the_section(root: Path, tmp_path: Path) -> None:
+def test_make_reliability_keeps_the_sections(root: Path, tmp_path: Path) -> None:
     """It writes the whole page anew."""
     page = replaced("# Old\n", "hostile", "## A hostile world\n")
+    page = replaced(page, "contract", "## The API and its description\n")
     (tmp_path / "page.md").write_text(page)
     code = "import pathlib, sys, report; report.DOCUMENT = pathlib.Path(sys.argv[1]); "
-    code += "print(report._with_the_other_section('# New\\n'), end='')"
+    code += "print(report._with_the_other_sections('# New\\n'), end='')"
     path = f"{root / 'tests/crash'}:{root / 'tests'}:{root}:{root / 'layers/common'}"
     said = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code, str(tmp_path / "page.md")],

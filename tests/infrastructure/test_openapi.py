@@ -16,6 +16,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, requests
 from seedance.jobs.defaults import Defaults
+from seedance.rest import budget
 from seedance.rest.answers import TITLES
 from seedance.rest.routes import ROUTES
 from variables import variables
@@ -145,6 +146,7 @@ def bodies() -> list[dict[str, Any]]:
     found += [{"prompt": "x", "image": "https://a.example/b.png"}, {"prompt": "x" * 5000}, {"prompt": "x" * 5001}]
     found += [{"prompt": "x", "image": "ftp://a.example/b.png"}, {"prompt": "x", "model": "seedance-9"}]
     found += [{}, {"prompt": ""}, {"prompt": 5}, {"prompt": "x", "promt": "y"}, {"prompt": "x", "duration": 5}]
+    found += [{"prompt": "x", "parameters": {"prompt": text}} for text in ("x", "y", "")]
     found += [
         {"prompt": "x", "parameters": []},
         {"prompt": "x", "parameters": {}},
@@ -175,6 +177,16 @@ def test_an_estimate_needs_no_prompt(body: dict[str, Any]) -> None:
     assert valid("EstimateRequest", body)
     assert accepted(body, prompt_needed=False)
     assert valid("VideoRequest", body) is accepted(body)
+
+
+@pytest.mark.parametrize("reason", ["prices", " x ", "x" * 500, None, "", " ", "x" * 501, "a\nb", 5, [], {}])
+def test_the_reason_of_a_pause_is_as_described(reason: object) -> None:
+    try:
+        budget._reason(json.dumps({"reason": reason}))
+        taken = True
+    except InvalidRequest:
+        taken = False
+    assert valid("PauseRequest", {"reason": reason}) is taken
 
 
 @pytest.mark.parametrize("alias", catalogue.COMMON_NAMES)

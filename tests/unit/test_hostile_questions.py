@@ -75,7 +75,7 @@ def ask(world: Any, repair: Repair, make_job: Make, request: pytest.FixtureReque
         assert isinstance(answer, dict)
         if "error" in answer:
             assert 0 < len(answer["error"]) <= 2000
-        assert world.job() == job
+        assert replace(world.job(), month=None) == job  # a good question after all may add it to the index by_month
         assert world.postponed() == world.executions() == []
         return answer
 
