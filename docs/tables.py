@@ -127,7 +127,7 @@ def states() -> str:
 
 def batch_states() -> str:
     """The states of a batch."""
-    return _table(("state", "meaning"), [(f"`{name}`", meaning) for name, meaning in _members(BatchState)])
+    return _table(("state", "meaning"), [(name, meaning) for name, meaning in _members(BatchState)])
 
 
 def codes() -> str:

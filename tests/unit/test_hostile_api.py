@@ -105,8 +105,9 @@ def test_a_hostile_value_for_a_batch_is_refused_by_its_fields_name(
     status, body, _ = function.call({**event("POST", "/batches"), "body": form % VALUES[kind]})
     assert status in (202, 400, 409, 422)
     if status == 202:
-        assert (field, VALUES[kind]) == ("approve", "false")
-    if status == 400:
+        assert field == "approve"
+        assert VALUES[kind] in ("true", "false")  # the first of them; the other is a conflict
+    elif status == 400:
         assert body["field"] == "body"
     elif field is not None and status == 422:
         assert body["field"] == field
