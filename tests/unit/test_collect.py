@@ -91,6 +91,8 @@ def test_a_batch_is_running_while_any_job_is(world: Any, collect: Collect, plann
         **planned,
         "progressed_at": world.clock.now,
         "fed_at": world.clock.now,
+        "counted": {"COMPLETED": 1, "FAILED": 1},  # those of the chunk that is not checked again
+        "spent_usd": 0.35,
     }
     assert world.called("Publish") == []
 
