@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-pytest_plugins = ["tests.hostile"]
+pytest_plugins = ["tests.hostile", "tests.whole"]
 
 ROOT = Path(__file__).parents[1]
 

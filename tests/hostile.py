@@ -193,7 +193,7 @@ def main() -> int:
 def _run(arguments: list[str]) -> list[Case] | None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "counts.json"
-        command = [sys.executable, "-m", "pytest", "-q", *arguments, f"--hostile-counts={file}"]
+        command = [sys.executable, "-m", "pytest", "-q", "--whole", *arguments, f"--hostile-counts={file}"]
         try:
             code = subprocess.run(command, cwd=ROOT, check=False, timeout=LONGEST_SECONDS).returncode  # noqa: S603
         except subprocess.TimeoutExpired:

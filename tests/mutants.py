@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -49,6 +50,7 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "pacer": (
         "pacing/pacer.py",
         (
+            "test_feed.py",
             "test_pacer.py",
             "test_pacer_waits.py",
             f"{POISON}a_poisoned_calendar_keeps_nobody_waiting",
@@ -69,9 +71,12 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "store": (
         "jobs/store.py",
         (
+            "test_bills.py",
             "test_store.py",
             "test_store_money.py",
+            "test_store_parts.py",
             "test_submit_durations.py",
+            f"{POISON}a_poisoned_budget_keeps_no_paid_video_from_its_end",
             "test_writes.py",
             f"{POISON}a_poisoned_count_holds_no_video_and_is_counted_anew",
             f"{POISON}a_poisoned_place_begins_the_round_anew",
@@ -103,7 +108,7 @@ timeout_constant = 5.0
 [tool.pytest.ini_options]
 pythonpath = ["."]
 addopts = "--strict-markers"
-markers = ["e2e: none here"]
+markers = {markers}
 """
 
 # Each mutant's tests run in a fork of a process that has already read these files, most of a short test's time.
@@ -164,7 +169,9 @@ def scratch(folder: Path, file: str, tests: tuple[str, ...]) -> None:
         if not path.name.startswith("test_") or any(test.startswith(path.name) for test in tests):
             shutil.copy(path, folder / "tests/unit")
     chosen = [f"tests/unit/{name}" for name in tests]
-    settings = SETTINGS.format(file=file, logs=LOG_STATEMENTS, tests=json.dumps(chosen))
+    markers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["markers"]
+    words = {"file": file, "logs": LOG_STATEMENTS, "tests": json.dumps(chosen), "markers": json.dumps(markers)}
+    settings = SETTINGS.format(**words)
     (folder / "pyproject.toml").write_text(settings)
 
 

@@ -125,13 +125,13 @@ def api(of: Deployment) -> Result:
 
 
 def _code(answer: httpx.Response) -> str | None:
-    """The code in an error of the API's own form."""
+    """The code of a problem, the form of the API's own errors."""
     try:
         said = answer.json()
     except ValueError:
         return None
-    error = said.get("error") if isinstance(said, dict) else None
-    return error.get("code") if isinstance(error, dict) else None
+    code = said.get("code") if isinstance(said, dict) else None
+    return code if isinstance(code, str) else None
 
 
 def links(of: Deployment) -> Result:

@@ -1,10 +1,13 @@
-"""Every fault of the stand-in at every stage, once; `make reliability` also lets each last for hours."""
+"""Every fault of the stand-in at every stage, once; `make reliability` also lets each last for hours.
+
+`make test` runs a sample, because a case takes a second.
+"""
 
 import faults
 import pytest
 from stage import Stage
 
-pytestmark = pytest.mark.hostile(kind="answer")
+pytestmark = [pytest.mark.hostile(kind="answer"), pytest.mark.sampled(6)]
 
 
 @pytest.mark.parametrize("meeting", [one for one in faults.meetings() if not one.lasting], ids=str)

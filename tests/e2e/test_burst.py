@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.burst import TIME_SCALE, burst
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_fifty_images_at_once_become_one_video_each_within_the_rate_limit() -> None:

@@ -20,7 +20,7 @@ from local.sandbox import Sandbox, running
 from local.sandbox.inprocess import KEY
 from local.stack import Stack
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 JOB = re.compile(r"job ((?:up|api|ad)-[0-9a-f]{32})")
 Says = Callable[..., str]

@@ -188,10 +188,10 @@ class Stack:
         if request.url.host.endswith(f"s3.{REGION}.amazonaws.com"):
             return httpx.Response(403, text="<Error><Code>AccessDenied</Code></Error>")
         if request.headers.get("x-api-key") != "the-key":
-            return httpx.Response(403, json={"error": {"message": "no", "code": "FORBIDDEN"}})
+            return httpx.Response(403, json={"code": "FORBIDDEN", "detail": "no"})
         if request.url.path == "/v1/models":
             return httpx.Response(200, json={"models": []})
-        return httpx.Response(404, json={"error": {"message": "no", "code": "NOT_FOUND"}})
+        return httpx.Response(404, json={"code": "NOT_FOUND", "detail": "no"})
 
     # ------------------------------------------------------------------------------------------------------------------
 

@@ -157,14 +157,14 @@ def test_a_batch_that_loses_every_attempt_to_others_asks_again(world: Any, monke
 
 
 def test_a_single_job_is_sent_at_once_beside_a_batch(world: Any) -> None:
-    """Twenty minutes of a batch whose videos take 100 s and one poll each, and a single job every 17 s."""
+    """Eight minutes of a batch whose videos take 100 s and one poll each, and a single job every 17 s."""
     begun, waited = world.clock.now, []
-    due: list[tuple[float, str]] = [(begun, "feed"), *((begun + 17.0 * number, "single") for number in range(70))]
+    due: list[tuple[float, str]] = [(begun, "feed"), *((begun + 17.0 * number, "single") for number in range(28))]
     while due:
         due.sort()
         moment, what = due.pop(0)
         world.clock.now = max(world.clock.now, moment)
-        if what == "feed" and moment < begun + 1200:
+        if what == "feed" and moment < begun + 480:
             feed = world.pacer.feed(100, MEAN)
             due += [(moment + delay, "row") for delay in feed.delays] + [(moment + feed.wait, "feed")]
         elif what in ("row", "single"):
@@ -174,6 +174,6 @@ def test_a_single_job_is_sent_at_once_beside_a_batch(world: Any) -> None:
         elif what == "poll":
             world.pacer.poll_turn(None)
     rows = [wait for kind, wait in waited if kind == "row"]
-    assert len(rows) > 20 * 12
-    assert [wait for kind, wait in waited if kind == "single"] == [0.0] * 70
+    assert len(rows) > 8 * 12
+    assert [wait for kind, wait in waited if kind == "single"] == [0.0] * 28
     assert max(rows) == 0.0

@@ -68,6 +68,7 @@ def test_a_hostile_value_is_refused_by_its_fields_name(function: Function, place
         assert error["field"] == field
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("kind", VALUES)
 @pytest.mark.parametrize("place", FIELDS)
 def test_an_estimate_refuses_what_a_video_does(function: Function, place: str, kind: str) -> None:
