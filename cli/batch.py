@@ -260,6 +260,8 @@ def _fed(step_functions: Any, arn: str, rows: int) -> str:
 
 
 def _words(ended: dict[str, Any]) -> str:
+    if ended["status"] == "UNAPPROVED":
+        return "planned; nothing is bought before it is approved with POST /batches/{batch_id}/approve"
     if ended["status"] == "REFUSED":
         return "the stack refused the manifest; the notification and the report beside the manifest say why"
     states = ", ".join(f"{count} {state}" for state, count in ended["states"].items())
@@ -267,7 +269,7 @@ def _words(ended: dict[str, Any]) -> str:
 
 
 def _report(ended: dict[str, Any]) -> None:
-    if ended["status"] == "REFUSED":
+    if ended["status"] in ("REFUSED", "UNAPPROVED"):
         raise CommandError(_words(ended))
     out.print(_words(ended), markup=False)
     missing = ended["rows"] - ended["states"].get(State.COMPLETED, 0)

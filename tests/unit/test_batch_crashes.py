@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
+from batch_stack import Stack, jobs_of
 from seedance.collect import Collect
 from seedance.enqueue import Enqueue
 from seedance.jobs.job import State, batch_id, batch_job_id
@@ -119,6 +121,36 @@ def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
     assert died >= {"plan": 4, "enqueue": 15, "collect": 4}[victim]
     assert died < WORST - 1
     assert not world.aws["s3"].list_multipart_uploads(Bucket=UPLOADS).get("Uploads")
+
+
+@pytest.mark.parametrize("moment", ["before-call", "after-call"])
+@pytest.mark.parametrize("victim", ["create", "approve", "cancel"])
+def test_a_call_about_a_batch_is_killed_anywhere_and_repeated(
+    world: Any, stack: Stack, victim: str, moment: str
+) -> None:
+    died = 0
+    for call in range(1, WORST):
+        stack.put()  # a separate batch for each crash
+        at = {"create": 0, "approve": 0, "cancel": 0, victim: call}
+        shown, dead_in_create = tried_again(world, stack.create, at["create"], moment)
+        batch = shown["batch_id"]
+        stack.run(batch)
+        approve, cancel = partial(stack.calls.approve, batch), partial(stack.calls.cancel, batch)
+        shown, dead_in_approve = tried_again(world, approve, at["approve"], moment)
+        assert shown["state"] == "RUNNING"
+        state = stack.run(f"{batch}-approved")
+        shown, dead_in_cancel = tried_again(world, cancel, at["cancel"], moment)
+        assert shown["state"] == "CANCELLING"
+        assert jobs_of(world, batch) == list(range(1, 10))
+        assert len([name for name in stack.executions() if name.startswith(batch)]) == 2
+        stack.all_end(batch, 10)
+        assert stack.collect(state)["states"] == {"COMPLETED": 9, "REJECTED": 1}
+        dead = dead_in_create or dead_in_approve or dead_in_cancel
+        died += dead
+        if not dead:
+            break
+    assert died >= {"create": 5, "approve": 5, "cancel": 3}[victim]
+    assert died < WORST - 1
 
 
 def test_a_batch_that_failed_halfway_is_started_again_and_makes_the_rest(world: Any, png: bytes) -> None:

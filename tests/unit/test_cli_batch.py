@@ -289,6 +289,7 @@ def test_a_batch_that_crashed_says_where_to_look(target: Target, follow: Any) ->
     ("ended", "says"),
     [
         ({"status": "REFUSED"}, "the stack refused the manifest"),
+        ({"status": "UNAPPROVED"}, "nothing is bought before it is approved"),
         ({**ENDED, "states": {"COMPLETED": 1, "FAILED": 1}}, "1 of 2 rows have no video"),
         ({**ENDED, "status": "BATCH_OPEN", "states": {"COMPLETED": 1, "HELD": 1}}, "1 of 2 rows have no video"),
     ],

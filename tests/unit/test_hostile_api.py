@@ -90,6 +90,7 @@ def test_a_hostile_reason_for_a_pause_is_refused(function: Function, form: str, 
         assert body["field"] == "reason"
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("kind", VALUES)
 @pytest.mark.parametrize(
     ("form", "field"),

@@ -69,6 +69,7 @@ def test_a_hostile_job_id_is_not_found(function: Function, kind: str) -> None:
     assert size < 3000
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("kind", IDS)
 @pytest.mark.parametrize("call", ["GET ", "POST approve", "POST cancel"])
 def test_a_hostile_batch_id_is_not_found(function: Function, call: str, kind: str) -> None:

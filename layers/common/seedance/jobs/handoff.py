@@ -150,7 +150,8 @@ class Batches:
             given, batch = run.given, batch + _APPROVED  # what was approved, not what a new plan would have
         elif "approve" in run.given:
             given["approve"] = run.given["approve"]
-        self._start(_run_name(batch, run.restarts + 1), {**given, "restarts": run.restarts + 1})
+        given = {**given, "restarts": run.restarts + 1}
+        self._start(_run_name(batch, run.restarts + 1), given)
 
     def _start(self, name: str, given: BatchInput | PlannedBatch) -> None:
         try:
