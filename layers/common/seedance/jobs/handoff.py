@@ -108,7 +108,10 @@ class Batches:
 
     def latest(self, batch: str) -> BatchRun | None:
         """The latest execution of a batch. None if it has none, or not yet."""
-        return self._latest(batch + _APPROVED) or self._latest(batch)
+        run = self._latest(batch)
+        if run and isinstance(run.given, dict) and run.given.get("approve") is False:
+            return self._latest(batch + _APPROVED) or run
+        return run
 
     def _latest(self, batch: str) -> BatchRun | None:
         arn = self._state_machine.replace(":stateMachine:", ":execution:", 1)
