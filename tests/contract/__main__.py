@@ -26,8 +26,11 @@ HERE = Path(__file__).parent
 DOCUMENT = ROOT / "docs/reliability.md"
 SECTION = "contract"
 
-EXAMPLES = 40
-"""The most for each call and phase."""
+SECONDS = 240
+"""How long schemathesis calls. What is random is repeated until then."""
+
+EXAMPLES = 10
+"""The most for each call, before the next call's turn."""
 
 TIME_SCALE = 0.05
 DAILY_BUDGET_USD = "2"
@@ -39,8 +42,8 @@ HEAD = """## The API and its description
 
 schemathesis {version} calls the API of a local stack as its description allows, and as it does not: {cases} cases for
 {operations} operations. No answer may be a 5xx, or have a status, media type, header or body that is not described.
-What is described must be understood, and the rest refused, as must be calls without the key. Written by
-`make contract` ({minutes:.0f} min); last on {date}.
+What is described must be understood, and the rest refused, as must be calls without the key. (The form of that last
+answer is the emulator's own.) Written by `make contract` ({minutes:.0f} min); last on {date}.
 """
 
 
@@ -77,13 +80,25 @@ def problems(report: dict[str, Any], har: dict[str, Any]) -> list[str]:
     return found
 
 
+def of_the_emulator(description: dict[str, Any]) -> dict[str, Any]:
+    """The description, but the answer to a call without the key is the emulator's own, whatever the template says.
+
+    On AWS, `seedance doctor` checks that answer.
+    """
+    for methods in description["paths"].values():
+        for operation in methods.values():
+            operation["responses"]["403"]["content"] = {"application/json": {"schema": {"type": "object"}}}
+    return description
+
+
 def run(tools: Path, folder: Path, deployed: Deployed, options: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Let schemathesis call the stack's API. Returns its report, and its record of all calls (HAR)."""
     answer = deployed.call("GET", "/openapi.json")
     description, report, har = (folder / name for name in ("openapi.json", "report.json", "calls.har"))
-    description.write_text(answer.raise_for_status().text)
+    description.write_text(json.dumps(of_the_emulator(answer.raise_for_status().json())))
     command: list[str | Path] = [tools / "bin/schemathesis", "--config-file", HERE / "schemathesis.toml", "run"]
-    command += [description, "--url", deployed.output("ApiUrl"), "--max-examples", str(EXAMPLES), "--no-shrink"]
+    command += [description, "--url", deployed.output("ApiUrl"), "--max-time", str(SECONDS)]
+    command += ["--max-examples", str(EXAMPLES), "--no-shrink", "--continue-on-failure"]
     command += ["--report", "json,har", "--report-json-path", report, "--report-har-path", har, *options]
     environment = {**os.environ, "SEEDANCE_API_KEY": deployed.stack.api_key, "NO_PROXY": "*"}
     subprocess.run(command, cwd=folder, env=environment, check=False, timeout=LONGEST_SECONDS)  # noqa: S603
