@@ -163,6 +163,48 @@ def test_a_stopped_batch_is_started_again_and_keeps_what_it_has_bought(deployed:
     assert [bought.count(prompt) for prompt in prompts] == [1, 1, 1]
 
 
+def through_the_api(deployed: Deployed, name: str, prompts: list[str]) -> str:
+    """A batch that the API has planned and that waits for its approval. Returns its id."""
+    key = f"staged/{name}"
+    deployed.put(key, (HEADER + "".join(f",{prompt},,480p,,\n" for prompt in prompts)).encode())
+    answer = deployed.call("POST", "/batches", json={"manifest_key": key})
+    assert answer.status_code == 202, answer.text
+    batch = str(answer.json()["batch_id"])
+    assert until(lambda: shown(deployed, batch)["state"] != "PLANNING", f"the plan of {key}", seen=deployed.states)
+    assert shown(deployed, batch)["state"] == "PLANNED"
+    return batch
+
+
+def shown(deployed: Deployed, batch: str) -> dict[str, Any]:
+    return dict(deployed.call("GET", f"/batches/{batch}").raise_for_status().json())
+
+
+def test_a_staged_manifest_is_bought_when_it_is_approved(deployed: Deployed) -> None:
+    prompts = [f"A staged lake {row}" for row in (1, 2)]
+    batch = through_the_api(deployed, "summer.csv", prompts)
+    assert not {batch_job_id(batch, row) for row in (1, 2)} & deployed.states().keys()
+    for _ in range(2):
+        answer = deployed.call("POST", f"/batches/{batch}/approve")
+        assert (answer.status_code, answer.json()["state"]) == (200, "RUNNING")
+    done = ended(deployed, batch, f"{execution_of(deployed, batch)}-approved", "staged/summer.csv")
+    assert [row["state"] for row in done.results] == ["COMPLETED"] * 2
+    found = shown(deployed, batch)
+    assert (found["state"], found["states"]) == ("DONE", {"COMPLETED": 2})
+    assert found["spent_usd"] == pytest.approx(done.summary["cost_usd"])
+    assert deployed.api.get(found["results"]["url"]).status_code == 200
+    bought = [order["body"]["prompt"] for order in deployed.sandbox("jobs")["jobs"]]
+    assert [bought.count(prompt) for prompt in prompts] == [1, 1]
+    listed = deployed.call("GET", "/batches?limit=100").json()["batches"]
+    assert batch in [one["batch_id"] for one in listed]
+
+
+def test_a_batch_that_is_cancelled_before_its_approval_buys_nothing(deployed: Deployed) -> None:
+    batch = through_the_api(deployed, "autumn.csv", ["A cancelled lake"])
+    assert deployed.call("POST", f"/batches/{batch}/cancel").json()["state"] == "CANCELLED"
+    assert deployed.call("POST", f"/batches/{batch}/approve").status_code == 409
+    assert batch_job_id(batch, 1) not in deployed.states()
+
+
 @pytest.mark.parametrize(
     ("name", "manifest", "why"),
     [

@@ -1,9 +1,11 @@
 """House rules for the batch workflow: planned before enqueued, repeatable, every exit notifies or raises an alarm."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from seedance.batches.plan_lines import MOST_ROWS
 from seedance.enqueue import STOPPED_SECONDS
 from seedance.jobs.tasks import BatchInput, TaskStatus
@@ -143,6 +145,13 @@ def test_unusual_states_have_a_comment(workflows: dict[str, Any], states: dict[s
 
 def test_the_query_language_is_supported_by_every_emulator(workflows: dict[str, Any]) -> None:
     assert workflows["video_batch"].get("QueryLanguage", "JSONPath") == "JSONPath"
+
+
+@pytest.mark.parametrize("name", ["video_batch", "video_job"])
+def test_a_parser_of_the_states_language_accepts_it(workflows: dict[str, Any], name: str) -> None:
+    AmazonStateLanguageParser.parse(json.dumps(workflows[name]).replace("${", "arn:aws:lambda:us-east-1:1:function:"))
+    with pytest.raises(Exception, match="ASL"):
+        AmazonStateLanguageParser.parse(json.dumps({**workflows[name], "StartAt": {}}))
 
 
 def test_every_state_machine_is_listed(resources: dict[str, Any], root: Path) -> None:
