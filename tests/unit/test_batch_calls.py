@@ -221,6 +221,20 @@ def test_an_approval_that_was_killed_is_repeated_or_finds_its_way(
     assert len(stack.executions()) == 2
 
 
+@pytest.mark.hostile(kind="input", risk="paid twice")
+def test_a_plan_that_a_person_has_seen_is_not_written_again(world: Any, stack: Stack, png: bytes) -> None:
+    world.upload("images/a.png", png)
+    batch = stack.planned("image,prompt\nimages/a.png,It turns\n")
+    world.upload("images/a.png", png + b"\0")  # another version of the image
+    plan = world.batch_store.plan(batch)
+    written = len(world.called("PutObject"))
+    for _ in range(2):  # the task is retried, because the answer of the function was lost
+        assert stack.plan(stack.given(batch)) == plan
+        stack.calls.approve(batch)
+    assert len(world.called("PutObject")) == written
+    assert stack.given(f"{batch}-approved")["chunks"] == plan["chunks"]
+
+
 def test_a_plan_expires(world: Any, stack: Stack) -> None:
     batch = stack.planned()
     world.clock.now += APPROVAL_SECONDS + 1

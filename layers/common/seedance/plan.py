@@ -1,7 +1,7 @@
 """Plan: read a batch's manifest, check every row, and write the plan, before anything is bought.
 
 The plan is a file with one line per row, valid or invalid. It is divided into chunks for the map's child executions.
-Repeating plan writes the same files again.
+Repeating plan writes the same files again; it writes none that wait for an approval, or were approved.
 """
 
 import json
@@ -75,6 +75,8 @@ class Plan:
             )
         batch_id, key = event["batch_id"], event["key"]
         self.batches.open(event)
+        if shown := self.batches.plan_shown(batch_id):
+            return shown  # the answer of an earlier attempt was lost
         tally, bad_rows = Tally(self.bills.of), list[RefusedRow]()
         plan_key, began_at = manifest.plan_key(batch_id), round(self.clock(), 3)
         report_key = manifest.beside(key, batch_id, requests.REJECTED_ENDING)

@@ -24,6 +24,7 @@ from seedance.jobs.tasks import BatchInput, PlannedBatch
 from seedance.observability import logger
 
 _DAY_SECONDS = 24 * 3600
+_PLANNED_AGAIN = frozenset({BatchState.PLANNING, BatchState.REFUSED, BatchState.FAILED, BatchState.CANCELLED})
 ATTEMPTS = 8
 """Attempts to read the records that a busy table left unprocessed."""
 
@@ -98,6 +99,12 @@ class BatchStore:
             raise BadRecord(batch_id, "plan")
         found: Any = plan
         return found  # type: ignore[no-any-return]
+
+    def plan_shown(self, batch_id: str) -> PlannedBatch | None:
+        """The plan of a batch that a person has seen, and may have approved. It must not be written again."""
+        record = self.get(batch_id)
+        seen = record is not None and not record.approve and record.standing not in _PLANNED_AGAIN
+        return self.plan(batch_id) if seen else None
 
     def may_feed(self, batch_id: str) -> bool:
         """Whether rows may become jobs: not after the batch was cancelled.
