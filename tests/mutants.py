@@ -52,6 +52,7 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
         (
             "test_feed.py",
             "test_pacer.py",
+            "test_pacer_table.py",
             "test_pacer_waits.py",
             f"{POISON}a_poisoned_calendar_keeps_nobody_waiting",
             f"{POISON}a_poisoned_count_holds_no_video_and_is_counted_anew",
