@@ -17,8 +17,16 @@ AROUND = 100
 ANY_CHARACTERS = {"DefaultPrompt", "ImageKeyPrefixes"}
 """Parameters whose characters may take four bytes. Addresses, hosts, ARNs and numbers are ASCII."""
 
-NAMES = {"AWS::S3::Bucket": 63 - AROUND, "AWS::SQS::Queue": 80, "AWS::Serverless::StateMachine": 80}
-"""The longest name of a resource; others have generated names that begin with the stack's, of at most 128."""
+NAMES = {
+    "AWS::S3::Bucket": 63 - AROUND,
+    "AWS::SQS::Queue": 80 + len("https://sqs.ap-southeast-2.amazonaws.com.cn/123456789012/") - AROUND,
+    "AWS::Serverless::StateMachine": 80
+    + len("arn:aws-us-gov:states:ap-southeast-2:123456789012:stateMachine:")
+    - AROUND,
+    "AWS::DynamoDB::Table": 160 - AROUND,
+}
+"""The longest name of a resource. Those that are not here have generated names that begin with the stack's, of at most
+128 characters; for a table, CloudFormation appends at most 32 to it."""
 
 
 def test_no_concurrency_is_reserved(resources: dict[str, Any], template: dict[str, Any]) -> None:
