@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue, labels
+from seedance.jobs import catalogue
 from seedance.jobs.requests import (
     Defaults,
     Upload,
     asked_model,
     check_key,
-    own_metadata,
     upload_name,
     upload_request,
     uploads_in,
@@ -436,73 +435,3 @@ def test_the_transport_is_the_requested_one_or_the_stacks_default(
 ) -> None:
     metadata = {"model": model} | ({"transport": asked} if asked else {})
     assert upload_request(metadata, Defaults(DEFAULTS.model, DEFAULTS.prompt, default)).transport == transport
-
-
-OWN: dict[str, tuple[dict[str, str], dict[str, str]]] = {
-    "none": ({"prompt": "It turns.", "aspect-ratio": "1:1", "video-duration": "5"}, {}),
-    "any name that is no option": ({"sku": "S-1", "Order-Id": "7"}, {"sku": "S-1", "order-id": "7"}),
-    "beside options": ({"prompt": "It turns.", "sku": "S-1", "duration": "5"}, {"sku": "S-1"}),
-    "unknown, but marked as ours": ({"video-codec": "h264"}, {}),
-    "what programs write about files": (
-        {
-            "mtime": "1.5",
-            "mode": "33188",
-            "uid": "501",
-            "s3cmd-attrs": "uname:joe",
-            "file-owner": "0",
-            "md5chksum": "x",
-        },
-        {},
-    ),
-    "the same names, marked as own": (
-        {"metadata-mode": "a", "metadata.seed": "b", "Metadata-Model": "c"},
-        {"mode": "a", "seed": "b", "model": "c"},
-    ),
-    "an object": (
-        {"metadata": '{"SKU": "S-1", "size": 42.50, "new": true, "colour": null}'},
-        {"SKU": "S-1", "size": "42.5", "new": "true", "colour": ""},
-    ),
-    "no object": ({"metadata": "spring"}, {"metadata": "spring"}),
-    "no valid object": ({"metadata": '{"sku": S-1}'}, {"metadata": '{"sku": S-1}'}),
-    "a name that is given twice": ({"metadata": '{"a": "1", "a": "2"}'}, {"metadata": '{"a": "1", "a": "2"}'}),
-    "encoded": ({"farbe": "=?utf-8?b?Z3LDvG4=?="}, {"farbe": "grün"}),
-    "empty": ({"sku": ""}, {"sku": ""}),
-    "a camera's model": ({"make": "Apple", "model": "iPhone 15"}, {"make": "Apple"}),
-}
-
-
-@pytest.mark.parametrize("case", OWN)
-def test_names_that_are_no_option_are_the_callers_own(case: str) -> None:
-    pairs, own = OWN[case]
-    assert own_metadata(pairs) == (own, [])
-
-
-@pytest.mark.hostile(kind="input")
-@pytest.mark.parametrize(
-    ("pairs", "kept", "left_out"),
-    [
-        ({"sku": "x" * 257, "order": "7"}, {"order": "7"}, ["sku"]),
-        ({"x" * 65: "a"}, {}, ["x" * 65]),
-        ({"sku": "=?utf-8?q?a=00b?="}, {}, ["sku"]),
-        ({"sku": "=?nonsense?b?4pyM?="}, {}, ["sku"]),
-        ({"sku": "a", "metadata-sku": "b"}, {"sku": "b"}, ["sku"]),
-        ({"metadata": '{"sku": {"a": [1]}, "\\u0000": "x"}'}, {"sku": '{"a": [1]}'}, ["\0"]),
-        ({"metadata": '{"sku": "' + "x" * 300 + '"}'}, {}, ["sku"]),
-    ],
-)
-def test_a_pair_that_a_job_cannot_keep_is_left_out(
-    pairs: dict[str, str], kept: dict[str, str], left_out: list[str]
-) -> None:
-    assert own_metadata(pairs) == (kept, left_out)
-
-
-@pytest.mark.hostile(kind="input")
-@given(st.dictionaries(st.text(max_size=30), st.text(max_size=80), max_size=8))
-def test_own_metadata_never_refuses_an_upload(pairs: dict[str, str]) -> None:
-    kept, _ = own_metadata(pairs)
-    assert labels.metadata(kept) == kept
-
-
-@pytest.mark.parametrize("name", ["metadata", "metadata-duraton", "metadata.promt", "Metadata-Mode"])
-def test_own_names_are_never_taken_for_misspelt_options(name: str) -> None:
-    assert upload_request({name: "x"}, DEFAULTS) == upload_request({}, DEFAULTS)

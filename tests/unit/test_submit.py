@@ -143,33 +143,6 @@ def test_an_invalid_upload_is_rejected_with_a_reason_and_never_sent(
     assert len(world.notified()) == 1
 
 
-OWN = {"sku": "S-1", "metadata-mode": "red", "mtime": "1.5", "prompt": "It turns."}
-
-
-@pytest.mark.parametrize("broken", [False, True])
-def test_a_job_keeps_the_uploads_own_metadata(world: Any, take: Any, png: bytes, broken: bool) -> None:
-    world.wire.will(*([] if broken else [accepted()]))
-    take(world.upload("uploads/x.png", b"%PDF-1.7" if broken else png, **OWN))
-    job = the_job(world)
-    assert (job.state, job.metadata) == (State.REJECTED if broken else State.QUEUED, {"sku": "S-1", "mode": "red"})
-    assert [told["metadata"] for told in world.notified()] == ([job.metadata] if broken else [])
-
-
-def test_a_refused_option_does_not_lose_the_metadata(world: Any, take: Any, png: bytes) -> None:
-    take(world.upload("uploads/x.png", png, sku="S-1", duraton="5"))
-    assert the_job(world).state is State.REJECTED
-    assert world.notified()[0]["metadata"] == {"sku": "S-1", "duraton": "5"}
-
-
-def test_metadata_that_does_not_fit_is_noted_and_the_video_is_made(world: Any, take: Any, png: bytes) -> None:
-    world.wire.will(accepted())
-    take(world.upload("uploads/x.png", png, sku="S-1", description="x" * 257))
-    job = the_job(world)
-    assert (job.state, job.metadata) == (State.QUEUED, {"sku": "S-1"})
-    assert job.notes[0].startswith("aspect_ratio is")
-    assert job.notes[1].startswith("Not kept as metadata: description. There is room for 20 pairs")
-
-
 def test_an_upload_deleted_before_it_was_checked_is_rejected(world: Any, take: Any, png: bytes) -> None:
     notification = world.upload("uploads/x.png", png)
     version = notification["Records"][0]["s3"]["object"]["versionId"]

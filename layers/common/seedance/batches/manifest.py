@@ -230,14 +230,14 @@ def _metadata(own: Mapping[str, str], notes: list[str]) -> dict[str, str]:
         if not cell or cell.isspace():
             continue
         if (own_name := columns.own_name(name)) is not None:
-            pairs = {own_name: cell}
+            pairs: dict[str, str] | None = {own_name: cell}
         elif columns.is_own(name) and cell.lstrip().startswith("{"):
             pairs = requests.own_pairs(cell)
-            if pairs is None:
-                raise InvalidRequest("metadata", 'must be a JSON object, such as {"sku": "S-1"}')
         else:
             others.append((name, cell))
             continue
+        if pairs is None:
+            raise InvalidRequest("metadata", 'must be a JSON object, such as {"sku": "S-1"}')
         if twice := next(iter(pairs.keys() & exact.keys()), None):
             raise InvalidRequest("metadata", f"{shown(twice)} is given twice")
         exact |= pairs
