@@ -23,7 +23,7 @@ TIME_SCALE = 0.05
 SERVER = Path(__file__).parent / "enforcing_ministack.py"
 WORKED = (
     *("api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "repair", "submit"),
-    *("announce", "deliver", "watch"),
+    *("announce", "console", "deliver", "watch"),
 )
 
 
@@ -136,6 +136,7 @@ def test_every_function_works_with_its_own_roles_permissions(enforced: Deployed,
     form = world.call("POST", "/uploads", json={"name": "a.jpg"}).json()
     assert world.api.post(form["url"], data=form["fields"], files={"file": ("a", b"x")}).status_code == 204
     assert world.call("DELETE", f"/videos/{api}/link").json()["link"] is None
+    assert world.api.get(world.output("ConsoleUrl")).status_code == 200
     world.api.post(f"{world.stack.sandbox_url}/_sandbox/faults", json={"on": "job", "kind": "fail"}).raise_for_status()
     failed = world.upload("uploads/failed.jpg", model="seedance-2.0-mini", duration="4", resolution="480p")
     assert world.ended(failed)["state"] == "FAILED"

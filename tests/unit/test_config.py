@@ -10,6 +10,7 @@ from seedance.config import (
     AnnounceSettings,
     ApiSettings,
     CollectSettings,
+    ConsoleSettings,
     DeliverSettings,
     EnqueueSettings,
     IntakeSettings,
@@ -38,6 +39,7 @@ KINDS = pytest.mark.parametrize(
         EnqueueSettings,
         AnnounceSettings,
         DeliverSettings,
+        ConsoleSettings,
     ],
 )
 
