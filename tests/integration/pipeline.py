@@ -399,9 +399,10 @@ class Pipeline:
                     QueueUrl=self.notification_queue, ReceiptHandle=message["ReceiptHandle"]
                 )
 
-    def stored(self) -> list[str]:
-        """The keys in the video bucket."""
-        return [item["Key"] for item in self.client("s3").list_objects_v2(Bucket=VIDEOS).get("Contents", [])]
+    def stored(self, *, manifests: bool = False) -> list[str]:
+        """The keys in the video bucket: those of manifests, or the others."""
+        keys = [item["Key"] for item in self.client("s3").list_objects_v2(Bucket=VIDEOS).get("Contents", [])]
+        return [key for key in keys if key.endswith(".json") == manifests]
 
     def read(self, key: str) -> bytes:
         return bytes(self.client("s3").get_object(Bucket=VIDEOS, Key=key)["Body"].read())
@@ -420,7 +421,7 @@ class Pipeline:
             self._check_video(job, told[0])
             assert job.cost_usd == told[0]["cost_usd"] == summary["billed_usd"]
         else:
-            assert self.stored() == []
+            assert self.stored() == self.stored(manifests=True) == []
             assert says in (job.error or {}).get("message", "")
             assert [message["error"] for message in told] == ([job.error] if told_of else [])
         return job
@@ -432,6 +433,17 @@ class Pipeline:
         assert job.video is not None
         assert (job.video["sha256"], job.video["bytes"]) == (digest, len(served))
         assert told["video"]["sha256"] == digest
+        (key,) = self.stored(manifests=True)
+        assert key == job.video.get("manifest_key") == told["video"]["manifest_key"]
+        about = json.loads(self.read(key))
+        assert (about["video"]["key"], about["video"]["sha256"], about["video"]["bytes"]) == (
+            job.video_key,
+            digest,
+            len(served),
+        )
+        assert (about["ai_generated"], about["job_id"], about["request_id"]) == (True, job.job_id, job.request_id)
+        assert about["cost_usd"] in (None, job.cost_usd)  # a price may be found later
+        assert (about["metadata"], about["prompt"]) == (job.metadata, job.parameters["prompt"])
         assert told["video"]["link"] == f"{LINKS}/{job.link_token}"
         assert http().get(told["video"]["url"]).content == served
         assert told["attributes"] == {"status": "COMPLETED", "model": job.model, "source": job.source}
