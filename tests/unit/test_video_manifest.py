@@ -1,7 +1,9 @@
 """The manifest beside a video: what it says, when it is written, and that no trouble with it costs the video."""
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,6 +15,8 @@ from seedance import finalize as finalize_module
 from seedance.finalize import Finalize
 from seedance.jobs.job import Job, State
 from seedance.video_manifest import file_of, manifest_key, video_manifest
+
+from cli import show
 
 Make = Callable[..., Job]
 KEY, ABOUT = "videos/shoe/up-1.mp4", "videos/shoe/up-1.json"
@@ -187,3 +191,10 @@ def test_after_a_long_copy_a_hanging_manifest_does_not_cost_another_copy(
     assert (world.job().state, world.job().video["key"]) == (State.COPYING, KEY)
     assert finalize("up-1") == DONE  # and sends no further request
     assert world.job().video["manifest_key"] == ABOUT
+
+
+def test_a_job_is_shown_with_its_metadata_and_its_manifest(job: Job) -> None:
+    shown = show.job(replace(job, video={**VIDEO, "manifest_key": ABOUT}), 1.0)
+    assert re.search(r"^Metadata +sku=S-1$", shown, re.MULTILINE)
+    assert re.search(rf"^Manifest +s3://example-videos/{ABOUT}$", shown, re.MULTILINE)
+    assert "Manifest" not in show.job(replace(job, video=VIDEO, metadata={}), 1.0)
