@@ -201,9 +201,9 @@ def building(launch: Launch) -> Iterator[Callable[[], Path]]:
 
 
 def build_digest(root: Path) -> str:
-    """A digest of everything that `sam build` reads: the template, the layer, the functions, the Python version."""
+    """A digest of everything that `sam build` reads: the template, the layer, functions, pages, the Python version."""
     digest = hashlib.sha256(f"{sys.version} {sys.platform} {os.uname().machine}".encode())
-    folders = (root / "layers" / "common", root / "functions")
+    folders = (root / "layers" / "common", root / "functions", root / "web")
     found = [path for folder in folders for path in folder.rglob("*")]
     files = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
     for path in [root / "template.yaml", *sorted(files)]:

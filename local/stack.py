@@ -266,6 +266,7 @@ def _outputs(at: aws.Access) -> dict[str, str]:
     # The output is the address on AWS. The emulator serves the same API at this address.
     api_id = httpx.URL(outputs["ApiUrl"]).host.partition(".")[0]  # LinkUrl has the emulator's address already
     outputs["ApiUrl"] = f"{at.endpoint_url}/_aws/execute-api/{api_id}/v1"
+    outputs["ConsoleUrl"] = f"{outputs['ApiUrl']}/"
     return outputs
 
 

@@ -16,6 +16,7 @@ USE_CASES = frozenset(
         "announce",
         "api",
         "collect",
+        "console",
         "deliver",
         "enqueue",
         "fail",

@@ -10,6 +10,7 @@ import yaml
 from seedance.config import (
     AnnounceSettings,
     ApiSettings,
+    ConsoleSettings,
     DeliverSettings,
     EnqueueSettings,
     IntakeSettings,
@@ -25,8 +26,8 @@ from seedance.rest.routes import ROUTES
 from tests.infrastructure.reading import as_list, of_type, statements
 
 FUNCTIONS = [
-    *("announce", "api", "collect", "deliver", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile"),
-    *("repair", "submit", "watch"),
+    *("announce", "api", "collect", "console", "deliver", "enqueue", "fail", "finalize", "generate", "plan", "poll"),
+    *("reconcile", "repair", "submit", "watch"),
 ]
 SETTINGS = {
     **dict.fromkeys(("finalize", "fail", "collect"), LinkSettings),
@@ -38,6 +39,7 @@ SETTINGS = {
     "enqueue": EnqueueSettings,
     "announce": AnnounceSettings,
     "deliver": DeliverSettings,
+    "console": ConsoleSettings,
 }
 PARAMETERS = [
     *("SegmindBaseUrl", "SegmindMediaHosts", "SegmindApiKeySecretArn"),
@@ -58,6 +60,7 @@ OUTPUTS = [
         "AnnounceFunctionName",
         "BatchStateMachineArn",
         "LinkUrl",
+        "ConsoleUrl",
     ),
 ]
 MACHINES = ["VideoBatchStateMachine", "VideoJobStateMachine"]
@@ -122,7 +125,7 @@ def test_every_log_group_has_retention(resources: dict[str, Any]) -> None:
 def test_a_function_has_a_policy_without_wildcards(functions: dict[str, Any], name: str) -> None:
     assert "Role" not in functions[name]
     allowed = statements(functions[name]["Policies"])
-    assert allowed
+    assert bool(allowed) == bool(NEEDED[name])
     for statement in allowed:
         assert statement["Sid"]
         assert statement["Effect"] == ("Deny" if statement["Sid"] in ("NoPlans", "NoSheets") else "Allow")
@@ -158,6 +161,7 @@ NEEDED = {
         *("sqs:SendMessage", "s3:PutObject"),
     },
     "watch": {"dynamodb:GetItem", "s3:GetObject"},
+    "console": set(),  # anybody may call it
     "poll": {"secretsmanager:GetSecretValue", *KEEP},
     "generate": {
         *("secretsmanager:GetSecretValue", *KEEP),

@@ -9,6 +9,7 @@ from seedance import config
 from seedance.config import (
     AnnounceSettings,
     ApiSettings,
+    ConsoleSettings,
     DeliverSettings,
     EnqueueSettings,
     IntakeSettings,
@@ -34,6 +35,7 @@ KINDS = pytest.mark.parametrize(
         EnqueueSettings,
         AnnounceSettings,
         DeliverSettings,
+        ConsoleSettings,
     ],
 )
 

@@ -138,6 +138,14 @@ class ApiSettings(LinkSettings):
     """The prefixes of the image keys that a caller may use."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ConsoleSettings(Settings):
+    """The additional settings of the console: the origins of the buckets, to which its page may connect."""
+
+    upload_origin: str
+    video_origin: str
+
+
 _ADDRESS = re.compile(
     r"(?:https://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[::1\])|http://(?:127\.0\.0\.1|localhost|\[::1\]))"
     r"(?::(?P<port>[0-9]{1,5}))?"
@@ -308,6 +316,12 @@ def repair_settings() -> RepairSettings:
 def api_settings() -> ApiSettings:
     """The settings of the API, read on the first call."""
     return _read(ApiSettings)
+
+
+@cache
+def console_settings() -> ConsoleSettings:
+    """The settings of the console, read on the first call."""
+    return _read(ConsoleSettings)
 
 
 def s3_endpoint() -> str | None:
