@@ -103,7 +103,7 @@ export function composer(models, usual) {
       return;
     }
     const count = Math.max(1, shots.list.length);
-    text(price, `${words.compose.about} ${words.compose.price(money(estimate.estimate_usd * count), count)}`);
+    text(price, words.compose.cost(money(estimate.estimate_usd * count), count));
     price.title = words.compose.bills(estimate.based_on.bills);
     text(time, words.compose.time(duration(estimate.seconds.p50), duration(estimate.seconds.p90)));
   }

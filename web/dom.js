@@ -129,7 +129,7 @@ export function ask({ title, lead, yes, no, danger, body }) {
     const form = h("form", { method: "dialog", class: "ask" },
       h("h2", { id }, title), lead && h("p", null, lead), body,
       h("div", { class: "actions" },
-        h("button", { type: "submit", value: "no", class: "button", formnovalidate: true }, no),
+        button(no, () => dialog.close("no")), // no submit button: Enter in a field means the other one
         h("button", { type: "submit", value: "yes", class: danger ? "button danger" : "button primary" }, yes)));
     const dialog = h("dialog", { class: "small", "aria-labelledby": id,
       onclose: () => {

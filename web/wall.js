@@ -46,7 +46,8 @@ export function wall({ models, edit, compare }) {
   const foot = h("div", { class: "wall-foot" });
   const tray = h("div", { class: "tray", hidden: true, role: "region", "aria-label": words.compare.title });
   const element = h("section", { class: "wall", "aria-labelledby": "wall-title" },
-    h("div", { class: "wall-head" }, h("h2", { id: "wall-title", tabindex: "-1" }, words.wall.title), groups,
+    h("div", { class: "wall-head" }, 
+      h("h2", { id: "wall-title", tabindex: "-1", class: "unseen" }, words.wall.title), groups,
       h("div", { class: "filters" }, model, name)),
     batchNote, list, foot, tray);
 
