@@ -9,6 +9,7 @@ import { openCompare } from "./compare.js";
 import { asJob, composer, opener } from "./compose.js";
 import { openDetail } from "./detail.js";
 import { h, set, toast } from "./dom.js";
+import * as jobs from "./jobs.js";
 import * as live from "./live.js";
 import * as orders from "./orders.js";
 import { takeFilesAnywhere } from "./pictures.js";
@@ -63,6 +64,7 @@ function signOut(why) {
 
 function build(models, usual) {
   onRefused(() => signOut(words.signIn.ended));
+  jobs.takeModels(models);
   const composing = composer(models, usual);
   const panel = h("aside", { id: "composer", class: "side", "aria-label": words.compose.title }, composing.element);
   const { toggle, show: showPanel } = opener(panel);
@@ -86,15 +88,19 @@ function build(models, usual) {
     compare: (ids) => openCompare(ids, { closed: () => {} }),
   });
   const tabs = [["videos", "#/"], ["batches", "#/batches"]].map(([name, href]) => h("a", { href }, words.nav[name]));
+  const head = h("div", { class: "head" },
+    h("header", { class: "top" }, h("h1", { class: "brand" }, words.title),
+      h("nav", { "aria-label": words.nav.label }, tabs), top.element, toggle),
+    connection, top.banner);
   const page = h("main", { id: "main" }, h("div", { class: "columns" }, panel, videos.element), batches.element);
   root.replaceChildren(
     h("a", { class: "skip", href: "#wall-title", onclick: (event) => {
       event.preventDefault();
       document.getElementById("wall-title").focus();
     } }, words.skip),
-    h("header", { class: "top" }, h("h1", { class: "brand" }, words.title),
-      h("nav", { "aria-label": words.nav.label }, tabs), top.element, toggle),
-    connection, top.banner, page);
+    head, page);
+  // The panel beside the wall is as high as the window below what is on top, which changes with its banners.
+  new ResizeObserver(() => document.documentElement.style.setProperty("--head", `${head.offsetHeight}px`)).observe(head);
 
   panel.addEventListener("ordered", () => showPanel(false));
   takeFilesAnywhere((files) => {

@@ -16,13 +16,12 @@ export function bar({ signOut }) {
   const reservedFill = h("div", { class: "meter-reserved" });
   const meter = h("div", { class: "meter", hidden: true }, spentFill, reservedFill);
   const queue = h("ul", { class: "queue" });
-  const toggle = button(words.bar.pause, () => (budget?.paused ? resume() : pause()), { class: "button small" });
+  const toggle = button(words.bar.pause, pause, { class: "button small" });
   const out = button(words.signOut, signOut, { class: "icon-button", "aria-label": words.signOut, title: words.signOut },
     "out");
   const element = h("div", { class: "budget", role: "group", "aria-label": words.bar.label },
     h("div", { class: "money" }, h("p", null, spent, left), meter), queue, toggle, out);
   const banner = h("div", { class: "banner warn", role: "status", hidden: true });
-  let budget = null;
   let askedAt = 0;
   let later = 0;
 
@@ -37,7 +36,6 @@ export function bar({ signOut }) {
   }
 
   function draw(found) {
-    budget = found;
     const { limit_usd: limit, spent_usd: used, reserved_usd: reserved } = found;
     text(spent, limit === null ? words.bar.spent(money(used)) : words.bar.ofLimit(money(used), money(limit)));
     text(left, limit === null ? "" : found.left_usd > 0 ? words.bar.left(money(found.left_usd)) : words.bar.used);
@@ -49,7 +47,7 @@ export function bar({ signOut }) {
     replace(queue, [[found.in_flight, words.bar.inFlight], [found.waiting, words.bar.waiting],
       [found.held, words.bar.held]].filter(([count], index) => count || index === 0)
       .map(([count, label]) => h("li", null, label(count))));
-    text(toggle.querySelector("span"), found.paused ? words.bar.resume : words.bar.pause);
+    toggle.hidden = found.paused; // then the banner has the button
     banner.hidden = !found.paused;
     if (found.paused) {
       replace(banner, h("p", null, h("strong", null, words.bar.pausedTitle), " ",

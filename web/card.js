@@ -26,7 +26,7 @@ const seen = new IntersectionObserver((entries) => {
 export function card(titleOf, { chosen, choose }) {
   const frame = h("div", { class: "frame" });
   const name = h("a", { class: "card-link" });
-  const pill = h("span", null);
+  const pill = h("div", { class: "stage-pill" });
   const meta = h("p", { class: "card-meta" });
   const cost = h("span", { class: "cost" });
   const trouble = h("div", { class: "trouble" });
@@ -34,10 +34,9 @@ export function card(titleOf, { chosen, choose }) {
   const pick = h("label", { class: "pick" }, box, h("span", { class: "unseen" }));
   const bar = progress();
   const element = h("li", { class: "card" },
-    h("div", { class: "stage" }, frame, pick),
+    h("div", { class: "stage" }, frame, pill, pick),
     h("div", { class: "card-body" },
-      h("div", { class: "card-head" }, h("h3", null, name), cost), h("div", { class: "card-state" }, pill, meta),
-      bar.element, trouble));
+      h("div", { class: "card-head" }, h("h3", null, name), cost), meta, bar.element, trouble));
   let job;
   let visible = false;
   let drawn = "";
@@ -106,7 +105,7 @@ export function card(titleOf, { chosen, choose }) {
       text(name, title);
       set(name, { href: `#/videos/${encodeURIComponent(job.job_id)}`, title });
       replace(pill, statePill(job));
-      text(meta, moment(job.created_at));
+      text(meta, `${jobs.modelTitle(job.model).replace(/^Seedance /, "")} · ${moment(job.created_at)}`);
       meta.title = exactly(job.created_at);
       text(cost, job.cost_usd === null ? "" : money(job.cost_usd));
       pick.hidden = job.state !== "COMPLETED";
@@ -139,9 +138,9 @@ export function orderCard({ edit }) {
     button(words.again, () => orders.again(order), { class: "button small" }),
     button(words.order.edit, () => edit(order), { class: "button small" }),
     button(words.order.discard, () => orders.discard(order), { class: "button small" }));
-  const element = h("li", { class: "card" }, h("div", { class: "stage" }, frame),
-    h("div", { class: "card-body" }, h("div", { class: "card-head" }, name), h("div", { class: "card-state" }, pill),
-      trouble, actions));
+  const element = h("li", { class: "card" },
+    h("div", { class: "stage" }, frame, h("div", { class: "stage-pill" }, pill)),
+    h("div", { class: "card-body" }, h("div", { class: "card-head" }, name), trouble, actions));
   return {
     element,
     update(found) {

@@ -111,7 +111,7 @@ export async function openCompare(ids, { closed }) {
     made.video.addEventListener("loadedmetadata", () => show(made.video.currentTime));
     return h("figure", null, made.video, h("figcaption", null,
       h("a", { href: `#/videos/${encodeURIComponent(job.job_id)}`, class: "compare-name" }, titleOf(job)),
-      h("dl", null, fact(words.detail.model, job.model),
+      h("dl", null, fact(words.detail.model, jobs.modelTitle(job.model)),
         fact(words.detail.cost, job.cost_usd === null ? words.detail.costUnknown : money(job.cost_usd)),
         fact(words.detail.made, jobs.took(job) === null ? "" : duration(jobs.took(job)))),
       h("p", { class: "prompt" }, job.prompt)));

@@ -1,14 +1,16 @@
 // One video, in a dialog: it plays, and everything that is known about it, and what can be done with it.
 
 import { api } from "./api.js";
-import { reason, statePill } from "./card.js";
+import { reason, statePill, toneOf } from "./card.js";
 import { actions, share } from "./actions.js";
-import { add, button, h, replace, text } from "./dom.js";
+import { add, button, h, icon, replace, text } from "./dom.js";
 import * as jobs from "./jobs.js";
 import * as live from "./live.js";
+import { thumbnails } from "./orders.js";
 import { player, release } from "./player.js";
 import { progress } from "./progress.js";
 import { bytes, clockTime, duration, exactly, moment, money } from "./time.js";
+import { copyOf } from "./upload.js";
 import { titleOf } from "./wall.js";
 import { words } from "./words.js";
 
@@ -27,9 +29,9 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
   const story = h("ol", { class: "timeline" });
   const bar = progress();
   const body = h("div", { class: "detail" },
-    h("div", { class: "detail-main" }, stage, bar.element, why, doing, outcome, shared),
-    h("div", { class: "detail-side" }, facts,
-      h("section", null, h("h3", null, words.detail.timeline), story)));
+    h("div", { class: "detail-main" }, stage, bar.element, why, doing, outcome, shared,
+      h("section", { class: "story" }, h("h3", null, words.detail.timeline), story)),
+    h("div", { class: "detail-side" }, facts));
   const dialog = h("dialog", { class: "large", "aria-labelledby": "detail-title", onclose: end },
     h("header", { class: "dialog-head" }, h("div", null, title, state),
       button(words.close, () => dialog.close(), { class: "icon-button", "aria-label": words.close }, "close")), body);
@@ -62,12 +64,14 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
     unfollow = jobs.mayChange(job) && !jobs.isOpen(job) && job.retry && !job.retry.ended_at ? live.follow() : () => {};
     text(title, titleOf(job));
     replace(state, statePill(job));
+    if (state.dataset.of !== job.state) replace(outcome); // what it said was about the state before
+    state.dataset.of = job.state;
     drawStage(job);
     bar.element.hidden = !jobs.isOpen(job);
     if (jobs.isOpen(job)) bar.update(job);
     else bar.stop();
     replace(why, job.error && reason(job.error));
-    if (job.retry?.said) add(why, [h("p", { class: "advice" }, `${words.detail.retrySaid}: ${job.retry.said}`)]);
+    if (job.retry?.said && job.state !== "COMPLETED") add(why, [h("p", { class: "advice" }, `${words.detail.retrySaid}: ${job.retry.said}`)]);
     replace(doing, actions(job, { outcome, another: () => { dialog.close(); another(job); }, pick, isPicked, refresh }));
     replace(shared, share(job, refresh));
     replace(facts, factsOf(job));
@@ -76,7 +80,10 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
 
   function drawStage(job) {
     const ready = job.state === "COMPLETED";
-    stage.hidden = !ready;
+    if (!ready) {
+      const canvas = thumbnails.get(id);
+      replace(stage, h("div", { class: `frame ${toneOf(job)}` }, canvas ? copyOf(canvas) : icon("film")));
+    }
     if (!ready || playing) return;
     playing = player(id, { controls: true, "aria-label": `${words.detail.watch}: ${titleOf(job)}` }, { said: true });
     playing.video.addEventListener("hopeless", () => replace(stage, h("p", { class: "reason" }, words.detail.playError),
@@ -120,17 +127,22 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
   return dialog;
 }
 
-/** A timeline's event in the page's words, if it is only the name of a state. */
-const eventWords = (event) => (words.states[event.event] || event.event);
+/** A timeline's event in the page's words: names of states and codes are for programs. */
+function eventWords(event) {
+  const known = words.states[event.event] || words.timeline[event.event];
+  if (known || !event.state || !event.code) return known || event.event;
+  const said = event.event.replace(/^[A-Z]+: /, "").replace(/ \([^()]*\)$/, "");
+  const attempt = event.attempt > 1 ? ` (${words.timeline.attempt(event.attempt)})` : "";
+  return `${words.states[event.state] || event.state}: ${said}${attempt}`;
+}
 
 function factsOf(job) {
   const rows = [
-    [words.detail.model, job.model],
-    [words.detail.cost, job.cost_usd === null ? (job.state === "COMPLETED" ? words.detail.costUnknown : null)
-      : money(job.cost_usd)],
+    [words.detail.model, jobs.modelTitle(job.model)],
+    [words.detail.cost, costOf(job)],
     [words.detail.created, h("time", { datetime: job.created_at, title: exactly(job.created_at) },
       moment(job.created_at))],
-    [words.detail.made, jobs.took(job) === null ? null : duration(jobs.took(job))],
+    [words.detail.made, job.state === "COMPLETED" && jobs.took(job) !== null ? duration(jobs.took(job)) : null],
     [words.detail.size, job.video && bytes(job.video.bytes)],
     [words.detail.source, words.detail.sources[job.source] || job.source],
     [words.detail.batch, job.batch && [h("a", { href: `#/batches/${encodeURIComponent(job.batch.batch_id)}` },
@@ -151,6 +163,14 @@ function factsOf(job) {
       words.fields[name] || name, shown(name, value)]))),
     labels.length > 0 && h("section", null, h("h3", null, words.detail.metadata), pairs(labels)),
   ];
+}
+
+/** What a job cost, as far as it is certain: a failed one may have been charged although nothing came back. */
+function costOf(job) {
+  if (job.cost_usd !== null) return money(job.cost_usd);
+  if (job.state === "COMPLETED") return words.detail.costUnknown;
+  if (["REJECTED", "CANCELLED"].includes(job.state) || /^PROVIDER_/.test(job.error?.code || "")) return words.detail.free;
+  return jobs.mayChange(job) ? null : words.detail.costUncertain;
 }
 
 function shown(name, value) {

@@ -16,6 +16,12 @@ export const isOpen = (job) => OPEN.includes(job.state);
 /** Whether the job may still change by itself. A held one changes when money or a person lets it. */
 export const mayChange = (job) => isOpen(job) || job.state === "HELD" || Boolean(job.retry && !job.retry.ended_at);
 
+const titles = new Map();
+
+/** Takes the models' titles. */
+export const takeModels = (models) => models.forEach((one) => titles.set(one.model, one.title));
+export const modelTitle = (model) => titles.get(model) || model;
+
 const known = new Map();
 const records = new Map();
 const asked = new Map();

@@ -11,6 +11,14 @@ const LEAST_BETWEEN = 5000;
 export function player(id, props, { said = false } = {}) {
   const video = h("video", { playsInline: true, preload: "metadata", ...props });
   let renewedAt = 0;
+  // Kept here, because an element that fails forgets where it was, and whether it played.
+  let position = 0;
+  let playing = false;
+  video.addEventListener("timeupdate", () => { if (video.readyState > 1) position = video.currentTime; });
+  video.addEventListener("playing", () => { playing = true; });
+  for (const name of ["pause", "ended"]) {
+    video.addEventListener(name, () => { if (video.readyState > 1) playing = false; });
+  }
 
   async function load(age, at = 0, play = false) {
     const record = await jobs.fetchRecord(id, age, { first: true });
@@ -31,9 +39,8 @@ export function player(id, props, { said = false } = {}) {
       return;
     }
     renewedAt = Date.now();
-    const { currentTime, paused } = video;
     try {
-      await load(0, currentTime, !paused);
+      await load(0, position, playing);
       if (said) toast(words.detail.renewed);
     } catch {
       video.dispatchEvent(new CustomEvent("hopeless"));

@@ -198,9 +198,9 @@ export const words = {
 
   progress: {
     elapsed: (time) => time,
-    usually: (p50, p90) => `usually ${p50}, nine of ten within ${p90}`,
-    late: (p90) => `longer than usual; nine of ten take up to ${p90}`,
-    verylate: "longer than nine of ten; we keep asking",
+    usually: (p50, p90) => `usually ${p50}, 9 of 10 by ${p90}`,
+    late: (p90) => `over the usual time, 9 of 10 by ${p90}`,
+    verylate: "longer than 9 of 10, still being made",
     label: "Progress",
     halfMark: "Half are done by here",
   },
@@ -214,6 +214,8 @@ export const words = {
     model: "Model",
     cost: "Cost",
     costUnknown: "Not reported",
+    costUncertain: "Not known; it may have been charged",
+    free: "Nothing",
     made: "Made in",
     waited: "waited",
     total: "in all",
@@ -265,6 +267,8 @@ export const words = {
     compareRemove: "Chosen to compare",
     aiGenerated: "AI-generated video",
   },
+
+  timeline: { created: "Ordered", notified: "Notification sent", attempt: (n) => `attempt ${n}` },
 
   compare: {
     title: "Compare",
