@@ -132,7 +132,7 @@ export function orderCard({ edit }) {
   const frame = h("div", { class: "frame busy" });
   const name = h("h3", null);
   const pill = h("span", { class: "pill busy" });
-  const trouble = h("div", { class: "trouble", "aria-live": "polite" });
+  const trouble = h("p", { class: "reason", "aria-live": "polite" });
   let order;
   const actions = h("div", { class: "actions", hidden: true },
     button(words.again, () => orders.again(order), { class: "button small" }),

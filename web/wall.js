@@ -182,6 +182,7 @@ export function wall({ models, edit, compare }) {
   };
   jobs.listen(redraw);
   orders.listen(redraw);
+  live.onConnection((next) => { if (next === null && query?.failed) page(); });
   live.onTick((changed) => {
     const moved = changed.filter(({ job, before }) => before && before.state !== job.state);
     if (moved.length === 1) {
