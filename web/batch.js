@@ -2,6 +2,7 @@
 
 import { api } from "./api.js";
 import { ask, button, h, icon, link, replace, set, text, toast } from "./dom.js";
+import { modelTitle } from "./jobs.js";
 import { exactly, moment, money } from "./time.js";
 import { isTable, upload } from "./upload.js";
 import { words } from "./words.js";
@@ -35,10 +36,11 @@ export function batchView() {
   const zone = h("div", { class: "drop table-drop" }, h("div", { class: "drop-empty" }, icon("table"),
     h("p", { class: "drop-title" }, words.batches.drop), h("p", { class: "help" }, words.batches.dropHint)), chooser,
   h("label", { for: "choose-table", class: "button small" }, words.batches.choose), bar, status, said);
+  const lead = h("p", { class: "help" }, words.batches.lead);
   const content = h("div", null);
   const element = h("section", { class: "batches", "aria-labelledby": "batches-title" },
     h("div", { class: "page-head" }, h("h2", { id: "batches-title", tabindex: "-1" }, words.batches.title),
-      h("p", { class: "help" }, words.batches.lead)), content);
+      lead), content);
 
   let open = null;
   let timer = 0;
@@ -105,7 +107,7 @@ export function batchView() {
       fileOf(batch))), h("p", { class: "help", title: exactly(batch.created_at) },
       words.batches.created(moment(batch.created_at)))),
     h("p", { class: "help" }, batch.rows === null ? "" : words.batches.rows(batch.rows)),
-    h("p", { class: "cost" }, batch.estimate_usd === null ? "" : `${words.compose.about} ${money(batch.estimate_usd)}`),
+    h("p", { class: "cost" }, batch.estimate_usd === null ? "" : words.compose.cost(money(batch.estimate_usd), 1)),
     pill(batch));
 
   // One batch ---------------------------------------------------------------------------------------------------------
@@ -123,7 +125,7 @@ export function batchView() {
     return ACTIVE.has(batch.state) || batch.state === "OPEN" ? QUICK : IDLE;
   }
 
-  const back = () => h("p", { class: "back" }, h("a", { href: "#/batches" }, "← ", words.batches.back));
+  const back = () => h("p", { class: "back" }, h("a", { href: "#/batches" }, icon("back"), words.batches.back));
 
   function draw(batch) {
     // Links are signed anew in each answer, so they don't count as a change.
@@ -204,7 +206,7 @@ export function batchView() {
     return h("section", { class: "panel" }, h("h4", null, words.batches.estimate), h("div", { class: "scroll" },
       h("table", null, h("thead", null, h("tr", null, heading(words.batches.model), heading(words.batches.count, true),
         heading(words.batches.estimate, true))),
-      h("tbody", null, batch.estimate_by_model.map((share) => h("tr", null, cell(share.model),
+      h("tbody", null, batch.estimate_by_model.map((share) => h("tr", null, cell(modelTitle(share.model)),
         cell(share.videos.toLocaleString("en"), true), cell(money(share.estimate_usd), true)))),
       h("tfoot", null, h("tr", null, h("th", { scope: "row" }, words.batches.total), cell(good.toLocaleString("en"), true),
         cell(money(batch.estimate_usd), true))))));
@@ -257,6 +259,7 @@ export function batchView() {
       }
       open = id;
       set(element, { hidden: id === null });
+      set(lead, { hidden: Boolean(id) });
       look();
     },
   };

@@ -71,6 +71,7 @@ export function link(address, label, props) {
 }
 
 const ICONS = {
+  back: "M19 12H5M11 6l-6 6 6 6",
   plus: "M12 5v14M5 12h14",
   close: "M6 6l12 12M18 6L6 18",
   image: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9.5h.01",

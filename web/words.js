@@ -83,7 +83,6 @@ export const words = {
     imageAddressHelp: "A link to a picture, instead of a file.",
     options: "More options",
     make: (n) => (n > 1 ? `Make ${n} videos` : "Make video"),
-    about: "about",
     cost: (usd, n) => (n > 1 ? `About ${usd} for ${n} videos` : `About ${usd}`),
     time: (p50, p90) => `Usually ${p50}, nine of ten within ${p90}`,
     estimating: "Estimating…",
