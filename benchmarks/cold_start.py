@@ -125,6 +125,7 @@ class Cloud:
             "WEBHOOK_QUEUE": f"{self.url}/123456789012/webhooks",
             "WEBHOOK_DEAD_LETTER_QUEUE": f"{self.url}/123456789012/webhooks-dead",
             "ANNOUNCE_DEAD_LETTER_QUEUE": f"{self.url}/123456789012/unannounced",
+            **dict.fromkeys(("UPLOAD_ORIGIN", "VIDEO_ORIGIN"), self.url),
             "SEGMIND_API_KEY_SECRET": "segmind",
             "SEGMIND_BASE_URL": self.url,
             "SEGMIND_UPLOAD_URL": self.url,

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -55,20 +55,25 @@ class Shown:
     file: Path
     video: Played
     mail: Entry
+    console_url: str = ""
+    """The console, signed in. Empty if the stack does not stay up."""
 
 
-def run_demo(time_scale: float, output: Path, console: Console) -> Shown:
+def run_demo(time_scale: float, output: Path, console: Console, stay: Path | None = None) -> Shown:
     """Upload the sample, follow the job, download and play the video, and show the notification.
 
-    Raises DemoFailed if any of this fails. Everything that was started is stopped in any case.
+    Raises DemoFailed if any of this fails. Everything that was started is stopped, unless the demo succeeds and
+    ``stay`` is given: the folder of a stack that `seedance down` stops.
     """
     begun = time.monotonic()
     output.parent.mkdir(parents=True, exist_ok=True)
     HOME.mkdir(exist_ok=True)
+    if stay is not None:
+        return _demo_that_stays(stay, time_scale, output, console)
     # A state directory of its own, so that the demo can run beside a running stack or another demo.
     home = Path(tempfile.mkdtemp(prefix="demo-", dir=HOME))
     try:
-        stack = _start(home, time_scale, console)
+        stack, _ = _start(home, time_scale, console)
         console.print(f"ready after {time.monotonic() - begun:.1f} s\n")
         shown = _make_video(Target(stack.outputs, stack), stack, output, console)
     except (DemoFailed, StackError):
@@ -81,10 +86,26 @@ def run_demo(time_scale: float, output: Path, console: Console) -> Shown:
             shutil.rmtree(home, ignore_errors=True)
     console.print(f"\n[green]done[/green] in {time.monotonic() - begun:.1f} s; everything is stopped again")
     console.print(f"Play it: {_shown(output)}", soft_wrap=True)
+    console.print("`seedance demo --stay` leaves the stack running, with the console in a browser", soft_wrap=True)
     return shown
 
 
-def _start(home: Path, time_scale: float, console: Console) -> Stack:
+def _demo_that_stays(home: Path, time_scale: float, output: Path, console: Console) -> Shown:
+    """The demo on a stack that runs already, or that it starts and leaves running."""
+    stack, started = _start(home, time_scale, console, port=None)
+    try:
+        shown = _make_video(Target(stack.outputs, stack), stack, output, console)
+    except BaseException:
+        if started:
+            local_stack.down(home)
+        raise
+    console.print("\n[green]done[/green]; the stack is still running: `seedance down` stops it")
+    console.print("The console, signed in:")
+    console.print(f"  {stack.console_url}", soft_wrap=True, markup=False, highlight=False)
+    return replace(shown, console_url=stack.console_url)
+
+
+def _start(home: Path, time_scale: float, console: Console, port: int | None = 0) -> tuple[Stack, bool]:
     with console.status("") as status:
 
         def say(step: str) -> None:
@@ -92,8 +113,8 @@ def _start(home: Path, time_scale: float, console: Console) -> Stack:
             if not console.is_terminal:  # a log shows no spinner
                 console.print(f"  {step}", highlight=False)
 
-        options = local_stack.Options(port=0, provider="sandbox", time_scale=time_scale, home=home)
-        return local_stack.up(options, say)[0]
+        options = local_stack.Options(port=port, provider="sandbox", time_scale=time_scale, home=home)
+        return local_stack.up(options, say)
 
 
 def _make_video(target: Target, stack: Stack, output: Path, console: Console) -> Shown:

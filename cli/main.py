@@ -123,7 +123,7 @@ def up(
     kept = Kept.read(home())
     with progress.working("") as tell:
         stack, started = local_stack.up(options, tell)
-    shown = {name: value for name, value in asdict(stack).items() if name not in ("pids", "secret_access_key")}
+    shown = {name: value for name, value in stack.facts().items() if name not in ("pids", "secret_access_key")}
     emit({"started": started, "outputs_file": str(home() / "outputs.json"), **shown})
     out.print(f"[green]{'up' if started else 'already up'}[/green] at {stack.endpoint_url}\n")
     say(show.stack(stack))
@@ -131,6 +131,8 @@ def up(
     if kept and started:
         unowned.report(Target(stack.outputs, stack), None if kept.clean else kept.since)
     say(f"\nTry next:\n  seedance drop {_short(SAMPLE)} --wait")
+    if stack.console_url:
+        say(f"\nThe console, signed in:\n  {stack.console_url}")
 
 
 @command()
@@ -174,9 +176,12 @@ def env(outputs: OutputsFile = None) -> None:
 def demo(
     time_scale: Annotated[float, typer.Option(help="0.1 runs ten times faster than the provider.")] = DEMO_SCALE,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the video.")] = DEMO_VIDEO,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Leave the stack running, and print the console's link.")
+    ] = False,
 ) -> None:
     """Run the pipeline end to end: from an image in a bucket to a video on disk and its notification."""
-    shown = run_demo(time_scale, output, for_progress())
+    shown = run_demo(time_scale, output, for_progress(), home() if stay else None)
     emit({**asdict(shown), "file": str(shown.file)})
 
 

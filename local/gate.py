@@ -34,8 +34,9 @@ FUNCTIONS_KEY_ID = "000000000000"
 _API = re.compile(r"/(_aws/execute-api/[^/]+/|restapis/[^/]*/[^/]*/_user_request_(/|$))")
 """Calls of a deployed API. As on AWS they are not signed; API Gateway requires the API key."""
 
-_LASTING = re.compile(r"/_aws/execute-api/[^/]+/w/[^/]+")
-"""A lasting link to a video, which people open from their mail without a key. It changes nothing."""
+_OPENED = re.compile(r"/_aws/execute-api/[^/]+/(w/[^/]+|v1/)")
+"""What people open from a mail or another page without a key: a lasting link to a video, and the console's page. It
+changes nothing, and the page that led there can neither read nor embed it."""
 
 _BUCKET = re.compile(r"/[a-z0-9][a-z0-9.-]{2,62}/?")
 
@@ -70,10 +71,10 @@ class Gate:
             _log.warning("refused %s %s: %s", request.method, request.path, refused.message)
             await _refuse(scope, send, refused, signature)
             return
-        await self._app(scope, body, _without_cors(send))
+        await self._app(scope, body, _for_browsers(send, link=bool(signature and signature.presigned)))
 
     def _check_origin(self, request: Request, signature: Signature | None) -> None:
-        link = _LASTING.fullmatch(request.path) if signature is None else signature.presigned
+        link = _OPENED.fullmatch(request.path) if signature is None else signature.presigned
         if why := origin.refusal(request.method, request.headers, self._port, signed_link=bool(link)):
             raise Refused("AccessDenied", why)
 
@@ -151,13 +152,19 @@ def _sha256(pieces: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _without_cors(send: Send) -> Send:
-    """Remove the CORS headers, because the emulator allows pages of all origins to read the response."""
+def _for_browsers(send: Send, *, link: bool) -> Send:
+    """Remove the CORS headers, because the emulator allows pages of all origins to read the response.
+
+    An object behind a link may be a page. On AWS it has another origin than the console; here it has the same, so none
+    of its scripts run.
+    """
 
     async def sends(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = message.get("headers", [])
             kept = [(name, value) for name, value in headers if not name.lower().startswith(b"access-control-")]
+            if link:
+                kept.append((b"content-security-policy", b"script-src 'none'; object-src 'none'"))
             message = {**message, "headers": kept}
         await send(message)
 

@@ -36,6 +36,9 @@ Say = Callable[[str], None]
 _FORMER = frozenset({"notification_queue_url"})
 """Fields of earlier releases, which a kept stack may have."""
 
+_DERIVED = ("api_url", "console_url")
+"""Entries of outputs.json that follow from the others, for people and programs that read it."""
+
 _KEEP_SECONDS = 30.0
 """How long a server has to write its state when it stops."""
 
@@ -68,7 +71,22 @@ class Stack:
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Self:
         """The stack from these values, which may be of an earlier release. Raises TypeError."""
-        return cls(**{name: value for name, value in facts.items() if name not in _FORMER})
+        return cls(**{name: value for name, value in facts.items() if name not in {*_FORMER, *_DERIVED}})
+
+    def facts(self) -> dict[str, Any]:
+        """What its outputs.json has."""
+        return {**asdict(self), **{name: getattr(self, name) for name in _DERIVED}}
+
+    @property
+    def api_url(self) -> str:
+        """The API's address."""
+        return self.outputs.get("ApiUrl", "")
+
+    @property
+    def console_url(self) -> str:
+        """The console's address, signed in: a browser keeps the part after # to itself. Empty for earlier releases."""
+        address = self.outputs.get("ConsoleUrl")
+        return f"{address}#key={self.api_key}" if address else ""
 
     @property
     def access(self) -> aws.Access:
@@ -173,7 +191,7 @@ def restart(home: Path) -> None:
     launch.start_sandbox(started, stack.time_scale, provider, keep=home / keeping.FOLDER)
     emulator_ready()
     aws.scale_waits(stack.access, stack.time_scale)
-    launch.write_json(home / "outputs.json", asdict(replace(stack, pids=started.pids)))
+    launch.write_json(home / "outputs.json", replace(stack, pids=started.pids).facts())
 
 
 def _as_kept(options: Options, stack: Stack) -> Options:
@@ -274,7 +292,7 @@ def _write(home: Path, stack: Stack, kept: Kept | None) -> None:
     if kept:
         aws.save(stack.access)
         kept.write(home)
-    launch.write_json(home / "outputs.json", asdict(stack))
+    launch.write_json(home / "outputs.json", stack.facts())
 
 
 def _already_up(options: Options) -> Stack | None:

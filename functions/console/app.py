@@ -1,6 +1,6 @@
 """Lambda handler of the console: its page and the page's files, which need no key.
 
-It writes no metrics and almost no log, so it does without Powertools, which would double its cold start.
+It writes no metrics and no log, so it does without Powertools, which would double the time of its imports.
 """
 
 from pathlib import Path

@@ -87,7 +87,8 @@ def of_the_emulator(description: dict[str, Any]) -> dict[str, Any]:
     """
     for methods in description["paths"].values():
         for operation in methods.values():
-            operation["responses"]["403"]["content"] = {"application/json": {"schema": {"type": "object"}}}
+            if refused := operation["responses"].get("403"):
+                refused["content"] = {"application/json": {"schema": {"type": "object"}}}
     return description
 
 

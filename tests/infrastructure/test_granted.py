@@ -106,7 +106,8 @@ def calls() -> set[Seen]:
 
 
 def test_every_function_is_in_the_list(functions: dict[str, Any], calls: set[Seen]) -> None:
-    assert {call.function for call in calls} == set(functions)
+    assert {call.function for call in calls} == {name for name, found in functions.items() if found["Policies"]}
+    assert functions["console"]["Policies"] == []
 
 
 def test_no_call_is_without_a_statement(functions: dict[str, Any], calls: set[Seen]) -> None:
@@ -123,7 +124,7 @@ def test_no_statement_is_without_a_call(functions: dict[str, Any], calls: set[Se
 def test_both_directions_find_what_is_wrong(functions: dict[str, Any], calls: set[Seen]) -> None:
     """One statement less, or one more, in any function is a finding."""
     for function, properties in functions.items():
-        (policy,) = properties["Policies"]
+        (policy,) = properties["Policies"] or [{"Statement": []}]
         more = {"Sid": "More", "Effect": "Allow", "Action": "s3:DeleteObject", "Resource": {"Fn::GetAtt": ["X", "Arn"]}}
         wider = {"Policies": [{"Statement": [*policy["Statement"], more]}]}
         assert "More: s3:DeleteObject on X" in list(unused(function, wider, calls))

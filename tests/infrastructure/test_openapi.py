@@ -258,6 +258,7 @@ def test_calls_that_read_load_no_pydantic(root: Path, template: dict[str, Any]) 
         **{"SEGMIND_API_KEY_SECRET": "s", "STATE_MACHINE": "m", "BATCH_STATE_MACHINE": "m", "INTAKE_QUEUE": "q"},
         **dict.fromkeys(("DEAD_LETTER_QUEUE", "WEBHOOK_QUEUE", "WEBHOOK_DEAD_LETTER_QUEUE"), "q"),
         **{"ANNOUNCE_DEAD_LETTER_QUEUE": "q", "WEBHOOKS": "no", "LINK_BASE": "https://links.example/w"},
+        **dict.fromkeys(("UPLOAD_ORIGIN", "VIDEO_ORIGIN"), "https://b.example"),
     }
     texts = {"job_id": "up-1", "state": "COMPLETED", "source": "api", "name": "n", "folder": "f", "model": "m"}
     item = {name: {"S": text} for name, text in {**texts, "transport": "v2", "month": "2026-11"}.items()}

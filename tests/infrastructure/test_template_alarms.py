@@ -84,9 +84,9 @@ def test_one_event_raises_its_alarm(
 
 
 def test_every_functions_errors_raise_an_alarm(alarms: dict[str, Any], resources: dict[str, Any]) -> None:
-    """An error of the API function is a 502 for the caller (API Gateway, Lambda proxy integrations)."""
+    """An error of a function behind the API is a 502 for the caller (API Gateway, Lambda proxy integrations)."""
     watched = {name for alarm in alarms.values() for _, metric, name in metrics_of(alarm) if metric == "Errors"} | {
-        "ApiFunction"
+        *("ApiFunction", "ConsoleFunction")
     }
     assert watched == set(of_type(resources, "AWS::Serverless::Function"))
 

@@ -14,6 +14,9 @@ from seedance.watch import PAGE_HEADERS
 
 from tests.infrastructure.reading import resolved
 
+KEYLESS = {"GET /", "HEAD /", "GET /web/{file}", "HEAD /web/{file}"}
+"""What the API answers without a key: the console's page and its files. Otherwise only LinkApi does, for a video."""
+
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:segmind-AbCdEf"
 
 
@@ -44,11 +47,16 @@ def body(translated: dict[str, Any]) -> dict[str, Any]:
     return dict(translated["Api"]["Properties"]["Body"])
 
 
-def test_every_route_needs_a_key(body: dict[str, Any]) -> None:
+def test_every_route_but_the_consoles_needs_a_key(body: dict[str, Any]) -> None:
     assert body["openapi"] == "3.0.1"
-    methods = [method for path in body["paths"].values() for method in path.values()]
-    assert len(methods) == len(ROUTES)
-    assert all(method["security"] == [{"api_key": []}] for method in methods)
+    keyless = {
+        f"{name.upper()} {path}"
+        for path, methods in body["paths"].items()
+        for name, method in methods.items()
+        if method["security"] != [{"api_key": []}]
+    }
+    assert keyless == KEYLESS
+    assert all(method["security"] == [] for path in ("/", "/web/{file}") for method in body["paths"][path].values())
     assert body["components"]["securitySchemes"]["api_key"] == {"type": "apiKey", "name": "x-api-key", "in": "header"}
 
 
@@ -152,12 +160,13 @@ def test_a_call_that_does_not_exist_is_told_where_all_are_described(body: dict[s
     text = body["x-amazon-apigateway-gateway-responses"]["MISSING_AUTHENTICATION_TOKEN"]["responseTemplates"]
     named = re.findall(r"(GET|POST) (/[\w/{}.]+)", text["application/json"])
     assert {f"{method} {path}" for method, path in named} == {"GET /openapi.json"}
-    assert {f"{method.upper()} {path}" for path, methods in body["paths"].items() for method in methods} == set(ROUTES)
+    known = {f"{method.upper()} {path}" for path, methods in body["paths"].items() for method in methods}
+    assert known == {*ROUTES, *KEYLESS}
 
 
 def test_every_role_that_sam_makes_has_the_boundary(translated: dict[str, Any]) -> None:
     roles = [r["Properties"] for r in translated.values() if r["Type"] == "AWS::IAM::Role"]
-    assert len(roles) == 16  # of fourteen functions and two workflows
+    assert len(roles) == 17  # of fifteen functions and two workflows
     for role in roles:
         assert resolved(role, ["HasBoundary"])["PermissionsBoundary"] == {"Ref": "PermissionsBoundaryArn"}
         assert "PermissionsBoundary" not in resolved(role, [])

@@ -206,6 +206,7 @@ class Pipeline:
             "WEBHOOK_QUEUE": self._url("webhooks"),
             "WEBHOOK_DEAD_LETTER_QUEUE": self._url("webhooks-dead"),
             "ANNOUNCE_DEAD_LETTER_QUEUE": self._url("unannounced"),
+            **dict.fromkeys(("UPLOAD_ORIGIN", "VIDEO_ORIGIN"), "https://bucket.example"),
         }
         return variables(declared(), given)
 

@@ -333,6 +333,7 @@ def wired(world: World, template: dict[str, Any], monkeypatch: pytest.MonkeyPatc
         **{"LINK_BASE": LINKS, "WEBHOOKS": "no", "WEBHOOK_QUEUE": f"{world.arns.queue}-hooks"},
         "WEBHOOK_DEAD_LETTER_QUEUE": f"{world.arns.queue}-dead-hooks",
         "ANNOUNCE_DEAD_LETTER_QUEUE": f"{world.arns.queue}-unannounced",
+        **{"UPLOAD_ORIGIN": f"https://{UPLOADS}.example", "VIDEO_ORIGIN": f"https://{VIDEOS}.example"},
     }
     for name, value in variables(template, given).items():
         monkeypatch.setenv(name, value)

@@ -142,14 +142,15 @@ def test_models_without_json_are_one_list_and_with_it_a_line_each(run: Run) -> N
 
 
 def test_up_tells_what_it_has_started_but_not_the_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = Stack(
-        endpoint_url="http://127.0.0.1:4566", secret_access_key="hidden", outputs={"ApiUrl": "u"}, api_key="k"
-    )
+    outputs = {"ApiUrl": "u", "ConsoleUrl": "u/"}
+    stack = Stack(endpoint_url="http://127.0.0.1:4566", secret_access_key="hidden", outputs=outputs, api_key="k")
     monkeypatch.setattr(local_stack, "up", lambda *_: (stack, False))
     result = run("up", "--json")
     told = json.loads(result.stdout)
     assert {"started": False, "endpoint_url": "http://127.0.0.1:4566", "api_key": "k"}.items() <= told.items()
     assert told["outputs_file"].endswith("outputs.json")
+    assert (told["api_url"], told["console_url"]) == ("u", "u/#key=k")
+    assert run("up").stdout.endswith("The console, signed in:\n  u/#key=k\n")
     assert "hidden" not in result.output
 
 

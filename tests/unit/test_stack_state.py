@@ -57,6 +57,21 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_outputs_have_the_addresses_of_the_api_and_the_console_signed_in(tmp_path: Path) -> None:
+    outputs = {"ApiUrl": "http://127.0.0.1:4566/v1", "ConsoleUrl": "http://127.0.0.1:4566/v1/"}
+    stack = replace(STACK, api_key="k", outputs=outputs)
+    launch.write_json(tmp_path / "outputs.json", stack.facts())
+    told = json.loads((tmp_path / "outputs.json").read_text())
+    assert told == {
+        **asdict(stack),
+        "api_url": "http://127.0.0.1:4566/v1",
+        "console_url": "http://127.0.0.1:4566/v1/#key=k",
+    }
+    assert (tmp_path / "outputs.json").stat().st_mode & 0o777 == 0o600  # the key is in there
+    assert Stack.read(tmp_path / "outputs.json") == stack
+    assert replace(STACK, outputs={"ApiUrl": "u"}).console_url == ""  # of an earlier release
+
+
 def silent(_: str) -> None:
     """Ignore progress messages."""
 
