@@ -17,6 +17,9 @@ TOOL = env -u AWS_PROFILE -u MAKEFLAGS -u MFLAGS -u MAKELEVEL AWS_DEFAULT_REGION
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+# What checks the console: Biome for its files, and axe in the tests' browser.
+WEB = .seedance/web
+
 setup: $(READY) ## make .venv with everything in it; done again only when the pins change
 
 $(READY): requirements.txt pyproject.toml local/aws-cli.sh
@@ -46,7 +49,7 @@ test: check browser ## every check that this machine can run
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal -m "not e2e"
 	$(BIN)/pytest -m e2e
 
-check: $(READY) ## style, types, templates, generated pages
+check: $(READY) $(WEB)/.ready ## style, types, templates, generated pages, the console's files
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -54,10 +57,18 @@ check: $(READY) ## style, types, templates, generated pages
 	$(TOOL) $(BIN)/sam validate --lint
 	$(BIN)/cog --check --check-fail-msg="run: make reference" -I docs docs/reference.md docs/architecture.md docs/aws-facts.md
 	$(BIN)/python docs/openapi.py --check
+	PATH="$$PWD/$(BIN):$$PATH" $(WEB)/node_modules/.bin/biome ci --config-path=tests/web --error-on-warnings web
+
+$(WEB)/.ready: tests/web/package-lock.json | $(READY)
+	rm -rf $(WEB)
+	mkdir -p $(WEB)
+	cp tests/web/package.json tests/web/package-lock.json $(WEB)/
+	PATH="$$PWD/$(BIN):$$PATH" npm ci --silent --ignore-scripts --no-audit --no-fund --prefix $(WEB)
+	@touch $@
 
 # Chromium comes as a file in an npm package, for Linux on x86-64. Elsewhere the tests use an installed Chrome.
 BROWSER = .seedance/browser
-browser: $(BROWSER)/.ready ## unpack the tests' browser (210 MB)
+browser: $(BROWSER)/.ready $(WEB)/.ready ## unpack the tests' browser (210 MB)
 
 $(BROWSER)/.ready: tests/chromium/package-lock.json tests/chromium/unpack.mjs | $(READY)
 	rm -rf $(BROWSER)

@@ -16,7 +16,12 @@ from packaging.utils import canonicalize_name
 
 REQUIREMENTS = ["requirements.txt", "layers/common/requirements.txt"]
 REQUIREMENTS += [f"tests/{folder}/requirements.txt" for folder in ("audit", "contract")]
-LOCKS = ["tests/audit", "tests/chromium", *(f"layers/common/pyodide/{version}" for version in ("3.11", "3.12", "3.13"))]
+LOCKS = [
+    "tests/audit",
+    "tests/chromium",
+    "tests/web",
+    *(f"layers/common/pyodide/{version}" for version in ("3.11", "3.12", "3.13")),
+]
 PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^\s;]+)(?P<rest>.*)")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 SYSTEMS = {"linux": "Linux", "darwin": "Darwin"}
