@@ -11,8 +11,8 @@ const CANCELLABLE = new Set(["OVER_BUDGET", "SUBMITS_PAUSED"]);
 const FRESH_SECONDS = 120;
 
 const canCancel = (job) => job.state === "RECEIVED" || (job.state === "HELD" && CANCELLABLE.has(job.error?.code));
-const canRetry = (job) => ["FAILED", "EXPIRED"].includes(job.state)
-  || (job.state === "HELD" && job.error?.code === "RESULT_UNCLEAR");
+const canRetry = (job) =>
+  ["FAILED", "EXPIRED"].includes(job.state) || (job.state === "HELD" && job.error?.code === "RESULT_UNCLEAR");
 
 /** The buttons for a job. `outcome` is where they say what happened. */
 export function actions(job, { outcome, another, pick, isPicked, refresh }) {
@@ -23,8 +23,14 @@ export function actions(job, { outcome, another, pick, isPicked, refresh }) {
   else if (canRetry(job) && job.retry?.estimate_usd) say(...offer(job, job.retry.estimate_usd, say, refresh));
   return [
     ready && button(words.detail.download, () => download(job.job_id, say), { class: "button primary" }, "down"),
-    canRetry(job) && !waits && button(words.detail.retry, (event) => retry(job, event.currentTarget, say, refresh),
-      { class: "button primary" }, "again"),
+    canRetry(job) &&
+      !waits &&
+      button(
+        words.detail.retry,
+        (event) => retry(job, event.currentTarget, say, refresh),
+        { class: "button primary" },
+        "again",
+      ),
     button(words.detail.another, another, null, "plus"),
     ready && picker(job, pick, isPicked),
     canCancel(job) && button(words.detail.cancel, () => cancel(job, say), { class: "button danger-text" }),
@@ -33,11 +39,15 @@ export function actions(job, { outcome, another, pick, isPicked, refresh }) {
 
 function picker(job, pick, isPicked) {
   const label = () => (isPicked(job.job_id) ? words.detail.compareRemove : words.detail.compareAdd);
-  const toggle = button(label(), () => {
-    pick(job, !isPicked(job.job_id));
-    toggle.querySelector("span").textContent = label();
-    set(toggle, { "aria-pressed": String(isPicked(job.job_id)) });
-  }, { "aria-pressed": String(isPicked(job.job_id)) });
+  const toggle = button(
+    label(),
+    () => {
+      pick(job, !isPicked(job.job_id));
+      toggle.querySelector("span").textContent = label();
+      set(toggle, { "aria-pressed": String(isPicked(job.job_id)) });
+    },
+    { "aria-pressed": String(isPicked(job.job_id)) },
+  );
   return toggle;
 }
 
@@ -58,8 +68,11 @@ async function download(id, say) {
 
 async function cancel(job, say) {
   const agreed = await ask({
-    title: words.detail.cancelTitle, lead: words.detail.cancelLead, danger: true,
-    yes: words.detail.cancelYes, no: words.detail.cancelNo,
+    title: words.detail.cancelTitle,
+    lead: words.detail.cancelLead,
+    danger: true,
+    yes: words.detail.cancelYes,
+    no: words.detail.cancelNo,
   });
   if (!agreed) return;
   try {
@@ -89,19 +102,30 @@ async function retry(job, pressed, say, refresh) {
 function offer(job, usd, say, refresh) {
   // The limit is what was shown, rounded up to a cent: a dearer video is refused and asked about again.
   const most = Math.max(0.01, Math.ceil(usd * 100 - 1e-6) / 100);
-  const buy = button(words.detail.retryPayYes(money(most)), async () => {
-    buy.disabled = true;
-    try {
-      jobs.takeRecord(await api.retry(job.job_id, { pay: true, max_usd: most }));
-      say(h("p", null, words.detail.retried));
-      live.poke();
-    } catch (problem) {
-      complain(say, problem);
-      refresh(0);
-    }
-  }, { class: "button primary" });
-  return [h("p", null, words.detail.retryPay(money(usd))),
-    h("div", { class: "actions" }, buy, button(words.detail.retryPayNo, () => say()))];
+  const buy = button(
+    words.detail.retryPayYes(money(most)),
+    async () => {
+      buy.disabled = true;
+      try {
+        jobs.takeRecord(await api.retry(job.job_id, { pay: true, max_usd: most }));
+        say(h("p", null, words.detail.retried));
+        live.poke();
+      } catch (problem) {
+        complain(say, problem);
+        refresh(0);
+      }
+    },
+    { class: "button primary" },
+  );
+  return [
+    h("p", null, words.detail.retryPay(money(usd))),
+    h(
+      "div",
+      { class: "actions" },
+      buy,
+      button(words.detail.retryPayNo, () => say()),
+    ),
+  ];
 }
 
 /** The link that people open without a key: made, copied, revoked. */
@@ -120,27 +144,52 @@ export function share(job, refresh) {
   };
   const head = h("h3", null, words.detail.share);
   if (!job.video.link) {
-    return [head, h("p", { class: "help" }, words.detail.shareNone),
+    return [
+      head,
+      h("p", { class: "help" }, words.detail.shareNone),
       button(words.detail.shareMake, () => call(api.share, words.detail.shareMade), { class: "button small" }, "link"),
-      problem];
+      problem,
+    ];
   }
   const address = h("input", {
-    readOnly: true, value: job.video.link, "aria-label": words.detail.shareLabel, onfocus: () => address.select(),
+    readOnly: true,
+    value: job.video.link,
+    "aria-label": words.detail.shareLabel,
+    onfocus: () => address.select(),
   });
-  const copy = button(words.copy, async () => {
-    try {
-      await navigator.clipboard.writeText(job.video.link);
-      toast(words.copied);
-    } catch {
-      address.focus(); // then the person copies it: some browsers ask for a permission
-    }
-  }, { class: "button small" });
-  const revoke = button(words.detail.shareRevoke, async () => {
-    if (await ask({
-      title: words.detail.shareRevokeTitle, lead: words.detail.shareRevokeLead, danger: true,
-      yes: words.detail.shareRevokeYes, no: words.dismiss,
-    })) await call(api.unshare, words.detail.shareRevoked);
-  }, { class: "button small danger-text" });
-  return [head, h("p", { class: "help" }, words.detail.shareLead(day(job.video.link_expires_at))),
-    h("div", { class: "share-row" }, address, copy), revoke, problem];
+  const copy = button(
+    words.copy,
+    async () => {
+      try {
+        await navigator.clipboard.writeText(job.video.link);
+        toast(words.copied);
+      } catch {
+        address.focus(); // then the person copies it: some browsers ask for a permission
+      }
+    },
+    { class: "button small" },
+  );
+  const revoke = button(
+    words.detail.shareRevoke,
+    async () => {
+      if (
+        await ask({
+          title: words.detail.shareRevokeTitle,
+          lead: words.detail.shareRevokeLead,
+          danger: true,
+          yes: words.detail.shareRevokeYes,
+          no: words.dismiss,
+        })
+      )
+        await call(api.unshare, words.detail.shareRevoked);
+    },
+    { class: "button small danger-text" },
+  );
+  return [
+    head,
+    h("p", { class: "help" }, words.detail.shareLead(day(job.video.link_expires_at))),
+    h("div", { class: "share-row" }, address, copy),
+    revoke,
+    problem,
+  ];
 }

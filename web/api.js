@@ -34,7 +34,9 @@ function fallback(status) {
 let refused = () => {};
 
 /** What to do when the stack refuses the key. */
-export const onRefused = (listener) => { refused = listener; };
+export const onRefused = (listener) => {
+  refused = listener;
+};
 
 export const session = {
   /** The key of a link that opens the page signed in. It is taken out of the address at once. */

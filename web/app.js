@@ -47,10 +47,31 @@ async function begin() {
 function failed(message) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, 10000);
-    root.replaceChildren(h("main", { class: "sign-in-page" }, h("div", { class: "sign-in" },
-      h("p", { class: "brand" }, words.title), h("h1", null, message), h("p", { class: "lead" }, words.signIn.lost),
-      h("button", { type: "button", class: "button primary", onclick: () => { clearTimeout(timer); resolve(); } },
-        words.again))));
+    root.replaceChildren(
+      h(
+        "main",
+        { class: "sign-in-page" },
+        h(
+          "div",
+          { class: "sign-in" },
+          h("p", { class: "brand" }, words.title),
+          h("h1", null, message),
+          h("p", { class: "lead" }, words.signIn.lost),
+          h(
+            "button",
+            {
+              type: "button",
+              class: "button primary",
+              onclick: () => {
+                clearTimeout(timer);
+                resolve();
+              },
+            },
+            words.again,
+          ),
+        ),
+      ),
+    );
   });
 }
 
@@ -87,20 +108,45 @@ function build(models, usual) {
     },
     compare: (ids) => openCompare(ids, { closed: () => {} }),
   });
-  const tabs = [["videos", "#/"], ["batches", "#/batches"]].map(([name, href]) => h("a", { href }, words.nav[name]));
-  const head = h("div", { class: "head" },
-    h("header", { class: "top" }, h("h1", { class: "brand" }, words.title),
-      h("nav", { "aria-label": words.nav.label }, tabs), top.element, toggle),
-    connection, top.banner);
+  const tabs = [
+    ["videos", "#/"],
+    ["batches", "#/batches"],
+  ].map(([name, href]) => h("a", { href }, words.nav[name]));
+  const head = h(
+    "div",
+    { class: "head" },
+    h(
+      "header",
+      { class: "top" },
+      h("h1", { class: "brand" }, words.title),
+      h("nav", { "aria-label": words.nav.label }, tabs),
+      top.element,
+      toggle,
+    ),
+    connection,
+    top.banner,
+  );
   const page = h("main", { id: "main" }, h("div", { class: "columns" }, panel, videos.element), batches.element);
   root.replaceChildren(
-    h("a", { class: "skip", href: "#wall-title", onclick: (event) => {
-      event.preventDefault();
-      document.getElementById("wall-title").focus();
-    } }, words.skip),
-    head, page);
+    h(
+      "a",
+      {
+        class: "skip",
+        href: "#wall-title",
+        onclick: (event) => {
+          event.preventDefault();
+          document.getElementById("wall-title").focus();
+        },
+      },
+      words.skip,
+    ),
+    head,
+    page,
+  );
   // The panel beside the wall is as high as the window below what is on top, which changes with its banners.
-  new ResizeObserver(() => document.documentElement.style.setProperty("--head", `${head.offsetHeight}px`)).observe(head);
+  new ResizeObserver(() => document.documentElement.style.setProperty("--head", `${head.offsetHeight}px`)).observe(
+    head,
+  );
 
   panel.addEventListener("ordered", () => showPanel(false));
   takeFilesAnywhere((files) => {
@@ -123,14 +169,18 @@ function build(models, usual) {
     toggle.hidden = onBatches;
     batches.show(onBatches ? id : null);
     if (!onBatches) videos.ofBatch(view === "of" ? id : "");
-    tabs.forEach((tab, index) => set(tab, { "aria-current": (index === 1) === onBatches ? "page" : null }));
+    for (const [index, tab] of tabs.entries()) {
+      set(tab, { "aria-current": (index === 1) === onBatches ? "page" : null });
+    }
   }
 
   function showVideo(id) {
     if (dialog?.id === id) return;
     closeDialogs();
     const element = openDetail(id, {
-      another, pick: videos.choose, isPicked: videos.isChosen,
+      another,
+      pick: videos.choose,
+      isPicked: videos.isChosen,
       closed: () => {
         if (dialog?.element !== element) return;
         dialog = null;
@@ -144,7 +194,7 @@ function build(models, usual) {
     const before = dialog;
     dialog = null; // so that closing does not change the address
     before?.element.close();
-    document.querySelectorAll("dialog[open]").forEach((one) => one.close());
+    for (const one of document.querySelectorAll("dialog[open]")) one.close();
   }
 
   function route() {

@@ -17,10 +17,20 @@ export function bar({ signOut }) {
   const meter = h("div", { class: "meter", hidden: true }, spentFill, reservedFill);
   const queue = h("ul", { class: "queue" });
   const toggle = button(words.bar.pause, pause, { class: "button small" });
-  const out = button(words.signOut, signOut, { class: "icon-button", "aria-label": words.signOut, title: words.signOut },
-    "out");
-  const element = h("div", { class: "budget", role: "group", "aria-label": words.bar.label },
-    h("div", { class: "money" }, h("p", null, spent, left), meter), queue, toggle, out);
+  const out = button(
+    words.signOut,
+    signOut,
+    { class: "icon-button", "aria-label": words.signOut, title: words.signOut },
+    "out",
+  );
+  const element = h(
+    "div",
+    { class: "budget", role: "group", "aria-label": words.bar.label },
+    h("div", { class: "money" }, h("p", null, spent, left), meter),
+    queue,
+    toggle,
+    out,
+  );
   const banner = h("div", { class: "banner warn", role: "status", hidden: true });
   let askedAt = 0;
   let later = 0;
@@ -44,23 +54,48 @@ export function bar({ signOut }) {
     meter.classList.toggle("full", limit !== null && found.left_usd === 0);
     spentFill.style.setProperty("--part", limit ? Math.min(1, used / limit) : 0);
     reservedFill.style.setProperty("--part", limit ? Math.min(1, reserved / limit) : 0);
-    replace(queue, [[found.in_flight, words.bar.inFlight], [found.waiting, words.bar.waiting],
-      [found.held, words.bar.held]].filter(([count], index) => count || index === 0)
-      .map(([count, label]) => h("li", null, label(count))));
+    replace(
+      queue,
+      [
+        [found.in_flight, words.bar.inFlight],
+        [found.waiting, words.bar.waiting],
+        [found.held, words.bar.held],
+      ]
+        .filter(([count], index) => count || index === 0)
+        .map(([count, label]) => h("li", null, label(count))),
+    );
     toggle.hidden = found.paused; // then the banner has the button
     banner.hidden = !found.paused;
     if (found.paused) {
-      replace(banner, h("p", null, h("strong", null, words.bar.pausedTitle), " ",
-        h("span", { title: exactly(found.paused_at) }, words.bar.pausedSince(moment(found.paused_at))),
-        ": ", found.paused_reason), button(words.bar.resume, resume, { class: "button small" }));
+      replace(
+        banner,
+        h(
+          "p",
+          null,
+          h("strong", null, words.bar.pausedTitle),
+          " ",
+          h("span", { title: exactly(found.paused_at) }, words.bar.pausedSince(moment(found.paused_at))),
+          ": ",
+          found.paused_reason,
+        ),
+        button(words.bar.resume, resume, { class: "button small" }),
+      );
     }
   }
 
   async function pause() {
-    const reason = h("input", { name: "reason", id: "pause-reason", maxlength: 500, autocomplete: "off",
-      placeholder: words.bar.reasonHint });
+    const reason = h("input", {
+      name: "reason",
+      id: "pause-reason",
+      maxlength: 500,
+      autocomplete: "off",
+      placeholder: words.bar.reasonHint,
+    });
     const agreed = await ask({
-      title: words.bar.pauseTitle, lead: words.bar.pauseLead, yes: words.bar.pauseNow, no: words.dismiss,
+      title: words.bar.pauseTitle,
+      lead: words.bar.pauseLead,
+      yes: words.bar.pauseNow,
+      no: words.dismiss,
       body: h("div", { class: "field" }, h("label", { for: "pause-reason", class: "label" }, words.bar.reason), reason),
     });
     if (agreed) await change(() => api.pause(agreed.reason.trim()), words.bar.paused);
@@ -94,11 +129,19 @@ export function bar({ signOut }) {
 /** What the page says while the stack does not answer. */
 export function connectionBanner() {
   const line = h("p", null);
-  const banner = h("div", { class: "banner bad", hidden: true }, line,
-    button(words.connection.now, () => {
-      text(line, words.connection.trying);
-      live.poke(0);
-    }, { class: "button small" }));
+  const banner = h(
+    "div",
+    { class: "banner bad", hidden: true },
+    line,
+    button(
+      words.connection.now,
+      () => {
+        text(line, words.connection.trying);
+        live.poke(0);
+      },
+      { class: "button small" },
+    ),
+  );
   let timer = 0;
   live.onConnection((next) => {
     clearInterval(timer);

@@ -2,8 +2,8 @@
 
 import { api } from "./api.js";
 import { ask, button, h, icon, link, replace, set, text, toast } from "./dom.js";
-import { modelTitle } from "./jobs.js";
 import { exactly, moment, money } from "./time.js";
+import { badRowsOf, estimateOf, fileOf, pill, progressOf } from "./batchparts.js";
 import { isTable, upload } from "./upload.js";
 import { words } from "./words.js";
 
@@ -11,36 +11,45 @@ const QUICK = 3000;
 const IDLE = 30000;
 const PAGE = 20;
 const ACTIVE = new Set(["PLANNING", "RUNNING", "CANCELLING"]);
-const TONES = {
-  PLANNING: "busy", PLANNED: "warn", RUNNING: "busy", CANCELLING: "busy", DONE: "good", CANCELLED: "quiet",
-  EXPIRED: "quiet", OPEN: "warn", REFUSED: "bad", FAILED: "bad",
-};
-const ROW_TONES = {
-  COMPLETED: "good", FAILED: "bad", EXPIRED: "bad", REJECTED: "bad", HELD: "warn", UNCERTAIN: "warn",
-  PLANNED: "quiet", NOT_STARTED: "quiet", CANCELLED: "quiet",
-};
-
-const fileOf = (batch) => batch.manifest.key.split("/").at(-1).replace(/-[0-9a-f]{24}(?=\.[^.]*$)/, "");
-const pill = (batch) => h("span", { class: `pill ${TONES[batch.state] || "quiet"}` },
-  words.batches.states[batch.state] || batch.state);
 
 export function batchView() {
   const said = h("div", { class: "file-problems", role: "alert" });
   const bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": words.batches.progress });
   const status = h("p", { class: "help", "aria-live": "polite" });
-  const chooser = h("input", { type: "file", accept: ".csv,.jsonl", class: "unseen", id: "choose-table",
+  const chooser = h("input", {
+    type: "file",
+    accept: ".csv,.jsonl",
+    class: "unseen",
+    id: "choose-table",
     onchange: () => {
       take([...chooser.files]);
       chooser.value = "";
-    } });
-  const zone = h("div", { class: "drop table-drop" }, h("div", { class: "drop-empty" }, icon("table"),
-    h("p", { class: "drop-title" }, words.batches.drop), h("p", { class: "help" }, words.batches.dropHint)), chooser,
-  h("label", { for: "choose-table", class: "button small" }, words.batches.choose), bar, status, said);
+    },
+  });
+  const zone = h(
+    "div",
+    { class: "drop table-drop" },
+    h(
+      "div",
+      { class: "drop-empty" },
+      icon("table"),
+      h("p", { class: "drop-title" }, words.batches.drop),
+      h("p", { class: "help" }, words.batches.dropHint),
+    ),
+    chooser,
+    h("label", { for: "choose-table", class: "button small" }, words.batches.choose),
+    bar,
+    status,
+    said,
+  );
   const lead = h("p", { class: "help" }, words.batches.lead);
   const content = h("div", null);
-  const element = h("section", { class: "batches", "aria-labelledby": "batches-title" },
-    h("div", { class: "page-head" }, h("h2", { id: "batches-title", tabindex: "-1" }, words.batches.title),
-      lead), content);
+  const element = h(
+    "section",
+    { class: "batches", "aria-labelledby": "batches-title" },
+    h("div", { class: "page-head" }, h("h2", { id: "batches-title", tabindex: "-1" }, words.batches.title), lead),
+    content,
+  );
 
   let open = null;
   let timer = 0;
@@ -81,8 +90,12 @@ export function batchView() {
     const mark = JSON.stringify(answer.batches);
     if (mark !== drawn) {
       drawn = mark;
-      replace(content, zone, answer.batches.length ? h("ul", { class: "batch-list" }, answer.batches.map(row)) : none(),
-        answer.next_cursor && more(answer.next_cursor));
+      replace(
+        content,
+        zone,
+        answer.batches.length ? h("ul", { class: "batch-list" }, answer.batches.map(row)) : none(),
+        answer.next_cursor && more(answer.next_cursor),
+      );
     }
     return answer.batches.some((batch) => ACTIVE.has(batch.state)) ? QUICK : IDLE;
   }
@@ -99,16 +112,33 @@ export function batchView() {
     return next;
   }
 
-  const none = () => h("div", { class: "empty" }, icon("table"), h("h3", null, words.batches.emptyTitle),
-    h("p", null, words.batches.emptyLead));
+  const none = () =>
+    h(
+      "div",
+      { class: "empty" },
+      icon("table"),
+      h("h3", null, words.batches.emptyTitle),
+      h("p", null, words.batches.emptyLead),
+    );
 
-  const row = (batch) => h("li", { class: "batch-row" },
-    h("div", null, h("h3", null, h("a", { href: `#/batches/${encodeURIComponent(batch.batch_id)}`, class: "card-link" },
-      fileOf(batch))), h("p", { class: "help", title: exactly(batch.created_at) },
-      words.batches.created(moment(batch.created_at)))),
-    h("p", { class: "help" }, batch.rows === null ? "" : words.batches.rows(batch.rows)),
-    h("p", { class: "cost" }, batch.estimate_usd === null ? "" : words.compose.cost(money(batch.estimate_usd), 1)),
-    pill(batch));
+  const row = (batch) =>
+    h(
+      "li",
+      { class: "batch-row" },
+      h(
+        "div",
+        null,
+        h(
+          "h3",
+          null,
+          h("a", { href: `#/batches/${encodeURIComponent(batch.batch_id)}`, class: "card-link" }, fileOf(batch)),
+        ),
+        h("p", { class: "help", title: exactly(batch.created_at) }, words.batches.created(moment(batch.created_at))),
+      ),
+      h("p", { class: "help" }, batch.rows === null ? "" : words.batches.rows(batch.rows)),
+      h("p", { class: "cost" }, batch.estimate_usd === null ? "" : words.compose.cost(money(batch.estimate_usd), 1)),
+      pill(batch),
+    );
 
   // One batch ---------------------------------------------------------------------------------------------------------
 
@@ -135,43 +165,77 @@ export function batchView() {
     const focused = sameBatch && content.contains(document.activeElement) && document.activeElement.dataset.act;
     drawn = mark;
     const good = (batch.rows || 0) - batch.rejected;
-    replace(content, back(), h("div", { class: "batch-head" }, h("h3", { class: "batch-name" }, fileOf(batch)), pill(batch),
-      h("p", { class: "help", title: exactly(batch.created_at) }, words.batches.created(moment(batch.created_at)))),
-    h("div", { "aria-live": "polite" }, batch.state === "PLANNING" && h("p", { class: "lead" }, words.batches.checking),
-      batch.error && h("p", { class: "reason" }, batch.error.message),
-      words.batches.what[batch.state] && h("p", { class: "advice" }, words.batches.what[batch.state]),
-      batch.budget_note && h("p", { class: "note" }, batch.budget_note)),
-    progressOf(batch), buttons(batch, good), estimateOf(batch, good), badRowsOf(batch),
-    batch.notes.map((note) => h("p", { class: "help" }, note)));
+    replace(
+      content,
+      back(),
+      h(
+        "div",
+        { class: "batch-head" },
+        h("h3", { class: "batch-name" }, fileOf(batch)),
+        pill(batch),
+        h("p", { class: "help", title: exactly(batch.created_at) }, words.batches.created(moment(batch.created_at))),
+      ),
+      h(
+        "div",
+        { "aria-live": "polite" },
+        batch.state === "PLANNING" && h("p", { class: "lead" }, words.batches.checking),
+        batch.error && h("p", { class: "reason" }, batch.error.message),
+        words.batches.what[batch.state] && h("p", { class: "advice" }, words.batches.what[batch.state]),
+        batch.budget_note && h("p", { class: "note" }, batch.budget_note),
+      ),
+      progressOf(batch),
+      buttons(batch, good),
+      estimateOf(batch, good),
+      badRowsOf(batch),
+      batch.notes.map((note) => h("p", { class: "help" }, note)),
+    );
     if (focused) content.querySelector(`[data-act="${focused}"]`)?.focus();
   }
 
   function buttons(batch, good) {
     const planned = batch.state === "PLANNED";
-    return h("div", { class: "actions" },
-      planned && good > 0 && button(words.batches.approve(good, money(batch.estimate_usd)), () => approve(batch, good),
-        { class: "button primary", "data-act": "approve" }, "check"),
-      batch.approved_at && h("a", { class: "button", href: `#/of/${encodeURIComponent(batch.batch_id)}` },
-        words.batches.show),
+    return h(
+      "div",
+      { class: "actions" },
+      planned &&
+        good > 0 &&
+        button(
+          words.batches.approve(good, money(batch.estimate_usd)),
+          () => approve(batch, good),
+          { class: "button primary", "data-act": "approve" },
+          "check",
+        ),
+      batch.approved_at &&
+        h("a", { class: "button", href: `#/of/${encodeURIComponent(batch.batch_id)}` }, words.batches.show),
       batch.results && link(batch.results.url, words.batches.results, { class: "button", download: true }),
-      (planned || batch.state === "RUNNING" || batch.state === "PLANNING") && button(
-        planned ? words.batches.discard : words.batches.cancel, () => stop(batch),
-        { class: "button danger-text", "data-act": "stop" }),
-      planned && batch.approve_by && h("p", { class: "help" }, words.batches.approveBy(moment(batch.approve_by))));
+      (planned || batch.state === "RUNNING" || batch.state === "PLANNING") &&
+        button(planned ? words.batches.discard : words.batches.cancel, () => stop(batch), {
+          class: "button danger-text",
+          "data-act": "stop",
+        }),
+      planned && batch.approve_by && h("p", { class: "help" }, words.batches.approveBy(moment(batch.approve_by))),
+    );
   }
 
-  const approve = (batch, good) => act(batch, () => api.approve(batch.batch_id), words.batches.approved, {
-    title: words.batches.approveTitle, lead: words.batches.approveLead(good, money(batch.estimate_usd)),
-    yes: words.batches.approveYes, no: words.compose.cancel,
-  });
+  const approve = (batch, good) =>
+    act(() => api.approve(batch.batch_id), words.batches.approved, {
+      title: words.batches.approveTitle,
+      lead: words.batches.approveLead(good, money(batch.estimate_usd)),
+      yes: words.batches.approveYes,
+      no: words.compose.cancel,
+    });
 
-  const stop = (batch) => act(batch, () => api.stop(batch.batch_id), words.batches.cancelled, {
-    title: words.batches.cancelTitle, yes: words.batches.cancelYes, no: words.dismiss, danger: true,
-    lead: batch.approved_at ? words.batches.cancelLead : words.batches.discardLead,
-  });
+  const stop = (batch) =>
+    act(() => api.stop(batch.batch_id), words.batches.cancelled, {
+      title: words.batches.cancelTitle,
+      yes: words.batches.cancelYes,
+      no: words.dismiss,
+      danger: true,
+      lead: batch.approved_at ? words.batches.cancelLead : words.batches.discardLead,
+    });
 
-  async function act(batch, call, done, question) {
-    if (!await ask(question)) return;
+  async function act(call, done, question) {
+    if (!(await ask(question))) return;
     try {
       draw(await call());
       toast(done);
@@ -179,51 +243,6 @@ export function batchView() {
       toast(problem.message);
     }
     look();
-  }
-
-  function progressOf(batch) {
-    const counts = Object.entries(batch.states).filter(([, count]) => count > 0);
-    if (!batch.approved_at || !batch.rows) return null;
-    const order = Object.keys(words.states);
-    counts.sort(([one], [other]) => order.indexOf(one) - order.indexOf(other));
-    const strip = h("div", { class: "strip", "aria-hidden": "true" }, counts.map(([state, count]) => {
-      const part = h("div", { class: ROW_TONES[state] || "busy" });
-      part.style.setProperty("--part", count);
-      return part;
-    }));
-    return h("section", { class: "panel" }, h("h4", null, words.batches.progress), strip,
-      h("ul", { class: "counts" }, counts.map(([state, count]) => h("li", null,
-        h("span", { class: `dot ${ROW_TONES[state] || "busy"}` }), `${count.toLocaleString("en")} `,
-        words.batches.rowStates[state] || words.states[state] || state))),
-      batch.rows_fed < batch.rows && h("p", { class: "help" }, words.batches.fed(batch.rows_fed, batch.rows)),
-      h("p", { class: "help" }, `${words.batches.spent}: ${money(batch.spent_usd)}`));
-  }
-
-  function estimateOf(batch, good) {
-    if (batch.estimate_usd === null) return null;
-    const cell = (value, numeric) => h("td", { class: numeric ? "number" : null }, value);
-    const heading = (value, numeric) => h("th", { scope: "col", class: numeric ? "number" : null }, value);
-    return h("section", { class: "panel" }, h("h4", null, words.batches.estimate), h("div", { class: "scroll" },
-      h("table", null, h("thead", null, h("tr", null, heading(words.batches.model), heading(words.batches.count, true),
-        heading(words.batches.estimate, true))),
-      h("tbody", null, batch.estimate_by_model.map((share) => h("tr", null, cell(modelTitle(share.model)),
-        cell(share.videos.toLocaleString("en"), true), cell(money(share.estimate_usd), true)))),
-      h("tfoot", null, h("tr", null, h("th", { scope: "row" }, words.batches.total), cell(good.toLocaleString("en"), true),
-        cell(money(batch.estimate_usd), true))))));
-  }
-
-  function badRowsOf(batch) {
-    if (batch.rows === null) return null;
-    if (!batch.rejected) return batch.state === "PLANNED" ? h("p", { class: "fine" }, words.batches.noBad) : null;
-    const titles = [words.batches.row, words.batches.line, words.batches.field, words.batches.error];
-    return h("section", { class: "panel" }, h("h4", null, words.batches.bad(batch.rejected)),
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": words.batches.badRows }, h("table", null,
-        h("thead", null, h("tr", null, titles.map((title) => h("th", { scope: "col" }, title)))),
-        h("tbody", null, batch.bad_rows.map((bad) => h("tr", null, h("td", null, bad.row), h("td", null, bad.line),
-          h("td", null, h("code", null, bad.field)), h("td", null, bad.error)))))),
-      h("p", { class: "help" }, batch.rejected > batch.bad_rows.length
-        && `${words.batches.firstBad(batch.bad_rows.length, batch.rejected)} `,
-      batch.rejected_report && link(batch.rejected_report.url, words.batches.allBad, { download: true })));
   }
 
   // Following ---------------------------------------------------------------------------------------------------------
@@ -246,7 +265,9 @@ export function batchView() {
     if (open !== null) timer = setTimeout(look, document.hidden ? Math.max(wait, IDLE) : wait);
   }
 
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) look();
+  });
 
   return {
     element,
@@ -264,4 +285,3 @@ export function batchView() {
     },
   };
 }
-

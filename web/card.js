@@ -14,13 +14,15 @@ const TONES = { COMPLETED: "good", HELD: "warn", UNCERTAIN: "warn", CANCELLED: "
 /** Which colour a state has: good, bad, something to look at, under way, or quiet. */
 export const toneOf = (job) => TONES[job.state] || (jobs.isOpen(job) ? "busy" : "bad");
 
-export const statePill = (job) =>
-  h("span", { class: `pill ${toneOf(job)}` }, words.states[job.state] || job.state);
+export const statePill = (job) => h("span", { class: `pill ${toneOf(job)}` }, words.states[job.state] || job.state);
 
 // What is seen gets its record: the link to its video, or when it was sent. What is never scrolled to costs no call.
-const seen = new IntersectionObserver((entries) => {
-  for (const entry of entries) entry.target.dispatchEvent(new CustomEvent("seen", { detail: entry.isIntersecting }));
-}, { rootMargin: "300px" });
+const seen = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) entry.target.dispatchEvent(new CustomEvent("seen", { detail: entry.isIntersecting }));
+  },
+  { rootMargin: "300px" },
+);
 
 /** A card. `chosen` tells whether it is chosen to be compared, `choose` changes that. */
 export function card(titleOf, { chosen, choose }) {
@@ -33,10 +35,19 @@ export function card(titleOf, { chosen, choose }) {
   const box = h("input", { type: "checkbox", onchange: () => choose(job, box.checked) });
   const pick = h("label", { class: "pick" }, box, h("span", { class: "unseen" }));
   const bar = progress();
-  const element = h("li", { class: "card" },
+  const element = h(
+    "li",
+    { class: "card" },
     h("div", { class: "stage" }, frame, pill, pick),
-    h("div", { class: "card-body" },
-      h("div", { class: "card-head" }, h("h3", null, name), cost), meta, bar.element, trouble));
+    h(
+      "div",
+      { class: "card-body" },
+      h("div", { class: "card-head" }, h("h3", null, name), cost),
+      meta,
+      bar.element,
+      trouble,
+    ),
+  );
   let job;
   let visible = false;
   let drawn = "";
@@ -47,7 +58,9 @@ export function card(titleOf, { chosen, choose }) {
     visible = event.detail;
     if (visible) look();
   });
-  element.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") play(); });
+  element.addEventListener("pointerenter", (event) => {
+    if (event.pointerType === "mouse") play();
+  });
   element.addEventListener("pointerleave", still);
   seen.observe(element);
 
@@ -71,7 +84,9 @@ export function card(titleOf, { chosen, choose }) {
   function look() {
     if (job.state === "COMPLETED" && !posterAsked) {
       posterAsked = true;
-      poster(job.job_id, frame).catch(() => { posterAsked = false; });
+      poster(job.job_id, frame).catch(() => {
+        posterAsked = false;
+      });
     } else if (jobs.isOpen(job) && job.state !== "RECEIVED" && jobs.elapsed(job) === null) {
       jobs.fetchRecord(job.job_id).catch(() => {}); // the next change asks again
     }
@@ -134,13 +149,19 @@ export function orderCard({ edit }) {
   const pill = h("span", { class: "pill busy" });
   const trouble = h("p", { class: "reason", "aria-live": "polite" });
   let order;
-  const actions = h("div", { class: "actions", hidden: true },
+  const actions = h(
+    "div",
+    { class: "actions", hidden: true },
     button(words.again, () => orders.again(order), { class: "button small" }),
     button(words.order.edit, () => edit(order), { class: "button small" }),
-    button(words.order.discard, () => orders.discard(order), { class: "button small" }));
-  const element = h("li", { class: "card" },
+    button(words.order.discard, () => orders.discard(order), { class: "button small" }),
+  );
+  const element = h(
+    "li",
+    { class: "card" },
     h("div", { class: "stage" }, frame, h("div", { class: "stage-pill" }, pill)),
-    h("div", { class: "card-body" }, h("div", { class: "card-head" }, name), trouble, actions));
+    h("div", { class: "card-body" }, h("div", { class: "card-head" }, name), trouble, actions),
+  );
   return {
     element,
     update(found) {

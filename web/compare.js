@@ -13,26 +13,42 @@ const STEPS = 1000;
 export async function openCompare(ids, { closed }) {
   const grid = h("div", { class: `compare of-${ids.length}` });
   const position = h("input", {
-    type: "range", min: 0, max: STEPS, value: 0, step: 1, "aria-label": words.compare.position, oninput: seek,
+    type: "range",
+    min: 0,
+    max: STEPS,
+    value: 0,
+    step: 1,
+    "aria-label": words.compare.position,
+    oninput: seek,
   });
   const clock = h("span", { class: "clock" }, counted(0));
   const toggle = button(words.compare.play, () => (playing ? pause() : play()), { class: "button primary" });
   const sound = button(words.compare.unmute, () => {
     const on = players[0]?.video.muted;
-    players.forEach(({ video }, index) => { video.muted = !(on && index === 0); }); // one sound: that of the first
+    players.forEach(({ video }, index) => {
+      video.muted = !(on && index === 0);
+    }); // one sound: that of the first
     text(sound.querySelector("span"), on ? words.compare.mute : words.compare.unmute);
   });
-  const dialog = h("dialog", { class: "large wide", "aria-labelledby": "compare-title", onclose: end },
-    h("header", { class: "dialog-head" }, h("h2", { id: "compare-title", tabindex: "-1" }, words.compare.title),
-      button(words.close, () => dialog.close(), { class: "icon-button", "aria-label": words.close }, "close")),
-    grid, h("div", { class: "transport" }, toggle, position, clock, sound));
-  let players = [];
+  const dialog = h(
+    "dialog",
+    { class: "large wide", "aria-labelledby": "compare-title", onclose: end },
+    h(
+      "header",
+      { class: "dialog-head" },
+      h("h2", { id: "compare-title", tabindex: "-1" }, words.compare.title),
+      button(words.close, () => dialog.close(), { class: "icon-button", "aria-label": words.close }, "close"),
+    ),
+    grid,
+    h("div", { class: "transport" }, toggle, position, clock, sound),
+  );
+  const players = [];
   let playing = false;
   let frame = 0;
 
   /** The longest video leads: it shows the time, and the others follow it. */
-  const leader = () => players.reduce((one, other) =>
-    ((other.video.duration || 0) > (one.video.duration || 0) ? other : one)).video;
+  const leader = () =>
+    players.reduce((one, other) => ((other.video.duration || 0) > (one.video.duration || 0) ? other : one)).video;
 
   const at = (video, time) => Math.min(time, Math.max(0, (video.duration || time) - 0.05));
 
@@ -52,7 +68,7 @@ export async function openCompare(ids, { closed }) {
     playing = false;
     drawToggle();
     cancelAnimationFrame(frame);
-    players.forEach(({ video }) => video.pause());
+    for (const { video } of players) video.pause();
     if (players.length) move(leader().currentTime);
   }
 
@@ -93,7 +109,7 @@ export async function openCompare(ids, { closed }) {
   function end() {
     playing = false;
     cancelAnimationFrame(frame);
-    players.forEach(({ video }) => release(video));
+    for (const { video } of players) release(video);
     dialog.remove();
     closed();
   }
@@ -103,20 +119,35 @@ export async function openCompare(ids, { closed }) {
   document.getElementById("compare-title").focus();
 
   const found = await Promise.allSettled(ids.map((id) => jobs.fetchRecord(id, 120, { first: true })));
-  replace(grid, found.map((one, index) => {
-    const job = one.value;
-    if (!job?.video) return h("figure", null, h("p", { class: "reason" }, words.compare.gone));
-    const made = player(ids[index], { muted: true, preload: "auto", "aria-label": titleOf(job) });
-    players.push(made);
-    made.video.addEventListener("loadedmetadata", () => show(made.video.currentTime));
-    return h("figure", null, made.video, h("figcaption", null,
-      h("a", { href: `#/videos/${encodeURIComponent(job.job_id)}`, class: "compare-name" }, titleOf(job)),
-      h("dl", null, fact(words.detail.model, jobs.modelTitle(job.model)),
-        fact(words.detail.cost, job.cost_usd === null ? words.detail.costUnknown : money(job.cost_usd)),
-        fact(words.detail.made, jobs.took(job) === null ? "" : duration(jobs.took(job)))),
-      h("p", { class: "prompt" }, job.prompt)));
-  }));
-  players.forEach((one) => one.load().catch(() => {}));
+  replace(
+    grid,
+    found.map((one, index) => {
+      const job = one.value;
+      if (!job?.video) return h("figure", null, h("p", { class: "reason" }, words.compare.gone));
+      const made = player(ids[index], { muted: true, preload: "auto", "aria-label": titleOf(job) });
+      players.push(made);
+      made.video.addEventListener("loadedmetadata", () => show(made.video.currentTime));
+      return h(
+        "figure",
+        null,
+        made.video,
+        h(
+          "figcaption",
+          null,
+          h("a", { href: `#/videos/${encodeURIComponent(job.job_id)}`, class: "compare-name" }, titleOf(job)),
+          h(
+            "dl",
+            null,
+            fact(words.detail.model, jobs.modelTitle(job.model)),
+            fact(words.detail.cost, job.cost_usd === null ? words.detail.costUnknown : money(job.cost_usd)),
+            fact(words.detail.made, jobs.took(job) === null ? "" : duration(jobs.took(job))),
+          ),
+          h("p", { class: "prompt" }, job.prompt),
+        ),
+      );
+    }),
+  );
+  for (const one of players) one.load().catch(() => {});
 }
 
 const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));

@@ -15,8 +15,10 @@ const MODEL = "seedance-model";
 
 /** The panel. `models` are those of GET /models; `usual` is the one that the stack takes by default. */
 export function composer(models, usual) {
-  let model = models.find((one) => one.model === sessionStorage.getItem(MODEL))
-    || models.find((one) => one.model === usual) || models[0];
+  let model =
+    models.find((one) => one.model === sessionStorage.getItem(MODEL)) ||
+    models.find((one) => one.model === usual) ||
+    models[0];
   let form;
   let estimate = null;
   let asked = 0;
@@ -25,39 +27,86 @@ export function composer(models, usual) {
 
   const shots = pictures(() => refresh());
   const prompt = h("textarea", {
-    id: "prompt", rows: 4, maxlength: 5000, placeholder: words.compose.promptHint, "aria-describedby": "prompt-error",
+    id: "prompt",
+    rows: 4,
+    maxlength: 5000,
+    placeholder: words.compose.promptHint,
+    "aria-describedby": "prompt-error",
     oninput: () => showPrompt(null),
   });
   const promptError = h("p", { id: "prompt-error", class: "field-error", hidden: true });
-  const chosen = h("select", { id: "model", onchange: () => choose(chosen.value) }, models.map((one) =>
-    h("option", { value: one.model, selected: one === model },
-      words.compose.modelLine(one.title, money(one.average_usd), duration(one.average_seconds)))));
+  const chosen = h(
+    "select",
+    { id: "model", onchange: () => choose(chosen.value) },
+    models.map((one) =>
+      h(
+        "option",
+        { value: one.model, selected: one === model },
+        words.compose.modelLine(one.title, money(one.average_usd), duration(one.average_seconds)),
+      ),
+    ),
+  );
   const name = h("input", { id: "name", maxlength: 100, autocomplete: "off", placeholder: words.compose.nameAuto });
   const address = h("input", {
-    id: "image-address", type: "url", maxlength: 2048, autocomplete: "off", placeholder: words.form.address,
-    "aria-describedby": "image-address-help", oninput: () => refresh(),
+    id: "image-address",
+    type: "url",
+    maxlength: 2048,
+    autocomplete: "off",
+    placeholder: words.form.address,
+    "aria-describedby": "image-address-help",
+    oninput: () => refresh(),
   });
-  const addressField = h("div", { class: "field" },
-    h("label", { for: "image-address", class: "label" }, words.compose.imageAddress), address,
-    h("p", { id: "image-address-help", class: "help" }, words.compose.imageAddressHelp));
+  const addressField = h(
+    "div",
+    { class: "field" },
+    h("label", { for: "image-address", class: "label" }, words.compose.imageAddress),
+    address,
+    h("p", { id: "image-address-help", class: "help" }, words.compose.imageAddressHelp),
+  );
   const main = h("div", { class: "fields" });
   const more = h("div", { class: "fields" });
-  const options = h("details", { class: "options" }, h("summary", null, words.compose.options),
-    h("div", { class: "fields" }, h("div", { class: "field" },
-      h("label", { for: "name", class: "label" }, words.compose.name), name,
-      h("p", { class: "help" }, words.compose.nameHelp)), addressField), more);
+  const options = h(
+    "details",
+    { class: "options" },
+    h("summary", null, words.compose.options),
+    h(
+      "div",
+      { class: "fields" },
+      h(
+        "div",
+        { class: "field" },
+        h("label", { for: "name", class: "label" }, words.compose.name),
+        name,
+        h("p", { class: "help" }, words.compose.nameHelp),
+      ),
+      addressField,
+    ),
+    more,
+  );
   const price = h("p", { class: "price" });
   const time = h("p", { class: "help" });
   const problem = h("p", { class: "field-error", role: "alert", hidden: true });
   const note = h("p", { class: "note", hidden: true });
   const make = h("button", { type: "submit", class: "button primary wide" }, words.compose.make(1));
 
-  const element = h("form", { class: "composer", novalidate: true, "aria-labelledby": "composer-title", onsubmit: submit },
-    h("h2", { id: "composer-title" }, words.compose.title), note, shots.element,
-    h("div", { class: "field" }, h("label", { for: "prompt", class: "label" }, words.compose.prompt), prompt, promptError),
+  const element = h(
+    "form",
+    { class: "composer", novalidate: true, "aria-labelledby": "composer-title", onsubmit: submit },
+    h("h2", { id: "composer-title" }, words.compose.title),
+    note,
+    shots.element,
+    h(
+      "div",
+      { class: "field" },
+      h("label", { for: "prompt", class: "label" }, words.compose.prompt),
+      prompt,
+      promptError,
+    ),
     h("div", { class: "field" }, h("label", { for: "model", class: "label" }, words.compose.model), chosen),
-    main, options,
-    h("div", { class: "checkout" }, h("div", { "aria-live": "polite" }, price, time), problem, make));
+    main,
+    options,
+    h("div", { class: "checkout" }, h("div", { "aria-live": "polite" }, price, time), problem, make),
+  );
 
   function choose(slug, values) {
     model = models.find((one) => one.model === slug) || model;
@@ -89,7 +138,8 @@ export function composer(models, usual) {
   }
 
   async function look() {
-    const mine = (asked += 1);
+    asked += 1;
+    const mine = asked;
     try {
       const answer = await api.estimate(body());
       if (mine !== asked) return;
@@ -139,13 +189,20 @@ export function composer(models, usual) {
     const given = { ...body(), prompt: wanted };
     const count = Math.max(1, shots.list.length);
     const usd = (estimate?.estimate_usd ?? model.average_usd) * count;
-    if (usd > ASK_ABOVE_USD && !await ask({
-      title: words.compose.confirmTitle(count), lead: words.compose.confirmLead(money(usd)),
-      yes: words.compose.confirm, no: words.compose.cancel,
-    })) return;
+    if (
+      usd > ASK_ABOVE_USD &&
+      !(await ask({
+        title: words.compose.confirmTitle(count),
+        lead: words.compose.confirmLead(money(usd)),
+        yes: words.compose.confirm,
+        no: words.compose.cancel,
+      }))
+    )
+      return;
     ordered = Date.now();
     const list = shots.list;
-    for (const shot of [...list].reverse()) { // the first one is shown first
+    for (const shot of [...list].reverse()) {
+      // the first one is shown first
       place({ ...given }, shot, list.length > 1);
     }
     if (!list.length) place(given, null, false);
@@ -192,8 +249,14 @@ const firstWords = (prompt) => prompt.split(/\s+/).slice(0, 6).join(" ");
 
 /** A text as a job's name, which is also a file's name; null if nothing is left of it. */
 function allowedName(given) {
-  // eslint-disable-next-line no-control-regex
-  return given.replace(/[\u0000-\u001f\u007f/\\]/g, " ").replace(/^[ .]+/, "").trim().slice(0, 100).trim() || null;
+  return (
+    given
+      .replace(/[\p{Cc}/\\]/gu, " ")
+      .replace(/^[ .]+/, "")
+      .trim()
+      .slice(0, 100)
+      .trim() || null
+  );
 }
 
 /** An order that was refused, put back into the form. */
@@ -207,9 +270,16 @@ export const asJob = (order) => ({
 
 /** The button that opens the panel on a narrow screen. */
 export function opener(panel) {
-  const toggle = button(words.compose.open, () => show(panel.classList.toggle("open")), {
-    class: "button primary opener", "aria-expanded": "false", "aria-controls": "composer",
-  }, "plus");
+  const toggle = button(
+    words.compose.open,
+    () => show(panel.classList.toggle("open")),
+    {
+      class: "button primary opener",
+      "aria-expanded": "false",
+      "aria-controls": "composer",
+    },
+    "plus",
+  );
   const show = (open) => {
     panel.classList.toggle("open", open);
     set(toggle, { "aria-expanded": String(open) });

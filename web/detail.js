@@ -28,15 +28,37 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
   const facts = h("div", { class: "facts" });
   const story = h("ol", { class: "timeline" });
   const bar = progress();
-  const body = h("div", { class: "detail" },
-    h("div", { class: "detail-main" }, stage, bar.element, why, doing, outcome, shared,
-      h("section", { class: "story" }, h("h3", null, words.detail.timeline), story)),
-    h("div", { class: "detail-side" }, facts));
-  const dialog = h("dialog", { class: "large", "aria-labelledby": "detail-title", onclose: end },
-    h("header", { class: "dialog-head" }, h("div", null, title, state),
-      button(words.close, () => dialog.close(), { class: "icon-button", "aria-label": words.close }, "close")), body);
+  const body = h(
+    "div",
+    { class: "detail" },
+    h(
+      "div",
+      { class: "detail-main" },
+      stage,
+      bar.element,
+      why,
+      doing,
+      outcome,
+      shared,
+      h("section", { class: "story" }, h("h3", null, words.detail.timeline), story),
+    ),
+    h("div", { class: "detail-side" }, facts),
+  );
+  const dialog = h(
+    "dialog",
+    { class: "large", "aria-labelledby": "detail-title", onclose: end },
+    h(
+      "header",
+      { class: "dialog-head" },
+      h("div", null, title, state),
+      button(words.close, () => dialog.close(), { class: "icon-button", "aria-label": words.close }, "close"),
+    ),
+    body,
+  );
   // A press beside the dialog closes it: there the dialog itself is the target.
-  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
 
   let playing = null;
   let drawn = "";
@@ -51,7 +73,12 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
       draw(await jobs.fetchRecord(id, age, { first: true }));
     } catch (problem) {
       if (problem.status === 404) replace(body, h("p", { class: "empty" }, words.detail.notFound));
-      else if (!drawn) replace(why, h("p", { class: "reason" }, problem.message), button(words.again, () => refresh()));
+      else if (!drawn)
+        replace(
+          why,
+          h("p", { class: "reason" }, problem.message),
+          button(words.again, () => refresh()),
+        );
     }
   }
 
@@ -71,8 +98,21 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
     if (jobs.isOpen(job)) bar.update(job);
     else bar.stop();
     replace(why, job.error && reason(job.error));
-    if (job.retry?.said && job.state !== "COMPLETED") add(why, [h("p", { class: "advice" }, `${words.detail.retrySaid}: ${job.retry.said}`)]);
-    replace(doing, actions(job, { outcome, another: () => { dialog.close(); another(job); }, pick, isPicked, refresh }));
+    if (job.retry?.said && job.state !== "COMPLETED")
+      add(why, [h("p", { class: "advice" }, `${words.detail.retrySaid}: ${job.retry.said}`)]);
+    replace(
+      doing,
+      actions(job, {
+        outcome,
+        another: () => {
+          dialog.close();
+          another(job);
+        },
+        pick,
+        isPicked,
+        refresh,
+      }),
+    );
     replace(shared, share(job, refresh));
     replace(facts, factsOf(job));
     drawStory();
@@ -86,13 +126,18 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
     }
     if (!ready || playing) return;
     playing = player(id, { controls: true, "aria-label": `${words.detail.watch}: ${titleOf(job)}` }, { said: true });
-    playing.video.addEventListener("hopeless", () => replace(stage, h("p", { class: "reason" }, words.detail.playError),
-      button(words.again, () => {
-        playing = null;
-        replace(stage);
-        drawStage(job);
-        playing.renew();
-      })));
+    playing.video.addEventListener("hopeless", () =>
+      replace(
+        stage,
+        h("p", { class: "reason" }, words.detail.playError),
+        button(words.again, () => {
+          playing = null;
+          replace(stage);
+          drawStage(job);
+          playing.renew();
+        }),
+      ),
+    );
     replace(stage, playing.video, h("p", { class: "help ai" }, words.detail.aiGenerated));
     playing.load().catch(() => {});
   }
@@ -100,9 +145,17 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
   async function drawStory() {
     try {
       const { events } = await api.timeline(id);
-      replace(story, events.map((event) => h("li", null,
-        h("time", { datetime: event.at, title: exactly(event.at) }, clockTime(event.at)),
-        h("span", null, eventWords(event)))));
+      replace(
+        story,
+        events.map((event) =>
+          h(
+            "li",
+            null,
+            h("time", { datetime: event.at, title: exactly(event.at) }, clockTime(event.at)),
+            h("span", null, eventWords(event)),
+          ),
+        ),
+      );
     } catch {
       // The next change draws it again; everything else is shown already.
     }
@@ -140,27 +193,44 @@ function factsOf(job) {
   const rows = [
     [words.detail.model, jobs.modelTitle(job.model)],
     [words.detail.cost, costOf(job)],
-    [words.detail.created, h("time", { datetime: job.created_at, title: exactly(job.created_at) },
-      moment(job.created_at))],
+    [
+      words.detail.created,
+      h("time", { datetime: job.created_at, title: exactly(job.created_at) }, moment(job.created_at)),
+    ],
     [words.detail.made, job.state === "COMPLETED" && jobs.took(job) !== null ? duration(jobs.took(job)) : null],
     [words.detail.size, job.video && bytes(job.video.bytes)],
     [words.detail.source, words.detail.sources[job.source] || job.source],
-    [words.detail.batch, job.batch && [h("a", { href: `#/batches/${encodeURIComponent(job.batch.batch_id)}` },
-      job.batch.batch_id), job.batch.row ? `, ${words.detail.row(job.batch.row)}` : ""]],
-    [words.detail.picture, job.image && job.image.key],
+    [
+      words.detail.batch,
+      job.batch && [
+        h("a", { href: `#/batches/${encodeURIComponent(job.batch.batch_id)}` }, job.batch.batch_id),
+        job.batch.row ? `, ${words.detail.row(job.batch.row)}` : "",
+      ],
+    ],
+    [words.detail.picture, job.image?.key],
     [words.detail.id, job.job_id],
     [words.detail.request, job.request_id],
   ];
-  const given = Object.entries(job.parameters).filter(([name, value]) => !OWN.has(name) && value !== null
-    && !(Array.isArray(value) && !value.length));
+  const given = Object.entries(job.parameters).filter(
+    ([name, value]) => !OWN.has(name) && value !== null && !(Array.isArray(value) && !value.length),
+  );
   const labels = Object.entries(job.metadata || {});
   return [
     job.prompt && h("section", null, h("h3", null, words.detail.prompt), h("p", { class: "prompt" }, job.prompt)),
-    job.notes.length > 0 && h("section", null, h("h3", null, words.detail.notes), job.notes.map((one) =>
-      h("p", { class: "help" }, one))),
+    job.notes.length > 0 &&
+      h(
+        "section",
+        null,
+        h("h3", null, words.detail.notes),
+        job.notes.map((one) => h("p", { class: "help" }, one)),
+      ),
     h("section", null, h("h3", null, words.detail.about), pairs(rows)),
-    h("section", null, h("h3", null, words.detail.parameters), pairs(given.map(([name, value]) => [
-      words.fields[name] || name, shown(name, value)]))),
+    h(
+      "section",
+      null,
+      h("h3", null, words.detail.parameters),
+      pairs(given.map(([name, value]) => [words.fields[name] || name, shown(name, value)])),
+    ),
     labels.length > 0 && h("section", null, h("h3", null, words.detail.metadata), pairs(labels)),
   ];
 }
@@ -169,7 +239,8 @@ function factsOf(job) {
 function costOf(job) {
   if (job.cost_usd !== null) return money(job.cost_usd);
   if (job.state === "COMPLETED") return words.detail.costUnknown;
-  if (["REJECTED", "CANCELLED"].includes(job.state) || /^PROVIDER_/.test(job.error?.code || "")) return words.detail.free;
+  if (["REJECTED", "CANCELLED"].includes(job.state) || /^PROVIDER_/.test(job.error?.code || ""))
+    return words.detail.free;
   return jobs.mayChange(job) ? null : words.detail.costUncertain;
 }
 
@@ -180,6 +251,11 @@ function shown(name, value) {
   return Array.isArray(value) ? value.join(", ") : String(value);
 }
 
-const pairs = (rows) => h("dl", null, rows.filter(([, value]) => value !== null && value !== undefined && value !== "")
-  .map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
-
+const pairs = (rows) =>
+  h(
+    "dl",
+    null,
+    rows
+      .filter(([, value]) => value !== null && value !== undefined && value !== "")
+      .map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))),
+  );

@@ -4,8 +4,21 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 // Set as properties, because the attributes of these names only say how an element begins.
-const PROPERTIES = new Set(["value", "checked", "disabled", "muted", "selected", "open", "hidden", "readOnly",
-  "defaultMuted", "playsInline", "required", "multiple", "loop"]);
+const PROPERTIES = new Set([
+  "value",
+  "checked",
+  "disabled",
+  "muted",
+  "selected",
+  "open",
+  "hidden",
+  "readOnly",
+  "defaultMuted",
+  "playsInline",
+  "required",
+  "multiple",
+  "loop",
+]);
 
 /** An element. `on…` are listeners; null, undefined and false leave an attribute or a child out. */
 export function h(tag, props, ...children) {
@@ -57,7 +70,10 @@ export function keyed(parent, items, shown, key, make) {
   let before = parent.firstElementChild;
   for (const item of items) {
     let one = shown.get(key(item));
-    if (!one) shown.set(key(item), (one = make(item)));
+    if (!one) {
+      one = make(item);
+      shown.set(key(item), one);
+    }
     one.update(item);
     if (one.element === before) before = before.nextElementSibling;
     else parent.insertBefore(one.element, before);
@@ -100,8 +116,12 @@ export function icon(name) {
 }
 
 export function button(label, onclick, props, iconName) {
-  return h("button", { type: "button", class: "button", onclick, ...props }, iconName && icon(iconName),
-    h("span", null, label));
+  return h(
+    "button",
+    { type: "button", class: "button", onclick, ...props },
+    iconName && icon(iconName),
+    h("span", null, label),
+  );
 }
 
 /** Tells screen readers about a change, without moving the focus. */
@@ -120,25 +140,42 @@ export function toast(message) {
   region.textContent = message;
   region.hidden = false;
   clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => { region.hidden = true; }, 6000);
+  toastTimer = setTimeout(() => {
+    region.hidden = true;
+  }, 6000);
 }
 
 /** Asks before something that can't be undone, or that costs money. Resolves to the form's values, or to null. */
 export function ask({ title, lead, yes, no, danger, body }) {
   return new Promise((resolve) => {
     const id = `ask-${Date.now()}`;
-    const form = h("form", { method: "dialog", class: "ask" },
-      h("h2", { id }, title), lead && h("p", null, lead), body,
-      h("div", { class: "actions" },
+    const form = h(
+      "form",
+      { method: "dialog", class: "ask" },
+      h("h2", { id }, title),
+      lead && h("p", null, lead),
+      body,
+      h(
+        "div",
+        { class: "actions" },
         button(no, () => dialog.close("no")), // no submit button: Enter in a field means the other one
-        h("button", { type: "submit", value: "yes", class: danger ? "button danger" : "button primary" }, yes)));
-    const dialog = h("dialog", { class: "small", "aria-labelledby": id,
-      onclose: () => {
-        resolve(dialog.returnValue === "yes" ? Object.fromEntries(new FormData(form)) : null);
-        const region = document.getElementById("toast");
-        if (dialog.contains(region)) document.body.append(region);
-        dialog.remove();
-      } }, form);
+        h("button", { type: "submit", value: "yes", class: danger ? "button danger" : "button primary" }, yes),
+      ),
+    );
+    const dialog = h(
+      "dialog",
+      {
+        class: "small",
+        "aria-labelledby": id,
+        onclose: () => {
+          resolve(dialog.returnValue === "yes" ? Object.fromEntries(new FormData(form)) : null);
+          const region = document.getElementById("toast");
+          if (dialog.contains(region)) document.body.append(region);
+          dialog.remove();
+        },
+      },
+      form,
+    );
     document.body.append(dialog);
     dialog.showModal();
   });

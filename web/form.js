@@ -62,7 +62,8 @@ export function modelForm(model, changed) {
 }
 
 function field(name, schema, changed) {
-  const id = `field-${name}-${(made += 1)}`;
+  made += 1;
+  const id = `field-${name}-${made}`;
   const help = helpOf(name, schema);
   const parts = { id, name, schema, changed, label: labelOf(name, schema), help, described: `${id}-help ${id}-error` };
   if (schema.enum && schema.enum.length <= FEW + 1) return choices(parts);
@@ -75,11 +76,14 @@ function field(name, schema, changed) {
 /** A field's frame: label, control, help and error. */
 function frame({ id, label, help }, control, { group } = {}) {
   const error = h("p", { id: `${id}-error`, class: "field-error", hidden: true });
-  const element = h("div", { class: "field", ...(group ? { role: "group", "aria-labelledby": `${id}-label` } : {}) },
+  const element = h(
+    "div",
+    { class: "field", ...(group ? { role: "group", "aria-labelledby": `${id}-label` } : {}) },
     h(group ? "span" : "label", { id: `${id}-label`, class: "label", for: group ? null : id }, label),
     control,
     h("p", { id: `${id}-help`, class: "help", hidden: !help }, help),
-    error);
+    error,
+  );
   const problem = (message) => {
     text(error, message);
     error.hidden = !message;
@@ -93,13 +97,24 @@ function choices(parts) {
   const { id, name, schema, changed } = parts;
   const values = name === "aspect_ratio" ? [undefined, ...schema.enum] : schema.enum;
   const usual = name === "aspect_ratio" ? undefined : schema.default;
-  const radios = values.map((value, index) => h("input", {
-    type: "radio", name: id, id: `${id}-${index}`, value: index, checked: value === usual, onchange: changed,
-  }));
-  const control = h("div", { class: "choices" }, values.map((value, index) => [
-    radios[index],
-    h("label", { for: `${id}-${index}` }, value === undefined ? words.form.auto : choiceLabel(name, value)),
-  ]));
+  const radios = values.map((value, index) =>
+    h("input", {
+      type: "radio",
+      name: id,
+      id: `${id}-${index}`,
+      value: index,
+      checked: value === usual,
+      onchange: changed,
+    }),
+  );
+  const control = h(
+    "div",
+    { class: "choices" },
+    values.map((value, index) => [
+      radios[index],
+      h("label", { for: `${id}-${index}` }, value === undefined ? words.form.auto : choiceLabel(name, value)),
+    ]),
+  );
   return {
     ...frame(parts, control, { group: true }),
     value: () => {
@@ -118,9 +133,17 @@ function select(parts) {
   const auto = name === "aspect_ratio";
   const values = auto ? [undefined, ...schema.enum] : schema.enum;
   const usual = auto ? undefined : schema.default;
-  const control = h("select", { id, "aria-describedby": described, onchange: changed },
-    values.map((value, index) => h("option", { value: index, selected: value === usual },
-      value === undefined ? words.form.auto : choiceLabel(name, value))));
+  const control = h(
+    "select",
+    { id, "aria-describedby": described, onchange: changed },
+    values.map((value, index) =>
+      h(
+        "option",
+        { value: index, selected: value === usual },
+        value === undefined ? words.form.auto : choiceLabel(name, value),
+      ),
+    ),
+  );
   return {
     ...frame(parts, control),
     value: () => (values[control.value] === usual ? undefined : values[control.value]),
@@ -134,12 +157,21 @@ function toggle(parts) {
   const { id, label, help, schema, changed, described } = parts;
   const usual = schema.default ?? false;
   const control = h("input", {
-    id, type: "checkbox", role: "switch", checked: usual, "aria-describedby": described, onchange: changed,
+    id,
+    type: "checkbox",
+    role: "switch",
+    checked: usual,
+    "aria-describedby": described,
+    onchange: changed,
   });
   const error = h("p", { id: `${id}-error`, class: "field-error", hidden: true });
-  const element = h("div", { class: "field toggle" },
+  const element = h(
+    "div",
+    { class: "field toggle" },
     h("label", { for: id }, h("span", { class: "label" }, label), control),
-    h("p", { id: `${id}-help`, class: "help", hidden: !help }, help), error);
+    h("p", { id: `${id}-help`, class: "help", hidden: !help }, help),
+    error,
+  );
   return {
     element,
     problem: (message) => {
@@ -147,22 +179,34 @@ function toggle(parts) {
       error.hidden = !message;
     },
     value: () => (control.checked === usual ? undefined : control.checked),
-    fill: (value) => { control.checked = value ?? usual; },
+    fill: (value) => {
+      control.checked = value ?? usual;
+    },
   };
 }
 
 function lines(parts) {
   const { id, changed, described } = parts;
   const control = h("textarea", {
-    id, rows: 2, "aria-describedby": described, placeholder: words.form.address, spellcheck: "false", oninput: changed,
+    id,
+    rows: 2,
+    "aria-describedby": described,
+    placeholder: words.form.address,
+    spellcheck: "false",
+    oninput: changed,
   });
   return {
     ...frame(parts, control),
     value: () => {
-      const given = control.value.split("\n").map((line) => line.trim()).filter(Boolean);
+      const given = control.value
+        .split("\n")
+        .map((line) => line.trim())
+        .filter(Boolean);
       return given.length ? given : undefined;
     },
-    fill: (value) => { control.value = (value || []).join("\n"); },
+    fill: (value) => {
+      control.value = (value || []).join("\n");
+    },
   };
 }
 
@@ -170,9 +214,16 @@ function input(parts) {
   const { id, name, schema, changed, described } = parts;
   const whole = schema.type === "integer";
   const control = h("input", { id, "aria-describedby": described, oninput: changed, autocomplete: "off" });
-  set(control, whole
-    ? { type: "text", inputmode: "numeric", placeholder: name === "seed" ? words.form.seedAuto : "" }
-    : { type: schema.format === "uri" ? "url" : "text", maxlength: schema.maxLength, placeholder: words.form.address });
+  set(
+    control,
+    whole
+      ? { type: "text", inputmode: "numeric", placeholder: name === "seed" ? words.form.seedAuto : "" }
+      : {
+          type: schema.format === "uri" ? "url" : "text",
+          maxlength: schema.maxLength,
+          placeholder: words.form.address,
+        },
+  );
   return {
     ...frame(parts, control),
     value: () => {
@@ -181,6 +232,8 @@ function input(parts) {
       // What is no number is sent as it is: the stack says what is allowed, in the same words as everywhere.
       return whole && /^-?\d{1,15}$/.test(given) ? Number(given) : given;
     },
-    fill: (value) => { control.value = value ?? ""; },
+    fill: (value) => {
+      control.value = value ?? "";
+    },
   };
 }

@@ -19,7 +19,10 @@ export const mayChange = (job) => isOpen(job) || job.state === "HELD" || Boolean
 const titles = new Map();
 
 /** Takes the models' titles. */
-export const takeModels = (models) => models.forEach((one) => titles.set(one.model, one.title));
+export function takeModels(models) {
+  for (const one of models) titles.set(one.model, one.title);
+}
+
 export const modelTitle = (model) => titles.get(model) || model;
 
 const known = new Map();
@@ -33,7 +36,9 @@ export function listen(listener) {
   return () => listeners.delete(listener);
 }
 
-const tell = (changed) => listeners.forEach((listener) => listener(changed));
+function tell(changed) {
+  for (const listener of listeners) listener(changed);
+}
 
 export const get = (id) => known.get(id);
 export const all = () => [...known.values()];
@@ -77,10 +82,12 @@ const queue = [];
 function next() {
   while (running < MOST && queue.length) {
     running += 1;
-    queue.shift()().finally(() => {
-      running -= 1;
-      next();
-    });
+    queue
+      .shift()()
+      .finally(() => {
+        running -= 1;
+        next();
+      });
   }
 }
 
@@ -105,10 +112,13 @@ const likely = new Map();
 export function likelySeconds(model) {
   const kept = likely.get(model);
   if (kept && Date.now() - kept.at < 600000) return kept.wanted;
-  const wanted = api.estimate({ model }).then((answer) => answer.seconds, () => {
-    likely.delete(model);
-    return null;
-  });
+  const wanted = api.estimate({ model }).then(
+    (answer) => answer.seconds,
+    () => {
+      likely.delete(model);
+      return null;
+    },
+  );
   likely.set(model, { wanted, at: Date.now() });
   return wanted;
 }

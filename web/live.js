@@ -68,7 +68,7 @@ function plan() {
   let wait = busy ? (document.hidden ? QUICK_HIDDEN : QUICK) : IDLE;
   if (failures) {
     wait = Math.min(LONGEST, 1000 * 2 ** failures);
-    connections.forEach((listener) => listener(Date.now() + wait));
+    for (const listener of connections) listener(Date.now() + wait);
   }
   timer = setTimeout(tick, wait);
 }
@@ -82,8 +82,8 @@ async function tick() {
     since = began;
     const wasLost = failures > 0;
     failures = 0;
-    if (wasLost) connections.forEach((listener) => listener(null));
-    changes.forEach((listener) => listener(changed));
+    if (wasLost) for (const listener of connections) listener(null);
+    for (const listener of changes) listener(changed);
   } catch (problem) {
     // Whatever is wrong, ticking goes on: a page that silently stopped would show old news as new.
     failures += problem.status === 403 ? 0 : 1;
@@ -97,7 +97,13 @@ async function look(began) {
   // An index is read, and every job in the asked span costs: so only back to the oldest job that is under way, except
   // now and then, because somebody may have tried an older one again.
   const whole = Date.now() - lastWhole > WHOLE_EVERY;
-  const oldest = Math.min(began - 600, ...jobs.all().filter(jobs.mayChange).map((job) => seconds(job.created_at)));
+  const oldest = Math.min(
+    began - 600,
+    ...jobs
+      .all()
+      .filter(jobs.mayChange)
+      .map((job) => seconds(job.created_at)),
+  );
   const query = {
     updated_since: new Date((since - OVERLAP) * 1000).toISOString(),
     created_since: whole ? null : new Date((oldest - 1) * 1000).toISOString(),

@@ -15,9 +15,11 @@ export const listen = (listener) => listeners.add(listener);
 export const pending = () => [...orders.values()].sort((one, other) => other.at - one.at);
 
 function changed() {
-  const kept = pending().filter((order) => order.whole).map(({ key, name, body, at }) => ({ key, name, body, at }));
+  const kept = pending()
+    .filter((order) => order.whole)
+    .map(({ key, name, body, at }) => ({ key, name, body, at }));
   sessionStorage.setItem(KEPT, JSON.stringify(kept));
-  listeners.forEach((listener) => listener());
+  for (const listener of listeners) listener();
 }
 
 /** Orders a video. `shot`: its picture, which may still be on its way to the bucket. */
@@ -107,5 +109,5 @@ export function resume() {
     orders.set(order.key, { ...orders.get(order.key), ...order, whole: true });
     send(orders.get(order.key));
   }
-  if (kept.length) listeners.forEach((listener) => listener());
+  if (kept.length) for (const listener of listeners) listener();
 }

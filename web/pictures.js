@@ -9,7 +9,11 @@ export function pictures(changed) {
   let list = [];
   // JPEG and PNG only: iOS then turns HEIC into JPEG by itself. Dropped and pasted files may also be WebP.
   const chooser = h("input", {
-    type: "file", accept: "image/jpeg,image/png", multiple: true, class: "unseen", id: "choose-pictures",
+    type: "file",
+    accept: "image/jpeg,image/png",
+    multiple: true,
+    class: "unseen",
+    id: "choose-pictures",
     onchange: () => {
       take(chooser.files);
       chooser.value = "";
@@ -22,11 +26,28 @@ export function pictures(changed) {
 
   function draw() {
     element.classList.toggle("has", list.length > 0);
-    replace(tiles, list.map((one) => one.element));
-    replace(zone, list.length ? tiles : h("div", { class: "drop-empty" }, icon("image"),
-      h("p", { class: "drop-title" }, words.compose.dropTitle), h("p", { class: "help" }, words.compose.dropHint)),
-    chooser, h("label", { for: "choose-pictures", class: "button small" },
-      list.length ? words.compose.more : words.compose.choose));
+    replace(
+      tiles,
+      list.map((one) => one.element),
+    );
+    replace(
+      zone,
+      list.length
+        ? tiles
+        : h(
+            "div",
+            { class: "drop-empty" },
+            icon("image"),
+            h("p", { class: "drop-title" }, words.compose.dropTitle),
+            h("p", { class: "help" }, words.compose.dropHint),
+          ),
+      chooser,
+      h(
+        "label",
+        { for: "choose-pictures", class: "button small" },
+        list.length ? words.compose.more : words.compose.choose,
+      ),
+    );
     changed();
   }
 
@@ -55,15 +76,29 @@ export function pictures(changed) {
     const state = h("p", { class: "help" });
     const frame = h("div", { class: "tile-frame" }, icon("image"));
     const retry = button(words.again, begin, { class: "button small", "aria-label": words.compose.retryUpload(name) });
-    one.element = h("li", null, frame, h("p", { class: "tile-name", title: name }, name), bar, state, retry,
-      h("button", {
-        type: "button", class: "icon-button remove", "aria-label": words.compose.remove(name),
-        onclick: () => {
-          list = list.filter((other) => other !== one);
-          draw();
-          document.getElementById("choose-pictures")?.focus();
+    one.element = h(
+      "li",
+      null,
+      frame,
+      h("p", { class: "tile-name", title: name }, name),
+      bar,
+      state,
+      retry,
+      h(
+        "button",
+        {
+          type: "button",
+          class: "icon-button remove",
+          "aria-label": words.compose.remove(name),
+          onclick: () => {
+            list = list.filter((other) => other !== one);
+            draw();
+            document.getElementById("choose-pictures")?.focus();
+          },
         },
-      }, icon("close")));
+        icon("close"),
+      ),
+    );
     thumbnail(file).then((canvas) => {
       if (!canvas) return;
       one.thumbnail = canvas;
@@ -84,13 +119,15 @@ export function pictures(changed) {
         text(state, words.compose.uploaded);
         return form.image_key;
       });
-      one.key.catch((problem) => {
-        one.failed = true;
-        bar.hidden = true;
-        state.classList.add("bad");
-        text(state, problem.message);
-        retry.hidden = false;
-      }).finally(changed);
+      one.key
+        .catch((problem) => {
+          one.failed = true;
+          bar.hidden = true;
+          state.classList.add("bad");
+          text(state, problem.message);
+          retry.hidden = false;
+        })
+        .finally(changed);
     }
 
     one.begin = begin;
@@ -102,21 +139,36 @@ export function pictures(changed) {
   return {
     element,
     take,
-    get list() { return list; },
-    get failed() { return list.some((one) => one.failed); },
+    get list() {
+      return list;
+    },
+    get failed() {
+      return list.some((one) => one.failed);
+    },
     /** Shows a picture that is in the bucket already, of an earlier video. */
     reuse(key, canvas) {
       const name = key.split("/").at(-1);
       const one = { name: name.replace(/(-[0-9a-f]{24})?\.[^.]*$/, ""), key: Promise.resolve(key), thumbnail: canvas };
-      one.element = h("li", null, h("div", { class: "tile-frame" }, canvas ? copyOf(canvas) : icon("image")),
-        h("p", { class: "tile-name", title: name }, one.name), h("p", { class: "help" }, words.compose.earlier),
-        h("button", {
-          type: "button", class: "icon-button remove", "aria-label": words.compose.remove(name),
-          onclick: () => {
-            list = list.filter((other) => other !== one);
-            draw();
+      one.element = h(
+        "li",
+        null,
+        h("div", { class: "tile-frame" }, canvas ? copyOf(canvas) : icon("image")),
+        h("p", { class: "tile-name", title: name }, one.name),
+        h("p", { class: "help" }, words.compose.earlier),
+        h(
+          "button",
+          {
+            type: "button",
+            class: "icon-button remove",
+            "aria-label": words.compose.remove(name),
+            onclick: () => {
+              list = list.filter((other) => other !== one);
+              draw();
+            },
           },
-        }, icon("close")));
+          icon("close"),
+        ),
+      );
       list = [one];
       replace(said);
       draw();
@@ -131,9 +183,17 @@ export function pictures(changed) {
 
 /** Lets the whole page take files: dropped anywhere, or pasted. `take` gets a list of files. */
 export function takeFilesAnywhere(take) {
-  const overlay = h("div", { class: "drop-overlay", hidden: true, "aria-hidden": "true" },
-    h("div", null, icon("plus"), h("p", { class: "drop-title" }, words.compose.dropOverlay),
-      h("p", null, words.compose.dropOverlayHint)));
+  const overlay = h(
+    "div",
+    { class: "drop-overlay", hidden: true, "aria-hidden": "true" },
+    h(
+      "div",
+      null,
+      icon("plus"),
+      h("p", { class: "drop-title" }, words.compose.dropOverlay),
+      h("p", null, words.compose.dropOverlayHint),
+    ),
+  );
   add(document.body, [overlay]);
   let depth = 0; // enter and leave are told for every element below the pointer
   const files = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
@@ -150,7 +210,9 @@ export function takeFilesAnywhere(take) {
     depth -= 1;
     if (depth <= 0) show(false);
   });
-  addEventListener("dragover", (event) => { if (files(event)) event.preventDefault(); });
+  addEventListener("dragover", (event) => {
+    if (files(event)) event.preventDefault();
+  });
   addEventListener("drop", (event) => {
     if (!files(event)) return;
     event.preventDefault(); // otherwise the browser leaves the page for the file

@@ -14,10 +14,16 @@ export function player(id, props, { said = false } = {}) {
   // Kept here, because an element that fails forgets where it was, and whether it played.
   let position = 0;
   let playing = false;
-  video.addEventListener("timeupdate", () => { if (video.readyState > 1) position = video.currentTime; });
-  video.addEventListener("playing", () => { playing = true; });
+  video.addEventListener("timeupdate", () => {
+    if (video.readyState > 1) position = video.currentTime;
+  });
+  video.addEventListener("playing", () => {
+    playing = true;
+  });
   for (const name of ["pause", "ended"]) {
-    video.addEventListener(name, () => { if (video.readyState > 1) playing = false; });
+    video.addEventListener(name, () => {
+      if (video.readyState > 1) playing = false;
+    });
   }
 
   async function load(age, at = 0, play = false) {
@@ -25,10 +31,14 @@ export function player(id, props, { said = false } = {}) {
     if (!record.video?.url) return;
     video.src = at ? record.video.url : `${record.video.url}#t=0.05`; // iOS shows a frame only at a given time
     if (at || play) {
-      video.addEventListener("loadedmetadata", () => {
-        video.currentTime = at;
-        if (play) video.play().catch(() => {});
-      }, { once: true });
+      video.addEventListener(
+        "loadedmetadata",
+        () => {
+          video.currentTime = at;
+          if (play) video.play().catch(() => {});
+        },
+        { once: true },
+      );
     }
   }
 
@@ -61,18 +71,22 @@ export async function poster(id, frame) {
     return;
   }
   const { video, load } = player(id, { muted: true, "aria-hidden": "true", tabindex: "-1" });
-  video.addEventListener("loadeddata", () => {
-    const canvas = document.createElement("canvas");
-    const scale = Math.min(1, 480 / Math.max(video.videoWidth, video.videoHeight, 1));
-    canvas.width = Math.max(1, Math.round(video.videoWidth * scale));
-    canvas.height = Math.max(1, Math.round(video.videoHeight * scale));
-    canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
-    canvas.setAttribute("aria-hidden", "true");
-    if (frames.size > KEPT) frames.delete(frames.keys().next().value);
-    frames.set(id, canvas);
-    if (frame.contains(video)) replace(frame, canvas);
-    release(video);
-  }, { once: true });
+  video.addEventListener(
+    "loadeddata",
+    () => {
+      const canvas = document.createElement("canvas");
+      const scale = Math.min(1, 480 / Math.max(video.videoWidth, video.videoHeight, 1));
+      canvas.width = Math.max(1, Math.round(video.videoWidth * scale));
+      canvas.height = Math.max(1, Math.round(video.videoHeight * scale));
+      canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
+      canvas.setAttribute("aria-hidden", "true");
+      if (frames.size > KEPT) frames.delete(frames.keys().next().value);
+      frames.set(id, canvas);
+      if (frame.contains(video)) replace(frame, canvas);
+      release(video);
+    },
+    { once: true },
+  );
   frame.append(video); // over what the frame shows until then
   await load();
 }

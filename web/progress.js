@@ -13,9 +13,18 @@ let timer = 0;
 export function progress() {
   const fill = h("div", { class: "progress-fill" });
   const mark = h("div", { class: "progress-mark", title: words.progress.halfMark });
-  const track = h("div", {
-    class: "progress", role: "progressbar", "aria-label": words.progress.label, "aria-valuemin": 0, "aria-valuemax": 100,
-  }, fill, mark);
+  const track = h(
+    "div",
+    {
+      class: "progress",
+      role: "progressbar",
+      "aria-label": words.progress.label,
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+    },
+    fill,
+    mark,
+  );
   const line = h("p", { class: "progress-line" });
   const one = { element: h("div", { class: "progress-box" }, track, line), job: null, likely: null };
   one.draw = () => {

@@ -8,7 +8,12 @@ import { words } from "./words.js";
 export function signIn(root, said) {
   return new Promise((resolve) => {
     const key = h("input", {
-      id: "key", type: "password", autocomplete: "off", spellcheck: "false", autocapitalize: "off", required: true,
+      id: "key",
+      type: "password",
+      autocomplete: "off",
+      spellcheck: "false",
+      autocapitalize: "off",
+      required: true,
       "aria-describedby": "key-error key-help",
     });
     const error = h("p", { id: "key-error", class: "field-error", role: "alert", hidden: !said }, said);
@@ -41,12 +46,21 @@ export function signIn(root, said) {
       return undefined;
     }
 
-    const form = h("form", { class: "sign-in", novalidate: true, onsubmit: submit, "aria-labelledby": "sign-in-title" },
-      h("p", { class: "brand" }, words.title), h("h1", { id: "sign-in-title" }, words.signIn.title),
+    const form = h(
+      "form",
+      { class: "sign-in", novalidate: true, onsubmit: submit, "aria-labelledby": "sign-in-title" },
+      h("p", { class: "brand" }, words.title),
+      h("h1", { id: "sign-in-title" }, words.signIn.title),
       h("p", { class: "lead" }, words.signIn.lead),
-      h("div", { class: "field" }, h("label", { for: "key", class: "label" }, words.signIn.label), key, error), go,
-      h("details", { id: "key-help" }, h("summary", null, words.signIn.help),
-        h("p", { class: "help" }, words.signIn.helpText)));
+      h("div", { class: "field" }, h("label", { for: "key", class: "label" }, words.signIn.label), key, error),
+      go,
+      h(
+        "details",
+        { id: "key-help" },
+        h("summary", null, words.signIn.help),
+        h("p", { class: "help" }, words.signIn.helpText),
+      ),
+    );
     root.replaceChildren(h("main", { class: "sign-in-page" }, form));
     key.focus();
   });

@@ -12,10 +12,12 @@ const queue = [];
 function next() {
   while (running < AT_ONCE && queue.length) {
     running += 1;
-    queue.shift()().finally(() => {
-      running -= 1;
-      next();
-    });
+    queue
+      .shift()()
+      .finally(() => {
+        running -= 1;
+        next();
+      });
   }
 }
 

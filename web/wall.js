@@ -23,19 +23,32 @@ export function wall({ models, edit, compare }) {
 
   // Filters -----------------------------------------------------------------------------------------------------------
 
-  const groups = h("div", { class: "choices groups", role: "group", "aria-label": words.wall.filters },
+  const groups = h(
+    "div",
+    { class: "choices groups", role: "group", "aria-label": words.wall.filters },
     Object.entries(words.wall.groups).map(([group, label]) => [
       h("input", {
-        type: "radio", name: "group", id: `group-${group}`, value: group, checked: group === "all",
+        type: "radio",
+        name: "group",
+        id: `group-${group}`,
+        value: group,
+        checked: group === "all",
         onchange: () => narrow({ group }),
       }),
       h("label", { for: `group-${group}` }, label),
-    ]));
-  const model = h("select", { "aria-label": words.wall.model, onchange: () => narrow({ model: model.value }) },
+    ]),
+  );
+  const model = h(
+    "select",
+    { "aria-label": words.wall.model, onchange: () => narrow({ model: model.value }) },
     h("option", { value: "" }, words.wall.anyModel),
-    models.map((one) => h("option", { value: one.model }, one.title)));
+    models.map((one) => h("option", { value: one.model }, one.title)),
+  );
   const name = h("input", {
-    type: "search", placeholder: words.wall.name, "aria-label": words.wall.name, maxlength: 200,
+    type: "search",
+    placeholder: words.wall.name,
+    "aria-label": words.wall.name,
+    maxlength: 200,
     oninput: () => {
       clearTimeout(typing);
       typing = setTimeout(() => narrow({ name: name.value }), PAUSE_IN_TYPING);
@@ -45,11 +58,21 @@ export function wall({ models, edit, compare }) {
   const list = h("ul", { class: "cards", id: "cards" });
   const foot = h("div", { class: "wall-foot" });
   const tray = h("div", { class: "tray", hidden: true, role: "region", "aria-label": words.compare.title });
-  const element = h("section", { class: "wall", "aria-labelledby": "wall-title" },
-    h("div", { class: "wall-head" }, 
-      h("h2", { id: "wall-title", tabindex: "-1", class: "unseen" }, words.wall.title), groups,
-      h("div", { class: "filters" }, model, name)),
-    batchNote, list, foot, tray);
+  const element = h(
+    "section",
+    { class: "wall", "aria-labelledby": "wall-title" },
+    h(
+      "div",
+      { class: "wall-head" },
+      h("h2", { id: "wall-title", tabindex: "-1", class: "unseen" }, words.wall.title),
+      groups,
+      h("div", { class: "filters" }, model, name),
+    ),
+    batchNote,
+    list,
+    foot,
+    tray,
+  );
 
   function narrow(change) {
     Object.assign(filter, change);
@@ -66,17 +89,20 @@ export function wall({ models, edit, compare }) {
 
   const isFiltered = () => filter.group !== "all" || filter.model || filter.name || filter.batch;
 
-  const fits = (job) => (!filter.model || job.model === filter.model)
-    && (!filter.batch || job.batch?.batch_id === filter.batch)
-    && (!filter.name || job.name.startsWith(filter.name))
-    && (!jobs.GROUPS[filter.group] || jobs.GROUPS[filter.group].includes(job.state));
+  const fits = (job) =>
+    (!filter.model || job.model === filter.model) &&
+    (!filter.batch || job.batch?.batch_id === filter.batch) &&
+    (!filter.name || job.name.startsWith(filter.name)) &&
+    (!jobs.GROUPS[filter.group] || jobs.GROUPS[filter.group].includes(job.state));
 
   // Pages -------------------------------------------------------------------------------------------------------------
 
   /** Begins the list anew, with the present filters. */
   function begin() {
-    replace(batchNote, filter.batch && [words.wall.batch(filter.batch), " ",
-      h("a", { href: "#/" }, words.wall.clearBatch)]);
+    replace(
+      batchNote,
+      filter.batch && [words.wall.batch(filter.batch), " ", h("a", { href: "#/" }, words.wall.clearBatch)],
+    );
     batchNote.hidden = !filter.batch;
     // Jobs older than `floor` are not shown: of those, only some may be known.
     query = { cursor: null, floor: Infinity, done: false, loading: false };
@@ -95,8 +121,12 @@ export function wall({ models, edit, compare }) {
       for (let empty = 0; empty < MOST_EMPTY_PAGES; empty += 1) {
         const states = jobs.GROUPS[filter.group];
         const answer = await api.list({
-          state: states && states.join(","), model: filter.model, batch: filter.batch, name_prefix: filter.name,
-          limit: PAGE, cursor: mine.cursor,
+          state: states?.join(","),
+          model: filter.model,
+          batch: filter.batch,
+          name_prefix: filter.name,
+          limit: PAGE,
+          cursor: mine.cursor,
         });
         jobs.take(answer.videos);
         if (mine !== query) return;
@@ -119,13 +149,25 @@ export function wall({ models, edit, compare }) {
   function draw() {
     const floor = query.done ? -Infinity : query.floor;
     const visible = jobs.all().filter((job) => fits(job) && seconds(job.created_at) >= floor);
-    visible.sort((one, other) => (one.created_at < other.created_at ? 1 : one.created_at > other.created_at ? -1
-      : one.job_id < other.job_id ? 1 : -1));
+    visible.sort((one, other) =>
+      one.created_at < other.created_at
+        ? 1
+        : one.created_at > other.created_at
+          ? -1
+          : one.job_id < other.job_id
+            ? 1
+            : -1,
+    );
     const waiting = isFiltered() ? [] : orders.pending();
     const all = [...waiting.map((order) => ({ order })), ...visible];
-    keyed(list, all, shown, (one) => one.order?.key || one.job_id, (one) => (one.order
-      ? wrapped(orderCard({ edit }))
-      : card(titleOf, { chosen: (job) => chosen.has(job.job_id), choose })));
+    keyed(
+      list,
+      all,
+      shown,
+      (one) => one.order?.key || one.job_id,
+      (one) =>
+        one.order ? wrapped(orderCard({ edit })) : card(titleOf, { chosen: (job) => chosen.has(job.job_id), choose }),
+    );
     list.hidden = !all.length;
     drawFoot(all.length);
   }
@@ -141,15 +183,23 @@ export function wall({ models, edit, compare }) {
     replace(foot, parts);
   }
 
-  const empty = () => h("div", { class: "empty" }, icon("film"),
-    h("h3", null, isFiltered() ? words.wall.nothingTitle : words.wall.emptyTitle),
-    h("p", null, isFiltered() ? words.wall.nothingLead : words.wall.emptyLead),
-    isFiltered() && button(words.wall.clear, reset));
+  const empty = () =>
+    h(
+      "div",
+      { class: "empty" },
+      icon("film"),
+      h("h3", null, isFiltered() ? words.wall.nothingTitle : words.wall.emptyTitle),
+      h("p", null, isFiltered() ? words.wall.nothingLead : words.wall.emptyLead),
+      isFiltered() && button(words.wall.clear, reset),
+    );
 
   // Older jobs come by themselves when the end of the list is near; the button is for the keyboard.
-  new IntersectionObserver((entries) => {
-    if (entries.some((entry) => entry.isIntersecting) && query && !query.failed && query.cursor) page();
-  }, { rootMargin: "600px" }).observe(foot);
+  new IntersectionObserver(
+    (entries) => {
+      if (entries.some((entry) => entry.isIntersecting) && query && !query.failed && query.cursor) page();
+    },
+    { rootMargin: "600px" },
+  ).observe(foot);
 
   // Comparing ---------------------------------------------------------------------------------------------------------
 
@@ -163,26 +213,34 @@ export function wall({ models, edit, compare }) {
   function drawTray() {
     tray.hidden = !chosen.size;
     const ids = [...chosen];
-    replace(tray, h("p", { "aria-live": "polite" },
-      ids.length === 1 ? words.wall.compareOne : words.wall.chosen(ids.length)),
-    button(words.wall.compare(ids.length), () => compare(ids), { class: "button primary", disabled: ids.length < 2 }),
-    button(words.wall.compareClear, () => {
-      chosen.clear();
-      drawTray();
-      draw();
-      document.getElementById("wall-title").focus();
-    }));
+    replace(
+      tray,
+      h("p", { "aria-live": "polite" }, ids.length === 1 ? words.wall.compareOne : words.wall.chosen(ids.length)),
+      button(words.wall.compare(ids.length), () => compare(ids), { class: "button primary", disabled: ids.length < 2 }),
+      button(words.wall.compareClear, () => {
+        chosen.clear();
+        drawTray();
+        draw();
+        document.getElementById("wall-title").focus();
+      }),
+    );
   }
 
   // Changes -----------------------------------------------------------------------------------------------------------
 
   let planned = 0;
   const redraw = () => {
-    if (!planned) planned = requestAnimationFrame(() => { planned = 0; if (query) draw(); });
+    if (!planned)
+      planned = requestAnimationFrame(() => {
+        planned = 0;
+        if (query) draw();
+      });
   };
   jobs.listen(redraw);
   orders.listen(redraw);
-  live.onConnection((next) => { if (next === null && query?.failed) page(); });
+  live.onConnection((next) => {
+    if (next === null && query?.failed) page();
+  });
   live.onTick((changed) => {
     const moved = changed.filter(({ job, before }) => before && before.state !== job.state);
     if (moved.length === 1) {

@@ -23,8 +23,9 @@ export const words = {
     button: "Sign in",
     busy: "Checking…",
     help: "Where do I find it?",
-    helpText: "Whoever deployed the stack has it: `seedance up` prints a link that opens this page signed in, and on "
-      + "AWS the key is that of the stack's output ApiKeyId.",
+    helpText:
+      "Whoever deployed the stack has it: `seedance up` prints a link that opens this page signed in, and on " +
+      "AWS the key is that of the stack's output ApiKeyId.",
     empty: "Enter the API key.",
     wrong: "This key is not right: the stack does not know it. Copy it again, whole and without spaces.",
     ended: "The key is no longer valid. Sign in with the new one.",
@@ -296,9 +297,16 @@ export const words = {
     bad: (n) => plural(n, "row can't be used", "rows can't be used"),
     checking: "Checking every row. Nothing is bought yet.",
     states: {
-      PLANNING: "Being checked", PLANNED: "Waits for approval", EXPIRED: "Not approved in time",
-      REFUSED: "Refused", RUNNING: "Under way", CANCELLING: "Stopping", CANCELLED: "Stopped", DONE: "Done",
-      OPEN: "Closed, some open", FAILED: "Failed",
+      PLANNING: "Being checked",
+      PLANNED: "Waits for approval",
+      EXPIRED: "Not approved in time",
+      REFUSED: "Refused",
+      RUNNING: "Under way",
+      CANCELLING: "Stopping",
+      CANCELLED: "Stopped",
+      DONE: "Done",
+      OPEN: "Closed, some open",
+      FAILED: "Failed",
     },
     rowStates: { PLANNED: "Not started", NOT_STARTED: "Not started" },
     dryRun: "Dry run",
