@@ -83,7 +83,7 @@ export function composer(models, usual) {
     ),
     more,
   );
-  const price = h("p", { class: "price" });
+  const price = h("p", { class: "price" }, words.compose.estimating);
   const time = h("p", { class: "help" });
   const problem = h("p", { class: "field-error", role: "alert", hidden: true });
   const note = h("p", { class: "note", hidden: true });
