@@ -22,7 +22,7 @@ IMAGE = {
 
 @pytest.fixture
 def enqueue(world: Any) -> Enqueue:
-    return Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch)
+    return Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store)
 
 
 @pytest.fixture

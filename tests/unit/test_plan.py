@@ -25,7 +25,16 @@ Run = Callable[..., dict[str, Any]]
 @pytest.fixture
 def plan(world: Any) -> Plan:
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    return Plan(world.sheets, world.media, world.notifier, world.store.bills, defaults, 20.0, clock=world.clock)
+    return Plan(
+        world.sheets,
+        world.media,
+        world.notifier,
+        world.store.bills,
+        world.batch_store,
+        defaults,
+        20.0,
+        clock=world.clock,
+    )
 
 
 @pytest.fixture

@@ -156,8 +156,13 @@ class Tally:
 
 
 def beside(key: str, batch_id: str, ending: str) -> str:
-    """The key of a batch's results or report: beside the manifest, and different for each upload of it."""
-    return fields.object_key(posixpath.splitext(key)[0], f"-{batch_id.rpartition('-')[2][:8]}{ending}")
+    """The key of a batch's results or report: beside the manifest, and different for each upload of it.
+
+    Those of a manifest under ``staged/`` are at the same place under ``batches/``.
+    """
+    return fields.object_key(
+        posixpath.splitext(requests.batch_path(key))[0], f"-{batch_id.rpartition('-')[2][:8]}{ending}"
+    )
 
 
 def plan_key(batch_id: str) -> str:

@@ -61,7 +61,7 @@ def from_call(job_id: str, request: requests.Request, fingerprint: str) -> Job:
 
 def from_row(batch: str, key: str, row: PlannedRow) -> Job:
     """The job of a row of a batch's plan, which plan has checked. ``key`` is the manifest's key."""
-    folder, name = requests.upload_name(key.removeprefix(requests.BATCH_PREFIX))
+    folder, name = requests.upload_name(requests.batch_path(key).removeprefix(requests.BATCH_PREFIX))
     return Job(
         job_id=job.batch_job_id(batch, row["row"]),
         state=State.RECEIVED,

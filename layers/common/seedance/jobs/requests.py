@@ -17,6 +17,7 @@ from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, labels, shapes
 from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import ParameterValues
+from seedance.jobs.prefixes import STAGED
 
 UPLOAD_PREFIX = "uploads/"
 BATCH_PREFIX = "batches/"
@@ -148,6 +149,20 @@ def is_manifest(key: str) -> bool:
     name = key.lower()
     ours = name.endswith((RESULTS_ENDING, REJECTED_ENDING))
     return name.startswith(BATCH_PREFIX) and name.endswith((".csv", ".jsonl")) and not ours
+
+
+def check_staged(key: str) -> str:
+    """The key, if it may be a manifest for ``POST /batches``. Raises InvalidRequest otherwise."""
+    words = f"a key that begins with {STAGED} and ends in .csv or .jsonl, of at most {OBJECT_KEY_BYTES} bytes"
+    right = key.startswith(STAGED) and key.lower().endswith((".csv", ".jsonl")) and not bounds.HALF.search(key)
+    if not right or len(key.encode()) > OBJECT_KEY_BYTES:
+        raise InvalidRequest("manifest_key", f"must be {words}", allowed=words)
+    return key
+
+
+def batch_path(key: str) -> str:
+    """A manifest's key as if it were under ``batches/``, where the results of all batches are."""
+    return BATCH_PREFIX + key.removeprefix(STAGED) if key.startswith(STAGED) else key
 
 
 def check_key(key: str) -> str:
