@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from browser import browser, context  # noqa: F401 - fixtures
 from deployed import Deployed
+from playwright.sync_api import Browser
 
 from local import stack as local_stack
+from tests.console_page import Visitor, visit
+from tests.foreign_s3 import ForeignS3, foreign_s3
 
 TIME_SCALE = 0.05
 """Twenty times the provider's speed: the slowest model takes 8 s, and a poll still costs a process."""
@@ -28,3 +31,17 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         yield world
     finally:
         local_stack.down(home)
+
+
+@pytest.fixture
+def s3(deployed: Deployed) -> Iterator[ForeignS3]:
+    """S3 as the browser of a visitor sees it: another site, with the buckets' own CORS rules."""
+    with foreign_s3(deployed.stack.endpoint_url, deployed.client("s3")) as found:
+        yield found
+
+
+@pytest.fixture
+def visitor(browser: Browser, s3: ForeignS3) -> Iterator[Visitor]:  # noqa: F811 - the fixture
+    """A person who visits the console."""
+    with visit(browser, s3) as found:
+        yield found
