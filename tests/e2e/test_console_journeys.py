@@ -15,7 +15,7 @@ from tests.foreign_s3 import ForeignS3
 pytestmark = pytest.mark.e2e
 
 SMALL = {"resolution": "480p"}
-MARKUP = "<img src=x onerror=\"window.ran=1\"><script>window.ran=1</script>"
+MARKUP = '<img src=x onerror="window.ran=1"><script>window.ran=1</script>'
 
 
 @pytest.fixture
@@ -32,9 +32,7 @@ def ready(deployed: Deployed) -> dict[str, Any]:
     return deployed.ended(deployed.order(prompt="A shoe turns", name="Ready shoe", parameters=SMALL))
 
 
-def test_a_wrong_key_is_refused_in_words_and_the_right_one_opens_the_wall(
-    deployed: Deployed, visitor: Visitor
-) -> None:
+def test_a_wrong_key_is_refused_in_words_and_the_right_one_opens_the_wall(deployed: Deployed, visitor: Visitor) -> None:
     page = visitor.open(deployed.stack, signed_in=False)
     key = page.get_by_label("API key")
     expect(key).to_be_focused()
@@ -246,8 +244,9 @@ def test_two_hundred_jobs_by_pages_and_filters(
 
 
 def test_what_an_open_page_asks_the_api_for(deployed: Deployed, page: Page) -> None:
+    page.wait_for_load_state("networkidle")
     calls = watched(page)
-    page.wait_for_timeout(4000)
+    page.wait_for_timeout(3000)
     assert calls == []  # nothing is under way
     make(page, "a shoe that is followed", name="Followed shoe")
     expect(card(page, "Followed shoe").locator(".pill")).not_to_have_text("Being ordered")
@@ -285,7 +284,9 @@ def test_on_a_phone_and_by_keyboard_alone(deployed: Deployed, browser: Browser, 
         expect(dialog.get_by_role("heading", name="a shoe on a phone")).to_be_focused()
         for _ in range(15):  # the focus stays in the dialog
             page.keyboard.press("Tab")
-            assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('dialog')")
+            assert page.evaluate(
+                "document.activeElement === document.body || !!document.activeElement.closest('dialog')"
+            )
         assert page.evaluate("document.documentElement.scrollWidth") == 360
         shut(page)
         expect(first).to_be_focused()
