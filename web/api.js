@@ -1,5 +1,5 @@
-// Calls of the API that serves this page. The page's own address tells where the API is: on AWS the stage is a part of the
-// path, on the local stack there are more parts.
+// Calls of the API that serves this page. The page's own address tells where the API is: on AWS the stage is a part of
+// the path, on the local stack there are more parts.
 
 import { hear } from "./time.js";
 import { words } from "./words.js";

@@ -1,5 +1,5 @@
-// Orders of videos. Each has its own Idempotency-Key from the moment of the click until the API has answered, also over a
-// reload: however often it is sent, it is one video.
+// Orders of videos. Each has its own Idempotency-Key from the moment of the click until the API has answered, also over
+// a reload: however often it is sent, it is one video.
 
 import { api } from "./api.js";
 import * as jobs from "./jobs.js";
@@ -81,11 +81,30 @@ async function untilAnswered(order) {
       }
       order.retrying = true;
       changed();
-      const wait = (problem.retryAfter || 0) * 1000 || Math.min(LONGEST, 1000 * 2 ** attempt);
-      await new Promise((resolve) => setTimeout(resolve, wait));
+      await pause(problem, attempt);
     }
   }
 }
+
+const waiting = new Set();
+
+/** Waits before the next attempt, at most until the stack answers again. */
+function pause(problem, attempt) {
+  const wait = (problem.retryAfter || 0) * 1000 || Math.min(LONGEST, 1000 * 2 ** attempt);
+  return new Promise((resolve) => {
+    const end = () => {
+      waiting.delete(end);
+      clearTimeout(timer);
+      resolve();
+    };
+    const timer = setTimeout(end, wait);
+    if (!problem.status) waiting.add(end);
+  });
+}
+
+live.onTick(() => {
+  for (const end of waiting) end();
+});
 
 /** Pictures of jobs that were ordered in this tab, shown until there is a frame of the video. */
 export const thumbnails = new Map();

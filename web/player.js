@@ -1,5 +1,5 @@
-// Videos whose links expire. Links are signed for some hours; when one stops working, the record is fetched anew and the
-// video goes on where it was.
+// Videos whose links expire. Links are signed for some hours; when one stops working, the record is fetched anew and
+// the video goes on where it was.
 
 import { h, replace, toast } from "./dom.js";
 import * as jobs from "./jobs.js";

@@ -56,7 +56,7 @@ function post(form, file, progress) {
 
 const ENDINGS = { "image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp" };
 
-/** The name under which a picture is uploaded, with an ending that says what it is; null if the API takes no such file. */
+/** The name under which a picture is uploaded, with an ending that says what it is. null: the API takes no such. */
 export function pictureName(file) {
   const stem = file.name.replace(/\.[^.]*$/, "") || "picture";
   if (ENDINGS[file.type]) return stem + ENDINGS[file.type];

@@ -20,7 +20,7 @@ def page(deployed: Deployed, visitor: Visitor) -> Page:
     """The console's batches."""
     page = visitor.open(deployed.stack)
     page.get_by_role("link", name="Batches").click()
-    expect(page.get_by_role("heading", name="Batches")).to_be_visible()
+    expect(page.get_by_role("heading", name="Batches", exact=True)).to_be_visible()
     return page
 
 

@@ -67,14 +67,15 @@ def test_an_order_whose_answer_is_lost_is_one_video(page: Page, visitor: Visitor
         route.fetch()
         route.abort()
 
-    page.route(re.compile(r"/v1/videos$"), lose_the_answer, times=1)
+    page.route(re.compile(r"/v1/videos$"), lose_the_answer)
     with page.expect_request(lambda request: request.method == "POST" and request.url.endswith("/videos")):
         make(page, "a shoe in a storm", name="Storm")
     expect(card(page, "Storm")).to_contain_text("No answer yet. Asking again, without ordering twice.")
+    page.unroute_all(behavior="ignoreErrors")
     page.reload()  # the key of the order outlives the page
-    expect(card(page, "Storm").locator(".pill")).to_have_text("Ready", timeout=MADE)
     expect(page.locator("li.card")).to_have_count(1)
-    assert len(keys) == 1
+    expect(card(page, "Storm").locator(".pill")).to_have_text("Ready", timeout=MADE)
+    assert len(set(keys)) == 1
     assert visitor.complaints == []
 
 
@@ -93,8 +94,8 @@ def test_a_stack_that_stops_and_returns_is_told_and_an_order_waits_for_it(
         expect(card(page, "Dark")).to_contain_text("No answer yet.")
         restarted.result()
     expect(banner).to_be_hidden(timeout=MADE)
-    expect(card(page, "Dark").locator(".pill")).to_have_text("Ready", timeout=MADE)
     expect(page.locator("li.card")).to_have_count(2)
+    expect(card(page, "Dark").locator(".pill")).to_have_text("Ready", timeout=MADE)
     assert visitor.complaints == []
 
 

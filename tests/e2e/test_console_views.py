@@ -95,7 +95,7 @@ def _views_of_the_wall(page: Page, look: Callable[[str], None]) -> None:
 
 def _batches(page: Page, look: Callable[[str], None], folder: Path) -> None:
     page.get_by_role("link", name="Batches").click()
-    expect(page.get_by_role("heading", name="Batches")).to_be_visible()
+    expect(page.get_by_role("heading", name="Batches", exact=True)).to_be_visible()
     rows = [{"prompt": f"a shoe {number}"} for number in range(9)]
     page.locator("#choose-table").set_input_files(table(folder, [*rows, {"prompt": "a shoe", "model": "none"}]))
     expect(page.get_by_role("button", name="Discard the batch")).to_be_visible(timeout=MADE)
