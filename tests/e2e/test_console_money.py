@@ -1,45 +1,38 @@
-"""The console when money or the stack runs out: on a stack of its own, with a small budget, that can be stopped."""
+"""The console when money or the stack runs out: on a stack of its own, with a small budget."""
 
+import os
 import re
+import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import contextmanager
 
-import httpx
 import pytest
 from console_steps import MADE, card, make, opened, shut
 from playwright.sync_api import Browser, Page, Route, expect
 
 from local import aws
-from local import stack as local_stack
-from local.stack import Options, Stack
-from tests.console_page import QUICK_SCALE, Visitor, visit
+from local.stack import Stack
+from tests.console_page import Visitor, quick_stack, visit
 from tests.foreign_s3 import foreign_s3
 
 pytestmark = pytest.mark.e2e
 
-TWO_CHEAP_ONES = "0.30"
-
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the stack."""
-    return tmp_path_factory.mktemp("kept")
-
-
-@pytest.fixture(scope="module")
-def stack(home: Path) -> Iterator[Stack]:
-    """A stack that can be stopped and started again, with a budget for two of the cheapest videos a day."""
-    budget = {"DailyBudgetUsd": TWO_CHEAP_ONES}
-    options = Options(
-        port=0, provider="sandbox", time_scale=QUICK_SCALE, home=home, keep=True, parameters=budget, hurried=False
-    )
-    try:
-        made, _ = local_stack.up(options, lambda _: None)
-        httpx.post(f"{made.sandbox_url}/_sandbox/config", json={"fps": 2}, trust_env=False).raise_for_status()
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of its own, with a budget for two of the cheapest videos a day."""
+    with quick_stack(tmp_path_factory.mktemp("small"), DailyBudgetUsd="0.30") as made:
         yield made
+
+
+@contextmanager
+def stopped(stack: Stack) -> Iterator[None]:
+    """The local AWS does not answer for a while."""
+    os.kill(stack.pids["emulator"], signal.SIGSTOP)
+    try:
+        yield
     finally:
-        local_stack.down(home)
+        os.kill(stack.pids["emulator"], signal.SIGCONT)
 
 
 @pytest.fixture
@@ -80,19 +73,15 @@ def test_an_order_whose_answer_is_lost_is_one_video(page: Page, visitor: Visitor
 
 
 def test_a_stack_that_stops_and_returns_is_told_and_an_order_waits_for_it(
-    page: Page, home: Path, visitor: Visitor
+    page: Page, stack: Stack, visitor: Visitor
 ) -> None:
-    with ThreadPoolExecutor(1) as beside:
-        restarted = beside.submit(local_stack.restart, home)
-        banner = page.locator(".banner.bad")
-        while not restarted.done() and banner.is_hidden():
-            page.evaluate("dispatchEvent(new Event('online'))")  # look now, instead of in half a minute
-            page.wait_for_timeout(100)
-        expect(banner).to_contain_text("No connection to the stack.")
-        assert not restarted.done()
+    banner = page.locator(".banner.bad")
+    with stopped(stack):
+        page.evaluate("dispatchEvent(new Event('online'))")  # look now, instead of in half a minute
         make(page, "a shoe in the dark", name="Dark")
-        expect(card(page, "Dark")).to_contain_text("No answer yet.")
-        restarted.result()
+        expect(banner).to_contain_text("No connection to the stack.")
+        expect(card(page, "Dark").locator(".pill")).to_have_text("Being ordered")
+    banner.get_by_role("button", name="Try now").click()
     expect(banner).to_be_hidden(timeout=MADE)
     expect(page.locator("li.card")).to_have_count(2)
     expect(card(page, "Dark").locator(".pill")).to_have_text("Ready", timeout=MADE)

@@ -22,7 +22,10 @@ _AS_DATA = """
 import { words } from %s;
 console.log(JSON.stringify(words, (_, value) => (typeof value === "function" ? "()" : value)));
 """
-_DYNAMIC = ("states", "advice", "fields", "fieldHelp", "batches.states", "batches.rowStates", "batches.what", "nav", "timeline")
+_DYNAMIC = (
+    *("states", "advice", "fields", "fieldHelp", "nav", "timeline"),
+    *("batches.states", "batches.rowStates", "batches.what"),
+)
 """Objects that are read by a name that the API sends, or by a variable."""
 
 
@@ -85,5 +88,7 @@ def test_files_stay_short(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_no_module_reads_text_as_markup_or_code(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert not re.search(r"\.(innerHTML|outerHTML|srcdoc)\b|insertAdjacentHTML|document\.write|DOMParser|\beval\(", text)
+    assert not re.search(
+        r"\b(innerHTML|outerHTML|srcdoc|insertAdjacentHTML|DOMParser)\b|document\.write|\beval\(", text
+    )
     assert "localStorage" not in text  # a key there would outlive the tab
