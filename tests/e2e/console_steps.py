@@ -1,17 +1,13 @@
 """What a person does in the console, step by step, for the tests of its journeys."""
 
-import copy
 import json
 import re
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from deployed import SAMPLE, Deployed, until
 from playwright.sync_api import Locator, Page, expect
 
-from local import aws
 from local.stack import Stack
 
 SOON = 15_000
@@ -84,23 +80,6 @@ def fault(stack: Stack, deployed: Deployed, prompt: str, error: str) -> None:
     """The provider fails the videos with that prompt, once, for this reason."""
     wish = {"on": "job", "kind": "fail", "prompt_contains": prompt, "error": error}
     deployed.api.post(f"{stack.sandbox_url}/_sandbox/faults", json=wish).raise_for_status()
-
-
-def copies(stack: Stack, job_id: str, number: int, changed: Mapping[str, Any] | None = None) -> None:
-    """Write copies of a job's record, each a minute older than the one before, named Copy 1, Copy 2 and so on."""
-    table, db = stack.outputs["JobTableName"], aws.client(stack.access, "dynamodb")
-    item = db.get_item(TableName=table, Key={"job_id": {"S": job_id}})["Item"] | dict(changed or {})
-    item.pop("link_token", None)
-    for index in range(1, number + 1):
-        created = float(item["created_at"]["N"]) - 60 * index
-        month = time.strftime("%Y-%m", time.gmtime(created))
-        one = copy.deepcopy(item) | {
-            "job_id": {"S": f"api-{index:032x}"},
-            "name": {"S": f"Copy {index}"},
-            "created_at": {"N": f"{created:.3f}"},
-            "month": {"S": month},
-        }
-        db.put_item(TableName=table, Item=one)
 
 
 def watched(page: Page) -> list[str]:

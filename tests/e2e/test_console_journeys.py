@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console_steps import MADE, card, comes, copies, fault, make, opened, pictures, plays, shut, watched
+from console_steps import MADE, card, comes, fault, make, opened, pictures, plays, shut, watched
 from deployed import Deployed
 from playwright.sync_api import Browser, Page, expect
 
 from tests.console_page import Visitor, visit
+from tests.copied_jobs import copies, record
 from tests.foreign_s3 import ForeignS3
 
 pytestmark = pytest.mark.e2e
@@ -222,7 +223,7 @@ def test_a_file_that_is_no_picture_is_refused_in_words(page: Page, tmp_path: Pat
 def test_two_hundred_jobs_by_pages_and_filters(
     deployed: Deployed, page: Page, ready: dict[str, Any], visitor: Visitor
 ) -> None:
-    copies(deployed.stack, ready["job_id"], 200)
+    copies(deployed.stack, record(deployed.stack, ready["job_id"]), range(1, 201))
     page.reload()
     expect(card(page, "Copy 1")).to_be_visible()
     last = page.get_by_role("heading", name="Copy 200", exact=True)
