@@ -22,10 +22,12 @@ from typing import Any
 from seedance.batches import manifest
 from seedance.batches.files import Sheets
 from seedance.batches.manifest import BadRow, Tally
+from seedance.batches.store import BatchStore, Found
 from seedance.errors import InvalidRequest
 from seedance.jobs import prices, requests
 from seedance.jobs.bills import Bills
 from seedance.jobs.defaults import Defaults
+from seedance.jobs.tasks import BatchInput, PlannedBatch
 from seedance.media.buckets import Image, Media
 from seedance.media.images import Picture
 from seedance.notices.notifier import Notifier
@@ -146,11 +148,24 @@ class _NoBills(Bills):
         return {}
 
 
+class _NoRecords(BatchStore):
+    def __init__(self) -> None:
+        """Write nothing."""
+
+    def open(self, batch: BatchInput) -> None:
+        """Do nothing."""
+
+    def planned(self, batch: BatchInput, found: Found, plan: PlannedBatch) -> None:
+        """Do nothing."""
+
+
 def plan(path: Path) -> Tally:
     """Do what the plan function does: check the rows, and write the plan and the report of bad rows."""
     folder: Any = _Folder(path.parent)
     media = _AllThere("videos", folder)
-    use_case = Plan(Sheets("uploads", folder), media, _Silent(), _NoBills(), DEFAULTS, tolerated_percent=20.0)
+    use_case = Plan(
+        Sheets("uploads", folder), media, _Silent(), _NoBills(), _NoRecords(), DEFAULTS, tolerated_percent=20.0
+    )
     state = use_case(
         {"batch_id": "batch-0123abcd", "bucket": "uploads", "key": f"batches/{path.name}", "version_id": None}
     )

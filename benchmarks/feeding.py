@@ -19,6 +19,7 @@ from typing import Any
 
 from seedance.aws.table import IN_FLIGHT
 from seedance.batches.job_states import Register
+from seedance.batches.store import BatchStore
 from seedance.enqueue import Enqueue
 from seedance.jobs import catalogue
 from seedance.jobs.creation import PlannedRow
@@ -82,7 +83,7 @@ class Batch(Traffic):
         sheets: Any = self
         queue: Any = self
         pacer: Pacer = self.pacer
-        self.enqueue = Enqueue(self.store, sheets, queue, Register(table), pacer, Switch(table))
+        self.enqueue = Enqueue(self.store, sheets, queue, Register(table), pacer, Switch(table), BatchStore(table))
         self.counting: Counter[str] | None = None
         table.client.meta.events.register("provide-client-params.dynamodb", self._count)
         self.calendar.seen = self._seen

@@ -15,6 +15,7 @@ from seedance.batches import manifest, plan_lines
 from seedance.jobs import requests
 from seedance.jobs.handoff import Batches
 from seedance.jobs.job import State
+from seedance.jobs.tasks import TaskStatus
 
 from cli import show
 from cli.options import out
@@ -46,7 +47,12 @@ class Standing:
     @property
     def refused(self) -> bool:
         """Whether the stack refused the manifest."""
-        return self.ended is not None and self.ended["status"] == "REFUSED"
+        return self.ended is not None and self.ended["status"] == TaskStatus.REFUSED
+
+    @property
+    def unapproved(self) -> bool:
+        """Whether it was planned through the API, and nobody has approved it yet."""
+        return self.ended is not None and self.ended["status"] == TaskStatus.UNAPPROVED
 
 
 def look(target: Target, batch: str) -> Standing | None:
@@ -106,8 +112,12 @@ def _fed(step_functions: Any, arn: str, rows: int) -> str:
 
 def in_words(ended: Mapping[str, Any]) -> str:
     """How a batch ended."""
-    if ended["status"] == "REFUSED":
+    if ended["status"] == TaskStatus.REFUSED:
         return "the stack refused the manifest; nothing was bought"
+    if ended["status"] == TaskStatus.UNAPPROVED:
+        good, price = show.number(ended["rows"] - ended["rejected"], "video"), show.money(ended["estimate_usd"])
+        call = f"POST /batches/{ended['batch_id']}/approve"
+        return f"planned: {good}, about {price}; nothing was bought. To buy them: {call}"
     states = ", ".join(f"{count} {state}" for state, count in ended["states"].items())
     return f"{ended['status']}: {states}; cost {show.money(ended['cost_usd'])}"
 
@@ -115,6 +125,8 @@ def in_words(ended: Mapping[str, Any]) -> str:
 def facts(target: Target, batch: str, now: Standing) -> dict[str, Any]:
     """A batch for machines."""
     ended = {name: value for name, value in (now.ended or {}).items() if name not in ("chunks", "exception")}
+    if now.unapproved:  # the rest is what the workflow passes on
+        ended = {name: ended[name] for name in ("status", "rejected", "estimate_usd", "report_key", "notes")}
     bad = {"invalid_rows": report(target, batch, now)} if now.refused else {}
     return {"batch_id": batch, "status": now.status, "rows": now.rows, **ended, **bad}
 
@@ -123,6 +135,8 @@ def tell(target: Target, batch: str, now: Standing) -> None:
     """Print how a batch ended. Raises CommandError unless every row has its video."""
     if now.refused:
         print_report(target, batch, now)
+        raise CommandError(in_words(now.ended or {}))
+    if now.unapproved:
         raise CommandError(in_words(now.ended or {}))
     ended: dict[str, Any] = now.ended or {}
     say(in_words(ended))

@@ -9,14 +9,14 @@ of its readers (rest.listing). Responses: the types that mypy checks the code ag
 import json
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import schemas  # type: ignore[import-not-found]  # beside this file
 from seedance.jobs import catalogue
-from seedance.rest import answers, budget, documents, links, listing, timelines, uploads, views
+from seedance.rest import answers, batches, budget, documents, links, listing, timelines, uploads, views
 from seedance.rest.estimates import Estimate
 from seedance.rest.routes import ROUTES
 
@@ -55,7 +55,7 @@ _RETRY = {
 }
 _LOCATION = {
     "Location": {
-        "description": "The job's address, relative to this call's.",
+        "description": "The address of the job or batch, relative to this call's.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
     }
@@ -67,6 +67,13 @@ _JOB_ID = {
     "description": "The id of a job.",
     "schema": {"type": "string", "minLength": 1},
 }
+_BATCH_ID = {
+    "name": "batch_id",
+    "in": "path",
+    "required": True,
+    "description": "The id of a batch.",
+    "schema": {"type": "string", "minLength": 1},
+}
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -75,9 +82,10 @@ _IDEMPOTENCY_KEY = {
 }
 
 
-def _query() -> tuple[Schema, ...]:
+def _query(names: Iterable[str]) -> tuple[Schema, ...]:
     found = []
-    for name, parameter in listing.PARAMETERS.items():
+    for name in names:
+        parameter = listing.PARAMETERS[name]
         described: Schema = {
             "name": name,
             "in": "query",
@@ -110,7 +118,7 @@ OPERATIONS: Mapping[str, Operation] = {
         f"until it is null. Default `limit`: {listing.USUAL}. The list may lag behind the jobs by about a second.",
         listing.VideoList,
         refusals=(422,),
-        parameters=_query(),
+        parameters=_query(listing.PARAMETERS),
     ),
     "GET /videos/{job_id}": Operation(
         "getVideo",
@@ -213,6 +221,55 @@ OPERATIONS: Mapping[str, Operation] = {
         "The jobs that were held in the meantime are submitted within about five minutes.",
         budget.PauseState,
     ),
+    "POST /batches": Operation(
+        "planBatch",
+        "Check a manifest, for its approval",
+        "Every row is checked and estimated, and nothing is bought: the batch stops at PLANNED, and is approved with "
+        "another call within seven days. With `approve`, it goes on at once, like a manifest that is uploaded under "
+        "`batches/`. A version of a manifest is one batch: repeating the call returns it as it stands.",
+        batches.Batch,
+        status=202,
+        body="BatchRequest",
+        refusals=(400, 409, 422, 500),
+        headers=_LOCATION,
+    ),
+    "GET /batches": Operation(
+        "listBatches",
+        "List the batches, newest first",
+        "Also those of manifests under `batches/`, but none of release 0.1.0.",
+        batches.BatchList,
+        refusals=(422,),
+        parameters=_query(batches.LIST_PARAMETERS),
+    ),
+    "GET /batches/{batch_id}": Operation(
+        "getBatch",
+        "Get a batch",
+        f"The rows by state, estimate and costs, invalid rows, and links to its files. In a batch of up to "
+        f"{batches.LIVE_ROWS} rows, the jobs are counted at each call; in a larger one, `states` is what was counted "
+        "last, at `counted_at`. `GET /videos?batch=…` lists the jobs.",
+        batches.Batch,
+        refusals=(404, 500),
+        parameters=(_BATCH_ID,),
+    ),
+    "POST /batches/{batch_id}/approve": Operation(
+        "approveBatch",
+        "Buy a planned batch",
+        "Its rows become jobs, as they were planned. If it was approved before, nothing changes. `budget_note` says if "
+        "the estimate exceeds the day's budget.",
+        batches.Batch,
+        refusals=(404, 409, 500),
+        parameters=(_BATCH_ID,),
+    ),
+    "POST /batches/{batch_id}/cancel": Operation(
+        "cancelBatch",
+        "Stop a batch",
+        "Every row that is not bought yet is cancelled: no more rows become jobs, and jobs that are RECEIVED, or HELD "
+        "for the budget or by a pause, become CANCELLED. Videos that are bought go on; when they have ended, the "
+        "results are written. If it was cancelled before, nothing else changes.",
+        batches.Batch,
+        refusals=(404, 409, 500),
+        parameters=(_BATCH_ID,),
+    ),
     "GET /models": Operation(
         "listModels",
         "The models and their parameters",
@@ -228,8 +285,9 @@ _EVERYWHERE = {"GET": (403, 429), "POST": (403, 413, 415, 429), "DELETE": (403, 
 SAYS = {
     400: "The body is not JSON as the call needs it, has over 256 KB or 20 levels, or has a name twice.",
     403: "The API key is missing or wrong.",
-    404: "There is no such job, or no such call.",
-    409: "The Idempotency-Key was used with another body, or the job's state does not allow the call: `code` says why.",
+    404: "There is no such job or batch, or no such call.",
+    409: "The Idempotency-Key was used with another body, or the state of the job or batch does not allow the call: "
+    "`code` says why.",
     413: "The body is larger than 10 MB.",
     415: "The body is not compressed as Content-Encoding says.",
     422: "A value is not allowed: `field` names it, and `allowed` says what is.",

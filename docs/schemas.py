@@ -224,6 +224,27 @@ def of_requests(components: Components) -> None:
         "then": {"properties": {"pay": {"const": True}}, "required": ["pay"]},
     }
 
+    components.schemas["BatchRequest"] = {
+        "type": "object",
+        "description": "A manifest to plan.",
+        "properties": {
+            "manifest_key": {
+                "type": "string",
+                "maxLength": OBJECT_KEY_BYTES,
+                "pattern": r"^staged/[\s\S]*\.([cC][sS][vV]|[jJ][sS][oO][nN][lL])$",
+                "description": "The manifest, as a key in the upload bucket under `staged/`. Its latest version is "
+                "planned.",
+            },
+            "approve": {
+                "type": "boolean",
+                "default": False,
+                "description": "Whether to buy its videos as soon as it is planned.",
+            },
+        },
+        "required": ["manifest_key"],
+        "additionalProperties": False,
+    }
+
 
 def of_uploads(components: Components) -> None:
     most: dict[int, list[str]] = {}

@@ -12,6 +12,7 @@ from typing import Any
 import openapi  # type: ignore[import-not-found]  # beside this file
 import typer.main
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
+from seedance.batches.record import BatchState
 from seedance.jobs import allowed, catalogue
 from seedance.jobs.job import State
 from seedance.jobs.prices import PRICES_OF, PUBLISHED, Setting, published_usd
@@ -124,6 +125,11 @@ def _imports(tree: ast.AST) -> set[str]:
 def states() -> str:
     """The states of a job."""
     return _table(("state", "meaning"), _members(State))
+
+
+def batch_states() -> str:
+    """The states of a batch."""
+    return _table(("state", "meaning"), [(name, meaning) for name, meaning in _members(BatchState)])
 
 
 def codes() -> str:

@@ -16,7 +16,7 @@ import calls_to_aws
 import shortcut
 from calls_to_aws import Seen
 from scenarios import SCENARIOS, Scenario, blocking, meets, uploaded
-from seedance.jobs.job import batch_id
+from seedance.jobs.job import batch_id, batch_job_id
 from stage import RECEIVER, Stage, stage
 from table_stream import STREAM, number_of
 from wire import Call, How, Killed
@@ -246,6 +246,44 @@ def batch(world: World) -> None:
     shortcut.empty(REGION)  # the jobs themselves are of no interest here
 
 
+def planned(world: World) -> None:
+    """A batch that the API plans, approves, lists and cancels, and one that it plans from a missing manifest."""
+    key, states = "staged/spring.csv", world.client("stepfunctions")
+    world.put(key, b"prompt\n" + b"It turns\n" * 9 + b"NULL\n")
+    call_api(world, "POST", "/batches", {"manifest_key": "staged/none.csv"})
+    batch = json.loads(call_api(world, "POST", "/batches", {"manifest_key": key})["body"])["batch_id"]
+
+    def given(name: str) -> dict[str, Any]:
+        runs = states.list_executions(stateMachineArn=world.batch_machine)["executions"]
+        (run,) = (one for one in runs if one["name"] == name)
+        return dict(json.loads(states.describe_execution(executionArn=run["executionArn"])["input"]))
+
+    assert ask(world, "plan", **given(batch))["status"] == "UNAPPROVED"
+    for method, action in (("GET", ""), ("POST", "/approve")):
+        call_api(world, method, f"/batches/{{batch_id}}{action}", batch_id=batch)
+    state = given(f"{batch}-approved")
+    chunk = {name: state[name] for name in ("batch_id", "key", "plan_key")} | {"chunk": state["chunks"][0], "next": 0}
+    while isinstance(ask(world, "enqueue", **chunk), Exception):
+        pass  # the queue rejected some messages; its task is retried
+    call_api(world, "GET", "/batches/{batch_id}", batch_id=batch)
+    call_api(world, "POST", "/batches/{batch_id}/cancel", batch_id=batch)
+    assert ask(world, "enqueue", **chunk)["next"] == 10
+    late = {"job_id": {"S": batch_job_id(batch, 9)}}  # as if it had become a job at the moment of the cancellation
+    world.client("dynamodb").update_item(
+        TableName="jobs",
+        Key=late,
+        UpdateExpression="SET #state = :state REMOVE notified_at",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={":state": {"S": "RECEIVED"}},
+    )
+    far_ahead = {**state, "status": "RUNNING", "began_at": 0.0, "fed_at": 0.0, "progressed_at": 0.0}
+    assert ask(world, "collect", **far_ahead)["status"] == "BATCH_CANCELLED"
+    call_api(world, "GET", "/batches/{batch_id}", batch_id=batch)
+    world.pass_time(61)  # every index has caught up
+    assert len(json.loads(call_api(world, "GET", "/batches")["body"])["batches"]) == 1
+    shortcut.empty(REGION)  # the jobs themselves are of no interest here
+
+
 def _message(key: str, version: str) -> dict[str, Any]:
     found = {"key": key, "size": 1, "sequencer": "1", "versionId": version}
     body = {
@@ -369,6 +407,7 @@ FLOWS = (
         )
     ),
     _scenario(batch, DAILY_BUDGET_USD="10"),
+    _scenario(planned, DAILY_BUDGET_USD="10"),
     _scenario(decided),
     _scenario(decided_after_a_failure),
     _scenario(decided_about_a_lost_submit),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from deployed import SAMPLE, Deployed, until
-from seedance.jobs.job import batch_id, batch_job_id
+from seedance.jobs.job import State, batch_id, batch_job_id
 from typer.testing import CliRunner
 
 from cli import asking
@@ -198,6 +198,91 @@ def test_a_stopped_batch_is_started_again_and_keeps_what_it_has_bought(deployed:
     ]
     bought = [order["body"]["prompt"] for order in deployed.sandbox("jobs")["jobs"]]
     assert [bought.count(prompt) for prompt in prompts] == [1, 1, 1]
+
+
+def through_the_api(deployed: Deployed, name: str, prompts: list[str]) -> str:
+    """A batch that the API has planned and that waits for its approval. Returns its id."""
+    key = f"staged/{name}"
+    deployed.put(key, (HEADER + "".join(f",{prompt},,480p,,\n" for prompt in prompts)).encode())
+    answer = deployed.call("POST", "/batches", json={"manifest_key": key})
+    assert answer.status_code == 202, answer.text
+    batch = str(answer.json()["batch_id"])
+    assert until(lambda: shown(deployed, batch)["state"] != "PLANNING", f"the plan of {key}", seen=deployed.states)
+    assert shown(deployed, batch)["state"] == "PLANNED"
+    return batch
+
+
+def shown(deployed: Deployed, batch: str) -> dict[str, Any]:
+    return dict(deployed.call("GET", f"/batches/{batch}").raise_for_status().json())
+
+
+def test_a_staged_manifest_is_bought_when_it_is_approved(deployed: Deployed) -> None:
+    prompts = [f"A staged lake {row}" for row in (1, 2)]
+    batch = through_the_api(deployed, "summer.csv", prompts)
+    assert not {batch_job_id(batch, row) for row in (1, 2)} & deployed.states().keys()
+    for _ in range(2):
+        answer = deployed.call("POST", f"/batches/{batch}/approve")
+        assert (answer.status_code, answer.json()["state"]) == (200, "RUNNING")
+    done = ended(deployed, batch, f"{execution_of(deployed, batch)}-approved", "staged/summer.csv")
+    assert [row["state"] for row in done.results] == ["COMPLETED"] * 2
+    found = shown(deployed, batch)
+    assert (found["state"], found["states"]) == ("DONE", {"COMPLETED": 2})
+    assert found["spent_usd"] == pytest.approx(done.summary["cost_usd"])
+    assert deployed.api.get(found["results"]["url"]).status_code == 200
+    bought = [order["body"]["prompt"] for order in deployed.sandbox("jobs")["jobs"]]
+    assert [bought.count(prompt) for prompt in prompts] == [1, 1]
+    listed = deployed.call("GET", "/batches?limit=100").json()["batches"]
+    assert batch in [one["batch_id"] for one in listed]
+
+
+def test_a_batch_that_is_cancelled_before_its_approval_buys_nothing(deployed: Deployed) -> None:
+    batch = through_the_api(deployed, "autumn.csv", ["A cancelled lake"])
+    assert deployed.call("POST", f"/batches/{batch}/cancel").json()["state"] == "CANCELLED"
+    assert deployed.call("POST", f"/batches/{batch}/approve").status_code == 409
+    assert batch_job_id(batch, 1) not in deployed.states()
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_cancelled_batch_makes_what_is_bought_and_never_buys_the_rest(deployed: Deployed, *, paused: bool) -> None:
+    """Row 1 is bought. The provider refuses the others for now, so they wait; if submits are paused, they are held."""
+    bought, waits = (f"A {word} lake, {paused}" for word in ("bought", "waiting"))
+    wish = {"on": "submit", "kind": "http-429", "prompt_contains": waits}
+    deployed.api.post(f"{deployed.stack.sandbox_url}/_sandbox/faults", json=wish).raise_for_status()
+    batch = through_the_api(deployed, f"winter-{paused}.csv", [bought, waits, waits])
+    first, *others = [batch_job_id(batch, row) for row in (1, 2, 3)]
+    deployed.call("POST", f"/batches/{batch}/approve").raise_for_status()
+
+    def bodies() -> list[str]:
+        return [order["body"]["prompt"] for order in deployed.sandbox("jobs")["jobs"]]
+
+    def refused() -> list[Any]:
+        """The submits of the others that the provider has refused."""
+        calls = deployed.sandbox("calls")["calls"]
+        return [call["status"] for call in calls if (call["body"] or {}).get("prompt") == waits]
+
+    try:
+        until(lambda: bought in bodies() and refused(), "one bought row, and one that waits", seen=deployed.states)
+        state = State.HELD if paused else State.RECEIVED
+        if paused:
+            deployed.call("POST", "/pause").raise_for_status()
+        until(lambda: all(deployed.states().get(one) is state for one in others), str(state), seen=deployed.states)
+        answer = deployed.call("POST", f"/batches/{batch}/cancel").raise_for_status().json()
+        assert answer["state"] == "CANCELLING"
+        if paused:  # otherwise one may be at the provider at this moment, is refused, and cancelled by collect
+            assert answer["states"]["CANCELLED"] == 2
+            assert [deployed.call("GET", f"/videos/{one}").json()["state"] for one in others] == ["CANCELLED"] * 2
+    finally:
+        deployed.call("POST", "/resume").raise_for_status()
+    tried = refused()
+    end = ended(deployed, batch, f"{execution_of(deployed, batch)}-approved", f"staged/winter-{paused}.csv")
+    assert (end.summary["status"], end.summary["states"]) == ("BATCH_CANCELLED", {"COMPLETED": 1, "CANCELLED": 2})
+    assert [row["state"] for row in end.results] == ["COMPLETED", "CANCELLED", "CANCELLED"]
+    assert shown(deployed, batch)["state"] == "CANCELLED"
+    assert deployed.completed(first)["video"]
+    for one in others:
+        assert deployed.told(one, "CANCELLED")["error"]["code"] == "CANCELLED"
+    assert (bodies().count(bought), bodies().count(waits)) == (1, 0)
+    assert refused() == tried or not paused  # they are not even tried again
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """House rules for the batch workflow: planned before enqueued, repeatable, every exit notifies or raises an alarm."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from seedance.batches.plan_lines import MOST_ROWS
 from seedance.enqueue import STOPPED_SECONDS
 from seedance.jobs.job import State
-from seedance.jobs.tasks import TaskStatus
+from seedance.jobs.tasks import BatchInput, TaskStatus
 from seedance.notices.batch_message import BatchStatus
 from seedance.pacing.pacer import FULL_SECONDS
 
@@ -70,10 +72,14 @@ def test_a_task_outlasts_its_functions_timeout_and_is_retried(
 def test_nothing_is_enqueued_before_everything_is_planned(
     workflows: dict[str, Any], states: dict[str, dict[str, Any]]
 ) -> None:
-    assert workflows["video_batch"]["StartAt"] == "Plan"
+    assert workflows["video_batch"]["StartAt"] == "Begin"
+    assert states["Begin"]["Choices"] == [{"Variable": "$.chunks", "IsPresent": True, "Next": "TakeIn"}]
+    assert states["Begin"]["Default"] == "Plan"
+    assert not {"chunks", "status"} & set(BatchInput.__annotations__)  # no manifest is taken for a plan
     assert states["Plan"]["Next"] == "PlanOutcome"
     assert states["PlanOutcome"]["Choices"] == [
-        {"Variable": "$.status", "StringEquals": TaskStatus.PLANNED, "Next": "TakeIn"}
+        {"Variable": "$.status", "StringEquals": TaskStatus.PLANNED, "Next": "TakeIn"},
+        {"Variable": "$.status", "StringEquals": TaskStatus.UNAPPROVED, "Next": "Unapproved"},
     ]
     assert states["PlanOutcome"]["Default"] == "Refused"
     assert [name for name, state in states.items() if "TakeIn" in (state.get("Next"), state.get("Default"))] == []
@@ -125,7 +131,9 @@ def test_any_error_of_a_task_leads_to_a_notification_or_an_alarm(states: dict[st
     ]
     assert states["CollectOutcome"]["Default"] == "Done"
     assert states["Crashed"]["Type"] == "Fail"
-    assert {name for name, state in states.items() if state["Type"] == "Succeed"} == {"Refused", "Done"}
+    assert {name for name, state in states.items() if state["Type"] == "Succeed"} == {
+        *("Unapproved", "Refused", "Done")
+    }
 
 
 def test_a_check_is_followed_by_the_wait_that_it_returned(states: dict[str, dict[str, Any]]) -> None:
@@ -135,12 +143,19 @@ def test_a_check_is_followed_by_the_wait_that_it_returned(states: dict[str, dict
 
 def test_unusual_states_have_a_comment(workflows: dict[str, Any], states: dict[str, dict[str, Any]]) -> None:
     assert workflows["video_batch"]["Comment"]
-    for name in ("Plan", "TakeIn", "Refused", "Done", "Crashed"):
+    for name in ("Begin", "Plan", "TakeIn", "Unapproved", "Refused", "Done", "Crashed"):
         assert states[name]["Comment"]
 
 
 def test_the_query_language_is_supported_by_every_emulator(workflows: dict[str, Any]) -> None:
     assert workflows["video_batch"].get("QueryLanguage", "JSONPath") == "JSONPath"
+
+
+@pytest.mark.parametrize("name", ["video_batch", "video_job"])
+def test_a_parser_of_the_states_language_accepts_it(workflows: dict[str, Any], name: str) -> None:
+    AmazonStateLanguageParser.parse(json.dumps(workflows[name]).replace("${", "arn:aws:lambda:us-east-1:1:function:"))
+    with pytest.raises(Exception, match="ASL"):
+        AmazonStateLanguageParser.parse(json.dumps({**workflows[name], "StartAt": {}}))
 
 
 def test_every_state_machine_is_listed(resources: dict[str, Any], root: Path) -> None:

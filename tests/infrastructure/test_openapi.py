@@ -80,7 +80,7 @@ def test_every_schema_is_referred_to() -> None:
 
 def test_every_property_of_a_request_and_every_parameter_is_described() -> None:
     schemas = description()["components"]["schemas"]
-    for name in ("VideoRequest", "EstimateRequest", "PauseRequest", "UploadRequest"):
+    for name in ("VideoRequest", "EstimateRequest", "PauseRequest", "UploadRequest", "BatchRequest"):
         assert all(schema["description"] for schema in schemas[name]["properties"].values())
     for operation in operations().values():
         assert operation["summary"]
@@ -232,8 +232,14 @@ from types import SimpleNamespace
 from seedance.aws import clients, job_table
 from seedance import config
 item = json.loads(sys.stdin.read())
+batch = {name: {"S": text} for name, text in {
+    "job_id": "batch#batch-1", "batch_id": "batch-1", "standing": "DONE", "bucket": "u", "key": "batches/a.csv",
+    "results_key": "batches/a.results.csv",
+}.items()}
+items = {each["job_id"]["S"]: {"Item": each} for each in (item, batch)}
 client = SimpleNamespace(
-    get_item=lambda **params: {"Item": item} if params["Key"]["job_id"]["S"] == item["job_id"]["S"] else {},
+    get_item=lambda **params: items.get(params["Key"]["job_id"]["S"], {}),
+    batch_get_item=lambda **_: {"Responses": {"jobs": [batch]}},
     query=lambda **params: {"Items": [item], "ScannedCount": 1, "Count": 1},
     get_paginator=lambda _: SimpleNamespace(paginate=lambda **_: [{"Count": 1}]),
     generate_presigned_url=lambda *_, **__: "https://link/",
@@ -243,7 +249,7 @@ from seedance.api import api
 for resource, path in (
     ("/videos", None), ("/videos/{job_id}", {"job_id": "up-1"}), ("/videos/{job_id}/timeline", {"job_id": "up-1"}),
     ("/budget", None), ("/models", None),
-    ("/openapi.json", None),
+    ("/openapi.json", None), ("/batches", None), ("/batches/{batch_id}", {"batch_id": "batch-1"}),
 ):
     answer = api().respond({"httpMethod": "GET", "resource": resource, "pathParameters": path})
     assert answer["statusCode"] == 200, answer

@@ -10,12 +10,14 @@ import yaml
 from seedance.config import (
     AnnounceSettings,
     ApiSettings,
+    CollectSettings,
     ConsoleSettings,
     DeliverSettings,
     EnqueueSettings,
     IntakeSettings,
     LinkSettings,
     PlanSettings,
+    ProviderSettings,
     ReconcileSettings,
     RepairSettings,
     Settings,
@@ -30,9 +32,10 @@ FUNCTIONS = [
     *("reconcile", "repair", "submit", "watch"),
 ]
 SETTINGS = {
-    **dict.fromkeys(("finalize", "fail", "collect"), LinkSettings),
+    **dict.fromkeys(("finalize", "fail"), LinkSettings),
     "submit": IntakeSettings,
     "api": ApiSettings,
+    "collect": CollectSettings,
     "reconcile": ReconcileSettings,
     "repair": RepairSettings,
     "plan": PlanSettings,
@@ -41,6 +44,7 @@ SETTINGS = {
     "deliver": DeliverSettings,
     "console": ConsoleSettings,
 }
+CALL_THE_PROVIDER = {"submit", "poll", "generate", "finalize", "reconcile", "repair"}
 PARAMETERS = [
     *("SegmindBaseUrl", "SegmindMediaHosts", "SegmindApiKeySecretArn"),
     *("DefaultModel", "DefaultPrompt", "NotificationEmail", "MailFor"),
@@ -148,6 +152,8 @@ def test_a_workflows_only_wildcard_is_for_log_delivery(resources: dict[str, Any]
 
 KEEP = {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
 
+ENDINGS = ("csv", "jsonl")
+
 # What each function calls, and therefore what its policy must allow: no more, no less.
 NEEDED = {
     "submit": {
@@ -157,8 +163,7 @@ NEEDED = {
     },
     "api": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),
-        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:DeleteItem", "dynamodb:UpdateItem"),
-        *("sqs:SendMessage", "s3:PutObject"),
+        *("dynamodb:Query", "dynamodb:DeleteItem", "sqs:SendMessage", "s3:PutObject", "states:StartExecution", *KEEP),
     },
     "watch": {"dynamodb:GetItem", "s3:GetObject"},
     "console": set(),  # anybody may call it
@@ -173,13 +178,13 @@ NEEDED = {
     },
     "plan": {
         *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"),
-        *("dynamodb:GetItem", "sns:Publish"),
+        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "sns:Publish"),
     },
-    "enqueue": {
-        *("s3:GetObject", "sqs:SendMessage"),
-        *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem"),
+    "enqueue": {"s3:GetObject", "sqs:SendMessage", *KEEP},
+    "collect": {
+        *("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "sns:Publish"),
+        *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "sqs:SendMessage"),
     },
-    "collect": {"dynamodb:BatchGetItem", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "sns:Publish"},
     "fail": {"dynamodb:GetItem", "dynamodb:UpdateItem", "sns:Publish", "s3:GetObject"},
     "reconcile": {
         *("dynamodb:Query", "secretsmanager:GetSecretValue", *(KEEP - {"dynamodb:BatchGetItem"})),
@@ -215,8 +220,11 @@ def test_a_function_has_the_permissions_it_needs_and_no_others(functions: dict[s
 @pytest.mark.parametrize(
     ("name", "denied"),
     [
-        *((name, {"plans/*", "batches/*.csv", "batches/*.jsonl"}) for name in ("submit", "api", "generate")),
-        ("plan", {"plans/*"}),  # it reads manifests
+        *(
+            (name, {"plans/*", *(f"{folder}/*.{ending}" for folder in ("batches", "staged") for ending in ENDINGS)})
+            for name in ("submit", "generate")
+        ),
+        *((name, {"plans/*"}) for name in ("api", "plan")),  # they read manifests; the API signs links to results
     ],
 )
 def test_a_function_that_reads_images_reads_no_plans_and_no_sheets(
@@ -246,7 +254,8 @@ def test_the_environment_has_a_variable_for_each_setting_and_no_other(
     own = functions[name].get("Environment", {}).get("Variables", {})
     shared = template["Globals"]["Function"]["Environment"]["Variables"]
     given = {variable for variable in {**shared, **own} if not variable.startswith("POWERTOOLS_")}
-    assert given == {field.name.upper() for field in fields(SETTINGS.get(name, Settings))}
+    kinds = [SETTINGS.get(name, Settings), *([ProviderSettings] if name in CALL_THE_PROVIDER else [])]
+    assert given == {field.name.upper() for kind in kinds for field in fields(kind)}
     assert not set(own) & set(shared)
 
 

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
+from batch_stack import stack  # noqa: F401 - a fixture
 from clocks import NOW, Clock
 from command_line import moto_stack, typed  # noqa: F401 - fixtures
 from fake_provider import Wire
@@ -34,6 +35,7 @@ from seedance.aws.attributes import written_item
 from seedance.aws.job_table import JobTable
 from seedance.batches.files import Sheets
 from seedance.batches.job_states import Register
+from seedance.batches.store import BatchStore
 from seedance.intake import Intake
 from seedance.jobs.handoff import Batches, IntakeQueue, Workflow
 from seedance.jobs.in_flight import InFlight
@@ -150,6 +152,7 @@ class World:
     pacer: Pacer
     sending: Sending
     batches: Batches
+    batch_store: BatchStore
     sheets: Sheets
     register: Register
     arns: SimpleNamespace
@@ -292,6 +295,7 @@ def world(
             pacer=pacer,
             sending=Sending(store, switch, at, media, pacer, "link", clock=clock),
             batches=Batches(arns.batch_machine, clients["stepfunctions"]),
+            batch_store=BatchStore(table),
             sheets=Sheets(UPLOADS, clients["s3"]),
             register=Register(table),
             arns=arns,

@@ -18,16 +18,21 @@ from seedance import rest
 from seedance.api import Api
 from seedance.aws import gateway
 from seedance.aws.job_table import JobTable
-from seedance.aws.table import SWITCH
+from seedance.aws.table import SWITCH, batch_key
+from seedance.batches.job_states import Register
+from seedance.batches.links import SheetLinks
+from seedance.batches.stopping import Stopping
+from seedance.batches.store import BatchStore
 from seedance.jobs.by_month import ByMonth
 from seedance.jobs.defaults import Defaults
-from seedance.jobs.handoff import IntakeQueue
+from seedance.jobs.handoff import Batches, IntakeQueue
 from seedance.jobs.in_flight import InFlight
 from seedance.jobs.lasting import Addresses
 from seedance.jobs.store import JobStore
 from seedance.jobs.switch import Switch
 from seedance.media.buckets import Media
 from seedance.pacing.durations import Durations
+from seedance.rest.batches import BatchCalls
 from seedance.rest.budget import Spending
 from seedance.rest.estimates import Estimates
 from seedance.rest.links import Links
@@ -44,6 +49,7 @@ GOOD = '{"prompt": "x"}'
 ITEMS = ("calendar#requests", "count#in_flight", "lease#reconcile", "switch#submits", "day#2026-11-30", "request#x")
 """Items of the table that are no jobs."""
 
+MANIFEST = "staged/spring.csv"
 JOB = "api-0123456789abcdef0123456789abcdef"
 
 
@@ -56,17 +62,22 @@ class Function:
         """Jobs that were written."""
         self.sent = 0
         """Messages to the queue."""
+        self.started = 0
+        """Executions that were started."""
 
     def call(self, event: Any) -> tuple[int, dict[str, Any], int]:
         """The status, the body and its length. Also checks what is true for every answer."""
-        made, sent, began = self.made, self.sent, time.process_time()
+        made, sent, started, began = self.made, self.sent, self.started, time.process_time()
         answer = as_from_lambda(self._app.handler(event, CONTEXT))
         assert time.process_time() - began < MOST_CPU_SECONDS
         status, body = answer["statusCode"], json.loads(answer["body"])
         check(*gateway.route(event), answer)
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         assert 200 <= status < 300 or 400 <= status < 500, answer["body"][:500]
-        if status == 202:
+        if gateway.route(event)[1].startswith("/batches"):
+            assert (self.made, self.sent) == (made, sent)
+            assert self.started - started <= (status == 202)
+        elif status == 202:
             assert self.sent == sent + 1
             assert self.made - made <= 1  # none if the Idempotency-Key is known
         else:
@@ -131,15 +142,33 @@ def function(clients: dict[str, Any], template: dict[str, Any], root: Path) -> I
         spending = Spending(store, Switch(table), InFlight(table), 25.0, 500)
         shared, uploads = Links(store, Addresses("https://links.example/w", 90)), Uploads(UPLOADS, clients["s3"])
         retries = Retries(store, IntakeQueue(queue, clients["sqs"]), 25.0)
+        clients["s3"].put_object(Bucket=UPLOADS, Key=MANIFEST, Body=b"prompt\nx\n")
+        machine = clients["stepfunctions"].create_state_machine(
+            name="video-batch",
+            definition=(root / "statemachine/video_batch.asl.json").read_text(),
+            roleArn="arn:aws:iam::123456789012:role/workflow",
+        )["stateMachineArn"]
+        batches = BatchCalls(
+            BatchStore(table),
+            Batches(machine, clients["stepfunctions"]),
+            Register(table),
+            SheetLinks(UPLOADS, clients["s3"]),
+            store,
+            Stopping(store, IntakeQueue(queue, clients["sqs"])),
+            25.0,
+        )
         made = Function(app)
         for key in ITEMS:
             clients["dynamodb"].put_item(TableName=TABLE, Item={"job_id": {"S": key}, "owner": {"S": "up-1"}})
 
         def count(model: Any, params: Any, **_: Any) -> None:
-            made.made += model.name == "PutItem" and params["Item"]["job_id"]["S"] != SWITCH
+            made.made += model.name == "PutItem" and not params["Item"]["job_id"]["S"].startswith(
+                (SWITCH, batch_key(""))
+            )
             made.sent += model.name == "SendMessage"
+            made.started += model.name == "StartExecution"
 
-        for service in ("dynamodb", "sqs"):
+        for service in ("dynamodb", "sqs", "stepfunctions"):
             clients[service].meta.events.register("provide-client-params", count, unique_id="count")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(rest.listing, "listing", lambda: Listing(ByMonth(table)))
@@ -148,6 +177,7 @@ def function(clients: dict[str, Any], template: dict[str, Any], root: Path) -> I
             patch.setattr(rest.links, "links", lambda: shared)
             patch.setattr(rest.uploads, "uploads", lambda: uploads)
             patch.setattr(rest.retries, "retries", lambda: retries)
+            patch.setattr(rest.batches, "batch_calls", lambda: batches)
             yield made
-        for service in ("dynamodb", "sqs"):
+        for service in ("dynamodb", "sqs", "stepfunctions"):
             clients[service].meta.events.unregister("provide-client-params", unique_id="count")

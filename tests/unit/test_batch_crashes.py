@@ -6,9 +6,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
+from batch_stack import Stack, jobs_of
+from seedance import rest
+from seedance.batches.stopping import Stopping
 from seedance.collect import Collect
 from seedance.enqueue import Enqueue
 from seedance.jobs.job import State, batch_id, batch_job_id
@@ -72,9 +76,27 @@ def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
     world: Any, version: str, victim: str, moment: str
 ) -> None:
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    plan = Plan(world.sheets, world.media, world.notifier, world.store.bills, defaults, 20.0, clock=world.clock)
-    enqueue = Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch)
-    collect = Collect(world.register, world.sheets, world.notifier, clock=world.clock)
+    plan = Plan(
+        world.sheets,
+        world.media,
+        world.notifier,
+        world.store.bills,
+        world.batch_store,
+        defaults,
+        20.0,
+        clock=world.clock,
+    )
+    enqueue = Enqueue(
+        world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store
+    )
+    collect = Collect(
+        world.register,
+        world.sheets,
+        world.notifier,
+        world.batch_store,
+        Stopping(world.store, world.queue),
+        clock=world.clock,
+    )
     died = 0
     for call in range(1, WORST):
         batch = batch_id(UPLOADS, KEY, f"{version}-{call}")  # a separate batch for each crash
@@ -110,15 +132,73 @@ def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
     assert not world.aws["s3"].list_multipart_uploads(Bucket=UPLOADS).get("Uploads")
 
 
+@pytest.mark.parametrize("moment", ["before-call", "after-call"])
+@pytest.mark.parametrize("victim", ["create", "approve", "cancel", "collect"])
+def test_a_call_about_a_batch_is_killed_anywhere_and_repeated(
+    world: Any, stack: Stack, monkeypatch: pytest.MonkeyPatch, victim: str, moment: str
+) -> None:
+    if victim == "collect":
+        monkeypatch.setattr(rest.batches, "CANCEL_SECONDS", 0.0)  # the call has no time to cancel jobs
+    died = 0
+    for call in range(1, WORST):
+        stack.put()  # a separate batch for each crash
+        at = {"create": 0, "approve": 0, "cancel": 0, "collect": 0, victim: call}
+        shown, dead_in_create = tried_again(world, stack.create, at["create"], moment)
+        batch = shown["batch_id"]
+        stack.run(batch)
+        approve, cancel = partial(stack.calls.approve, batch), partial(stack.calls.cancel, batch)
+        shown, dead_in_approve = tried_again(world, approve, at["approve"], moment)
+        assert shown["state"] == "RUNNING"
+        state = stack.run(f"{batch}-approved")
+        for row in range(1, 8):
+            world.put(replace(world.job(batch_job_id(batch, row)), state=State.COMPLETED))
+        world.calls.clear()
+        shown, dead_in_cancel = tried_again(world, cancel, at["cancel"], moment)
+        assert shown["state"] == "CANCELLING"
+        assert jobs_of(world, batch) == list(range(1, 10))
+        assert len([name for name in stack.executions() if name.startswith(batch)]) == 2
+        ended, dead_in_collect = tried_again(world, partial(stack.collect, state), at["collect"], moment)
+        assert ended["states"] == {"COMPLETED": 7, "CANCELLED": 2, "REJECTED": 1}
+        told = {json.loads(message["MessageBody"])["job_id"] for message in world.called("SendMessage")}
+        cancelled = {batch_job_id(batch, row) for row in (8, 9)}
+        # Submit tells their end. If the message is lost, reconcile does, because nobody is noted as told.
+        assert told == cancelled or (len(told) == 1 and (dead_in_cancel or dead_in_collect))
+        assert {world.job(one).notified_at for one in cancelled} == {None}
+        dead = dead_in_create or dead_in_approve or dead_in_cancel or dead_in_collect
+        died += dead
+        if not dead:
+            break
+    assert died >= {"create": 5, "approve": 5, "cancel": 10, "collect": 12}[victim]
+    assert died < WORST - 1
+
+
 def test_a_batch_that_failed_halfway_is_started_again_and_makes_the_rest(world: Any, png: bytes) -> None:
     world.upload("images/a.png", png)
     manifest = "image,prompt,sku\n" + "images/a.png,It turns,S\n" * 40
     version = str(world.aws["s3"].put_object(Bucket=UPLOADS, Key=KEY, Body=manifest.encode())["VersionId"])
     batch = world.batches.start(Upload(UPLOADS, KEY, version, "", 9))
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    plan = Plan(world.sheets, world.media, world.notifier, world.store.bills, defaults, 20.0, clock=world.clock)
-    enqueue = Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch)
-    collect = Collect(world.register, world.sheets, world.notifier, clock=world.clock)
+    plan = Plan(
+        world.sheets,
+        world.media,
+        world.notifier,
+        world.store.bills,
+        world.batch_store,
+        defaults,
+        20.0,
+        clock=world.clock,
+    )
+    enqueue = Enqueue(
+        world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store
+    )
+    collect = Collect(
+        world.register,
+        world.sheets,
+        world.notifier,
+        world.batch_store,
+        Stopping(world.store, world.queue),
+        clock=world.clock,
+    )
 
     def fed(given: Any) -> tuple[Any, Any]:
         state = plan(given)
@@ -148,7 +228,16 @@ def test_a_batch_that_failed_halfway_is_started_again_and_makes_the_rest(world: 
 def test_a_restarted_batch_that_is_refused_does_not_say_that_nothing_was_bought(world: Any) -> None:
     version = str(world.aws["s3"].put_object(Bucket=UPLOADS, Key=KEY, Body=MANIFEST.encode())["VersionId"])
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    plan = Plan(world.sheets, world.media, world.notifier, world.store.bills, defaults, 20.0, clock=world.clock)
+    plan = Plan(
+        world.sheets,
+        world.media,
+        world.notifier,
+        world.store.bills,
+        world.batch_store,
+        defaults,
+        20.0,
+        clock=world.clock,
+    )
     event = {"batch_id": "batch-1", "bucket": UPLOADS, "key": KEY, "version_id": version}
     for restarts, says in ((0, "Nothing was bought."), (1, "Nothing more was bought.")):
         assert plan({**event, "restarts": restarts})["status"] == "REFUSED"  # its images are gone

@@ -78,7 +78,7 @@ class Executions:
         self.now = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if self.now is None:
             raise self.exceptions.ExecutionDoesNotExist
-        ended = "states" in self.now or "FAILED" in self.now
+        ended = any(name in self.now for name in ("states", "chunks", "FAILED"))
         status = "FAILED" if "FAILED" in self.now else "SUCCEEDED" if ended else "RUNNING"
         given = json.dumps({"bucket": UPLOADS, "key": "batches/a.csv", "version_id": "v1"})
         return {"executionArn": executionArn, "status": status, "input": given, "output": json.dumps(self.now)}
@@ -250,6 +250,10 @@ def test_an_unversioned_bucket_gives_no_batch_id(world: Any, target: Target, man
         manifests.send(target, manifests.open_source(str(manifest(",x,,,\n")), Wish()))
 
 
+UNAPPROVED = {
+    **{"batch_id": "batch-1", "status": "UNAPPROVED", "rows": 3, "rejected": 1, "estimate_usd": 0.5},
+    **{"plan_key": "plans/batch-1.jsonl", "chunks": [[0, 9, 1, 3]], "report_key": "batches/a.csv", "notes": []},
+}
 ENDED = {"status": "BATCH_DONE", "rows": 2, "states": {"COMPLETED": 2}, "cost_usd": 0.5}
 
 
@@ -296,6 +300,7 @@ def test_a_batch_that_crashed_says_where_to_look(target: Target, follow: Any) ->
     ("ended", "says"),
     [
         ({"status": "REFUSED"}, "the stack refused the manifest; nothing was bought"),
+        (UNAPPROVED, r"planned: 2 videos, about \$0\.50; nothing was bought\. .*POST /batches/batch-1/approve"),
         ({**ENDED, "states": {"COMPLETED": 1, "FAILED": 1}}, "1 of 2 rows have no video"),
         ({**ENDED, "status": "BATCH_OPEN", "states": {"COMPLETED": 1, "HELD": 1}}, "1 of 2 rows have no video"),
     ],
@@ -304,6 +309,19 @@ def test_any_missing_video_means_failure(target: Target, ended: dict[str, Any], 
     now = Standing("SUCCEEDED", "", ended, given={"bucket": UPLOADS, "key": "batches/a.csv"})
     with pytest.raises(CommandError, match=says):
         following.tell(target, "batch-1", now)
+
+
+def test_a_batch_that_waits_for_its_approval_says_so(
+    target: Target, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_name = f"batch-{'0' * 32}"
+    follow(*[{**UNAPPROVED, "batch_id": batch_name}] * 2)
+    monkeypatch.setattr(main, "find", lambda *_: target)
+    status = CliRunner().invoke(app, ["status", batch_name])
+    assert (status.exit_code, "nothing was bought" in " ".join(status.output.split())) == (0, True)
+    told = json.loads(CliRunner().invoke(app, ["status", batch_name, "--json"]).stdout)
+    assert (told["status"], told["rows"], told["rejected"], told["estimate_usd"]) == ("UNAPPROVED", 3, 1, 0.5)
+    assert "plan_key" not in told
 
 
 def test_every_video_is_a_success(target: Target, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from seedance.batches.stopping import Stopping
 from seedance.collect import FOLLOWED_SECONDS, HELD_SECONDS, Collect, next_wait
 from seedance.jobs.job import Job, State, batch_job_id
 from seedance.jobs.lasting import Addresses
@@ -22,8 +23,8 @@ Make = Callable[..., Job]
 
 @pytest.fixture
 def collect(world: Any) -> Collect:
-    addresses = Addresses("https://links.example/w", 90)
-    return Collect(world.register, world.sheets, world.notifier, addresses, clock=world.clock)
+    addresses, stops = Addresses("https://links.example/w", 90), Stopping(world.store, world.queue)
+    return Collect(world.register, world.sheets, world.notifier, world.batch_store, stops, addresses, clock=world.clock)
 
 
 @pytest.fixture
@@ -94,6 +95,8 @@ def test_a_batch_is_running_while_any_job_is(world: Any, collect: Collect, plann
         **planned,
         "progressed_at": world.clock.now,
         "fed_at": world.clock.now,
+        "counted": {"COMPLETED": 1, "FAILED": 1},  # those of the chunk that is not checked again
+        "spent_usd": 0.35,
     }
     assert world.called("Publish") == []
 

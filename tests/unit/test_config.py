@@ -9,11 +9,13 @@ from seedance import config
 from seedance.config import (
     AnnounceSettings,
     ApiSettings,
+    CollectSettings,
     ConsoleSettings,
     DeliverSettings,
     EnqueueSettings,
     IntakeSettings,
     PlanSettings,
+    ProviderSettings,
     ReconcileSettings,
     RepairSettings,
     Settings,
@@ -28,6 +30,8 @@ KINDS = pytest.mark.parametrize(
         Settings,
         SubmitSettings,
         ApiSettings,
+        CollectSettings,
+        ProviderSettings,
         ReconcileSettings,
         RepairSettings,
         IntakeSettings,
@@ -55,16 +59,16 @@ TEXTS: dict[Any, tuple[str, Any]] = {
 """A variable's text for each type of field, and the value that it becomes."""
 
 
-def environment(kind: type[Settings]) -> dict[str, str]:
+def environment(kind: type[Any]) -> dict[str, str]:
     return {field.name.upper(): TEXTS[field.type][0] for field in fields(kind)}
 
 
-def one(name: str, text: str, kind: type[Settings] = Settings) -> Any:
+def one(name: str, text: str, kind: type[Any] = Settings) -> Any:
     return getattr(read(kind, {**environment(kind), name.upper(): text}), name)
 
 
 @KINDS
-def test_each_field_is_read_from_the_variable_of_its_name(kind: type[Settings]) -> None:
+def test_each_field_is_read_from_the_variable_of_its_name(kind: type[Any]) -> None:
     settings = read(kind, {**environment(kind), "PATH": "/bin"})
     assert {field.name: getattr(settings, field.name) for field in fields(kind)} == {
         field.name: TEXTS[field.type][1] for field in fields(kind)
@@ -72,7 +76,7 @@ def test_each_field_is_read_from_the_variable_of_its_name(kind: type[Settings]) 
 
 
 @KINDS
-def test_each_missing_variable_is_named(kind: type[Settings]) -> None:
+def test_each_missing_variable_is_named(kind: type[Any]) -> None:
     for field in fields(kind):
         for broken in ({}, {field.name.upper(): ""}):
             given = {name: value for name, value in environment(kind).items() if name != field.name.upper()}
@@ -104,8 +108,9 @@ def test_all_missing_variables_are_named_at_once() -> None:
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, text: str, allowed: str) -> None:
+    kind = ProviderSettings if name.startswith("segmind") else ReconcileSettings
     with pytest.raises(ConfigurationError, match=name.upper()) as caught:
-        one(name, text, ReconcileSettings)
+        one(name, text, kind)
     assert allowed in str(caught.value)
 
 
@@ -118,7 +123,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, text: str, allow
     ],
 )
 def test_media_hosts_are_a_list_in_lower_case(text: str, hosts: set[str]) -> None:
-    assert one("segmind_media_hosts", text) == hosts
+    assert one("segmind_media_hosts", text, ProviderSettings) == hosts
 
 
 @pytest.mark.parametrize(("text", "scale"), [("1", 1.0), ("0.1", 0.1)])
@@ -201,14 +206,10 @@ def test_only_allowed_addresses_may_receive_the_key(
     variable = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", parameter).upper()
     monkeypatch.setenv(variable, text)
     if fine:
-        assert getattr(config.settings(), variable.lower()) == text
+        assert getattr(config.provider_settings(), variable.lower()) == text
     else:
-        for told in (config.settings, config.submit_settings, config.plan_settings, config.enqueue_settings):
-            with pytest.raises(ConfigurationError, match=variable):
-                told()
-        for told in (config.reconcile_settings, config.api_settings):
-            with pytest.raises(ConfigurationError, match=variable):
-                told()
+        with pytest.raises(ConfigurationError, match=variable):
+            config.provider_settings()
 
 
 HOOKS = [
@@ -282,6 +283,8 @@ def test_the_environment_is_read_only_on_the_first_call(wired: Any, monkeypatch:
     assert config.intake_settings().batch_state_machine == wired.arns.batch_machine
     assert config.plan_settings().batch_tolerated_failure_percent == 20.0
     assert config.enqueue_settings().intake_queue == wired.arns.queue
+    assert config.collect_settings().intake_queue == wired.arns.queue
+    assert config.provider_settings().segmind_media_hosts == {"images.segmind.com"}
     assert config.reconcile_settings().resubmit_lost is False
     assert config.api_settings().intake_queue == wired.arns.queue
     assert config.announce_settings().event_bus == "default"

@@ -133,6 +133,39 @@ def test_a_hostile_wish_for_a_retry_is_refused(function: Function, failed: Job, 
         assert (status, body["field"]) in ((400, "body"), (422, "pay"), (422, "max_usd"), (422, "max"))
 
 
+@pytest.mark.sampled(5)
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ('{"manifest_key": %s}', "manifest_key"),
+        ('{"manifest_key": "staged/spring.csv", "approve": %s}', "approve"),
+        ('{"manifest_key": "staged/spring.csv", "approved": %s}', "approved"),
+        ("%s", None),
+    ],
+)
+def test_a_hostile_value_for_a_batch_is_refused_by_its_fields_name(
+    function: Function, form: str, field: str | None, kind: str
+) -> None:
+    status, body, _ = function.call({**event("POST", "/batches"), "body": form % VALUES[kind]})
+    assert status in (202, 400, 409, 422)
+    if status == 202:
+        assert field == "approve"
+        assert VALUES[kind] in ("true", "false")  # the first of them; the other is a conflict
+    elif status == 400:
+        assert body["field"] == "body"
+    elif field is not None and status == 422:
+        assert body["field"] == field
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_a_hostile_manifest_key_is_refused_or_not_in_the_bucket(function: Function, kind: str) -> None:
+    key = f"staged/{TEXTS[kind]}.csv"
+    status, body, size = function.call({**event("POST", "/batches"), "body": json.dumps({"manifest_key": key})})
+    assert (status, body["field"]) == (422, "manifest_key")
+    assert size < 3000
+
+
 @pytest.mark.parametrize("kind", TEXTS)
 def test_a_hostile_key_is_refused_or_not_in_the_bucket(function: Function, kind: str) -> None:
     status, body, _ = function.post(json.dumps({"prompt": "x", "image_key": "images/" + TEXTS[kind]}))

@@ -1,9 +1,10 @@
 """Hostile headers, paths and events of the API: each gets an answer of 2xx or 4xx, and only a 202 makes a job."""
 
+import json
 from typing import Any
 
 import pytest
-from hostile_calls import GOOD, ITEMS, JOB, Function, event
+from hostile_calls import GOOD, ITEMS, JOB, MANIFEST, Function, event
 from hostile_values import TEXTS, WRONG_TYPES
 from seedance.rest.listing import PARAMETERS
 from seedance.rest.routes import ROUTES
@@ -47,6 +48,7 @@ def test_a_hostile_api_key_is_a_caller_like_any_other(function: Function, kind: 
     assert function.post(GOOD, requestContext={"identity": {"apiKeyId": TEXTS[kind]}})[0] == 202
 
 
+BATCH = "batch-0123456789abcdef0123456789abcdef"
 IDS = {
     **TEXTS,
     "2048 letters": "x" * 2048,
@@ -56,7 +58,7 @@ IDS = {
     "dots": "..",
     "encoded": "api%2D1",
     **{f"item {key}": key for key in ITEMS},
-    "a batch": "batch-0123456789abcdef0123456789abcdef",
+    "a batch": BATCH,
 }
 
 
@@ -68,6 +70,17 @@ OF_A_JOB = [tuple(route.split()) for route in ROUTES if "{job_id}" in route]
 def test_a_hostile_job_id_is_not_found(function: Function, kind: str, method: str, resource: str) -> None:
     status, body, size = function.call(event(method, resource, job_id=IDS[kind]))
     assert (status, body["error"]["code"]) == (404, "NOT_FOUND")
+    assert size < 3000
+
+
+@pytest.mark.sampled(5)
+@pytest.mark.parametrize("kind", IDS)
+@pytest.mark.parametrize("call", ["GET ", "POST approve", "POST cancel"])
+def test_a_hostile_batch_id_is_not_found(function: Function, call: str, kind: str) -> None:
+    method, _, verb = call.partition(" ")
+    resource = f"/batches/{{batch_id}}/{verb}".rstrip("/")
+    status, body, size = function.call(event(method, resource, batch_id=IDS[kind]))
+    assert (status, body["code"]) == (404, "NOT_FOUND")
     assert size < 3000
 
 
@@ -111,10 +124,17 @@ def test_a_hostile_filter_is_refused_by_its_name_or_finds_nothing(function: Func
         assert size < 6000
 
 
+@pytest.mark.parametrize("kind", TEXTS)
+def test_a_hostile_cursor_of_batches_is_refused(function: Function, kind: str) -> None:
+    status, body, _ = function.call({**event("GET", "/batches"), "queryStringParameters": {"cursor": TEXTS[kind]}})
+    assert (status, body.get("field")) == (422, "cursor")
+
+
 @pytest.mark.parametrize("query", range(len(QUERIES)))
-def test_a_query_that_no_list_has_is_refused_or_counts_as_none(function: Function, query: int) -> None:
+@pytest.mark.parametrize("path", ["/videos", "/batches"])
+def test_a_query_that_no_list_has_is_refused_or_counts_as_none(function: Function, path: str, query: int) -> None:
     for given in ("queryStringParameters", "multiValueQueryStringParameters"):
-        assert function.call({**event("GET", "/videos"), given: QUERIES[query]})[0] in (200, 422)
+        assert function.call({**event("GET", path), given: QUERIES[query]})[0] in (200, 422)
 
 
 CALLS = {
@@ -124,10 +144,18 @@ CALLS = {
     "POST /videos/{job_id}/cancel": event("POST", "/videos/{job_id}/cancel", job_id=JOB),
     "POST /videos/{job_id}/retry": {**event("POST", "/videos/{job_id}/retry", job_id=JOB), "body": '{"pay": true}'},
     "GET /videos/{job_id}/timeline": event("GET", "/videos/{job_id}/timeline", job_id=JOB),
+    "POST /videos/{job_id}/link": event("POST", "/videos/{job_id}/link", job_id=JOB),
+    "DELETE /videos/{job_id}/link": event("DELETE", "/videos/{job_id}/link", job_id=JOB),
+    "POST /uploads": {**event("POST", "/uploads"), "body": '{"name": "a.png"}'},
     "POST /estimates": {**event("POST", "/estimates"), "body": GOOD},
     "GET /budget": event("GET", "/budget"),
     "POST /pause": {**event("POST", "/pause"), "body": '{"reason": "x"}'},
     "POST /resume": event("POST", "/resume"),
+    "POST /batches": {**event("POST", "/batches"), "body": json.dumps({"manifest_key": MANIFEST})},
+    "GET /batches": event("GET", "/batches"),
+    "GET /batches/{batch_id}": event("GET", "/batches/{batch_id}", batch_id=BATCH),
+    "POST /batches/{batch_id}/approve": event("POST", "/batches/{batch_id}/approve", batch_id=BATCH),
+    "POST /batches/{batch_id}/cancel": event("POST", "/batches/{batch_id}/cancel", batch_id=BATCH),
     "GET /models": event("GET", "/models"),
     "GET /openapi.json": event("GET", "/openapi.json"),
 }
@@ -176,6 +204,7 @@ def test_any_value_within_an_event_may_be_anything(function: Function, where: st
         *(("DELETE", "/videos"), ("PUT", "/videos"), ("PATCH", "/videos"), ("HEAD", "/models"), ("OPTIONS", "/videos")),
         *(("get", "/models"), ("GET ", "/models"), ("GET", "/models/"), ("GET", "//models"), ("GET", "/Models")),
         *(("TRACE", "/"), ("CONNECT", "evil.example:443"), ("", ""), ("\x00", "\x00"), ("\ud800", "\ud800")),
+        *(("PUT", "/batches"), ("GET", "/batches/{batch_id}/approve"), ("POST", "/batches/{batch_id}/pay")),
         *(("POST", "/videos/{job_id}"), ("POST", "/models"), ("GET", "/{proxy+}"), ("GET", "x" * 100_000)),
     ],
 )

@@ -77,6 +77,12 @@ def test_the_email_of_a_refusal_says_why_and_that_nothing_was_bought() -> None:
         (BatchStatus.OPEN, {}, "Batch not finished: spring.csv (9 of 12 videos, $2.51)", "They go on"),
         (BatchStatus.OPEN, {"cost_usd": None}, "Batch not finished: spring.csv (9 of 12 videos)", "They go on"),
         (
+            BatchStatus.CANCELLED,
+            {"rows": 12, "states": {"COMPLETED": 5, "CANCELLED": 7}, "cost_usd": 1.25, "error": None},
+            "Batch cancelled: spring.csv (5 of 12 videos, $1.25)",
+            "upload a file of their rows",
+        ),
+        (
             BatchStatus.REFUSED,
             {"rows": 12, "rejected": 4},
             "Batch refused: spring.csv (4 of 12 rows invalid)",

@@ -92,6 +92,11 @@ class Api:
                 return written(HTTPStatus.OK, documents.read(documents.MODELS))
             case "GET", "/openapi.json":
                 return written(HTTPStatus.OK, documents.read(documents.OPENAPI))
+            case method, path if path.startswith("/batches"):
+                from seedance.rest.batches import batch_calls  # noqa: PLC0415 - see above
+
+                if shown := batch_calls().respond(method, path, event):
+                    return shown
         return self._answer_about_job(event)
 
     def _answer_about_job(self, event: Mapping[str, Any]) -> Response:

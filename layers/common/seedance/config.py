@@ -29,12 +29,6 @@ class Settings:
     upload_bucket: str
     video_bucket: str
     notification_topic: str
-    segmind_api_key_secret: str
-    segmind_base_url: Address
-    segmind_upload_url: Address
-    segmind_history_url: Address
-    segmind_media_hosts: frozenset[str]
-    """The hosts from which results may be downloaded, in lower case. An entry may have a port."""
     image_delivery: str
     allow_unusual_images: bool
     default_model: str
@@ -51,6 +45,18 @@ class Settings:
     """How long the lasting link to a video works. 0: there are none."""
     time_scale: float
     """Our seconds per second of the provider: 1 on AWS, below 1 with a faster stand-in."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ProviderSettings:
+    """The settings of the functions that call the provider, beside their others."""
+
+    segmind_api_key_secret: str
+    segmind_base_url: Address
+    segmind_upload_url: Address
+    segmind_history_url: Address
+    segmind_media_hosts: frozenset[str]
+    """The hosts from which results may be downloaded, in lower case. An entry may have a port."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -87,6 +93,13 @@ class PlanSettings(LinkSettings):
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class EnqueueSettings(Settings):
     """The additional settings of enqueue."""
+
+    intake_queue: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class CollectSettings(LinkSettings):
+    """The additional settings of collect."""
 
     intake_queue: str
 
@@ -134,6 +147,7 @@ class ApiSettings(LinkSettings):
     """The additional settings of the API."""
 
     intake_queue: str
+    batch_state_machine: str
     image_key_prefixes: tuple[str, ...]
     """The prefixes of the image keys that a caller may use."""
 
@@ -151,7 +165,7 @@ _ADDRESS = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?"
 )
 
-AnySettings = TypeVar("AnySettings", bound=Settings)
+AnySettings = TypeVar("AnySettings", bound=Settings | ProviderSettings)
 
 
 def read(kind: type[AnySettings], environ: Mapping[str, str]) -> AnySettings:
@@ -259,6 +273,12 @@ def settings() -> Settings:
 
 
 @cache
+def provider_settings() -> ProviderSettings:
+    """The settings of the functions that call the provider, read on the first call."""
+    return _read(ProviderSettings)
+
+
+@cache
 def link_settings() -> LinkSettings:
     """The settings of the functions that show lasting links, read on the first call."""
     return _read(LinkSettings)
@@ -286,6 +306,12 @@ def plan_settings() -> PlanSettings:
 def enqueue_settings() -> EnqueueSettings:
     """The settings of enqueue, read on the first call."""
     return _read(EnqueueSettings)
+
+
+@cache
+def collect_settings() -> CollectSettings:
+    """The settings of collect, read on the first call."""
+    return _read(CollectSettings)
 
 
 @cache

@@ -16,8 +16,10 @@ from itertools import islice
 from seedance import bounds
 from seedance.batches import plan_lines
 from seedance.batches.files import Sheets, sheets
-from seedance.batches.job_states import JOBS_A_READ, Register, register
-from seedance.batches.plan_lines import PlanLine
+from seedance.batches.job_states import JOBS_A_READ, JobFacts, Register, register
+from seedance.batches.plan_lines import Chunk, PlanLine
+from seedance.batches.stopping import Stopping
+from seedance.batches.store import BatchStore, batch_store
 from seedance.clock import CLOCK, Clock
 from seedance.config import enqueue_settings
 from seedance.errors import InvalidRequest
@@ -48,14 +50,20 @@ class Enqueue:
     register: Register
     pacer: Pacer
     switch: Switch
+    batches: BatchStore
     budget: float | None = None
     clock: Clock = CLOCK
 
     def __call__(self, event: ChunkInput) -> FedChunk:
-        """Feed a chunk of a batch's plan to the queue, from row ``next`` on. Returns the input with a new ``next``."""
+        """Feed a chunk of a batch's plan to the queue, from row ``next`` on. Returns the input with a new ``next``.
+
+        Once the batch is cancelled, nothing more is fed, and every chunk counts as done.
+        """
         chunk = plan_lines.chunk(event["chunk"])
         if chunk is None:
             raise ValueError(f"{bounds.shown(event['chunk'])} is not a chunk of a plan")
+        if not self.batches.may_feed(event["batch_id"]):
+            return _done(event, chunk)
         lines = list(self.sheets.rows(event["plan_key"], chunk.begins, chunk.ends))
         rows = self._jobs(event, lines)
         if "next" in event:
@@ -65,12 +73,18 @@ class Enqueue:
             feed = Feed((0.0,) * len(rows), 0.0)
         some, left = rows[: len(feed.delays)], rows[len(feed.delays) :]
         created = sum(self.store.create(job) for _, job in some)
+        if self.batches.is_stopped(event["batch_id"]):
+            # Cancelled since, and the call that did it may not have seen these jobs.
+            Stopping(self.store, self.queue)(JobFacts(job.job_id, State.RECEIVED) for _, job in some)
+            return _done(event, chunk)
         # After the records, because a message must find its job.
         self.queue.send_all((job.job_id for _, job in some), feed.delays)
         count("BatchJobsTakenIn", created)
+        done = left[0][0] if left else len(lines)
+        self.batches.note(event["batch_id"], fed=chunk.first - 1 + done)
         return {
             **event,
-            "next": left[0][0] if left else len(lines),
+            "next": done,
             "status": TaskStatus.RUNNING if left else TaskStatus.COMPLETED,
             "wait_seconds": max(1, math.ceil(feed.wait)),
             "jobs": len(some),
@@ -109,6 +123,12 @@ class Enqueue:
         return self.store.day(booking.day).committed + booking.reserved > self.budget
 
 
+def _done(event: ChunkInput, chunk: Chunk) -> FedChunk:
+    """The answer about a chunk of a cancelled batch."""
+    done = chunk.last - chunk.first + 1
+    return {**event, "next": done, "status": TaskStatus.COMPLETED, "wait_seconds": 1, "jobs": 0, "created": 0}
+
+
 def _job(batch: str, key: str, row: PlannedRow) -> Job | None:
     """A row's job, or None if plan can't have written the row: an unchecked row must not be bought."""
     try:
@@ -129,4 +149,4 @@ def enqueue() -> Enqueue:
     """The use case, configured for this stack."""
     stack = enqueue_settings()
     queue, budget = intake_queue(stack.intake_queue), stack.daily_budget_usd
-    return Enqueue(jobs(), sheets(), queue, register(), pacer(), switch(), budget)
+    return Enqueue(jobs(), sheets(), queue, register(), pacer(), switch(), batch_store(), budget)

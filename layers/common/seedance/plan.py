@@ -1,7 +1,7 @@
 """Plan: read a batch's manifest, check every row, and write the plan, before anything is bought.
 
 The plan is a file with one line per row, valid or invalid. It is divided into chunks for the map's child executions.
-Repeating plan writes the same files again.
+Repeating plan writes the same files again; it writes none that wait for an approval, or were approved.
 """
 
 import json
@@ -17,6 +17,8 @@ from seedance.batches import manifest
 from seedance.batches.files import Sheets, sheets
 from seedance.batches.manifest import BadRow, Row, Tally
 from seedance.batches.plan_lines import PlanLine
+from seedance.batches.record import BAD_ROWS_KEPT, RefusedRow
+from seedance.batches.store import BatchStore, Found, batch_store
 from seedance.clock import CLOCK, Clock
 from seedance.config import plan_settings
 from seedance.errors import InvalidRequest
@@ -44,6 +46,9 @@ the report. A manifest that takes longer is refused with a message, instead of a
 FIRST_WAIT_SECONDS = 30
 """The shortest wait before the first check of the jobs' states, in the provider's seconds."""
 
+_ERROR_KEPT = 300
+"""Characters of an invalid row's error that the batch's record keeps."""
+
 LookedAt = tuple[Row | BadRow, ImageFacts | None]
 """A row, and its image if it has one in the bucket."""
 
@@ -56,6 +61,7 @@ class Plan:
     media: Media
     notifier: Notifier
     bills: Bills
+    batches: BatchStore
     defaults: Defaults
     tolerated_percent: float
     clock: Clock = CLOCK
@@ -68,7 +74,10 @@ class Plan:
                 f"but manifests are only read from {self.sheets.bucket}"
             )
         batch_id, key = event["batch_id"], event["key"]
-        tally = Tally(self.bills.of)
+        self.batches.open(event)
+        if shown := self.batches.plan_shown(batch_id):
+            return shown  # the answer of an earlier attempt was lost
+        tally, bad_rows = Tally(self.bills.of), list[RefusedRow]()
         plan_key, began_at = manifest.plan_key(batch_id), round(self.clock(), 3)
         report_key = manifest.beside(key, batch_id, requests.REJECTED_ENDING)
         chunks: list[list[int]] = []
@@ -79,25 +88,26 @@ class Plan:
                     sheet_in = self.sheets.manifest(key, event["version_id"])
                     rows = manifest.read(sheet_in, key, self.defaults, hints.image_column)
                     looked_at = self._looked_at(rows, began_at + LONGEST_SECONDS, hints.image_folder)
-                    chunks = self._write(looked_at, tally, sheet, report)
+                    chunks = self._write(looked_at, tally, bad_rows, sheet, report)
                     refusal = tally.refusal(self.tolerated_percent)
             except InvalidRequest as unreadable:
                 refusal = f"The manifest can't be used: {unreadable}."
                 report.write(b"" if report.size else manifest.csv_head(manifest.REPORT_COLUMNS))
                 report.write(manifest.csv_line(("", "", unreadable.field, unreadable.message)))
+        found = _found(tally, bad_rows, report_key if report.size else None)
         if refusal:
-            self._tell(event, tally, report_key if report.size else None, refusal)
+            self._tell(event, found, refusal)
             return {**event, "plan_key": plan_key, "began_at": began_at, "status": TaskStatus.REFUSED}
         count("BatchesPlanned")
         logger().info("planned", extra={"batch": batch_id, "rows": tally.rows, "bad": tally.bad})
-        return {
+        planned: PlannedBatch = {
             "batch_id": batch_id,
             "bucket": event["bucket"],
             "key": key,
             "version_id": event["version_id"],
             "plan_key": plan_key,
             "began_at": began_at,
-            "status": TaskStatus.PLANNED,
+            "status": TaskStatus.PLANNED if event.get("approve", True) else TaskStatus.UNAPPROVED,
             "rows": tally.rows,
             "rejected": tally.bad,
             "report_key": report_key if tally.bad else None,
@@ -111,8 +121,13 @@ class Plan:
             "progressed_at": began_at,
             "wait_seconds": max(FIRST_WAIT_SECONDS, round(tally.expected_seconds / tally.good)),
         }
+        # Last of all: whoever sees that it is planned may approve it.
+        self.batches.planned(event, found, planned)
+        return planned
 
-    def _write(self, rows: Iterable[LookedAt], tally: Tally, plan: Upload, report: Upload) -> list[list[int]]:
+    def _write(
+        self, rows: Iterable[LookedAt], tally: Tally, bad_rows: list[RefusedRow], plan: Upload, report: Upload
+    ) -> list[list[int]]:
         """Write plan and report. Returns the chunks as in PlannedBatch."""
         chunks: list[list[int]] = []
         begins, first = 0, 1
@@ -122,6 +137,9 @@ class Plan:
             if isinstance(row, BadRow):
                 report.write(b"" if report.size else manifest.csv_head(manifest.REPORT_COLUMNS))
                 report.write(manifest.report_line(row))
+                if len(bad_rows) < BAD_ROWS_KEPT:
+                    why = row.message[:_ERROR_KEPT]
+                    bad_rows.append({"row": row.number, "line": row.line, "field": row.field, "error": why})
             plan.write(json.dumps(_planned(row, image, notes), ensure_ascii=False).encode() + b"\n")
             if row.number - first + 1 == CHUNK_ROWS or plan.size - begins >= CHUNK_BYTES:
                 chunks.append([begins, plan.size, first, row.number])
@@ -171,18 +189,36 @@ class Plan:
                 raise InvalidRequest(where, "was not reached in the time allowed for checking images; split here")
             yield row
 
-    def _tell(self, event: BatchInput, tally: Tally, report_key: str | None, why: str) -> None:
+    def _tell(self, event: BatchInput, found: Found, why: str) -> None:
         count("BatchesRefused")
+        error = reasons.refused_rows(why, event.get("restarts", 0)).error
+        self.batches.refused(event["batch_id"], found, error)
         message = batch_summary(
             event,
             BatchStatus.REFUSED,
-            rows=tally.rows,
-            rejected=tally.bad,
-            notes=tally.notes(),
-            report=self.sheets.link(report_key) if report_key else None,
-            error=reasons.refused_rows(why, event.get("restarts", 0)).error,
+            rows=found.rows,
+            rejected=found.rejected,
+            notes=found.notes,
+            report=self.sheets.link(found.report_key) if found.report_key else None,
+            error=error,
         )
         self.notifier.summarise(message)
+
+
+def _found(tally: Tally, bad_rows: list[RefusedRow], report_key: str | None) -> Found:
+    """What the batch's record keeps."""
+    return Found(
+        rows=tally.rows,
+        rejected=tally.bad,
+        estimate_usd=tally.estimate_usd,
+        models=[
+            {"model": slug, "videos": videos, "estimate_usd": round(usd, 4)}
+            for slug, (videos, usd) in sorted(tally.models.items())
+        ],
+        bad_rows=bad_rows,
+        notes=tally.notes(),
+        report_key=report_key,
+    )
 
 
 def _shaped(row: Row | BadRow, image: ImageFacts | None) -> tuple[Row | BadRow, list[str]]:
@@ -206,6 +242,7 @@ def _planned(row: Row | BadRow, image: ImageFacts | None, notes: list[str]) -> P
         "parameters": request.parameters,
         "image": image,
         "notes": notes,
+        "metadata": request.metadata,
     }
 
 
@@ -214,4 +251,5 @@ def plan() -> Plan:
     """The use case, configured for this stack."""
     stack = plan_settings()
     defaults = Defaults(stack.default_model, stack.default_prompt, stack.default_transport)
-    return Plan(sheets(), media(), notifier(), Bills(job_table()), defaults, stack.batch_tolerated_failure_percent)
+    bills, tolerated = Bills(job_table()), stack.batch_tolerated_failure_percent
+    return Plan(sheets(), media(), notifier(), bills, batch_store(), defaults, tolerated)

@@ -26,6 +26,20 @@ GONE = "webhook#gone"
 """Exists while the receiver of webhooks has answered that it is gone (events.endpoint)."""
 
 
+BATCHES = "batches"
+"""What the records of batches have as their ``month``: all of them are one partition of that index."""
+
+
+def batch_key(batch_id: str) -> str:
+    """The record of a batch (batches.store)."""
+    return f"batch#{batch_id}"
+
+
+def plan_key(batch_id: str) -> str:
+    """The plan of a batch that waits for approval (batches.store)."""
+    return f"batch#{batch_id}#plan"
+
+
 def day_key(day: str) -> str:
     """The budget of a UTC day (jobs.budget)."""
     return f"day#{day}"

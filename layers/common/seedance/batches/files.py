@@ -15,6 +15,7 @@ from seedance.aws import clients
 from seedance.aws.upload import Upload
 from seedance.batches import plan_lines
 from seedance.batches.lines import MAX_BYTES, too_large
+from seedance.batches.links import SheetLinks
 from seedance.batches.plan_lines import PlanLine
 from seedance.config import settings
 from seedance.jobs import requests
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 READ_BYTES = 64 * 1024
 HELD_BYTES = 8 * 1024 * 1024
 """A longer manifest is kept in a file while its rows are checked. template.yaml gives plan enough room for it."""
-LINK_SECONDS = 12 * 3600
-"""An upper bound: a link signed by a function stops working when the function's credentials expire, after hours."""
 
 
 class Sheets:
@@ -37,6 +36,7 @@ class Sheets:
     def __init__(self, bucket: str, client: "S3Client") -> None:
         self.bucket = bucket
         self._client = client
+        self._links = SheetLinks(bucket, client)
 
     def manifest(self, key: str, version_id: str | None) -> Iterator[bytes]:
         """The manifest's bytes, in chunks. It is read completely before the first one is returned.
@@ -88,9 +88,7 @@ class Sheets:
 
     def link(self, key: str) -> dict[str, str]:
         """A file's bucket and key, with a signed link to it."""
-        where = {"Bucket": self.bucket, "Key": key}
-        url = self._client.generate_presigned_url("get_object", Params=where, ExpiresIn=LINK_SECONDS)
-        return {"bucket": self.bucket, "key": key, "url": url}
+        return self._links.link(key)
 
 
 def _row(key: str, line: bytes) -> PlanLine | None:

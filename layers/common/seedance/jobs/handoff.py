@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from seedance.aws import clients
 from seedance.errors import NotPossible
 from seedance.jobs.job import Job, batch_id
-from seedance.jobs.tasks import BatchInput, TaskInput
+from seedance.jobs.tasks import BatchInput, PlannedBatch, TaskInput, TaskStatus
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -87,19 +87,33 @@ class Batches:
     def start(self, manifest: "Upload") -> str:
         """Start the manifest's batch, unless it was started before. Returns its id, which is the execution's name."""
         batch = batch_id(manifest.bucket, manifest.key, manifest.version)
-        self._start(
-            batch,
+        self.plan(
             {
                 "batch_id": batch,
                 "bucket": manifest.bucket,
                 "key": manifest.key,
                 "version_id": manifest.version_id,
-            },
+            }
         )
         return batch
 
+    def plan(self, batch: BatchInput) -> None:
+        """Start a batch, unless it was started before."""
+        self._start(batch["batch_id"], batch)
+
+    def approve(self, plan: PlannedBatch, now: float) -> None:
+        """Start to buy a planned batch, unless that was started before: there is one name for it."""
+        approved: PlannedBatch = {**plan, "status": TaskStatus.PLANNED, "began_at": now, "progressed_at": now}
+        self._start(plan["batch_id"] + _APPROVED, approved)
+
     def latest(self, batch: str) -> BatchRun | None:
         """The latest execution of a batch. None if it has none, or not yet."""
+        run = self._latest(batch)
+        if run and isinstance(run.given, dict) and run.given.get("approve") is False:
+            return self._latest(batch + _APPROVED) or run
+        return run
+
+    def _latest(self, batch: str) -> BatchRun | None:
         arn = self._state_machine.replace(":stateMachine:", ":execution:", 1)
         found = None
         for restarts in count():
@@ -129,16 +143,20 @@ class Batches:
             )
         if not _names_a_manifest(run.given):
             raise NotPossible(f"batch {batch} was started by hand, with an input that names no manifest")
-        given: BatchInput = {
+        given: Any = {
             "batch_id": batch,
             "bucket": run.given["bucket"],
             "key": run.given["key"],
             "version_id": run.given.get("version_id"),
-            "restarts": run.restarts + 1,
         }
+        if "chunks" in run.given:
+            given, batch = run.given, batch + _APPROVED  # what was approved, not what a new plan would have
+        elif "approve" in run.given:
+            given["approve"] = run.given["approve"]
+        given = {**given, "restarts": run.restarts + 1}
         self._start(_run_name(batch, run.restarts + 1), given)
 
-    def _start(self, name: str, given: BatchInput) -> None:
+    def _start(self, name: str, given: BatchInput | PlannedBatch) -> None:
         try:
             self._client.start_execution(stateMachineArn=self._state_machine, name=name, input=json.dumps(given))
         except ClientError as error:
@@ -195,6 +213,10 @@ class IntakeQueue:
             )
             if failed := answer.get("Failed"):
                 raise RuntimeError(f"the queue rejected {len(failed)} of {len(ten)} jobs: {failed[0].get('Message')}")
+
+
+_APPROVED = "-approved"
+"""The end of the name of the execution that an approval starts."""
 
 
 def _run_name(batch: str, restarts: int) -> str:

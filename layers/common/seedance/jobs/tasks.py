@@ -22,6 +22,7 @@ class TaskStatus(StrEnum):
     HELD = "HELD"
     NOT_READY = "NOT_READY"
     PLANNED = "PLANNED"
+    UNAPPROVED = "UNAPPROVED"
     REFUSED = "REFUSED"
 
 
@@ -63,7 +64,8 @@ class FailAnswer(TypedDict):
 class BatchInput(TypedDict):
     """What a batch's execution and plan take: the batch's id, and its manifest.
 
-    ``restarts``: how often a person has started it again after it failed.
+    ``restarts``: how often a person has started it again after it failed. ``approve``: whether its rows may be bought
+    as soon as they are planned. If it is missing, they may, as for a manifest under ``batches/``.
     """
 
     batch_id: str
@@ -71,6 +73,7 @@ class BatchInput(TypedDict):
     key: str
     version_id: str | None
     restarts: NotRequired[int]
+    approve: NotRequired[bool]
 
 
 @final
@@ -84,11 +87,14 @@ class RefusedBatch(BatchInput):
 
 @final
 class PlannedBatch(BatchInput):
-    """What plan returns if rows are to be enqueued, and what collect then takes and returns until the batch ends."""
+    """What plan returns if rows are to be enqueued, and what collect then takes and returns until the batch ends.
+
+    UNAPPROVED: a person has to approve it first. Then an execution takes the same with the status PLANNED.
+    """
 
     plan_key: str
     began_at: float
-    status: Literal[TaskStatus.PLANNED, TaskStatus.RUNNING]
+    status: Literal[TaskStatus.PLANNED, TaskStatus.UNAPPROVED, TaskStatus.RUNNING]
     rows: int
     rejected: int
     report_key: str | None
@@ -105,6 +111,10 @@ class PlannedBatch(BatchInput):
     wait_seconds: int
     fed_at: NotRequired[float]
     """When collect first saw the batch, which is after its last row was fed to the queue."""
+    counted: NotRequired[dict[str, int]]
+    """The states of the jobs in the chunks that are no longer listed."""
+    spent_usd: NotRequired[float]
+    """What these jobs cost."""
     exception: NotRequired[object]
     """If some rows could not be enqueued."""
 

@@ -10,15 +10,14 @@ from seedance.jobs.job import ErrorFacts, State
 from seedance.jobs.tasks import BatchInput
 from seedance.notices.job_message import duration
 
-NOT_STARTED = "NOT_STARTED"
-"""In the results: a row whose job was never enqueued because of an error on our side."""
-
 
 class BatchStatus(StrEnum):
     """How a batch ended. The values differ from job states so that a filter for failed jobs does not match batches."""
 
     DONE = "BATCH_DONE"
     """Every job has ended."""
+    CANCELLED = "BATCH_CANCELLED"
+    """A person cancelled it. What was bought by then was made; the results give every row's state."""
     OPEN = "BATCH_OPEN"
     """Some jobs have not ended and the batch no longer waits for them. The results give their states."""
     REFUSED = "BATCH_REFUSED"
@@ -29,6 +28,7 @@ class BatchStatus(StrEnum):
 
 _HEADLINES = {
     BatchStatus.DONE: "Batch done",
+    BatchStatus.CANCELLED: "Batch cancelled",
     BatchStatus.OPEN: "Batch not finished",
     BatchStatus.REFUSED: "Batch refused",
     BatchStatus.FAILED: "Batch failed",
@@ -36,6 +36,7 @@ _HEADLINES = {
 
 _WHAT_TO_DO = {
     BatchStatus.DONE: "",
+    BatchStatus.CANCELLED: "The results file shows which videos were made. To buy others, upload a file of their rows.",
     BatchStatus.OPEN: "The results file names the open jobs. They go on; `seedance status JOB` shows each.",
     BatchStatus.REFUSED: "Correct the file and upload it again. It becomes a new batch.",
     BatchStatus.FAILED: "Correct the cause (docs/operations.md, `BatchAlarm`), then run `seedance redrive {batch}`.",

@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 from seedance import masking
 from seedance.aws import clients
 from seedance.clock import CLOCK, Clock
-from seedance.config import settings
+from seedance.config import provider_settings
 from seedance.errors import ConfigurationError, ProviderError, SubmitUncertain, Unavailable, UnexpectedAnswer
 from seedance.provider import http, links, payloads, refusals
 from seedance.provider.bodies import ANSWER_BYTES, PAGE_BYTES
@@ -411,7 +411,7 @@ def _because(answer: Answer) -> str:
 @cache
 def provider() -> Provider:
     """The client with the stack's settings. The key is read from Secrets Manager when first needed."""
-    stack = settings()
+    stack = provider_settings()
     return Provider(
         stack.segmind_base_url,
         stack.segmind_upload_url,
@@ -424,7 +424,7 @@ def provider() -> Provider:
 
 @cache
 def _api_key() -> str:
-    name = settings().segmind_api_key_secret
+    name = provider_settings().segmind_api_key_secret
     try:
         key = clients.secrets().get_secret_value(SecretId=name).get("SecretString", "").strip()
     except (ClientError, BotoCoreError) as error:

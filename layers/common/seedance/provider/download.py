@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Url
 
 from seedance.clock import CLOCK, Clock
-from seedance.config import settings
+from seedance.config import provider_settings
 from seedance.errors import ForbiddenSource, NotAVideo, SourceUnavailable
 from seedance.provider import bodies, http, links
 from seedance.provider.http import Limit
@@ -257,4 +257,4 @@ def _after(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
 @cache
 def downloads() -> Downloads:
     """Downloads from the hosts that the stack allows."""
-    return Downloads(settings().segmind_media_hosts)
+    return Downloads(provider_settings().segmind_media_hosts)

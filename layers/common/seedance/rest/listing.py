@@ -5,7 +5,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -142,12 +142,7 @@ class Listing:
 
     def page(self, given: Mapping[str, str]) -> VideoList:
         """The page that the query's parameters ask for. Raises InvalidRequest."""
-        for name in given:
-            if name not in PARAMETERS:
-                close = difflib.get_close_matches(name, PARAMETERS, n=1)
-                hint = f" (did you mean {close[0]}?)" if close else ""
-                what = f"is not a parameter of this call{hint}; allowed: {', '.join(PARAMETERS)}"
-                raise InvalidRequest(name, what, allowed=list(PARAMETERS))
+        check_names(given, PARAMETERS)
         read = {name: PARAMETERS[name].read(name, value) for name, value in given.items()}
         limit, cursor = read.pop("limit", USUAL), read.pop("cursor", None)
         wanted = Filters(states=read.pop("state", ()), **read)
@@ -159,6 +154,17 @@ class Listing:
             "videos": [listed(job) for job in page.jobs],
             "next_cursor": None if page.next is None else _cursor(page.next, wanted),
         }
+
+
+def check_names(given: Mapping[str, str], known: Iterable[str]) -> None:
+    """Raises InvalidRequest if a parameter of the query is not known."""
+    names = list(known)
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            what = f"is not a parameter of this call{hint}; allowed: {', '.join(names)}"
+            raise InvalidRequest(name, what, allowed=names)
 
 
 def _digest(wanted: Filters) -> str:

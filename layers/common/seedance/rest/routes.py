@@ -14,6 +14,11 @@ ROUTES = (
     "GET /budget",
     "POST /pause",
     "POST /resume",
+    "POST /batches",
+    "GET /batches",
+    "GET /batches/{batch_id}",
+    "POST /batches/{batch_id}/approve",
+    "POST /batches/{batch_id}/cancel",
     "GET /models",
     "GET /openapi.json",
 )
