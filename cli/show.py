@@ -127,6 +127,9 @@ def job(found: Job, scale: float, link: str | None = None) -> str:
         if found.answer
         else None,
         "Video": f"s3://{found.video['bucket']}/{found.video['key']}" if found.video else None,
+        "Manifest": f"s3://{found.video['bucket']}/{found.video['manifest_key']}"
+        if found.video and "manifest_key" in found.video
+        else None,
         "Watch": link,
     }
     return lines(facts)

@@ -245,8 +245,8 @@ def test_a_batch_that_is_cancelled_before_its_approval_buys_nothing(deployed: De
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_cancelled_batch_makes_what_is_bought_and_never_buys_the_rest(deployed: Deployed, *, paused: bool) -> None:
     """Row 1 is bought. The provider refuses the others for now, so they wait; if submits are paused, they are held."""
-    bought, waits = (f"A {word} lake, {paused}" for word in ("bought", "waiting"))
-    wish = {"on": "submit", "kind": "http-429", "prompt_contains": waits}
+    bought, waits = (f"A {word} lake {paused}" for word in ("bought", "waiting"))
+    wish = {"on": "submit", "kind": "http-429", "prompt_contains": waits, "times": 0}
     deployed.api.post(f"{deployed.stack.sandbox_url}/_sandbox/faults", json=wish).raise_for_status()
     batch = through_the_api(deployed, f"winter-{paused}.csv", [bought, waits, waits])
     first, *others = [batch_job_id(batch, row) for row in (1, 2, 3)]

@@ -93,7 +93,7 @@ def denied(world: Deployed, name: str) -> list[str]:
 
 def cancelled_batch(world: Deployed) -> None:
     """A batch that is planned, approved and cancelled with calls. Then collect cancels a job, too."""
-    refuse = {"on": "submit", "kind": "http-429", "prompt_contains": "It waits"}
+    refuse = {"on": "submit", "kind": "http-429", "prompt_contains": "It waits", "times": 0}
     world.api.post(f"{world.stack.sandbox_url}/_sandbox/faults", json=refuse).raise_for_status()
     world.put("staged/summer.csv", b"prompt,resolution\nIt waits,480p\nIt waits,480p\n")
     batch = (

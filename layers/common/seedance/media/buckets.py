@@ -273,6 +273,10 @@ class Media:
         self._store(iter([body]), key, content_type=media_type, name=(name, key.removeprefix(stem)), metadata={})
         return key
 
+    def store_manifest(self, body: bytes, key: str, *, name: str) -> None:
+        """Store a video's manifest. It replaces one that an earlier run has written."""
+        self._store(iter([body]), key, content_type="application/json", name=(name, ".json"), metadata={})
+
     def _store(
         self,
         chunks: Iterator[bytes],

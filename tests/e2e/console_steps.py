@@ -1,0 +1,101 @@
+"""What a person does in the console, step by step, for the tests of its journeys."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from deployed import SAMPLE, Deployed, until
+from playwright.sync_api import Locator, Page, expect
+
+from local.stack import Stack
+
+SOON = 15_000
+"""Milliseconds for what the page shows by itself: a job takes some seconds, and a tick three."""
+
+MADE = 60_000
+"""Milliseconds until a video is made, on a machine that does other things too."""
+
+expect.set_options(timeout=SOON)
+
+
+def card(page: Page, name: str) -> Locator:
+    """The cards with that name."""
+    return page.locator("li.card").filter(has=page.get_by_role("heading", name=name, exact=True))
+
+
+def pictures(folder: Path, *names: str) -> list[str]:
+    """The sample picture, as files with these names."""
+    paths = [folder / f"{name}.jpg" for name in names]
+    for path in paths:
+        path.write_bytes(SAMPLE.read_bytes())
+    return [str(path) for path in paths]
+
+
+def make(page: Page, prompt: str, name: str = "", resolution: str = "480p") -> None:
+    """Fill the form and press its button."""
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.get_by_text(resolution, exact=True).click()
+    if name:
+        options = page.locator("details.options")
+        if options.get_attribute("open") is None:
+            options.locator("summary").click()
+        page.get_by_label("Name", exact=True).fill(name)
+    page.locator(".composer button[type=submit]").click()
+
+
+def opened(page: Page, name: str) -> Locator:
+    """The dialog of a job, opened by its card."""
+    card(page, name).first.get_by_role("link").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    return dialog
+
+
+def shut(page: Page) -> None:
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+
+
+def plays(video: Locator) -> float:
+    """Let a video play, without sound, until it has advanced; how far it is."""
+    video.evaluate("video => { video.muted = true; return video.play(); }")
+    return float(
+        video.evaluate(
+            """video => new Promise((done) => {
+                const begun = video.currentTime;
+                const look = () => { if (video.currentTime > begun + 0.3) done(video.currentTime); };
+                video.addEventListener("timeupdate", look);
+            })"""
+        )
+    )
+
+
+def comes(found: Locator, condition: str) -> None:
+    """Wait until the condition is true for each element, which is called ``one`` in it."""
+    until(lambda: found.evaluate_all(f"all => all.every((one) => {condition})"), condition, SOON / 1000)
+
+
+def fault(stack: Stack, deployed: Deployed, prompt: str, error: str) -> None:
+    """The provider fails the videos with that prompt, once, for this reason."""
+    wish = {"on": "job", "kind": "fail", "prompt_contains": prompt, "error": error}
+    deployed.api.post(f"{stack.sandbox_url}/_sandbox/faults", json=wish).raise_for_status()
+
+
+def watched(page: Page) -> list[str]:
+    """The calls of the API that the page makes from now on, as METHOD path?query."""
+    seen: list[str] = []
+
+    def keep(request: Any) -> None:
+        if found := re.search(r"/v1/(?!web/)(.*)", request.url):
+            seen.append(f"{request.method} {found[1]}")
+
+    page.on("request", keep)
+    return seen
+
+
+def table(folder: Path, rows: list[dict[str, Any]]) -> str:
+    """A manifest with these rows, as a file."""
+    path = folder / "spring.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return str(path)

@@ -1,0 +1,289 @@
+// The panel that orders videos: pictures or text alone, the model's form, and what it costs before anything is bought.
+
+import { api } from "./api.js";
+import { announce, ask, button, h, replace, set, text, toast } from "./dom.js";
+import { modelForm } from "./form.js";
+import * as orders from "./orders.js";
+import { pictures } from "./pictures.js";
+import { duration, money } from "./time.js";
+import { words } from "./words.js";
+
+const PAUSE_IN_TYPING = 350;
+const ASK_ABOVE_USD = 10;
+const DOUBLE_CLICK = 700;
+const MODEL = "seedance-model";
+
+/** The panel. `models` are those of GET /models; `usual` is the one that the stack takes by default. */
+export function composer(models, usual) {
+  let model =
+    models.find((one) => one.model === sessionStorage.getItem(MODEL)) ||
+    models.find((one) => one.model === usual) ||
+    models[0];
+  let form;
+  let estimate = null;
+  let asked = 0;
+  let timer = 0;
+  let ordered = 0;
+
+  const shots = pictures(() => refresh());
+  const prompt = h("textarea", {
+    id: "prompt",
+    rows: 4,
+    maxlength: 5000,
+    placeholder: words.compose.promptHint,
+    "aria-describedby": "prompt-error",
+    oninput: () => showPrompt(null),
+  });
+  const promptError = h("p", { id: "prompt-error", class: "field-error", hidden: true });
+  const chosen = h(
+    "select",
+    { id: "model", onchange: () => choose(chosen.value) },
+    models.map((one) =>
+      h(
+        "option",
+        { value: one.model, selected: one === model },
+        words.compose.modelLine(one.title, money(one.average_usd), duration(one.average_seconds)),
+      ),
+    ),
+  );
+  const name = h("input", { id: "name", maxlength: 100, autocomplete: "off", placeholder: words.compose.nameAuto });
+  const address = h("input", {
+    id: "image-address",
+    type: "url",
+    maxlength: 2048,
+    autocomplete: "off",
+    placeholder: words.form.address,
+    "aria-describedby": "image-address-help",
+    oninput: () => refresh(),
+  });
+  const addressField = h(
+    "div",
+    { class: "field" },
+    h("label", { for: "image-address", class: "label" }, words.compose.imageAddress),
+    address,
+    h("p", { id: "image-address-help", class: "help" }, words.compose.imageAddressHelp),
+  );
+  const main = h("div", { class: "fields" });
+  const more = h("div", { class: "fields" });
+  const options = h(
+    "details",
+    { class: "options" },
+    h("summary", null, words.compose.options),
+    h(
+      "div",
+      { class: "fields" },
+      h(
+        "div",
+        { class: "field" },
+        h("label", { for: "name", class: "label" }, words.compose.name),
+        name,
+        h("p", { class: "help" }, words.compose.nameHelp),
+      ),
+      addressField,
+    ),
+    more,
+  );
+  const price = h("p", { class: "price" }, words.compose.estimating);
+  const time = h("p", { class: "help" });
+  const problem = h("p", { class: "field-error", role: "alert", hidden: true });
+  const note = h("p", { class: "note", hidden: true });
+  const make = h("button", { type: "submit", class: "button primary wide" }, words.compose.make(1));
+
+  const element = h(
+    "form",
+    { class: "composer", novalidate: true, "aria-labelledby": "composer-title", onsubmit: submit },
+    h("h2", { id: "composer-title" }, words.compose.title),
+    note,
+    shots.element,
+    h(
+      "div",
+      { class: "field" },
+      h("label", { for: "prompt", class: "label" }, words.compose.prompt),
+      prompt,
+      promptError,
+    ),
+    h("div", { class: "field" }, h("label", { for: "model", class: "label" }, words.compose.model), chosen),
+    main,
+    options,
+    h("div", { class: "checkout" }, h("div", { "aria-live": "polite" }, price, time), problem, make),
+  );
+
+  function choose(slug, values) {
+    model = models.find((one) => one.model === slug) || model;
+    chosen.value = model.model;
+    sessionStorage.setItem(MODEL, model.model);
+    const kept = values || form?.values() || {};
+    form = modelForm(model, () => refresh());
+    form.fill(kept);
+    replace(main, form.main);
+    replace(more, form.more);
+    refresh();
+  }
+
+  function body() {
+    const given = { model: model.model, parameters: form.values() };
+    if (!shots.list.length && address.value.trim()) given.image = address.value.trim();
+    return given;
+  }
+
+  /** Asks for the price and the likely time, once nothing has changed for a moment. */
+  function refresh() {
+    clearTimeout(timer);
+    if (!form) return;
+    set(addressField, { hidden: shots.list.length > 0 });
+    text(make, words.compose.make(shots.list.length));
+    estimate = null;
+    showProblem(null);
+    timer = setTimeout(look, PAUSE_IN_TYPING);
+  }
+
+  async function look() {
+    asked += 1;
+    const mine = asked;
+    try {
+      const answer = await api.estimate(body());
+      if (mine !== asked) return;
+      estimate = answer;
+    } catch (refusal) {
+      if (mine !== asked) return;
+      if (!refusal.passing) showProblem(refusal);
+      text(price, refusal.passing ? words.compose.noEstimate : "");
+      text(time, "");
+      if (refusal.passing) timer = setTimeout(look, 5000);
+      return;
+    }
+    const count = Math.max(1, shots.list.length);
+    text(price, words.compose.cost(money(estimate.estimate_usd * count), count));
+    price.title = words.compose.bills(estimate.based_on.bills);
+    text(time, words.compose.time(duration(estimate.seconds.p50), duration(estimate.seconds.p90)));
+  }
+
+  function showPrompt(message) {
+    text(promptError, message);
+    promptError.hidden = !message;
+    set(prompt, { "aria-invalid": message ? "true" : null });
+  }
+
+  function showProblem(refusal) {
+    const field = (refusal?.field || "").split(".").at(-1).replace(/\[.*$/, "");
+    const inForm = form.problem(field, refusal?.message);
+    if (inForm && !form.main.some((one) => one.classList.contains("wrong"))) options.open = true;
+    text(problem, refusal && !inForm ? refusal.message : "");
+    problem.hidden = !refusal || inForm;
+  }
+
+  async function submit(event) {
+    event.preventDefault();
+    if (Date.now() - ordered < DOUBLE_CLICK) return; // the second click of a double click orders nothing
+    const wanted = prompt.value.trim();
+    if (!wanted) {
+      showPrompt(words.compose.promptNeeded);
+      prompt.focus();
+      return;
+    }
+    if (shots.failed) {
+      text(problem, words.compose.uploadsFirst);
+      problem.hidden = false;
+      return;
+    }
+    const given = { ...body(), prompt: wanted };
+    const count = Math.max(1, shots.list.length);
+    const usd = (estimate?.estimate_usd ?? model.average_usd) * count;
+    if (
+      usd > ASK_ABOVE_USD &&
+      !(await ask({
+        title: words.compose.confirmTitle(count),
+        lead: words.compose.confirmLead(money(usd)),
+        yes: words.compose.confirm,
+        no: words.compose.cancel,
+      }))
+    )
+      return;
+    ordered = Date.now();
+    const list = shots.list;
+    for (const shot of [...list].reverse()) {
+      // the first one is shown first
+      place({ ...given }, shot, list.length > 1);
+    }
+    if (!list.length) place(given, null, false);
+    announce(words.compose.ordered(count));
+    toast(words.compose.ordered(count));
+    prompt.value = "";
+    name.value = "";
+    address.value = "";
+    note.hidden = true;
+    shots.clear();
+    element.dispatchEvent(new CustomEvent("ordered", { bubbles: true }));
+  }
+
+  function place(given, shot, several) {
+    const own = allowedName(name.value);
+    const auto = allowedName(shot ? shot.name : firstWords(given.prompt));
+    const called = own && !several ? own : own && shot ? allowedName(`${own} ${shot.name}`) : auto;
+    if (called) given.name = called;
+    orders.place({ name: called || words.order.sending, body: given, shot });
+  }
+
+  /** Fills the form with another job's settings. The seed is left out: the same one would make the same video again. */
+  function like(job) {
+    const values = { ...job.parameters };
+    const known = models.find((one) => one.model === job.model) || model;
+    prompt.value = values.prompt || job.prompt || "";
+    address.value = values[known.first_image] || "";
+    delete values.seed;
+    const reusable = job.image?.key.startsWith("images/");
+    if (reusable) shots.reuse(job.image.key, orders.thumbnails.get(job.job_id));
+    else shots.clear();
+    choose(known.model, values);
+    text(note, job.image && !reusable ? words.compose.notReusable : words.compose.filled);
+    note.hidden = false;
+    showPrompt(null);
+    prompt.focus();
+  }
+
+  choose(model.model);
+  return { element, like, takePictures: shots.take };
+}
+
+const firstWords = (prompt) => prompt.split(/\s+/).slice(0, 6).join(" ");
+
+/** A text as a job's name, which is also a file's name; null if nothing is left of it. */
+function allowedName(given) {
+  return (
+    given
+      .replace(/[\p{Cc}/\\]/gu, " ")
+      .replace(/^[ .]+/, "")
+      .trim()
+      .slice(0, 100)
+      .trim() || null
+  );
+}
+
+/** An order that was refused, put back into the form. */
+export const asJob = (order) => ({
+  job_id: order.key,
+  model: order.body.model,
+  prompt: order.body.prompt,
+  parameters: { ...order.body.parameters, prompt: order.body.prompt },
+  image: order.body.image_key ? { key: order.body.image_key } : null,
+});
+
+/** The button that opens the panel on a narrow screen. */
+export function opener(panel) {
+  const toggle = button(
+    words.compose.open,
+    () => show(panel.classList.toggle("open")),
+    {
+      class: "button primary opener",
+      "aria-expanded": "false",
+      "aria-controls": "composer",
+    },
+    "plus",
+  );
+  const show = (open) => {
+    panel.classList.toggle("open", open);
+    set(toggle, { "aria-expanded": String(open) });
+    text(toggle.querySelector("span"), open ? words.compose.hide : words.compose.open);
+  };
+  return { toggle, show };
+}

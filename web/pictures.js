@@ -1,0 +1,229 @@
+// The pictures of the form: chosen, dropped or pasted; each is uploaded at once, while the prompt is written.
+
+import { add, button, h, icon, replace, set, text, toast } from "./dom.js";
+import { copyOf, isHeic, LARGEST, pictureName, thumbnail, upload } from "./upload.js";
+import { words } from "./words.js";
+
+/** The list of pictures, with its drop zone. `changed` is called after each change. */
+export function pictures(changed) {
+  let list = [];
+  // JPEG and PNG only: iOS then turns HEIC into JPEG by itself. Dropped and pasted files may also be WebP.
+  const chooser = h("input", {
+    type: "file",
+    accept: "image/jpeg,image/png",
+    multiple: true,
+    class: "unseen",
+    id: "choose-pictures",
+    onchange: () => {
+      take(chooser.files);
+      chooser.value = "";
+    },
+  });
+  const tiles = h("ul", { class: "tiles", "aria-label": words.compose.pictures });
+  const zone = h("div", { class: "drop" });
+  const said = h("div", { class: "file-problems", role: "alert" });
+  const element = h("div", { class: "pictures" }, zone, said);
+
+  function draw() {
+    element.classList.toggle("has", list.length > 0);
+    replace(
+      tiles,
+      list.map((one) => one.element),
+    );
+    replace(
+      zone,
+      list.length
+        ? tiles
+        : h(
+            "div",
+            { class: "drop-empty" },
+            icon("image"),
+            h("p", { class: "drop-title" }, words.compose.dropTitle),
+            h("p", { class: "help" }, words.compose.dropHint),
+          ),
+      chooser,
+      h(
+        "label",
+        { for: "choose-pictures", class: "button small" },
+        list.length ? words.compose.more : words.compose.choose,
+      ),
+    );
+    changed();
+  }
+
+  function refusal(file) {
+    if (isHeic(file)) return words.compose.heic(file.name);
+    if (!pictureName(file)) return words.compose.kind(file.name);
+    if (file.size > LARGEST) return words.compose.large(file.name);
+    return file.size ? null : words.compose.empty(file.name);
+  }
+
+  function take(files) {
+    const refused = [];
+    for (const file of files) {
+      const why = refusal(file);
+      if (why) refused.push(h("p", null, why));
+      else list.push(picture(file));
+    }
+    replace(said, refused);
+    draw();
+  }
+
+  function picture(file) {
+    const name = pictureName(file);
+    const one = { name: name.replace(/\.[^.]*$/, ""), thumbnail: null };
+    const bar = h("progress", { max: 1, value: 0, "aria-label": name });
+    const state = h("p", { class: "help" });
+    const frame = h("div", { class: "tile-frame" }, icon("image"));
+    const retry = button(words.again, begin, { class: "button small", "aria-label": words.compose.retryUpload(name) });
+    one.element = h(
+      "li",
+      null,
+      frame,
+      h("p", { class: "tile-name", title: name }, name),
+      bar,
+      state,
+      retry,
+      h(
+        "button",
+        {
+          type: "button",
+          class: "icon-button remove",
+          "aria-label": words.compose.remove(name),
+          onclick: () => {
+            list = list.filter((other) => other !== one);
+            draw();
+            document.getElementById("choose-pictures")?.focus();
+          },
+        },
+        icon("close"),
+      ),
+    );
+    thumbnail(file).then((canvas) => {
+      if (!canvas) return;
+      one.thumbnail = canvas;
+      replace(frame, copyOf(canvas));
+    });
+
+    function begin() {
+      set(retry, { hidden: true });
+      set(bar, { hidden: false });
+      state.classList.remove("bad");
+      text(state, words.compose.uploading(0));
+      one.failed = false;
+      one.key = upload(file, name, (part) => {
+        bar.value = part;
+        text(state, words.compose.uploading(Math.floor(part * 100)));
+      }).then((form) => {
+        bar.hidden = true;
+        text(state, words.compose.uploaded);
+        return form.image_key;
+      });
+      one.key
+        .catch((problem) => {
+          one.failed = true;
+          bar.hidden = true;
+          state.classList.add("bad");
+          text(state, problem.message);
+          retry.hidden = false;
+        })
+        .finally(changed);
+    }
+
+    one.begin = begin;
+    begin();
+    return one;
+  }
+
+  draw();
+  return {
+    element,
+    take,
+    get list() {
+      return list;
+    },
+    get failed() {
+      return list.some((one) => one.failed);
+    },
+    /** Shows a picture that is in the bucket already, of an earlier video. */
+    reuse(key, canvas) {
+      const name = key.split("/").at(-1);
+      const one = { name: name.replace(/(-[0-9a-f]{24})?\.[^.]*$/, ""), key: Promise.resolve(key), thumbnail: canvas };
+      one.element = h(
+        "li",
+        null,
+        h("div", { class: "tile-frame" }, canvas ? copyOf(canvas) : icon("image")),
+        h("p", { class: "tile-name", title: name }, one.name),
+        h("p", { class: "help" }, words.compose.earlier),
+        h(
+          "button",
+          {
+            type: "button",
+            class: "icon-button remove",
+            "aria-label": words.compose.remove(name),
+            onclick: () => {
+              list = list.filter((other) => other !== one);
+              draw();
+            },
+          },
+          icon("close"),
+        ),
+      );
+      list = [one];
+      replace(said);
+      draw();
+    },
+    clear() {
+      list = [];
+      replace(said);
+      draw();
+    },
+  };
+}
+
+/** Lets the whole page take files: dropped anywhere, or pasted. `take` gets a list of files. */
+export function takeFilesAnywhere(take) {
+  const overlay = h(
+    "div",
+    { class: "drop-overlay", hidden: true, "aria-hidden": "true" },
+    h(
+      "div",
+      null,
+      icon("plus"),
+      h("p", { class: "drop-title" }, words.compose.dropOverlay),
+      h("p", null, words.compose.dropOverlayHint),
+    ),
+  );
+  add(document.body, [overlay]);
+  let depth = 0; // enter and leave are told for every element below the pointer
+  const files = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
+  const show = (shown) => {
+    depth = shown ? depth : 0;
+    overlay.hidden = !shown;
+  };
+  addEventListener("dragenter", (event) => {
+    if (!files(event) || document.querySelector("dialog[open]")) return;
+    depth += 1;
+    show(true);
+  });
+  addEventListener("dragleave", () => {
+    depth -= 1;
+    if (depth <= 0) show(false);
+  });
+  addEventListener("dragover", (event) => {
+    if (files(event)) event.preventDefault();
+  });
+  addEventListener("drop", (event) => {
+    if (!files(event)) return;
+    event.preventDefault(); // otherwise the browser leaves the page for the file
+    show(false);
+    if (!document.querySelector("dialog[open]")) take([...event.dataTransfer.files]);
+  });
+  addEventListener("paste", (event) => {
+    const pasted = [...(event.clipboardData?.files || [])];
+    if (!pasted.length || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    take(pasted);
+    toast(words.compose.uploading(0));
+  });
+}
