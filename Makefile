@@ -12,7 +12,7 @@ TOOL = env -u AWS_PROFILE -u MAKEFLAGS -u MFLAGS -u MAKELEVEL AWS_DEFAULT_REGION
        PATH="$$PWD/$(BIN):$$PATH" PYTHON=python
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo up down test check browser whole hostile audit contract reference calls reliability soak mutants bench build upgrade
+.PHONY: help setup demo up down test check browser screenshots whole hostile audit contract reference calls reliability soak mutants bench build upgrade
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -81,6 +81,9 @@ $(BROWSER)/.ready: tests/chromium/package-lock.json tests/chromium/unpack.mjs | 
 	    rm -rf $(BROWSER)/node_modules; \
 	fi
 	@touch $@
+
+screenshots: $(READY) browser ## pictures of the console, into docs/console (about 5 min)
+	$(BIN)/python -m tests.screenshots
 
 whole: $(READY) browser ## what `make test` samples or leaves out, into docs/left-out.md
 	$(BIN)/python -m tests.whole

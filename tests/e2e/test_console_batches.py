@@ -40,7 +40,7 @@ def test_a_batch_with_bad_rows_is_approved_after_its_dry_run(
     assert deployed.call("GET", "/budget").json()["spent_usd"] == before  # nothing is bought yet
     approve.click()
     page.get_by_role("button", name="Approve and buy").click()
-    expect(page.locator(".pill")).to_have_text("Done", timeout=2 * MADE)
+    expect(page.locator(".batch-head .pill")).to_have_text("Done", timeout=2 * MADE)
     expect(page.locator(".counts")).to_contain_text("5 Ready")
     expect(page.locator(".counts")).to_contain_text("1 Not accepted")
     with page.expect_download() as download:
@@ -62,7 +62,7 @@ def test_a_planned_batch_is_discarded_and_buys_nothing(
     page.locator("#choose-table").set_input_files(table(tmp_path, [{"prompt": "a shoe that is never made"}]))
     page.get_by_role("button", name="Discard the batch").click(timeout=MADE)
     page.get_by_role("button", name="Stop it").click()
-    expect(page.locator(".pill")).to_have_text(re.compile("Stop"))
+    expect(page.locator(".batch-head .pill")).to_have_text(re.compile("Stop"))
     page.get_by_role("link", name="All batches").click()
     expect(page.locator(".batch-row").first).to_contain_text("spring.jsonl")
     page.get_by_role("link", name="Videos", exact=True).click()
