@@ -10,9 +10,9 @@ from seedance.jobs.defaults import Defaults
 
 from cli import again, estimate, following, manifests, show, spending
 from cli.estimate import TOLERATED_PERCENT
-from cli.options import MaxUsd, ModelName, OutputsFile, Settings, StackName, Transport, Yes
+from cli.options import MaxUsd, Metadata, ModelName, OutputsFile, Settings, StackName, Transport, Yes
 from cli.output import Exit, emit, say, warn
-from cli.requests import Wish, read_settings
+from cli.requests import Wish, read_labels, read_settings
 from cli.target import DEFAULT_MODEL, CommandError, Target, find
 from local.options import StackError
 
@@ -34,6 +34,7 @@ def batch(
     model: ModelName = None,
     settings: Settings = None,
     transport: Transport = None,
+    metadata: Metadata = None,
     image_column: Annotated[
         str | None, typer.Option(help="The column of the image, if it is called otherwise.", metavar="NAME")
     ] = None,
@@ -65,7 +66,7 @@ def batch(
     if retry_failed:
         again.retry_failed(find(stack, outputs), source, yes=yes, max_usd=max_usd, wait=wait)
         return
-    wish = Wish(prompt, model, transport, read_settings(settings or []))
+    wish = Wish(prompt, model, transport, read_settings(settings or []), labels=read_labels(metadata or []))
     opened = manifests.open_source(source, wish)
     manifests.check_name(opened)
     target = _asked(stack, outputs) if dry_run else find(stack, outputs)

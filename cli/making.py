@@ -12,7 +12,7 @@ from seedance.jobs.job import Job, State
 
 from cli import actions, images, progress, show, spending, watch
 from cli.images import Local
-from cli.options import MaxUsd, ModelName, OutputsFile, Settings, StackName, Transport, Wait, Yes
+from cli.options import MaxUsd, Metadata, ModelName, OutputsFile, Settings, StackName, Transport, Wait, Yes
 from cli.output import Exit, emit, emit_line, for_progress, say, warn
 from cli.requests import Wish, read_labels, read_settings
 from cli.target import CommandError, Target, find
@@ -27,6 +27,7 @@ def drop(
     model: ModelName = None,
     settings: Settings = None,
     transport: Transport = None,
+    metadata: Metadata = None,
     wait: Wait = False,
     yes: Yes = False,
     max_usd: MaxUsd = None,
@@ -37,7 +38,8 @@ def drop(
 
     It asks before it buys videos for more than $10. Prints a line of JSON for each video with --json.
     """
-    wish = Wish(prompt, model, transport, read_settings(settings or []))
+    labelled = read_labels(metadata or [])
+    wish = Wish(prompt, model, transport, read_settings(settings or []), labels=labelled)
     wish.check(has_image=True)
     found, left_out = images.find(image)
     target = find(stack, outputs)
@@ -80,9 +82,7 @@ def submit(
     name: Annotated[
         str | None, typer.Option(help="The video's name, in mails and for downloads. Default: the image file's.")
     ] = None,
-    metadata: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Your own, returned with the job; repeatable.")
-    ] = None,
+    metadata: Metadata = None,
     wait: Wait = False,
     stack: StackName = None,
     outputs: OutputsFile = None,

@@ -91,7 +91,7 @@ def open_source(given: str, wish: Wish) -> Source:
     if not path.is_dir():
         if wish != Wish():
             raise InvalidRequest(
-                "file", "--prompt, --model, --set and --transport are for a folder of images; use columns"
+                "file", "--prompt, --model, --set, --transport and --metadata are for a folder of images; use columns"
             )
         if not path.exists():
             raise FileNotFoundError(2, "No such file or directory", given)

@@ -34,6 +34,10 @@ Transport = Annotated[str | None, typer.Option(help="v2 (submit and poll) or v1 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A model parameter; repeatable.")
 ]
+Metadata = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Your own, returned with the job; repeatable."),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Show progress; exit 0 only if every video is made.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Buy without asking, whatever it costs.")]
 MaxUsd = Annotated[

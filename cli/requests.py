@@ -29,17 +29,20 @@ class Wish:
     name: str | None = None
     """For an API call only: an upload's job is named after its key."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Metadata of an API call, which comes back with the job."""
+    """The caller's own metadata, which comes back with the job."""
 
     def metadata(self) -> dict[str, str]:
         """The wish as an upload's user metadata. Raises InvalidRequest if it is too long for S3."""
         named = {"model": self.model, "transport": self.transport, "prompt": self.prompt, **self.parameters}
+        if self.labels:
+            # As one value, because names of metadata are ASCII, and S3 makes them lower case.
+            named[requests.OWN_METADATA] = json.dumps(dict(self.labels), ensure_ascii=False, separators=(",", ":"))
         metadata = {name: header_text(value) for name, value in named.items() if value is not None}
         size = sum(len(name) + len(value) for name, value in metadata.items())
         if size > METADATA_LIMIT:
             raise InvalidRequest(
                 "prompt",
-                f"is too long: with the parameters it needs {size} bytes of metadata, and S3 allows {METADATA_LIMIT}; "
+                f"is too long: with all options it needs {size} bytes of metadata, and S3 allows {METADATA_LIMIT}; "
                 "use `seedance submit --image FILE --prompt …` for long prompts",
             )
         return metadata
@@ -102,7 +105,7 @@ def read_labels(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise InvalidRequest("--metadata", f"must be NAME=VALUE, for example sku=S-1, not {pair!r}")
+            raise InvalidRequest("--metadata", f"must be KEY=VALUE, for example sku=S-1, not {pair!r}")
         if name in found:
             raise InvalidRequest("--metadata", f"{name} is given twice")
         found[name] = value

@@ -115,6 +115,7 @@ def job(found: Job, scale: float, link: str | None = None) -> str:
         "Source": f"{found.source}, {found.name}",
         "Image": f"s3://{found.image['bucket']}/{found.image['key']}" if found.image else None,
         **{name.replace("_", " ").capitalize(): str(value) for name, value in found.parameters.items()},
+        "Metadata": ", ".join(f"{name}={value}" for name, value in found.metadata.items()),
         "Notes": " ".join(found.notes),
         "Created": moment(found.created_at),
         "Time": f"{duration(elapsed)} of about {duration(found.expected_seconds * scale)}",
@@ -126,6 +127,9 @@ def job(found: Job, scale: float, link: str | None = None) -> str:
         if found.answer
         else None,
         "Video": f"s3://{found.video['bucket']}/{found.video['key']}" if found.video else None,
+        "Manifest": f"s3://{found.video['bucket']}/{found.video['manifest_key']}"
+        if found.video and "manifest_key" in found.video
+        else None,
         "Watch": link,
     }
     return lines(facts)

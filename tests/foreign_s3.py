@@ -40,7 +40,7 @@ class ForeignS3:
 
     @property
     def proxy(self) -> dict[str, str]:
-        """The setting of a browser's context: 127.0.0.1 too is reached through the proxy; only localhost is not."""
+        """The setting of a browser's context: it reaches 127.0.0.1 through the proxy, and only localhost directly."""
         return {"server": f"http://127.0.0.1:{self.port}", "bypass": "<-loopback>,localhost"}
 
     def rules(self, bucket: str) -> list[Rule]:

@@ -11,13 +11,14 @@ import matrix
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from scenarios import SCENARIOS, Scenario
-from seedance import observability
+from seedance import observability, video_manifest
 from seedance.announce import Announce
 from seedance.errors import SubmitUncertain
 from seedance.events import change
 from seedance.events.endpoint import Answer
+from seedance.finalize import Finalize
 from seedance.jobs import reasons, store
-from seedance.jobs.job import Job, State
+from seedance.jobs.job import Job, State, VideoFacts
 from seedance.jobs.store import JobStore
 from seedance.notices.notifier import Notifier
 from seedance.paid_call import Next, Sending, Verdict
@@ -100,6 +101,15 @@ def count_a_webhook_as_delivered(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Answer, "delivered", True)
 
 
+def write_an_empty_manifest(patch: pytest.MonkeyPatch) -> None:
+    def empty(self: Finalize, job: Job, video: VideoFacts) -> VideoFacts:
+        key = video_manifest.manifest_key(video["key"])
+        self.media.store_manifest(b"{}", key, name=job.name)
+        return {**video, "manifest_key": key}
+
+    patch.setattr(Finalize, "_with_manifest", empty)
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A deliberate mistake, the point of the matrix that reveals it, and words of the violation."""
@@ -121,6 +131,7 @@ MISTAKES = [
     Mistake(never_give_up_waiting, "upload, v2", Call("submit", TRANSACT, 1), How.AFTER, "left in SUBMITTING"),
     Mistake(number_events_anew, "upload, v2", Call("announce", "events.PutEvents", 1), How.LOST, "and announced"),
     Mistake(forget_what_was_refused, EVENTS_DOWN, Call("submit", TRANSACT, 1), How.LOST, "and announced"),
+    Mistake(write_an_empty_manifest, "upload, v2", Call("poll", GET_ITEM, 1), How.BEFORE, "wrong about the video"),
     Mistake(count_a_webhook_as_delivered, DEAF, Call("submit", TRANSACT, 1), How.LOST, "webhooks were lost"),
 ]
 

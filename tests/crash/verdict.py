@@ -9,7 +9,7 @@ from typing import Any
 import announced
 from seedance.aws.table import IN_FLIGHT, link_key
 from seedance.jobs.job import Hold, Job, State
-from world import VIDEOS, World, http, template
+from world import World, http, template
 
 from local.sandbox.inprocess import KEY
 
@@ -148,6 +148,12 @@ def _video(world: World, job: Job) -> Iterator[str]:
         yield "the video's bytes are not the provider's"
     elif (job.video["sha256"], job.video["bytes"]) != (hashlib.sha256(served).hexdigest(), len(served)):
         yield "the record is wrong about the video"
+    elif key := job.video.get("manifest_key"):
+        about = json.loads(world.read(key)) if key in world.stored(manifests=True) else {"video": {}}
+        if about["video"].get("sha256") != hashlib.sha256(served).hexdigest():
+            yield "the manifest is missing, or wrong about the video"
+    elif not world.wire.meter.written["ManifestsLost"]:
+        yield "a video without a manifest, and nothing counted it"
 
 
 def _made(world: World, request_id: str) -> bytes:
@@ -165,9 +171,10 @@ def _made(world: World, request_id: str) -> bytes:
 
 def _bucket(world: World) -> Iterator[str]:
     videos = {job.video_key for job in world.all_jobs() if job.state is State.COMPLETED}
-    stored = [item["Key"] for item in world.client("s3").list_objects_v2(Bucket=VIDEOS).get("Contents", [])]
-    if set(stored) != videos:
+    if set(stored := world.stored()) != videos:
         yield f"{len(stored)} videos in the bucket for {len(videos)} completed jobs"
+    if foreign := set(world.stored(manifests=True)) - {f"{key.removesuffix('.mp4')}.json" for key in videos}:
+        yield f"{len(foreign)} manifests without a completed job"
 
 
 def _ledger(world: World, all_jobs: list[Job]) -> Iterator[str]:

@@ -217,6 +217,15 @@ class Deployed:
         assert stored["ContentType"] == "video/mp4"
         assert self.api.get(video["url"]).content == made
         assert (video["bytes"], video["sha256"]) == (len(made), hashlib.sha256(made).hexdigest())
+        about = json.loads(
+            self.client("s3").get_object(Bucket=video["bucket"], Key=video["manifest_key"])["Body"].read()
+        )
+        assert (about["video"]["key"], about["video"]["sha256"]) == (video["key"], video["sha256"])
+        assert (about["ai_generated"], about["request_id"], about["metadata"]) == (
+            True,
+            job["request_id"],
+            job["metadata"],
+        )
         told = self.told(job_id, "COMPLETED")
         assert told["video"]["sha256"] == video["sha256"]
         assert self.api.get(told["video"]["url"]).content == made

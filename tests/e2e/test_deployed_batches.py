@@ -245,8 +245,8 @@ def test_a_batch_that_is_cancelled_before_its_approval_buys_nothing(deployed: De
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_cancelled_batch_makes_what_is_bought_and_never_buys_the_rest(deployed: Deployed, *, paused: bool) -> None:
     """Row 1 is bought. The provider refuses the others for now, so they wait; if submits are paused, they are held."""
-    bought, waits = (f"A {word} lake, {paused}" for word in ("bought", "waiting"))
-    wish = {"on": "submit", "kind": "http-429", "prompt_contains": waits}
+    bought, waits = (f"A {word} lake {paused}" for word in ("bought", "waiting"))
+    wish = {"on": "submit", "kind": "http-429", "prompt_contains": waits, "times": 0}
     deployed.api.post(f"{deployed.stack.sandbox_url}/_sandbox/faults", json=wish).raise_for_status()
     batch = through_the_api(deployed, f"winter-{paused}.csv", [bought, waits, waits])
     first, *others = [batch_job_id(batch, row) for row in (1, 2, 3)]
@@ -267,8 +267,10 @@ def test_a_cancelled_batch_makes_what_is_bought_and_never_buys_the_rest(deployed
             deployed.call("POST", "/pause").raise_for_status()
         until(lambda: all(deployed.states().get(one) is state for one in others), str(state), seen=deployed.states)
         answer = deployed.call("POST", f"/batches/{batch}/cancel").raise_for_status().json()
-        assert (answer["state"], answer["states"]["CANCELLED"]) == ("CANCELLING", 2)
-        assert [deployed.call("GET", f"/videos/{one}").json()["state"] for one in others] == ["CANCELLED"] * 2
+        assert answer["state"] == "CANCELLING"
+        if paused:  # otherwise one may be at the provider at this moment, is refused, and cancelled by collect
+            assert answer["states"]["CANCELLED"] == 2
+            assert [deployed.call("GET", f"/videos/{one}").json()["state"] for one in others] == ["CANCELLED"] * 2
     finally:
         deployed.call("POST", "/resume").raise_for_status()
     tried = refused()
@@ -280,7 +282,7 @@ def test_a_cancelled_batch_makes_what_is_bought_and_never_buys_the_rest(deployed
     for one in others:
         assert deployed.told(one, "CANCELLED")["error"]["code"] == "CANCELLED"
     assert (bodies().count(bought), bodies().count(waits)) == (1, 0)
-    assert refused() == tried  # they were not even tried again
+    assert refused() == tried or not paused  # they are not even tried again
 
 
 @pytest.mark.parametrize(

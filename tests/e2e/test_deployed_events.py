@@ -34,7 +34,7 @@ def test_a_rule_gets_each_state_of_a_video(deployed: Deployed) -> None:
     until(arrived, "the event of the finished video", 10)
     assert {"RECEIVED", "SUBMITTING", "QUEUED", "COPYING", "COMPLETED"} <= set(told)
     last = told["COMPLETED"]
-    assert last["video"] == {"bucket": deployed.output("VideoBucketName"), "key": job["video"]["key"]}
+    assert last["video"] == {name: job["video"][name] for name in ("bucket", "key", "manifest_key")}
     assert (last["cost_usd"], last["source"], last["model"]) == (job["cost_usd"], "upload", job["model"])
     sequences = [told[state]["sequence"] for state in ("RECEIVED", "SUBMITTING", "QUEUED", "COPYING", "COMPLETED")]
     assert sequences == sorted(sequences)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from deployed import SAMPLE, Deployed, until
+from seedance.jobs.job import batch_job_id
 from standardwebhooks import Webhook
 from webhook_receiver import Receiver, receiving
 
@@ -22,7 +23,7 @@ TIME_SCALE = 0.05
 SERVER = Path(__file__).parent / "enforcing_ministack.py"
 WORKED = (
     *("api", "collect", "enqueue", "fail", "finalize", "generate", "plan", "poll", "reconcile", "repair", "submit"),
-    *("announce", "deliver", "watch"),
+    *("announce", "console", "deliver", "watch"),
 )
 
 
@@ -90,6 +91,37 @@ def denied(world: Deployed, name: str) -> list[str]:
     return [event["message"] for event in events if "AccessDenied" in event["message"]]
 
 
+def cancelled_batch(world: Deployed) -> None:
+    """A batch that is planned, approved and cancelled with calls. Then collect cancels a job, too."""
+    refuse = {"on": "submit", "kind": "http-429", "prompt_contains": "It waits", "times": 0}
+    world.api.post(f"{world.stack.sandbox_url}/_sandbox/faults", json=refuse).raise_for_status()
+    world.put("staged/summer.csv", b"prompt,resolution\nIt waits,480p\nIt waits,480p\n")
+    batch = (
+        world.call("POST", "/batches", json={"manifest_key": "staged/summer.csv"}).raise_for_status().json()["batch_id"]
+    )
+
+    def state() -> str:
+        return str(world.call("GET", f"/batches/{batch}").raise_for_status().json()["state"])
+
+    until(lambda: state() == "PLANNED", "the plan")
+    world.call("POST", f"/batches/{batch}/approve").raise_for_status()
+    jobs = [batch_job_id(batch, row) for row in (1, 2)]
+    until(lambda: set(jobs) <= world.states().keys(), "the batch's jobs")
+    world.call("POST", f"/batches/{batch}/cancel").raise_for_status()
+    until(lambda: state() == "CANCELLED", "the end of the cancelled batch")
+    assert batch in [one["batch_id"] for one in world.call("GET", "/batches").raise_for_status().json()["batches"]]
+    world.client("dynamodb").update_item(
+        TableName=world.output("JobTableName"),
+        Key={"job_id": {"S": jobs[1]}},
+        UpdateExpression="SET #state = :state REMOVE notified_at",
+        ExpressionAttributeNames={"#state": "state"},
+        ExpressionAttributeValues={":state": {"S": "RECEIVED"}},
+    )
+    arn = world.output("BatchStateMachineArn").replace(":stateMachine:", ":execution:")
+    approved = world.client("stepfunctions").describe_execution(executionArn=f"{arn}:{batch}-approved")
+    assert invoke(world, "collect", **json.loads(approved["input"]))["states"] == {"CANCELLED": 2}
+
+
 def test_every_function_works_with_its_own_roles_permissions(enforced: Deployed, receiver: Receiver) -> None:
     world = enforced
     world.put("images/shoe.jpg", SAMPLE.read_bytes())
@@ -104,6 +136,7 @@ def test_every_function_works_with_its_own_roles_permissions(enforced: Deployed,
     form = world.call("POST", "/uploads", json={"name": "a.jpg"}).json()
     assert world.api.post(form["url"], data=form["fields"], files={"file": ("a", b"x")}).status_code == 204
     assert world.call("DELETE", f"/videos/{api}/link").json()["link"] is None
+    assert world.api.get(world.output("ConsoleUrl")).status_code == 200
     world.api.post(f"{world.stack.sandbox_url}/_sandbox/faults", json={"on": "job", "kind": "fail"}).raise_for_status()
     failed = world.upload("uploads/failed.jpg", model="seedance-2.0-mini", duration="4", resolution="480p")
     assert world.ended(failed)["state"] == "FAILED"
@@ -116,6 +149,7 @@ def test_every_function_works_with_its_own_roles_permissions(enforced: Deployed,
         return [item["Key"] for item in found if item["Key"].endswith(".results.csv")]
 
     until(results, "the batch's results")
+    cancelled_batch(world)
     assert invoke(world, "reconcile") == {"done": {}}
     assert invoke(world, "repair", ask="pause", reason="a test") == {"fresh": True, "reason": "a test"}
     assert invoke(world, "repair", ask="resume")["number"] == 0

@@ -49,7 +49,7 @@ def test_what_needs_no_key_has_lower_limits_of_its_own(resources: dict[str, Any]
         assert 0 < one["ThrottlingRateLimit"] <= 20 < everything["ThrottlingRateLimit"]
         assert one["ThrottlingRateLimit"] < one["ThrottlingBurstLimit"] <= 200
     # One visit is within the limits: a page and all its files.
-    assert limited["GET", "/~1web~1{file}"]["ThrottlingBurstLimit"] >= 5 * 20
+    assert limited["GET", "/~1web~1{file}"]["ThrottlingBurstLimit"] >= 5 * 30
 
 
 def test_the_function_may_do_nothing(functions: dict[str, Any]) -> None:

@@ -137,9 +137,9 @@ def test_both_directions_find_what_is_wrong(functions: dict[str, Any], calls: se
             assert lost or statement["Sid"] in known, (function, statement["Sid"])
 
 
-@pytest.mark.parametrize("name", ["api", "collect"])
+@pytest.mark.parametrize("name", ["api", "enqueue", "collect"])
 def test_a_function_changes_only_the_items_that_it_needs(functions: dict[str, Any], name: str) -> None:
-    """The API: jobs, bookings, lasting links and batches. Collect: the same for a batch's jobs."""
+    """The API: jobs, bookings, lasting links and batches. The others: a batch's record, and what cancels its jobs."""
     (policy,) = functions[name]["Policies"]
     (statement,) = [one for one in policy["Statement"] if "dynamodb:UpdateItem" in _listed(one["Action"])]
     ((operator, condition),) = statement["Condition"].items()

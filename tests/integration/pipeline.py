@@ -400,9 +400,10 @@ class Pipeline:
                     QueueUrl=self.notification_queue, ReceiptHandle=message["ReceiptHandle"]
                 )
 
-    def stored(self) -> list[str]:
-        """The keys in the video bucket."""
-        return [item["Key"] for item in self.client("s3").list_objects_v2(Bucket=VIDEOS).get("Contents", [])]
+    def stored(self, *, manifests: bool = False) -> list[str]:
+        """The keys in the video bucket: those of manifests, or the others."""
+        keys = [item["Key"] for item in self.client("s3").list_objects_v2(Bucket=VIDEOS).get("Contents", [])]
+        return [key for key in keys if key.endswith(".json") == manifests]
 
     def read(self, key: str) -> bytes:
         return bytes(self.client("s3").get_object(Bucket=VIDEOS, Key=key)["Body"].read())
@@ -421,7 +422,7 @@ class Pipeline:
             self._check_video(job, told[0])
             assert job.cost_usd == told[0]["cost_usd"] == summary["billed_usd"]
         else:
-            assert self.stored() == []
+            assert self.stored() == self.stored(manifests=True) == []
             assert says in (job.error or {}).get("message", "")
             assert [message["error"] for message in told] == ([job.error] if told_of else [])
         return job
@@ -429,10 +430,12 @@ class Pipeline:
     def _check_video(self, job: Job, told: dict[str, Any]) -> None:
         served = http().get(f"{self.sandbox.url}/media/{job.request_id}.mp4").raise_for_status().content
         digest = hashlib.sha256(served).hexdigest()
-        assert self.read(job.video_key) == served
         assert job.video is not None
-        assert (job.video["sha256"], job.video["bytes"]) == (digest, len(served))
-        assert told["video"]["sha256"] == digest
+        assert (job.video["sha256"], job.video["bytes"], self.read(job.video_key)) == (digest, len(served), served)
+        about = json.loads(self.read(told["video"]["manifest_key"]))
+        assert self.stored(manifests=True) == [job.video.get("manifest_key")]
+        assert about["video"]["sha256"] == told["video"]["sha256"] == digest
+        assert (about["request_id"], about["metadata"]) == (job.request_id, job.metadata)
         assert told["video"]["link"] == f"{LINKS}/{job.link_token}"
         assert http().get(told["video"]["url"]).content == served
         assert told["attributes"] == {"status": "COMPLETED", "model": job.model, "source": job.source}

@@ -92,7 +92,7 @@ def two_refused(pipeline: Pipeline) -> None:
 
 
 def test_a_video_is_announced_from_its_upload_to_its_place(pipeline: Pipeline, source: EventSource) -> None:
-    job_id = pipeline.upload(resolution="480p")
+    job_id = pipeline.upload(resolution="480p", sku="S-1")
     pipeline.run(job_id)
     job = pipeline.check(job_id, State.COMPLETED)
     details = announce(pipeline, source)
@@ -107,8 +107,10 @@ def test_a_video_is_announced_from_its_upload_to_its_place(pipeline: Pipeline, s
         job.model,
         job.cost_usd,
     )
-    assert last["video"] == {"bucket": VIDEOS, "key": job.video_key}
+    manifest = (job.video or {}).get("manifest_key")
+    assert last["video"] == {"bucket": VIDEOS, "key": job.video_key, "manifest_key": manifest}
     assert pipeline.stored() == [last["video"]["key"]]
+    assert [detail["metadata"] for detail in details] == [{"sku": "S-1"}] * len(details)
     assert {detail["video"] and "too early" for detail in details[:-1]} == {None}
     assert announce(pipeline, source) == []
 

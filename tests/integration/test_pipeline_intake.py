@@ -98,10 +98,15 @@ def test_a_sidecar_file_is_refused_but_not_its_image(pipeline: Pipeline, key: st
 
 
 @pytest.mark.hostile(kind="input")
-def test_metadata_of_other_tools_is_ignored(pipeline: Pipeline) -> None:
-    job_id = pipeline.upload(mtime="1730000000.1", sku="A-17", mode="33188", resolution="480p")
+def test_metadata_of_other_tools_is_ignored_and_the_users_own_comes_back(pipeline: Pipeline) -> None:
+    own = {"sku": "A-17", "metadata-mode": "night", "farbe": "=?utf-8?b?Z3LDvG4=?="}
+    job_id = pipeline.upload(mtime="1730000000.1", mode="33188", resolution="480p", **own)
     pipeline.run(job_id)
     pipeline.check(job_id, State.COMPLETED)
+    expected = {"sku": "A-17", "mode": "night", "farbe": "grün"}
+    assert pipeline.job(job_id).metadata == pipeline.told[0]["metadata"] == expected
+    assert pipeline.call("GET", f"/videos/{job_id}")[1]["metadata"] == expected
+    assert [one["metadata"] for one in pipeline.call("GET", "/videos")[1]["videos"]] == [expected]
 
 
 def test_a_camera_model_is_not_taken_for_our_model_option(pipeline: Pipeline) -> None:

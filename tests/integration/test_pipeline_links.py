@@ -130,7 +130,7 @@ def test_a_batchs_results_have_the_links(pipeline: Pipeline) -> None:
     until_done(lambda: app("enqueue").handler(fed, None))
     for job_id in [item["job_id"]["S"] for item in pipeline.client("dynamodb").scan(TableName="jobs")["Items"]]:
         if job_id.startswith("ba-"):
-            pipeline.run(job_id)
+            assert pipeline.run(job_id).metadata["sku"].startswith("S-")
     ended = until_done(lambda: app("collect").handler({**planned, "status": "RUNNING", "fed_at": 0.0}, None))
     text = pipeline.client("s3").get_object(Bucket=UPLOADS, Key=ended["results_key"])["Body"].read().decode("utf-8-sig")
     good, bad = csv.DictReader(io.StringIO(text))

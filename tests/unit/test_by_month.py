@@ -51,7 +51,8 @@ def walk(index: ByMonth, wanted: Filters, limit: int) -> list[list[str]]:
 
 
 def test_a_new_job_is_listed_with_what_the_index_has(world: Any, index: ByMonth, make_job: Make) -> None:
-    job = make_job(State.RECEIVED, created_at=0.0, batch="batch-1", row=3, error={"code": "WAITS", "message": "later"})
+    about = {"batch": "batch-1", "row": 3, "metadata": {"sku": "S-1"}, "error": {"code": "WAITS", "message": "later"}}
+    job = make_job(State.RECEIVED, created_at=0.0, **about)
     assert world.store.create(job)
     (listed,) = index.page(Filters(), 10).jobs
     assert listed == {
@@ -60,6 +61,7 @@ def test_a_new_job_is_listed_with_what_the_index_has(world: Any, index: ByMonth,
         "model": "seedance-1.0-pro-fast",
         "source": "upload",
         "name": "shoe",
+        "metadata": {"sku": "S-1"},
         "created_at": world.clock.now,
         "updated_at": world.clock.now,
         "batch": "batch-1",

@@ -28,7 +28,8 @@ def is_valid(detail: object) -> bool:
 
 def test_a_finished_video_is_announced_with_all_that_is_known(make_job: Make) -> None:
     before = make_job(State.COPYING)
-    after = make_job(State.COMPLETED, video=VIDEO, cost_usd=0.31, batch="batch-1", row=4)
+    video = {**VIDEO, "manifest_key": "videos/shoe/up-1.json"}
+    after = make_job(State.COMPLETED, video=video, cost_usd=0.31, batch="batch-1", row=4)
     found = change(before, after, 21)
     assert found is not None
     assert (found.number, found.table, found.moment) == ("21", TABLE_ARN, after.entered["COMPLETED"])
@@ -48,8 +49,16 @@ def test_a_finished_video_is_announced_with_all_that_is_known(make_job: Make) ->
         "batch": {"batch_id": "batch-1", "row": 4},
         "cost_usd": 0.31,
         "error": None,
-        "video": {"bucket": "videos", "key": "videos/shoe/up-1.mp4"},
+        "video": {"bucket": "videos", "key": "videos/shoe/up-1.mp4", "manifest_key": "videos/shoe/up-1.json"},
     }
+    assert is_valid(found.detail)
+
+
+@pytest.mark.parametrize("manifest", [{}, {"manifest_key": None}, {"manifest_key": 5}])
+def test_a_video_without_a_manifest_is_announced_without_one(make_job: Make, manifest: dict[str, Any]) -> None:
+    found = change(make_job(State.COPYING), make_job(State.COMPLETED, video={**VIDEO, **manifest}))
+    assert found is not None
+    assert found.detail["video"] == {"bucket": "videos", "key": "videos/shoe/up-1.mp4", "manifest_key": None}
     assert is_valid(found.detail)
 
 

@@ -110,14 +110,17 @@ def test_a_mistake_is_named(shop: Path, monkeypatch: Any, given: str, says: str)
 def test_every_image_of_a_folder_is_uploaded_with_the_wish(
     typed: Typed, world: Any, moto_stack: Target, shop: Path
 ) -> None:
-    result = typed("drop", shop, "--prompt", "It turns", "--json")
+    result = typed("drop", shop, "--prompt", "It turns", "--metadata", "SKU=S-1", "--json")
     assert result.exit_code == 0, result.output
     keys = ["uploads/shop/red.png", "uploads/shop/summer/größe.png", "uploads/shop/summer/hat.png"]
     assert stored(world, "uploads/") == sorted(keys)
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert len({line["job_id"] for line in lines}) == 3
     assert all(line["image"].endswith(".png") for line in lines)
-    assert world.aws["s3"].head_object(Bucket=UPLOADS, Key=keys[0])["Metadata"] == {"prompt": "It turns"}
+    assert world.aws["s3"].head_object(Bucket=UPLOADS, Key=keys[0])["Metadata"] == {
+        "prompt": "It turns",
+        "metadata": '{"SKU":"S-1"}',
+    }
     assert "left out: " in result.stderr
 
 
@@ -257,7 +260,8 @@ def test_many_images_are_priced_before_the_first_is_uploaded(
 
 
 def test_a_folder_of_images_is_a_batch(typed: Typed, world: Any, moto_stack: Target, shop: Path) -> None:
-    result = typed("batch", shop, "--prompt", "It turns", "--model", "seedance-pro", "--set", "duration=10")
+    options = ("--model", "seedance-pro", "--set", "duration=10", "--metadata", "SKU=S-1")
+    result = typed("batch", shop, "--prompt", "It turns", *options)
     assert result.exit_code == 0, result.output
     (manifest,) = stored(world, "batches/")
     assert manifest == "batches/shop.jsonl"
@@ -267,6 +271,7 @@ def test_a_folder_of_images_is_a_batch(typed: Typed, world: Any, moto_stack: Tar
     assert {(row["prompt"], row["model"], row["parameters"]["duration"]) for row in rows} == {
         ("It turns", "seedance-pro", "10")
     }
+    assert [row["metadata"] for row in rows] == [{"SKU": "S-1"}] * 3
     folder = world.sheets.hints(manifest, None).image_folder
     assert stored(world, "images/") == sorted(folder + row["image"] for row in rows)
     assert "3 images beside the manifest" in result.stdout
@@ -321,8 +326,9 @@ def test_a_folder_with_one_manifest_is_that_manifest(
 
 
 def test_options_for_a_folder_are_refused_for_a_manifest(typed: Typed, moto_stack: Target, manifest: Path) -> None:
-    result = typed("batch", manifest, "--prompt", "x")
-    assert (result.exit_code, "are for a folder of images; use columns" in result.stderr) == (1, True)
+    for option in (("--prompt", "x"), ("--metadata", "sku=S-1")):
+        result = typed("batch", manifest, *option)
+        assert (result.exit_code, "are for a folder of images; use columns" in result.stderr) == (1, True)
 
 
 def test_a_bad_image_beside_the_manifest_makes_its_row_invalid(

@@ -1,7 +1,7 @@
 """Options become metadata or a request body, and what the stack would refuse is refused locally."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from seedance.errors import InvalidRequest
 from seedance.jobs import requests
@@ -139,15 +139,34 @@ def test_a_transport_that_the_model_does_not_have_is_refused() -> None:
         Wish(transport="v1").upload(DEFAULTS)
 
 
-def test_a_call_carries_its_name_and_metadata_and_an_upload_neither() -> None:
+def test_a_call_carries_its_name_and_metadata_and_an_upload_no_name() -> None:
     wish = Wish(prompt="turn", name="Red shoe", labels=read_labels(["sku=S-1", "note=a=b", "empty="]))
     assert wish.body() == {
         "prompt": "turn",
         "name": "Red shoe",
         "metadata": {"sku": "S-1", "note": "a=b", "empty": ""},
     }
-    assert wish.metadata() == {"prompt": "turn"}
+    assert wish.metadata() == {"prompt": "turn", "metadata": '{"sku":"S-1","note":"a=b","empty":""}'}
     wish.check(has_image=False)
+
+
+PAIRS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=30)
+
+
+@given(st.dictionaries(PAIRS.filter(bool), PAIRS, max_size=5))
+@example({"SKU": "S-1", "model": "red", "Größe": "靴 👟", "=?x?=": '"\\'})
+def test_the_stack_reads_the_metadata_of_an_upload_as_it_was_given(pairs: dict[str, str]) -> None:
+    wish = Wish(prompt="turn", labels=pairs)
+    wish.check(has_image=True)
+    assert requests.own_metadata(wish.metadata()) == (pairs, [])
+    assert wish.upload(DEFAULTS) == Wish(prompt="turn").upload(DEFAULTS)
+
+
+def test_metadata_counts_towards_what_s3_can_hold() -> None:
+    wish = Wish(labels={f"name-{number}": "é" * 100 for number in range(8)})
+    wish.check(has_image=True)
+    with pytest.raises(InvalidRequest, match=r"with all options it needs \d+ bytes of metadata"):
+        wish.metadata()
 
 
 @pytest.mark.parametrize("pairs", [["sku"], ["=x"], ["sku=1", "sku=2"]])

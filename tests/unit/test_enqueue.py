@@ -71,6 +71,23 @@ def test_a_text_to_video_row_has_no_image(world: Any, enqueue: Enqueue, chunk: A
     assert world.job(batch_job_id(BATCH, 1)).image is None
 
 
+def test_a_job_keeps_its_rows_metadata(world: Any, enqueue: Enqueue, chunk: Any) -> None:
+    enqueue(chunk(1, metadata={"sku": "S-1", "Größe": "42"}))
+    assert world.job(batch_job_id(BATCH, 1)).metadata == {"sku": "S-1", "Größe": "42"}
+
+
+def test_a_row_of_an_earlier_release_has_no_metadata(world: Any, enqueue: Enqueue, chunk: Any) -> None:
+    enqueue(chunk(1))
+    assert world.job(batch_job_id(BATCH, 1)).metadata == {}
+
+
+def test_edited_metadata_in_a_plan_is_kept_as_far_as_it_is_valid(world: Any, enqueue: Enqueue, chunk: Any) -> None:
+    """The row is checked and wanted, so it is not left out for this."""
+    enqueue(chunk(1, metadata={"sku": "S-1", "size": 42, "long": "x" * 300, "deep": {"a": 1}}))
+    assert world.job(batch_job_id(BATCH, 1)).metadata == {"sku": "S-1"}
+    assert enqueue(chunk(1, metadata="sku"))["jobs"] == 0
+
+
 def test_messages_are_sent_ten_per_request_after_all_records(world: Any, enqueue: Enqueue, chunk: Any) -> None:
     enqueue(chunk(25))
     assert [len(call["Entries"]) for call in world.called("SendMessageBatch")] == [10, 10]

@@ -24,7 +24,7 @@ DONE = {"job_id": "up-1", "status": "COMPLETED", "error": None}
 
 @pytest.fixture
 def finalize(world: Any) -> Finalize:
-    return Finalize(world.store, world.downloads, world.media, world.notifier)
+    return Finalize(world.store, world.downloads, world.media, world.notifier, world.clock)
 
 
 def test_a_video_is_copied_and_its_job_completed_and_notified(
@@ -36,7 +36,8 @@ def test_a_video_is_copied_and_its_job_completed_and_notified(
     job = world.job()
     assert (job.state, job.cost_usd) == (State.COMPLETED, 0.25)
     digest = hashlib.sha256(mp4).hexdigest()
-    assert job.video == {"bucket": "example-videos", "key": KEY, "bytes": len(mp4), "sha256": digest}
+    facts = {"bucket": "example-videos", "key": KEY, "bytes": len(mp4), "sha256": digest}
+    assert job.video == {**facts, "manifest_key": "videos/shoe/up-1.json"}
     assert world.stored(KEY) == mp4
     head = world.aws["s3"].head_object(Bucket="example-videos", Key=KEY)
     assert head["Metadata"] == {"job-id": "up-1", "model": "seedance-1.0-pro-fast", "request-id": "req-1"}
@@ -66,7 +67,7 @@ def test_a_video_that_v1_has_stored_is_not_downloaded(world: Any, finalize: Fina
     video = {"bucket": "example-videos", "key": KEY, "bytes": 7, "sha256": "ab"}
     world.put(make_job(State.COPYING, video=video, result_url=None))
     assert finalize("up-1") == DONE
-    assert world.job().video == video
+    assert world.job().video == {**video, "manifest_key": "videos/shoe/up-1.json"}
     assert world.wire.requests == []
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from hostile_values import TEXTS, WRONG_TYPES
 from invoking import invoke
+from seedance.aws.table import batch_key
 from seedance.jobs.job import State
 
 pytestmark = pytest.mark.hostile(kind="input", risk=("lost", "paid twice"))
@@ -32,6 +33,11 @@ CHUNK = {
 BUYING = ("PutItem", "TransactWriteItems", "SendMessage", "SendMessageBatch", "StartExecution")
 
 
+def records_a_batch(params: dict[str, Any]) -> bool:
+    """Whether a call of PutItem writes a batch's record, which is no job."""
+    return str(params.get("Item", {}).get("job_id", {}).get("S", "")).startswith(batch_key(""))
+
+
 @pytest.fixture
 def run(wired: Any, root: Any, request: pytest.FixtureRequest) -> Callable[[str, Any], None]:
     """Runs a task on any input. It may fail, but briefly, and it buys nothing and creates no job."""
@@ -46,7 +52,7 @@ def run(wired: Any, root: Any, request: pytest.FixtureRequest) -> Callable[[str,
             assert len(str(error)) < 1000
             str(error).encode()
         for call in BUYING:
-            assert wired.called(call) == []
+            assert [made for made in wired.called(call) if not records_a_batch(made)] == []
         assert wired.wire.requests == []
 
     return task

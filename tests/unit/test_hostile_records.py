@@ -60,6 +60,7 @@ GOOD = Job(
 NESTED = [
     *("parameters.prompt", "parameters.seed", "parameters.reference_images", "image.key", "image.version_id"),
     *("video.bucket", "video.key", "video.bytes", "video.sha256", "video.last_frame_key"),
+    "video.manifest_key",
     *("error.code", "error.message", "metrics.inference_time", "entered.COMPLETED"),
     *(f"retry.{name}" for name in ("asked_at", "pay", "max_usd", "ended_at", "said", "estimate_usd")),
 ]

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue
-from seedance.jobs.requests import Defaults, Upload, asked_model, check_key, upload_name, upload_request, uploads_in
+from seedance.jobs.requests import (
+    Defaults,
+    Upload,
+    asked_model,
+    check_key,
+    upload_name,
+    upload_request,
+    uploads_in,
+)
 
 DEFAULTS = Defaults(model="seedance-1.0-pro-fast", prompt="The camera moves slowly.", transport="v2")
 
@@ -223,7 +231,7 @@ def test_metadata_names_options_in_any_spelling_that_s3_allows() -> None:
         *("aspect", "audio-codec", "frame-rate", "videos", "video", "video-", "video_"),
     ],
 )
-def test_metadata_of_other_programs_is_ignored(name: str) -> None:
+def test_metadata_that_is_no_option_changes_no_video(name: str) -> None:
     assert upload_request({name: "anything"}, DEFAULTS) == upload_request({}, DEFAULTS)
 
 

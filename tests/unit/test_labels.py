@@ -98,3 +98,29 @@ def test_no_name_leaves_its_folder(text: str) -> None:
     assert name
     assert "/" not in name
     assert len(f"videos/api/{name}.mp4".encode()) < OBJECT_KEY_BYTES
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=70), st.one_of(st.text(max_size=300), st.integers(), st.none())), max_size=30)
+)
+def test_what_fits_is_valid_and_nothing_is_lost_unseen(pairs: list[tuple[str, object]]) -> None:
+    kept, left_out = labels.fitting(pairs)
+    assert labels.metadata(kept) == kept
+    assert sorted([*kept, *left_out]) == sorted(name for name, _ in pairs)
+    assert all((name, value) in pairs for name, value in kept.items())
+
+
+def test_the_first_pairs_are_kept() -> None:
+    kept, left_out = labels.fitting((f"n{number}", "x") for number in range(22))
+    assert (list(kept), left_out) == ([f"n{number}" for number in range(20)], ["n20", "n21"])
+    long = [(f"n{number}", "x" * 256) for number in range(9)]
+    kept, left_out = labels.fitting([*long, ("small", "x")])
+    assert (len(kept), left_out) == (8, ["n7", "n8"])  # 7 * 258 bytes, and "small" still fits
+    assert labels.fitting([("a", "1"), ("a", "2"), ("", "3")]) == ({"a": "1"}, ["a", ""])
+
+
+def test_the_note_about_the_others_is_short() -> None:
+    note = labels.left_out_note([f"n{number}\n" * 50 for number in range(7)])
+    assert note.startswith("Not kept as metadata: n0")
+    assert " and 2 more. There is room for 20 pairs" in note
+    assert len(note) < 700

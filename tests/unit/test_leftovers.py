@@ -146,6 +146,7 @@ def test_a_changed_option_is_a_new_order(world: Any, bought: Any, png: bytes, me
         ({"prompt": "It turns."}, {"video-prompt": "It turns."}),
         ({"duration": "5"}, {"duration": " 5 "}),
         ({"sku": "A-1"}, {"sku": "A-2", "owner": "me"}),
+        ({"metadata": '{"sku": "A-1"}'}, {"metadata-seed": "5"}),
         ({"make": "Apple", "model": "iPhone 14 Pro"}, {}),
         ({"model": ""}, {}),
     ],

@@ -346,3 +346,57 @@ def test_memory_does_not_grow_with_the_number_of_rows() -> None:
 
     peak(10)  # objects that are built once
     assert peak(4000) < 2 * peak(200) + 100_000
+
+
+def test_own_columns_are_the_videos_metadata() -> None:
+    found = row("image,prompt,sku,Shop Name,colour\nimages/a.jpg,It turns, S-1 ,North,\n")
+    assert found.request.metadata == {"sku": " S-1 ", "Shop Name": "North"}
+    assert found.columns == {"sku": " S-1 ", "Shop Name": "North", "colour": ""}
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "own"),
+    [
+        ("prompt,metadata.sku,metadata.seed\nx,S-1,5\n", "m.csv", {"sku": "S-1", "seed": "5"}),
+        ("prompt,Metadata. SKU \nx,S-1\n", "m.csv", {"SKU": "S-1"}),
+        ('prompt,metadata\nx,"{""sku"": ""S-1"", ""n"": 5}"\n', "m.csv", {"sku": "S-1", "n": "5"}),
+        ("prompt,metadata\nx,spring\n", "m.csv", {"metadata": "spring"}),
+        ("prompt,metadata,metadata.sku\nx,,\n", "m.csv", {}),
+        (lines({"prompt": "x", "metadata": {"sku": "S-1", "n": 5}}), "m.jsonl", {"sku": "S-1", "n": "5"}),
+        (lines({"prompt": "x", "metadata.sku": 1234, "size": 42}), "m.jsonl", {"sku": "1234", "size": "42"}),
+        (lines({"prompt": "x", "metadata": {"sku": "S-1"}, "metadata.n": "5"}), "m.jsonl", {"sku": "S-1", "n": "5"}),
+        (lines({"prompt": "x", "metadata": None}), "m.jsonl", {}),
+        ("prompt,sku,metadata.sku\nx,a,b\n", "m.csv", {"sku": "b"}),
+        ("prompt,metadata.photo,metadata.ratio\nx,a.jpg,16:9\n", "m.csv", {"photo": "a.jpg", "ratio": "16:9"}),
+        ("prompt,metadata.video_link\nx,y\n", "m.csv", {"video_link": "y"}),
+    ],
+)
+def test_metadata_can_be_named_as_such(text: str, key: str, own: dict[str, str]) -> None:
+    assert row(text, f"batches/{key}").request.metadata == own
+
+
+@pytest.mark.hostile(kind="input")
+@pytest.mark.parametrize(
+    ("text", "key", "says"),
+    [
+        ('prompt,metadata\nx,"{""sku"": S-1}"\n', "m.csv", 'must be a JSON object, such as {"sku": "S-1"}'),
+        ("prompt,metadata.sku\nx," + "y" * 257, "m.csv", "the value of 'sku' must be text of at most 256 characters"),
+        ("prompt,metadata.\nx,y\n", "m.csv", "has a name that is not text of 1 to 64 characters"),
+        (lines({"prompt": "x", "metadata": {"sku": "a"}, "metadata.sku": "b"}), "m.jsonl", "sku is given twice"),
+        (lines({"prompt": "x", "metadata": {str(n): "y" for n in range(21)}}), "m.jsonl", "with at most 20 pairs"),
+    ],
+)
+def test_metadata_that_is_named_as_such_and_invalid_is_refused(text: str, key: str, says: str) -> None:
+    found = bad(text, f"batches/{key}")
+    assert (found.field, says in found.message) == ("metadata", True)
+
+
+@pytest.mark.hostile(kind="input")
+def test_own_columns_that_do_not_fit_are_noted_and_stay_in_the_results() -> None:
+    found = row("prompt,metadata.sku,description,colour\nx,S-1," + "y" * 257 + ",red\n")
+    assert found.request.metadata == {"sku": "S-1", "colour": "red"}
+    assert set(found.columns) == {"metadata.sku", "description", "colour"}
+    assert found.notes[0].startswith("Not kept as metadata: description. There is room for 20 pairs")
+    many = row(",".join(["prompt", *(f"c{n}" for n in range(50))]) + "\nx" + ",y" * 50 + "\n")
+    assert (len(many.request.metadata), len(many.columns)) == (20, 50)

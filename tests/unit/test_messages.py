@@ -45,6 +45,7 @@ SHAPE: dict[str, Any] = {
         "bytes": int,
         "sha256": str,
         "last_frame_key": str,
+        "manifest_key": str,
     },
     "cost_usd": NUMBER,
     "timings": dict,
@@ -81,7 +82,8 @@ def ended(make_job: Callable[..., Job]) -> Callable[..., Job]:
         values: dict[str, Any] = {"image": IMAGE, "entered": {"RECEIVED": 1000.0, state.value: 1075.2}}
         values |= {"created_at": 1000.0}
         if state is State.COMPLETED:
-            values |= {"video": {**VIDEO, "last_frame_key": "videos/shoe/up-1-last-frame.png"}, "cost_usd": 0.25}
+            more = {"last_frame_key": "videos/shoe/up-1-last-frame.png", "manifest_key": "videos/shoe/up-1.json"}
+            values |= {"video": {**VIDEO, **more}, "cost_usd": 0.25}
         else:
             values |= {"error": CANCELLED if state is State.CANCELLED else ERROR}
         return make_job(state, **{**values, **changes})
@@ -135,6 +137,7 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
             "link": LASTING.link,
             "link_expires_at": "2026-02-18T00:53:20+00:00",
             "last_frame_key": "videos/shoe/up-1-last-frame.png",
+            "manifest_key": "videos/shoe/up-1.json",
         },
         "cost_usd": 0.25,
         "timings": {"total_seconds": 75.2, "until_submitted_seconds": 2.0, "provider_total_seconds": 60.0},
@@ -161,7 +164,7 @@ def test_the_message_of_a_batch_job_names_batch_and_row(ended: Callable[..., Job
 def test_a_call_without_an_image_has_null_for_it(ended: Callable[..., Job]) -> None:
     message = job_notification(ended(State.COMPLETED, image=None, source="api", video=VIDEO), LINKS)
     assert message["image"] is None
-    assert message["video"]["last_frame_key"] is None
+    assert message["video"]["last_frame_key"] is message["video"]["manifest_key"] is None
 
 
 def test_no_url_of_the_provider_is_published(ended: Callable[..., Job]) -> None:

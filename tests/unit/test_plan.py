@@ -92,6 +92,7 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
                 "skip_moderation": False,
             },
             "notes": ["aspect_ratio is 4:3, the nearest to the image of 400 x 300 pixels."],
+            "metadata": {"sku": "S-1"},
             "image": world.media.look_at(UPLOADS, "images/a.png", image["versionId"]).facts,
         },
         {
@@ -107,6 +108,7 @@ def test_a_plan_has_a_line_for_every_row(world: Any, run: Run, png: bytes) -> No
                 "camera_fixed": False,
             },
             "notes": [],
+            "metadata": {"sku": "S-2"},
             "image": None,
         },
     ]

@@ -16,8 +16,9 @@ from itertools import islice
 from seedance import bounds
 from seedance.batches import plan_lines
 from seedance.batches.files import Sheets, sheets
-from seedance.batches.job_states import JOBS_A_READ, Register, register
+from seedance.batches.job_states import JOBS_A_READ, JobFacts, Register, register
 from seedance.batches.plan_lines import Chunk, PlanLine
+from seedance.batches.stopping import Stopping
 from seedance.batches.store import BatchStore, batch_store
 from seedance.clock import CLOCK, Clock
 from seedance.config import enqueue_settings
@@ -73,7 +74,8 @@ class Enqueue:
         some, left = rows[: len(feed.delays)], rows[len(feed.delays) :]
         created = sum(self.store.create(job) for _, job in some)
         if self.batches.is_stopped(event["batch_id"]):
-            # Cancelled since. The cancellation has not seen all these jobs; without messages they wait for collect's.
+            # Cancelled since, and the call that did it may not have seen these jobs.
+            Stopping(self.store, self.queue)(JobFacts(job.job_id, State.RECEIVED) for _, job in some)
             return _done(event, chunk)
         # After the records, because a message must find its job.
         self.queue.send_all((job.job_id for _, job in some), feed.delays)

@@ -3,6 +3,7 @@
 SeedanceError
 ├── ConfigurationError            the stack is configured wrongly; a person must act
 ├── InvalidRequest                the request must be changed; it is never sent and never billed
+│   └── UnusableImage             an object is not an image that can be used
 ├── NotFound                      what a call asks for does not exist
 ├── NotPossible                   a person's request can't be applied to this job; nothing was changed
 │   ├── NeedsPayment              it would buy a video, and the person has not said that it may
@@ -34,7 +35,7 @@ SeedanceError
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from seedance import bounds, masking
 
@@ -83,6 +84,14 @@ class InvalidRequest(SeedanceError):
         self.message = bounds.message(message)
         self.allowed = allowed
         super().__init__(f"{self.field}: {self.message}")
+
+
+class UnusableImage(InvalidRequest):
+    """An object in a bucket is not an image that can be used. ``metadata``: the object's user metadata."""
+
+    def __init__(self, refusal: InvalidRequest, metadata: Mapping[str, str]) -> None:
+        self.metadata = dict(metadata)
+        super().__init__(refusal.field, refusal.message, allowed=refusal.allowed)
 
 
 class NotFound(SeedanceError):

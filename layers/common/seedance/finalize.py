@@ -1,7 +1,7 @@
 """Finalize: copy a finished video to the bucket, complete the record, and send the notification.
 
-Every step can be repeated: the copy goes to the same key, the record is completed once, and a notification that was
-marked as sent is not sent again.
+Every step can be repeated: the copy and its manifest go to the same keys, the record is completed once, and a
+notification that was marked as sent is not sent again.
 """
 
 import time
@@ -11,7 +11,8 @@ from functools import cache
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from seedance import bounds
+from seedance import bounds, video_manifest
+from seedance.clock import CLOCK, Clock
 from seedance.errors import ForbiddenSource, MediaError, NotAVideo
 from seedance.jobs import reasons
 from seedance.jobs.job import Job, State, VideoFacts
@@ -28,6 +29,10 @@ from seedance.provider.links import Result
 TRIES = 2
 """How often a result that is not a video is downloaded before the job fails, because the video is paid for."""
 
+LONG_COPY_SECONDS = 60.0
+"""After a copy that took longer, the video is written to the record before its manifest is. So if S3 hangs then until
+the function's time is up, the next run need not copy the video again."""
+
 FRAME_SECONDS = 20.0
 """The time limit for copying a last frame, an image of about 100 KB. It is optional and must not delay the video."""
 
@@ -40,14 +45,15 @@ class Finalize:
     downloads: Downloads
     media: Media
     notifier: Notifier
+    clock: Clock = CLOCK
 
     def __call__(self, job_id: str) -> TaskAnswer:
         """Complete a job whose video is ready.
 
         The status is COMPLETED, FAILED if the result is not a video, HELD if its link may not be followed, or
         NOT_READY if the job is in another state. Raises SourceUnavailable if the video can't be downloaded now; the
-        workflow then tries again. Once the video is in the bucket, the job is completed even if copying the last frame
-        or sending the notification fails.
+        workflow then tries again. Once the video is in the bucket, the job is completed even if copying the last frame,
+        writing the manifest or sending the notification fails.
         """
         job = self.store.get(job_id)
         if job is None:
@@ -55,6 +61,7 @@ class Finalize:
         if job.state is State.COPYING:
             try:
                 video = job.video or self._with_last_frame(job, self._copy(job))
+                video = self._with_manifest(job, video)
             except ForbiddenSource as error:
                 return self._hold(job, error)
             except NotAVideo as error:
@@ -85,7 +92,8 @@ class Finalize:
         """Copy the video to the bucket. Returns its fields for the record."""
         if job.result_url is None:
             raise NotAVideo("the record has no link to a result")
-        until = time.monotonic() + DOWNLOAD_SECONDS
+        began = time.monotonic()
+        until = began + DOWNLOAD_SECONDS
         for tries in range(1, TRIES + 1):
             try:
                 with self.downloads.open(job.result_url, until - time.monotonic()) as source:
@@ -104,7 +112,10 @@ class Finalize:
             except NotAVideo:
                 if tries == TRIES:
                     raise
-        return stored.facts(self.media.video_bucket, job.video_key)
+        video = stored.facts(self.media.video_bucket, job.video_key)
+        if time.monotonic() - began > LONG_COPY_SECONDS:
+            self.store.note(job, video=video)
+        return video
 
     def _with_last_frame(self, job: Job, video: VideoFacts) -> VideoFacts:
         """The video's fields with those of its last frame, if the model returned one and it can be copied.
@@ -116,6 +127,18 @@ class Finalize:
         self.store.note(job, video=video)
         key = self._copy_last_frame(job, job.last_frame_url)
         return {**video, "last_frame_key": key} if key else video
+
+    def _with_manifest(self, job: Job, video: VideoFacts) -> VideoFacts:
+        """The video's fields with the key of its manifest, unless that can't be written."""
+        key = video_manifest.manifest_key(video["key"])
+        about = video_manifest.video_manifest(job, video, self.clock())
+        try:
+            self.media.store_manifest(video_manifest.file_of(about), key, name=job.name)
+        except (BotoCoreError, ClientError, OSError) as error:
+            logger().warning("no manifest", extra={"job_id": job.job_id, "reason": str(error)})
+            count("ManifestsLost")
+            return video
+        return {**video, "manifest_key": key}
 
     def _copy_last_frame(self, job: Job, url: str) -> str | None:
         try:

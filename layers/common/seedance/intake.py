@@ -7,8 +7,8 @@ from functools import cache
 
 from seedance import bounds
 from seedance.config import intake_settings, settings
-from seedance.errors import InvalidRequest
-from seedance.jobs import creation, reasons, requests
+from seedance.errors import InvalidRequest, UnusableImage
+from seedance.jobs import creation, labels, reasons, requests
 from seedance.jobs.defaults import Defaults
 from seedance.jobs.handoff import Batches, batches
 from seedance.jobs.job import Job, State
@@ -155,11 +155,16 @@ class Intake:
             metadata = image.metadata
             request = requests.upload_request(metadata, self.defaults)
         except InvalidRequest as refusal:
+            if isinstance(refusal, UnusableImage):
+                metadata = refusal.metadata
             job.model = requests.asked_model(metadata) or job.model  # as requested, even if invalid: people look for it
             job.state, job.error = State.REJECTED, reasons.of(refusal).error
             count("JobsRejected")
         else:
             creation.apply(job, request, image.facts)
+        job.metadata, left_out = requests.own_metadata(metadata)
+        if left_out:
+            job.notes = [*job.notes, labels.left_out_note(left_out)]
         if not self.store.create(job):
             logger().info("the same upload was delivered twice at once", extra={"job_id": job_id})
             return self.store.get(job_id) or job

@@ -242,6 +242,7 @@ def _planned(row: Row | BadRow, image: ImageFacts | None, notes: list[str]) -> P
         "parameters": request.parameters,
         "image": image,
         "notes": notes,
+        "metadata": request.metadata,
     }
 
 

@@ -335,6 +335,8 @@ class Reconcile:
             return False
         if end := self._given_up(job):
             state, reason = end
+            if state is State.COMPLETED:
+                count("ManifestsLost")  # only finalize writes them
             self.notifier.notify(self.store.close(job, state, error=reason and reason.error))
             return True
         self.workflow.start(self.store.note(job, executions=job.executions + 1))

@@ -15,6 +15,7 @@ from seedance.batches.values import group
 from seedance.batches.wording import UNWRITABLE, listed, shown
 from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue
+from seedance.jobs.requests import OWN_METADATA
 
 MAX_COLUMNS = 100
 LONGEST_NAME = 100
@@ -102,6 +103,17 @@ def is_named(name: str, column: str) -> bool:
     return name.strip().casefold() == column.strip().casefold()
 
 
+def own_name(name: str) -> str | None:
+    """The name of the user's own pair in a column such as ``metadata.sku``. None if it is another column."""
+    before, dot, own = name.partition(".")
+    return own.strip() if dot and before.strip().lower() == OWN_METADATA else None
+
+
+def is_own(name: str) -> bool:
+    """Whether the column is certainly the user's own, whatever it holds."""
+    return name.strip().lower() == OWN_METADATA or own_name(name) is not None
+
+
 @lru_cache(maxsize=1024)
 def option(name: str, image_column: str | None = None) -> str | None:
     """The option that a column's name stands for, or None for a passthrough column. Raises InvalidRequest.
@@ -117,6 +129,8 @@ def option(name: str, image_column: str | None = None) -> str | None:
     if UNWRITABLE.search(name) or len(name) > LONGEST_NAME:
         limit = f"use plain text of at most {LONGEST_NAME} characters"
         raise InvalidRequest("column", f"{shown(name)!r} is not a valid column name; {limit}")
+    if is_own(name):
+        return None
     if plain in RESULT_COLUMNS:
         raise InvalidRequest(name, "is the name of a column in the results; rename your column")
     if close := [near for near in get_close_matches(plain, known, cutoff=_NEAR) if _is_near(plain, near)]:
@@ -155,7 +169,13 @@ def misnamed(columns: Mapping[str, str], there: frozenset[str]) -> str | None:
     ``there``: the options that the file has (see ``groups``). If the option is there, the value is the user's own.
     """
     for name, cell in columns.items():
-        if cell and not cell.isspace() and (found := _wrongly_named(name, cell)) and found[0] not in there:
+        if (
+            cell
+            and not cell.isspace()
+            and not is_own(name)
+            and (found := _wrongly_named(name, cell))
+            and found[0] not in there
+        ):
             option, holds, right = found
             said = f"Column {shown(name)!r} {holds}. Rename it to {right}."
             if option == "first_image":

@@ -1,7 +1,8 @@
 """Reads a batch's manifest row by row: CSV or JSON lines in, validated requests and invalid rows out. Pure.
 
 Memory use does not depend on the length of the manifest. A row passes the same checks as an API call. A column
-that is not an option of any model, such as ``sku``, belongs to the user and is copied to the results.
+that is not an option of any model, such as ``sku``, belongs to the user: it is copied to the results, and comes back as
+metadata of the row's video.
 """
 
 import codecs
@@ -9,7 +10,7 @@ import csv
 import json
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from seedance.aws import fields
@@ -19,7 +20,7 @@ from seedance.batches.columns import MAX_COLUMNS
 from seedance.batches.lines import Lines
 from seedance.batches.wording import UNWRITABLE, listed, numbered, shown
 from seedance.errors import InvalidRequest
-from seedance.jobs import catalogue, prices, requests
+from seedance.jobs import catalogue, labels, prices, requests
 from seedance.jobs.defaults import Defaults
 
 PLAN_PREFIX = "plans/"
@@ -213,10 +214,43 @@ def _request(record: Record, defaults: Defaults, notes: list[str]) -> requests.R
     for name, value in record.columns.items():
         if UNWRITABLE.search(value):
             raise InvalidRequest(name, "contains control characters; only plain text is allowed")
-    request = requests.api_request(json.dumps(_body(record.given, defaults, notes)), defaults)
+    body = _body(record.given, defaults, notes)
+    if own := _metadata(record.columns, notes):
+        body["metadata"] = own
+    request = requests.api_request(json.dumps(body), defaults)
     if request.image_key:
         requests.check_key(request.image_key)
     return request
+
+
+def _metadata(own: Mapping[str, str], notes: list[str]) -> dict[str, str]:
+    """The metadata of a row's job. Raises InvalidRequest.
+
+    A pair in ``metadata`` or ``metadata.NAME`` was meant for it, so an invalid one is refused. Other passthrough values
+    are taken as far as there is room. The results have all of them.
+    """
+    exact: dict[str, str] = {}
+    others: list[tuple[str, str]] = []
+    for name, cell in own.items():
+        if not cell or cell.isspace():
+            continue
+        if (own_name := columns.own_name(name)) is not None:
+            pairs: dict[str, str] | None = {own_name: cell}
+        elif columns.is_own(name) and cell.lstrip().startswith("{"):
+            pairs = requests.own_pairs(cell)
+        else:
+            others.append((name, cell))
+            continue
+        if pairs is None:
+            raise InvalidRequest("metadata", 'must be a JSON object, such as {"sku": "S-1"}')
+        if twice := next(iter(pairs.keys() & exact.keys()), None):
+            raise InvalidRequest("metadata", f"{shown(twice)} is given twice")
+        exact |= pairs
+    labels.metadata(exact)
+    kept, left_out = labels.fitting([*exact.items(), *others])
+    if left_out:
+        notes.append(labels.left_out_note(left_out).rstrip("."))
+    return kept
 
 
 def _body(given: dict[str, object], defaults: Defaults, notes: list[str]) -> dict[str, object]:

@@ -41,6 +41,8 @@ def planned_row(row: object) -> str | None:
     else:
         image: Check = map_of(is_text, "bucket", "key", "content_type")
         checks |= {"model": is_text, "transport": is_text, "parameters": any_of(dict)}
+        if "metadata" in row:  # not in a plan of release 0.1.0
+            checks["metadata"] = any_of(dict)
         checks["image"] = lambda value: value is None or image(value)
     return next((name for name, check in checks.items() if name not in row or not check(row[name])), None)
 

@@ -43,10 +43,11 @@ class BatchFacts(TypedDict):
 
 
 class StoredVideo(TypedDict):
-    """Where a job's video is."""
+    """Where a job's video is, and its manifest, if it has one."""
 
     bucket: str
     key: str
+    manifest_key: str | None
 
 
 class Detail(TypedDict):
@@ -201,4 +202,11 @@ def _error(record: Mapping[str, Any]) -> ErrorFacts | None:
 
 def _video(record: Mapping[str, Any]) -> StoredVideo | None:
     video = _usable(record, "video")
-    return {"bucket": _short(video["bucket"]), "key": _short(video["key"], _KEY_BYTES)} if video else None
+    if not video:
+        return None
+    manifest = video.get("manifest_key")
+    return {
+        "bucket": _short(video["bucket"]),
+        "key": _short(video["key"], _KEY_BYTES),
+        "manifest_key": _short(manifest, _KEY_BYTES) if isinstance(manifest, str) else None,
+    }

@@ -47,6 +47,7 @@ class ListedJob(TypedDict):
     model: str
     source: str
     name: str
+    metadata: dict[str, str]
     created_at: float
     updated_at: float
     batch: str | None
@@ -190,6 +191,7 @@ class ByMonth:
             "model": values["model"],
             "source": values["source"],
             "name": values["name"],
+            "metadata": values.get("metadata") or {},
             "created_at": values["created_at"],
             "updated_at": values["updated_at"],
             "batch": values.get("batch"),

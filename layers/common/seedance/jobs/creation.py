@@ -2,7 +2,7 @@
 
 from typing import NotRequired, TypedDict, final
 
-from seedance.jobs import catalogue, job, reasons, requests, shapes
+from seedance.jobs import catalogue, job, labels, reasons, requests, shapes
 from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import ImageFacts, Job, ParameterValues, State
 
@@ -20,6 +20,8 @@ class PlannedRow(TypedDict):
     parameters: ParameterValues
     image: ImageFacts | None
     notes: NotRequired[list[str]]
+    metadata: NotRequired[dict[str, str]]
+    """The user's own pairs, which come back with the job."""
 
 
 def upload_job_id(upload: requests.Upload) -> str:
@@ -73,6 +75,7 @@ def from_row(batch: str, key: str, row: PlannedRow) -> Job:
         parameters=row["parameters"],
         image=row["image"],
         notes=row.get("notes", []),
+        metadata=labels.fitting(row.get("metadata", {}).items())[0],
         expected_seconds=catalogue.find(row["model"]).average_seconds,
         batch=batch,
         row=row["row"],

@@ -181,13 +181,14 @@ class ImageFacts(TypedDict):
 
 
 class VideoFacts(TypedDict):
-    """A job's video in our bucket. ``last_frame_key``: if the model returned one."""
+    """A job's video in our bucket. ``last_frame_key``: if the model returned one. ``manifest_key``: if it has one."""
 
     bucket: str
     key: str
     bytes: int
     sha256: str
     last_frame_key: NotRequired[str]
+    manifest_key: NotRequired[str]
 
 
 class ResultFacts(TypedDict, total=False):

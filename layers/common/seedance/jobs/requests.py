@@ -29,6 +29,16 @@ IMAGE_FOLDER_METADATA = "image-folder"
 """The user metadata of a manifest that names the folder in the bucket in which its images are looked for first."""
 
 _OPTION_METADATA = frozenset({"model", "transport"})
+OWN_METADATA = "metadata"
+"""A caller's own pairs, in an upload's metadata or a manifest: all as a JSON object, or each as ``metadata.NAME``."""
+_OWN = re.compile(r"metadata[-.](?=.)")
+_FILE_METADATA = frozenset(
+    {"mtime", "atime", "ctime", "btime", "mode", "uid", "gid", "xattr", "md5chksum", "tier"}  # rclone, s3fs
+    | {"s3cmd-attrs", "user-agent"}
+    | {"file-owner", "file-group", "file-permissions", "file-acl", "file-mtime", "file-atime"}  # DataSync, File Gateway
+)
+"""What programs write about the file that they copied, among it names of accounts on somebody's computer. A caller who
+means one of these names puts ``metadata-`` before it."""
 _FOREIGN_METADATA = frozenset(
     {"mode"}  # file permissions, written by rclone and s3fs; not a misspelled "model"
     | {"xresolution", "yresolution"}  # EXIF fields; not a misspelled "resolution"
@@ -200,9 +210,9 @@ def upload_name(key: str) -> tuple[str, str]:
 def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
     """A request from an upload's user metadata (names as S3 returns them, without ``x-amz-meta-``).
 
-    A name that is no option belongs to other software (``mtime`` of a sync tool, ``xresolution`` of a camera) and is
-    ignored. A name one letter off an option is refused, because ignoring it would make and bill the wrong video. With
-    the prefix ``video-`` a name is certainly meant for us, so an unknown one is refused too. Raises InvalidRequest.
+    A name that is no option changes nothing here: it is the caller's own (see ``own_metadata``) or another program's.
+    A name one letter off an option is refused, because ignoring it would make and bill the wrong video. With the prefix
+    ``video-`` a name is certainly meant for us, so an unknown one is refused too. Raises InvalidRequest.
     """
     metadata = _without_camera(metadata)
     given: dict[str, object] = {}
@@ -210,6 +220,8 @@ def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
     known = catalogue.known_names() | _OPTION_METADATA
     for raw_name, raw_value in metadata.items():
         name, ours = _option_name(raw_name)
+        if _is_own(raw_name):
+            continue
         if name in known:
             target = options if name in _OPTION_METADATA else given
             if name in target:
@@ -223,6 +235,53 @@ def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:
             raise InvalidRequest(raw_name, f"is not an option; available: {', '.join(sorted(known))}")
     given.setdefault("prompt", defaults.prompt)
     return _request(options.get("model"), options.get("transport"), given, defaults, has_image=True)
+
+
+def own_metadata(metadata: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The caller's own pairs in an upload's user metadata, and the names of those that a job can't keep.
+
+    Every name that is no option is the caller's own, except those that programs write about the file. Never raises: a
+    picture is not refused for what somebody has written on it.
+    """
+    known = catalogue.known_names() | _OPTION_METADATA
+    exact: list[tuple[str, object]] = []
+    others: list[tuple[str, object]] = []
+    for raw_name, raw_value in sorted(_without_camera(metadata).items()):
+        lower = raw_name.lower()
+        name, ours = _option_name(raw_name)
+        try:
+            value: str | None = _metadata_text(name, raw_value)
+        except InvalidRequest:
+            value = None
+        pairs = own_pairs(value) if lower == OWN_METADATA and value else None
+        if pairs is not None:
+            exact += pairs.items()
+        elif (own := _OWN.match(lower)) is not None:
+            exact.append((lower[own.end() :], value))
+        elif not (name in known or ours or lower in _FILE_METADATA):
+            others.append((lower, value))
+    return labels.fitting([*exact, *others])
+
+
+def own_pairs(text: str) -> dict[str, str] | None:
+    """The pairs of a JSON object of texts and numbers. None if it is something else."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        found = bounds.read_json(text, finite=True)
+    except ValueError:
+        return None
+    return {name: _pair_text(value) for name, value in found.items()}
+
+
+def _pair_text(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _is_own(name: str) -> bool:
+    return name.lower() == OWN_METADATA or _OWN.match(name.lower()) is not None
 
 
 def _option_name(name: str) -> tuple[str, bool]:

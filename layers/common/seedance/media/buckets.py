@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from seedance.aws import clients, fields
 from seedance.aws.upload import Upload
 from seedance.config import settings
-from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable
+from seedance.errors import InvalidRequest, NotAVideo, SourceUnavailable, UnusableImage
 from seedance.jobs.job import ImageFacts, VideoFacts
 from seedance.media import formats, images, mp4, signed
 from seedance.media.formats import MAX_IMAGE_BYTES
@@ -86,12 +86,25 @@ class Media:
     def look_at(self, bucket: str, key: str, version_id: str | None) -> Image:
         """Check an uploaded image, reading only as much as needed to know that it is complete. Nothing of it is kept.
 
-        Raises InvalidRequest if it does not exist, is empty, too large or cut off, or is not an image.
+        Raises InvalidRequest if it does not exist, and UnusableImage if it is empty, too large or cut off, or is not an
+        image.
         """
         from seedance.jobs.requests import check_key  # noqa: PLC0415 - loads the catalogue, which finalize does not need
 
         check_key(key)
         found = self._open(bucket, key, version_id)
+        about = found.get("Metadata", {})
+        try:
+            picture = self._look_through(found, key)
+            # Send the version that was checked, even if the object is overwritten in the meantime.
+            version_id = version_id or found.get("VersionId")
+            if not picture.ended:
+                self._look_at_rest(picture, bucket, key, version_id)
+        except InvalidRequest as refused:
+            raise UnusableImage(refused, about) from refused.__cause__
+        return Image(bucket, key, version_id, picture, found["ContentLength"], about)
+
+    def _look_through(self, found: "GetObjectOutputTypeDef", key: str) -> images.Picture:
         size = found["ContentLength"]
         # closing(), because the body's own `with` gives the raw stream, which ends silently if the connection drops.
         with closing(found["Body"]) as body:
@@ -106,15 +119,14 @@ class Media:
                     images.check_shape(picture)
             except ValueError as error:
                 raise InvalidRequest("image", f"{key} {error}") from error
-        # Send the version that was checked, even if the object is overwritten in the meantime.
-        version_id = version_id or found.get("VersionId")
-        if not picture.ended:
-            with closing(self._open(bucket, key, version_id)["Body"]) as body:
-                try:
-                    images.check_rest(picture, body.read())
-                except ValueError as error:
-                    raise InvalidRequest("image", f"{key} {error}") from error
-        return Image(bucket, key, version_id, picture, size, found.get("Metadata", {}))
+        return picture
+
+    def _look_at_rest(self, picture: images.Picture, bucket: str, key: str, version_id: str | None) -> None:
+        with closing(self._open(bucket, key, version_id)["Body"]) as body:
+            try:
+                images.check_rest(picture, body.read())
+            except ValueError as error:
+                raise InvalidRequest("image", f"{key} {error}") from error
 
     def _open(self, bucket: str, key: str, version_id: str | None) -> "GetObjectOutputTypeDef":
         try:
@@ -260,6 +272,10 @@ class Media:
         key = f"{stem}-last-frame.{extension}"
         self._store(iter([body]), key, content_type=media_type, name=(name, key.removeprefix(stem)), metadata={})
         return key
+
+    def store_manifest(self, body: bytes, key: str, *, name: str) -> None:
+        """Store a video's manifest. It replaces one that an earlier run has written."""
+        self._store(iter([body]), key, content_type="application/json", name=(name, ".json"), metadata={})
 
     def _store(
         self,

@@ -54,6 +54,9 @@ class NotifiedVideo(TypedDict):
     bytes: int
     sha256: str
     last_frame_key: str | None
+    manifest_key: str | None
+    """A JSON file beside the video that says how it was made. null if it could not be written, or for a video of an
+    earlier release."""
 
 
 class JobNotification(TypedDict):
@@ -94,6 +97,7 @@ def job_notification(job: Job, links: VideoLinks | None) -> JobNotification:
             "bytes": job.video["bytes"],
             "sha256": job.video["sha256"],
             "last_frame_key": job.video.get("last_frame_key"),
+            "manifest_key": job.video.get("manifest_key"),
         }
     image = None
     if job.image:

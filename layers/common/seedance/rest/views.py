@@ -95,6 +95,8 @@ class ListedVideo(TypedDict):
     source: str
     batch: BatchRow | None
     name: str
+    metadata: dict[str, str]
+    """The caller's own names and values."""
     created_at: str
     updated_at: str
     cost_usd: float | None
@@ -139,6 +141,7 @@ def listed(job: "ListedJob") -> ListedVideo:
         "source": job["source"],
         "batch": _batch(job["batch"], job["row"]),
         "name": job["name"],
+        "metadata": job["metadata"],
         "created_at": _moment(job["created_at"]),
         "updated_at": _moment(job["updated_at"]),
         "cost_usd": job["cost_usd"],
