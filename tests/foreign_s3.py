@@ -6,6 +6,7 @@ http://127.0.0.1:PORT, to which the links and forms are signed, through this pro
 What S3 would not allow, the page can't do.
 """
 
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -68,8 +69,7 @@ def foreign_s3(address: str, client: Any) -> Iterator[ForeignS3]:
     """The proxy for S3 at this address."""
     made = ForeignS3(address, client)
     with httpx.Client(trust_env=False, timeout=60) as line:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Proxy,), {"s3": made, "line": line}))
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", 0), type("Handler", (_Proxy,), {"s3": made, "line": line}))
         made.port = server.server_port
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -77,6 +77,15 @@ def foreign_s3(address: str, client: Any) -> Iterator[ForeignS3]:
         finally:
             server.shutdown()
             server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser ends a connection when it has seen enough of a video; that is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Proxy(BaseHTTPRequestHandler):

@@ -147,7 +147,7 @@ export const words = {
   states: {
     RECEIVED: "Waiting for its turn",
     SUBMITTING: "Being sent",
-    QUEUED: "In the provider's queue",
+    QUEUED: "In the queue",
     PROCESSING: "Being made",
     COPYING: "Being copied to you",
     COMPLETED: "Ready",
