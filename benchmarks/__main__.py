@@ -7,7 +7,7 @@ from benchmarks import report
 
 BENCHMARKS = (
     *("polling", "rate_limit", "contention", "burst", "batch", "feeding", "cold_start", "copying", "cost"),
-    *("price_error", "walkers", "api_warm"),
+    *("price_error", "walkers", "api_warm", "console_page"),
 )
 """The modules, in the order in which they run. Each has a ``main`` without required arguments, which publishes its
 table or returns the text to publish."""

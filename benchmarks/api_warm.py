@@ -32,11 +32,11 @@ warm process. The bare function returns a constant. "Added" is the part that doe
 gateway itself is."""
 
 
-def bare_proxy(stack: Stack) -> str:
-    """Create the bare function with an API of its own. Returns the API's address."""
+def bare_proxy(stack: Stack, code: str = BARE) -> str:
+    """Create a function with this code, and an API of its own. Returns the API's address."""
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
-        archive.writestr("app.py", BARE)
+        archive.writestr("app.py", code)
     function = aws.client(stack.access, "lambda").create_function(
         FunctionName="bare",
         Runtime="python3.13",
