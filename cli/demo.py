@@ -92,7 +92,7 @@ def run_demo(time_scale: float, output: Path, console: Console, stay: Path | Non
 
 def _demo_that_stays(home: Path, time_scale: float, output: Path, console: Console) -> Shown:
     """The demo on a stack that runs already, or that it starts and leaves running."""
-    stack, started = _start(home, time_scale, console, port=None)
+    stack, started = _start(home, time_scale, console)
     try:
         shown = _make_video(Target(stack.outputs, stack), stack, output, console)
     except BaseException:
@@ -105,7 +105,7 @@ def _demo_that_stays(home: Path, time_scale: float, output: Path, console: Conso
     return replace(shown, console_url=stack.console_url)
 
 
-def _start(home: Path, time_scale: float, console: Console, port: int | None = 0) -> tuple[Stack, bool]:
+def _start(home: Path, time_scale: float, console: Console) -> tuple[Stack, bool]:
     with console.status("") as status:
 
         def say(step: str) -> None:
@@ -113,7 +113,7 @@ def _start(home: Path, time_scale: float, console: Console, port: int | None = 0
             if not console.is_terminal:  # a log shows no spinner
                 console.print(f"  {step}", highlight=False)
 
-        options = local_stack.Options(port=port, provider="sandbox", time_scale=time_scale, home=home)
+        options = local_stack.Options(port=0, provider="sandbox", time_scale=time_scale, home=home)
         return local_stack.up(options, say)
 
 

@@ -64,10 +64,13 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
         (
             "test_lost.py",
             "test_reconcile.py",
+            "test_reconcile_history.py",
+            "test_reconcile_lease.py",
             "test_reconcile_records.py",
             "test_reconcile_restarts.py",
             "test_reconcile_rounds.py",
             "test_reconcile_told.py",
+            f"{POISON}a_poisoned_place_begins_the_round_anew",
         ),
     ),
     "store": (

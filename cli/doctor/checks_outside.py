@@ -92,8 +92,8 @@ def metrics(of: Deployment) -> Result:
 
 
 def api(of: Deployment) -> Result:
-    """The API answers with its key, and 403 without one or with a wrong one. On AWS also: the form of its errors, 404
-    for an unknown path, and one stage."""
+    """The API answers with its key, and 403 without one or with a wrong one; the console's page needs none. On AWS
+    also: the form of its errors, 404 for an unknown path, and one stage."""
     wrong = []
     with _http(of.target) as client:
 
@@ -109,6 +109,9 @@ def api(of: Deployment) -> Result:
                 wrong.append(f"the 403 {who} does not have the form of the API's errors")
         if (status := get("/models", of.target.api_key).status_code) != httpx.codes.OK:
             wrong.append(f"GET /models with the key got {status}")
+        page = get("/", None)
+        if page.status_code != httpx.codes.OK or "content-security-policy" not in page.headers:
+            wrong.append(f"the console's page got {page.status_code}, or has no policy for its content")
         if not of.emulated:
             answer = get("/does-not-exist", of.target.api_key)
             if (answer.status_code, _code(answer)) != (httpx.codes.NOT_FOUND, "NOT_FOUND"):

@@ -149,8 +149,8 @@ def _video(world: World, job: Job) -> Iterator[str]:
     elif (job.video["sha256"], job.video["bytes"]) != (hashlib.sha256(served).hexdigest(), len(served)):
         yield "the record is wrong about the video"
     elif key := job.video.get("manifest_key"):
-        about = json.loads(world.read(key)) if key in world.stored(manifests=True) else {"video": {}}
-        if about["video"].get("sha256") != hashlib.sha256(served).hexdigest():
+        about = json.loads(world.read(key)) if key in world.stored(manifests=True) else {}
+        if about.get("video", {}).get("sha256") != hashlib.sha256(served).hexdigest():
             yield "the manifest is missing, or wrong about the video"
     elif not world.wire.meter.written["ManifestsLost"]:
         yield "a video without a manifest, and nothing counted it"

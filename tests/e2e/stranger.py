@@ -107,7 +107,6 @@ def against_aws(bucket: str, api: str = "/_aws/execute-api/x/v1") -> Plan:
             *("/", f"/{bucket}?list-type=2", f"/{bucket}/uploads/product.jpg", "/2015-03-31/functions"),
             *("/?Action=ListQueues", "/?Action=ListUsers&Version=2010-05-08", "/_ministack/health"),
             *("/_ministack/ses/messages", f"{api}/models", f"{api}/videos"),
-            f"{api}/web/app.js",
         ],
         wishes=[
             Wish("/", [("Action", "CreateQueue"), ("QueueName", "evil"), ("Version", "2012-11-05")], secret,

@@ -194,7 +194,7 @@ def test_the_link_of_a_notification_is_downloaded_whole(
     deployed: Deployed, video: dict[str, Any], context: BrowserContext, port: int
 ) -> None:
     page = context.new_page()
-    page.goto(f"http://mail.example:{port}/mail?link={quote(video['url'], safe='')}")
+    page.goto(f"http://mail.example:{port}/mail?link={quote(video['download_url'], safe='')}")
     with page.expect_download() as download:
         page.click("text=watch")
     content = deployed.client("s3").get_object(Bucket=deployed.output("VideoBucketName"), Key=video["key"])

@@ -237,7 +237,8 @@ def test_a_picture_is_posted_to_s3_under_the_buckets_own_rule(
     assert done["status"] in (200, 204)
     assert done["told"] > 0
     bucket = deployed.output("UploadBucketName")
-    assert [(method, path) for method, path, _ in s3.asked] == [("OPTIONS", f"/{bucket}"), ("POST", f"/{bucket}")]
+    posted = [(method, path) for method, path, _ in s3.asked if method != "GET"]  # the page gets videos by itself
+    assert posted == [("OPTIONS", f"/{bucket}"), ("POST", f"/{bucket}")]
     stored = deployed.client("s3").get_object(Bucket=bucket, Key=done["key"])
     assert stored["Body"].read() == SAMPLE.read_bytes()
 
@@ -249,7 +250,7 @@ def test_without_the_rule_the_same_picture_is_not_posted(
     with s3.without_rules(deployed.output("UploadBucketName")):
         done = uploaded(page, deployed, picture)
     assert (done["status"], done["told"]) == (0, 0)
-    assert [(method, status) for method, _, status in s3.asked] == [("OPTIONS", 403)]
+    assert [(method, status) for method, _, status in s3.asked if method != "GET"] == [("OPTIONS", 403)]
     assert uploaded(page, deployed, picture)["status"] in (200, 204)
 
 

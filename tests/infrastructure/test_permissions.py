@@ -38,6 +38,7 @@ CALLS = {
     "image_base64": {READ_UPLOADS},
     "store_video": {WRITE_VIDEOS},
     "store_frame": {WRITE_VIDEOS},
+    "store_manifest": {WRITE_VIDEOS},
 }
 """What the methods of Notifier and Media, and video_links, need, as (action, resource)."""
 

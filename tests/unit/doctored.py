@@ -166,6 +166,7 @@ class Stack:
         self.asked: list[dict[str, Any]] = []
         self.answers = self._healthy()
         self.pages: dict[str, Callable[[httpx.Request], httpx.Response]] = {}
+        self.console = httpx.Response(200, headers={"content-security-policy": "default-src 'none'"})
         self.seen: set[str] = set()
         """The IAM actions of the calls so far."""
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -198,6 +199,8 @@ class Stack:
                 return answer(request)
         if request.url.host.endswith(f"s3.{REGION}.amazonaws.com"):
             return httpx.Response(403, text="<Error><Code>AccessDenied</Code></Error>")
+        if request.url.path == "/v1/":
+            return self.console
         if request.headers.get("x-api-key") != "the-key":
             return httpx.Response(403, json={"code": "FORBIDDEN", "detail": "no"})
         if request.url.path == "/v1/models":

@@ -74,6 +74,15 @@ def page(part: str, status: int, **said: Any) -> Callable[[Stack], None]:
     return change
 
 
+def console(status: int) -> Callable[[Stack], None]:
+    """The console's page without its headers."""
+
+    def change(stack: Stack) -> None:
+        stack.console = httpx.Response(status)
+
+    return change
+
+
 def of_one_function(**changed: Any) -> Callable[[Stack], None]:
     def answer(given: dict[str, Any]) -> dict[str, Any]:
         return configuration(**(changed if given["FunctionName"] == "shop-poll" else {}))

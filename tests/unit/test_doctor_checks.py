@@ -13,6 +13,7 @@ from doctored_changes import (
     EARLIER,
     a_job,
     answers,
+    console,
     examined,
     gone,
     item,
@@ -225,6 +226,8 @@ FAULTS: list[tuple[str, Callable[[Stack], None], str]] = [
     ("api", page("/v1/models", 200), "GET /models without a key got 200, not 403"),
     ("api", page("/v1/models", 403, json={"message": "Forbidden"}), "does not have the form"),
     ("api", page("/v1/models", 502), "GET /models with the key got 502"),
+    ("api", console(403), "the console's page got 403"),
+    ("api", console(200), "or has no policy for its content"),
     ("api", page("/does-not-exist", 403, json={"message": "Missing Authentication Token"}), "an unknown path got 403"),
     (
         "api",

@@ -101,6 +101,22 @@ def test_a_small_batch_takes_only_what_it_needs(world: Any) -> None:
     assert len(world.pacer.feed(100, MEAN).delays) == 25
 
 
+@pytest.mark.parametrize(("rows", "more"), [(25, False), (26, True)])
+def test_only_a_batch_with_rows_left_over_keeps_its_polls_few(
+    world: Any, monkeypatch: pytest.MonkeyPatch, rows: int, more: bool
+) -> None:
+    told: list[bool] = []
+    fed = Calendar.fed
+
+    def seen(self: Calendar, until: float, *, more: bool) -> Calendar:
+        told.append(more)
+        return fed(self, until, more=more)
+
+    monkeypatch.setattr(Calendar, "fed", seen)
+    assert len(world.pacer.feed(rows, MEAN).delays) == 25
+    assert told == [more]
+
+
 @given(st.lists(st.tuples(st.integers(1, 100), st.floats(0, 90)), min_size=1, max_size=40))
 def test_no_minute_has_more_than_half_of_its_requests_for_batches(calls: list[tuple[int, float]]) -> None:
     """However many batches ask, and whenever: their shares follow one another."""

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from seedance.aws.attributes import read_item, written_item
-from seedance.aws.table import CALENDAR
+from seedance.aws.table import CALENDAR, IN_FLIGHT
+from seedance.errors import LONGEST_WAIT_SECONDS
 from seedance.pacing.calendar import CROWDED_POLLS, LONGEST_QUEUE_SECONDS, PATIENCE_SECONDS, SPAN
 from seedance.pacing.pacer import ATTEMPTS
 
@@ -50,6 +51,27 @@ def test_an_item_that_was_left_out_of_an_answer_is_read_again(
 
     monkeypatch.setattr(world.table.client, "batch_get_item", throttled)
     assert pacer.submit_turn(None, MEAN) == int(world.clock.now) + SPAN
+    assert len(answers) == 2
+
+
+def test_a_count_that_was_left_out_of_an_answer_is_read_again(
+    world: Any, make_pacer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken for missing, all places at the provider would be free. The calendar's version does not show it."""
+    pacer = make_pacer(max_in_flight=1)
+    assert pacer.submit_turn(None, MEAN) is None
+    world.aws["dynamodb"].put_item(TableName=TABLE, Item=written_item({"job_id": IN_FLIGHT, "held": 1}))
+    read, answers = world.table.client.batch_get_item, []
+
+    def throttled(**parameters: Any) -> dict[str, Any]:
+        answers.append(read(**parameters))
+        if len(answers) > 1:
+            return answers[-1]  # type: ignore[no-any-return]
+        items = [one for one in answers[0]["Responses"][TABLE] if one["job_id"]["S"] == CALENDAR]
+        return {"Responses": {TABLE: items}, "UnprocessedKeys": {TABLE: {"Keys": [{"job_id": {"S": IN_FLIGHT}}]}}}
+
+    monkeypatch.setattr(world.table.client, "batch_get_item", throttled)
+    assert pacer.submit_turn(None, MEAN) is not None
     assert len(answers) == 2
 
 
@@ -125,3 +147,13 @@ def test_a_poll_is_sent_although_others_are_planned(make_pacer: Callable[..., An
     for _ in range(2):
         pacer.plan_poll(lambda _: 1.0, MEAN)
     assert pacer.poll_turn(None) is None
+
+
+def test_a_turn_that_no_queue_can_have_given_is_given_anew(world: Any, make_pacer: Callable[..., Any]) -> None:
+    """An older release let jobs wait for longer. Such a job takes the next place, so that others queue behind it."""
+    pacer = make_pacer(max_in_flight=1)
+    world.aws["dynamodb"].put_item(TableName=TABLE, Item=written_item({"job_id": IN_FLIGHT, "held": 1}))
+    turn = pacer.submit_turn(world.clock.now + 2 * LONGEST_WAIT_SECONDS, MEAN)
+    assert turn is not None
+    assert turn < world.clock.now + 2 * MEAN
+    assert item(world)["last_turn"] == pytest.approx(turn)

@@ -13,6 +13,7 @@ from seedance.reconcile import HISTORY_SECONDS, ROUND_SECONDS, Reconcile
 pytestmark = pytest.mark.hostile(kind="answer")
 
 THIRD = "up-00000000000000000000000000000000"
+FOURTH = "up-11111111111111111111111111111111"
 
 
 @pytest.fixture
@@ -60,6 +61,45 @@ def test_what_is_left_over_comes_first_in_the_next_round(
         assert reconcile() == ({"priced": 1} if priced else {}), number
         assert asked() == [model]
     assert world.counted() == {}
+
+
+def test_a_step_that_is_left_over_again_comes_last(
+    *,
+    world: Any,
+    reconcile: Reconcile,
+    uncertain: Callable[..., Job],
+    put: Callable[..., Job],
+    asked: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise many lost jobs would keep the price of a finished video from being looked up."""
+    monkeypatch.setattr(module, "HISTORY_REQUESTS", 1)
+    uncertain(60, model="seedance-pro")
+    uncertain(50, model="seedance-1.5-pro", job_id=OTHER)
+    uncertain(40, model="seedance-2.0-fast", job_id=FOURTH)
+    sold = {"request_id": "req-7", "submitted_at": world.clock.now - 700, "notified_at": 1.0, "cost_usd": None}
+    put(State.COMPLETED, 650, job_id=THIRD, model="seedance-2.0-mini", **sold)
+    first, second, last = "seedance-pro", "seedance-1.5-pro", "seedance-2.0-fast"
+    for number, model in enumerate((first, second, "seedance-2.0-mini", first, second, last)):
+        world.wire.will(history(row(world, "req-7", credits_deduction=0.4)) if "mini" in model else history())
+        reconcile()
+        assert asked() == [model], number
+
+
+def test_a_step_without_the_history_is_done_though_no_request_is_left(
+    *,
+    world: Any,
+    reconcile: Reconcile,
+    uncertain: Callable[..., Job],
+    put: Callable[..., Job],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "HISTORY_REQUESTS", 1)
+    uncertain(60, model="seedance-pro")
+    uncertain(50, model="seedance-1.5-pro", job_id=OTHER)
+    put(State.RECEIVED, 2000, job_id=THIRD)
+    world.wire.will(history())
+    assert reconcile() == {"enqueued": 1}
 
 
 def test_a_history_that_can_not_be_reached_is_asked_once(
