@@ -1,5 +1,5 @@
 // Builds elements from values. Text only ever becomes text: nothing that a person, a file or the provider wrote is read
-// as markup, and the page needs neither innerHTML nor style attributes.
+// as markup, and nothing sets a style attribute.
 
 const SVG = "http://www.w3.org/2000/svg";
 
