@@ -64,12 +64,27 @@ export function player(id, props, { said = false } = {}) {
 const frames = new Map();
 const KEPT = 300;
 
-/** Shows a frame of a job's video in `frame`, as a picture. */
+/** Shows a frame of a job's video in `frame`, as a picture: the last one if the model returned it, else the first. */
 export async function poster(id, frame) {
   if (frames.has(id)) {
     replace(frame, frames.get(id));
     return;
   }
+  const record = await jobs.fetchRecord(id, Infinity, { first: true });
+  if (record.video?.last_frame_url) {
+    const picture = h("img", { src: record.video.last_frame_url, alt: "" });
+    const lost = () => {
+      picture.remove(); // its link may have expired
+      firstFrame(id, frame).catch(() => {});
+    };
+    picture.addEventListener("error", lost, { once: true });
+    replace(frame, picture);
+    return;
+  }
+  await firstFrame(id, frame);
+}
+
+async function firstFrame(id, frame) {
   const { video, load } = player(id, { muted: true, "aria-hidden": "true", tabindex: "-1" });
   video.addEventListener(
     "loadeddata",

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from clocks import NOW
@@ -16,6 +17,7 @@ from seedance.jobs.job import Job, State
 from seedance.jobs.lasting import DAY_SECONDS, NO_LINKS, Addresses
 from seedance.jobs.store import JobStore
 from seedance.jobs.tokens import is_token, new_token
+from seedance.notices.video_links import video_links
 from seedance.rest.links import Links
 
 Make = Callable[..., Job]
@@ -127,6 +129,21 @@ def test_finalize_sends_the_link_in_its_message(world: Any, make_job: Make, mp4:
     assert f"Watch\n  {BASE}/{token}\nDownload\n  {BASE}/{token}?download\n" in mail
     assert "until 2026-02-18" in mail
     assert "X-Amz-Signature" not in mail
+
+
+@pytest.mark.parametrize("frame", ["videos/shoe/up-1-last-frame.png", None])
+def test_the_last_frame_has_a_link_of_its_own(world: Any, make_job: Make, frame: str | None) -> None:
+    video: Any = {**VIDEO, **({"last_frame_key": frame} if frame else {})}
+    job = world.put(make_job(State.COMPLETED, name="red shoe", video=video))
+    links = video_links(job, world.media, NO_LINKS, world.clock.now)
+    assert links is not None
+    if frame is None:
+        assert links.last_frame_url is None
+        return
+    assert urlsplit(links.last_frame_url).path.endswith(frame)
+    asked = parse_qs(urlsplit(links.last_frame_url).query)
+    assert asked["response-content-disposition"][0].startswith('inline; filename="red shoe.png"')
+    assert "response-content-type" not in asked  # the object's own is a picture's
 
 
 # the calls --------------------------------------------------------------------------------------------------------

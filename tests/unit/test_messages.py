@@ -19,8 +19,9 @@ from seedance.notices.job_message import VideoLinks, iso, job_email, job_notific
 SNS_LIMIT = 256 * 1024
 LINK = "https://example-videos.s3.amazonaws.com/videos/shoe/up-1.mp4?X-Amz-Signature=abc"
 UNTIL = 1_771_376_000.0
+FRAME = "https://signed.example/frame"
 LINKS = VideoLinks(LINK, "https://signed.example/download", None, None)
-LASTING = VideoLinks(LINK, LINKS.download_url, "https://links.example/w/" + "0a" * 16, UNTIL)
+LASTING = VideoLinks(LINK, LINKS.download_url, "https://links.example/w/" + "0a" * 16, UNTIL, FRAME)
 NUMBER = (int, float)
 # The contract. Programs rely on it: a new name needs a minor version, any other change a major one.
 SHAPE: dict[str, Any] = {
@@ -45,6 +46,7 @@ SHAPE: dict[str, Any] = {
         "bytes": int,
         "sha256": str,
         "last_frame_key": str,
+        "last_frame_url": str,
         "manifest_key": str,
     },
     "cost_usd": NUMBER,
@@ -137,6 +139,7 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
             "link": LASTING.link,
             "link_expires_at": "2026-02-18T00:53:20+00:00",
             "last_frame_key": "videos/shoe/up-1-last-frame.png",
+            "last_frame_url": FRAME,
             "manifest_key": "videos/shoe/up-1.json",
         },
         "cost_usd": 0.25,
@@ -389,9 +392,9 @@ def test_the_body_fits_into_a_message_even_with_the_longest_values(ended: Callab
         video={**VIDEO, "key": key, "last_frame_key": key},
         error={"code": "X", "message": character * 800 + "x" * 2048},  # the provider's 500, our message, a link
     )
-    assert (
-        len(body_for_sns(job_notification(job, VideoLinks(*["https://" + "x" * 4000] * 3, UNTIL))).encode()) < SNS_LIMIT
-    )
+    longest = "https://" + "x" * 4000
+    links = VideoLinks(longest, longest, longest, UNTIL, longest)
+    assert len(body_for_sns(job_notification(job, links)).encode()) < SNS_LIMIT
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,10 @@ class Media:
         """A signed link to a video, which a browser plays or, with ``download``, saves under its name."""
         return signed.video_link(self._client, self.video_bucket, key, name, VIDEO_LINK_SECONDS, download=download)
 
+    def frame_link(self, key: str, name: str) -> str:
+        """A signed link to a video's last frame, which a browser shows."""
+        return signed.frame_link(self._client, self.video_bucket, key, name, VIDEO_LINK_SECONDS)
+
     def store_video(
         self,
         chunks: Iterable[bytes],

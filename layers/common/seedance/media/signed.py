@@ -1,5 +1,6 @@
-"""Signs links to videos, which a browser plays or saves."""
+"""Signs links to videos, which a browser plays or saves, and to their last frames."""
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from seedance.aws import fields
@@ -34,5 +35,15 @@ def video_link(
             "ResponseContentType": VIDEO_TYPE,
             "ResponseContentDisposition": fields.disposition(kind, name, ".mp4"),
         },
+        ExpiresIn=seconds,
+    )
+
+
+def frame_link(client: "S3Client", bucket: str, key: str, name: str, seconds: int) -> str:
+    """A signed link to a video's last frame, which a browser shows. The object has its content type (a picture's)."""
+    disposition = fields.disposition("inline", name, PurePosixPath(key).suffix)
+    return client.generate_presigned_url(
+        "get_object",
+        Params={"Bucket": bucket, "Key": key, "ResponseContentDisposition": disposition},
         ExpiresIn=seconds,
     )

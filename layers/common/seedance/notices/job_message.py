@@ -29,12 +29,13 @@ def _headline(message: "JobNotification") -> str:
 
 
 class VideoLinks(NamedTuple):
-    """The links to a job's video: signed ones that play and download it for some hours, and the lasting one, if any."""
+    """The links to a job's video: those signed for some hours, and the lasting one, if any."""
 
     url: str
     download_url: str
     link: str | None = None
     link_expires_at: float | None = None
+    last_frame_url: str | None = None
 
 
 class NotifiedVideo(TypedDict):
@@ -54,6 +55,9 @@ class NotifiedVideo(TypedDict):
     bytes: int
     sha256: str
     last_frame_key: str | None
+    """If the model returned the last frame: a picture."""
+    last_frame_url: str | None
+    """A link that shows it. It works for some hours."""
     manifest_key: str | None
     """A JSON file beside the video that says how it was made. null if it could not be written, or for a video of an
     earlier release."""
@@ -97,6 +101,7 @@ def job_notification(job: Job, links: VideoLinks | None) -> JobNotification:
             "bytes": job.video["bytes"],
             "sha256": job.video["sha256"],
             "last_frame_key": job.video.get("last_frame_key"),
+            "last_frame_url": links and links.last_frame_url,
             "manifest_key": job.video.get("manifest_key"),
         }
     image = None

@@ -11,9 +11,11 @@ def video_links(job: Job, bucket: Media, addresses: Addresses, now: float) -> Vi
     if not job.video:
         return None
     key, lasting = job.video["key"], addresses.of(job, now)
+    frame = job.video.get("last_frame_key")
     return VideoLinks(
         bucket.video_link(key, job.name),
         bucket.video_link(key, job.name, download=True),
         lasting,
         job.link_until if lasting else None,
+        bucket.frame_link(frame, job.name) if frame else None,
     )
