@@ -23,7 +23,10 @@ def copies(
     name: Callable[[int], str] = "Copy {}".format,
     **changed: Any,
 ) -> None:
-    """Write copies of a job's record, numbered, each as many minutes older as its number. They have no lasting link."""
+    """Write copies of a job's record, numbered, each as many minutes older as its number.
+
+    They have no lasting link and no request, and nothing is booked for them: the stack's balance is as before.
+    """
     db = aws.client(stack.access, "dynamodb")
     for number in numbers:
         created = float(item["created_at"]["N"]) - 60 * number
@@ -33,5 +36,6 @@ def copies(
             "created_at": {"N": f"{created:.3f}"},
             "month": {"S": time.strftime("%Y-%m", time.gmtime(created))},
         }
-        one.pop("link_token", None)
+        for own in ("link_token", "request_id", "reserved_usd", "reserved_day", "settled_usd", "settled_days"):
+            one.pop(own, None)
         db.put_item(TableName=stack.outputs["JobTableName"], Item=one | changed)

@@ -17,6 +17,15 @@ TIME_SCALE = 0.05
 """Twenty times the provider's speed: the slowest model takes 8 s, and a poll still costs a process."""
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sync programs come first: their tests wait for an empty queue.
+
+    Other tests deliver a message twice on purpose, and the second one comes back after the queue's visibility timeout.
+    """
+    items.sort(key=lambda item: item.path.name != "test_deployed_syncs.py")
+
+
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """The stack."""

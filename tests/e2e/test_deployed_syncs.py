@@ -97,7 +97,7 @@ class Program:
         """All jobs, once every event has been processed: the queue has been empty for a second.
 
         Other tests deliver a message twice on purpose. The second comes back after the queue's visibility timeout,
-        which is why those tests are in a module that comes after this one.
+        which is why conftest.py lets this module be the first one.
         """
         deadline, empty = time.monotonic() + self._visibility_timeout() + PATIENCE_SECONDS, 0
         while empty < 10:
