@@ -11,7 +11,7 @@ TREE = [thing for thing in vars(errors).values() if inspect.isclass(thing) and i
 
 
 def test_every_error_has_a_unique_code() -> None:
-    codes = [thing.code for thing in TREE]
+    codes = [thing.code for thing in TREE if "code" in vars(thing)]  # others have their kind's
     assert len(set(codes)) == len(codes)
     assert all(code.isascii() and code == code.upper() and code.replace("_", "").isalpha() for code in codes)
 

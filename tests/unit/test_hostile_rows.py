@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from hostile_values import DEEP, TEXTS, VALUES, nested
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from seedance.batches import manifest, plan_lines
+from seedance.batches import columns, manifest, plan_lines
 from seedance.batches.manifest import BadRow, Row, Tally, read
 from seedance.bounds import LONGEST_MESSAGE
 from seedance.errors import InvalidRequest
@@ -247,6 +247,8 @@ def test_any_bytes_fail_only_their_row(raw: bytes) -> None:
 @given(st.lists(st.text(st.characters(codec=None, exclude_categories=())), min_size=6, max_size=6))
 def test_any_cells_fail_only_their_row(cells: list[str]) -> None:
     line = written(cells)
+    # Such a value in the column "sku" is a question about the whole file, before anything is bought.
+    assume(columns.misnamed({"sku": cells[5]}, columns.groups(HEADER.decode().strip().split(","))) is None)
     if any(cell.strip() for cell in cells):
         among_csv(line, 1 + line.count(b"\n"))
 
