@@ -8,11 +8,16 @@ schedules. What the emulator sends is kept in memory, and in the file ``INBOX_FI
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import os
 import resource
+import tempfile
+import threading
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from hypercorn.asyncio import serve
@@ -42,6 +47,7 @@ def main() -> None:
     """Serve until SIGINT or SIGTERM. MiniStack then writes its state."""
     # Imported here, because the import reads the environment and sets up logging.
     from ministack.app import app  # type: ignore[import-untyped]  # noqa: PLC0415
+    from ministack.core import lambda_runtime  # type: ignore[import-untyped]  # noqa: PLC0415
     from ministack.services import eventbridge, sns  # type: ignore[import-untyped]  # noqa: PLC0415
 
     port = int(os.environ["GATEWAY_PORT"])
@@ -55,6 +61,7 @@ def main() -> None:
     file = os.environ.get("INBOX_FILE")
     inbox = Inbox(Path(file) if file else None)
     watch(inbox, sns, eventbridge)
+    share_layers(lambda_runtime, Path(tempfile.gettempdir()) / "layers")
     hurry(eventbridge, float(os.environ.get("SCHEDULE_SCALE", "1")))
     shown = _with_inbox(_kept(app) if kept else app, inbox)
     asyncio.run(_serve(Gate(shown, port, credentials), config, kept))
@@ -67,6 +74,33 @@ async def _serve(gate: Gate, config: Config, kept: bool) -> None:
     finally:
         if saving:
             saving.cancel()
+
+
+def share_layers(runtime: Any, folder: Path) -> None:
+    """Change the emulator's module for Lambda so that a layer is unpacked into ``folder`` once, not by each worker.
+
+    On Lambda too, environments share what is in /opt. Unpacking the layer takes longer than the rest of a cold start.
+    """
+    unpacking = threading.Lock()
+
+    class Archive(zipfile.ZipFile):
+        """What the emulator opens: the code of a function, or a layer, which goes to a folder with this name."""
+
+        def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:
+            target = Path(path)
+            if not target.name.startswith("layer_"):
+                super().extractall(path, members, pwd)
+                return
+            shared = folder / hashlib.sha256(Path(str(self.filename)).read_bytes()).hexdigest()[:32]
+            with unpacking:
+                if not shared.exists():
+                    part = shared.with_suffix(".part")
+                    super().extractall(part)
+                    part.rename(shared)
+            target.rmdir()
+            target.symlink_to(shared, target_is_directory=True)
+
+    runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": Archive})
 
 
 def hurry(events: Any, scale: float) -> None:

@@ -9,13 +9,15 @@ The emulator evaluates SendMessageBatch as an action of its own. On AWS, sqs:Sen
 
 import asyncio
 import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from ministack.core import iam_actions
+from ministack.core import iam_actions, lambda_runtime
 
-from local.ministack_server import _allow_many_connections
+from local.ministack_server import _allow_many_connections, share_layers
 
 _GRANTED_BY = {"sqs:SendMessageBatch": "sqs:SendMessage", "sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
 
@@ -32,6 +34,7 @@ def main() -> None:
         return _GRANTED_BY.get(action, action)
 
     iam_actions.extract_iam_action = granted_by
+    share_layers(lambda_runtime, Path(tempfile.gettempdir()) / "layers")
     _allow_many_connections()
     config = Config()
     config.bind = [f"127.0.0.1:{os.environ['GATEWAY_PORT']}"]
