@@ -7,7 +7,7 @@ import faults
 import pytest
 from stage import Stage
 
-pytestmark = [pytest.mark.hostile(kind="answer"), pytest.mark.sampled(12)]
+pytestmark = [pytest.mark.hostile(kind="answer"), pytest.mark.sampled(24)]
 
 
 @pytest.mark.parametrize("meeting", [one for one in faults.meetings() if not one.lasting], ids=str)

@@ -104,6 +104,7 @@ def test_a_cancelled_batch_makes_what_was_fed_and_nothing_more(pipeline: Pipelin
     assert executions(pipeline) == 1
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("by", ["the call", "collect"])
 def test_a_cancelled_batch_never_buys_what_was_not_bought(

@@ -267,7 +267,7 @@ def meet(pipeline: Pipeline, set_up: Change, stage: str, kind: str, ends: Ends) 
     pipeline.check(job_id, ends.state, says=ends.says, accepted=ends.accepted)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize(
     ("stage", "kind"), [pytest.param(stage, kind, id=f"{stage}-{kind}") for stage in STAGES for kind in STAGES[stage]]
 )
@@ -275,7 +275,7 @@ def test_a_single_fault_ends_as_listed(pipeline: Pipeline, set_up: Change, stage
     meet(pipeline, set_up, stage, kind, STAGES[stage][kind])
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize(("stage", "kind"), [pytest.param(*fault, id="-".join(fault)) for fault in FOR_EVER])
 def test_a_persistent_fault_ends_as_listed(pipeline: Pipeline, set_up: Change, stage: str, kind: str) -> None:
     meet(pipeline, set_up, stage, kind, FOR_EVER[stage, kind])

@@ -81,6 +81,7 @@ def test_an_invalid_upload_is_refused_with_a_reason(pipeline: Pipeline, case: st
     assert pipeline.execution(job_id) is None
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.hostile(kind="input")
 @pytest.mark.parametrize("key", ["uploads/shoe.json", "uploads/shoe.png.json", "uploads/shoe.jpg"])
 @pytest.mark.parametrize("body", [b'{"prompt": "The shoe turns."}', b'{"prompt": ', b"[]", b"prompt=x"], ids=range(4))

@@ -21,6 +21,7 @@ DIES = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", DIES)
 @pytest.mark.parametrize("hours", [0.2, 1.9, 30])
 def test_a_video_outlives_tasks_that_crash_for_hours(

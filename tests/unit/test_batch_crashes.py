@@ -70,6 +70,7 @@ def version(world: Any, png: bytes) -> str:
     return str(world.aws["s3"].put_object(Bucket=UPLOADS, Key=KEY, Body=MANIFEST.encode())["VersionId"])
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("moment", ["before-call", "after-call"])
 @pytest.mark.parametrize("victim", ["plan", "enqueue", "collect"])
 def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
@@ -132,6 +133,7 @@ def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
     assert not world.aws["s3"].list_multipart_uploads(Bucket=UPLOADS).get("Uploads")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("moment", ["before-call", "after-call"])
 @pytest.mark.parametrize("victim", ["create", "approve", "cancel", "collect"])
 def test_a_call_about_a_batch_is_killed_anywhere_and_repeated(

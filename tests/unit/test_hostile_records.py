@@ -76,6 +76,7 @@ def edited(path: str, kind: str) -> dict[str, Any]:
 PATHS = [*(of.name for of in fields(Job) if of.name != "job_id"), *NESTED]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", STORED)
 @pytest.mark.parametrize("path", PATHS)
 def test_an_edited_record_is_shown_or_its_field_named(
