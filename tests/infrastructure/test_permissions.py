@@ -27,6 +27,7 @@ CALLS = {
     "tell": {PUBLISH, READ_VIDEOS},
     "summarise": {PUBLISH},
     "video_link": {READ_VIDEOS},
+    "frame_link": {READ_VIDEOS},
     "video_links": {READ_VIDEOS},
     "look_at": {READ_UPLOADS},
     "find_image": {READ_UPLOADS},

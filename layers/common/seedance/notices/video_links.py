@@ -1,5 +1,7 @@
 """The links to a job's video, for its notification and for the API."""
 
+from seedance.aws import checks
+from seedance.aws.fields import OBJECT_KEY_BYTES
 from seedance.jobs.job import Job
 from seedance.jobs.lasting import Addresses
 from seedance.media.buckets import Media
@@ -11,7 +13,9 @@ def video_links(job: Job, bucket: Media, addresses: Addresses, now: float) -> Vi
     if not job.video:
         return None
     key, lasting = job.video["key"], addresses.of(job, now)
-    frame = job.video.get("last_frame_key")
+    frame = checks.text(job.video.get("last_frame_key"))
+    if frame and len(frame.encode()) > OBJECT_KEY_BYTES:
+        frame = None  # somebody edited the record; such a key makes no link
     return VideoLinks(
         bucket.video_link(key, job.name),
         bucket.video_link(key, job.name, download=True),
