@@ -47,7 +47,7 @@ down: $(READY) ## stop it
 # The stack has the machine for itself: a function that must wait for a core is late, and lateness is judged.
 test: check browser ## every check that this machine can run
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal -m "not e2e"
-	$(BIN)/pytest -m e2e
+	$(BIN)/pytest tests/e2e
 
 check: $(READY) $(WEB)/.ready ## style, types, templates, generated pages, the console's files
 	$(BIN)/ruff check

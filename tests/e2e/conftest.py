@@ -19,11 +19,13 @@ TIME_SCALE = 0.05
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sync programs come first: their tests wait for an empty queue.
+    """What needs a quiet stack comes first: the pages, which must change nothing, and the sync programs.
 
-    Other tests deliver a message twice on purpose, and the second one comes back after the queue's visibility timeout.
+    The latter's tests wait for an empty queue. Other tests deliver a message twice on purpose, and the second one comes
+    back after the queue's visibility timeout.
     """
-    items.sort(key=lambda item: item.path.name != "test_deployed_syncs.py")
+    first = ["test_browser.py", "test_deployed_syncs.py"]
+    items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
 
 
 @pytest.fixture(scope="session")

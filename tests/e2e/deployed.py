@@ -21,6 +21,10 @@ PATIENCE_SECONDS = 90.0
 """For all jobs together; they run at the same time."""
 
 
+BOUGHT_AGAIN = frozenset({"A folder turns", "an unlucky shoe"})
+"""The prompts of failed videos that people buy again, in tests."""
+
+
 def until(
     condition: Callable[[], T | None], what: str, seconds: float = PATIENCE_SECONDS, seen: Callable[[], object] = str
 ) -> T:
@@ -201,6 +205,10 @@ class Deployed:
     def sandbox(self, path: str) -> Any:
         """What the provider's stand-in has received."""
         return self.api.get(f"{self.stack.sandbox_url}/_sandbox/{path}").raise_for_status().json()
+
+    def bought_twice(self) -> set[str]:
+        """The prompts of videos that were ordered twice although nobody wanted that."""
+        return {one["body"]["prompt"] for one in self.sandbox("summary")["duplicates"]} - BOUGHT_AGAIN
 
     def order_at_provider(self, request_id: str) -> dict[str, Any]:
         (order,) = [job for job in self.sandbox("jobs")["jobs"] if job["request_id"] == request_id]
