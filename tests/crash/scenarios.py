@@ -181,10 +181,12 @@ def retry_it(*, pay: bool) -> Callable[[World], object]:
 
 
 def copied_again(world: World) -> object:
-    """Twice, the result is not a video: the job fails, and a retry copies it for nothing."""
+    """Twice, the result is not a video: the job fails, and a retry copies it for nothing.
+
+    A person asks for the retry once the job has failed, which is later if its POST was lost and it had to be adopted.
+    """
     job_id = str(meets("media", "html", _upload, times=2)(world))
-    while world.happen():
-        pass
+    world.settle()
     return world.retry(job_id, pay=False)
 
 
