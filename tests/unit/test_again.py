@@ -7,8 +7,6 @@ from typing import Any
 import httpx
 import pytest
 from past import LINK, history, row
-from seedance import again as again_module
-from seedance.again import Again
 from seedance.errors import Conflict, InvalidRequest, NotFound
 from seedance.jobs.job import Hold, Job, State
 from seedance.repair import Repair
@@ -16,6 +14,8 @@ from seedance.rest.answers import refusal
 from seedance.rest.retries import Retries
 from seedance.rest.views import describe
 from seedance.submit import Submit
+from seedance.upkeep import again as again_module
+from seedance.upkeep.again import Again
 
 Make = Callable[..., Job]
 DONE = {"model_status": "COMPLETED", "generation_url": LINK, "credits_deduction": 0.3}

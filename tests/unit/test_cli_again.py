@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from command_line import Typed
-from seedance.holding import Holding
 from seedance.jobs.job import Job, State, batch_id, batch_job_id
 from seedance.repair import Repair
+from seedance.upkeep.holding import Holding
 from typer.testing import Result
 
 from cli import again, asking, following, spending

@@ -152,7 +152,7 @@ class PastReason(TypedDict):
 
 
 class Retry(TypedDict):
-    """A retry that was asked for through the API (seedance.again). ``said`` is its outcome, once there is one."""
+    """A retry that was asked for through the API (upkeep.again). ``said`` is its outcome, once there is one."""
 
     asked_at: float
     pay: bool

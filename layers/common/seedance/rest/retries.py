@@ -1,7 +1,7 @@
 """POST /videos/{job_id}/retry: ask for another try of a job.
 
 This checks what the record alone can tell, writes the wish on the job, and asks the function submit to carry it out
-(seedance.again): the provider's history has to be read before anything is bought, and the API has no key for it.
+(seedance.upkeep.again): the provider's history has to be read before anything is bought, and the API has no key for it.
 """
 
 from dataclasses import dataclass

@@ -17,12 +17,12 @@ from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
 from seedance.jobs.job import REOPENABLE, Job, Retry, State
 from seedance.jobs.retrying import Way, not_possible, way
 from seedance.jobs.store import JobStore, jobs
-from seedance.lost import LostSubmits, adopt
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import logger
 from seedance.provider.client import Provider, provider
 from seedance.provider.history import SECONDS, Allowance, SharedHistory
 from seedance.provider.payloads import HistoryRow
+from seedance.upkeep.lost import LostSubmits, adopt
 
 WISH_SECONDS = 30.0
 """The time limit for the history when submit carries a wish out: half of its function's timeout."""
