@@ -351,7 +351,7 @@ class Reconcile:
             if job.executions < MOST_EXECUTIONS:
                 return None
             return State.FAILED, reasons.never_sent()
-        if self.clock() - job.entered.get(State.COPYING, job.submitted_at or job.created_at) <= RESULT_KEPT_SECONDS:
+        if self.clock() - job.result_since <= RESULT_KEPT_SECONDS:
             return None
         if job.video:
             return State.COMPLETED, None
