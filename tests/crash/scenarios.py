@@ -216,6 +216,15 @@ def copied_again(world: World) -> object:
     return world.retry(job_id, pay=False)
 
 
+def copied_in_vain(world: World) -> object:
+    """The result is never a video: a retry copies it once more for nothing, and the next one buys the video again."""
+    job_id = str(meets("media", "html", _upload, times=4)(world))
+    for pay in (False, True):
+        world.settle()
+        world.retry(job_id, pay=pay)
+    return job_id
+
+
 _upload = uploaded()
 _NOTIFY = (("finalize", "sns.Publish"), ("fail", "sns.Publish"))
 _ORPHAN = (("submit", "stepfunctions.StartExecution"),)
@@ -262,6 +271,7 @@ SCENARIOS = (
     Scenario("cancelled too late", cancelled_too_late),
     Scenario("failed, then bought again", meets("job", "fail", asked), then=(retry_it(pay=True),)),
     Scenario("copied again by a retry", copied_again),
+    Scenario("copied again in vain, then bought", copied_in_vain),
     Scenario("link: shared and opened", _upload, then=(linked("open", "POST", "open"),)),
     Scenario("link: withdrawn", _upload, then=(linked("POST", "DELETE", "open"), linked("DELETE"))),
     Scenario("link: withdrawn, then another", asked, then=(linked("POST", "DELETE"), linked("POST", "open"))),
