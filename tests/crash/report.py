@@ -48,6 +48,8 @@ instrumenting botocore, httpx and urllib3 in a clean run, not listed by hand. Th
 - The job is in a terminal state with a notification, or HELD with an alarm that the template defines. No job may stay
   UNCERTAIN once the provider's history can be read.
 - A video that was paid for is in the bucket, once, with the provider's bytes.
+- A completed job has the lasting link that the last answer said, or none if it was withdrawn; a withdrawn link leads
+  nowhere.
 - People are notified of one outcome only.
 - Each day's ledger shows as reserved and as settled exactly what its jobs reserved and settled.
 - The provider's key and the signatures of our links are in no record, no message and no event.

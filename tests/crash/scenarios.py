@@ -10,7 +10,7 @@ from seedance.jobs.budget import day_of
 from seedance.jobs.job import State
 from seedance.jobs.switch import switch
 from stage import RECEIVER, Stage
-from world import World
+from world import DAY_SECONDS, World
 
 BEFORE_THE_HOUR = 3500.0
 AFTER_THE_HOUR = 3700.0
@@ -180,6 +180,32 @@ def retry_it(*, pay: bool) -> Callable[[World], object]:
     return retry
 
 
+def linked(*steps: str) -> Callable[[World], object]:
+    """What a person does with the lasting link of a finished video: POST, DELETE, or a click on all links known."""
+
+    def act(world: World) -> None:
+        (job,) = world.all_jobs()
+        for step in steps:
+            if step == "open":
+                open_all(world)
+            else:
+                world.link(step, job.job_id)
+
+    return act
+
+
+def open_all(world: World) -> None:
+    """Click on the record's link, and on each link that was ever said. Only the record's works."""
+    (job,) = world.all_jobs()
+    works = job.link_token if world.now() < (job.link_until or 0) else None
+    for token in dict.fromkeys([*([works] if works else []), *world.sharing.known]):
+        world.sharing.opened(token, world.open(token), 302 if token == works else 410)
+
+
+def until_the_link_ends(world: World) -> None:
+    world.pass_time(DAY_SECONDS + 1)
+
+
 def copied_again(world: World) -> object:
     """Twice, the result is not a video: the job fails, and a retry copies it for nothing.
 
@@ -188,6 +214,15 @@ def copied_again(world: World) -> object:
     job_id = str(meets("media", "html", _upload, times=2)(world))
     world.settle()
     return world.retry(job_id, pay=False)
+
+
+def copied_in_vain(world: World) -> object:
+    """The result is never a video: a retry copies it once more for nothing, and the next one buys the video again."""
+    job_id = str(meets("media", "html", _upload, times=4)(world))
+    for pay in (False, True):
+        world.settle()
+        world.retry(job_id, pay=pay)
+    return job_id
 
 
 _upload = uploaded()
@@ -236,6 +271,16 @@ SCENARIOS = (
     Scenario("cancelled too late", cancelled_too_late),
     Scenario("failed, then bought again", meets("job", "fail", asked), then=(retry_it(pay=True),)),
     Scenario("copied again by a retry", copied_again),
+    Scenario("copied again in vain, then bought", copied_in_vain),
+    Scenario("link: shared and opened", _upload, then=(linked("open", "POST", "open"),)),
+    Scenario("link: withdrawn", _upload, then=(linked("POST", "DELETE", "open"), linked("DELETE"))),
+    Scenario("link: withdrawn, then another", asked, then=(linked("POST", "DELETE"), linked("POST", "open"))),
+    Scenario(
+        "link: ended, then another",
+        _upload,
+        environment={"VIDEO_LINK_DAYS": "1"},
+        then=(linked("POST", "open"), until_the_link_ends, linked("open", "POST", "open", "DELETE", "open")),
+    ),
     Scenario("nobody could be told", down(*_NOTIFY, begin=_upload)),
     Scenario("orphan: execution never started", down(*_ORPHAN, begin=_upload)),
     Scenario("message lost", lost_message),

@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matrix
@@ -17,7 +17,7 @@ from seedance.errors import SubmitUncertain
 from seedance.events import change
 from seedance.events.endpoint import Answer
 from seedance.finalize import Finalize
-from seedance.jobs import reasons, store
+from seedance.jobs import lasting, reasons, store
 from seedance.jobs.job import Job, State, VideoFacts
 from seedance.jobs.store import JobStore
 from seedance.notices.notifier import Notifier
@@ -27,6 +27,7 @@ from stage import Stage
 from wire import Call, How
 
 EVENTS_DOWN, DEAF = "events: EventBridge down for an hour", "webhooks: the receiver fails at first"
+ANOTHER = "link: withdrawn, then another"
 MODEL, GET_ITEM, TRANSACT = "seedance-1.0-pro-fast", "dynamodb.GetItem", "dynamodb.TransactWriteItems"
 
 
@@ -110,6 +111,17 @@ def write_an_empty_manifest(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Finalize, "_with_manifest", empty)
 
 
+def withdraw_in_the_record_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(JobStore, "unshare", lambda self, job: self.note(job, link_token=None, link_until=None))
+
+
+def promise_a_link_that_is_not_written(patch: pytest.MonkeyPatch) -> None:
+    def promised(self: JobStore, job: Job) -> Job:
+        return replace(job, **lasting.new_share(time.time(), 90))
+
+    patch.setattr(JobStore, "share", promised)
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A deliberate mistake, the point of the matrix that reveals it, and words of the violation."""
@@ -132,6 +144,8 @@ MISTAKES = [
     Mistake(number_events_anew, "upload, v2", Call("announce", "events.PutEvents", 1), How.LOST, "and announced"),
     Mistake(forget_what_was_refused, EVENTS_DOWN, Call("submit", TRANSACT, 1), How.LOST, "and announced"),
     Mistake(write_an_empty_manifest, "upload, v2", Call("poll", GET_ITEM, 1), How.BEFORE, "wrong about the video"),
+    Mistake(withdraw_in_the_record_alone, "link: withdrawn", Call("api", GET_ITEM, 2), How.LOST, "links that work"),
+    Mistake(promise_a_link_that_is_not_written, ANOTHER, Call("api", GET_ITEM, 1), How.AFTER, "the last answer said"),
     Mistake(count_a_webhook_as_delivered, DEAF, Call("submit", TRANSACT, 1), How.LOST, "webhooks were lost"),
 ]
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import announced
-from seedance.aws.table import IN_FLIGHT, link_key
+import sharing
+from seedance.aws.table import IN_FLIGHT
 from seedance.jobs.job import Hold, Job, State
 from world import World, http, template
 
@@ -48,7 +49,7 @@ def always(world: World) -> Iterator[str]:
     yield from dict.fromkeys(world.adversary.findings)
     yield from _count(world, all_jobs)
     yield from _ledger(world, all_jobs)
-    yield from _links(world, all_jobs)
+    yield from sharing.broken(world.sharing, world.records(), all_jobs, world.now())
     yield from _secrets(world, told)
     yield from announced.always(world)
 
@@ -59,15 +60,6 @@ def _count(world: World, all_jobs: list[Job]) -> Iterator[str]:
     under_way = [job for job in all_jobs if job.reserved_usd is not None]
     if held != len(under_way):
         yield f"the count of videos in progress is {held}, and {len(under_way)} have a reservation"
-
-
-def _links(world: World, all_jobs: list[Job]) -> Iterator[str]:
-    """A completed job's lasting link leads to its video, and there is no other link."""
-    items = {r["job_id"]: r.get("video_key") for r in world.records() if r["job_id"].startswith(link_key(""))}
-    digests = {job.job_id: hashlib.sha256(str(job.link_token).encode()).hexdigest() for job in all_jobs}
-    wanted = {link_key(digests[job.job_id]): job.video_key for job in all_jobs if job.state is State.COMPLETED}
-    if items != wanted:
-        yield f"{len(items)} lasting links for {len(wanted)} completed jobs"
 
 
 def _secrets(world: World, told: list[dict[str, Any]]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from seedance.jobs.job import Hold, Job, State, api_job_id
 from seedance.jobs.store import jobs, read_item
 from seedance.jobs.switch import switch
 from seedance.upkeep.holding import release
+from sharing import Sharing
 from table_stream import EventSource
 from wire import Killed
 
@@ -122,6 +123,7 @@ class World(Announcing):
     """How often retries of a job were accepted, or may have been."""
     paid_again: Counter[str] = field(default_factory=Counter)
     """And how many of them were allowed to buy its video again."""
+    sharing: Sharing = field(default_factory=Sharing)
     known: set[str] = field(default_factory=set)
     made: dict[str, bytes] = field(default_factory=dict)
     """The provider's files that were looked at, by request."""
@@ -186,12 +188,33 @@ class World(Announcing):
         self.log.append(f"retry {status} {said.get('code', said.get('state'))}")
         return status
 
+    def link(self, method: str, job_id: str) -> int:
+        """Make a job's lasting link, or withdraw it, through the API; returns the status."""
+        status, said = self.call_api("/videos/{job_id}/link", method=method, job_id=job_id)
+        self.sharing.answered(method, job_id, status, said)
+        self.log.append(f"{method} link {status} {said.get('code', said.get('link'))}")
+        return status
+
+    def open(self, token: str) -> int:
+        """Click on a lasting link, again if there is no response; returns the status."""
+        path = {"path": f"/w/{token}", "resource": "/w/{token}", "pathParameters": {"token": token}}
+        event = {"httpMethod": "GET", **path}
+        status, _ = self._call("watch", event)
+        self.log.append(f"open {status}")
+        return status
+
     def call_api(
-        self, resource: str, body: Any = None, headers: dict[str, str] | None = None, **path: str
+        self,
+        resource: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        *,
+        method: str = "POST",
+        **path: str,
     ) -> tuple[int, dict[str, Any]]:
-        """A POST, repeated if there is no response: its status and its answer; 0 if there was none at all."""
+        """A call, repeated if there is no response: its status and its answer; 0 if there was none at all."""
         event = {
-            "httpMethod": "POST",
+            "httpMethod": method,
             "path": resource.format(**path),
             "resource": resource,
             "pathParameters": path or None,
@@ -200,12 +223,17 @@ class World(Announcing):
             "body": None if body is None else json.dumps(body),
             "isBase64Encoded": False,
         }
+        status, answer = self._call("api", event)
+        return status, dict(json.loads(answer["body"])) if answer else {}
+
+    def _call(self, verb: str, event: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """A request that API Gateway passes to a function, repeated if there is no response; 0 if there is none."""
         for _ in range(3):
             try:
-                answer = self.invoke("api", event)
-                return int(answer["statusCode"]), dict(json.loads(answer["body"]))
+                answer = self.invoke(verb, event)
+                return int(answer["statusCode"]), dict(answer)
             except (Killed, Exception) as error:  # noqa: BLE001
-                self.log.append(f"api died: {error!r}")
+                self.log.append(f"{verb} died: {error!r}")
         return 0, {}
 
     # the queue and the state machine --------------------------------------------------------------------------

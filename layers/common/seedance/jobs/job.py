@@ -268,7 +268,7 @@ class Job:
     result_at: float | None = None
     """When ``result_url`` was first seen. None if there is no result, or if a release before this field wrote it."""
     copied_again: bool = False
-    """Whether a retry has copied this result after the job had ended. This happens at most once."""
+    """Whether a retry has copied this result after the job had ended. If it is no video, that is tried once."""
     last_frame_url: str | None = None
     answer: str | None = None
     """If the link of a finished video is unclear: the provider's response, masked, at most masking.KEPT_BYTES."""

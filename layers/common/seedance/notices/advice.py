@@ -74,7 +74,7 @@ ADVICE: dict[str, Advice] = {
         f"Run {_RETRY} within seven days. It copies the result once more and costs nothing. If that fails too, "
         f"{_RETRY} --pay buys the video again.",
     ),
-    Code.RESULT_GONE: Advice("result deleted", f"{_RETRY} --pay buys the video again."),
+    Code.RESULT_GONE: Advice("result deleted", f"To buy the video again, run {_RETRY} --pay, or request it again."),
     Code.CANCELLED: Advice("cancelled", "Nothing. To have the video after all, request it again."),
     Code.DEARER_THAN_ALLOWED: Advice("over the given limit", f"Run {_RETRY} --pay, or retry with a higher `max_usd`."),
     Code.GIVEN_UP: Advice("given up", "Nothing. To have the video after all, request it again."),
