@@ -189,7 +189,7 @@ def linked(*steps: str) -> Callable[[World], object]:
             if step == "open":
                 open_all(world)
             else:
-                world.link(step, job.job_id)
+                world.link(step, job)
 
     return act
 

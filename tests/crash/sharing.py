@@ -25,12 +25,16 @@ class Sharing:
     """The jobs of which the last call had no answer, or failed: nobody knows whether it took effect."""
     findings: list[str] = field(default_factory=list)
 
-    def answered(self, method: str, job_id: str, status: int, said: dict[str, Any]) -> None:
+    def answered(self, method: str, job: Job, status: int, said: dict[str, Any]) -> None:
         """Note the answer to a call for a job's link. The status is 0 if there was none."""
+        job_id = job.job_id
         self.said.pop(job_id, None)
         self.unanswered.discard(job_id)
         if status == 0 or status >= 500:
             self.unanswered.add(job_id)
+        elif job.state is not State.COMPLETED:
+            if (status, job.link_token) != (409 if method == "POST" else 200, None):
+                self.findings.append(f"{method} of a link to no video was answered with {status}")
         elif status != 200:
             self.findings.append(f"{method} of a link was refused with {status} {said.get('code')}")
         elif (said["link"] is None) is (method == "POST"):
@@ -39,7 +43,7 @@ class Sharing:
             link = said["link"]
             self.said[job_id] = token = link and urlsplit(link).path.rpartition("/")[2]
             if token is None:
-                self.withdrawn |= {known for known, job in self.known.items() if job == job_id}
+                self.withdrawn |= {known for known, of in self.known.items() if of == job_id}
             else:
                 self.known[token] = job_id
 

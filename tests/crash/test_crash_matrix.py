@@ -32,6 +32,6 @@ def test_a_broken_call_neither_loses_a_job_nor_buys_it_twice(
 
 def test_every_function_that_makes_calls_is_covered(servers: Stage) -> None:
     names = ("API call, v2", "v1, answer is the video", "uncertain: adopted", "failed at the provider")
-    names += ("webhooks: the receiver fails at first",)
+    names += ("webhooks: the receiver fails at first", "link: shared and opened")
     met = {call.verb for one in SCENARIOS if one.name in names for call in matrix.clean(servers, one)}
-    assert met == {"api", "submit", "poll", "generate", "finalize", "fail", "reconcile", "announce", "deliver"}
+    assert met == {"api", "submit", "poll", "generate", "finalize", "fail", "reconcile", "announce", "deliver", "watch"}

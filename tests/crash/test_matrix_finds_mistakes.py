@@ -145,7 +145,7 @@ MISTAKES = [
     Mistake(forget_what_was_refused, EVENTS_DOWN, Call("submit", TRANSACT, 1), How.LOST, "and announced"),
     Mistake(write_an_empty_manifest, "upload, v2", Call("poll", GET_ITEM, 1), How.BEFORE, "wrong about the video"),
     Mistake(withdraw_in_the_record_alone, "link: withdrawn", Call("api", GET_ITEM, 2), How.LOST, "links that work"),
-    Mistake(promise_a_link_that_is_not_written, ANOTHER, Call("api", GET_ITEM, 1), How.AFTER, "the last answer said"),
+    Mistake(promise_a_link_that_is_not_written, ANOTHER, Call("api", GET_ITEM, 3), How.AFTER, "the last answer said"),
     Mistake(count_a_webhook_as_delivered, DEAF, Call("submit", TRANSACT, 1), How.LOST, "webhooks were lost"),
 ]
 

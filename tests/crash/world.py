@@ -188,10 +188,10 @@ class World(Announcing):
         self.log.append(f"retry {status} {said.get('code', said.get('state'))}")
         return status
 
-    def link(self, method: str, job_id: str) -> int:
+    def link(self, method: str, job: Job) -> int:
         """Make a job's lasting link, or withdraw it, through the API; returns the status."""
-        status, said = self.call_api("/videos/{job_id}/link", method=method, job_id=job_id)
-        self.sharing.answered(method, job_id, status, said)
+        status, said = self.call_api("/videos/{job_id}/link", method=method, job_id=job.job_id)
+        self.sharing.answered(method, job, status, said)
         self.log.append(f"{method} link {status} {said.get('code', said.get('link'))}")
         return status
 
