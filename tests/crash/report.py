@@ -1,14 +1,20 @@
-"""Runs all crash tests and writes docs/reliability.md: ``make reliability``."""
+"""Runs all crash tests and writes docs/reliability.md: ``make reliability``.
+
+The results are kept in docs/reliability.json. So a scenario that has changed can be run again without the others
+(``--only``), and the page says for each part when it ran.
+"""
 
 import argparse
+import json
 import logging
 import multiprocessing
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +29,7 @@ from world import RECEIVES, VISIBILITY_SECONDS
 from local.sandbox.kinds import STAGES
 
 DOCUMENT = Path(__file__).parents[2] / "docs/reliability.md"
+RESULTS = DOCUMENT.with_suffix(".json")
 COMMAND = "make reliability"
 HISTORIES, STEPS = 300, 40
 HISTORY_SEEDS = 6
@@ -33,8 +40,8 @@ HEAD = """# Reliability: what happens when a call fails
 
 In each scenario below, every call of a function to AWS or to the provider fails once in every way. Then the queue
 delivers again, the workflow retries, reconcile runs its rounds, and the result is checked. The calls are recorded by
-instrumenting botocore, httpx and urllib3 in a clean run, not listed by hand. This page is written by `{command}`
-({minutes:.0f} min; last on {date}), except for [a hostile world](#a-hostile-world).
+instrumenting botocore, httpx and urllib3 in a clean run, not listed by hand. This page is written by `{command}`, which
+takes about an hour on two cores, except for [a hostile world](#a-hostile-world) and what follows it.
 
 | | points | violations |
 |---|---:|---:|
@@ -74,8 +81,8 @@ CRASHES = """
 "Held" needs a person: if a process dies around the POST, it is unknown whether the POST was sent. If the provider's
 history does not show the job, it waits for `seedance resolve`. No scenario buys a second video.
 
-| scenario | clean end | calls | points | completed | held | failed | other | violations |
-|---|---|---:|---:|---:|---:|---:|---:|---:|
+| scenario | clean end | calls | points | completed | held | failed | other | violations | run on |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---|
 """
 
 FAULTS = """
@@ -85,8 +92,8 @@ Every fault of the stand-in (`GET /_sandbox/fault-kinds`) at every stage of a jo
 hang, once only. Afterwards the provider works again, and the next job must be COMPLETED. Not tested, because no
 function calls them: {not_called}.
 
-| stage | points | ends | violations |
-|---|---:|---|---:|
+| stage | points | ends | violations | run on |
+|---|---:|---|---:|---|
 """
 
 
@@ -99,33 +106,52 @@ class Found:
     points: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     violations: tuple[str, ...] = ()
+    run_on: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
 
     def __str__(self) -> str:
         return "\n  ".join([f"{self.name}: {self.points} points, {dict(self.ends)}", *self.violations])
 
 
+Parts = dict[str, dict[str, Found]]
+"""The results by kind of test and by name."""
+
+
 def main() -> int:
     """Run everything, print results as they arrive, and write the page. Returns 1 if there is any violation."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", metavar="TEXT", help="only run scenarios with TEXT in their name, and write no page")
+    parser.add_argument("--only", metavar="TEXT", help="only run parts with TEXT in their names; the others are kept")
     only = parser.parse_args().only
     began = time.monotonic()
-    names = [one.name for one in SCENARIOS if not only or only in one.name]
+    parts: Parts = {name: {} for name in WORK}
     with _workers() as pool:
-        crashes = [pool.submit(_crash, name) for name in names]
-        fault_lines = [] if only else [pool.submit(_faults, name) for name in STAGES]
-        histories = [] if only else [pool.submit(_histories, seed) for seed in range(HISTORY_SEEDS)]
-        for done in as_completed([*crashes, *fault_lines, *histories]):
-            print(done.result(), flush=True)
-    rows, lines, plays = ([done.result() for done in part] for part in (crashes, fault_lines, histories))
-    if not only:
-        text = _page(rows, lines, plays, (time.monotonic() - began) / 60)
-        DOCUMENT.write_text(_with_the_other_sections(text))
-        print(f"written: {DOCUMENT}")
-    violations = sum(len(found.violations) for found in (*rows, *lines, *plays))
-    points = sum(row.points for row in rows)
-    print(f"{points} crash points, {violations} violations in total, {time.monotonic() - began:.0f} s")
+        names = [(part, one) for part, (_, all_of_it) in WORK.items() for one in all_of_it if (only or "") in one]
+        runs = {pool.submit(WORK[part][0], one): part for part, one in names}
+        for done in as_completed(runs):
+            found = done.result()
+            parts[runs[done]][found.name] = found
+            print(found, flush=True)
+    violations = sum(len(found.violations) for part in parts.values() for found in part.values())
+    points = sum(found.points for part in parts.values() for found in part.values())
+    if only:
+        parts = {part: _kept().get(part, {}) | found for part, found in parts.items()}
+    RESULTS.write_text(json.dumps(_as_data(parts), indent=1) + "\n")
+    DOCUMENT.write_text(_with_the_other_sections(_page(parts)))
+    print(f"written: {DOCUMENT}\n{points} points, {violations} violations, {time.monotonic() - began:.0f} s")
     return 1 if violations else 0
+
+
+def _as_data(parts: Parts) -> dict[str, list[dict[str, object]]]:
+    return {part: [asdict(found[name]) for name in WORK[part][1] if name in found] for part, found in parts.items()}
+
+
+def _kept() -> Parts:
+    """The results of earlier runs, without those of scenarios that no longer exist."""
+    data = json.loads(RESULTS.read_text())
+    return {
+        part: {one["name"]: Found(**{**one, "ends": Counter(one["ends"])}) for one in found if one["name"] in names}
+        for part, found in data.items()
+        if (names := WORK[part][1])
+    }
 
 
 def _with_the_other_sections(text: str) -> str:
@@ -159,20 +185,27 @@ def _faults(name: str) -> Found:
     return Found(name, points=line.met, ends=Counter(line.ends), violations=line.violations)
 
 
-def _histories(seed: int) -> Found:
-    number = HISTORIES // HISTORY_SEEDS
+def _histories(name: str) -> Found:
+    number, seed = HISTORIES // HISTORY_SEEDS, int(name.rpartition(" ")[2])
     try:
         interleavings.play(_servers, number, STEPS, seed)
     except Exception as error:  # noqa: BLE001 - any exception is a finding
-        return Found(f"histories {seed}", points=number, violations=(f"random history of seed {seed}: {error!r}",))
-    return Found(f"histories {seed}", points=number)
+        return Found(name, points=number, violations=(f"random history of seed {seed}: {error!r}",))
+    return Found(name, points=number)
 
 
-def _page(rows: list[Found], lines: list[Found], plays: list[Found], minutes: float) -> str:
+WORK: dict[str, tuple[Callable[[str], Found], list[str]]] = {
+    "crashes": (_crash, [one.name for one in SCENARIOS]),
+    "faults": (_faults, list(STAGES)),
+    "histories": (_histories, [f"histories {seed}" for seed in range(HISTORY_SEEDS)]),
+}
+"""Each kind of test: what runs a part of it, and the names of its parts."""
+
+
+def _page(parts: Parts) -> str:
+    rows, lines, plays = (list(parts[part].values()) for part in WORK)
     text = HEAD.format(
         command=COMMAND,
-        minutes=minutes,
-        date=datetime.now(UTC).date().isoformat(),
         crashes=sum(row.points for row in rows),
         crash_violations=sum(len(row.violations) for row in rows),
         faults=sum(line.points for line in lines),
@@ -184,15 +217,17 @@ def _page(rows: list[Found], lines: list[Found], plays: list[Found], minutes: fl
         receives=RECEIVES,
     )
     text += CRASHES
-    for scenario, row in zip(SCENARIOS, rows, strict=True):
+    for scenario in SCENARIOS:
+        row = parts["crashes"].get(scenario.name, Found(scenario.name, run_on="never"))
         ends = [row.ends[end] for end in ENDS]
-        cells = (row.name, scenario.ends, row.calls, row.points, *ends, row.points - sum(ends), len(row.violations))
+        counts = (row.calls, row.points, *ends, row.points - sum(ends), len(row.violations))
+        cells = (row.name, scenario.ends, *counts, row.run_on)
         text += "| " + " | ".join(str(cell) for cell in cells) + " |\n"
     text += FAULTS.format(not_called=", ".join(faults.NOT_CALLED))
     for line in lines:
         if line.points:
             ends = ", ".join(f"{number} {end}" for end, number in line.ends.most_common())
-            text += f"| {line.name} | {line.points} | {ends} | {len(line.violations)} |\n"
+            text += f"| {line.name} | {line.points} | {ends} | {len(line.violations)} | {line.run_on} |\n"
     found = [words for part in (*rows, *lines, *plays) for words in part.violations]
     if found:
         text += "\n## Violations\n\n" + "".join(f"- {words}\n" for words in found[:20])
