@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,7 +141,7 @@ def main() -> int:
 
 
 def _as_data(parts: Parts) -> dict[str, list[dict[str, object]]]:
-    return {part: [asdict(found[name]) for name in WORK[part][1] if name in found] for part, found in parts.items()}
+    return {part: [vars(found[name]) for name in WORK[part][1] if name in found] for part, found in parts.items()}
 
 
 def _kept() -> Parts:
