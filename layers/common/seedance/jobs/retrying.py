@@ -1,4 +1,4 @@
-"""What a retry of a job can do, by its record alone."""
+"""What a retry of a job can do, by its record alone. Pure."""
 
 from enum import StrEnum
 
