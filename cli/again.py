@@ -27,7 +27,8 @@ def retry_failed(target: Target, source: str, *, yes: bool, max_usd: float | Non
     agrees to the price. Raises CommandError.
     """
     batch = _batch(target, source)
-    now = following.look(target, batch)
+    with progress.working("reading the batch"):
+        now = following.look(target, batch)
     if now is None:
         raise CommandError(f"batch {batch} does not exist")
     if not now.rows:

@@ -74,10 +74,11 @@ def redrive_events(target: Target) -> int:
     """
     number, more = 0, "AnnounceFunctionName" in target.outputs  # a stack of an earlier release announces nothing
     question = {"ask": "redrive"}
-    while more:
-        answer = _invoke(target, "AnnounceFunctionName", question)
-        number, more = number + answer["number"], answer["more"]
-        question["run"] = answer["run"]
+    with progress.working(_WORDS["redrive"]):
+        while more:
+            answer = _invoke(target, "AnnounceFunctionName", question)
+            number, more = number + answer["number"], answer["more"]
+            question["run"] = answer["run"]
     return number
 
 

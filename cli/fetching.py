@@ -51,7 +51,8 @@ def get(
         return
     job = ids.job(target, job_id)
     if output == STDOUT:
-        size = actions.pour(target, job, sys.stdout.buffer)
+        with progress.working(f"downloading {job.name}.mp4"):
+            size = actions.pour(target, job, sys.stdout.buffer)
         warn(f"{job.name}.mp4 ({progress.megabytes(size)})")
         return
     actions.check_video(job)
@@ -92,7 +93,8 @@ class _Row:
 
 
 def _get_batch(target: Target, batch: str, output: str | None, *, force: bool) -> None:
-    now = following.look(target, batch)
+    with progress.working("reading the batch"):
+        now = following.look(target, batch)
     if now is None:
         raise CommandError(f"batch {batch} does not exist")
     if not now.rows:

@@ -1,17 +1,21 @@
-"""The status of a batch, from its execution, and following it to its end."""
+"""The status of a batch, from its record and its execution, and following it to its end."""
 
 import csv
 import io
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import ClientError
 from rich.table import Table
 from rich.text import Text
 from seedance.batches import manifest, plan_lines
+from seedance.batches.record import STOPPED, BatchState
+from seedance.batches.store import BatchStore
+from seedance.clock import CLOCK
+from seedance.errors import BadRecord
 from seedance.jobs import requests
 from seedance.jobs.handoff import Batches
 from seedance.jobs.job import State
@@ -36,6 +40,7 @@ class Standing:
     """The status of a batch: its execution's status, the same in words, and the output once it has ended.
 
     ``rows``: how many rows it has, None before they are counted. ``given``: its manifest (tasks.BatchInput).
+    ``state``: as the API tells it; None for a batch of release 0.1.0, which has no record.
     """
 
     status: str
@@ -43,6 +48,7 @@ class Standing:
     ended: dict[str, Any] | None = None
     rows: int | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
+    state: BatchState | None = None
 
     @property
     def refused(self) -> bool:
@@ -51,12 +57,42 @@ class Standing:
 
     @property
     def unapproved(self) -> bool:
-        """Whether it was planned through the API, and nobody has approved it yet."""
+        """Whether it was planned through the API, and not approved: not yet, or not in time, or it was cancelled."""
         return self.ended is not None and self.ended["status"] == TaskStatus.UNAPPROVED
 
 
+_NOT_BOUGHT = {
+    BatchState.CANCELLED: "CANCELLED before it was approved; nothing was bought",
+    BatchState.EXPIRED: "EXPIRED: not approved in time; nothing was bought. Upload the manifest again to plan it",
+}
+"""A plan that was not bought. Its execution had ended before, so only the record tells."""
+
+
 def look(target: Target, batch: str) -> Standing | None:
-    """The status of a batch, or None if it has not begun. Read from its execution: reading every job costs money."""
+    """The status of a batch, or None if it has not begun.
+
+    Read from its record and its execution: reading every job costs money.
+    """
+    found = _look(target, batch)
+    if found is None or (state := _state(target, batch)) is None:
+        return found
+    words = found.words
+    if found.unapproved:
+        words = _NOT_BOUGHT.get(state, words)
+    elif found.status == "RUNNING" and state in STOPPED:
+        words = f"{state}; {words}"
+    return replace(found, state=state, words=words)
+
+
+def _state(target: Target, batch: str) -> BatchState | None:
+    try:
+        record = BatchStore(target.job_table).get(batch)
+    except BadRecord:  # somebody has edited it; the execution still tells most
+        return None
+    return record.state(CLOCK()) if record else None
+
+
+def _look(target: Target, batch: str) -> Standing | None:
     step_functions = target.client("stepfunctions")
     run = Batches(target.output("BatchStateMachineArn"), step_functions).latest(batch)
     if run is None:
@@ -127,19 +163,20 @@ def facts(target: Target, batch: str, now: Standing) -> dict[str, Any]:
     ended = {name: value for name, value in (now.ended or {}).items() if name not in ("chunks", "exception")}
     if now.unapproved:  # the rest is what the workflow passes on
         ended = {name: ended[name] for name in ("status", "rejected", "estimate_usd", "report_key", "notes")}
+        if now.state in _NOT_BOUGHT:
+            ended["status"] = now.state
     bad = {"invalid_rows": report(target, batch, now)} if now.refused else {}
-    return {"batch_id": batch, "status": now.status, "rows": now.rows, **ended, **bad}
+    return {"batch_id": batch, "state": now.state, "status": now.status, "rows": now.rows, **ended, **bad}
 
 
 def tell(target: Target, batch: str, now: Standing) -> None:
     """Print how a batch ended. Raises CommandError unless every row has its video."""
     if now.refused:
         print_report(target, batch, now)
-        raise CommandError(in_words(now.ended or {}))
-    if now.unapproved:
-        raise CommandError(in_words(now.ended or {}))
+    if now.refused or now.unapproved:
+        raise CommandError(now.words)
     ended: dict[str, Any] = now.ended or {}
-    say(in_words(ended))
+    say(now.words)
     missing = ended["rows"] - ended["states"].get(State.COMPLETED, 0)
     if missing:
         raise CommandError(

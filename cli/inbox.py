@@ -9,7 +9,7 @@ import typer
 from rich.panel import Panel
 from rich.text import Text
 
-from cli import show
+from cli import progress, show
 from cli.options import OutputsFile, out
 from cli.output import emit_line, say
 from cli.target import on_this_machine
@@ -47,7 +47,9 @@ def inbox(
     Prints a line of JSON for each with --json.
     """
     kinds = kind or [Kind.MAIL, Kind.EVENT]
-    entries = [entry for entry in aws.inbox(on_this_machine(outputs).access) if entry["kind"] in kinds]
+    stack = on_this_machine(outputs)
+    with progress.working("reading the inbox"):
+        entries = [entry for entry in aws.inbox(stack.access) if entry["kind"] in kinds]
     if about:
         entries = [entry for entry in entries if about in json.dumps(entry, ensure_ascii=False)]
     for entry in entries[-limit:]:

@@ -198,7 +198,7 @@ def status(
         return
     job = ids.job(target, job_id)
     link = target.link(job)
-    emit(show.facts(job, link))
+    emit(show.facts(job, target.time_scale, link))
     say(show.job(job, target.time_scale, link))
 
 
@@ -246,10 +246,12 @@ def sandbox(context: typer.Context) -> None:
 
 
 def _print_batch(target: Target, batch_id: str) -> None:
-    now = following.look(target, batch_id)
-    if now is None:
-        raise CommandError(f"batch {batch_id} does not exist")
-    emit(following.facts(target, batch_id, now))
+    with progress.working("reading the batch"):
+        now = following.look(target, batch_id)
+        if now is None:
+            raise CommandError(f"batch {batch_id} does not exist")
+        told = following.facts(target, batch_id, now)
+    emit(told)
     about = now.ended or {}
     files = {"Results": about.get("results_key"), "Invalid rows": about.get("report_key")}
     bucket = target.output("UploadBucketName")

@@ -147,7 +147,7 @@ def _report(target: Any, job_id: str, *, wait: bool) -> None:
             "function's log"
         )
     link = target.link(job)
-    emit(show.facts(job, link))
+    emit(show.facts(job, target.time_scale, link))
     if job.state is not State.COMPLETED or not job.video:
         raise CommandError(watch.reason(job))
     say(f"s3://{job.video['bucket']}/{job.video['key']}")
@@ -163,7 +163,7 @@ def _report_all(target: Target, job_ids: Sequence[str]) -> None:
         warn(f"\nstopped watching; the jobs continue: {', '.join(job_ids)}")
         raise typer.Exit(Exit.STOPPED) from None
     for job in jobs:
-        emit_line(show.facts(job, target.link(job)))
+        emit_line(show.facts(job, target.time_scale, target.link(job)))
         if job.state is State.COMPLETED:
             say(f"job {job.job_id}  {show.money(job.cost_usd)}  {job.name}")
         else:

@@ -2,12 +2,13 @@
 
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 from seedance.bounds import shown
 from seedance.jobs import catalogue
+from seedance.jobs.retrying import LEAST_USD, MOST_USD
 
 from cli import asking, balance, ids, progress, show, story
 from cli.options import JobId, OutputsFile, StackName, out
@@ -67,8 +68,8 @@ def release(
     if done.left:
         say(
             f"{show.number(done.left, 'job')} stay held: they cost about ${done.left_usd:,.2f}, which does not fit "
-            "today. They go on by themselves on the next day (UTC), or with `seedance release` once DailyBudgetUsd is "
-            "raised"
+            "today. They continue by themselves on the next day (UTC), or with `seedance release` once DailyBudgetUsd "
+            "is raised"
         )
 
 
@@ -107,21 +108,36 @@ def redrive(
 def retry(
     job_id: JobId,
     pay: Annotated[bool, typer.Option("--pay", help="Buy the video again if no result can be copied.")] = False,
+    max_usd: Annotated[
+        float | None,
+        typer.Option(
+            "--max-usd",
+            min=LEAST_USD,
+            max=MOST_USD,
+            metavar="USD",
+            help="With --pay: the most that the video may cost, by its estimate.",
+        ),
+    ] = None,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
     """Try a FAILED, EXPIRED or HELD job again: copy its result if that can help, else submit it again, with --pay."""
+    if max_usd is not None and not pay:
+        raise CommandError("--max-usd is only for a retry that may buy the video again: it needs --pay")
     target = find(stack, outputs)
     job_id = ids.job_id(target, job_id)
-    said = asking.ask_repair(target, ask="retry", job_id=job_id, pay=pay)["said"]
+    limit: dict[str, Any] = {} if max_usd is None else {"max_usd": max_usd}  # an earlier release does not know it
+    said = asking.ask_repair(target, ask="retry", job_id=job_id, pay=pay, **limit)["said"]
     emit({"job_id": job_id, "said": said})
     say(said)
 
 
 def cancel(job_id: JobId, stack: StackName = None, outputs: OutputsFile = None) -> None:
     """Cancel a job before it is bought: one that is RECEIVED, or HELD for the budget or by a pause."""
-    answer = asking.ask_repair(find(stack, outputs), ask="cancel", job_id=job_id)
-    out.print(f"job {answer['job_id']} is {answer['state']}. {answer['said']}", markup=False, soft_wrap=True)
+    target = find(stack, outputs)
+    answer = asking.ask_repair(target, ask="cancel", job_id=ids.job_id(target, job_id))
+    emit({"job_id": answer["job_id"], "state": answer["state"], "said": answer["said"]})
+    say(f"job {answer['job_id']} is {answer['state']}. {answer['said']}")
 
 
 def resolve(
@@ -177,7 +193,7 @@ def explain(
     say("")
     out.print(table)
     timeline = [{"at": show.iso(moment), "source": source, "event": what} for moment, source, what in events]
-    emit({"job": show.facts(job, target.link(job)), "timeline": timeline})
+    emit({"job": show.facts(job, target.time_scale, target.link(job)), "timeline": timeline})
 
 
 def ledger(

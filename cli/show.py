@@ -44,15 +44,31 @@ def iso(unix: float) -> str:
     return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds")
 
 
-_TIMES = ("created_at", "updated_at", "submitted_at", "notified_at", "link_until", "expires_at")
+_NOT_OURS = ("parameters", "metadata")
+"""Fields of a record whose names are the provider's or the caller's."""
 
 
-def facts(found: Job, link: str | None) -> dict[str, Any]:
-    """A job for machines: its record, with times in ISO 8601, its timings, and the lasting link to its video."""
+def facts(found: Job, scale: float, link: str | None) -> dict[str, Any]:
+    """A job for machines: its record, with times in ISO 8601, its timings, and the lasting link to its video.
+
+    ``scale``: Target.time_scale.
+    """
     record = found.to_record()
-    record |= {name: iso(record[name]) for name in _TIMES if name in record}
+    if found.turn_at is not None:
+        record["turn_at"] = found.turn_at * scale
     entered = {state: iso(when) for state, when in found.entered.items()}
-    return {**record, "entered": entered, "timings": found.timings(), "link": link}
+    told = {name: value if name in _NOT_OURS else _with_times(name, value) for name, value in record.items()}
+    return {**told, "entered": entered, "timings": found.timings(), "link": link}
+
+
+def _with_times(name: str, value: Any) -> Any:
+    """A value of a record, with the Unix times in it in ISO 8601. A time's name is ``at``, or ends like one."""
+    if isinstance(value, dict):
+        return {each: _with_times(each, one) for each, one in value.items()}
+    if isinstance(value, list):
+        return [_with_times(name, one) for one in value]
+    is_time = name == "at" or name.endswith(("_at", "_until"))
+    return iso(value) if is_time and isinstance(value, int | float) else value
 
 
 def money(usd: float | None) -> str:

@@ -84,26 +84,27 @@ class Target:
     @cached_property
     def jobs(self) -> JobStore:
         """The stack's jobs."""
-        return JobStore(self._job_table)
+        return JobStore(self.job_table)
 
     @cached_property
     def switch(self) -> Switch:
         """The switch that pauses the stack's submits."""
-        return Switch(self._job_table)
+        return Switch(self.job_table)
 
     @cached_property
-    def _job_table(self) -> JobTable:
+    def job_table(self) -> JobTable:
+        """The stack's table."""
         return JobTable(self.output("JobTableName"), self.client("dynamodb"))
 
     @cached_property
     def by_month(self) -> ByMonth:
         """The stack's jobs, by the time of their creation."""
-        return ByMonth(self._job_table, int(self.setting("RecordRetentionDays", str(RECORD_KEPT_DAYS))))
+        return ByMonth(self.job_table, int(self.setting("RecordRetentionDays", str(RECORD_KEPT_DAYS))))
 
     @cached_property
     def register(self) -> Register:
         """The stack's jobs, many at a time."""
-        return Register(self._job_table)
+        return Register(self.job_table)
 
     @cached_property
     def _settings(self) -> Mapping[str, str]:

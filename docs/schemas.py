@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from seedance.aws.fields import OBJECT_KEY_BYTES
-from seedance.jobs import catalogue, labels, requests
-from seedance.rest import budget, retries, uploads
+from seedance.jobs import catalogue, labels, requests, retrying
+from seedance.rest import budget, uploads
 
 Schema = dict[str, Any]
 
@@ -214,8 +214,8 @@ def of_requests(components: Components) -> None:
             },
             "max_usd": {
                 "type": ["number", "null"],
-                "minimum": retries.LEAST_USD,
-                "maximum": retries.MOST_USD,
+                "minimum": retrying.LEAST_USD,
+                "maximum": retrying.MOST_USD,
                 "description": "The most that it may cost by its estimate; only with `pay`. Default: what the day's "
                 "budget allows.",
             },

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 from seedance.jobs.job import State
+from seedance.jobs.tokens import new_token
+from seedance.watch import NOT_FOUND
 
 from cli import show
 from cli.doctor.deployment import Deployment
@@ -64,11 +66,11 @@ def alarms(of: Deployment) -> Result:
         if one is None:
             wrong.append(f"{logical} does not exist any more")
         elif one["StateValue"] == "ALARM":
-            wrong.append(f"{logical} rings since {when(one['StateUpdatedTimestamp'].timestamp())}")
+            wrong.append(f"{logical} has been in ALARM since {when(one['StateUpdatedTimestamp'].timestamp())}")
         elif not (one.get("ActionsEnabled") and one.get("AlarmActions")):
             wrong.append(f"{logical} notifies nobody")
     waiting = sum(one["StateValue"] == "INSUFFICIENT_DATA" for one in seen.values())
-    said = f"none of {show.number(len(names), 'alarm')} rings"
+    said = f"none of {show.number(len(names), 'alarm')} is in ALARM"
     return found(wrong, f"{said}; {waiting} without data yet" if waiting else said)
 
 
@@ -109,9 +111,7 @@ def api(of: Deployment) -> Result:
                 wrong.append(f"the 403 {who} does not have the form of the API's errors")
         if (status := get("/models", of.target.api_key).status_code) != httpx.codes.OK:
             wrong.append(f"GET /models with the key got {status}")
-        page = get("/", None)
-        if page.status_code != httpx.codes.OK or "content-security-policy" not in page.headers:
-            wrong.append(f"the console's page got {page.status_code}, or has no policy for its content")
+        wrong += _console(client, of.target.outputs.get("ConsoleUrl", f"{of.target.output('ApiUrl')}/"))
         if not of.emulated:
             answer = get("/does-not-exist", of.target.api_key)
             if (answer.status_code, _code(answer)) != (httpx.codes.NOT_FOUND, "NOT_FOUND"):
@@ -120,6 +120,17 @@ def api(of: Deployment) -> Result:
             if (names := sorted(one["stageName"] for one in stages)) != ["v1"]:
                 wrong.append(f"the API has the stages {', '.join(names)}, not only v1")
     return found(wrong, "403 without its key, 200 with it")
+
+
+def _console(client: httpx.Client, url: str) -> Iterator[str]:
+    """What is wrong with the console's page, which is at the custom domain if there is one."""
+    try:
+        page = client.get(url)
+    except httpx.TransportError as error:
+        yield f"{url} can't be reached: {error}"
+        return
+    if page.status_code != httpx.codes.OK or "content-security-policy" not in page.headers:
+        yield f"the console's page got {page.status_code}, or has no policy for its content"
 
 
 def _code(answer: httpx.Response) -> str | None:
@@ -164,6 +175,24 @@ def _misled(answer: httpx.Response) -> str | None:
     if answer.status_code in (200, 206) or code in ("NoSuchKey", "AccessDenied"):
         return None
     return f"{answer.status_code} {code}".strip()
+
+
+def video_pages(of: Deployment) -> Result:
+    """The address of the lasting links that mails carry, with a custom domain if there is one, leads to their page:
+    an unknown link gets the stack's own 404."""
+    of.expect("LinkApi")
+    base = of.target.output("LinkUrl")
+    with _http(of.target) as client:
+        try:
+            answer = client.get(f"{base}/{new_token()}")
+        except httpx.TransportError as error:
+            return failed(f"{base} can't be reached: {error}")
+    if answer.status_code != httpx.codes.NOT_FOUND:
+        return failed(f"an unknown link under {base} got {answer.status_code}, not 404")
+    if answer.text != NOT_FOUND:
+        return failed(f"the 404 of {base} is not the page of this release: something else answers there")
+    off = of.parameters.get("VideoLinkDays") == "0"
+    return ok(f"{base} answers" + ("; VideoLinkDays is 0, so no links are made" if off else ""))
 
 
 def _http(target: Target) -> httpx.Client:

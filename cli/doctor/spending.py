@@ -1,4 +1,4 @@
-"""`seedance doctor --spend`: buys three short videos through the stack, as a user would, and judges what came of it.
+"""`seedance doctor --spend`: buys three short videos through the stack, as a user would, and checks the results.
 
 Everything goes through the pipeline, so that each purchase is a job like any other: recorded before it is sent, within
 the budget, and followed to its end even if this command is stopped.
@@ -75,7 +75,7 @@ class Plan:
 
 @dataclass
 class Bought:
-    """What came of it. ``jobs`` and ``requests`` by the name of the video."""
+    """The results. ``jobs`` and ``requests`` by the name of the video."""
 
     plan: Plan
     job_ids: dict[str, str]
@@ -228,7 +228,7 @@ def follow(of: Deployment, bought: Bought, say: Callable[[str], None]) -> None:
         time.sleep(of.target.poll_seconds)
 
 
-# what came of it ------------------------------------------------------------------------------------------------------
+# results --------------------------------------------------------------------------------------------------------------
 
 Judged = tuple[str, str, Result]
 """A line's name, what it is about, and its result."""

@@ -209,7 +209,7 @@ CHECKS: tuple[Check, ...] = (
         "metrics",
         "outside",
         checks_outside.metrics,
-        "Look for lines with _aws in the log of finalize; without them no alarm on jobs can ring.",
+        "Look for lines with _aws in the log of finalize; without them no alarm on jobs can go off.",
         needs=("cloudwatch:ListMetrics", _LIST),
         emulated=False,
     ),
@@ -217,7 +217,8 @@ CHECKS: tuple[Check, ...] = (
         "api",
         "outside",
         checks_outside.api,
-        "`sam build && sam deploy`; the api function's log says more about 5xx.",
+        "`sam build && sam deploy`; the api function's log says more about 5xx. With DomainName: its DNS must lead to "
+        "DomainTarget, and the API mapping of the path v1 to the stage v1 of Api.",
         needs=("apigateway:GET",),
         seconds=ASKING_SECONDS,
     ),
@@ -244,6 +245,15 @@ CHECKS: tuple[Check, ...] = (
         "`sam build && sam deploy`. If it stays, send the report to the project.",
         needs=(_ASK, _LIST, "apigateway:GET"),
         seconds=ASKING_SECONDS,
+    ),
+    Check(
+        "video pages",
+        "outside",
+        checks_outside.video_pages,
+        "With DomainName: its DNS must lead to the stack's output DomainTarget (a change takes a while), and the API "
+        "mapping of the path w must lead to the stage w of LinkApi. Otherwise `sam build && sam deploy`. Until then, "
+        "the links in mails do not work; the videos are in the bucket.",
+        seconds=60.0,
     ),
 )
 """In the order of the output."""

@@ -74,7 +74,7 @@ class Program:
         """How the program writes a key in the upload bucket."""
         return ("stack:" if self.name == "rclone" else "s3://") + f"{self.deployed.output('UploadBucketName')}/{key}"
 
-    # what came of it --------------------------------------------------------------------------------------------
+    # results ----------------------------------------------------------------------------------------------------
 
     def versions(self, prefix: str) -> dict[str, list[str]]:
         """The versions of each object, the latest first."""

@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import validate_parameters
 from seedance.aws.attributes import written_item
 from seedance.jobs.job import Job, State
+from seedance.watch import NOT_FOUND
 
 from cli.doctor.results import action
 from cli.target import Target
@@ -32,6 +33,7 @@ UPLOADS, VIDEOS, TABLE = "shop-uploads", "shop-videos", "shop-jobs"
 TOPIC, ALARMS = (f"arn:aws:sns:{REGION}:{ACCOUNT}:shop-{name}" for name in ("videos", "alarms"))
 MACHINE, BATCHES = (f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:shop-{name}" for name in ("job", "batch"))
 API = f"https://abc123.execute-api.{REGION}.amazonaws.com/v1"
+LINKS = f"https://links123.execute-api.{REGION}.amazonaws.com/w"
 MAIL = "people@example.com"
 VIDEO_LINK = f"https://{VIDEOS}.s3.{REGION}.amazonaws.com/videos/doctor/does-not-exist.mp4?X-Amz-Signature=ab12"
 LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:shop-common:7"
@@ -199,6 +201,8 @@ class Stack:
                 return answer(request)
         if request.url.host.endswith(f"s3.{REGION}.amazonaws.com"):
             return httpx.Response(403, text="<Error><Code>AccessDenied</Code></Error>")
+        if request.url.path.startswith("/w/"):
+            return httpx.Response(404, text=NOT_FOUND)
         if request.url.path == "/v1/":
             return self.console
         if request.headers.get("x-api-key") != "the-key":
@@ -315,7 +319,7 @@ def resources() -> list[dict[str, Any]]:
     found += [("VideoJobLogGroup", "/aws/vendedlogs/states/shop-video-job", "AWS::Logs::LogGroup")]
     found += [(name, f"shop-{name}", "AWS::CloudWatch::Alarm") for name in ALARM_NAMES]
     found += [(name, url(queue), "AWS::SQS::Queue") for name, queue in QUEUES.items()]
-    found += [("Api", "abc123", "AWS::ApiGateway::RestApi")]
+    found += [(name, physical, "AWS::ApiGateway::RestApi") for name, physical in (("Api", "abc123"), ("LinkApi", "l"))]
     found += [("ReconcileFunctionEveryFiveMinutes", "shop-every-five", "AWS::Events::Rule")]
     return [
         {
@@ -341,6 +345,8 @@ OUTPUTS = {
     "DeadLetterQueueUrl": url("dead"),
     "RepairFunctionName": "shop-repair",
     "ApiUrl": API,
+    "ConsoleUrl": f"{API}/",
+    "LinkUrl": LINKS,
     "ApiKeyId": "key-1",
 }
 
@@ -370,7 +376,7 @@ def install(patch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Stack, Target]:
     patch.setattr(Target, "client", client)
     patch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: stack.page(request))
     patch.setenv("SEEDANCE_HOME", str(tmp_path))
-    return stack, Target(OUTPUTS)
+    return stack, Target(dict(OUTPUTS))
 
 
 def job(state: State, job_id: str = "up-1", *, code: str | None = None, ago: float = 60.0, **changes: Any) -> Job:

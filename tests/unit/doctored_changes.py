@@ -74,6 +74,15 @@ def page(part: str, status: int, **said: Any) -> Callable[[Stack], None]:
     return change
 
 
+def not_resolved(part: str) -> Callable[[Stack], None]:
+    """The DNS does not know a host."""
+
+    def fails(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("Name or service not known", request=request)
+
+    return lambda stack: stack.pages.update({part: fails})
+
+
 def console(status: int) -> Callable[[Stack], None]:
     """The console's page without its headers."""
 

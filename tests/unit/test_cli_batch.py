@@ -48,7 +48,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
 @pytest.fixture
 def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
     """A stack on AWS, which is moto."""
-    made = Target({"UploadBucketName": UPLOADS, "BatchStateMachineArn": MACHINE})
+    made = Target({"UploadBucketName": UPLOADS, "BatchStateMachineArn": MACHINE, "JobTableName": "jobs-of-tests"})
     monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
     made.__dict__["jobs"] = world.store
     made.__dict__["register"] = world.register
@@ -306,7 +306,7 @@ def test_a_batch_that_crashed_says_where_to_look(target: Target, follow: Any) ->
     ],
 )
 def test_any_missing_video_means_failure(target: Target, ended: dict[str, Any], says: str) -> None:
-    now = Standing("SUCCEEDED", "", ended, given={"bucket": UPLOADS, "key": "batches/a.csv"})
+    now = Standing("SUCCEEDED", following.in_words(ended), ended, given={"bucket": UPLOADS, "key": "batches/a.csv"})
     with pytest.raises(CommandError, match=says):
         following.tell(target, "batch-1", now)
 
@@ -325,7 +325,7 @@ def test_a_batch_that_waits_for_its_approval_says_so(
 
 
 def test_every_video_is_a_success(target: Target, capsys: pytest.CaptureFixture[str]) -> None:
-    following.tell(target, "batch-1", Standing("SUCCEEDED", "", ENDED))
+    following.tell(target, "batch-1", Standing("SUCCEEDED", following.in_words(ENDED), ENDED))
     assert "BATCH_DONE: 2 COMPLETED; cost $0.50" in capsys.readouterr().out
 
 

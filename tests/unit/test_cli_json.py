@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from seedance.jobs.by_month import ByMonth
 from seedance.jobs.job import Hold, Job, State
 from typer.testing import CliRunner, Result
 
-from cli import asking, ids, main, making, operate, options, output
+from cli import asking, ids, main, making, operate, options, output, show
 from cli.main import app
 from cli.requests import Wish
 from cli.target import CommandError, Target
@@ -127,6 +128,72 @@ def test_times_are_iso_8601_in_utc(run: Run) -> None:
     times = [told["created_at"], told["updated_at"], told["submitted_at"], *told["entered"].values()]
     assert all(time.endswith("+00:00") and "T" in time for time in times)
     assert told["timings"]["total_seconds"] == 50
+
+
+def full(make_job: Callable[..., Job]) -> Job:
+    """A job with a value in every field, and in every optional part of one."""
+    moment = 1_763_600_000.5
+    error = {"code": "PROVIDER_RATE_LIMITED", "message": "m"}
+    past = {**error, "at": moment, "state": "RECEIVED", "attempt": 1, "times": 2, "last_at": moment}
+    retry = {"asked_at": moment, "pay": True, "max_usd": 1.0, "ended_at": moment, "said": "x", "estimate_usd": 0.2}
+    image = {"bucket": "b", "key": "k", "version_id": "v", "content_type": "image/png", "bytes": 1, "width": 1}
+    video = {"bucket": "b", "key": "k", "bytes": 1, "sha256": "ab", "last_frame_key": "l", "manifest_key": "m"}
+    times = ("created_at", "updated_at", "turn_at", "submitted_at", "notified_at", "link_until")
+    texts = ("fingerprint", "batch", "month", "reserved_day", "held_day", "request_id", "result_url", "last_frame_url")
+    made = make_job(
+        State.RECEIVED,
+        job_id="up-full",
+        **dict.fromkeys(times, moment),
+        **dict.fromkeys((*texts, "answer", "link_token"), "text"),
+        **dict.fromkeys(("reserved_usd", "settled_usd", "cost_usd", "expected_seconds", "sigma"), 0.5),
+        **dict.fromkeys(("row", "attempts", "executions", "gone_polls"), 3),
+        **{"entered": {state.value: moment for state in State}, "past_reasons": [past], "retry": retry, "error": error},
+        **{"image": image, "video": video, "notes": ["n"], "metadata": {"shot_at": "noon"}, "metrics": {"total": 1.0}},
+        **{"settled_days": {"2025-11-20": 0.5}, "resubmitted": True, "earlier_request_ids": ["r"]},
+        expires_at=int(moment),
+    )
+    for of in fields(Job):
+        assert getattr(made, of.name), f"{of.name} has no value here"
+    return made
+
+
+def times_in(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Everything in JSON that is a time by its name."""
+    if isinstance(value, dict):
+        for each, one in value.items():
+            yield from times_in(one, "entered_at" if name == "entered" else each)
+    elif isinstance(value, list):
+        for one in value:
+            yield from times_in(one, name)
+    elif name in ("at", "entered") or name.endswith(("_at", "_until")):
+        yield name, value
+
+
+def test_no_time_of_a_full_record_is_a_number(
+    run: Run, target: Target, world: Any, make_job: Callable[..., Job]
+) -> None:
+    job = full(make_job)
+    world.put(job)
+    for told in (
+        json.loads(run("status", job.job_id, "--json").stdout),
+        json.loads(run("explain", job.job_id, "--json").stdout),
+    ):
+        found = list(times_in(told))
+        assert {name for name, _ in found} >= {"at", "last_at", "asked_at", "ended_at", "turn_at", "entered_at"}
+        assert [name for name, one in found if isinstance(one, int | float)] == []
+    assert show.facts(job, 0.1, None)["turn_at"] == show.iso(176_360_000.05)  # ten times faster than the provider
+    assert show.facts(job, 1.0, None)["metadata"] == {"shot_at": "noon"}
+    unnamed = {name for name, value in numbers_in(show.facts(job, 1.0, None)) if 1.7e9 < value < 1.9e9}
+    assert unnamed == set()  # a Unix time under another name
+
+
+def numbers_in(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else ((name, one) for one in value)
+        for each, one in pairs:
+            yield from numbers_in(one, each)
+    elif isinstance(value, int | float):
+        yield name, value
 
 
 def test_a_failure_leaves_standard_output_empty_and_says_why_on_the_other(run: Run, target: Target) -> None:

@@ -282,7 +282,7 @@ def test_release_says_what_fits_today(says: Any, world: Any, make_job: Make, rep
     assert said[0] == "2 held jobs released"
     assert said[1] == "today's budget of $0.60 has room for about $0.10 more"
     assert said[2].startswith(
-        "2 jobs stay held: they cost about $0.50, which does not fit today. They go on by themselv"
+        "2 jobs stay held: they cost about $0.50, which does not fit today. They continue by themselv"
     )
     assert sum(world.job(f"up-{number}").state is State.HELD for number in range(4)) == 2
     repair_with(budget=0.3)
@@ -314,6 +314,15 @@ def test_redrive_asks_announce_until_nothing_is_left(
 def test_redrive_counts_messages(world: Any, says: Any, target: Target) -> None:
     world.aws["sqs"].send_message(QueueUrl=target.output("DeadLetterQueueUrl"), MessageBody="{}")
     assert says("redrive") == "1 message put back into the queue\n"
+
+
+def test_a_retry_buys_at_most_for_the_given_sum(world: Any, says: Any, make_job: Make) -> None:
+    job = world.put(make_job(State.FAILED, error={"code": "PROVIDER_JOB_FAILED", "message": "m"}))
+    assert "needs --pay" in says("retry", "up-1", "--max-usd", "0.25", code=1)
+    assert "about $0.25, and at most $0.20 is allowed" in says("retry", "up-1", "--pay", "--max-usd", "0.2", code=1)
+    assert world.job() == job
+    assert "will be billed" in says("retry", "up-1", "--pay", "--max-usd", "0.25")
+    assert world.job().max_usd == 0.25
 
 
 def test_retry_and_resolve_say_what_they_did_or_why_not(world: Any, says: Any, make_job: Make) -> None:

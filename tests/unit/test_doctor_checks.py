@@ -19,6 +19,7 @@ from doctored_changes import (
     item,
     link_of_the_api,
     metric_missing,
+    not_resolved,
     of_one_function,
     one_drift,
     open_policy,
@@ -212,7 +213,7 @@ FAULTS: list[tuple[str, Callable[[Stack], None], str]] = [
                 "MetricAlarms": [alarm(name, "ALARM" if name == "HeldAlarm" else "OK") for name in doctored.ALARM_NAMES]
             }
         ),
-        "HeldAlarm rings since 2026-11-20 12:00:00",
+        "HeldAlarm has been in ALARM since 2026-11-20 12:00:00",
     ),
     ("alarms", answers(cloudwatch__DescribeAlarms={"MetricAlarms": []}), "DeadLetterAlarm does not exist any more"),
     (
@@ -246,6 +247,10 @@ FAULTS: list[tuple[str, Callable[[Stack], None], str]] = [
         "AuthorizationHeaderMalformed",
     ),
     ("links", link_of_the_api(httpx.Response(301)), "a link to a video, from the API: 301"),
+    ("video pages", not_resolved("/w/"), f"{doctored.LINKS} can't be reached: Name or service not known"),
+    ("video pages", page("/w/", 403, json={"message": "Forbidden"}), "got 403, not 404"),
+    ("video pages", page("/w/", 200, text="Welcome"), "got 200, not 404"),
+    ("video pages", page("/w/", 404, text="<h1>No such page</h1>"), "something else answers there"),
     ("events", without_trigger("shop-announce"), "nothing passes the table's stream to announce (Disabled)"),
     ("events", answers(lambda__ListEventSourceMappings={"EventSourceMappings": []}), "no trigger"),
     ("events", queue("unannounced", ApproximateNumberOfMessages="2"), "2 groups of changes could not be announced"),
@@ -269,6 +274,20 @@ def test_a_fault_fails_its_line(
     assert result.status is Status.FAILED, result
     assert says in " ".join((result.said, *result.details))
     assert result.remedy or BY_NAME[name].remedy
+
+
+@pytest.mark.parametrize("name", ["api", "video pages"])
+def test_a_custom_domain_is_what_is_looked_at(both: tuple[Stack, Target], name: str) -> None:
+    stack, target = both
+    domain = "https://films.example"
+    target.outputs.update(LinkUrl=f"{domain}/w", ConsoleUrl=f"{domain}/v1/")
+    check, of = BY_NAME[name], Deployment(target, doctored.STACK)
+    assert running.look(of, check).status is Status.OK
+    not_resolved("films.example")(stack)
+    result = running.look(of, check)
+    assert (result.status, domain in result.said, "DomainTarget" in check.remedy) == (Status.FAILED, True, True)
+    page("films.example", 403, json={"message": "Forbidden"})(stack)  # without a mapping of the path
+    assert running.look(of, check).status is Status.FAILED
 
 
 def test_every_check_has_a_fault() -> None:

@@ -92,6 +92,7 @@ FINE: list[tuple[str, Callable[[Stack], None], str]] = [
     ),
     ("public access", answers(s3__GetBucketPolicy=denied("GetBucketPolicy", code="NoSuchBucketPolicy")), "blocked"),
     ("links", link_of_the_api(httpx.Response(206)), "straight"),
+    ("video pages", parameter(VideoLinkDays="0"), "VideoLinkDays is 0"),
     ("events", parameter(EventBusName="videos"), "to the event bus videos"),
     ("webhooks", queue("hooks", ApproximateNumberOfMessagesNotVisible="3"), "0 waiting, 3 being sent"),
     ("webhooks", item("webhook#gone", address="another receiver's", gone_at=1.0), "0 waiting"),

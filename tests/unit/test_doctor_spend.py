@@ -204,7 +204,7 @@ def test_stopping_it_says_that_the_jobs_continue(stack: Stack, run: Run, monkeyp
     assert (said["complete"], said["fine"]) == (False, False)
 
 
-# what came of it ------------------------------------------------------------------------------------------------------
+# results --------------------------------------------------------------------------------------------------------------
 
 
 def lines(of: Deployment, bought: Bought, files: dict[str, Any]) -> dict[str, Found]:

@@ -26,7 +26,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "history": {"model": "seedance-pro", "since": 0.0, "until": 1.0, "page": 1},
     "requests of": {"job_id": "up-1"},
     "adopt": {"job_id": "up-1", "request_id": "req-1"},
-    "retry": {"job_id": "up-1", "pay": False},
+    "retry": {"job_id": "up-1", "pay": False, "max_usd": 0.3},
     "resolve": {"job_id": "up-1", "adopt": None, "link": None, "resubmit": False, "give_up": False},
     "cancel": {"job_id": "up-1"},
     "unowned": {"model": "seedance-pro", "since": 0.0},

@@ -127,7 +127,7 @@ def test_finalize_sends_the_link_in_its_message(world: Any, make_job: Make, mp4:
     (call,) = world.called("Publish")
     mail = json.loads(call["Message"])["email"]
     assert f"Watch\n  {BASE}/{token}\nDownload\n  {BASE}/{token}?download\n" in mail
-    assert "until 2026-02-18" in mail
+    assert "until 2026-02-18 00:53 UTC)" in mail
     assert "X-Amz-Signature" not in mail
 
 

@@ -12,7 +12,7 @@ from seedance.aws import fields
 from seedance.aws.fields import SUBJECT_CHARACTERS
 from seedance.jobs.catalogue import PROMPT_LIMIT
 from seedance.jobs.job import Job, State
-from seedance.jobs.reasons import Code
+from seedance.jobs.reasons import Code, over_budget
 from seedance.notices import advice
 from seedance.notices.job_message import VideoLinks, iso, job_email, job_notification
 
@@ -224,8 +224,18 @@ def test_an_email_has_the_lasting_links_and_says_when_they_end(ended: Callable[.
         f"Watch\n  {LASTING.link}\nDownload\n  {LASTING.link}?download\n  (for everybody who has the link, until"
         in text
     )
-    assert "until 2026-02-18)" in text
+    assert "until 2026-02-18 00:53 UTC)" in text
     assert "signed.example" not in text
+
+
+def test_every_date_in_an_email_has_its_zone(ended: Callable[..., Job]) -> None:
+    held = over_budget("2026-11-20", 25.0, 24.9, 0.31).error
+    mails = [job_email(job_notification(ended(State.COMPLETED), LASTING))[1]]
+    mails.append(job_email(job_notification(ended(State.HELD, video=None, error=held), None))[1])
+    for text in mails:
+        dates = re.findall(r"\b\d{4}-\d\d-\d\d\b.{0,10}", text)
+        assert dates
+        assert [date for date in dates if not re.match(r".{10} (\d\d:\d\d )?(UTC|\(UTC\))", date)] == []
 
 
 def test_without_a_lasting_link_an_email_has_the_signed_ones(ended: Callable[..., Job]) -> None:

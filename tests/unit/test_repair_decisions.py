@@ -124,6 +124,21 @@ def test_a_video_that_was_not_made_is_bought_again(
     assert world.job().earlier_request_ids == ["req-1"]
 
 
+def test_a_purchase_has_a_limit_that_submit_keeps_to(world: Any, repair: Repair, make_job: Make) -> None:
+    job = world.put(make_job(State.FAILED, error={"code": "PROVIDER_JOB_FAILED", "message": "m"}))
+    ask: Any = {"ask": "retry", "job_id": job.job_id, "pay": True}
+    refused = repair.answer({**ask, "max_usd": 0.2499})
+    assert refused["error"] == "the video would cost about $0.2500, and at most $0.2499 is allowed"
+    assert refused["needs_usd"] == 0.25
+    assert world.job() == job
+    assert "max_usd: must be a number from 0.0001 to 1000" in repair.answer({**ask, "max_usd": 0})["error"]
+    assert "billed" in repair.answer({**ask, "max_usd": 0.25})["said"]
+    assert (world.job().state, world.job().max_usd, world.job().retry_waits) == (State.RECEIVED, 0.25, False)
+    world.put(make_job(State.FAILED, retry=world.job().retry, error={"code": "PROVIDER_JOB_FAILED", "message": "m"}))
+    assert "billed" in repair.retry(job.job_id, pay=True)
+    assert world.job().max_usd is None  # a limit is for one retry
+
+
 @pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
 def test_without_a_result_only_the_pay_option_buys_again(
     *, world: Any, repair: Repair, make_job: Make, state: State

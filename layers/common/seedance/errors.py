@@ -112,7 +112,7 @@ class NeedsPayment(NotPossible):
     code = "NEEDS_PAYMENT"
 
     def __init__(self, message: str, usd: float) -> None:
-        super().__init__(f"{message}, for about ${usd:.2f}")
+        super().__init__(message)
         self.usd = usd
 
 
@@ -122,7 +122,9 @@ class DearerThanAllowed(NeedsPayment):
     code = "DEARER_THAN_ALLOWED"
 
     def __init__(self, usd: float, most: float) -> None:
-        super().__init__(f"the video may be bought again for at most ${most:.2f}, and not", usd)
+        digits = 2 if round(usd, 2) > round(most, 2) else 4  # an excess below a cent must be visible
+        limit = f"at most ${most:.{digits}f} is allowed"
+        super().__init__(f"the video would cost about ${usd:.{digits}f}, and {limit}", usd)
 
 
 class AlreadyBought(NotPossible):

@@ -75,7 +75,7 @@ class Repair:
         ``history``: ``model``, ``since``, ``until``, ``page`` -> ``rows``, ``next``
         ``requests of``: ``job_id`` -> ``rows``, ``incomplete``
         ``adopt``: ``job_id``, ``request_id`` -> ``state``
-        ``retry``: ``job_id``, ``pay`` -> ``said``
+        ``retry``: ``job_id``, ``pay``, ``max_usd`` or None -> ``said``
         ``resolve``: ``job_id`` and one of ``adopt``, ``link``, ``resubmit``, ``give_up`` -> ``said``
         ``cancel``: ``job_id`` -> ``job_id``, ``state``, ``said``
         ``unowned``: ``model``, ``since`` -> ``requests``, ``incomplete``
@@ -104,7 +104,7 @@ class Repair:
             case "adopt":
                 return {"state": self.adopt_request(given["job_id"], given["request_id"])}
             case "retry":
-                return {"said": self.retry(given["job_id"], pay=given["pay"])}
+                return {"said": self.retry(given["job_id"], pay=given["pay"], max_usd=given.get("max_usd"))}
             case "resolve":
                 return {"said": self.resolve(**given)}
             case "cancel":
@@ -143,12 +143,13 @@ class Repair:
                 return {"examined": examine(self.provider, media, **given)}
         raise AssertionError(f"questions.QUESTIONS has {ask}, and this method does not")
 
-    def retry(self, job_id: str, *, pay: bool) -> str:
+    def retry(self, job_id: str, *, pay: bool, max_usd: float | None = None) -> str:
         """Try an ended or stuck job again, and return a description of what happens. Only pays again with ``pay``.
 
-        Raises NeedsPayment, or NotPossible, also if the history can't be read to check whether there is a video by now.
+        ``max_usd``: the most that the video may cost, by its estimate. Raises DearerThanAllowed, NeedsPayment, or
+        NotPossible, also if the history can't be read to check whether there is a video by now.
         """
-        return self._again.retry(self._job(job_id), pay=pay)
+        return self._again.retry(self._job(job_id), pay=pay, max_usd=max_usd)
 
     def resolve(
         self,

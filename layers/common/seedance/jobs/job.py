@@ -152,7 +152,10 @@ class PastReason(TypedDict):
 
 
 class Retry(TypedDict):
-    """A retry that was asked for through the API (upkeep.again). ``said`` is its outcome, once there is one."""
+    """A retry that was asked for through the API, or with a limit (upkeep.again).
+
+    ``said`` is its outcome, once there is one.
+    """
 
     asked_at: float
     pay: bool
@@ -281,7 +284,7 @@ class Job:
     past_reasons: list[PastReason] = field(default_factory=list)
     """Why the job waited, was held or ended: each reason with its time, the latest last (see jobs.timeline)."""
     retry: Retry | None = None
-    """The last retry that was asked for through the API."""
+    """The last retry that was asked for through the API, or with a limit."""
     notified_at: float | None = None
     link_token: str | None = None
     """The token of the lasting link to the video (jobs.lasting). None if there is none, or it was withdrawn."""

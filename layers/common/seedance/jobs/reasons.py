@@ -108,7 +108,7 @@ def over_budget(day: str, budget: float, committed: float, estimate: float) -> R
     return Reason(
         Code.OVER_BUDGET,
         f"The day's budget of ${budget:.2f} has no room: ${committed:.{digits}f} is spent or reserved, and this video "
-        f"costs about ${estimate:.{digits}f}. It goes on by itself on the next day, from {next_day} 00:00 UTC, or "
+        f"costs about ${estimate:.{digits}f}. It continues by itself on the next day, from {next_day} 00:00 UTC, or "
         "earlier with `seedance release` if DailyBudgetUsd is raised.",
     )
 

@@ -1,4 +1,4 @@
-"""What a retry of a job can do, by its record alone."""
+"""What a retry of a job can do, by its record alone. Pure."""
 
 from enum import StrEnum
 
@@ -6,6 +6,9 @@ from seedance.errors import NotPossible
 from seedance.jobs.job import REOPENABLE, Hold, Job, State
 from seedance.jobs.reasons import Code
 from seedance.pacing.poll_schedule import LATEST_RESULT_SECONDS, RESULT_KEPT_SECONDS
+
+LEAST_USD, MOST_USD = 0.0001, 1000.0
+"""The limits of ``Retry.max_usd``. No video costs as little or as much. DynamoDB stores no numbers below 1E-130."""
 
 
 class Way(StrEnum):

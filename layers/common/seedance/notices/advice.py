@@ -31,10 +31,10 @@ ADVICE: dict[str, Advice] = {
     ),
     Code.OVER_BUDGET: Advice(
         "over the day's budget",
-        "Nothing: it goes on by itself. To go on today, raise DailyBudgetUsd, then run `seedance release`.",
+        "Nothing: it continues by itself. To continue today, raise DailyBudgetUsd, then run `seedance release`.",
     ),
     Code.SUBMITS_PAUSED: Advice(
-        "submits are paused", "Nothing: `seedance resume` lets it go on. If credits are missing, top up first."
+        "submits are paused", "Nothing: `seedance resume` releases it. If credits are missing, top up first."
     ),
     Code.SUBMIT_LOST: Advice(
         "needs a decision",
@@ -46,7 +46,7 @@ ADVICE: dict[str, Advice] = {
         "the video's address: `seedance resolve {job} --link ADDRESS`.",
     ),
     Code.SUBMIT_UNCERTAIN: Advice("outcome unknown", "Nothing: the provider's history is being searched."),
-    Code.WAITS: Advice("waiting", "Nothing: it goes on by itself."),
+    Code.WAITS: Advice("waiting", "Nothing: it continues by itself."),
     Code.PROVIDER_JOB_FAILED: Advice(
         "the provider failed",
         "If the reason is about the image or the prompt, change them: the same request would fail again. If not, "
@@ -60,8 +60,8 @@ ADVICE: dict[str, Advice] = {
         "provider unavailable",
         f"The request is not the problem. When the provider works again, run {_RETRY} --pay, or request it again.",
     ),
-    Code.PROVIDER_RATE_LIMITED: Advice("rate limit", "Nothing: it goes on by itself."),
-    Code.PROVIDER_AT_CAPACITY: Advice("too many at once", "Nothing: it goes on by itself."),
+    Code.PROVIDER_RATE_LIMITED: Advice("rate limit", "Nothing: it continues by itself."),
+    Code.PROVIDER_AT_CAPACITY: Advice("too many at once", "Nothing: it continues by itself."),
     Code.DEADLINE: Advice(
         "out of time", f"Run {_RETRY}. If the provider has made the video after all, it is copied for nothing."
     ),

@@ -37,7 +37,7 @@ _HEADLINES = {
 _WHAT_TO_DO = {
     BatchStatus.DONE: "",
     BatchStatus.CANCELLED: "The results file shows which videos were made. To buy others, upload a file of their rows.",
-    BatchStatus.OPEN: "The results file names the open jobs. They go on; `seedance status JOB` shows each.",
+    BatchStatus.OPEN: "The results file names the open jobs. They continue; `seedance status JOB` shows each.",
     BatchStatus.REFUSED: "Correct the file and upload it again. It becomes a new batch.",
     BatchStatus.FAILED: "Correct the cause (docs/operations.md, `BatchAlarm`), then run `seedance redrive {batch}`.",
 }

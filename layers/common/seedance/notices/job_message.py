@@ -183,8 +183,13 @@ def _watch(video: NotifiedVideo) -> list[str]:
     how_long = "(the links work for a few hours; the file stays in your bucket)"
     if video["link"]:
         watch, download = video["link"], f"{video['link']}?download"
-        how_long = f"(for everybody who has the link, until {(video['link_expires_at'] or '')[:10]})"
+        how_long = f"(for everybody who has the link, until {_people(video['link_expires_at'])})"
     return ["Watch", f"  {watch}", "Download", f"  {download}", f"  {how_long}", ""]
+
+
+def _people(moment: str | None) -> str:
+    """A time in ISO 8601, UTC, for people: to the minute, with its zone, as in the reason of a job that is HELD."""
+    return f"{moment[:16].replace('T', ' ')} UTC" if moment else "it is withdrawn"
 
 
 def _is_made(message: JobNotification) -> bool:

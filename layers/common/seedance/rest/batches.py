@@ -128,7 +128,7 @@ class Batch(TypedDict):
     rejected_report: FileLink | None
     """The invalid rows, as CSV."""
     results: FileLink | None
-    """What became of each row, as CSV, once the batch has ended."""
+    """The result of each row, as CSV, once the batch has ended."""
     notes: list[str]
     """What a person should know about the rows, in sentences."""
     error: ErrorFacts | None

@@ -22,12 +22,9 @@ from seedance.errors import (
 )
 from seedance.jobs.handoff import IntakeQueue, intake_queue
 from seedance.jobs.job import Job, Retry, State
-from seedance.jobs.retrying import Way, way, why_not_copied
+from seedance.jobs.retrying import LEAST_USD, MOST_USD, Way, way, why_not_copied
 from seedance.jobs.store import JobStore, jobs
 from seedance.rest import bodies
-
-LEAST_USD, MOST_USD = 0.0001, 1000.0
-"""No video costs as little or as much. DynamoDB does not store numbers below 1E-130."""
 
 FIELDS = ("pay", "max_usd")
 
@@ -69,7 +66,8 @@ class Retries:
         usd = self.store.bills.estimate(job.model, job.parameters)
         if not wish["pay"]:
             why = why_not_copied(job, wish["asked_at"])
-            raise NeedsPayment(f"job {job.job_id} {why}; with pay, the video is bought again", usd)
+            why = f"job {job.job_id} {why}; with pay, the video is bought again, for about ${usd:.2f}"
+            raise NeedsPayment(why, usd)
         if (most := wish.get("max_usd")) is not None and usd > most:
             raise DearerThanAllowed(usd, most)
         if self.budget is not None and usd > self.budget:

@@ -40,13 +40,19 @@ class Again:
     history_seconds: float = SECONDS
     clock: Clock = CLOCK
 
-    def retry(self, job: Job, *, pay: bool) -> str:
+    def retry(self, job: Job, *, pay: bool, max_usd: float | None = None) -> str:
         """Try a job again, as a person decided, and return a description of what happens. Only buys with ``pay``.
 
-        Raises NeedsPayment if only a purchase helps, NotPossible if the job can't be tried again, or if the history
-        can't be read to check whether there is a video by now.
+        ``max_usd``: the most that its estimate may be. It is kept with the job, because submit checks it again.
+
+        Raises NeedsPayment if only a purchase helps, DearerThanAllowed if it exceeds ``max_usd``, NotPossible if the
+        job can't be tried again, or if the history can't be read to check whether there is a video by now.
         """
-        return self._retry(job, pay=pay, most=None, retry=None)
+        wish: Retry | None = None
+        if max_usd is not None:
+            now = round(self.clock(), 3)
+            wish = {"asked_at": now, "pay": pay, "max_usd": max_usd, "ended_at": now}
+        return self._retry(job, pay=pay, most=max_usd, retry=wish)
 
     def carry_out(self, job: Job) -> None:
         """Carry out the wish on the job. Its outcome is in the same write as what is done for it."""
@@ -80,7 +86,8 @@ class Again:
         price = self.store.bills.estimate(job.model, job.parameters)
         if not pay:
             why = why_not_copied(job, self.clock())
-            raise NeedsPayment(f"job {job.job_id} {why}; use --pay to buy the video again", price)
+            why = f"job {job.job_id} {why}; use --pay to buy the video again, for about ${price:.2f}"
+            raise NeedsPayment(why, price)
         if most is not None and price > most:
             raise DearerThanAllowed(price, most)
         said = "submitting again, which will be billed"

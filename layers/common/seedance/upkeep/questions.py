@@ -12,6 +12,7 @@ from seedance import bounds
 from seedance.aws.checks import LATEST, Check, any_of, between, whole
 from seedance.errors import InvalidRequest, NotPossible
 from seedance.jobs.budget import MOST_A_DAY_USD
+from seedance.jobs.retrying import LEAST_USD, MOST_USD
 
 if TYPE_CHECKING:
     from seedance.upkeep.examining import Examined
@@ -50,6 +51,7 @@ class Question(TypedDict, total=False):
     until: float
     page: int
     pay: bool
+    max_usd: float
     adopt: str | None
     link: str | None
     resubmit: bool
@@ -107,6 +109,7 @@ def _moment(*, needed: bool) -> _Field:
 _ID, _MODEL, _SINCE = _text_of(LONGEST_ID), _text_of(100), _moment(needed=True)
 _GO_ON = {"since": _moment(needed=False)}
 _STEP = _Field(lambda value: whole(value, 0, 100) is not None, "must be a whole number", needed=False)
+_LIMIT = _Field(between(LEAST_USD, MOST_USD), f"must be a number from {LEAST_USD:g} to {MOST_USD:g}", needed=False)
 _FLAG = _Field(any_of(bool), "must be true or false", needed=False)
 _BATCH = _Field(
     lambda value: isinstance(value, str) and re.fullmatch("batch-[0-9a-f]{32}", value) is not None,
@@ -122,7 +125,7 @@ QUESTIONS: dict[str, dict[str, _Field]] = {
     },
     "requests of": {"job_id": _ID},
     "adopt": {"job_id": _ID, "request_id": _ID},
-    "retry": {"job_id": _ID, "pay": _FLAG._replace(needed=True)},
+    "retry": {"job_id": _ID, "pay": _FLAG._replace(needed=True), "max_usd": _LIMIT},
     "resolve": {
         "job_id": _ID,
         "adopt": _text_of(LONGEST_ID, needed=False),
