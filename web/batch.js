@@ -1,7 +1,7 @@
 // Batches: a table is uploaded and checked; its dry run is shown, and only an approval buys its videos.
 
 import { api } from "./api.js";
-import { ask, button, h, icon, link, replace, set, text, toast } from "./dom.js";
+import { ask, button, h, icon, replace, save, set, text, toast } from "./dom.js";
 import { exactly, moment, money } from "./time.js";
 import { badRowsOf, estimateOf, fileOf, pill, progressOf } from "./batchparts.js";
 import { isTable, upload } from "./upload.js";
@@ -158,7 +158,7 @@ export function batchView() {
   const back = () => h("p", { class: "back" }, h("a", { href: "#/batches" }, icon("back"), words.batches.back));
 
   function draw(batch) {
-    // Links are signed anew in each answer, so they don't count as a change.
+    // Links are signed anew in each answer, so they don't count as a change. They are fetched when they are used.
     const mark = JSON.stringify(batch, (name, value) => (name === "url" || name === "counted_at" ? undefined : value));
     if (mark === drawn) return;
     const sameBatch = drawn.includes(batch.batch_id);
@@ -186,7 +186,7 @@ export function batchView() {
       progressOf(batch),
       buttons(batch, good),
       estimateOf(batch, good),
-      badRowsOf(batch),
+      badRowsOf(batch, () => download(batch, "rejected_report")),
       batch.notes.map((note) => h("p", { class: "help" }, note)),
     );
     if (focused) content.querySelector(`[data-act="${focused}"]`)?.focus();
@@ -207,7 +207,8 @@ export function batchView() {
         ),
       batch.approved_at &&
         h("a", { class: "button", href: `#/of/${encodeURIComponent(batch.batch_id)}` }, words.batches.show),
-      batch.results && link(batch.results.url, words.batches.results, { class: "button", download: true }),
+      batch.results &&
+        button(words.batches.results, () => download(batch, "results"), { "data-act": "results" }, "down"),
       (planned || batch.state === "RUNNING" || batch.state === "PLANNING") &&
         button(planned ? words.batches.discard : words.batches.cancel, () => stop(batch), {
           class: "button danger-text",
@@ -233,6 +234,15 @@ export function batchView() {
       danger: true,
       lead: batch.approved_at ? words.batches.cancelLead : words.batches.discardLead,
     });
+
+  /** Saves a file of the batch, by a link that is fresh: the page may have been open for days. */
+  async function download(batch, file) {
+    try {
+      save((await api.batch(batch.batch_id))[file].url, { shown: true });
+    } catch (problem) {
+      toast(problem.message);
+    }
+  }
 
   async function act(call, done, question) {
     if (!(await ask(question))) return;

@@ -200,42 +200,49 @@ export function composer(models, usual) {
     )
       return;
     ordered = Date.now();
-    const list = shots.list;
-    for (const shot of [...list].reverse()) {
-      // the first one is shown first
-      place({ ...given }, shot, list.length > 1);
-    }
-    if (!list.length) place(given, null, false);
+    const list = shots.list.length ? [...shots.list].reverse() : [null]; // the first one is shown first
+    const all = list.map((shot) => orderOf(given, shot, list.length > 1));
+    // The form is empty before anything is bought: whatever goes wrong after that, another click orders nothing.
+    clear();
+    for (const order of all) orders.place(order);
     announce(words.compose.ordered(count));
     toast(words.compose.ordered(count));
+    element.dispatchEvent(new CustomEvent("ordered", { bubbles: true }));
+  }
+
+  function clear() {
     prompt.value = "";
     name.value = "";
     address.value = "";
     note.hidden = true;
     shots.clear();
-    element.dispatchEvent(new CustomEvent("ordered", { bubbles: true }));
   }
 
-  function place(given, shot, several) {
+  function orderOf(given, shot, several) {
     const own = allowedName(name.value);
-    const auto = allowedName(shot ? shot.name : firstWords(given.prompt));
+    const auto = autoName(shot, given.prompt);
     const called = own && !several ? own : own && shot ? allowedName(`${own} ${shot.name}`) : auto;
-    if (called) given.name = called;
-    orders.place({ name: called || words.order.sending, body: given, shot });
+    return { name: called || words.order.sending, body: called ? { ...given, name: called } : given, shot };
   }
 
-  /** Fills the form with another job's settings. The seed is left out: the same one would make the same video again. */
+  /** Fills the form with another job's settings. The seed is left out: the same one would make the same video again.
+   * A refused order comes back whole, with its seed. */
   function like(job) {
+    const { refused } = job;
     const values = { ...job.parameters };
     const known = models.find((one) => one.model === job.model) || model;
     prompt.value = values.prompt || job.prompt || "";
-    address.value = values[known.first_image] || "";
-    delete values.seed;
+    name.value = refused?.ownName || "";
+    address.value = refused?.body.image || values[known.first_image] || "";
+    if (address.value) options.open = true; // so that nobody overlooks it
+    if (!refused) delete values.seed;
     const reusable = job.image?.key.startsWith("images/");
-    if (reusable) shots.reuse(job.image.key, orders.thumbnails.get(job.job_id));
+    if (refused?.shot) shots.put(refused.shot);
+    else if (reusable) shots.reuse(job.image.key, orders.thumbnails.get(job.job_id));
     else shots.clear();
     choose(known.model, values);
-    text(note, job.image && !reusable ? words.compose.notReusable : words.compose.filled);
+    const kept = refused ? words.compose.restored : words.compose.filled;
+    text(note, job.image && !reusable ? words.compose.notReusable : kept);
     note.hidden = false;
     showPrompt(null);
     prompt.focus();
@@ -244,6 +251,8 @@ export function composer(models, usual) {
   choose(model.model);
   return { element, like, takePictures: shots.take };
 }
+
+const autoName = (shot, prompt) => allowedName(shot ? shot.name : firstWords(prompt));
 
 const firstWords = (prompt) => prompt.split(/\s+/).slice(0, 6).join(" ");
 
@@ -266,6 +275,7 @@ export const asJob = (order) => ({
   prompt: order.body.prompt,
   parameters: { ...order.body.parameters, prompt: order.body.prompt },
   image: order.body.image_key ? { key: order.body.image_key } : null,
+  refused: { ...order, ownName: order.body.name === autoName(order.shot, order.body.prompt) ? "" : order.body.name },
 });
 
 /** The button that opens the panel on a narrow screen. */

@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { reason, statePill, toneOf } from "./card.js";
 import { actions, share } from "./actions.js";
-import { add, button, h, icon, replace, text } from "./dom.js";
+import { add, button, h, icon, modal, replace, text } from "./dom.js";
 import * as jobs from "./jobs.js";
 import * as live from "./live.js";
 import { thumbnails } from "./orders.js";
@@ -46,7 +46,7 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
   );
   const dialog = h(
     "dialog",
-    { class: "large", "aria-labelledby": "detail-title", onclose: end },
+    { class: "large", "aria-labelledby": "detail-title" },
     h(
       "header",
       { class: "dialog-head" },
@@ -166,14 +166,10 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
     unfollow();
     bar.stop();
     if (playing) release(playing.video);
-    const toast = document.getElementById("toast");
-    if (dialog.contains(toast)) document.body.append(toast);
-    dialog.remove();
     closed();
   }
 
-  document.body.append(dialog);
-  dialog.showModal();
+  modal(dialog, end);
   title.focus();
   // A record that is older than some minutes may have links that end soon.
   refresh(120);

@@ -13,8 +13,10 @@ export const GROUPS = {
 };
 
 export const isOpen = (job) => OPEN.includes(job.state);
+/** Whether the job is being worked on. */
+export const isMoving = (job) => isOpen(job) || Boolean(job.retry && !job.retry.ended_at);
 /** Whether the job may still change by itself. A held one changes when money or a person lets it. */
-export const mayChange = (job) => isOpen(job) || job.state === "HELD" || Boolean(job.retry && !job.retry.ended_at);
+export const mayChange = (job) => isMoving(job) || job.state === "HELD";
 
 const titles = new Map();
 

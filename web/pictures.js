@@ -145,6 +145,12 @@ export function pictures(changed) {
     get failed() {
       return list.some((one) => one.failed);
     },
+    /** Shows one that was in this list before: that of an order which was refused. */
+    put(shot) {
+      list = [shot];
+      replace(said);
+      draw();
+    },
     /** Shows a picture that is in the bucket already, of an earlier video. */
     reuse(key, canvas) {
       const name = key.split("/").at(-1);

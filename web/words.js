@@ -31,6 +31,12 @@ export const words = {
     lost: "The stack does not answer. Check your connection, and that the stack is running.",
   },
 
+  leave: {
+    title: (n) => `Sign out with ${plural(n, "unanswered order", "unanswered orders")}?`,
+    lead: "They may become videos all the same. This page forgets them and does not order them again.",
+    stay: "Stay",
+  },
+
   connection: {
     lost: (seconds) => `No connection to the stack. Trying again in ${seconds} s.`,
     trying: "No connection to the stack. Trying again…",
@@ -98,6 +104,7 @@ export const words = {
     earlier: "From the earlier video",
     notReusable: "The picture of that video came through a folder that the API may not read. Add it again.",
     filled: "The form has the settings of that video. The seed is left out, so you get a new take.",
+    restored: "The form has the settings of that order. Nothing was bought.",
     confirmTitle: (n) => `Make ${plural(n, "video", "videos")}?`,
     confirmLead: (usd) => `This costs about ${usd}.`,
     confirm: "Yes, make them",
@@ -164,6 +171,10 @@ export const words = {
     refused: "Not ordered",
     discard: "Discard",
     edit: "Change it",
+    keyRefused: "The key was refused, so nothing was ordered.",
+    unanswered:
+      "You were signed out before the stack answered, so this may have been ordered. Look for it among the videos " +
+      "before you try again.",
   },
 
   wall: {
