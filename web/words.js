@@ -37,6 +37,15 @@ export const words = {
     stay: "Stay",
   },
 
+  units: {
+    seconds: (n) => `${n} s`,
+    minutes: (n) => `${n} min`,
+    both: (minutes, seconds) => `${minutes} min ${seconds} s`,
+    kilobytes: (n) => `${n} KB`,
+    megabytes: (n) => `${n} MB`,
+    usd: (n) => `$${n}`,
+  },
+
   connection: {
     lost: (seconds) => `No connection to the stack. Trying again in ${seconds} s.`,
     trying: "No connection to the stack. Trying again…",
@@ -63,7 +72,7 @@ export const words = {
     reason: "Reason, for your team",
     reasonHint: "For example: prices are being checked",
     pauseNow: "Pause submits",
-    resumed: "Submits go on. Held videos follow within five minutes.",
+    resumed: "Submits have resumed. Held videos follow within five minutes.",
     paused: "Submits are paused.",
   },
 
