@@ -15,6 +15,7 @@ import { titleOf } from "./wall.js";
 import { words } from "./words.js";
 
 const OWN = new Set(["prompt"]);
+const IDS = new Set([words.detail.id, words.detail.request, words.detail.picture]);
 
 /** Opens the dialog of a job. `another` makes another one like it, `pick` chooses it to be compared. */
 export function openDetail(id, { another, pick, isPicked, closed }) {
@@ -253,5 +254,5 @@ const pairs = (rows) =>
     null,
     rows
       .filter(([, value]) => value !== null && value !== undefined && value !== "")
-      .map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))),
+      .map(([name, value]) => h("div", null, h("dt", null, name), h("dd", { class: IDS.has(name) && "id" }, value))),
   );

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from console_steps import MADE, card, opened, shut
+from console_steps import MADE, opened, shut
 from deployed import SAMPLE, Deployed
 from playwright.sync_api import Page, expect
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.e2e
 PICTURE = base64.b64encode(SAMPLE.read_bytes()).decode()
 TABLE = base64.b64encode(b"prompt,resolution\na dropped shoe,480p\n").decode()
 
-# An event as the browser makes one of a person's files. Returns whether the browser would do nothing of its own with it:
-# otherwise it leaves the page for the file that was dropped.
+# An event as the browser makes one of a person's files. Returns whether the page keeps the browser from doing what it
+# does by itself: leave the page for a file that is dropped.
 SEND = """([kind, name, type, content, text]) => {
     const data = new DataTransfer();
     if (text) data.setData("text/plain", text);

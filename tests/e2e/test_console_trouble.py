@@ -1,4 +1,4 @@
-"""What goes wrong while the console is open: refused orders, lost answers, another key, and much that changes at once."""
+"""What goes wrong while the console is open: refused orders, lost answers, another key, many changes at once."""
 
 import json
 import re
