@@ -1,39 +1,19 @@
 // Puts files into the upload bucket with the forms of POST /uploads. XMLHttpRequest, because fetch tells no progress.
 
 import { api, Problem } from "./api.js";
+import { queueOf } from "./queue.js";
 import { words } from "./words.js";
 
-const AT_ONCE = 3;
 export const LARGEST = 30 * 1024 * 1024;
 
-let running = 0;
-const queue = [];
-
-function next() {
-  while (running < AT_ONCE && queue.length) {
-    running += 1;
-    queue
-      .shift()()
-      .finally(() => {
-        running -= 1;
-        next();
-      });
-  }
-}
+const inTurn = queueOf(3);
 
 /** Uploads a file, `progress` being told the part that is done. Resolves to the answer of POST /uploads. */
 export function upload(file, name, progress) {
-  return new Promise((resolve, reject) => {
-    queue.push(async () => {
-      try {
-        const form = await api.uploadForm(name, file.size);
-        await post(form, file, progress);
-        resolve(form);
-      } catch (problem) {
-        reject(problem);
-      }
-    });
-    next();
+  return inTurn(async () => {
+    const form = await api.uploadForm(name, file.size);
+    await post(form, file, progress);
+    return form;
   });
 }
 

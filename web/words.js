@@ -119,6 +119,7 @@ export const words = {
     camera_fixed: "Fixed camera",
     generate_audio: "Sound",
     skip_moderation: "Skip the content pre-filter",
+    transport: "Transport",
     return_last_frame: "Keep the last frame",
     last_frame_url: "Last picture's address",
     reference_images: "Reference pictures",
@@ -132,6 +133,9 @@ export const words = {
     return_last_frame: "Stores the last frame as a picture beside the video.",
     generate_audio: "The model makes sound for the video.",
     camera_fixed: "The camera does not move.",
+    transport:
+      "Keep v2. The provider cuts v1 calls off after about a minute, and most videos take longer: such a video is " +
+      "paid, but may be found only later.",
   },
   form: {
     auto: "Auto",
@@ -142,6 +146,19 @@ export const words = {
     range: (low, high) => `A whole number from ${low} to ${high}.`,
     seedAuto: "Chosen for you",
     address: "https://…",
+  },
+
+  own: {
+    label: "Your own values",
+    help: (n) => `Up to ${n} names and values, such as a product number. They come back with the video.`,
+    add: "Add a value",
+    name: (n) => `Name ${n}`,
+    value: (n) => `Value ${n}`,
+    nameHint: "Name",
+    valueHint: "Value",
+    remove: (n) => `Remove value ${n}`,
+    twice: (name) => `The name ${name} is there twice.`,
+    empty: "(empty)",
   },
 
   states: {
