@@ -100,6 +100,11 @@ export function ownValues(changed) {
       const twice = names.find((name, index) => names.indexOf(name) !== index);
       return twice === undefined ? null : words.own.twice(twice);
     },
-    focus: () => (rows[0]?.name || more).focus(),
+    /** Leads to what is wrong: the name that is given for the second time. */
+    focus() {
+      const names = rows.map((row) => row.read()?.[0]);
+      rows[names.findIndex((name, index) => name !== undefined && names.indexOf(name) !== index)]?.name.focus();
+      element.scrollIntoView({ block: "nearest" });
+    },
   };
 }

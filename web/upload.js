@@ -4,7 +4,7 @@ import { api, Problem } from "./api.js";
 import { queueOf } from "./queue.js";
 import { words } from "./words.js";
 
-export const LARGEST = 30 * 1024 * 1024;
+const LARGEST = 30 * 1024 * 1024;
 
 const inTurn = queueOf(3);
 
@@ -45,7 +45,15 @@ export function pictureName(file) {
 }
 
 export const isTable = (file) => /\.(csv|jsonl)$/i.test(file.name);
-export const isHeic = (file) => /^image\/hei[cf]/.test(file.type) || /\.hei[cf]$/i.test(file.name);
+const isHeic = (file) => /^image\/hei[cf]/.test(file.type) || /\.hei[cf]$/i.test(file.name);
+
+/** Why a file can't be used as a picture; null if nothing is seen that speaks against it. */
+export function refusalOf(file) {
+  if (isHeic(file)) return words.compose.heic(file.name);
+  if (!pictureName(file)) return words.compose.kind(file.name);
+  if (file.size > LARGEST) return words.compose.large(file.name);
+  return file.size ? null : words.compose.empty(file.name);
+}
 
 /** A small picture of a file for the page, as a canvas: an address of the file itself would need a wider policy. */
 export async function thumbnail(file, side = 480) {

@@ -108,7 +108,8 @@ export const words = {
     large: (name) => `${name} is larger than 30 MB.`,
     empty: (name) => `${name} is empty.`,
     dropOverlay: "Drop to add",
-    dropOverlayHint: "Pictures become videos. A CSV becomes a batch.",
+    dropOverlayHint: "Pictures become videos. A CSV becomes a batch, with the pictures that it names.",
+    folder: "The folder can't be read, or has more than 1,000 files.",
   },
 
   fields: {
@@ -293,9 +294,15 @@ export const words = {
     title: "Batches",
     lead: "One row of a table is one video. Every row is checked and priced; nothing is bought until you approve.",
     drop: "Drop a CSV here",
-    dropHint: "or choose one. Columns: image, prompt, model and any parameter; others are kept for the results.",
+    dropHint:
+      "or choose one, with the pictures that its rows name. Columns: image, prompt, model and any parameter; " +
+      "others are kept for the results.",
     choose: "Choose a table",
-    kind: (name) => `${name} can't be used: a batch is a .csv or .jsonl file.`,
+    kind: (name) => `${name} can't be used: a batch is a .csv or .jsonl file, and no results or report.`,
+    several: "There are several tables. Drop one, with its pictures.",
+    picturesNeedCsv: "Pictures can come with a .csv file in UTF-8 or UTF-16 only.",
+    pictures: (done, all) => `Uploading pictures, ${done} of ${all}`,
+    left: (n) => `${plural(n, "file is", "files are")} named in no row and left out.`,
     uploading: (name, percent) => `Uploading ${name}, ${percent} %`,
     emptyTitle: "No batches yet",
     emptyLead: "A spreadsheet of pictures and prompts becomes as many videos.",

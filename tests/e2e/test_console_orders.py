@@ -114,7 +114,7 @@ def test_own_values_that_are_not_allowed_are_told_at_their_field_before_anything
             page.locator(".own-values li").last.get_by_placeholder("Value").fill(value)
         expect(error).to_have_text("The name sku is there twice.")
         make(page, "a shoe that is never made")
-        expect(page.get_by_label("Name 1", exact=True)).to_be_focused()
+        expect(page.get_by_label("Name 2", exact=True)).to_be_focused()
         page.get_by_label("Name 2", exact=True).fill("number")
         expect(error).to_contain_text("must be text of at most 256 characters")  # the API says so
         page.get_by_label("Value 1", exact=True).fill("x" * 256)
