@@ -44,10 +44,11 @@ up: $(READY) ## the same stack, kept running (ARGS="--port 5000")
 down: $(READY) ## stop it
 	@$(BIN)/seedance down
 
-# The stack has the machine for itself: a function that must wait for a core is late, and lateness is judged.
+# Tests with the stack wait more than they compute, so two stacks fit on two cores. They run after the other tests: a
+# function that must wait for a core is late, and lateness is judged.
 test: check browser ## every check that this machine can run
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal -m "not e2e"
-	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/e2e
 
 check: $(READY) $(WEB)/.ready ## style, types, templates, generated pages, the console's files
 	$(BIN)/ruff check
@@ -92,7 +93,7 @@ hostile: $(READY) browser ## hostile inputs, answers, pages and sync programs, i
 	$(BIN)/python -m tests.hostile
 
 AUDIT = .seedance/audit
-audit: $(READY) $(AUDIT)/.ready ## checkov, an ASL validator, known vulnerabilities of the pinned packages
+audit: build $(AUDIT)/.ready ## checkov, an ASL validator, known vulnerabilities of the pinned packages
 	PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m tests.audit $(AUDIT)
 
 $(AUDIT)/.ready: tests/audit/requirements.txt tests/audit/package-lock.json

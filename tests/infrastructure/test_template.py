@@ -1,7 +1,6 @@
 """House rules for template.yaml. They read the file itself, because emulators ignore unknown settings."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +254,7 @@ def test_the_environment_has_a_variable_for_each_setting_and_no_other(
     shared = template["Globals"]["Function"]["Environment"]["Variables"]
     given = {variable for variable in {**shared, **own} if not variable.startswith("POWERTOOLS_")}
     kinds = [SETTINGS.get(name, Settings), *([ProviderSettings] if name in CALL_THE_PROVIDER else [])]
-    assert given == {field.name.upper() for kind in kinds for field in fields(kind)}
+    assert given == {name.upper() for kind in kinds for name in kind.types()}
     assert not set(own) & set(shared)
 
 

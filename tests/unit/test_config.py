@@ -1,7 +1,6 @@
 """Settings: read once, only from the environment; every missing variable is named."""
 
 import re
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -60,7 +59,7 @@ TEXTS: dict[Any, tuple[str, Any]] = {
 
 
 def environment(kind: type[Any]) -> dict[str, str]:
-    return {field.name.upper(): TEXTS[field.type][0] for field in fields(kind)}
+    return {name.upper(): TEXTS[of][0] for name, of in kind.types().items()}
 
 
 def one(name: str, text: str, kind: type[Any] = Settings) -> Any:
@@ -70,22 +69,20 @@ def one(name: str, text: str, kind: type[Any] = Settings) -> Any:
 @KINDS
 def test_each_field_is_read_from_the_variable_of_its_name(kind: type[Any]) -> None:
     settings = read(kind, {**environment(kind), "PATH": "/bin"})
-    assert {field.name: getattr(settings, field.name) for field in fields(kind)} == {
-        field.name: TEXTS[field.type][1] for field in fields(kind)
-    }
+    assert vars(settings) == {name: TEXTS[of][1] for name, of in kind.types().items()}
 
 
 @KINDS
 def test_each_missing_variable_is_named(kind: type[Any]) -> None:
-    for field in fields(kind):
-        for broken in ({}, {field.name.upper(): ""}):
-            given = {name: value for name, value in environment(kind).items() if name != field.name.upper()}
-            if field.type in (config.Hook | None, str | None):
-                assert getattr(read(kind, given | broken), field.name) is None
+    for field, of in kind.types().items():
+        for broken in ({}, {field.upper(): ""}):
+            given = {name: value for name, value in environment(kind).items() if name != field.upper()}
+            if of in (config.Hook | None, str | None):
+                assert getattr(read(kind, given | broken), field) is None
                 continue
             with pytest.raises(ConfigurationError) as caught:
                 read(kind, given | broken)
-            assert field.name.upper() in str(caught.value)
+            assert field.upper() in str(caught.value)
 
 
 def test_all_missing_variables_are_named_at_once() -> None:
