@@ -93,7 +93,7 @@ hostile: $(READY) browser ## hostile inputs, answers, pages and sync programs, i
 	$(BIN)/python -m tests.hostile
 
 AUDIT = .seedance/audit
-audit: $(READY) $(AUDIT)/.ready ## checkov, an ASL validator, known vulnerabilities of the pinned packages
+audit: build $(AUDIT)/.ready ## checkov, an ASL validator, known vulnerabilities of the pinned packages
 	PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m tests.audit $(AUDIT)
 
 $(AUDIT)/.ready: tests/audit/requirements.txt tests/audit/package-lock.json

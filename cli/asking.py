@@ -9,7 +9,7 @@ from cli import progress
 from cli.target import CommandError, Target
 
 if TYPE_CHECKING:  # the module imports the provider's client, which no command needs
-    from seedance.questions import Answer, Question, ShownRequest
+    from seedance.upkeep.questions import Answer, Question, ShownRequest
 
 MOST_PAGES = 2000
 """200,000 requests of one model: more than anybody buys in a day."""

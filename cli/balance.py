@@ -15,7 +15,7 @@ from cli.asking import history
 from cli.target import Target
 
 if TYPE_CHECKING:
-    from seedance.questions import ShownRequest
+    from seedance.upkeep.questions import ShownRequest
 
 _ALL = 100_000
 _CENT = 0.005

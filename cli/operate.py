@@ -106,11 +106,11 @@ def redrive(
 
 def retry(
     job_id: JobId,
-    pay: Annotated[bool, typer.Option("--pay", help="Buy the video again if there is no result to copy.")] = False,
+    pay: Annotated[bool, typer.Option("--pay", help="Buy the video again if no result can be copied.")] = False,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
-    """Try a FAILED, EXPIRED or HELD job again: copy its result if one is known, else submit it again, with --pay."""
+    """Try a FAILED, EXPIRED or HELD job again: copy its result if that can help, else submit it again, with --pay."""
     target = find(stack, outputs)
     job_id = ids.job_id(target, job_id)
     said = asking.ask_repair(target, ask="retry", job_id=job_id, pay=pay)["said"]

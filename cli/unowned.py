@@ -9,7 +9,7 @@ from cli.options import err, out
 from cli.target import CommandError, Target
 
 if TYPE_CHECKING:
-    from seedance.questions import ShownRequest
+    from seedance.upkeep.questions import ShownRequest
 
 
 def report(target: Target, crashed_since: float | None) -> None:

@@ -151,7 +151,8 @@ def _request(components: Components) -> Schema:
             "minLength": 1,
             "maxLength": labels.NAME_CHARACTERS,
             "pattern": r"^(?![ .])[^\x00-\x1f\x7f/\\]*$",
-            "description": "The video's file name for downloads, and its name in mails. Default: the job's id.",
+            "description": "The video's file name for downloads, and its name in mails. Default: the name of the image "
+            "in `image_key`, or else the beginning of the prompt.",
         },
         "metadata": {
             "type": "object",

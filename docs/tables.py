@@ -83,6 +83,33 @@ def _parameter(row: tuple[catalogue.Model, str, Any]) -> tuple[str, str, str]:
     return f"`{name}`", allowed.words(model.parameters, name) + about, shown
 
 
+def house() -> str:
+    """A picture of the layer: its folders, and the use cases above them. An arrow means "imports".
+
+    An arrow that follows from others is left out, and so are the modules that nearly all import.
+    """
+    everywhere = {"bounds", "clock", "config", "errors", "masking", "observability"}
+    uses: dict[str, set[str]] = {}
+    for name, imports in _modules().items():
+        found = {module.partition(".")[0] for module in imports} - everywhere
+        room = name.partition(".")[0] if "." in name else "top"
+        if room not in everywhere and name not in everywhere:
+            uses.setdefault(room, set()).update(found - {room})
+    uses["top"] &= uses.keys()
+    arrows = [
+        (room, other)
+        for room in sorted(uses)
+        for other in sorted(uses[room])
+        if not any(other in _reached(uses, between) for between in uses[room] - {other})
+    ]
+    lines = ["    top[use cases]", *(f"    {room} --> {other}" for room, other in arrows)]
+    return "\n".join(["```mermaid", "graph TD", *lines, "```"])
+
+
+def _reached(uses: dict[str, set[str]], room: str) -> set[str]:
+    return uses[room].union(*(_reached(uses, other) for other in uses[room]))
+
+
 def rooms() -> str:
     """The folders of the layer: their subjects, their modules, and what they import."""
     found = _modules()

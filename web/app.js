@@ -159,15 +159,12 @@ function build(models, usual) {
 
   panel.addEventListener("ordered", () => showPanel(false));
   takeFilesAnywhere((files) => {
-    const tables = files.filter(isTable);
-    const others = files.filter((file) => !isTable(file));
-    if (tables.length || !batches.element.hidden) {
+    if (files.some(isTable) || !batches.element.hidden) {
       location.hash = "#/batches";
-      batches.take(tables.length ? tables : files);
-    }
-    if (others.length && batches.element.hidden) {
+      batches.take(files);
+    } else {
       showPanel(true);
-      composing.takePictures(others);
+      composing.takePictures(files);
     }
   });
 

@@ -4,12 +4,14 @@ import { api } from "./api.js";
 import { ask, button, h, icon, replace, save, set, text, toast } from "./dom.js";
 import { exactly, moment, money } from "./time.js";
 import { badRowsOf, estimateOf, fileOf, pill, progressOf } from "./batchparts.js";
+import { withPictures } from "./table.js";
 import { isTable, upload } from "./upload.js";
 import { words } from "./words.js";
 
 const QUICK = 3000;
 const IDLE = 30000;
 const PAGE = 20;
+const OURS = /\.(results|rejected)\.csv$/i; // what a batch before it has written
 const ACTIVE = new Set(["PLANNING", "RUNNING", "CANCELLING"]);
 
 export function batchView() {
@@ -18,7 +20,8 @@ export function batchView() {
   const status = h("p", { class: "help", "aria-live": "polite" });
   const chooser = h("input", {
     type: "file",
-    accept: ".csv,.jsonl",
+    accept: ".csv,.jsonl,image/jpeg,image/png,image/webp",
+    multiple: true,
     class: "unseen",
     id: "choose-table",
     onchange: () => {
@@ -57,16 +60,20 @@ export function batchView() {
 
   // A new batch -------------------------------------------------------------------------------------------------------
 
+  /** A table, with the pictures that its rows name or without. */
   async function take(files) {
-    const [file] = files;
-    if (!file) return;
-    if (!isTable(file)) {
-      replace(said, h("p", null, words.batches.kind(file.name)));
+    if (!files.length) return;
+    const tables = files.filter((file) => isTable(file) && !OURS.test(file.name));
+    if (tables.length !== 1) {
+      const why = tables.length ? words.batches.several : words.batches.kind(files[0].name);
+      replace(said, h("p", null, why));
       return;
     }
     replace(said);
     bar.hidden = false;
+    bar.value = 0;
     try {
+      const file = await filled(tables[0], files);
       const form = await upload(file, file.name, (part) => {
         bar.value = part;
         text(status, words.batches.uploading(file.name, Math.floor(part * 100)));
@@ -80,6 +87,17 @@ export function batchView() {
       bar.hidden = true;
       text(status, "");
     }
+  }
+
+  async function filled(table, files) {
+    const others = files.filter((file) => !isTable(file));
+    if (!others.length) return table;
+    const made = await withPictures(table, others, (done, all) => {
+      bar.value = all ? done / all : 0;
+      text(status, words.batches.pictures(done, all));
+    });
+    if (made.left) toast(words.batches.left(made.left));
+    return made.table;
   }
 
   // The list ----------------------------------------------------------------------------------------------------------

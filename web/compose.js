@@ -4,6 +4,7 @@ import { api } from "./api.js";
 import { announce, ask, button, h, replace, set, text, toast } from "./dom.js";
 import { modelForm } from "./form.js";
 import * as orders from "./orders.js";
+import { ownValues } from "./ownvalues.js";
 import { pictures } from "./pictures.js";
 import { duration, money } from "./time.js";
 import { words } from "./words.js";
@@ -63,6 +64,7 @@ export function composer(models, usual) {
     address,
     h("p", { id: "image-address-help", class: "help" }, words.compose.imageAddressHelp),
   );
+  const own = ownValues(() => refresh());
   const main = h("div", { class: "fields" });
   const more = h("div", { class: "fields" });
   const options = h(
@@ -82,6 +84,7 @@ export function composer(models, usual) {
       addressField,
     ),
     more,
+    h("div", { class: "fields" }, own.element),
   );
   const price = h("p", { class: "price" }, words.compose.estimating);
   const time = h("p", { class: "help" });
@@ -112,7 +115,7 @@ export function composer(models, usual) {
     model = models.find((one) => one.model === slug) || model;
     chosen.value = model.model;
     sessionStorage.setItem(MODEL, model.model);
-    const kept = values || form?.values() || {};
+    const kept = values || form?.values() || { parameters: {} };
     form = modelForm(model, () => refresh());
     form.fill(kept);
     replace(main, form.main);
@@ -121,7 +124,7 @@ export function composer(models, usual) {
   }
 
   function body() {
-    const given = { model: model.model, parameters: form.values() };
+    const given = { model: model.model, ...form.values(), metadata: own.value() };
     if (!shots.list.length && address.value.trim()) given.image = address.value.trim();
     return given;
   }
@@ -166,8 +169,10 @@ export function composer(models, usual) {
 
   function showProblem(refusal) {
     const field = (refusal?.field || "").split(".").at(-1).replace(/\[.*$/, "");
-    const inForm = form.problem(field, refusal?.message);
-    if (inForm && !form.main.some((one) => one.classList.contains("wrong"))) options.open = true;
+    const ofOwn = own.fault || (field === "metadata" ? refusal.message : null);
+    own.problem(ofOwn);
+    const inForm = form.problem(field, refusal?.message) || field === "metadata";
+    if (ofOwn || (inForm && !form.main.some((one) => one.classList.contains("wrong")))) options.open = true;
     text(problem, refusal && !inForm ? refusal.message : "");
     problem.hidden = !refusal || inForm;
   }
@@ -184,6 +189,11 @@ export function composer(models, usual) {
     if (shots.failed) {
       text(problem, words.compose.uploadsFirst);
       problem.hidden = false;
+      return;
+    }
+    if (own.fault) {
+      options.open = true;
+      own.focus();
       return;
     }
     const given = { ...body(), prompt: wanted };
@@ -214,6 +224,7 @@ export function composer(models, usual) {
     prompt.value = "";
     name.value = "";
     address.value = "";
+    own.fill({});
     note.hidden = true;
     shots.clear();
   }
@@ -240,7 +251,9 @@ export function composer(models, usual) {
     if (refused?.shot) shots.put(refused.shot);
     else if (reusable) shots.reuse(job.image.key, orders.thumbnails.get(job.job_id));
     else shots.clear();
-    choose(known.model, values);
+    own.fill(job.metadata);
+    if (own.value()) options.open = true; // so that nobody overlooks what they belong to
+    choose(known.model, { parameters: values, transport: job.transport });
     const kept = refused ? words.compose.restored : words.compose.filled;
     text(note, job.image && !reusable ? words.compose.notReusable : kept);
     note.hidden = false;
@@ -274,6 +287,8 @@ export const asJob = (order) => ({
   model: order.body.model,
   prompt: order.body.prompt,
   parameters: { ...order.body.parameters, prompt: order.body.prompt },
+  transport: order.body.transport,
+  metadata: order.body.metadata,
   image: order.body.image_key ? { key: order.body.image_key } : null,
   refused: { ...order, ownName: order.body.name === autoName(order.shot, order.body.prompt) ? "" : order.body.name },
 });

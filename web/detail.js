@@ -207,11 +207,12 @@ function factsOf(job) {
     [words.detail.picture, job.image?.key],
     [words.detail.id, job.job_id],
     [words.detail.request, job.request_id],
+    [words.fields.transport, job.transport],
   ];
   const given = Object.entries(job.parameters).filter(
     ([name, value]) => !OWN.has(name) && value !== null && !(Array.isArray(value) && !value.length),
   );
-  const labels = Object.entries(job.metadata || {});
+  const labels = Object.entries(job.metadata || {}).map(([name, value]) => [name, value || words.own.empty]);
   return [
     job.prompt && h("section", null, h("h3", null, words.detail.prompt), h("p", { class: "prompt" }, job.prompt)),
     job.notes.length > 0 &&

@@ -11,7 +11,7 @@ from cli.asking import ANSWER_SECONDS
 from cli.target import CommandError, Target
 
 if TYPE_CHECKING:
-    from seedance.examining import Examined
+    from seedance.upkeep.examining import Examined
 
 NEEDS = ("cloudformation:DescribeStacks", "cloudformation:ListStackResources")
 """The permissions that every check needs: to find the stack, its parameters and its resources."""
@@ -145,7 +145,7 @@ class Deployment:
         return said
 
     def examine(self, what: str, request_id: str = "") -> "Examined":
-        """What a function of the stack sees (seedance.examining).
+        """What a function of the stack sees (seedance.upkeep.examining).
 
         Raises EarlierRelease if the stack runs a release without this, CommandError if it can't tell.
         """

@@ -18,8 +18,8 @@ from cli.doctor.spending import TEXT, Bought
 from cli.target import CommandError, home
 
 if TYPE_CHECKING:
-    from seedance.examining import Examined
-    from seedance.questions import ShownRequest
+    from seedance.upkeep.examining import Examined
+    from seedance.upkeep.questions import ShownRequest
 
 RECORD_SECONDS = 3600.0
 """How long the provider keeps a request's record, in its time."""

@@ -3,8 +3,8 @@
 from typing import Any
 
 from seedance.aws import lambda_entry
-from seedance.questions import Answer, Question
 from seedance.repair import repair
+from seedance.upkeep.questions import Answer, Question
 
 
 @lambda_entry.observed

@@ -8,10 +8,10 @@ import pytest
 from scenarios import SCENARIOS, Scenario
 from stage import Stage
 
-SAMPLED = 2
+SAMPLED = 1
 """Points of each scenario. `make reliability` plays all of them."""
 
-MANY = 8
+MANY = 6
 """Points of the two main ways."""
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import shortcut
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.stepfunctions.models import stepfunctions_backends
-from seedance.holding import release
 from seedance.jobs.handoff import intake_queue
 from seedance.jobs.job import Hold, Job, State, api_job_id
 from seedance.jobs.store import jobs, read_item
 from seedance.jobs.switch import switch
+from seedance.upkeep.holding import release
 from table_stream import EventSource
 from wire import Killed
 

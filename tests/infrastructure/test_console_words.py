@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from seedance.batches.record import BatchState
+from seedance.jobs import labels
 from seedance.jobs.catalogue import MODELS
 from seedance.jobs.job import State
 from seedance.jobs.reasons import Code
@@ -57,9 +58,19 @@ def test_every_state_and_code_has_words(words: dict[str, Any]) -> None:
     assert set(words["advice"]) == {code.value for code in Code}
 
 
+def test_every_state_is_in_one_filter_of_the_wall() -> None:
+    text = (WEB / "jobs.js").read_text(encoding="utf-8")
+    groups = text[text.index("export const OPEN") : text.index("export const isOpen")]
+    assert sorted(re.findall(r'"([A-Z]+)"', groups)) == sorted(State)
+
+
 def test_every_parameter_has_a_label(words: dict[str, Any]) -> None:
     names = {name for model in MODELS.values() for name in model.parameters.model_fields}
     assert names - {model.parameters.first_image for model in MODELS.values()} - set(words["fields"]) == set()
+
+
+def test_the_form_takes_as_many_own_values_as_the_api() -> None:
+    assert f"const PAIRS = {labels.PAIRS};" in (WEB / "ownvalues.js").read_text(encoding="utf-8")
 
 
 def test_every_word_that_is_read_exists(words: dict[str, Any]) -> None:

@@ -48,6 +48,21 @@ MAY_IMPORT = {
     "notices": frozenset({"aws", "bounds", "clock", "config", "errors", "jobs", "media", "observability"}),
     "events": frozenset({"aws", "bounds", "clock", "config", "errors", "jobs", "masking", "observability", "provider"}),
     "rest": frozenset({"aws", "batches", "bounds", "clock", "config", "errors", "jobs", "media", "notices", "pacing"}),
+    "upkeep": frozenset(
+        {
+            "aws",
+            "bounds",
+            "clock",
+            "config",
+            "errors",
+            "jobs",
+            "media",
+            "notices",
+            "observability",
+            "pacing",
+            "provider",
+        }
+    ),
 }
 """Which folder, or module at the top, may import which. What is not here is a use case, or shared by some of them."""
 

@@ -73,6 +73,25 @@ def test_a_failed_video_is_bought_again_only_if_the_call_says_so(pipeline: Pipel
     assert ("FAILED", "PROVIDER_JOB_FAILED") in events(pipeline, job_id)
 
 
+def test_a_result_that_is_never_a_video_is_bought_again_within_a_limit(pipeline: Pipeline) -> None:
+    pipeline.sandbox.fault("media", "html", times=4)
+    job_id = pipeline.order(parameters={"resolution": "480p"})
+    pipeline.run(job_id)
+    assert pipeline.call("POST", f"/videos/{job_id}/retry", {"pay": True})[0] == 202
+    pipeline.run(job_id)
+    assert pipeline.job(job_id).code == "RESULT_NOT_A_VIDEO"
+    assert pipeline.sandbox.summary()["accepted"] == 1  # that was a copy
+    status, refused = pipeline.call("POST", f"/videos/{job_id}/retry")
+    assert (status, refused["code"], refused["estimate_usd"] > 0) == (409, "NEEDS_PAYMENT", True)
+    body = {"pay": True, "max_usd": 0.40}
+    assert pipeline.call("POST", f"/videos/{job_id}/retry", body)[0] == 202
+    pipeline.run(job_id)
+    job = pipeline.job(job_id)
+    assert (job.state, len(job.earlier_request_ids)) == (State.COMPLETED, 1)
+    summary = pipeline.sandbox.summary()
+    assert (summary["accepted"], round(sum(job.settled_days.values()), 6)) == (2, summary["billed_usd"])
+
+
 def test_a_copy_that_failed_is_repeated_for_nothing(pipeline: Pipeline) -> None:
     pipeline.sandbox.fault("media", "html", times=2)
     job_id = pipeline.order(parameters={"resolution": "480p"})

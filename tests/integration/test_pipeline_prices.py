@@ -27,6 +27,7 @@ def drifts(printed: str) -> Iterator[float]:
                 yield from entry["PriceDriftPercent"]
 
 
+@pytest.mark.slow
 def test_reservations_follow_the_bills_and_a_raised_price_is_reported(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -307,6 +307,7 @@ def balanced(pipeline: Pipeline, job_id: str) -> balance.Ledger:
     return balance.balance(jobs().day(_day(pipeline)), [job], rows)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("pay", [False, True])
 def test_an_expired_video_that_completed_after_all_is_copied_and_not_bought_again(
     pipeline: Pipeline, operator: Target, *, pay: bool
@@ -325,6 +326,7 @@ def test_an_expired_video_that_completed_after_all_is_copied_and_not_bought_agai
     assert balanced(pipeline, job_id).day.settled == summary["billed_usd"]
 
 
+@pytest.mark.slow
 def test_a_video_bought_again_and_made_twice_is_explained_only_if_recorded(
     pipeline: Pipeline, operator: Target
 ) -> None:

@@ -38,6 +38,7 @@ def left_behind(pipeline: Pipeline) -> str:
     return json.dumps([records, [{**told, "video": None} for told in pipeline.notifications()]])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("stage", "kind", "options"),
     [

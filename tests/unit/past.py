@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-from seedance.holding import Holding
 from seedance.jobs.job import Job, State
 from seedance.repair import Repair
+from seedance.upkeep.holding import Holding
 
 ID = "up-0123456789abcdef0123456789abcdef"
 OTHER = "up-fedcba9876543210fedcba9876543210"

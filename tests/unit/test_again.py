@@ -7,8 +7,6 @@ from typing import Any
 import httpx
 import pytest
 from past import LINK, history, row
-from seedance import again as again_module
-from seedance.again import Again
 from seedance.errors import Conflict, InvalidRequest, NotFound
 from seedance.jobs.job import Hold, Job, State
 from seedance.repair import Repair
@@ -16,6 +14,8 @@ from seedance.rest.answers import refusal
 from seedance.rest.retries import Retries
 from seedance.rest.views import describe
 from seedance.submit import Submit
+from seedance.upkeep import again as again_module
+from seedance.upkeep.again import Again
 
 Make = Callable[..., Job]
 DONE = {"model_status": "COMPLETED", "generation_url": LINK, "credits_deduction": 0.3}
@@ -139,6 +139,116 @@ def test_a_bad_body_is_refused_by_its_field(
         retries.ask("up-1", body)
     assert caught.value.field == field
     assert world.job() == job
+
+
+# a result that can't be copied any more --------------------------------------------------------------------------
+
+DAY = 24 * 3600.0
+NO_VIDEO = {"code": "RESULT_NOT_A_VIDEO", "message": "m"}
+GONE = {"code": "RESULT_GONE", "message": "m"}
+
+
+def test_a_result_that_is_no_video_is_copied_once_more_and_then_bought(
+    *, world: Any, retries: Retries, deliver: Any, make_job: Make
+) -> None:
+    seen = world.clock.now - DAY
+    values = {"result_url": LINK, "result_at": seen, "request_id": "req-1", "error": NO_VIDEO}
+    world.put(make_job(State.FAILED, **values))
+    for body in (PAY, None):  # with pay too: nothing is bought before that
+        world.put(make_job(State.FAILED, **values))
+        retries.ask("up-1", body)
+        deliver()
+        job = world.job()
+        assert (job.state, job.copied_again, job.result_at) == (State.COPYING, True, seen)
+    world.store.close(job, State.FAILED, error=NO_VIDEO)
+    problem = refused(retries)
+    assert (problem["status"], problem["code"], problem["estimate_usd"]) == (409, "NEEDS_PAYMENT", 0.25)
+    assert "has a result that was copied again and is not a complete video; with pay" in problem["detail"]
+    assert refused(retries, '{"pay": true, "max_usd": 0.2}')["code"] == "DEARER_THAN_ALLOWED"
+    retries.ask("up-1", '{"pay": true, "max_usd": 0.40}')
+    deliver()
+    job = world.job()
+    assert (job.state, job.result_url, job.result_at, job.copied_again) == (State.RECEIVED, None, None, False)
+    assert (job.retry or {})["said"] == "submitting again, which will be billed"
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        {"error": GONE},
+        {"error": NO_VIDEO, "result_at": -7 * DAY - 1},
+        {"error": LATE, "result_at": -7 * DAY - 1},
+        {"error": NO_VIDEO, "submitted_at": -7 * DAY - 1},
+        {"error": NO_VIDEO, "entered": {"COPYING": -7 * DAY - 1}},
+    ],
+)
+@pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
+def test_a_result_that_the_provider_has_deleted_is_bought_again(
+    *, world: Any, retries: Retries, deliver: Any, make_job: Make, ended: dict[str, Any], state: State
+) -> None:
+    ago = {name: value + world.clock.now for name, value in ended.items() if name in ("result_at", "submitted_at")}
+    entered = {at: value + world.clock.now for at, value in ended.get("entered", {}).items()}
+    facts = {"result_url": LINK, "request_id": "req-1", "error": ended["error"], "entered": entered, **ago}
+    world.put(make_job(state, **facts))
+    problem = refused(retries)
+    assert (problem["code"], problem["estimate_usd"]) == ("NEEDS_PAYMENT", 0.25)
+    assert "has a result that the provider no longer keeps; with pay" in problem["detail"]
+    retries.ask("up-1", PAY)
+    deliver()
+    assert (world.job().state, world.job().earlier_request_ids) == (State.RECEIVED, ["req-1"])
+    assert world.wire.requests == []  # the history would show the same result
+
+
+@pytest.mark.parametrize(("days", "code"), [(7.9, None), (8.1, "NEEDS_PAYMENT")])
+def test_the_history_is_asked_only_while_a_late_video_may_be_there(
+    *, world: Any, retries: Retries, make_job: Make, days: float, code: str | None
+) -> None:
+    world.put(make_job(State.EXPIRED, request_id="req-1", submitted_at=world.clock.now - days * DAY, error=GONE))
+    if code:
+        assert refused(retries)["code"] == code
+    else:
+        assert retries.ask("up-1", None).retry_waits
+
+
+def test_a_found_result_is_kept_from_when_it_was_made(
+    *, world: Any, retries: Retries, deliver: Any, make_job: Make
+) -> None:
+    sent = world.clock.now - 5 * DAY
+    world.put(make_job(State.EXPIRED, request_id="req-1", submitted_at=sent, error=LATE))
+    retries.ask("up-1", None)
+    world.wire.will_know("req-1", row(world, "req-1", names=None, **DONE))
+    deliver()
+    assert (world.job().state, world.job().result_at) == (State.COPYING, sent + DAY)
+
+
+@pytest.mark.parametrize("code", ["RESULT_UNCLEAR", "GIVEN_UP"])
+def test_a_result_that_was_never_copied_is_not_bought_again(
+    *, world: Any, retries: Retries, repair: Repair, make_job: Make, code: str
+) -> None:
+    state = State.HELD if code == "RESULT_UNCLEAR" else State.FAILED
+    error = {"code": code, "message": "m"}
+    world.put(make_job(state, result_url=LINK, request_id="req-1", error=error, copied_again=state is State.FAILED))
+    assert retries.ask("up-1", PAY).retry_waits
+    assert "this costs nothing" in repair.retry("up-1", pay=True)
+    assert world.job().copied_again is (state is State.FAILED)
+
+
+def test_the_command_goes_the_same_way(world: Any, repair: Repair, make_job: Make) -> None:
+    world.put(make_job(State.FAILED, result_url=LINK, request_id="req-1", error=NO_VIDEO))
+    assert "this costs nothing" in repair.retry("up-1", pay=True)
+    world.store.close(world.job(), State.FAILED, error=NO_VIDEO)
+    answer = repair.answer({"ask": "retry", "job_id": "up-1", "pay": False})
+    assert (answer["needs_usd"], "use --pay to buy the video again" in answer["error"]) == (0.25, True)
+    assert world.job().state is State.FAILED
+    assert "billed" in repair.retry("up-1", pay=True)
+
+
+def test_another_link_is_another_result(world: Any, make_job: Make) -> None:
+    job = world.put(make_job(State.HELD, result_url=LINK, result_at=1.0, copied_again=True, error=NO_VIDEO))
+    job = world.store.move(job, State.COPYING, result_url="https://images.segmind.com/w.mp4")
+    assert (job.result_at, job.copied_again) == (world.clock.now, False)
+    same = world.store.note(job, result_url=job.result_url, copied_again=True)
+    assert (same.result_at, same.copied_again) == (job.result_at, True)
 
 
 # carried out by submit --------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def create(api: Api, body: str | None = BODY, caller: str = "key-1", key: str | 
 
 def test_a_call_becomes_a_job_in_the_queue(world: Any, api: Api) -> None:
     job = create(api, '{"model": "seedance-2.0-mini", "prompt": "x", "image": "https://example.com/a.png"}')
-    assert job.job_id == job.name == api_job_id("key-1", "order-1")
+    assert (job.job_id, job.name) == (api_job_id("key-1", "order-1"), "x")
     assert (job.state, job.source, job.folder) == (State.RECEIVED, "api", "api")
     assert (job.model, job.transport, job.expected_seconds) == ("seedance-2.0-mini", "v2", 159)
     assert job.parameters["first_frame_url"] == "https://example.com/a.png"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from command_line import Typed
-from seedance.holding import Holding
 from seedance.jobs.job import Job, State, batch_id, batch_job_id
 from seedance.repair import Repair
+from seedance.upkeep.holding import Holding
 from typer.testing import Result
 
 from cli import again, asking, following, spending
@@ -90,6 +90,23 @@ def test_known_results_are_copied_and_the_others_bought(run: Run, world: Any, ta
     assert "1 row REJECTED: correct them and send them as a new batch" in result.stderr
     paid = [question["job_id"] for question in target.__dict__["asked"] if question["pay"]]
     assert sorted(paid) == sorted(batch_job_id(batch, row) for row in (2, 3))
+
+
+@pytest.mark.parametrize(
+    "dead",
+    [{"error": {"code": "RESULT_GONE", "message": "m"}}, {"result_at": 1.0}, {"copied_again": True}],
+)
+def test_a_result_that_can_not_be_copied_is_bought_and_not_counted_as_copied(
+    *, run: Run, world: Any, target: Target, batch: str, make_job: Callable[..., Job], dead: dict[str, Any]
+) -> None:
+    facts = {"result_url": "https://images.segmind.com/v.mp4", "request_id": "req-4", "source": "batch", **dead}
+    facts.setdefault("error", {"code": "RESULT_NOT_A_VIDEO", "message": "m"})
+    world.put(make_job(State.FAILED, job_id=batch_job_id(batch, 4), batch=batch, row=4, **facts))
+    result = run(batch, "--max-usd", "0.74", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["copied"]) == (1, 0)
+    assert "3 failed videos again would cost about $0.75, more than --max-usd 0.74" in result.stderr
+    assert json.loads(run(batch, "--json").stdout) == {"batch_id": batch, "failed": 3, "copied": 0, "bought": 3}
+    assert states(world, batch)[1:4] == [State.RECEIVED] * 3
 
 
 def test_nothing_is_bought_above_the_maximum_but_results_are_copied(

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from seedance.holding import WORK_SECONDS, Holding
 from seedance.jobs.budget import Booking
 from seedance.jobs.job import Hold, Job, State
 from seedance.jobs.prices import PRICES_OF
 from seedance.jobs.requests import Upload
 from seedance.repair import Repair
+from seedance.upkeep.holding import WORK_SECONDS, Holding
 from typer.testing import CliRunner
 
 from cli import asking, operate, options, story

@@ -9,9 +9,9 @@ import pytest
 import seedance
 from past import LINK
 from seedance.errors import NotPossible
-from seedance.examining import NOBODYS_VIDEO, Examined, examine, shape
 from seedance.provider import payloads
 from seedance.repair import Repair
+from seedance.upkeep.examining import NOBODYS_VIDEO, Examined, examine, shape
 
 KEY = "SG_0123456789abcdef"
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from seedance.holding import WORK_SECONDS, Holding, Worked
 from seedance.jobs.budget import day_of
 from seedance.jobs.job import Hold, Job, State
+from seedance.upkeep.holding import WORK_SECONDS, Holding, Worked
 
 Make = Callable[..., Job]
 TABLE = "jobs-of-tests"

@@ -92,6 +92,7 @@ def test_a_slot_may_be_anything(world: Any, wired: Any, root: Any, make_job: Any
     assert answer["status"] == "RUNNING"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("function", "name"),
     [

@@ -16,8 +16,8 @@ from seedance import repair as repair_module
 from seedance.errors import Unavailable
 from seedance.jobs.job import Job, State
 from seedance.provider.payloads import HistoryRow, ProviderStatus
-from seedance.questions import QUESTIONS
 from seedance.repair import Repair
+from seedance.upkeep.questions import QUESTIONS
 
 pytestmark = pytest.mark.hostile(kind="input", risk=("5xx", "paid twice", "lost"))
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from clocks import NOW
-from seedance.holding import WORK_SECONDS
-from seedance.indexing import Indexed, Indexing
 from seedance.jobs.budget import month_of
 from seedance.jobs.by_month import ByMonth, Filters
 from seedance.jobs.job import Job, State
+from seedance.upkeep.holding import WORK_SECONDS
+from seedance.upkeep.indexing import Indexed, Indexing
 
 Make = Callable[..., Job]
 TABLE = "jobs-of-tests"

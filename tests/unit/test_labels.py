@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from seedance.api import Api
 from seedance.aws.fields import OBJECT_KEY_BYTES
 from seedance.errors import InvalidRequest
-from seedance.jobs import labels, requests
+from seedance.jobs import creation, labels, requests
 from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import Job, State
 from seedance.notices.job_message import job_email, job_notification
@@ -83,10 +84,55 @@ def test_labels_come_back_with_the_job_its_notification_and_its_mail(world: Any,
     assert job_email(message)[0] == "No video: Red shoe (perhaps charged)"
 
 
-def test_without_a_name_the_job_is_named_after_its_id(world: Any) -> None:
+LONG = "A red shoe turns slowly, on a white table; the camera follows it closely until it stops."
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ({"prompt": "A red shoe turns."}, "A red shoe turns"),
+        ({"prompt": LONG}, "A red shoe turns slowly, on a white table; the camera"),
+        ({"prompt": "left/right\\up\n..down"}, "left right up ..down"),
+        ({"prompt": " ./../etc/passwd"}, "etc passwd"),
+        ({"prompt": "鞋" * 80}, "鞋" * 60),
+        ({"prompt": "a\u2028b\u0085c"}, "a b c"),
+        ({"prompt": "x", "image": "https://example.com/a.png"}, "x"),
+        ({"prompt": "x", "image_key": "images/spring/red shoe.v2.png"}, "red shoe.v2"),
+        ({"prompt": "x", "image_key": f"images/posted/2026-11-30/red-shoe-{'0123456789ab' * 2}.png"}, "red-shoe"),
+        ({"prompt": "x", "image_key": f"images/red-shoe-{'0123456789ab' * 2}.png"}, f"red-shoe-{'0123456789ab' * 2}"),
+        ({"prompt": "x y", "image_key": "images/ .png"}, "x y"),
+        ({"prompt": "x", "image_key": "images/a.png", "name": "given"}, "given"),
+    ],
+)
+def test_without_a_name_it_is_named_after_its_image_or_its_prompt(world: Any, body: dict[str, str], name: str) -> None:
+    request = requests.api_request(json.dumps(body), DEFAULTS)
+    job = creation.from_call("api-1", request, requests.fingerprint(json.dumps(body)))
+    assert job.name == name == labels.name(job.name)
+    assert job.video_key == "videos/api/api-1.mp4"
+    message = job_notification(replace(job, state=State.FAILED), None)
+    assert "api-1" not in job_email(message)[0]
+    assert message["source"] == "api"
+
+
+@pytest.mark.parametrize("prompt", ["...", " . / \\ ", "?!"])
+def test_if_nothing_is_left_of_a_prompt_the_job_is_named_after_its_id(prompt: str) -> None:
+    body = json.dumps({"prompt": prompt})
+    job = creation.from_call("api-1", requests.api_request(body, DEFAULTS), requests.fingerprint(body))
+    assert job.name == "api-1"
+
+
+def test_a_call_repeated_over_the_upgrade_is_the_same_request(world: Any) -> None:
     api = Api(world.store, world.media, world.queue, "example-uploads", DEFAULTS, ("images/",), world.clock)
-    job = api.create_video('{"prompt": "x"}', caller="key", idempotency_key=None)
-    assert (job.name, job.metadata) == (job.job_id, {})
+    first = api.create_video('{"prompt": "A red shoe turns."}', caller="key", idempotency_key="order-1")
+    world.put(replace(first, name=first.job_id))  # as an earlier release named it
+    again = api.create_video('{"prompt": "A red shoe turns."}', caller="key", idempotency_key="order-1")
+    assert (again.job_id, again.name) == (first.job_id, first.job_id)
+
+
+@given(st.text(max_size=300))
+def test_a_name_that_is_made_is_one_that_could_be_given(text: str) -> None:
+    made = labels.derived_name(text)
+    assert made is None or (labels.name(made) == made and len(made) <= labels.DERIVED_CHARACTERS)
 
 
 @given(st.text(max_size=120))

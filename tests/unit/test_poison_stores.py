@@ -67,6 +67,7 @@ def test_only_a_number_within_its_bounds_is_valid(value: Any) -> None:
 # the calendar of requests ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", [*(of.name for of in fields(Calendar)), "version"])
 def test_a_poisoned_calendar_keeps_nobody_waiting(world: Any, name: str) -> None:
     for stored in STORED.values():
@@ -215,6 +216,7 @@ INDEX_KEYS = ("state", "request_id", "month", "created_at")
 """The table takes text for them, or a number for the last one, and nothing else."""
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", sorted({of.name for of in fields(Job)} - {"job_id", "updated_at", *INDEX_KEYS}))
 def test_a_changed_record_is_read_or_reported_and_hides_no_other(world: Any, make_job: Make, name: str) -> None:
     item = written_item(make_job(State.COPYING, **WHOLE).to_record())

@@ -4,12 +4,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from past import LINK
 from seedance.jobs.job import Job, State
 from seedance.reconcile import Reconcile
+from seedance.repair import Repair
 
 Make = Callable[..., Job]
 ID = "up-0123456789abcdef0123456789abcdef"
 WEEK = 7 * 24 * 3600
+
+
+def stop_execution(world: Any) -> None:
+    """The job's execution fails."""
+    client = world.aws["stepfunctions"]
+    arn = world.workflow._state_machine.replace(":stateMachine:", ":execution:")
+    client.stop_execution(executionArn=f"{arn}:{world.job(ID).execution_name}")
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING])
@@ -45,6 +54,35 @@ def test_a_job_that_waited_for_days_before_its_submit_still_has_its_week(
 ) -> None:
     put(state, 3601, created_at=world.clock.now - WEEK - 7200, submitted_at=world.clock.now - 3700)
     assert reconcile() == {"restarted": 1}
+
+
+def test_a_copy_that_a_retry_began_ends_a_week_after_the_result(
+    world: Any, reconcile: Reconcile, repair: Repair, put: Any
+) -> None:
+    error = {"code": "RESULT_NOT_A_VIDEO", "message": "m"}
+    seen = world.clock.now - WEEK + 7200
+    entered = {"COPYING": seen, "FAILED": seen + 60}
+    put(State.FAILED, result_url=LINK, entered=entered, submitted_at=seen - 60, error=error)  # of an earlier release
+    repair.retry(ID, pay=False)
+    assert (world.job(ID).state, world.job(ID).result_at) == (State.COPYING, seen)
+    world.clock.now += 3601
+    stop_execution(world)
+    assert reconcile() == {"restarted": 1}
+    world.clock.now += 3601
+    stop_execution(world)
+    reconcile()
+    assert (world.job(ID).state, world.job(ID).code) == (State.FAILED, "RESULT_GONE")
+
+
+def test_the_week_of_an_abandoned_result_is_not_that_of_the_next_request(
+    world: Any, reconcile: Reconcile, put: Any
+) -> None:
+    """A job that was bought again after its first result was deleted."""
+    now = world.clock.now
+    entered = {"COPYING": now - WEEK - 9000, "QUEUED": now - 3700}
+    put(State.QUEUED, 3601, entered=entered, submitted_at=now - 3700, executions=2)
+    assert reconcile() == {"restarted": 1}
+    assert world.job(ID).state is State.QUEUED
 
 
 def test_a_job_with_a_stored_video_is_completed_however_long_its_executions_died(

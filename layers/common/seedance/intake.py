@@ -48,7 +48,7 @@ class Intake:
             if job is None:
                 raise LookupError(f"the message's job {bounds.shown(content['job_id'])} has no record")
             if content.get("retry") and job.retry_waits:
-                from seedance.again import again  # noqa: PLC0415 - rarely needed, and it would slow every cold start
+                from seedance.upkeep.again import again  # noqa: PLC0415 - rarely needed, and it would slow every cold start
 
                 again().carry_out(job)
                 return

@@ -18,7 +18,6 @@ from seedance.aws.table import LEASE, PLACE
 from seedance.clock import CLOCK, Clock
 from seedance.config import reconcile_settings
 from seedance.errors import BadRecord, Conflict, SeedanceError
-from seedance.holding import release
 from seedance.jobs import reasons
 from seedance.jobs.budget import day_of
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
@@ -27,7 +26,6 @@ from seedance.jobs.job import SUBMITTING_SECONDS, TERMINAL, Hold, Job, State
 from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.switch import Switch, switch
-from seedance.lost import LostSubmits, adopt
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger, percent
 from seedance.pacing import poll_schedule
@@ -35,6 +33,8 @@ from seedance.pacing.poll_schedule import RESULT_KEPT_SECONDS
 from seedance.provider.client import Provider, provider
 from seedance.provider.history import Allowance, SharedHistory
 from seedance.provider.payloads import HistoryRow
+from seedance.upkeep.holding import release
+from seedance.upkeep.lost import LostSubmits, adopt
 
 GENERATING_SECONDS = 930.0
 """After this time, a v1 call without a result has died: its function's timeout plus a margin."""
@@ -351,7 +351,7 @@ class Reconcile:
             if job.executions < MOST_EXECUTIONS:
                 return None
             return State.FAILED, reasons.never_sent()
-        if self.clock() - job.entered.get(State.COPYING, job.submitted_at or job.created_at) <= RESULT_KEPT_SECONDS:
+        if self.clock() - job.result_since <= RESULT_KEPT_SECONDS:
             return None
         if job.video:
             return State.COMPLETED, None

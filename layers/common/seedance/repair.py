@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any
 
 from seedance import bounds
-from seedance.again import Again
 from seedance.aws import clients
 from seedance.clock import CLOCK, Clock
 from seedance.config import repair_settings
@@ -25,9 +24,6 @@ from seedance.errors import (
     ProviderError,
     SeedanceError,
 )
-from seedance.examining import examine
-from seedance.holding import Holding, Worked
-from seedance.indexing import Indexing
 from seedance.jobs import creation, reasons
 from seedance.jobs.cancelling import cancel
 from seedance.jobs.handoff import Batches, Workflow, batches, intake_queue, workflow
@@ -35,7 +31,6 @@ from seedance.jobs.job import AT_PROVIDER, REOPENABLE, Hold, Job, State
 from seedance.jobs.retrying import is_undecided
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.switch import switch
-from seedance.lost import LostSubmits, adopt
 from seedance.media.buckets import media
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import logger
@@ -43,7 +38,12 @@ from seedance.pacing.poll_schedule import HISTORY_SPAN_SECONDS
 from seedance.provider.client import Provider, provider
 from seedance.provider.matching import is_another_model, named_job
 from seedance.provider.payloads import HistoryRow, ProviderStatus, merged, usable_id
-from seedance.questions import Answer, Question, ShownRequest, checked
+from seedance.upkeep.again import Again
+from seedance.upkeep.examining import examine
+from seedance.upkeep.holding import Holding, Worked
+from seedance.upkeep.indexing import Indexing
+from seedance.upkeep.lost import LostSubmits, adopt
+from seedance.upkeep.questions import Answer, Question, ShownRequest, checked
 
 SHOWN_BYTES = 1024 * 1024
 """A response ends with the page of the history that reaches this size. Lambda's limit for a response is 6 MB."""

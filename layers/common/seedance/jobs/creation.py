@@ -51,7 +51,7 @@ def from_call(job_id: str, request: requests.Request, fingerprint: str) -> Job:
         state=State.RECEIVED,
         source="api",
         folder="api",
-        name=request.name or job_id,
+        name=request.name or requests.call_name(request.image_key, request.parameters.get("prompt")) or job_id,
         model=request.model.slug,
         transport=request.transport,
         fingerprint=fingerprint,

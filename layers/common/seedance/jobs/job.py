@@ -152,7 +152,7 @@ class PastReason(TypedDict):
 
 
 class Retry(TypedDict):
-    """A retry that was asked for through the API (seedance.again). ``said`` is its outcome, once there is one."""
+    """A retry that was asked for through the API (upkeep.again). ``said`` is its outcome, once there is one."""
 
     asked_at: float
     pay: bool
@@ -265,6 +265,10 @@ class Job:
     gone_polls: int = 0
     """The number of consecutive polls that found no record, or no usable link, at the provider."""
     result_url: str | None = None
+    result_at: float | None = None
+    """When ``result_url`` was first seen. None if there is no result, or if a release before this field wrote it."""
+    copied_again: bool = False
+    """Whether a retry has copied this result after the job had ended. This happens at most once."""
     last_frame_url: str | None = None
     answer: str | None = None
     """If the link of a finished video is unclear: the provider's response, masked, at most masking.KEPT_BYTES."""
@@ -323,6 +327,18 @@ class Job:
     def retry_waits(self) -> bool:
         """Whether a retry was asked for that has no outcome yet."""
         return self.retry is not None and "ended_at" not in self.retry
+
+    @property
+    def result_since(self) -> float:
+        """From when the provider's seven days for the result count: when it was first seen, or else the submit.
+
+        A retry that copies the result again does not change it.
+        """
+        if self.result_at is not None:
+            return self.result_at
+        submitted = self.submitted_at or self.created_at
+        seen = self.state is State.COPYING or self.result_url is not None
+        return self.entered.get(State.COPYING, submitted) if seen else submitted
 
     @property
     def max_usd(self) -> float | None:

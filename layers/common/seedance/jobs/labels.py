@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from seedance.bounds import shown
+from seedance.bounds import one_line, shown
 from seedance.errors import InvalidRequest
 
 NAME_CHARACTERS = 100
+DERIVED_CHARACTERS = 60
+"""Of a name that is made from a prompt or a file's name: enough to know a video by."""
 PAIRS = 20
 PAIR_NAME_CHARACTERS = 64
 PAIR_VALUE_CHARACTERS = 256
@@ -31,6 +33,21 @@ def name(given: object) -> str | None:
         words = f"text of 1 to {NAME_CHARACTERS} characters in one line, without / and \\, not beginning with a dot"
         raise InvalidRequest("name", f"must be {words}", allowed=words)
     return given.strip()
+
+
+def derived_name(text: str) -> str | None:
+    """A name like one that a caller may give, from the beginning of any text: whole words, if the first one fits.
+
+    None if nothing is left of it.
+    """
+    words = _NOT_A_NAME.sub(" ", one_line(text)).lstrip(". ").split()
+    made = ""
+    for word in words:
+        longer = f"{made} {word}" if made else word[:DERIVED_CHARACTERS]
+        if len(longer) > DERIVED_CHARACTERS:
+            break
+        made = longer
+    return made.lstrip(". ").rstrip(" .,;:!?-") or None
 
 
 def metadata(given: object) -> dict[str, str]:

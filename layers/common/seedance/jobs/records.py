@@ -90,6 +90,8 @@ _OPTIONAL: dict[str, Check] = {
     "executions": is_count,
     "submitted_at": _moment,
     "gone_polls": is_count,
+    "result_at": _moment,
+    "copied_again": any_of(bool),
     "last_frame_url": is_text,
     "answer": is_text,
     "held_day": is_text,

@@ -17,7 +17,7 @@ from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, labels, shapes
 from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import ParameterValues
-from seedance.jobs.prefixes import STAGED
+from seedance.jobs.prefixes import POSTED_IMAGES, STAGED, posted_name
 
 UPLOAD_PREFIX = "uploads/"
 BATCH_PREFIX = "batches/"
@@ -205,6 +205,20 @@ def upload_name(key: str) -> tuple[str, str]:
     # The video's key is longer than the upload's: it adds "videos/", the job's id and an extension.
     folder = cut(_CONTROL.sub("_", folder), OBJECT_KEY_BYTES - 100).rstrip("/") or "image"
     return folder, posixpath.basename(folder)
+
+
+def call_name(image_key: str | None, prompt: object) -> str | None:
+    """The name of an API call's video if it gives none: its image's, or else the beginning of its prompt.
+
+    None if nothing is left of it that can be a name.
+    """
+    if image_key is not None:
+        stem = upload_name(image_key)[1]
+        if image_key.startswith(POSTED_IMAGES):
+            stem = posted_name(stem)
+        if (name := labels.derived_name(stem)) is not None:
+            return name
+    return labels.derived_name(prompt) if isinstance(prompt, str) else None
 
 
 def upload_request(metadata: dict[str, str], defaults: Defaults) -> Request:

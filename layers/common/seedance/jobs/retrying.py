@@ -5,31 +5,57 @@ from enum import StrEnum
 from seedance.errors import NotPossible
 from seedance.jobs.job import REOPENABLE, Hold, Job, State
 from seedance.jobs.reasons import Code
+from seedance.pacing.poll_schedule import LATEST_RESULT_SECONDS, RESULT_KEPT_SECONDS
 
 
 class Way(StrEnum):
     """How a retry gets the video."""
 
     COPY = "COPY"
-    """The link to the result is known: it is copied, for nothing."""
+    """The link to the result is known, and a copy may still help: it is copied, for nothing."""
     SEARCH = "SEARCH"
     """The request is known, but no result: the provider's history may have one by now."""
     BUY = "BUY"
-    """There is nothing that could be copied: only another purchase helps."""
+    """There is nothing that can be copied: only another purchase helps."""
 
 
-def way(job: Job) -> Way:
-    """The first thing that a retry of this job tries. Raises NotPossible if the job can't be tried again."""
+def way(job: Job, now: float) -> Way:
+    """The first thing that a retry of this job tries. Raises NotPossible if the job can't be tried again.
+
+    A result that is there is copied before anything is bought, but an ended job's only as long as that can help: while
+    the provider keeps it, and, if it is no video, once more.
+    """
     unclear = job.state is State.HELD and job.code == Hold.RESULT
     ended = job.state in REOPENABLE
-    if job.state is State.COPYING or ((unclear or ended) and job.result_url):
+    if job.state is State.COPYING or (unclear and job.result_url):
         return Way.COPY
+    if ended and job.result_url:
+        return Way.COPY if _may_be_copied(job, now) else Way.BUY
     failed_there = job.code in (Code.PROVIDER_JOB_FAILED, Code.PROVIDER_REFUSED)
-    if (unclear or (ended and not failed_there)) and job.request_id:
+    found = ended and not failed_there and now <= job.result_since + LATEST_RESULT_SECONDS + RESULT_KEPT_SECONDS
+    if (unclear or found) and job.request_id:
         return Way.SEARCH
     if ended:
         return Way.BUY
     raise not_possible(job)
+
+
+def why_not_copied(job: Job, now: float) -> str:
+    """Why a retry of this ended job can only buy its video, as the end of a sentence about the job."""
+    if job.result_url is None or _may_be_copied(job, now):
+        return "has no result to copy"
+    if _is_gone(job, now):
+        return "has a result that the provider no longer keeps"
+    return "has a result that was copied again and is not a complete video"
+
+
+def _may_be_copied(job: Job, now: float) -> bool:
+    """Whether copying the known result of an ended job once more may help."""
+    return not _is_gone(job, now) and not (job.code == Code.RESULT_NOT_A_VIDEO and job.copied_again)
+
+
+def _is_gone(job: Job, now: float) -> bool:
+    return job.code == Code.RESULT_GONE or now > job.result_since + RESULT_KEPT_SECONDS
 
 
 def not_possible(job: Job) -> NotPossible:

@@ -273,6 +273,8 @@ class JobStore:
             changes |= {"state": target.value, f"entered.{target.value}": now}
         if job.month is None and job.created_at > 0:  # of an earlier release: from now on, by_month finds it
             changes["month"] = month_of(job.created_at)
+        if (url := values.get("result_url")) is not None and url != job.result_url:
+            changes = {"result_at": now, "copied_again": False, **changes}
         if values.get("error") is not None:
             changes["past_reasons"] = timeline.with_reason(job, now, target or job.state, values["error"])
         conditions, read = ["#state = :from"], {":from": job.state.value, **(extra or {})}

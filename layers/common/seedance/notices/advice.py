@@ -70,9 +70,11 @@ ADVICE: dict[str, Advice] = {
     ),
     Code.RECORD_UNREADABLE: Advice("unreadable record", "Correct the field of the job's record that the reason names."),
     Code.RESULT_NOT_A_VIDEO: Advice(
-        "not a video", f"Run {_RETRY} within seven days. It copies the result again and costs nothing."
+        "not a video",
+        f"Run {_RETRY} within seven days. It copies the result once more and costs nothing. If that fails too, "
+        f"{_RETRY} --pay buys the video again.",
     ),
-    Code.RESULT_GONE: Advice("result deleted", "Request the video again."),
+    Code.RESULT_GONE: Advice("result deleted", f"{_RETRY} --pay buys the video again."),
     Code.CANCELLED: Advice("cancelled", "Nothing. To have the video after all, request it again."),
     Code.DEARER_THAN_ALLOWED: Advice("over the given limit", f"Run {_RETRY} --pay, or retry with a higher `max_usd`."),
     Code.GIVEN_UP: Advice("given up", "Nothing. To have the video after all, request it again."),

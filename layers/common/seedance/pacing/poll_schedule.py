@@ -29,6 +29,9 @@ HISTORY_SPAN_SECONDS = 29 * 24 * 3600.0
 RESULT_KEPT_SECONDS = 7 * 24 * 3600.0
 """How long the provider keeps a result's file (provider's contract)."""
 
+LATEST_RESULT_SECONDS = 24 * 3600.0
+"""No video is made later than this after its submit. The history has shown videos hours after their hour."""
+
 USUAL_SECONDS = 80.0
 """The mean for a job whose model's mean is not known. The published means are around this value."""
 

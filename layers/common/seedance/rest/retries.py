@@ -1,7 +1,7 @@
 """POST /videos/{job_id}/retry: ask for another try of a job.
 
 This checks what the record alone can tell, writes the wish on the job, and asks the function submit to carry it out
-(seedance.again): the provider's history has to be read before anything is bought, and the API has no key for it.
+(seedance.upkeep.again): the provider's history has to be read before anything is bought, and the API has no key for it.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from seedance.errors import (
 )
 from seedance.jobs.handoff import IntakeQueue, intake_queue
 from seedance.jobs.job import Job, Retry, State
-from seedance.jobs.retrying import Way, way
+from seedance.jobs.retrying import Way, way, why_not_copied
 from seedance.jobs.store import JobStore, jobs
 from seedance.rest import bodies
 
@@ -64,11 +64,12 @@ class Retries:
         """Raises an error if the record alone tells that the wish can't be fulfilled."""
         if job.state is State.COPYING:
             raise NotPossible(f"job {job.job_id} is being copied; a copy that fails is repeated by itself")
-        if way(job) is not Way.BUY:
+        if way(job, wish["asked_at"]) is not Way.BUY:
             return
         usd = self.store.bills.estimate(job.model, job.parameters)
         if not wish["pay"]:
-            raise NeedsPayment(f"job {job.job_id} has no result to copy; with pay, the video is bought again", usd)
+            why = why_not_copied(job, wish["asked_at"])
+            raise NeedsPayment(f"job {job.job_id} {why}; with pay, the video is bought again", usd)
         if (most := wish.get("max_usd")) is not None and usd > most:
             raise DearerThanAllowed(usd, most)
         if self.budget is not None and usd > self.budget:

@@ -21,7 +21,7 @@ from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.errors import InvalidRequest
 from seedance.jobs.budget import day_of
-from seedance.jobs.prefixes import POSTED_IMAGES, STAGED
+from seedance.jobs.prefixes import POSTED_IMAGES, SECRET_BYTES, STAGED
 from seedance.media.formats import MAX_IMAGE_BYTES
 from seedance.notices.job_message import iso
 
@@ -100,7 +100,7 @@ class Uploads:
         if size is not None and size > kind.most_bytes:
             limit = f"must be at most {kind.most_bytes} for {kind.content_type}, not {size}"
             raise InvalidRequest("bytes", limit, allowed=f"1 to {kind.most_bytes}")
-        key = f"{kind.folder}{day_of(self.clock())}/{_stem(name)}-{secrets.token_hex(12)}{_ending(name)}"
+        key = f"{kind.folder}{day_of(self.clock())}/{_stem(name)}-{secrets.token_hex(SECRET_BYTES)}{_ending(name)}"
         fixed = {"Content-Type": kind.content_type}
         bounded: list[Any] = ["content-length-range", size or 1, size or kind.most_bytes]
         made = self.client.generate_presigned_post(

@@ -14,7 +14,7 @@ from seedance.errors import InvalidRequest, NotPossible
 from seedance.jobs.budget import MOST_A_DAY_USD
 
 if TYPE_CHECKING:
-    from seedance.examining import Examined
+    from seedance.upkeep.examining import Examined
 
 LONGEST_LINK = 8192
 """Characters of a video's address. The provider's have about 100; a signed one has up to 2000."""

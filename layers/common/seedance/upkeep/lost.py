@@ -9,7 +9,7 @@ from seedance.jobs.handoff import Workflow
 from seedance.jobs.job import Hold, Job, State
 from seedance.jobs.store import JobStore
 from seedance.notices.notifier import Notifier
-from seedance.pacing.poll_schedule import history_window
+from seedance.pacing.poll_schedule import LATEST_RESULT_SECONDS, history_window
 from seedance.provider import failures
 from seedance.provider.client import Provider
 from seedance.provider.history import SharedHistory
@@ -137,6 +137,7 @@ def adopt(
         "error": None,
         "notified_at": None,
         "executions": job.executions + 1,
+        **_kept_since(job, row, now),
         **more,
     }
     # A HELD job has released its reservation. A bought video is booked again, even if that exceeds the budget.
@@ -150,3 +151,13 @@ def adopt(
         job = store.move(job, State.QUEUED, booking=booking, **facts)
     workflow.start(job)
     return True
+
+
+def _kept_since(job: Job, row: HistoryRow, now: float) -> dict[str, Any]:
+    """``result_at`` for a result of the history, which may have been there for days when it is found."""
+    if not row.url:
+        return {}
+    if job.result_url is not None and row.request_id == job.request_id:
+        return {"result_at": job.result_since}
+    began = job.submitted_at or job.entered.get(State.SUBMITTING) or row.created_at or now
+    return {"result_at": min(now, began + LATEST_RESULT_SECONDS)}

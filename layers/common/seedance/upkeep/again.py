@@ -15,14 +15,14 @@ from seedance.errors import DearerThanAllowed, NeedsPayment, NotPossible, Provid
 from seedance.jobs.budget import reservation
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
 from seedance.jobs.job import REOPENABLE, Job, Retry, State
-from seedance.jobs.retrying import Way, not_possible, way
+from seedance.jobs.retrying import Way, not_possible, way, why_not_copied
 from seedance.jobs.store import JobStore, jobs
-from seedance.lost import LostSubmits, adopt
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import logger
 from seedance.provider.client import Provider, provider
 from seedance.provider.history import SECONDS, Allowance, SharedHistory
 from seedance.provider.payloads import HistoryRow
+from seedance.upkeep.lost import LostSubmits, adopt
 
 WISH_SECONDS = 30.0
 """The time limit for the history when submit carries a wish out: half of its function's timeout."""
@@ -66,7 +66,7 @@ class Again:
 
     def _retry(self, job: Job, *, pay: bool, most: float | None, retry: Retry | None) -> str:
         """``retry``: for the record, once something is done; its ``said`` is what this returns."""
-        first = way(job)
+        first = way(job, self.clock())
         if first is Way.COPY:
             said = "copying the video again; this costs nothing"
             self.copy(job, retry=_saying(retry, said))
@@ -79,7 +79,8 @@ class Again:
             raise not_possible(job)
         price = self.store.bills.estimate(job.model, job.parameters)
         if not pay:
-            raise NeedsPayment(f"job {job.job_id} has no result to copy; use --pay to buy the video again", price)
+            why = why_not_copied(job, self.clock())
+            raise NeedsPayment(f"job {job.job_id} {why}; use --pay to buy the video again", price)
         if most is not None and price > most:
             raise DearerThanAllowed(price, most)
         said = "submitting again, which will be billed"
@@ -91,6 +92,8 @@ class Again:
         if job.state is State.COPYING and self.workflow.is_running(job):
             raise NotPossible(f"job {job.job_id} is being copied right now")
         more: dict[str, Any] = {"executions": job.executions + 1, "error": None, "notified_at": None, "retry": retry}
+        if "result_url" not in link:  # the provider keeps the same file no longer for it
+            more |= {"result_at": job.result_since, "copied_again": job.copied_again or job.state in REOPENABLE}
         if job.state is State.COPYING:
             job = self.store.note(job, **more, **link)
         else:
@@ -113,6 +116,8 @@ class Again:
             cost_usd=None,  # already settled; the new call has its own price
             settled_usd=None,
             result_url=None,  # of the abandoned request
+            result_at=None,
+            copied_again=False,
             last_frame_url=None,
             answer=None,
             gone_polls=0,

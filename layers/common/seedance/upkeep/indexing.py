@@ -7,9 +7,9 @@ changes gets one, so after one pass over all states no job is missing.
 from dataclasses import dataclass
 
 from seedance.clock import CLOCK, Clock
-from seedance.holding import WORK_SECONDS
 from seedance.jobs.job import State
 from seedance.jobs.store import JobStore
+from seedance.upkeep.holding import WORK_SECONDS
 
 
 @dataclass(frozen=True)
