@@ -122,10 +122,10 @@ function build(models, usual) {
     ["batches", "#/batches"],
   ].map(([name, href]) => h("a", { href }, words.nav[name]));
   const head = h(
-    "div",
+    "header",
     { class: "head" },
     h(
-      "header",
+      "div",
       { class: "top" },
       h("h1", { class: "brand" }, words.title),
       h("nav", { "aria-label": words.nav.label }, tabs),

@@ -149,7 +149,7 @@ export function toast(message) {
   }, 6000);
 }
 
-/** Shows a dialog until it is closed. Every dialog is opened here, so that none takes the message of toast() with it. */
+/** Shows a dialog until it is closed. Each one is opened here, so that none takes the message of toast() with it. */
 export function modal(dialog, closed) {
   dialog.addEventListener("close", () => {
     if (dialog.contains(region)) document.body.append(region);

@@ -95,9 +95,9 @@ async function tick() {
   }
 }
 
-/** Reads the jobs that changed since the last reading, page by page. `oldest(since)`: when the oldest job was created that
- * matters. A reading that is not finished goes on at its place with the next call, so however much there is, and whatever
- * fails, nothing is left out. */
+/** Reads the jobs that changed since the last reading, page by page; `oldest(since)` tells when the oldest one that
+ * matters was created. A reading that is not finished goes on at its place with the next call, so nothing is left out
+ * however much there is or whatever fails. */
 function reading(oldest) {
   let since = 0;
   let place = null;

@@ -1,6 +1,7 @@
 // Orders of videos. Each has its own Idempotency-Key from the moment of the click until the API has answered, also over
 // a reload: however often it is sent, it is one video. That holds for one API key only: the stack keeps the
-// Idempotency-Keys of its callers apart. So nothing is sent again by itself after another sign-in, nor once it was refused.
+// Idempotency-Keys of its callers apart. So after another sign-in nothing is sent again by itself, and what was refused
+// never is.
 
 import { api, session } from "./api.js";
 import * as jobs from "./jobs.js";

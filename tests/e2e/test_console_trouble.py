@@ -124,6 +124,10 @@ def test_a_refused_order_is_changed_with_all_that_it_had(page: Page, tmp_path: P
     page.locator("details.options summary").click()
     page.get_by_label("Picture's address").fill("https://shop.example/shoe.jpg")
     page.get_by_label("Seed", exact=True).fill("77")
+    page.get_by_role("button", name="Add a value").click()
+    value = page.locator(".own-values li").last
+    value.get_by_placeholder("Name").fill("sku")
+    value.get_by_placeholder("Value").fill("S-1")
     make(page, "a shoe by its address", name="By address")
     refused = card(page, "By address")
     expect(refused).to_contain_text("This can't be ordered")
@@ -136,7 +140,7 @@ def test_a_refused_order_is_changed_with_all_that_it_had(page: Page, tmp_path: P
     wait(page, lambda: len(orders.sent) == 2)
     first, second = orders.bodies
     assert first == second
-    assert first["image"] == "https://shop.example/shoe.jpg"
+    assert (first["image"], first["metadata"]) == ("https://shop.example/shoe.jpg", {"sku": "S-1"})
     assert orders.keys[0] != orders.keys[1]
 
     refused.get_by_role("button", name="Discard").click()
