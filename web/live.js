@@ -142,8 +142,8 @@ const moment = (seconds) => new Date(seconds * 1000).toISOString();
 const horizon = () => now() / 1000 - DAY;
 
 // A call reads every job that was created in the span it asks for, up to a thousand, and that costs. So ticks ask for
-// the span of the jobs that are under way, of at most a day. All jobs are looked at once a minute, a thousand at a time:
-// a held one goes on, or somebody tries an old one again.
+// the span of the jobs that are under way, of at most a day. All jobs are read once a minute, a thousand at a time: a
+// held one may go on, or somebody may try an old one again.
 const recent = reading((since) => {
   const moving = jobs
     .all()

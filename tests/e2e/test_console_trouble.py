@@ -60,7 +60,7 @@ class Orders:
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
-        return [request.post_data_json for request in self.sent]
+        return [dict(request.post_data_json or {}) for request in self.sent]
 
     @property
     def keys(self) -> list[str]:
@@ -157,7 +157,12 @@ def test_a_refused_order_is_changed_with_all_that_it_had(page: Page, tmp_path: P
 
 def test_a_picture_that_could_not_be_uploaded_is_not_left_out_of_a_changed_order(page: Page, tmp_path: Path) -> None:
     orders = Orders(page)
-    page.route(re.compile(r"/v1/uploads$"), lambda route: (page.wait_for_timeout(1500), route.abort()))
+
+    def lose(route: Route) -> None:
+        page.wait_for_timeout(1500)  # until the order is placed
+        route.abort()
+
+    page.route(re.compile(r"/v1/uploads$"), lose)
     page.locator("#choose-pictures").set_input_files(pictures(tmp_path, "lost"))
     make(page, "a shoe whose picture is lost")
     card(page, "lost").get_by_role("button", name="Change it").click()
@@ -277,7 +282,13 @@ def test_more_changes_than_a_tick_reads_are_all_seen_also_over_a_lost_connection
             route.abort()
             return
         begun = "2026-01-01T00:00:00.000Z"
-        job = {"state": "COMPLETED", "model": "seedance-1.0-pro", "source": "api", "batch": None, "metadata": {}}
+        job: dict[str, Any] = {
+            "state": "COMPLETED",
+            "model": "seedance-1.0-pro",
+            "source": "api",
+            "batch": None,
+            "metadata": {},
+        }
         times = {"created_at": begun, "updated_at": begun, "cost_usd": 0.1, "error": None}
         videos = [{"job_id": f"api-{number}-{row}", "name": "Many", **job, **times} for row in range(100)]
         more = number < last and len(asked) < 40
