@@ -1,7 +1,7 @@
 // What can be done with a job: download, share, try again, cancel. What costs money or can't be undone is asked first.
 
 import { api } from "./api.js";
-import { ask, button, h, replace, set, toast } from "./dom.js";
+import { ask, button, h, replace, save, set, toast } from "./dom.js";
 import * as jobs from "./jobs.js";
 import * as live from "./live.js";
 import { day, money } from "./time.js";
@@ -57,10 +57,7 @@ const complain = (say, problem) => say(h("p", { class: "reason" }, problem.messa
 async function download(id, say) {
   try {
     const { video } = await jobs.fetchRecord(id, FRESH_SECONDS, { first: true });
-    const anchor = h("a", { href: video.download_url, rel: "noopener noreferrer", download: true });
-    document.body.append(anchor);
-    anchor.click();
-    anchor.remove();
+    save(video.download_url);
   } catch (problem) {
     complain(say, problem);
   }

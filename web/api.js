@@ -6,6 +6,7 @@ import { words } from "./words.js";
 
 const BASE = new URL("./", location.href.split("#")[0].split("?")[0]);
 const KEY = "seedance-key";
+const SESSION = "seedance-session";
 
 /** A refusal, as the API explains it. `status` 0: there was no answer. */
 export class Problem extends Error {
@@ -54,8 +55,13 @@ export const session = {
     return sessionStorage.getItem(KEY) || "";
   },
   set key(value) {
+    if (value !== this.key) sessionStorage.setItem(SESSION, crypto.randomUUID());
     if (value) sessionStorage.setItem(KEY, value);
     else sessionStorage.removeItem(KEY);
+  },
+  /** Changes with each sign-in. The key itself is kept in one place only. */
+  get id() {
+    return sessionStorage.getItem(SESSION) || "";
   },
 };
 

@@ -8,7 +8,7 @@ import { batchView } from "./batch.js";
 import { openCompare } from "./compare.js";
 import { asJob, composer, opener } from "./compose.js";
 import { openDetail } from "./detail.js";
-import { h, set, toast } from "./dom.js";
+import { ask, h, set, toast } from "./dom.js";
 import * as jobs from "./jobs.js";
 import * as live from "./live.js";
 import * as orders from "./orders.js";
@@ -83,13 +83,22 @@ function signOut(why) {
   location.reload(); // nothing of the session stays in memory
 }
 
+/** Signs out, after telling how many orders have no answer: the next key would buy them a second time. */
+async function leave() {
+  const open = orders.unanswered();
+  const question = { title: words.leave.title(open), lead: words.leave.lead, yes: words.signOut, no: words.leave.stay };
+  if (open && !(await ask(question))) return;
+  orders.forget();
+  signOut();
+}
+
 function build(models, usual) {
   onRefused(() => signOut(words.signIn.ended));
   jobs.takeModels(models);
   const composing = composer(models, usual);
   const panel = h("aside", { id: "composer", class: "side", "aria-label": words.compose.title }, composing.element);
   const { toggle, show: showPanel } = opener(panel);
-  const top = bar({ signOut: () => signOut() });
+  const top = bar({ signOut: leave });
   const connection = connectionBanner();
   const batches = batchView();
   let dialog = null;
@@ -113,10 +122,10 @@ function build(models, usual) {
     ["batches", "#/batches"],
   ].map(([name, href]) => h("a", { href }, words.nav[name]));
   const head = h(
-    "div",
+    "header",
     { class: "head" },
     h(
-      "header",
+      "div",
       { class: "top" },
       h("h1", { class: "brand" }, words.title),
       h("nav", { "aria-label": words.nav.label }, tabs),
@@ -150,15 +159,12 @@ function build(models, usual) {
 
   panel.addEventListener("ordered", () => showPanel(false));
   takeFilesAnywhere((files) => {
-    const tables = files.filter(isTable);
-    const others = files.filter((file) => !isTable(file));
-    if (tables.length || !batches.element.hidden) {
+    if (files.some(isTable) || !batches.element.hidden) {
       location.hash = "#/batches";
-      batches.take(tables.length ? tables : files);
-    }
-    if (others.length && batches.element.hidden) {
+      batches.take(files);
+    } else {
       showPanel(true);
-      composing.takePictures(others);
+      composing.takePictures(files);
     }
   });
 

@@ -1,15 +1,17 @@
 // Batches: a table is uploaded and checked; its dry run is shown, and only an approval buys its videos.
 
 import { api } from "./api.js";
-import { ask, button, h, icon, link, replace, set, text, toast } from "./dom.js";
+import { ask, button, h, icon, replace, save, set, text, toast } from "./dom.js";
 import { exactly, moment, money } from "./time.js";
 import { badRowsOf, estimateOf, fileOf, pill, progressOf } from "./batchparts.js";
+import { withPictures } from "./table.js";
 import { isTable, upload } from "./upload.js";
 import { words } from "./words.js";
 
 const QUICK = 3000;
 const IDLE = 30000;
 const PAGE = 20;
+const OURS = /\.(results|rejected)\.csv$/i; // what a batch before it has written
 const ACTIVE = new Set(["PLANNING", "RUNNING", "CANCELLING"]);
 
 export function batchView() {
@@ -18,7 +20,8 @@ export function batchView() {
   const status = h("p", { class: "help", "aria-live": "polite" });
   const chooser = h("input", {
     type: "file",
-    accept: ".csv,.jsonl",
+    accept: ".csv,.jsonl,image/jpeg,image/png,image/webp",
+    multiple: true,
     class: "unseen",
     id: "choose-table",
     onchange: () => {
@@ -57,16 +60,20 @@ export function batchView() {
 
   // A new batch -------------------------------------------------------------------------------------------------------
 
+  /** A table, with the pictures that its rows name or without. */
   async function take(files) {
-    const [file] = files;
-    if (!file) return;
-    if (!isTable(file)) {
-      replace(said, h("p", null, words.batches.kind(file.name)));
+    if (!files.length) return;
+    const tables = files.filter((file) => isTable(file) && !OURS.test(file.name));
+    if (tables.length !== 1) {
+      const why = tables.length ? words.batches.several : words.batches.kind(files[0].name);
+      replace(said, h("p", null, why));
       return;
     }
     replace(said);
     bar.hidden = false;
+    bar.value = 0;
     try {
+      const file = await filled(tables[0], files);
       const form = await upload(file, file.name, (part) => {
         bar.value = part;
         text(status, words.batches.uploading(file.name, Math.floor(part * 100)));
@@ -80,6 +87,17 @@ export function batchView() {
       bar.hidden = true;
       text(status, "");
     }
+  }
+
+  async function filled(table, files) {
+    const others = files.filter((file) => !isTable(file));
+    if (!others.length) return table;
+    const made = await withPictures(table, others, (done, all) => {
+      bar.value = all ? done / all : 0;
+      text(status, words.batches.pictures(done, all));
+    });
+    if (made.left) toast(words.batches.left(made.left));
+    return made.table;
   }
 
   // The list ----------------------------------------------------------------------------------------------------------
@@ -158,7 +176,7 @@ export function batchView() {
   const back = () => h("p", { class: "back" }, h("a", { href: "#/batches" }, icon("back"), words.batches.back));
 
   function draw(batch) {
-    // Links are signed anew in each answer, so they don't count as a change.
+    // Links are signed anew in each answer, so they don't count as a change. They are fetched when they are used.
     const mark = JSON.stringify(batch, (name, value) => (name === "url" || name === "counted_at" ? undefined : value));
     if (mark === drawn) return;
     const sameBatch = drawn.includes(batch.batch_id);
@@ -186,7 +204,7 @@ export function batchView() {
       progressOf(batch),
       buttons(batch, good),
       estimateOf(batch, good),
-      badRowsOf(batch),
+      badRowsOf(batch, () => download(batch, "rejected_report")),
       batch.notes.map((note) => h("p", { class: "help" }, note)),
     );
     if (focused) content.querySelector(`[data-act="${focused}"]`)?.focus();
@@ -207,7 +225,8 @@ export function batchView() {
         ),
       batch.approved_at &&
         h("a", { class: "button", href: `#/of/${encodeURIComponent(batch.batch_id)}` }, words.batches.show),
-      batch.results && link(batch.results.url, words.batches.results, { class: "button", download: true }),
+      batch.results &&
+        button(words.batches.results, () => download(batch, "results"), { "data-act": "results" }, "down"),
       (planned || batch.state === "RUNNING" || batch.state === "PLANNING") &&
         button(planned ? words.batches.discard : words.batches.cancel, () => stop(batch), {
           class: "button danger-text",
@@ -233,6 +252,15 @@ export function batchView() {
       danger: true,
       lead: batch.approved_at ? words.batches.cancelLead : words.batches.discardLead,
     });
+
+  /** Saves a file of the batch, by a link that is fresh: the page may have been open for days. */
+  async function download(batch, file) {
+    try {
+      save((await api.batch(batch.batch_id))[file].url, { shown: true });
+    } catch (problem) {
+      toast(problem.message);
+    }
+  }
 
   async function act(call, done, question) {
     if (!(await ask(question))) return;

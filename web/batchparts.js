@@ -1,6 +1,6 @@
 // The parts of a batch's page: its state, its estimate, the rows that can't be used, and how far it is.
 
-import { h, link } from "./dom.js";
+import { button, h } from "./dom.js";
 import { modelTitle } from "./jobs.js";
 import { money } from "./time.js";
 import { words } from "./words.js";
@@ -108,7 +108,8 @@ export function estimateOf(batch, good) {
   );
 }
 
-export function badRowsOf(batch) {
+/** `download` saves all of them. */
+export function badRowsOf(batch, download) {
   if (batch.rows === null) return null;
   if (!batch.rejected) return batch.state === "PLANNED" ? h("p", { class: "fine" }, words.batches.noBad) : null;
   const shown = batch.bad_rows.length;
@@ -118,11 +119,8 @@ export function badRowsOf(batch) {
       [words.batches.row, words.batches.line, words.batches.field, words.batches.error],
       batch.bad_rows.map((bad) => [bad.row, bad.line, h("code", null, bad.field), bad.error]),
     ),
-    h(
-      "p",
-      { class: "help" },
-      batch.rejected > shown && `${words.batches.firstBad(shown, batch.rejected)} `,
-      batch.rejected_report && link(batch.rejected_report.url, words.batches.allBad, { download: true }),
-    ),
+    h("p", { class: "help", hidden: batch.rejected <= shown }, words.batches.firstBad(shown, batch.rejected)),
+    batch.rejected_report &&
+      h("div", null, button(words.batches.allBad, download, { class: "button small", "data-act": "bad-rows" }, "down")),
   );
 }

@@ -1,6 +1,6 @@
 // Two to four videos side by side. One set of controls plays, stops and seeks all of them at the same moment.
 
-import { button, h, replace, set, text } from "./dom.js";
+import { button, h, modal, replace, set, text } from "./dom.js";
 import * as jobs from "./jobs.js";
 import { player, release } from "./player.js";
 import { counted, duration, money } from "./time.js";
@@ -32,7 +32,7 @@ export async function openCompare(ids, { closed }) {
   });
   const dialog = h(
     "dialog",
-    { class: "large wide", "aria-labelledby": "compare-title", onclose: end },
+    { class: "large wide", "aria-labelledby": "compare-title" },
     h(
       "header",
       { class: "dialog-head" },
@@ -110,12 +110,10 @@ export async function openCompare(ids, { closed }) {
     playing = false;
     cancelAnimationFrame(frame);
     for (const { video } of players) release(video);
-    dialog.remove();
     closed();
   }
 
-  document.body.append(dialog);
-  dialog.showModal();
+  modal(dialog, end);
   document.getElementById("compare-title").focus();
 
   const found = await Promise.allSettled(ids.map((id) => jobs.fetchRecord(id, 120, { first: true })));

@@ -4,6 +4,7 @@ import { api } from "./api.js";
 import { announce, ask, button, h, replace, set, text, toast } from "./dom.js";
 import { modelForm } from "./form.js";
 import * as orders from "./orders.js";
+import { ownValues } from "./ownvalues.js";
 import { pictures } from "./pictures.js";
 import { duration, money } from "./time.js";
 import { words } from "./words.js";
@@ -63,6 +64,7 @@ export function composer(models, usual) {
     address,
     h("p", { id: "image-address-help", class: "help" }, words.compose.imageAddressHelp),
   );
+  const own = ownValues(() => refresh());
   const main = h("div", { class: "fields" });
   const more = h("div", { class: "fields" });
   const options = h(
@@ -82,6 +84,7 @@ export function composer(models, usual) {
       addressField,
     ),
     more,
+    h("div", { class: "fields" }, own.element),
   );
   const price = h("p", { class: "price" }, words.compose.estimating);
   const time = h("p", { class: "help" });
@@ -112,7 +115,7 @@ export function composer(models, usual) {
     model = models.find((one) => one.model === slug) || model;
     chosen.value = model.model;
     sessionStorage.setItem(MODEL, model.model);
-    const kept = values || form?.values() || {};
+    const kept = values || form?.values() || { parameters: {} };
     form = modelForm(model, () => refresh());
     form.fill(kept);
     replace(main, form.main);
@@ -121,7 +124,7 @@ export function composer(models, usual) {
   }
 
   function body() {
-    const given = { model: model.model, parameters: form.values() };
+    const given = { model: model.model, ...form.values(), metadata: own.value() };
     if (!shots.list.length && address.value.trim()) given.image = address.value.trim();
     return given;
   }
@@ -166,8 +169,10 @@ export function composer(models, usual) {
 
   function showProblem(refusal) {
     const field = (refusal?.field || "").split(".").at(-1).replace(/\[.*$/, "");
-    const inForm = form.problem(field, refusal?.message);
-    if (inForm && !form.main.some((one) => one.classList.contains("wrong"))) options.open = true;
+    const ofOwn = own.fault || (field === "metadata" ? refusal.message : null);
+    own.problem(ofOwn);
+    const inForm = form.problem(field, refusal?.message) || field === "metadata";
+    if (ofOwn || (inForm && !form.main.some((one) => one.classList.contains("wrong")))) options.open = true;
     text(problem, refusal && !inForm ? refusal.message : "");
     problem.hidden = !refusal || inForm;
   }
@@ -186,6 +191,11 @@ export function composer(models, usual) {
       problem.hidden = false;
       return;
     }
+    if (own.fault) {
+      options.open = true;
+      own.focus();
+      return;
+    }
     const given = { ...body(), prompt: wanted };
     const count = Math.max(1, shots.list.length);
     const usd = (estimate?.estimate_usd ?? model.average_usd) * count;
@@ -200,42 +210,52 @@ export function composer(models, usual) {
     )
       return;
     ordered = Date.now();
-    const list = shots.list;
-    for (const shot of [...list].reverse()) {
-      // the first one is shown first
-      place({ ...given }, shot, list.length > 1);
-    }
-    if (!list.length) place(given, null, false);
+    const list = shots.list.length ? [...shots.list].reverse() : [null]; // the first one is shown first
+    const all = list.map((shot) => orderOf(given, shot, list.length > 1));
+    // The form is empty before anything is bought: whatever goes wrong after that, another click orders nothing.
+    clear();
+    for (const order of all) orders.place(order);
     announce(words.compose.ordered(count));
     toast(words.compose.ordered(count));
-    prompt.value = "";
-    name.value = "";
-    address.value = "";
-    note.hidden = true;
-    shots.clear();
     element.dispatchEvent(new CustomEvent("ordered", { bubbles: true }));
   }
 
-  function place(given, shot, several) {
-    const own = allowedName(name.value);
-    const auto = allowedName(shot ? shot.name : firstWords(given.prompt));
-    const called = own && !several ? own : own && shot ? allowedName(`${own} ${shot.name}`) : auto;
-    if (called) given.name = called;
-    orders.place({ name: called || words.order.sending, body: given, shot });
+  function clear() {
+    prompt.value = "";
+    name.value = "";
+    address.value = "";
+    own.fill({});
+    note.hidden = true;
+    shots.clear();
   }
 
-  /** Fills the form with another job's settings. The seed is left out: the same one would make the same video again. */
+  function orderOf(given, shot, several) {
+    const own = allowedName(name.value);
+    const auto = autoName(shot, given.prompt);
+    const called = own && !several ? own : own && shot ? allowedName(`${own} ${shot.name}`) : auto;
+    return { name: called || words.order.sending, body: called ? { ...given, name: called } : given, shot };
+  }
+
+  /** Fills the form with another job's settings. The seed is left out: the same one would make the same video again.
+   * A refused order comes back whole, with its seed. */
   function like(job) {
+    const { refused } = job;
     const values = { ...job.parameters };
     const known = models.find((one) => one.model === job.model) || model;
     prompt.value = values.prompt || job.prompt || "";
-    address.value = values[known.first_image] || "";
-    delete values.seed;
+    name.value = refused?.ownName || "";
+    address.value = refused?.body.image || values[known.first_image] || "";
+    if (address.value) options.open = true; // so that nobody overlooks it
+    if (!refused) delete values.seed;
     const reusable = job.image?.key.startsWith("images/");
-    if (reusable) shots.reuse(job.image.key, orders.thumbnails.get(job.job_id));
+    if (refused?.shot) shots.put(refused.shot);
+    else if (reusable) shots.reuse(job.image.key, orders.thumbnails.get(job.job_id));
     else shots.clear();
-    choose(known.model, values);
-    text(note, job.image && !reusable ? words.compose.notReusable : words.compose.filled);
+    own.fill(job.metadata);
+    if (own.value()) options.open = true; // so that nobody overlooks what they belong to
+    choose(known.model, { parameters: values, transport: job.transport });
+    const kept = refused ? words.compose.restored : words.compose.filled;
+    text(note, job.image && !reusable ? words.compose.notReusable : kept);
     note.hidden = false;
     showPrompt(null);
     prompt.focus();
@@ -244,6 +264,8 @@ export function composer(models, usual) {
   choose(model.model);
   return { element, like, takePictures: shots.take };
 }
+
+const autoName = (shot, prompt) => allowedName(shot ? shot.name : firstWords(prompt));
 
 const firstWords = (prompt) => prompt.split(/\s+/).slice(0, 6).join(" ");
 
@@ -265,7 +287,10 @@ export const asJob = (order) => ({
   model: order.body.model,
   prompt: order.body.prompt,
   parameters: { ...order.body.parameters, prompt: order.body.prompt },
+  transport: order.body.transport,
+  metadata: order.body.metadata,
   image: order.body.image_key ? { key: order.body.image_key } : null,
+  refused: { ...order, ownName: order.body.name === autoName(order.shot, order.body.prompt) ? "" : order.body.name },
 });
 
 /** The button that opens the panel on a narrow screen. */

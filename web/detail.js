@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { reason, statePill, toneOf } from "./card.js";
 import { actions, share } from "./actions.js";
-import { add, button, h, icon, replace, text } from "./dom.js";
+import { add, button, h, icon, modal, replace, text } from "./dom.js";
 import * as jobs from "./jobs.js";
 import * as live from "./live.js";
 import { thumbnails } from "./orders.js";
@@ -15,6 +15,7 @@ import { titleOf } from "./wall.js";
 import { words } from "./words.js";
 
 const OWN = new Set(["prompt"]);
+const IDS = new Set([words.detail.id, words.detail.request, words.detail.picture]);
 
 /** Opens the dialog of a job. `another` makes another one like it, `pick` chooses it to be compared. */
 export function openDetail(id, { another, pick, isPicked, closed }) {
@@ -46,7 +47,7 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
   );
   const dialog = h(
     "dialog",
-    { class: "large", "aria-labelledby": "detail-title", onclose: end },
+    { class: "large", "aria-labelledby": "detail-title" },
     h(
       "header",
       { class: "dialog-head" },
@@ -166,14 +167,10 @@ export function openDetail(id, { another, pick, isPicked, closed }) {
     unfollow();
     bar.stop();
     if (playing) release(playing.video);
-    const toast = document.getElementById("toast");
-    if (dialog.contains(toast)) document.body.append(toast);
-    dialog.remove();
     closed();
   }
 
-  document.body.append(dialog);
-  dialog.showModal();
+  modal(dialog, end);
   title.focus();
   // A record that is older than some minutes may have links that end soon.
   refresh(120);
@@ -210,11 +207,12 @@ function factsOf(job) {
     [words.detail.picture, job.image?.key],
     [words.detail.id, job.job_id],
     [words.detail.request, job.request_id],
+    [words.fields.transport, job.transport],
   ];
   const given = Object.entries(job.parameters).filter(
     ([name, value]) => !OWN.has(name) && value !== null && !(Array.isArray(value) && !value.length),
   );
-  const labels = Object.entries(job.metadata || {});
+  const labels = Object.entries(job.metadata || {}).map(([name, value]) => [name, value || words.own.empty]);
   return [
     job.prompt && h("section", null, h("h3", null, words.detail.prompt), h("p", { class: "prompt" }, job.prompt)),
     job.notes.length > 0 &&
@@ -257,5 +255,5 @@ const pairs = (rows) =>
     null,
     rows
       .filter(([, value]) => value !== null && value !== undefined && value !== "")
-      .map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))),
+      .map(([name, value]) => h("div", null, h("dt", null, name), h("dd", { class: IDS.has(name) && "id" }, value))),
   );

@@ -80,10 +80,13 @@ export function keyed(parent, items, shown, key, make) {
   }
 }
 
-/** A link that leaves the page. Addresses of any other scheme than http are shown as text. */
-export function link(address, label, props) {
-  if (!/^https?:\/\//i.test(address || "")) return document.createTextNode(label || address || "");
-  return h("a", { href: address, rel: "noopener noreferrer", target: "_blank", ...props }, label || address);
+/** Saves what is at an address of S3, in a new tab if the browser shows such files instead. */
+export function save(address, { shown = false } = {}) {
+  const target = shown ? "_blank" : null;
+  const anchor = h("a", { href: address, rel: "noopener noreferrer", download: true, target });
+  document.body.append(anchor);
+  anchor.click();
+  anchor.remove();
 }
 
 const ICONS = {
@@ -97,7 +100,7 @@ const ICONS = {
   pause: "M8 5v14M16 5v14",
   check: "M5 12.5l4.5 4.5L19 7.5",
   alert: "M12 8v5M12 16.5h.01M12 3.5l9.5 16.5h-19z",
-  out: "M14 4h5v16h-5M4 12h10M10 8l4 4-4 4",
+  out: "M10 4H5v16h5M10 12h10M16 8l4 4-4 4",
   link: "M10 14a4 4 0 0 0 5.7 0l3-3a4 4 0 0 0-5.7-5.7l-1 1M14 10a4 4 0 0 0-5.7 0l-3 3A4 4 0 0 0 11 18.7l1-1",
   down: "M12 4v11M7 11l5 5 5-5M5 20h14",
   again: "M20 12a8 8 0 1 1-2.3-5.7M20 4v5h-5",
@@ -130,12 +133,13 @@ export function announce(message) {
   if (region) region.textContent = message;
 }
 
+// Kept here, because it moves: outside an open dialog nothing is read out or can be selected.
+const region = document.getElementById("toast");
 let toastTimer = 0;
 
 /** A short message for everybody, at the bottom of the page, or of the dialog that is open. */
 export function toast(message) {
   const open = [...document.querySelectorAll("dialog[open]")].at(-1);
-  const region = document.getElementById("toast");
   (open || document.body).append(region);
   region.textContent = message;
   region.hidden = false;
@@ -143,6 +147,17 @@ export function toast(message) {
   toastTimer = setTimeout(() => {
     region.hidden = true;
   }, 6000);
+}
+
+/** Shows a dialog until it is closed. Each one is opened here, so that none takes the message of toast() with it. */
+export function modal(dialog, closed) {
+  dialog.addEventListener("close", () => {
+    if (dialog.contains(region)) document.body.append(region);
+    dialog.remove();
+    closed();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
 }
 
 /** Asks before something that can't be undone, or that costs money. Resolves to the form's values, or to null. */
@@ -167,16 +182,9 @@ export function ask({ title, lead, yes, no, danger, body }) {
       {
         class: "small",
         "aria-labelledby": id,
-        onclose: () => {
-          resolve(dialog.returnValue === "yes" ? Object.fromEntries(new FormData(form)) : null);
-          const region = document.getElementById("toast");
-          if (dialog.contains(region)) document.body.append(region);
-          dialog.remove();
-        },
       },
       form,
     );
-    document.body.append(dialog);
-    dialog.showModal();
+    modal(dialog, () => resolve(dialog.returnValue === "yes" ? Object.fromEntries(new FormData(form)) : null));
   });
 }

@@ -5,6 +5,7 @@ import { words } from "./words.js";
 
 const FEW = 5;
 const FIRST = ["duration", "aspect_ratio", "resolution"];
+const LEFT_OPEN = ["aspect_ratio", "transport"]; // the stack decides, unless something else is chosen
 
 let made = 0;
 
@@ -27,31 +28,36 @@ function helpOf(name, schema) {
 }
 
 function choiceLabel(name, value) {
+  if (value === undefined) return words.form.auto;
   if (name === "duration") return words.form.seconds(value);
   return value === "adaptive" ? words.form.adaptive : String(value);
 }
 
-/** The parameters' form. `changed` is called after each change; the prompt and the first picture are not in it. */
+/** The form of what depends on the model: its parameters, without prompt and first picture, and its transport if it has
+ * more than one. `changed` is called after each change. */
 export function modelForm(model, changed) {
   const { properties } = model.parameters;
   const left = new Set(["prompt", model.first_image]);
   const names = Object.keys(properties).filter((name) => !left.has(name));
   const fields = new Map(names.map((name) => [name, field(name, core(properties[name]), changed)]));
   const main = FIRST.filter((name) => fields.has(name));
+  const transport = model.transports.length > 1 ? field("transport", { enum: model.transports }, changed) : null;
+  if (transport) fields.set("transport", transport);
   return {
     main: main.map((name) => fields.get(name).element),
-    more: names.filter((name) => !main.includes(name)).map((name) => fields.get(name).element),
-    /** What was chosen. What is left as it is, is left out, so that the stack decides. */
+    more: [...fields].filter(([name]) => !main.includes(name)).map(([, one]) => one.element),
+    /** What was chosen, as fields of an order. What is left as it is, is left out, so that the stack decides. */
     values() {
-      const chosen = {};
-      for (const [name, one] of fields) {
-        const value = one.value();
-        if (value !== undefined) chosen[name] = value;
+      const parameters = {};
+      for (const name of names) {
+        const value = fields.get(name).value();
+        if (value !== undefined) parameters[name] = value;
       }
-      return chosen;
+      return { parameters, transport: transport?.value() };
     },
     fill(values) {
-      for (const [name, one] of fields) one.fill(values[name]);
+      for (const name of names) fields.get(name).fill(values.parameters[name]);
+      transport?.fill(values.transport);
     },
     /** Shows why a field is refused; with null, that none is. Returns whether the field is in this form. */
     problem(name, message) {
@@ -74,11 +80,14 @@ function field(name, schema, changed) {
 }
 
 /** A field's frame: label, control, help and error. */
-function frame({ id, label, help }, control, { group } = {}) {
+export function frame({ id, label, help, described }, control, { group } = {}) {
   const error = h("p", { id: `${id}-error`, class: "field-error", hidden: true });
   const element = h(
     "div",
-    { class: "field", ...(group ? { role: "group", "aria-labelledby": `${id}-label` } : {}) },
+    {
+      class: "field",
+      ...(group ? { role: "group", "aria-labelledby": `${id}-label`, "aria-describedby": described } : {}),
+    },
     h(group ? "span" : "label", { id: `${id}-label`, class: "label", for: group ? null : id }, label),
     control,
     h("p", { id: `${id}-help`, class: "help", hidden: !help }, help),
@@ -92,11 +101,16 @@ function frame({ id, label, help }, control, { group } = {}) {
   return { element, problem };
 }
 
+/** The values to choose from, and the one that stands for no choice. */
+function valuesOf(name, schema) {
+  if (LEFT_OPEN.includes(name)) return { values: [undefined, ...schema.enum], usual: undefined };
+  return { values: schema.enum, usual: schema.default };
+}
+
 /** Few values: all are seen, and one press chooses. */
 function choices(parts) {
   const { id, name, schema, changed } = parts;
-  const values = name === "aspect_ratio" ? [undefined, ...schema.enum] : schema.enum;
-  const usual = name === "aspect_ratio" ? undefined : schema.default;
+  const { values, usual } = valuesOf(name, schema);
   const radios = values.map((value, index) =>
     h("input", {
       type: "radio",
@@ -110,10 +124,7 @@ function choices(parts) {
   const control = h(
     "div",
     { class: "choices" },
-    values.map((value, index) => [
-      radios[index],
-      h("label", { for: `${id}-${index}` }, value === undefined ? words.form.auto : choiceLabel(name, value)),
-    ]),
+    values.map((value, index) => [radios[index], h("label", { for: `${id}-${index}` }, choiceLabel(name, value))]),
   );
   return {
     ...frame(parts, control, { group: true }),
@@ -130,19 +141,11 @@ function choices(parts) {
 
 function select(parts) {
   const { id, name, schema, changed, described } = parts;
-  const auto = name === "aspect_ratio";
-  const values = auto ? [undefined, ...schema.enum] : schema.enum;
-  const usual = auto ? undefined : schema.default;
+  const { values, usual } = valuesOf(name, schema);
   const control = h(
     "select",
     { id, "aria-describedby": described, onchange: changed },
-    values.map((value, index) =>
-      h(
-        "option",
-        { value: index, selected: value === usual },
-        value === undefined ? words.form.auto : choiceLabel(name, value),
-      ),
-    ),
+    values.map((value, index) => h("option", { value: index, selected: value === usual }, choiceLabel(name, value))),
   );
   return {
     ...frame(parts, control),

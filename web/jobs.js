@@ -1,6 +1,7 @@
 // What the page knows about jobs: those of lists, and whole records of the ones that are looked at. Views listen.
 
 import { api } from "./api.js";
+import { queueOf } from "./queue.js";
 import { now, seconds } from "./time.js";
 
 export const OPEN = ["RECEIVED", "SUBMITTING", "QUEUED", "PROCESSING", "COPYING", "UNCERTAIN"];
@@ -13,8 +14,10 @@ export const GROUPS = {
 };
 
 export const isOpen = (job) => OPEN.includes(job.state);
+/** Whether the job is being worked on. */
+export const isMoving = (job) => isOpen(job) || Boolean(job.retry && !job.retry.ended_at);
 /** Whether the job may still change by itself. A held one changes when money or a person lets it. */
-export const mayChange = (job) => isOpen(job) || job.state === "HELD" || Boolean(job.retry && !job.retry.ended_at);
+export const mayChange = (job) => isMoving(job) || job.state === "HELD";
 
 const titles = new Map();
 
@@ -75,33 +78,14 @@ export function record(id) {
 }
 
 // Four at a time: a wall of new cards asks for many records at once, and the API has a limit of calls per second.
-const MOST = 4;
-let running = 0;
-const queue = [];
-
-function next() {
-  while (running < MOST && queue.length) {
-    running += 1;
-    queue
-      .shift()()
-      .finally(() => {
-        running -= 1;
-        next();
-      });
-  }
-}
+const inTurn = queueOf(4);
 
 /** The whole record, from the API if it is unknown, outdated, or older than `age` seconds. */
 export function fetchRecord(id, age = Infinity, { first = false } = {}) {
   const kept = records.get(id);
   if (kept && record(id) && Date.now() - kept.at <= age * 1000) return Promise.resolve(kept.record);
   if (asked.has(id)) return asked.get(id);
-  const wanted = new Promise((resolve, reject) => {
-    const work = () => api.video(id).then((found) => resolve(takeRecord(found)), reject);
-    if (first) queue.unshift(work);
-    else queue.push(work);
-    next();
-  }).finally(() => asked.delete(id));
+  const wanted = inTurn(() => api.video(id).then(takeRecord), { first }).finally(() => asked.delete(id));
   asked.set(id, wanted);
   return wanted;
 }

@@ -10,12 +10,15 @@ const QUICK_HIDDEN = 20000;
 const IDLE = 30000;
 const LONGEST = 60000;
 const OVERLAP = 60;
-const WHOLE_EVERY = 300000;
+const ALL_EVERY = 60000;
+const RECENT = 600;
+const DAY = 86400;
+const LIMIT = 100;
 const MOST_PAGES = 5;
 
 let timer = 0;
-let since = null;
-let lastWhole = 0;
+let lookedAtAll = 0;
+let turn = 0;
 let failures = 0;
 let running = false;
 let ticking = false;
@@ -31,8 +34,9 @@ export const onConnection = (listener) => connections.add(listener);
 
 export function start() {
   running = true;
-  since = now() / 1000 - OVERLAP;
-  lastWhole = Date.now();
+  recent.begin();
+  all.begin();
+  lookedAtAll = Date.now();
   plan();
 }
 
@@ -76,10 +80,8 @@ function plan() {
 async function tick() {
   if (!running || ticking) return;
   ticking = true;
-  const began = now() / 1000;
   try {
-    const changed = await look(began);
-    since = began;
+    const changed = await look();
     const wasLost = failures > 0;
     failures = 0;
     if (wasLost) for (const listener of connections) listener(null);
@@ -93,31 +95,86 @@ async function tick() {
   }
 }
 
-async function look(began) {
-  // An index is read, and every job in the asked span costs: so only back to the oldest job that is under way, except
-  // now and then, because somebody may have tried an older one again.
-  const whole = Date.now() - lastWhole > WHOLE_EVERY;
-  const oldest = Math.min(
-    began - 600,
-    ...jobs
-      .all()
-      .filter(jobs.mayChange)
-      .map((job) => seconds(job.created_at)),
-  );
-  const query = {
-    updated_since: new Date((since - OVERLAP) * 1000).toISOString(),
-    created_since: whole ? null : new Date((oldest - 1) * 1000).toISOString(),
-    limit: 100,
+/** Reads the jobs that changed since the last reading, page by page; `oldest(since)` tells when the oldest one that
+ * matters was created. A reading that is not finished goes on at its place with the next call, so nothing is left out
+ * however much there is or whatever fails. */
+function reading(oldest) {
+  let since = 0;
+  let place = null;
+  let began = 0;
+  return {
+    begin() {
+      since = now() / 1000;
+      place = null;
+    },
+    /** One call, or some more while there are many changes. Returns what changed. */
+    async next() {
+      if (!place) {
+        began = now() / 1000;
+        const created = oldest(since);
+        place = { updated_since: moment(since - OVERLAP), created_since: created && moment(created), limit: LIMIT };
+      }
+      const changed = [];
+      for (let page = 0; page < MOST_PAGES; page += 1) {
+        let answer;
+        try {
+          answer = await api.list(place);
+        } catch (problem) {
+          if (!problem.passing) place = null; // its place is refused: it begins again, as far back as before
+          throw problem;
+        }
+        changed.push(...jobs.take(answer.videos));
+        if (!answer.next_cursor) {
+          since = began;
+          place = null;
+          break;
+        }
+        place.cursor = answer.next_cursor;
+        if (answer.videos.length < LIMIT) break; // few changes in the thousand jobs that were read
+      }
+      return changed;
+    },
   };
-  const changed = [];
-  for (let page = 0; page < MOST_PAGES; page += 1) {
-    const answer = await api.list(query);
-    changed.push(...jobs.take(answer.videos));
-    if (!answer.next_cursor) break;
-    query.cursor = answer.next_cursor;
+}
+
+const moment = (seconds) => new Date(seconds * 1000).toISOString();
+
+const horizon = () => now() / 1000 - DAY;
+
+// A call reads every job that was created in the span it asks for, up to a thousand, and that costs. So ticks ask for
+// the span of the jobs that are under way, of at most a day. All jobs are read once a minute, a thousand at a time: a
+// held one may go on, or somebody may try an old one again.
+const recent = reading((since) => {
+  const moving = jobs
+    .all()
+    .filter(jobs.isMoving)
+    .map((job) => seconds(job.created_at));
+  return Math.min(since - RECENT, ...moving.map((created) => Math.max(created, horizon()))) - 1;
+});
+const all = reading(() => null);
+
+async function look() {
+  const changed = await recent.next();
+  if (Date.now() - lookedAtAll >= ALL_EVERY) {
+    changed.push(...(await all.next()));
+    lookedAtAll = Date.now();
   }
-  if (whole) lastWhole = Date.now();
-  return changed;
+  return [...changed, ...(await lookAtOld())];
+}
+
+/** One of those that are under way and older than a day. Their own records cost less than all jobs since then. */
+async function lookAtOld() {
+  const old = jobs.all().filter((job) => jobs.isMoving(job) && seconds(job.created_at) < horizon());
+  if (!old.length) return [];
+  turn += 1;
+  const before = old[turn % old.length];
+  try {
+    const job = await jobs.fetchRecord(before.job_id, 0);
+    return job.state === before.state ? [] : [{ job, before }];
+  } catch (problem) {
+    if (problem.passing) throw problem;
+    return []; // its record is not kept any more
+  }
 }
 
 /** Tells the ticks about calls of other modules, so that the page says it when the stack is gone. */

@@ -1,9 +1,12 @@
 // Orders of videos. Each has its own Idempotency-Key from the moment of the click until the API has answered, also over
-// a reload: however often it is sent, it is one video.
+// a reload: however often it is sent, it is one video. That holds for one API key only: the stack keeps the
+// Idempotency-Keys of its callers apart. So after another sign-in nothing is sent again by itself, and what was refused
+// never is.
 
-import { api } from "./api.js";
+import { api, session } from "./api.js";
 import * as jobs from "./jobs.js";
 import * as live from "./live.js";
+import { words } from "./words.js";
 
 const KEPT = "seedance-orders";
 const LONGEST = 30000;
@@ -13,18 +16,22 @@ const listeners = new Set();
 
 export const listen = (listener) => listeners.add(listener);
 export const pending = () => [...orders.values()].sort((one, other) => other.at - one.at);
+export const unanswered = () => pending().filter((order) => !order.problem).length;
 
 function changed() {
   const kept = pending()
     .filter((order) => order.whole)
-    .map(({ key, name, body, at }) => ({ key, name, body, at }));
+    .map(({ key, name, body, at, by, problem }) => ({ key, name, body, at, by, problem: shown(problem) }));
   sessionStorage.setItem(KEPT, JSON.stringify(kept));
   for (const listener of listeners) listener();
 }
 
+const shown = (problem) => problem && { message: problem.message };
+
 /** Orders a video. `shot`: its picture, which may still be on its way to the bucket. */
 export function place({ name, body, shot }) {
-  const order = { key: crypto.randomUUID(), name, body, shot, thumbnail: shot?.thumbnail, at: Date.now() };
+  const order = { key: crypto.randomUUID(), name, body, shot, by: session.id, at: Date.now() };
+  order.thumbnail = shot?.thumbnail;
   orders.set(order.key, order);
   changed();
   whenUploaded(order);
@@ -46,6 +53,7 @@ async function whenUploaded(order) {
 /** Another attempt for an order that was refused, or whose picture could not be uploaded. Its key stays. */
 export function again(order) {
   order.problem = null;
+  order.by = session.id;
   if (!order.whole && order.shot?.failed) order.shot.begin();
   changed();
   if (order.whole) send(order);
@@ -64,27 +72,30 @@ async function send(order) {
 
 async function untilAnswered(order) {
   for (let attempt = 1; orders.has(order.key); attempt += 1) {
+    let job;
     try {
-      const job = await api.order(order.body, order.key);
-      orders.delete(order.key);
-      changed();
-      if (order.thumbnail) thumbnails.set(job.job_id, order.thumbnail);
-      jobs.takeRecord(job);
-      live.poke();
-      return;
+      job = await api.order(order.body, order.key);
     } catch (problem) {
-      if (problem.status === 403) return; // sent again after the next sign-in
       if (!problem.passing) {
-        order.problem = problem;
+        order.problem = problem.status === 403 ? keyRefused(order) : problem;
         changed();
         return;
       }
       order.retrying = true;
       changed();
       await pause(problem, attempt);
+      continue;
     }
+    orders.delete(order.key);
+    changed();
+    if (order.thumbnail) thumbnails.set(job.job_id, order.thumbnail);
+    jobs.takeRecord(job);
+    live.poke();
+    return;
   }
 }
+
+const keyRefused = (order) => ({ message: order.retrying ? words.order.unanswered : words.order.keyRefused });
 
 const waiting = new Set();
 
@@ -114,7 +125,14 @@ export function discard(order) {
   changed();
 }
 
-/** Sends what had no answer yet when the page was reloaded or the key was refused. */
+/** Forgets every order, refused or not answered. */
+export function forget() {
+  orders.clear();
+  changed();
+}
+
+/** Sends what had no answer yet when the page was reloaded. All else waits for a person: what was refused, and what
+ * somebody ordered before the present sign-in. */
 export function resume() {
   let kept = [];
   try {
@@ -122,11 +140,11 @@ export function resume() {
   } catch {
     sessionStorage.removeItem(KEPT);
   }
-  for (const order of kept) {
-    const here = orders.get(order.key);
-    if (here?.problem || here?.sending) continue;
-    orders.set(order.key, { ...orders.get(order.key), ...order, whole: true });
-    send(orders.get(order.key));
+  for (const one of kept) {
+    const order = { ...one, whole: true, retrying: true };
+    if (!order.problem && order.by !== session.id) order.problem = { message: words.order.unanswered };
+    orders.set(order.key, order);
   }
-  if (kept.length) for (const listener of listeners) listener();
+  changed();
+  for (const order of pending()) if (!order.problem) send(order);
 }

@@ -1,7 +1,8 @@
 // The pictures of the form: chosen, dropped or pasted; each is uploaded at once, while the prompt is written.
 
 import { add, button, h, icon, replace, set, text, toast } from "./dom.js";
-import { copyOf, isHeic, LARGEST, pictureName, thumbnail, upload } from "./upload.js";
+import { filesOf } from "./dropped.js";
+import { copyOf, pictureName, refusalOf, thumbnail, upload } from "./upload.js";
 import { words } from "./words.js";
 
 /** The list of pictures, with its drop zone. `changed` is called after each change. */
@@ -51,17 +52,10 @@ export function pictures(changed) {
     changed();
   }
 
-  function refusal(file) {
-    if (isHeic(file)) return words.compose.heic(file.name);
-    if (!pictureName(file)) return words.compose.kind(file.name);
-    if (file.size > LARGEST) return words.compose.large(file.name);
-    return file.size ? null : words.compose.empty(file.name);
-  }
-
   function take(files) {
     const refused = [];
     for (const file of files) {
-      const why = refusal(file);
+      const why = refusalOf(file);
       if (why) refused.push(h("p", null, why));
       else list.push(picture(file));
     }
@@ -145,6 +139,12 @@ export function pictures(changed) {
     get failed() {
       return list.some((one) => one.failed);
     },
+    /** Shows one that was in this list before: that of an order which was refused. */
+    put(shot) {
+      list = [shot];
+      replace(said);
+      draw();
+    },
     /** Shows a picture that is in the bucket already, of an earlier video. */
     reuse(key, canvas) {
       const name = key.split("/").at(-1);
@@ -217,7 +217,8 @@ export function takeFilesAnywhere(take) {
     if (!files(event)) return;
     event.preventDefault(); // otherwise the browser leaves the page for the file
     show(false);
-    if (!document.querySelector("dialog[open]")) take([...event.dataTransfer.files]);
+    if (document.querySelector("dialog[open]")) return;
+    filesOf(event.dataTransfer).then(take, () => toast(words.compose.folder));
   });
   addEventListener("paste", (event) => {
     const pasted = [...(event.clipboardData?.files || [])];

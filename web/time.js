@@ -1,5 +1,7 @@
 // Times, durations, sums and sizes as the viewer reads them: in the viewer's zone, by the stack's clock.
 
+import { words } from "./words.js";
+
 const dateAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const timeOnly = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
@@ -39,19 +41,20 @@ export function counted(secs) {
 
 /** A duration in words: 42 s, 2 min 5 s. */
 export function duration(secs) {
-  if (secs < 10) return `${Number(secs.toFixed(1))} s`;
+  if (secs < 10) return words.units.seconds(Number(secs.toFixed(1)));
   const whole = Math.round(secs);
-  if (whole < 120) return `${whole} s`;
-  return whole % 60 && whole < 600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.round(whole / 60)} min`;
+  if (whole < 120) return words.units.seconds(whole);
+  if (whole % 60 && whole < 600) return words.units.both(Math.floor(whole / 60), whole % 60);
+  return words.units.minutes(Math.round(whole / 60));
 }
 
 /** A sum in USD. Prices of cents have cents; smaller ones have what is needed to see them. */
 export function money(usd) {
   const digits = usd > 0 && usd < 0.1 ? 3 : 2;
-  return `$${usd.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: digits })}`;
+  return words.units.usd(usd.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: digits }));
 }
 
 export function bytes(count) {
-  if (count < 1e5) return `${Math.max(1, Math.round(count / 1000))} KB`;
-  return `${(count / 1e6).toFixed(1)} MB`;
+  if (count < 1e5) return words.units.kilobytes(Math.max(1, Math.round(count / 1000)));
+  return words.units.megabytes((count / 1e6).toFixed(1));
 }

@@ -1,39 +1,19 @@
 // Puts files into the upload bucket with the forms of POST /uploads. XMLHttpRequest, because fetch tells no progress.
 
 import { api, Problem } from "./api.js";
+import { queueOf } from "./queue.js";
 import { words } from "./words.js";
 
-const AT_ONCE = 3;
-export const LARGEST = 30 * 1024 * 1024;
+const LARGEST = 30 * 1024 * 1024;
 
-let running = 0;
-const queue = [];
-
-function next() {
-  while (running < AT_ONCE && queue.length) {
-    running += 1;
-    queue
-      .shift()()
-      .finally(() => {
-        running -= 1;
-        next();
-      });
-  }
-}
+const inTurn = queueOf(3);
 
 /** Uploads a file, `progress` being told the part that is done. Resolves to the answer of POST /uploads. */
 export function upload(file, name, progress) {
-  return new Promise((resolve, reject) => {
-    queue.push(async () => {
-      try {
-        const form = await api.uploadForm(name, file.size);
-        await post(form, file, progress);
-        resolve(form);
-      } catch (problem) {
-        reject(problem);
-      }
-    });
-    next();
+  return inTurn(async () => {
+    const form = await api.uploadForm(name, file.size);
+    await post(form, file, progress);
+    return form;
   });
 }
 
@@ -65,7 +45,15 @@ export function pictureName(file) {
 }
 
 export const isTable = (file) => /\.(csv|jsonl)$/i.test(file.name);
-export const isHeic = (file) => /^image\/hei[cf]/.test(file.type) || /\.hei[cf]$/i.test(file.name);
+const isHeic = (file) => /^image\/hei[cf]/.test(file.type) || /\.hei[cf]$/i.test(file.name);
+
+/** Why a file can't be used as a picture; null if nothing is seen that speaks against it. */
+export function refusalOf(file) {
+  if (isHeic(file)) return words.compose.heic(file.name);
+  if (!pictureName(file)) return words.compose.kind(file.name);
+  if (file.size > LARGEST) return words.compose.large(file.name);
+  return file.size ? null : words.compose.empty(file.name);
+}
 
 /** A small picture of a file for the page, as a canvas: an address of the file itself would need a wider policy. */
 export async function thumbnail(file, side = 480) {

@@ -31,6 +31,21 @@ export const words = {
     lost: "The stack does not answer. Check your connection, and that the stack is running.",
   },
 
+  leave: {
+    title: (n) => `Sign out with ${plural(n, "unanswered order", "unanswered orders")}?`,
+    lead: "They may become videos all the same. This page forgets them and does not order them again.",
+    stay: "Stay",
+  },
+
+  units: {
+    seconds: (n) => `${n} s`,
+    minutes: (n) => `${n} min`,
+    both: (minutes, seconds) => `${minutes} min ${seconds} s`,
+    kilobytes: (n) => `${n} KB`,
+    megabytes: (n) => `${n} MB`,
+    usd: (n) => `$${n}`,
+  },
+
   connection: {
     lost: (seconds) => `No connection to the stack. Trying again in ${seconds} s.`,
     trying: "No connection to the stack. Trying again…",
@@ -57,7 +72,7 @@ export const words = {
     reason: "Reason, for your team",
     reasonHint: "For example: prices are being checked",
     pauseNow: "Pause submits",
-    resumed: "Submits go on. Held videos follow within five minutes.",
+    resumed: "Submits have resumed. Held videos follow within five minutes.",
     paused: "Submits are paused.",
   },
 
@@ -98,6 +113,7 @@ export const words = {
     earlier: "From the earlier video",
     notReusable: "The picture of that video came through a folder that the API may not read. Add it again.",
     filled: "The form has the settings of that video. The seed is left out, so you get a new take.",
+    restored: "The form has the settings of that order. Nothing was bought.",
     confirmTitle: (n) => `Make ${plural(n, "video", "videos")}?`,
     confirmLead: (usd) => `This costs about ${usd}.`,
     confirm: "Yes, make them",
@@ -108,7 +124,8 @@ export const words = {
     large: (name) => `${name} is larger than 30 MB.`,
     empty: (name) => `${name} is empty.`,
     dropOverlay: "Drop to add",
-    dropOverlayHint: "Pictures become videos. A CSV becomes a batch.",
+    dropOverlayHint: "Pictures become videos. A CSV becomes a batch, with the pictures that it names.",
+    folder: "The folder can't be read, or has more than 1,000 files.",
   },
 
   fields: {
@@ -119,6 +136,7 @@ export const words = {
     camera_fixed: "Fixed camera",
     generate_audio: "Sound",
     skip_moderation: "Skip the content pre-filter",
+    transport: "Transport",
     return_last_frame: "Keep the last frame",
     last_frame_url: "Last picture's address",
     reference_images: "Reference pictures",
@@ -132,6 +150,9 @@ export const words = {
     return_last_frame: "Stores the last frame as a picture beside the video.",
     generate_audio: "The model makes sound for the video.",
     camera_fixed: "The camera does not move.",
+    transport:
+      "Keep v2. The provider cuts v1 calls off after about a minute, and most videos take longer: such a video is " +
+      "paid, but may be found only later.",
   },
   form: {
     auto: "Auto",
@@ -142,6 +163,19 @@ export const words = {
     range: (low, high) => `A whole number from ${low} to ${high}.`,
     seedAuto: "Chosen for you",
     address: "https://…",
+  },
+
+  own: {
+    label: "Your own values",
+    help: (n) => `Up to ${n} names and values, such as a product number. They come back with the video.`,
+    add: "Add a value",
+    name: (n) => `Name ${n}`,
+    value: (n) => `Value ${n}`,
+    nameHint: "Name",
+    valueHint: "Value",
+    remove: (n) => `Remove value ${n}`,
+    twice: (name) => `The name ${name} is there twice.`,
+    empty: "(empty)",
   },
 
   states: {
@@ -164,6 +198,10 @@ export const words = {
     refused: "Not ordered",
     discard: "Discard",
     edit: "Change it",
+    keyRefused: "The key was refused, so nothing was ordered.",
+    unanswered:
+      "You were signed out before the stack answered, so this may have been ordered. Look for it among the videos " +
+      "before you try again.",
   },
 
   wall: {
@@ -276,9 +314,15 @@ export const words = {
     title: "Batches",
     lead: "One row of a table is one video. Every row is checked and priced; nothing is bought until you approve.",
     drop: "Drop a CSV here",
-    dropHint: "or choose one. Columns: image, prompt, model and any parameter; others are kept for the results.",
+    dropHint:
+      "or choose one, with the pictures that its rows name. Columns: image, prompt, model and any parameter; " +
+      "others are kept for the results.",
     choose: "Choose a table",
-    kind: (name) => `${name} can't be used: a batch is a .csv or .jsonl file.`,
+    kind: (name) => `${name} can't be used: a batch is a .csv or .jsonl file, and no results or report.`,
+    several: "There are several tables. Drop one, with its pictures.",
+    picturesNeedCsv: "Pictures can come with a .csv file in UTF-8 or UTF-16 only.",
+    pictures: (done, all) => `Uploading pictures, ${done} of ${all}`,
+    left: (n) => `${plural(n, "file is", "files are")} named in no row and left out.`,
     uploading: (name, percent) => `Uploading ${name}, ${percent} %`,
     emptyTitle: "No batches yet",
     emptyLead: "A spreadsheet of pictures and prompts becomes as many videos.",

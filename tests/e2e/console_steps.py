@@ -1,6 +1,6 @@
 """What a person does in the console, step by step, for the tests of its journeys."""
 
-import json
+import csv
 import re
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,10 @@ def watched(page: Page) -> list[str]:
 
 
 def table(folder: Path, rows: list[dict[str, Any]]) -> str:
-    """A manifest with these rows, as a file."""
-    path = folder / "spring.jsonl"
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    """A manifest with these rows, as a CSV file."""
+    path = folder / "spring.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)
     return str(path)

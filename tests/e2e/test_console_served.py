@@ -61,7 +61,7 @@ def test_the_policy_allows_the_page_its_own_files_and_the_buckets(deployed: Depl
         "script-src": ["'self'"],
         "style-src": ["'self'"],
         "connect-src": ["'self'", s3],
-        "img-src": ["'self'", "blob:", s3],
+        "img-src": ["'self'", s3],
         "media-src": [s3],
         "base-uri": ["'none'"],
         "form-action": ["'none'"],

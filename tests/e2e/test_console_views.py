@@ -1,20 +1,22 @@
-"""Each view of the console, in light and dark: axe finds nothing wrong, and nothing is wider than a phone."""
+"""Each view of the console, light and dark, wide and on a phone: axe finds nothing wrong, nothing is cut off."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from console_steps import MADE, card, opened, shut, table
+from console_steps import MADE, card, make, opened, shut, table
 from deployed import Deployed
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.console_page import Colours, Visitor, violations, visit
-from tests.foreign_s3 import ForeignS3
+from tests.console_page import Visitor, violations
 
 pytestmark = pytest.mark.e2e
 
 SMALL = {"resolution": "480p"}
+ORDERS = re.compile(r"/v1/videos$")
+LISTS = re.compile(r"/v1/videos\?")
 
 
 @pytest.fixture(scope="module")
@@ -27,48 +29,96 @@ def jobs(deployed: Deployed) -> list[dict[str, Any]]:
     return [deployed.ended(job_id) for job_id in ids]
 
 
-@pytest.fixture(params=["light", "dark"])
-def visitor(request: pytest.FixtureRequest, browser: Browser, s3: ForeignS3) -> Iterator[Visitor]:
-    """A visitor who prefers these colours, with a small screen in the dark."""
-    colours: Colours = request.param
-    with visit(browser, s3, colours=colours, width=1280 if colours == "light" else 360) as found:
-        yield found
+@pytest.fixture
+def page(deployed: Deployed, visitor: Visitor) -> Iterator[Page]:
+    """The console, before anybody has signed in."""
+    yield visitor.open(deployed.stack, signed_in=False)
+    assert visitor.complaints == []
+
+
+class Eye:
+    """Looks at views, on a wide screen and on a phone, light and dark, in one page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.wrong: dict[str, list[str]] = {}
+
+    def __call__(self, view: str) -> None:
+        """Look at the page as it is now."""
+        for width in (360, 1280):  # and so the page is left as it was
+            self.page.set_viewport_size({"width": width, "height": 800})
+            # Colours are all that the dark has of its own.
+            for colours, rules in (("dark", ["color-contrast"]), ("light", [])):
+                self.page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]
+                self._note(f"{view}, {colours}, {width}", violations(self.page, *rules))
+            wide = self.page.evaluate("document.documentElement.scrollWidth")
+            self._note(f"{view}, {width}", [f"is {wide} wide"] if wide > width else [])
+
+    def _note(self, where: str, found: list[str]) -> None:
+        if found:
+            self.wrong[where] = found
 
 
 def test_axe_finds_nothing_in_any_view(
-    deployed: Deployed, jobs: list[dict[str, Any]], visitor: Visitor, tmp_path: Path
+    deployed: Deployed, jobs: list[dict[str, Any]], page: Page, tmp_path: Path
 ) -> None:
-    wrong: dict[str, list[str]] = {}
-    page = visitor.open(deployed.stack, signed_in=False)
-
-    def look(view: str) -> None:
-        if found := violations(page):
-            wrong[view] = found
-        width = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        if width[0] > width[1]:
-            wrong[f"{view} is too wide"] = [str(width)]
-
+    look = Eye(page)
     page.get_by_label("API key").fill("wrong")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_be_visible()
     look("sign in")
+    page.route(LISTS, lambda route: route.fulfill(json={"videos": [], "next_cursor": None}))
     page.get_by_label("API key").fill(deployed.stack.api_key)
     page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Your first video starts with a picture")).to_be_visible()
+    look("empty wall")
+    page.unroute(LISTS)
+    page.reload()
     expect(card(page, "Seen 1").locator("canvas").first).to_be_visible()
     look("wall")
+    _views_of_trouble(page, look)
     _views_of_the_wall(page, look)
     _batches(page, look, tmp_path)
-    assert wrong == {}
-    assert visitor.complaints == []
+    assert look.wrong == {}
 
 
-def _views_of_the_wall(page: Page, look: Callable[[str], None]) -> None:
-    opener = page.get_by_role("button", name="New video")
-    if opener.is_visible():
-        opener.click()
+def _views_of_trouble(page: Page, look: Eye) -> None:
+    refusal = {"title": "Bad Request", "status": 400, "detail": "This can't be ordered", "code": "INVALID_REQUEST"}
+    page.route(ORDERS, lambda route: route.fulfill(status=400, json=refusal))
+    make(page, "a shoe to be refused")
+    refused = card(page, "a shoe to be refused")
+    expect(refused).to_contain_text("This can't be ordered")
+    page.get_by_role("button", name="Pause", exact=True).click()
+    page.get_by_label("Reason, for your team").fill("prices are being checked " * 9)
+    page.keyboard.press("Enter")
+    expect(page.locator(".banner.warn")).to_be_visible()
+    page.route(LISTS, lambda route: route.abort())
+    page.evaluate("dispatchEvent(new Event('online'))")
+    expect(page.locator(".banner.bad")).to_be_visible()
+    look("refused order, paused, no connection")
+    page.unroute(ORDERS)
+    page.unroute(LISTS)
+    page.get_by_role("button", name="Try now").click()
+    page.get_by_role("button", name="Resume").click()
+    refused.get_by_role("button", name="Discard").click()
+    expect(page.locator(".banner.warn")).to_be_hidden()
+
+
+def _views_of_the_wall(page: Page, look: Eye) -> None:
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.get_by_role("button", name="New video").click()
+    page.set_viewport_size({"width": 1280, "height": 800})
     page.get_by_label("Model", exact=True).first.select_option("seedance-2.0-mini")
     page.locator("details.options summary").click()
     look("form")
+    page.get_by_label("Model", exact=True).first.select_option("seedance-pro")
+    page.get_by_text("v1", exact=True).click()
+    for name, value in (("sku", "a long value " * 30), ("", "a value without a name")):
+        page.get_by_role("button", name="Add a value").click()
+        page.locator(".own-values li").last.get_by_placeholder("Name").fill(name)
+        page.locator(".own-values li").last.get_by_placeholder("Value").fill(value)
+    expect(page.locator(".wrong .field-error")).to_contain_text("must be text of at most 256 characters")
+    look("transport and own values")
     opened(page, "Seen 1")
     expect(page.locator("dialog .timeline li").first).to_be_visible()
     look("video")
@@ -93,13 +143,20 @@ def _views_of_the_wall(page: Page, look: Callable[[str], None]) -> None:
     look("nothing matches")
 
 
-def _batches(page: Page, look: Callable[[str], None], folder: Path) -> None:
+def _batches(page: Page, look: Eye, folder: Path) -> None:
     page.get_by_role("link", name="Batches").click()
     expect(page.get_by_role("heading", name="Batches", exact=True)).to_be_visible()
-    rows = [{"prompt": f"a shoe {number}"} for number in range(9)]
+    rows = [{"prompt": f"a shoe {number}", "resolution": "480p"} for number in range(4)]
     page.locator("#choose-table").set_input_files(table(folder, [*rows, {"prompt": "a shoe", "model": "none"}]))
     expect(page.get_by_role("button", name="Discard the batch")).to_be_visible(timeout=MADE)
     look("dry run")
+    page.get_by_role("button", name=re.compile("Make 4 videos for about")).click()
+    page.get_by_role("button", name="Approve and buy").click()
+    state = page.locator(".batch-head .pill")
+    expect(state).to_have_text("Under way", timeout=MADE)
+    look("running batch")
+    expect(state).to_have_text("Done", timeout=MADE)
+    look("finished batch")
     page.get_by_role("link", name="All batches").click()
     expect(page.locator(".batch-row").first).to_be_visible()
     look("batches")

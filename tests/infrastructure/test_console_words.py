@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from seedance.batches.record import BatchState
+from seedance.jobs import labels
 from seedance.jobs.catalogue import MODELS
 from seedance.jobs.job import State
 from seedance.jobs.reasons import Code
@@ -66,6 +67,10 @@ def test_every_state_is_in_one_filter_of_the_wall() -> None:
 def test_every_parameter_has_a_label(words: dict[str, Any]) -> None:
     names = {name for model in MODELS.values() for name in model.parameters.model_fields}
     assert names - {model.parameters.first_image for model in MODELS.values()} - set(words["fields"]) == set()
+
+
+def test_the_form_takes_as_many_own_values_as_the_api() -> None:
+    assert f"const PAIRS = {labels.PAIRS};" in (WEB / "ownvalues.js").read_text(encoding="utf-8")
 
 
 def test_every_word_that_is_read_exists(words: dict[str, Any]) -> None:

@@ -86,9 +86,8 @@ class Console:
             "default-src": "'none'",
             "script-src": "'self'",
             "style-src": "'self'",
-            "connect-src": f"'self' {self.upload_origin}",
-            # blob: is for a picture that a person has chosen and that is still on its way.
-            "img-src": f"'self' blob: {buckets}",
+            "connect-src": f"'self' {buckets}",
+            "img-src": f"'self' {buckets}",
             "media-src": buckets,
             "base-uri": "'none'",
             "form-action": "'none'",
