@@ -230,9 +230,9 @@ export function composer(models, usual) {
   }
 
   function orderOf(given, shot, several) {
-    const own = allowedName(name.value);
+    const typed = allowedName(name.value);
     const auto = autoName(shot, given.prompt);
-    const called = own && !several ? own : own && shot ? allowedName(`${own} ${shot.name}`) : auto;
+    const called = typed && !several ? typed : typed && shot ? allowedName(`${typed} ${shot.name}`) : auto;
     return { name: called || words.order.sending, body: called ? { ...given, name: called } : given, shot };
   }
 
