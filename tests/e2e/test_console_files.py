@@ -52,7 +52,7 @@ def test_pictures_are_dropped_anywhere(page: Page) -> None:
     overlay = page.locator(".drop-overlay")
     send(page, "dragenter", "red.jpg")
     expect(overlay).to_be_visible()
-    expect(overlay).to_contain_text("Pictures become videos. A CSV becomes a batch.")
+    expect(overlay).to_contain_text("Pictures become videos. A CSV becomes a batch")
     assert send(page, "dragover", "red.jpg")
     send(page, "dragleave", "red.jpg")
     expect(overlay).to_be_hidden()
