@@ -138,7 +138,7 @@ def full(make_job: Callable[..., Job]) -> Job:
     retry = {"asked_at": moment, "pay": True, "max_usd": 1.0, "ended_at": moment, "said": "x", "estimate_usd": 0.2}
     image = {"bucket": "b", "key": "k", "version_id": "v", "content_type": "image/png", "bytes": 1, "width": 1}
     video = {"bucket": "b", "key": "k", "bytes": 1, "sha256": "ab", "last_frame_key": "l", "manifest_key": "m"}
-    times = ("created_at", "updated_at", "turn_at", "submitted_at", "notified_at", "link_until")
+    times = ("created_at", "updated_at", "turn_at", "submitted_at", "result_at", "notified_at", "link_until")
     texts = ("fingerprint", "batch", "month", "reserved_day", "held_day", "request_id", "result_url", "last_frame_url")
     made = make_job(
         State.RECEIVED,
@@ -149,7 +149,12 @@ def full(make_job: Callable[..., Job]) -> Job:
         **dict.fromkeys(("row", "attempts", "executions", "gone_polls"), 3),
         **{"entered": {state.value: moment for state in State}, "past_reasons": [past], "retry": retry, "error": error},
         **{"image": image, "video": video, "notes": ["n"], "metadata": {"shot_at": "noon"}, "metrics": {"total": 1.0}},
-        **{"settled_days": {"2025-11-20": 0.5}, "resubmitted": True, "earlier_request_ids": ["r"]},
+        **{
+            "settled_days": {"2025-11-20": 0.5},
+            "resubmitted": True,
+            "copied_again": True,
+            "earlier_request_ids": ["r"],
+        },
         expires_at=int(moment),
     )
     for of in fields(Job):
