@@ -149,7 +149,8 @@ def full(make_job: Callable[..., Job]) -> Job:
         **dict.fromkeys(("row", "attempts", "executions", "gone_polls"), 3),
         **{"entered": {state.value: moment for state in State}, "past_reasons": [past], "retry": retry, "error": error},
         **{"image": image, "video": video, "notes": ["n"], "metadata": {"shot_at": "noon"}, "metrics": {"total": 1.0}},
-        **{
+        **{"settled_days": {"2025-11-20": 0.5}, "earlier_request_ids": ["r"]},
+        **dict.fromkeys(("resubmitted", "copied_again"), True),
             "settled_days": {"2025-11-20": 0.5},
             "resubmitted": True,
             "copied_again": True,
