@@ -151,11 +151,6 @@ def full(make_job: Callable[..., Job]) -> Job:
         **{"image": image, "video": video, "notes": ["n"], "metadata": {"shot_at": "noon"}, "metrics": {"total": 1.0}},
         **{"settled_days": {"2025-11-20": 0.5}, "earlier_request_ids": ["r"]},
         **dict.fromkeys(("resubmitted", "copied_again"), True),
-            "settled_days": {"2025-11-20": 0.5},
-            "resubmitted": True,
-            "copied_again": True,
-            "earlier_request_ids": ["r"],
-        },
         expires_at=int(moment),
     )
     for of in fields(Job):
