@@ -88,7 +88,10 @@ def in_the_end(world: World, *, faithful: bool = True, asked: int = 1) -> Iterat
     told = world.notifications()
     for job in world.all_jobs():
         published = Counter(message["status"] for message in told if message["job_id"] == job.job_id)
-        made = [one for one in accepted_posts(world, job) if one.status == "COMPLETED"]
+        # What a person has given up, by paying for the video again, need not be stored.
+        given_up = set(job.earlier_request_ids) if world.paid_again[job.job_id] else set()
+        accepted = [one for one in accepted_posts(world, job) if one.request_id not in given_up]
+        made = [one for one in accepted if one.status == "COMPLETED"]
         if job.state.terminal:
             if not published[job.state.value] or job.notified_at is None:
                 yield f"{job.state} without a notification"
