@@ -51,10 +51,11 @@ takes about an hour on two cores, except for [a hostile world](#a-hostile-world)
 
 **What must be true in the end**, when nothing changes any more:
 
-- The provider accepted at most one POST for a job.
+- The provider accepted at most one POST for a job, and one more for each retry that a person let pay.
 - The job is in a terminal state with a notification, or HELD with an alarm that the template defines. No job may stay
   UNCERTAIN once the provider's history can be read.
-- A video that was paid for is in the bucket, once, with the provider's bytes.
+- A video that was paid for is in the bucket, once, with the provider's bytes; unless it can't be had, and a person paid
+  for another one.
 - A completed job has the lasting link that the last answer said, or none if it was withdrawn; a withdrawn link leads
   nowhere.
 - People are notified of one outcome only.
@@ -79,7 +80,8 @@ CRASHES = """
 ## Crash matrix
 
 "Held" needs a person: if a process dies around the POST, it is unknown whether the POST was sent. If the provider's
-history does not show the job, it waits for `seedance resolve`. No scenario buys a second video.
+history does not show the job, it waits for `seedance resolve`. No scenario buys a second video, except where a
+person asks for that.
 
 | scenario | clean end | calls | points | completed | held | failed | other | violations | run on |
 |---|---|---:|---:|---:|---:|---:|---:|---:|---|
