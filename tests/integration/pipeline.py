@@ -41,6 +41,7 @@ UPLOADS, VIDEOS, REGION = "uploads-bucket", "videos-bucket", "us-east-1"
 API_KEY = "key-of-the-api"
 LINKS = "https://links.example/w"
 WEBHOOK_KEY = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+_TIMES = {"created_at", "updated_at", "submitted_at", "turn_at", "result_at"}
 RUNNING: list[str] = []
 """The function that runs now, if any."""
 
@@ -355,8 +356,7 @@ class Pipeline:
         self.sandbox.configure(clock_offset=self.passed)
         table = self.client("dynamodb")
         for item in table.scan(TableName="jobs", FilterExpression="attribute_exists(entered)")["Items"]:
-            moments = [item[name] for name in ("created_at", "updated_at", "submitted_at", "turn_at") if name in item]
-            for moment in (*moments, *item["entered"]["M"].values()):
+            for moment in (*(item[name] for name in item.keys() & _TIMES), *item["entered"]["M"].values()):
                 moment["N"] = str(round(float(moment["N"]) - seconds, 3))
             if "month" in item:
                 item["month"] = {"S": month_of(float(item["created_at"]["N"]))}

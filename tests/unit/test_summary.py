@@ -74,8 +74,8 @@ def test_the_email_of_a_refusal_says_why_and_that_nothing_was_bought() -> None:
 @pytest.mark.parametrize(
     ("status", "changes", "subject", "advice"),
     [
-        (BatchStatus.OPEN, {}, "Batch not finished: spring.csv (9 of 12 videos, $2.51)", "They go on"),
-        (BatchStatus.OPEN, {"cost_usd": None}, "Batch not finished: spring.csv (9 of 12 videos)", "They go on"),
+        (BatchStatus.OPEN, {}, "Batch not finished: spring.csv (9 of 12 videos, $2.51)", "They continue"),
+        (BatchStatus.OPEN, {"cost_usd": None}, "Batch not finished: spring.csv (9 of 12 videos)", "They continue"),
         (
             BatchStatus.CANCELLED,
             {"rows": 12, "states": {"COMPLETED": 5, "CANCELLED": 7}, "cost_usd": 1.25, "error": None},
