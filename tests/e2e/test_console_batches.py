@@ -104,11 +104,18 @@ ROWS = ("red.jpg,a red shoe,480p,red.jpg", '"blue, light.jpg",a blue shoe,480p,S
 
 
 def dropped(page: Page, *paths: Path) -> None:
-    """Drop files or folders onto the page, as from a file manager."""
+    """Drop files or folders onto the page, as from a file manager.
+
+    The browser refuses a drop until the page has answered a drag, so the page gets time for that, as from a person.
+    """
     data: dict[str, Any] = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
     devtools = page.context.new_cdp_session(page)
-    for kind in ("dragEnter", "dragOver", "drop"):
+    overlay = page.locator(".drop-overlay")
+    for kind in ("dragEnter", "dragOver", "dragOver"):
         devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 640, "y": 400, "data": data})
+        expect(overlay).to_be_visible()
+    devtools.send("Input.dispatchDragEvent", {"type": "drop", "x": 640, "y": 400, "data": data})
+    expect(overlay).to_be_hidden()
 
 
 def staged(deployed: Deployed, page: Page) -> str:

@@ -103,13 +103,13 @@ def test_a_rows_own_columns_come_back_with_its_video_and_in_the_results(deployed
 
 
 def test_the_command_line_lists_jobs(deployed: Deployed, says: Says) -> None:
-    good = deployed.order(prompt="a list", name="listed one", parameters={"resolution": "480p"}, metadata=OWN)
-    bad = deployed.upload("uploads/listed two.txt", b"just prose")
+    good = deployed.order(prompt="a list", name="quince one", parameters={"resolution": "480p"}, metadata=OWN)
+    bad = deployed.upload("uploads/quince two.txt", b"just prose")
     for job_id in (good, bad):
         deployed.ended(job_id)
 
     def listed(*options: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in says("list", "--name", "listed", *options, "--json").splitlines()]
+        return [json.loads(line) for line in says("list", "--name", "quince", *options, "--json").splitlines()]
 
     def all_listed() -> bool:  # the index may lag behind the table
         return {job["job_id"] for job in listed() if job["state"] in ("COMPLETED", "REJECTED")} == {good, bad}
@@ -118,13 +118,13 @@ def test_the_command_line_lists_jobs(deployed: Deployed, says: Says) -> None:
     both = listed()
     assert [job["created_at"] for job in both] == sorted((job["created_at"] for job in both), reverse=True)
     (one,) = listed("--state", "completed", "--source", "api")
-    assert (one["job_id"], one["name"], one["metadata"]) == (good, "listed one", OWN)
+    assert (one["job_id"], one["name"], one["metadata"]) == (good, "quince one", OWN)
     assert one["cost_usd"] == deployed.ended(good)["cost_usd"]
     (other,) = listed("--state", "REJECTED")
     assert (other["job_id"], other["error"]["code"]) == (bad, "INVALID_REQUEST")
     assert listed("--before", one["created_at"], "--source", "api") == []
     assert len(listed("--limit", "1")) == 1
-    text = says("list", "--name", "listed one")
+    text = says("list", "--name", "quince one")
     assert good in text
     assert bad not in text
     assert says("list", "--name", "no such name") == "no such jobs\n"
