@@ -195,28 +195,25 @@ export function takeFilesAnywhere(take) {
     ),
   );
   add(document.body, [overlay]);
-  let depth = 0; // enter and leave are told for every element below the pointer
   const files = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
-  const show = (shown) => {
-    depth = shown ? depth : 0;
-    overlay.hidden = !shown;
+  const hide = () => {
+    overlay.hidden = true;
   };
-  addEventListener("dragenter", (event) => {
-    if (!files(event) || document.querySelector("dialog[open]")) return;
-    depth += 1;
-    show(true);
-  });
-  addEventListener("dragleave", () => {
-    depth -= 1;
-    if (depth <= 0) show(false);
-  });
-  addEventListener("dragover", (event) => {
-    if (files(event)) event.preventDefault();
-  });
+  let ends;
+  const over = (event) => {
+    if (!files(event)) return;
+    event.preventDefault(); // of both: the wall redraws itself, and what is new under the pointer must take the drop too
+    overlay.hidden = Boolean(document.querySelector("dialog[open]"));
+    // A drag is told of every 350 ms. Its leaving is not, where the element that it left is no longer on the page.
+    clearTimeout(ends);
+    ends = setTimeout(hide, 1000);
+  };
+  addEventListener("dragenter", over);
+  addEventListener("dragover", over);
   addEventListener("drop", (event) => {
     if (!files(event)) return;
     event.preventDefault(); // otherwise the browser leaves the page for the file
-    show(false);
+    hide();
     if (document.querySelector("dialog[open]")) return;
     filesOf(event.dataTransfer).then(take, () => toast(words.compose.folder));
   });

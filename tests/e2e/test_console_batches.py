@@ -1,6 +1,7 @@
 """A batch in the console: dropped, checked, approved, followed and cancelled, by a person in a browser."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from console_steps import MADE, card, pictures, shut, table
 from deployed import Deployed
 from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.console_page import Visitor
 
@@ -106,16 +108,19 @@ ROWS = ("red.jpg,a red shoe,480p,red.jpg", '"blue, light.jpg",a blue shoe,480p,S
 def dropped(page: Page, *paths: Path) -> None:
     """Drop files or folders onto the page, as from a file manager.
 
-    The browser refuses a drop until the page has answered a drag, so the page gets time for that, as from a person.
+    The browser drops nothing before it has the page's answer to the drag, and does not tell when that is. So the drag
+    is repeated until the page was told of a drop.
     """
     data: dict[str, Any] = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
     devtools = page.context.new_cdp_session(page)
-    overlay = page.locator(".drop-overlay")
-    for kind in ("dragEnter", "dragOver", "dragOver"):
-        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 640, "y": 400, "data": data})
-        expect(overlay).to_be_visible()
-    devtools.send("Input.dispatchDragEvent", {"type": "drop", "x": 640, "y": 400, "data": data})
-    expect(overlay).to_be_hidden()
+    page.evaluate("addEventListener('drop', () => { window.wasDropped = true; }, { once: true })")
+    for _ in range(10):
+        for kind in ("dragEnter", "dragOver", "dragOver", "drop"):
+            devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 640, "y": 400, "data": data})
+        with suppress(PlaywrightTimeoutError):
+            page.wait_for_function("window.wasDropped", timeout=3000)
+            break
+    expect(page.locator(".drop-overlay")).to_be_hidden()
 
 
 def staged(deployed: Deployed, page: Page) -> str:
