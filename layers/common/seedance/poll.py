@@ -145,8 +145,10 @@ class Poll:
         error = links.held(result, job, job.request_id)
         logger().error("result unclear", extra={"job_id": job.job_id, "why": error["message"]})
         count("JobsHeld")
-        found = {"answer": result.answer, "result_url": result.elsewhere, "error": error}
-        job = self.store.close(job, State.HELD, made=True, gone_polls=0, **found, **facts)
+        answer, link = result.answer, result.elsewhere
+        job = self.store.close(
+            job, State.HELD, made=True, gone_polls=0, answer=answer, result_url=link, error=error, **facts
+        )
         return _answer(job, TaskStatus.HELD, error)
 
     def _outputs(self, job: Job) -> list[HistoryRow]:
