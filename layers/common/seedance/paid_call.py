@@ -116,8 +116,8 @@ class Sending:
             return Verdict(Next.END, reasons.dearer_than_allowed(usd, most))
         try:
             return self.store.move(job, State.SUBMITTING, booking=booking, **values), body
-        except DearerThanBudget as error:  # it does not fit in any day, so holding it is pointless
-            return Verdict(Next.END, Reason(error.code, self._too_dear(usd)), state=_unsent(job))
+        except DearerThanBudget:  # it does not fit in any day, so holding it is pointless
+            return Verdict(Next.END, reasons.dearer_than_budget(usd, self.budget or 0.0), state=_unsent(job))
         except OverBudget:
             day = day_of(now)
             why = reasons.over_budget(day, self.budget or 0.0, self.store.day(day).committed, usd)
@@ -179,14 +179,6 @@ class Sending:
 
     def _wait(self, turn: float, why: str) -> Verdict:
         return Verdict(Next.LATER, reasons.waits(why), wait=self.pacer.seconds_until(turn), counts=False)
-
-    def _too_dear(self, estimate: float) -> str:
-        budget = self.budget or 0.0
-        digits = 2 if round(estimate, 2) > budget else 4  # an excess below a cent must be visible
-        return (
-            f"The video would cost about ${estimate:.{digits}f}, but the budget of a whole day is ${budget:.2f}. "
-            "Request a shorter video, a lower resolution or a cheaper model, or raise the stack's DailyBudgetUsd."
-        )
 
     def _image_address(self, job: Job) -> tuple[str | None, ImageFacts | None]:
         """The image's address for the provider, and its fields for the job's record; None without an image.

@@ -22,7 +22,6 @@ from seedance.errors import (
 )
 from seedance.jobs import reasons
 from seedance.jobs.job import ErrorFacts, Job, ResultFacts, State
-from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.tasks import TaskAnswer, TaskStatus
 from seedance.observability import count, logger
@@ -72,7 +71,7 @@ class Poll:
             return _answer(
                 job,
                 TaskStatus.HELD if job.state is State.HELD else TaskStatus.FAILED,
-                job.error or Reason("NOT_RUNNING", f"The job is {job.state}.").error,
+                job.error or reasons.not_running(job.state).error,
             )
         if job.request_id is None:
             raise LookupError(f"job {job_id} is {job.state}, but its record has no request_id")

@@ -45,14 +45,14 @@ class Found(TypedDict):
 
 
 class BatchChanges(TypedDict, total=False):
-    """The fields of a batch that others may change. None removes one."""
+    """The fields of a batch that others may change, with the types of BatchRecord. None removes one."""
 
-    approved_at: float
+    approved_at: float | None
     ended_at: float | None
     fed: int
     states: dict[str, int]
     spent_usd: float
-    counted_at: float
+    counted_at: float | None
     results_key: str | None
     error: ErrorFacts | None
 

@@ -17,9 +17,8 @@ from seedance import masking
 from seedance.aws import fields
 from seedance.aws.attributes import Item, read_item
 from seedance.bounds import one_line, well_formed
-from seedance.jobs import records
+from seedance.jobs import reasons, records
 from seedance.jobs.job import ErrorFacts, State
-from seedance.jobs.reasons import Reason
 
 SOURCE = "seedance.pipeline"
 DETAIL_TYPE = "Video State Changed"
@@ -213,7 +212,7 @@ def _error(record: Mapping[str, Any]) -> ErrorFacts | None:
     if error is None:
         return None
     message = masking.signatures(error["message"])
-    return Reason(_short(error["code"]), _short(message, _MESSAGE_BYTES)).error
+    return reasons.given(_short(error["code"]), _short(message, _MESSAGE_BYTES)).error
 
 
 def _video(record: Mapping[str, Any]) -> StoredVideo | None:

@@ -47,7 +47,7 @@ MOST_COUNTED = 10_000
 
 
 class JobChanges(ResultFacts, total=False):
-    """The fields of a job that a write may change. None removes one. They have the types that they have in Job."""
+    """The fields of a job that a write may change, with the types of Job. None removes one."""
 
     image: ImageFacts | None
     updated_at: float
