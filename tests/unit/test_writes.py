@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from clocks import Clock
 from seedance.aws import writes
 from seedance.aws.writes import ATTEMPTS
+from seedance.batches.record import BatchState
 from seedance.errors import Conflict, OverBudget, RequestTaken
 from seedance.jobs.budget import Booking
 from seedance.jobs.in_flight import READINGS, SETTLED_SECONDS
@@ -158,6 +159,16 @@ def test_a_transition_whose_response_is_lost_was_made(world: Any, make_job: Make
     assert sent[0] == sent[1]
     assert (job.state, job.error) == (State.UNCERTAIN, {"code": "A", "message": "b"})
     assert job == world.job()
+
+
+def test_a_change_of_a_batch_whose_response_is_lost_was_made(world: Any) -> None:
+    batches = world.batch_store
+    batches.open({"batch_id": "b", "bucket": "u", "key": "batches/b.csv", "version_id": None})
+    with answers_lost(world, "UpdateItem") as sent:
+        assert batches.move("b", {BatchState.PLANNING}, BatchState.RUNNING) is True
+        assert batches.move("b", {BatchState.PLANNING}, BatchState.RUNNING) is False
+    assert sent[0] == sent[1]
+    assert batches.get("b").standing is BatchState.RUNNING
 
 
 def test_a_job_whose_creation_response_is_lost_counts_as_new(world: Any, make_job: Make) -> None:
