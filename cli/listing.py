@@ -44,7 +44,7 @@ def list_jobs(
     updated_since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only jobs that changed at this time or later.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="The most jobs to show.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of jobs to show.")] = 20,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:

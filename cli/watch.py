@@ -101,7 +101,7 @@ def _remark(job: Job) -> str:
 
 
 def over(job: Job | None) -> bool:
-    """Whether to stop waiting: the job has ended or is held. An UNCERTAIN job goes on by itself, or is held."""
+    """Whether to stop waiting: the job has ended or is held. An UNCERTAIN job continues by itself, or is held."""
     return job is not None and (job.state.terminal or job.state is State.HELD)
 
 

@@ -49,7 +49,7 @@ _LENIENT = "Fields that are null count as not given. Numbers and truth values ma
 _KEY = "Repeating a call with the same key returns the same job. Without one, each call is a new video."
 _RETRY = {
     "Retry-After": {
-        "description": "Only for a job that is HELD: seconds until it may go on.",
+        "description": "Only for a job that is HELD: seconds until it may continue.",
         "schema": {"type": "integer", "minimum": 0},
     }
 }
@@ -114,8 +114,8 @@ OPERATIONS: Mapping[str, Operation] = {
         "listVideos",
         "List the jobs, newest first",
         f"A call reads at most 1000 jobs of those that `created_since` and `created_before` allow, and applies the "
-        f"other filters to them. So a page may have fewer than `limit` jobs, or none, and still a `next_cursor`: go on "
-        f"until it is null. Default `limit`: {listing.USUAL}. The list may lag behind the jobs by about a second.",
+        f"other filters to them. So a page may have fewer than `limit` jobs, or none, and still a `next_cursor`: "
+        f"continue until it is null. Default `limit`: {listing.USUAL}. The list may lag by about a second.",
         listing.VideoList,
         refusals=(422,),
         parameters=_query(listing.PARAMETERS),
@@ -143,11 +143,11 @@ OPERATIONS: Mapping[str, Operation] = {
         "retryVideo",
         "Try an ended job again",
         "For a job that is FAILED or EXPIRED, or HELD with a result that is unclear. Without `pay`, a known result is "
-        "copied again, or the provider's history is searched for it, for nothing; if only a purchase helps, the answer "
-        "is 409 with the code NEEDS_PAYMENT and `estimate_usd`. With `pay`, the video is bought again if there is "
-        "nothing to copy, within the day's budget and `max_usd`. A result is copied again once, and not after the "
+        "copied again, or the provider's history is searched for it, at no cost; if it must be bought again, the "
+        "answer is 409 with the code NEEDS_PAYMENT and `estimate_usd`. With `pay`, the video is bought again if there "
+        "is nothing to copy, within the day's budget and `max_usd`. A result is copied again once, and not after the "
         "seven days for which the provider keeps it. It is carried out within seconds; `retry` in the "
-        "job's answer tells the outcome. Repeating the call while the job waits or goes on changes nothing.",
+        "job's response gives the outcome. Repeating the call while the job is waiting or in progress changes nothing.",
         views.Video,
         status=202,
         body="RetryRequest",
@@ -176,7 +176,7 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "DELETE /videos/{job_id}/link": Operation(
         "withdrawLink",
-        "Withdraw a video's lasting link",
+        "Revoke a video's lasting link",
         "It stops at once and never works again, also in mails and results. Whoever has opened it just now can still "
         "load the video for 15 minutes. If the video has no link, nothing changes.",
         links.VideoLink,
@@ -226,7 +226,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "planBatch",
         "Check a manifest, for its approval",
         "Every row is checked and estimated, and nothing is bought: the batch stops at PLANNED, and is approved with "
-        "another call within seven days. With `approve`, it goes on at once, like a manifest that is uploaded under "
+        "another call within seven days. With `approve`, it continues at once, like a manifest that is uploaded under "
         "`batches/`. A version of a manifest is one batch: repeating the call returns it as it stands.",
         batches.Batch,
         status=202,
@@ -265,7 +265,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "cancelBatch",
         "Stop a batch",
         "Every row that is not bought yet is cancelled: no more rows become jobs, and jobs that are RECEIVED, or HELD "
-        "for the budget or by a pause, become CANCELLED. Videos that are bought go on; when they have ended, the "
+        "for the budget or by a pause, become CANCELLED. Videos that are bought continue; when they have ended, the "
         "results are written. If it was cancelled before, nothing else changes.",
         batches.Batch,
         refusals=(404, 409, 500),

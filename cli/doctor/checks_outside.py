@@ -83,7 +83,7 @@ def metrics(of: Deployment) -> Result:
         if FRESH_SECONDS < now - job.updated_at < LISTED_SECONDS
     ]
     if not done:
-        return skipped("no video was completed lately")
+        return skipped("no video was completed recently")
     said = of.client("cloudwatch").list_metrics(
         Namespace="SeedancePipeline", Dimensions=[{"Name": "service", "Value": of.name}]
     )

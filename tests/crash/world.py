@@ -180,7 +180,7 @@ class World(Announcing):
         return status
 
     def retry(self, job_id: str, *, pay: bool) -> int:
-        """Ask the API for a retry; returns the status. Without a response, it may be carried out all the same."""
+        """Ask the API for a retry; returns the status. Without a response, it may still be carried out."""
         status, said = self.call_api("/videos/{job_id}/retry", {"pay": pay}, job_id=job_id)
         if status in (0, 202):
             self.retried[job_id] += 1

@@ -1,4 +1,4 @@
-"""POST /videos/{job_id}/retry: what it refuses, the wish that it writes, and how submit carries it out."""
+"""POST /videos/{job_id}/retry: what it refuses, the request that it writes, and how submit carries it out."""
 
 import json
 from collections.abc import Callable
@@ -374,7 +374,7 @@ def test_a_call_that_is_repeated_while_the_job_goes_on_buys_nothing_more(
     sent = len(world.called("SendMessage"))
     assert retries.ask("up-1", PAY).state is State.RECEIVED
     assert len(world.called("SendMessage")) == sent
-    assert refused(retries)["code"] == "NOT_POSSIBLE"  # another wish than that one
+    assert refused(retries)["code"] == "NOT_POSSIBLE"  # another retry than that one
 
 
 def test_a_message_delivered_twice_carries_a_wish_out_once(

@@ -1,4 +1,4 @@
-"""`seedance batch --retry-failed`: a batch's failed videos are tried again, for nothing where that is possible."""
+"""`seedance batch --retry-failed`: a batch's failed videos are tried again, at no cost where that is possible."""
 
 import json
 import threading
@@ -26,7 +26,7 @@ ENDS = {
     5: State.REJECTED,
     6: State.HELD,
 }
-"""Row 4's result is known, so it can be copied for nothing."""
+"""Row 4's result is known, so it can be copied at no cost."""
 
 
 @pytest.fixture

@@ -317,7 +317,7 @@ def test_notes_about_the_rows_are_in_the_state_and_in_a_refusals_summary(world: 
     rows = "image,prompt,duration,sku\nimages/a.png,x,5.0,1\n,y,5,2\n"
     notes = [
         "1 of 2 rows have no image (row 2); columns passed through: sku.",
-        "duration: 5.0 is taken as 5.",
+        "duration: 5.0 is read as 5.",
     ]
     assert run(rows)["notes"] == notes
     run(rows + ",,,\n,,7,3\n" * 2, key="batches/bad.csv")

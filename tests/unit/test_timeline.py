@@ -88,7 +88,7 @@ def test_a_retry_is_told(world: Any, make_job: Make) -> None:
     assert told(job)[-1] == (1, "a retry was asked for: the video may be bought again, for at most $0.40")
     job = world.store.note(job, retry={**asked, "pay": False, "ended_at": NOW + 2, "said": "nothing to copy"})
     assert [what for _, what in told(job)[-2:]] == [
-        "a retry was asked for: the video may be copied or found, for nothing",
+        "a retry was asked for: the video may be copied or found, at no cost",
         "the retry ended: nothing to copy",
     ]
 

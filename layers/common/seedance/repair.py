@@ -316,7 +316,7 @@ class Repair:
             for listed in list(self.store.each(state)):
                 try:
                     job = self.store.get(listed.job_id)
-                except BadRecord as error:  # reconcile raises the alarm for it; the others go on
+                except BadRecord as error:  # reconcile raises the alarm for it; the others continue
                     logger().error("not restarted", extra={"job_id": listed.job_id, "reason": str(error)})
                     continue
                 if job is None or job.state not in AT_PROVIDER:

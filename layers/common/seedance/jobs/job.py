@@ -287,9 +287,9 @@ class Job:
     """The last retry that was asked for through the API, or with a limit."""
     notified_at: float | None = None
     link_token: str | None = None
-    """The token of the lasting link to the video (jobs.lasting). None if there is none, or it was withdrawn."""
+    """The token of the lasting link to the video (jobs.lasting). None if there is none, or it was revoked."""
     link_until: float | None = None
-    """When that link ends."""
+    """When that link expires."""
     expires_at: int | None = None
     """When DynamoDB may delete the record."""
 

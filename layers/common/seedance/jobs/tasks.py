@@ -156,7 +156,7 @@ class ChunkInput(TypedDict):
 
 @final
 class FedChunk(ChunkInput):
-    """What enqueue returns: RUNNING with the seconds until it may go on, or COMPLETED if all rows are in the queue."""
+    """What enqueue returns: RUNNING with the seconds until the next call, or COMPLETED if all rows are in the queue."""
 
     status: Literal[TaskStatus.RUNNING, TaskStatus.COMPLETED]
     wait_seconds: int

@@ -59,7 +59,7 @@ def _events(job: Job) -> Iterator[Event]:
         yield Event(job.notified_at, "notified")
     if job.retry:
         limit = f", for at most ${job.retry['max_usd']:.2f}" if "max_usd" in job.retry else ""
-        which = f"bought again{limit}" if job.retry["pay"] else "copied or found, for nothing"
+        which = f"bought again{limit}" if job.retry["pay"] else "copied or found, at no cost"
         yield Event(job.retry["asked_at"], f"a retry was asked for: the video may be {which}")
         if "ended_at" in job.retry:
             yield Event(job.retry["ended_at"], f"the retry ended: {job.retry.get('said', '')}")

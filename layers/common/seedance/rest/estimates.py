@@ -44,7 +44,7 @@ class Estimate(TypedDict):
     parameters: dict[str, Any]
     """Validated, with defaults, under the provider's names."""
     estimate_usd: float
-    """What would be reserved in the day's budget. If length or shape are left to the model, that of the dearest."""
+    """What would be reserved in the day's budget. If the model chooses length or shape: for the most expensive."""
     seconds: LikelySeconds
     based_on: EstimateBasis
 

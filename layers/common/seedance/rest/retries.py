@@ -1,6 +1,6 @@
 """POST /videos/{job_id}/retry: ask for another try of a job.
 
-This checks what the record alone can tell, writes the wish on the job, and asks the function submit to carry it out
+This checks what the record alone can tell, writes the request on the job, and asks the function submit to carry it out
 (seedance.upkeep.again): the provider's history has to be read before anything is bought, and the API has no key for it.
 """
 
@@ -58,7 +58,7 @@ class Retries:
         return job
 
     def _check(self, job: Job, wish: Retry) -> None:
-        """Raises an error if the record alone tells that the wish can't be fulfilled."""
+        """Raises an error if the record alone shows that the retry is not possible."""
         if job.state is State.COPYING:
             raise NotPossible(f"job {job.job_id} is being copied; a copy that fails is repeated by itself")
         if way(job, wish["asked_at"]) is not Way.BUY:
@@ -76,7 +76,7 @@ class Retries:
 
 
 def _goes_on(job: Job) -> bool:
-    """Whether the job goes on since its retry, so that nothing else is to be done."""
+    """Whether the job has continued since its retry, so that there is nothing else to do."""
     return not job.retry_waits and not job.state.terminal and job.state is not State.HELD
 
 

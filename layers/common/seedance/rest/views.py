@@ -150,7 +150,7 @@ def listed(job: "ListedJob") -> ListedVideo:
 
 
 def retry_after(job: Job, now: float) -> dict[str, str]:
-    """The header ``Retry-After`` for a HELD job: seconds until it may go on. Empty for any other job."""
+    """The header ``Retry-After`` for a HELD job: seconds until it may continue. Empty for any other job."""
     if job.state is not State.HELD:
         return {}
     match job.code:

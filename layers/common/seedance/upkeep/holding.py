@@ -27,7 +27,7 @@ class Worked:
     number: int
     more: bool
     since: float = field(default=0.0, compare=False)
-    """Where the next call goes on: later than this Unix time. Jobs held for another reason stay in the list."""
+    """Where the next call continues: later than this Unix time. Jobs held for another reason stay in the list."""
     room_usd: float | None = field(default=None, compare=False)
     """What is left of the day's budget after the released jobs, by their estimates. None without a budget."""
     left: int = 0

@@ -1,7 +1,7 @@
 """Questions to the repair function: what each needs, and their checks. And the types of its answers. Pure.
 
 Anybody who may invoke the function can ask anything, by the `seedance` command or by hand. Some questions buy a video,
-so a value of another type is never taken for what it resembles: the text "no" is not false.
+so a value of the wrong type is never converted: the text "no" is not false.
 """
 
 import re
