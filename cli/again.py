@@ -96,7 +96,7 @@ def read_states(target: Target, batch: str, rows: int) -> dict[str, State]:
 
 
 def _batch(target: Target, source: str) -> str:
-    """The id of a batch, from its beginning or from the manifest that was uploaded last under that name."""
+    """The id of a batch, from a prefix, or from the manifest that was uploaded last under that name."""
     if ids.is_batch(source) and not Path(source).exists():
         return ids.batch_id(target, source)
     key = requests.BATCH_PREFIX + Path(source).name

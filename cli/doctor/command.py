@@ -1,4 +1,4 @@
-"""`seedance doctor`: is the stack in order, and if not, what is to be done?"""
+"""`seedance doctor`: checks whether a stack works, and says what to do if not."""
 
 import contextlib
 import sys

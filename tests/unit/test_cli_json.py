@@ -382,12 +382,12 @@ def many(world: Any, target: Target, make_job: Callable[..., Job]) -> None:
 
 
 @pytest.mark.usefixtures("many")
-def test_a_job_is_found_by_an_unambiguous_beginning_of_its_id(run: Run, target: Target) -> None:
+def test_a_job_is_found_by_an_unambiguous_prefix_of_its_id(run: Run, target: Target) -> None:
     assert json.loads(run("status", "up-abc1", "--json").stdout)["job_id"] == f"up-abc1{'0' * 28}"
     assert json.loads(run("retry", "api-", "--json").stdout)["job_id"] == f"api-abc1{'0' * 28}"
     result = run("status", "up-abc")
     assert result.exit_code == 1
-    assert f"up-abc is the beginning of 2 jobs: up-abc1{'0' * 28}, up-abc2{'0' * 28}" in " ".join(result.stderr.split())
+    assert f"up-abc is a prefix of 2 jobs: up-abc1{'0' * 28}, up-abc2{'0' * 28}" in " ".join(result.stderr.split())
 
 
 @pytest.mark.usefixtures("many")

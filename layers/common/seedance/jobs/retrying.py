@@ -19,7 +19,7 @@ class Way(StrEnum):
     SEARCH = "SEARCH"
     """The request is known, but no result: the provider's history may have one by now."""
     BUY = "BUY"
-    """There is nothing that can be copied: only another purchase helps."""
+    """Nothing can be copied: the video must be bought again."""
 
 
 def way(job: Job, now: float) -> Way:

@@ -28,7 +28,7 @@ class LikelySeconds(TypedDict):
 
 
 class EstimateBasis(TypedDict):
-    """What an estimate rests on."""
+    """What an estimate is based on."""
 
     bills: int
     """How many bills for the same model and setting count; at most the last ten. 0: the price is the published one."""

@@ -53,14 +53,14 @@ class Retries:
         if not job.retry_waits:
             job = self.store.note(job, unchanged="retry", retry=wish)
         elif job.retry is not None and not _same(job.retry, wish):
-            raise Conflict(f"another retry of job {job.job_id} waits; ask again when it has an outcome")
+            raise Conflict(f"another retry of job {job.job_id} is pending; try again when it has finished")
         self.queue.ask_again(job)  # also if the call is repeated: the message may have been lost
         return job
 
     def _check(self, job: Job, wish: Retry) -> None:
         """Raises an error if the record alone shows that the retry is not possible."""
         if job.state is State.COPYING:
-            raise NotPossible(f"job {job.job_id} is being copied; a copy that fails is repeated by itself")
+            raise NotPossible(f"job {job.job_id} is being copied; a copy that fails is retried automatically")
         if way(job, wish["asked_at"]) is not Way.BUY:
             return
         usd = self.store.bills.estimate(job.model, job.parameters)
