@@ -120,7 +120,7 @@ def test_the_video_has_the_shape_of_its_picture(pipeline: Pipeline, slug: str, w
 
 @pytest.mark.parametrize("slug", ["seedance-1.0-pro-fast", "seedance-1.5-pro"])
 @pytest.mark.parametrize(("orientation", "tall"), [(1, False), (3, False), (6, True), (8, True)])
-def test_a_turned_picture_is_taken_as_it_is_shown(
+def test_a_turned_picture_is_read_as_it_is_shown(
     *, pipeline: Pipeline, slug: str, orientation: int, tall: bool
 ) -> None:
     image = turned(picture(size=(640, 480), codec="mjpeg"), orientation)
@@ -152,7 +152,7 @@ def test_a_very_large_picture_is_made_with_a_note(pipeline: Pipeline) -> None:
     assert job.notes == ["The image is 6100 x 4000 pixels; above 6000 a side it may be scaled down."]
 
 
-def test_an_empty_model_in_the_metadata_is_the_default_and_a_refusal_is_told(pipeline: Pipeline) -> None:
+def test_an_empty_model_in_the_metadata_is_the_default_and_a_refusal_is_reported(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(model="", duration="7")
     pipeline.run(job_id)
     job = pipeline.check(job_id, State.REJECTED, accepted=0, says="duration: must be 5 or 10")

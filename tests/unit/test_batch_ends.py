@@ -43,7 +43,7 @@ def sent(world: Any) -> list[str]:
     return sorted(json.loads(body)["job_id"] for body in bodies)
 
 
-def test_a_running_batch_is_fed_no_more_rows_and_what_is_bought_goes_on(world: Any, stack: Stack) -> None:
+def test_a_running_batch_is_fed_no_more_rows_and_bought_videos_continue(world: Any, stack: Stack) -> None:
     batch = stack.planned(HEADER + "It turns,,S\n" * 60, approve=True)  # a share has 25 rows
     assert stack.look(batch)["states"] == {"RECEIVED": 25, "PLANNED": 35}
     for row in range(1, 26):
@@ -207,7 +207,7 @@ def test_a_batch_that_is_cancelled_while_rows_become_jobs_submits_none_of_them(
     assert (ended["status"], ended["states"]) == ("BATCH_CANCELLED", {"CANCELLED": 9, "REJECTED": 1})
 
 
-def test_a_batch_is_cancelled_while_it_is_planned_to_go_on_at_once(world: Any, stack: Stack) -> None:
+def test_a_batch_is_cancelled_while_it_is_planned_to_continue_at_once(world: Any, stack: Stack) -> None:
     stack.put()
     batch = stack.create(approve=True)["batch_id"]
     assert stack.calls.cancel(batch)["state"] == "CANCELLING"

@@ -51,7 +51,7 @@ def call(world: Any) -> Callable[..., tuple[int, dict[str, Any]]]:
     ("state", "code"), [(State.RECEIVED, "WAITS"), (State.HELD, Hold.BUDGET), (State.HELD, Hold.PAUSED)]
 )
 @pytest.mark.parametrize("transport", ["v1", "v2"])
-def test_a_job_that_waits_is_cancelled_and_told_by_submit(
+def test_a_waiting_job_is_cancelled_and_submit_sends_its_notification(
     *, world: Any, submit: Submit, make_job: Make, state: State, code: str, transport: str
 ) -> None:
     world.put(make_job(state, error=error(code), notified_at=1.0, transport=transport))
@@ -231,7 +231,7 @@ def test_a_v1_call_that_is_postponed_does_not_overwrite_a_cancelled_job(
     assert (world.job().state, world.wire.requests) == (State.CANCELLED, [])
 
 
-def test_a_hold_that_is_told_late_does_not_count_as_the_telling_of_the_cancel(
+def test_a_late_notification_of_a_hold_does_not_count_as_that_of_the_cancel(
     world: Any, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The notifier of HELD publishes, the job is cancelled, and only then the notifier marks it as told."""

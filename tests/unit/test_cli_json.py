@@ -197,7 +197,7 @@ def numbers_in(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
         yield name, value
 
 
-def test_a_failure_leaves_standard_output_empty_and_says_why_on_the_other(run: Run, target: Target) -> None:
+def test_a_failure_leaves_standard_output_empty_and_says_why_on_standard_error(run: Run, target: Target) -> None:
     result = run("status", f"up-{'1' * 32}", "--json")
     assert (result.exit_code, result.stdout) == (output.Exit.FAILED, "")
     assert "does not exist" in result.stderr
@@ -209,7 +209,7 @@ def test_models_without_json_are_one_list_and_with_it_a_line_each(run: Run) -> N
     assert [json.loads(line)["model"] for line in lines] == [one["model"] for one in json.loads(run("models").stdout)]
 
 
-def test_up_tells_what_it_has_started_but_not_the_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_prints_what_it_has_started_but_not_the_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = {"ApiUrl": "u", "ConsoleUrl": "u/"}
     stack = Stack(endpoint_url="http://127.0.0.1:4566", secret_access_key="hidden", outputs=outputs, api_key="k")
     monkeypatch.setattr(local_stack, "up", lambda *_: (stack, False))
@@ -222,7 +222,7 @@ def test_up_tells_what_it_has_started_but_not_the_secret(run: Run, monkeypatch: 
     assert "hidden" not in result.output
 
 
-def test_env_tells_what_to_set_and_what_to_unset(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_env_says_what_to_set_and_what_to_unset(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = Stack(endpoint_url="http://127.0.0.1:4566", outputs={"ApiUrl": "u"}, api_key="k")
     monkeypatch.setattr(main, "on_this_machine", lambda _: stack)
     told = json.loads(run("env", "--json").stdout)
@@ -230,7 +230,7 @@ def test_env_tells_what_to_set_and_what_to_unset(run: Run, monkeypatch: pytest.M
     assert "AWS_PROFILE" in told["unset"]
 
 
-def test_a_wait_tells_the_job_at_its_end_and_shows_progress_on_standard_error(
+def test_a_wait_prints_the_job_at_its_end_and_shows_progress_on_standard_error(
     run: Run, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(making.actions, "submit", lambda *_: JOB)
@@ -261,7 +261,7 @@ def test_a_call_is_named_after_its_image(
     assert [(wish.name, wish.labels) for wish in wishes] == [(name, metadata)]
 
 
-def test_a_wait_that_ends_without_a_video_tells_the_job_and_fails(
+def test_a_wait_that_ends_without_a_video_prints_the_job_and_fails(
     run: Run, target: Target, world: Any, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = {"code": Hold.PAUSED.value, "message": "no credits"}

@@ -393,7 +393,7 @@ def test_an_invalid_date_is_refused(says: Any) -> None:
 # asking repair    -------------------------------------------------------------------------------------------
 
 
-def test_reindex_goes_on_until_every_job_is_listed(world: Any, says: Any, make_job: Make, monkeypatch: Any) -> None:
+def test_reindex_continues_until_every_job_is_listed(world: Any, says: Any, make_job: Make, monkeypatch: Any) -> None:
     for number in range(3):
         world.put(make_job(State.COMPLETED, job_id=f"up-{number}", created_at=NOON, updated_at=NOON + number))
     index = world.store.index

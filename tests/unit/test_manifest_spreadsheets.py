@@ -180,7 +180,7 @@ def test_a_data_frames_whole_numbers_are_whole() -> None:
 
 @pytest.mark.parametrize("model", catalogue.MODELS)
 @pytest.mark.parametrize("given", ["5.0", "5,0", "5.00", "5.000", "5.000000", " 5 ", "05"])
-def test_whole_numbers_are_taken_for_every_model(model: str, given: str) -> None:
+def test_whole_numbers_are_accepted_for_every_model(model: str, given: str) -> None:
     found = good(f'image,model,duration,seed,camera_fixed\na.jpg,{model},"{given}","77.0",\n')
     assert (parameters(found, "duration"), parameters(found, "seed")) == ([5], [77])
     assert [type(one.request.parameters["duration"]) for one in found] == [int]

@@ -148,7 +148,7 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
     }
 
 
-def test_what_the_pipeline_decided_is_told(ended: Callable[..., Job]) -> None:
+def test_what_the_pipeline_decided_is_in_the_notes(ended: Callable[..., Job]) -> None:
     notes = ["aspect_ratio is 1:1, the nearest.", "The image is very large."]
     message = job_notification(ended(State.COMPLETED, notes=notes), LINKS)
     assert message["notes"] == notes

@@ -175,7 +175,7 @@ def test_a_poisoned_place_begins_the_round_anew(world: Any, name: str, poison: s
     assert world.place.read() == good
 
 
-def test_a_place_of_the_future_hides_nobody(world: Any) -> None:
+def test_a_place_in_the_future_hides_no_job(world: Any) -> None:
     world.place.save(2, world.clock.now + 3600)
     assert world.place.read() == (0, 0.0)
 
@@ -184,7 +184,7 @@ def test_a_place_of_the_future_hides_nobody(world: Any) -> None:
 
 
 @EACH_STORED
-def test_a_switch_with_an_odd_reason_stops_submits_all_the_same(world: Any, make_job: Make, poison: str) -> None:
+def test_a_switch_with_an_odd_reason_still_stops_submits(world: Any, make_job: Make, poison: str) -> None:
     put(world, "switch#submits", reason=STORED[poison], paused_at=STORED[poison])
     assert world.switch.paused() == ("abc" if poison == "text" else "no reason was given")
     begun = world.sending.begin(world.put(make_job()))
