@@ -207,7 +207,7 @@ export const words = {
   wall: {
     title: "Videos",
     filters: "Filters",
-    groups: { all: "All", open: "Under way", ready: "Ready", held: "On hold", ended: "No video" },
+    groups: { all: "All", open: "In progress", ready: "Ready", held: "On hold", ended: "No video" },
     model: "Model",
     anyModel: "All models",
     name: "Name starts with",
@@ -334,7 +334,7 @@ export const words = {
       PLANNED: "Waiting for approval",
       EXPIRED: "Not approved in time",
       REFUSED: "Refused",
-      RUNNING: "Under way",
+      RUNNING: "In progress",
       CANCELLING: "Stopping",
       CANCELLED: "Stopped",
       DONE: "Done",

@@ -26,13 +26,13 @@ _HTTP_SECONDS = 30.0
 
 
 def notifications(of: Deployment) -> Result:
-    """Whoever is to be notified of videos is subscribed, and confirmed: NotificationEmail first of all."""
+    """The subscribers of notifications are confirmed, NotificationEmail among them."""
     subscribed = list(_subscriptions(of, of.target.output("NotificationTopicArn")))
     return _heard(subscribed, of.parameters.get("NotificationEmail", ""), "NotificationEmail")
 
 
 def alarm_subscribers(of: Deployment) -> Result:
-    """Somebody hears the alarms: AlarmTopic has a confirmed subscriber."""
+    """Someone receives the alarms: AlarmTopic has a confirmed subscriber."""
     subscribed = list(_subscriptions(of, of.target.output("AlarmTopicArn")))
     told = _heard(subscribed, of.parameters.get("AlarmEmail", ""), "AlarmEmail")
     return told if subscribed else failed("nobody is subscribed to the alarms")

@@ -85,7 +85,7 @@ def test_a_batch_is_stopped_while_it_runs_and_what_waits_is_never_bought(
     page.get_by_role("button", name=re.compile("Make 3 videos for about")).click(timeout=MADE)
     page.get_by_role("button", name="Approve and buy").click()
     state, counts = page.locator(".batch-head .pill"), page.locator(".counts")
-    expect(state).to_have_text("Under way", timeout=MADE)
+    expect(state).to_have_text("In progress", timeout=MADE)
     expect(counts).to_contain_text("1 Ready", timeout=MADE)
     expect(counts).to_contain_text("2 Waiting for its turn")
     page.get_by_role("button", name="Stop the batch").click()

@@ -163,7 +163,7 @@ def test_a_call_about_a_batch_is_killed_anywhere_and_repeated(
         assert ended["states"] == {"COMPLETED": 7, "CANCELLED": 2, "REJECTED": 1}
         told = {json.loads(message["MessageBody"])["job_id"] for message in world.called("SendMessage")}
         cancelled = {batch_job_id(batch, row) for row in (8, 9)}
-        # Submit tells their end. If the message is lost, reconcile does, because nobody is noted as told.
+        # Submit sends their notifications. If the message is lost, reconcile does, because none is marked as sent.
         assert told == cancelled or (len(told) == 1 and (dead_in_cancel or dead_in_collect))
         assert {world.job(one).notified_at for one in cancelled} == {None}
         dead = dead_in_create or dead_in_approve or dead_in_cancel or dead_in_collect

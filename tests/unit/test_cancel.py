@@ -1,4 +1,4 @@
-"""Cancel: only what is certainly not bought, told like any end, and never overwritten by a submit at work."""
+"""Cancel: only what is certainly not bought, reported like any end, and never overwritten by a submit at work."""
 
 import json
 from collections.abc import Callable
@@ -76,7 +76,7 @@ def test_cancelling_twice_gives_the_same_answer_and_replaces_a_lost_message(
     assert len(world.postponed()) == 2
     world.notifier.notify(world.job())
     assert call()[0] == 200
-    assert len(world.postponed()) == 2  # told already
+    assert len(world.postponed()) == 2  # notified already
 
 
 @pytest.mark.parametrize("state", [s for s in State if s not in (State.RECEIVED, State.HELD, State.CANCELLED)])
@@ -234,7 +234,7 @@ def test_a_v1_call_that_is_postponed_does_not_overwrite_a_cancelled_job(
 def test_a_late_notification_of_a_hold_does_not_count_as_that_of_the_cancel(
     world: Any, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The notifier of HELD publishes, the job is cancelled, and only then the notifier marks it as told."""
+    """The notifier of HELD publishes, the job is cancelled, and only then the notifier marks it as notified."""
     held = world.put(make_job(State.HELD, error=error(Hold.BUDGET)))
     publish = world.notifier._publish
     monkeypatch.setattr(world.notifier, "_publish", lambda *given: (publish(*given), cancelled(world)))

@@ -405,11 +405,11 @@ def test_too_many_jobs_need_the_whole_id(target: Target, monkeypatch: pytest.Mon
         ids.job(target, "up-abc1")
 
 
-def test_a_batch_is_found_by_its_beginning_also_if_it_was_started_again(target: Target, world: Any) -> None:
+def test_a_batch_is_found_by_a_prefix_also_if_it_was_started_again(target: Target, world: Any) -> None:
     for name in (f"batch-aa{'0' * 30}", f"batch-aa{'0' * 30}-2", f"batch-ab{'0' * 30}"):
         world.aws["stepfunctions"].start_execution(stateMachineArn=world.arns.batch_machine, name=name, input="{}")
     assert ids.batch_id(target, "batch-aa") == f"batch-aa{'0' * 30}"
-    with pytest.raises(CommandError, match="beginning of 2 batches"):
+    with pytest.raises(CommandError, match="prefix of 2 batches"):
         ids.batch_id(target, "batch-a")
     with pytest.raises(CommandError, match="batch batch-c does not exist"):
         ids.batch_id(target, "batch-c")

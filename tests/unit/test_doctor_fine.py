@@ -1,4 +1,4 @@
-"""What the doctor does not take for a fault, and what its free checks show."""
+"""What the doctor does not report as a fault, and what its free checks show."""
 
 import io
 import json

@@ -96,7 +96,7 @@ def test_any_stored_value_gives_a_usable_calendar(name: str, value: Any) -> None
         assert calendar.crowded_until <= now + LONGEST_FED + 2 * WINDOW_SECONDS
 
 
-# how many are under way ----------------------------------------------------------------------------------------------
+# how many are in progress --------------------------------------------------------------------------------------------
 
 
 @EACH_STORED

@@ -85,10 +85,10 @@ def test_a_hold_for_another_reason_does_not_hide_the_first(world: Any, make_job:
 def test_a_retry_is_in_the_timeline(world: Any, make_job: Make) -> None:
     asked = {"asked_at": NOW + 1, "pay": True, "max_usd": 0.4}
     job = world.put(make_job(State.FAILED, created_at=NOW, entered={"RECEIVED": NOW, "FAILED": NOW}, retry=asked))
-    assert told(job)[-1] == (1, "a retry was asked for: the video may be bought again, for at most $0.40")
+    assert told(job)[-1] == (1, "a retry was requested: the video may be bought again, for at most $0.40")
     job = world.store.note(job, retry={**asked, "pay": False, "ended_at": NOW + 2, "said": "nothing to copy"})
     assert [what for _, what in told(job)[-2:]] == [
-        "a retry was asked for: the video may be copied or found, at no cost",
+        "a retry was requested: the video may be copied or found, at no cost",
         "the retry ended: nothing to copy",
     ]
 

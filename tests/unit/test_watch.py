@@ -117,7 +117,7 @@ def test_an_unknown_token_is_not_found(watch: Watch, shared: Job) -> None:
     is_page(answer, 404, "")
 
 
-def test_a_withdrawn_link_is_gone_at_once(world: Any, watch: Watch, shared: Job) -> None:
+def test_a_revoked_link_is_gone_at_once(world: Any, watch: Watch, shared: Job) -> None:
     world.store.unshare(shared)
     is_page(watch.respond(click(shared.link_token)), 410, GONE)
     is_page(watch.respond(click(shared.link_token, "HEAD")), 410, "")

@@ -323,7 +323,7 @@ class Repair:
                     continue
                 under_way += 1
                 if not self.workflow.is_running(job):
-                    with suppress(Conflict):  # it has moved on, and will be seen in its next state
+                    with suppress(Conflict):  # it has changed its state, and will be seen in the next one
                         self.workflow.start(self.store.note(job, executions=job.executions + 1))
         return under_way
 

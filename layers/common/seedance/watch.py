@@ -1,7 +1,7 @@
 """Watch: answer a click on a lasting link with a redirect to the video, by a link that is signed afresh each time.
 
-Anybody may call it, without a key. Programs that look at every link of a mail do, so a call changes nothing. An answer
-never says whose video it is, and for a token that is not valid, nothing about any other.
+Anyone may call it, without a key. Programs that check every link in a mail do, so a call changes nothing. A response
+never says whose video it is, and for a token that is not valid, it reveals nothing about any other.
 """
 
 from collections.abc import Mapping

@@ -45,7 +45,7 @@ class TaskAnswer(TaskInput):
 
 
 class FailInput(TaskInput):
-    """What fail takes: a task's answer, or what a task had been given that crashed, and its ``exception``."""
+    """What fail takes: a task's answer, or the input of a task that crashed, and its ``exception``."""
 
     status: NotRequired[str]
     error: NotRequired[Mapping[str, str] | None]

@@ -62,7 +62,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class NextPoll:
-    """A planned poll: the seconds until then, and the slot that is booked for it, or None if it must book one then."""
+    """A planned poll: the seconds until then, and its booked slot, or None if one must be booked then."""
 
     wait: float
     slot: int | None
