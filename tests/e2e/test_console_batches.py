@@ -145,7 +145,7 @@ def test_a_folder_with_a_table_and_its_pictures_becomes_a_batch(
     dropped(page, folder)
     expect(page.get_by_role("button", name=re.compile("Make 4 videos for about"))).to_be_visible(timeout=MADE)
     expect(page.get_by_role("cell").filter(has_text="images/none.jpg")).to_be_visible()
-    expect(page.get_by_text("1 file is named in no row and left out.")).to_be_visible()
+    expect(page.get_by_text("1 file is not named in any row and left out.")).to_be_visible()
     lines = staged(deployed, page).split("\n")
     keys = [line.partition(",")[0] for line in lines[1:5]]
     assert keys[0] == keys[2]

@@ -85,7 +85,7 @@ def test_a_table_that_is_dropped_on_the_wall_becomes_a_batch(page: Page) -> None
     expect(page.locator(".batch-head .pill")).to_have_text("Stopped")
     page.get_by_role("link", name="All batches").click()
     assert send(page, "drop", "red.jpg")
-    expect(page.get_by_role("alert").get_by_text("red.jpg can't be used: a batch is a .csv")).to_be_visible()
+    expect(page.get_by_role("alert").get_by_text("red.jpg can't be used: a batch must be a .csv")).to_be_visible()
 
 
 def test_nothing_is_dropped_behind_a_dialog(deployed: Deployed, page: Page) -> None:
