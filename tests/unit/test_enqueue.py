@@ -21,11 +21,6 @@ IMAGE = {
 
 
 @pytest.fixture
-def enqueue(world: Any) -> Enqueue:
-    return Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store)
-
-
-@pytest.fixture
 def chunk(world: Any) -> Any:
     """Write a plan with the given number of rows, every fifth one bad, and return the event of its only chunk."""
 

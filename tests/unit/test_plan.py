@@ -13,28 +13,12 @@ from botocore.exceptions import ClientError
 from seedance import plan as module
 from seedance.jobs import requests
 from seedance.jobs.job import batch_id
-from seedance.jobs.requests import Defaults
 from seedance.plan import Plan
 
 UPLOADS = "example-uploads"
 MANIFESTS = Path(__file__).parent / "manifests"
 HEADER = "image,prompt,model,sku\n"
 Run = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def plan(world: Any) -> Plan:
-    defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    return Plan(
-        world.sheets,
-        world.media,
-        world.notifier,
-        world.store.bills,
-        world.batch_store,
-        defaults,
-        20.0,
-        clock=world.clock,
-    )
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from seedance.aws import checks
 from seedance.aws.attributes import read_item, written_item
 from seedance.aws.table import CALENDAR, IN_FLIGHT, day_key
 from seedance.batches import plan_lines
-from seedance.batches.stopping import Stopping
 from seedance.collect import Collect
 from seedance.enqueue import Enqueue
 from seedance.errors import AllUnderWay, BadRecord, OverBudget
@@ -320,13 +319,12 @@ JSON_VALUES = [value for value in VALUES if not isinstance(value, bytes)]
 
 @pytest.mark.parametrize("value", JSON_VALUES, ids=repr)
 @pytest.mark.parametrize("name", [*GOOD, "parameters.duration", "parameters.prompt"])
-def test_a_corrupt_row_of_a_plan_buys_nothing_and_stops_no_other(world: Any, name: str, value: Any) -> None:
+def test_a_corrupt_row_of_a_plan_buys_nothing_and_stops_no_other(
+    world: Any, enqueue: Enqueue, name: str, value: Any
+) -> None:
     poisoned = {**GOOD, name: value}
     if "." in name:
         poisoned = {**GOOD, "parameters": {**PARAMETERS, name.partition(".")[2]: value}}
-    enqueue = Enqueue(
-        world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store
-    )
     answer = enqueue(chunk_of(world, poisoned, {**GOOD, "row": 2}))
     good_too = (name, value) in [("image", None), ("columns", {"a": 1}), ("parameters.prompt", "abc")]
     if not good_too and (name, value) != ("parameters.duration", None):
@@ -336,10 +334,7 @@ def test_a_corrupt_row_of_a_plan_buys_nothing_and_stops_no_other(world: Any, nam
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b"\xff\xfe", b"NaN", b"[" * 100_000, b'{"row": 1}', b"null"])
-def test_an_invalid_line_is_skipped(world: Any, line: bytes) -> None:
-    enqueue = Enqueue(
-        world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store
-    )
+def test_an_invalid_line_is_skipped(world: Any, enqueue: Enqueue, line: bytes) -> None:
     answer = enqueue(chunk_of(world, line, {**GOOD, "row": 2}))
     assert (answer["status"], answer["jobs"], answer["created"]) == ("COMPLETED", 1, 1)
 
@@ -347,18 +342,10 @@ def test_an_invalid_line_is_skipped(world: Any, line: bytes) -> None:
 @pytest.mark.parametrize(
     "value", [*JSON_VALUES, [], [0, 1, 1], [0, 1, 1, "1"], [5, 1, 1, 2], [0, 1, 5, 4], [0, 1, 1, 10**9], [0, 1, 0, 1]]
 )
-def test_an_invalid_chunk_is_skipped(world: Any, make_job: Make, value: Any) -> None:
+def test_an_invalid_chunk_is_skipped(world: Any, collect: Collect, make_job: Make, value: Any) -> None:
     assert plan_lines.chunk(value) is None
     chunk_of(world, GOOD, {**GOOD, "row": 2})
     world.put(make_job(State.QUEUED, job_id=batch_job_id(BATCH, 1)))
-    collect = Collect(
-        world.register,
-        world.sheets,
-        world.notifier,
-        world.batch_store,
-        Stopping(world.store, world.queue),
-        clock=world.clock,
-    )
     now = world.clock.now
     event = {
         "batch_id": BATCH,
@@ -377,7 +364,7 @@ def test_an_invalid_chunk_is_skipped(world: Any, make_job: Make, value: Any) -> 
     ("name", "poison"), [("state", "text"), *((name, of) for name in ("cost_usd", "video", "error") for of in STORED)]
 )
 def test_a_batch_is_collected_whatever_its_jobs_records_contain(
-    world: Any, make_job: Make, name: str, poison: str
+    world: Any, collect: Collect, make_job: Make, name: str, poison: str
 ) -> None:
     chunk = chunk_of(world, GOOD)
     item = written_item(make_job(State.COMPLETED, job_id=batch_job_id(BATCH, 1), **WHOLE).to_record())
@@ -388,14 +375,6 @@ def test_a_batch_is_collected_whatever_its_jobs_records_contain(
         **{"plan_bytes": chunk["chunk"][1], "chunks": [chunk["chunk"]], "rows": 1, "rejected": 0, "report_key": None},
         **{"columns": [], "estimate_usd": 0.3, "over": 0, "began_at": now, "progressed_at": now, "status": "RUNNING"},
     }
-    collect = Collect(
-        world.register,
-        world.sheets,
-        world.notifier,
-        world.batch_store,
-        Stopping(world.store, world.queue),
-        clock=world.clock,
-    )
     first = collect(event)
     assert first["status"] == ("RUNNING" if name == "state" else "BATCH_DONE")
     world.clock.now += 26 * 3600
