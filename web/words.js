@@ -104,7 +104,7 @@ export const words = {
     bills: (n) => (n ? `Price from your last ${plural(n, "bill", "bills")}` : "Published price"),
     uploading: (percent) => `Uploading, ${percent} %`,
     uploaded: "Uploaded",
-    waitsForUpload: "Waiting for its upload",
+    waitsForUpload: "Waits for its upload",
     retryUpload: (name) => `Upload ${name} again`,
     remove: (name) => `Remove ${name}`,
     uploadFailed: "The upload failed.",

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console_steps import MADE, card, comes, fault, make, opened, pictures, plays, shut, watched
+from console_steps import MADE, card, comes, fault, make, opened, pictures, plays, shut, signed_in, watched
 from deployed import Deployed
 from playwright.sync_api import Browser, Page, expect
 
@@ -22,9 +22,7 @@ MARKUP = '<img src=x onerror="window.ran=1"><script>window.ran=1</script>'
 @pytest.fixture
 def page(deployed: Deployed, visitor: Visitor) -> Page:
     """The console, open and signed in."""
-    page = visitor.open(deployed.stack)
-    expect(page.get_by_role("heading", name="New video")).to_be_visible()
-    return page
+    return signed_in(visitor, deployed.stack)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from console_steps import MADE, card, make, opened, shut
+from console_steps import MADE, card, make, opened, shut, signed_in
 from playwright.sync_api import Browser, Page, Route, expect
 
 from local import aws
@@ -45,9 +45,7 @@ def visitor(browser: Browser, stack: Stack) -> Iterator[Visitor]:
 @pytest.fixture
 def page(stack: Stack, visitor: Visitor) -> Page:
     """The console, open and signed in."""
-    page = visitor.open(stack)
-    expect(page.get_by_role("heading", name="New video")).to_be_visible()
-    return page
+    return signed_in(visitor, stack)
 
 
 def test_an_order_whose_answer_is_lost_is_one_video(page: Page, visitor: Visitor) -> None:
