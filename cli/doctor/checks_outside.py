@@ -56,7 +56,7 @@ def _subscriptions(of: Deployment, topic: str) -> Iterator[dict[str, str]]:
 
 
 def alarms(of: Deployment) -> Result:
-    """Every alarm of the stack exists, is enabled, notifies somebody, and is not in the state ALARM."""
+    """Every alarm of the stack exists, is enabled, notifies someone, and is not in the state ALARM."""
     names = of.of_type("AWS::CloudWatch::Alarm")
     pages = of.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNames=list(names.values()))
     seen = {one["AlarmName"]: one for page in pages for one in page["MetricAlarms"]}
