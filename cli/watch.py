@@ -48,7 +48,7 @@ def _words(state: State | None) -> str:  # noqa: PLR0912 - one line a state
         case State.HELD:
             return "held"
         case State.UNCERTAIN:
-            return "being looked up in the history"
+            return "searched for in the history"
         case _:
             assert_never(state)
 

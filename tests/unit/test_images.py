@@ -57,7 +57,7 @@ def look(body: bytes) -> tuple[int, int]:
 
 
 def refusal(body: bytes) -> str:
-    with pytest.raises(ValueError, match=r"^is (in|not|cut|damaged|[\d,]+ x)|^ends without") as caught:
+    with pytest.raises(ValueError, match=r"^is (in|not|cut|damaged|[\d,]+ x)|^has no end marker") as caught:
         look(body)
     return str(caught.value)
 
