@@ -20,7 +20,7 @@ from seedance.jobs.tokens import is_token, new_token
 DAY_SECONDS = 24 * 3600
 
 KEPT_DAYS = 30
-"""How long the item of a link is kept after its end, so that its visitors are told that it has ended."""
+"""How long the item of a link is kept after it expires, so that visitors are told that it has expired."""
 
 VIDEO_PREFIX = "videos/"
 """Where all videos are in their bucket."""
@@ -35,7 +35,7 @@ class Linked(Protocol):
 
     @property
     def link_until(self) -> float | None:
-        """When the link ends."""
+        """When the link expires."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def share_part(table: str, job: Job, values: Mapping[str, Any]) -> list[dict[str
 
 
 def unshare_part(table: str, token: str, now: float) -> list[dict[str, Any]]:
-    """The part of a transaction that withdraws a link. The item stays, so that its visitors are told."""
+    """The part of a transaction that revokes a link. The item stays, so that visitors can be told."""
     update = {
         **_item(table, token),
         "UpdateExpression": "SET revoked_at = :now, expires_at = :kept REMOVE video_key, #name, #job, #until",
@@ -102,7 +102,7 @@ def find(table: JobTable, token: str) -> dict[str, Any] | None:
 
 
 def read(record: Mapping[str, Any], now: float) -> Shared | None:
-    """What a link leads to. None if it was withdrawn, has ended, or its item was edited and is invalid."""
+    """What a link leads to. None if it was revoked, has expired, or its item was edited and is invalid."""
     if "revoked_at" in record:
         return None
     until = checks.number(record.get("until"), 0, checks.LATEST)
