@@ -97,14 +97,15 @@ def _look(target: Target, batch: str) -> Standing | None:
     run = Batches(target.output("BatchStateMachineArn"), step_functions).latest(batch)
     if run is None:
         return None
+    given = run.given if isinstance(run.given, dict) else {}
     if run.status == "RUNNING":
         words, rows = _progress(step_functions, run.arn)
-        return Standing(run.status, words, rows=rows, given=run.given)
+        return Standing(run.status, words, rows=rows, given=given)
     if run.status != "SUCCEEDED" or run.output is None:
         why = "its execution in Step Functions shows why"
         words = f"{run.status}; {why}; `seedance redrive {batch}` starts it again"
-        return Standing(run.status, words, given=run.given)
-    return Standing(run.status, in_words(run.output), run.output, run.output.get("rows"), run.given)
+        return Standing(run.status, words, given=given)
+    return Standing(run.status, in_words(run.output), run.output, run.output.get("rows"), given)
 
 
 def follow(target: Target, batch: str) -> Standing:

@@ -80,3 +80,13 @@ def test_no_reason_is_written_by_hand(root: Path) -> None:
             if isinstance(node, ast.Dict):
                 keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
                 assert keys != {"code", "message"}, f"{path.name}: line {node.lineno}"
+
+
+def test_each_reason_is_made_by_a_function_of_reasons(root: Path) -> None:
+    made = {
+        str(path.relative_to(root / "layers/common/seedance"))
+        for path in (root / "layers/common/seedance").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Reason", "reasons.Reason")
+    }
+    assert made == {"jobs/reasons.py"}

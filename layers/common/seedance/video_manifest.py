@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import seedance
 from seedance import masking
 from seedance.aws import fields
-from seedance.jobs.job import Job, State, VideoFacts
+from seedance.jobs.job import Job, ParameterValues, State, VideoFacts
 from seedance.notices.job_message import iso
 
 FORMAT = 1
@@ -56,7 +56,7 @@ class VideoManifest(TypedDict):
     prompt: str | None
     seed: int | None
     """None if the provider chose one, which it does not report."""
-    parameters: dict[str, Any]
+    parameters: ParameterValues
     """Those that were sent, under the provider's names. Signatures in addresses are masked."""
     request_id: str | None
     video: DescribedVideo

@@ -294,7 +294,7 @@ class Job:
     """When DynamoDB may delete the record."""
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], drop: Callable[[str], None] | None = None) -> Self:
+    def from_record(cls, record: Mapping[str, object], drop: Callable[[str], None] | None = None) -> Self:
         """A job from its item. Unknown attributes, written by a newer release, are ignored.
 
         An invalid value that does not matter is dropped, and ``drop`` is called with its name. Raises BadRecord if a
@@ -313,10 +313,10 @@ class Job:
         if "submitted_at" in dropped:  # without it, the job's hour would never end
             values["submitted_at"] = values.get("created_at")
         known = {of.name for of in fields(cls)}
-        values = {name: value for name, value in values.items() if name in known}
-        return cls(**{**values, "state": State(values["state"])})
+        checked = {name: value for name, value in values.items() if name in known}
+        return cls(**{**checked, "state": State(checked["state"])})
 
-    def to_record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, object]:
         """The item, with every field that has a value."""
         record = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in record.items() if value is not None}

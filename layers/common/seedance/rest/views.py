@@ -1,10 +1,10 @@
 """Jobs as the API shows them."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from seedance.jobs.budget import day_of
-from seedance.jobs.job import ErrorFacts, Hold, Job, Retry, State
+from seedance.jobs.job import ErrorFacts, Hold, Job, ParameterValues, Retry, State
 from seedance.notices.job_message import NotifiedVideo, VideoLinks, iso, job_notification
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Video(TypedDict):
     job_id: str
     state: State
     transport: str
-    parameters: dict[str, Any]
+    parameters: ParameterValues
     """Validated, with defaults, under the provider's names. An image in the bucket is not included; see `image`."""
     request_id: str | None
     """The provider's request, once it has accepted one."""

@@ -7,7 +7,6 @@ queue of submit, which carries it out. Whatever crashes in between, the message 
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from seedance.clock import CLOCK, Clock
 from seedance.config import submit_settings
@@ -16,7 +15,7 @@ from seedance.jobs.budget import reservation
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
 from seedance.jobs.job import REOPENABLE, Job, Retry, State
 from seedance.jobs.retrying import Way, not_possible, way, why_not_copied
-from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.store import JobChanges, JobStore, jobs
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import logger
 from seedance.provider.client import Provider, provider
@@ -94,19 +93,22 @@ class Again:
         self.resubmit(job, retry=_saying(retry, said))
         return said
 
-    def copy(self, job: Job, *, retry: Retry | None = None, **link: str) -> None:
+    def copy(self, job: Job, *, retry: Retry | None = None, result_url: str | None = None) -> None:
         """Start copying the job's result, from another ``result_url`` if given. Raises NotPossible."""
         if job.state is State.COPYING and self.workflow.is_running(job):
             raise NotPossible(f"job {job.job_id} is being copied right now")
-        more: dict[str, Any] = {"executions": job.executions + 1, "error": None, "notified_at": None, "retry": retry}
-        if "result_url" not in link:  # the provider keeps the same file no longer for it
+        more: JobChanges = {"executions": job.executions + 1, "error": None, "notified_at": None, "retry": retry}
+        if result_url is None:  # the provider keeps the same file no longer for it
             more |= {"result_at": job.result_since, "copied_again": job.copied_again or job.state in REOPENABLE}
+        else:
+            more["result_url"] = result_url
         if job.state is State.COPYING:
-            job = self.store.note(job, **more, **link)
+            job = self.store.note(job, **more)
         else:
             # A job that ended without a price has released its reservation. A copied video must be booked again.
             booking, reserved = reservation(job, self.clock(), self.store.bills.estimate)
-            job = self.store.move(job, State.COPYING, booking=booking, **more, **link, **reserved)
+            more |= reserved
+            job = self.store.move(job, State.COPYING, booking=booking, **more)
         self.workflow.start(job)
 
     def resubmit(self, job: Job, *, retry: Retry | None = None) -> None:
