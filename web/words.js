@@ -409,6 +409,8 @@ export const words = {
     DEARER_THAN_ALLOWED: "Try again, and accept the current price.",
     CONFIGURATION: "An operator must correct the setting that the reason names.",
     INTERNAL: "Make another one. If that fails too, tell an operator.",
+    NOT_RUNNING: "Tell an operator: an execution was started for a job that is not under way.",
+    UNKNOWN: "Try again, or tell an operator: no reason was recorded.",
   },
 
   problems: {
