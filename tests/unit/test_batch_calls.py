@@ -275,7 +275,8 @@ def test_the_plan_of_a_batch_is_no_batch(stack: Stack) -> None:
 
 @pytest.mark.hostile(kind="input", risk="paid twice")
 @pytest.mark.parametrize(
-    "stored", [None, {"N": "5"}, {"S": ""}, {"S": "{"}, {"S": "[]"}, {"S": '{"chunks": []}'}, {"S": '{"batch_id": "x"}'}]
+    "stored",
+    [None, {"N": "5"}, {"S": ""}, {"S": "{"}, {"S": "[]"}, {"S": '{"chunks": []}'}, {"S": '{"batch_id": "x"}'}],
 )
 def test_a_damaged_plan_is_not_started(world: Any, stack: Stack, stored: Any) -> None:
     batch = stack.planned()
