@@ -66,7 +66,7 @@ def test_a_failure_without_a_message_says_so(why: str | None, says: str) -> None
         (6.0, 0.25, "$6.00 is spent or reserved"),
     ],
 )
-def test_over_the_budget_says_the_sums_and_when_it_goes_on(committed: float, estimate: float, says: str) -> None:
+def test_over_the_budget_says_the_amounts_and_when_it_continues(committed: float, estimate: float, says: str) -> None:
     reason = reasons.over_budget("2026-12-31", 5.0, committed, estimate)
     assert reason.code == "OVER_BUDGET"
     assert says in reason.message

@@ -63,7 +63,7 @@ class Redriving:
     clock: Clock = CLOCK
 
     def __call__(self, run: str | None = None) -> Redriven:
-        """Empty both dead-letter queues. If the receiver of the webhooks was gone, it is tried again.
+        """Empty both dead-letter queues. If the receiver of the webhooks was gone, sending is tried again.
 
         ``run`` is that of the last call, if it said that there is more. A webhook is put back once in a run: if the
         receiver is still gone, all of them are dead letters again within seconds.

@@ -318,14 +318,14 @@ class Repair:
             for listed in list(self.store.each(state)):
                 try:
                     job = self.store.get(listed.job_id)
-                except BadRecord as error:  # reconcile raises the alarm for it; the others go on
+                except BadRecord as error:  # reconcile raises the alarm for it; the others continue
                     logger().error("not restarted", extra={"job_id": listed.job_id, "reason": str(error)})
                     continue
                 if job is None or job.state not in AT_PROVIDER:
                     continue
                 under_way += 1
                 if not self.workflow.is_running(job):
-                    with suppress(Conflict):  # it has moved on, and will be seen in its next state
+                    with suppress(Conflict):  # it has changed its state, and will be seen in the next one
                         self.workflow.start(self.store.note(job, executions=job.executions + 1))
         return under_way
 

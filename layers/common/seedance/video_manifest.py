@@ -1,7 +1,7 @@
 """The manifest of a video: a JSON file beside it that says how it was made. Pure.
 
-It is for whoever has the files and not the table: an archive, a catalogue, an auditor. What changes after the video was
-stored, such as a price that is found later, is only in the record.
+It is for those who have the files and not the table: an archive, a catalogue, an auditor. What changes after the video
+was stored, such as a price that is found later, is only in the record.
 """
 
 from dataclasses import replace
@@ -55,7 +55,7 @@ class VideoManifest(TypedDict):
     transport: str
     prompt: str | None
     seed: int | None
-    """None if the provider chose one, which it does not tell."""
+    """None if the provider chose one, which it does not report."""
     parameters: ParameterValues
     """Those that were sent, under the provider's names. Signatures in addresses are masked."""
     request_id: str | None

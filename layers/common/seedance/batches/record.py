@@ -38,7 +38,7 @@ class BatchState(StrEnum):
     """Its rows become jobs, as there is room, and its videos are made."""
     CANCELLING = "CANCELLING"
     """It was cancelled. No more of its rows become jobs, and jobs that are not bought yet are cancelled. Videos that
-    are bought go on."""
+    are bought continue."""
     CANCELLED = "CANCELLED"
     """It was cancelled, and its jobs have ended."""
     DONE = "DONE"

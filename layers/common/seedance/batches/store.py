@@ -181,7 +181,7 @@ class BatchStore:
         return True
 
     def page(self, limit: int, after: tuple[str, str] | None) -> tuple[list[BatchRecord], tuple[str, str] | None]:
-        """Up to ``limit`` batches, newest first, and where the list goes on; None at its end.
+        """Up to ``limit`` batches, newest first, and where the list continues; None at its end.
 
         ``after``: the time of creation, as text, and the id of the batch before. All batches are one partition of the
         index: there are far fewer of them than jobs.

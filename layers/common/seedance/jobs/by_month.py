@@ -92,7 +92,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a list goes on: in this month, after the job (the text of its creation time, and its id) if given."""
+    """Where a list continues: in this month, after the job (the text of its creation time, and its id) if given."""
 
     month: str
     created_at: str | None = None
@@ -101,7 +101,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Page:
-    """Some jobs of a list, and where it goes on. None: this is the end."""
+    """Some jobs of a list, and where it continues. None: this is the end."""
 
     jobs: list[ListedJob]
     next: Position | None

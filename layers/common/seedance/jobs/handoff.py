@@ -187,7 +187,7 @@ class IntakeQueue:
         )
 
     def ask_again(self, job: Job) -> None:
-        """Ask submit to carry out the retry that the job's record asks for."""
+        """Ask submit to carry out the retry that the job's record requests."""
         self.put_back(json.dumps({"job_id": job.job_id, "retry": True}))
 
     def put_back(self, body: str, delay_seconds: int = 0) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DAY_SECONDS = 24 * 3600
 
 KEPT_DAYS = 30
-"""How long the item of a link is kept after its end, so that its visitors are told that it has ended."""
+"""How long the item of a link is kept after it expires, so that visitors are told that it has expired."""
 
 VIDEO_PREFIX = "videos/"
 """Where all videos are in their bucket."""
@@ -40,7 +40,7 @@ class Linked(Protocol):
 
     @property
     def link_until(self) -> float | None:
-        """When the link ends."""
+        """When the link expires."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def share_part(table: str, job: Job, values: "JobChanges") -> "list[TransactWrit
 
 
 def unshare_part(table: str, token: str, now: float) -> "list[TransactWriteItemTypeDef]":
-    """The part of a transaction that withdraws a link. The item stays, so that its visitors are told."""
+    """The part of a transaction that revokes a link. The item stays, so that visitors can be told."""
     update: UpdateTypeDef = {
         "TableName": table,
         "Key": _key(token),
@@ -109,7 +109,7 @@ def find(table: JobTable, token: str) -> Record | None:
 
 
 def read(record: Mapping[str, object], now: float) -> Shared | None:
-    """What a link leads to. None if it was withdrawn, has ended, or its item was edited and is invalid."""
+    """What a link leads to. None if it was revoked, has expired, or its item was edited and is invalid."""
     if "revoked_at" in record:
         return None
     until = checks.number(record.get("until"), 0, checks.LATEST)

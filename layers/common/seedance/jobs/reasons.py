@@ -202,12 +202,12 @@ def never_asked(request_id: str | None) -> Reason:
 
 
 def given_up() -> Reason:
-    """A person gave the job up."""
-    return Reason(Code.GIVEN_UP, "A person gave this job up. The provider's history may show a video.")
+    """A person gave up on the job."""
+    return Reason(Code.GIVEN_UP, "A person gave up on this job. The provider's history may show a video.")
 
 
 def cancelled(*, sent_before: bool, earlier: Sequence[str]) -> Reason:
-    """The job was cancelled. ``sent_before``: an earlier submit of it was given up, as its requests ``earlier``."""
+    """The job was cancelled. ``sent_before``: an earlier submit was abandoned, as were the requests ``earlier``."""
     before = ""
     if earlier:
         before = f" The provider may have made and billed what was requested before: {', '.join(earlier)}."

@@ -135,7 +135,7 @@ class JobStore:
         return self._linked(job, values, part)
 
     def unshare(self, job: Job) -> Job:
-        """Withdraw the job's lasting link, for good. Raises Conflict if it has changed in the meantime."""
+        """Revoke the job's lasting link, for good. Raises Conflict if it has changed in the meantime."""
         if job.link_token is None:
             return job
         part = lasting.unshare_part(self._table.name, job.link_token, self._table.now())

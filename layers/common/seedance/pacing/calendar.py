@@ -65,7 +65,7 @@ FED_PART = 0.5
 """The part of the room that is fed to batches."""
 
 LEAST_PART = 0.1
-"""The least part of the whole capacity that batches get while single jobs take all of it, so that no batch stops."""
+"""The share of the whole capacity that batches keep while single jobs would take all of it, so that no batch stops."""
 
 FED_ROWS = 10
 """A share has at least this many rows, unless it would be longer than LONGEST_SHARE_SECONDS. Each costs a wake-up."""

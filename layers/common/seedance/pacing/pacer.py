@@ -65,7 +65,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class NextPoll:
-    """A planned poll: the seconds until then, and the slot that is booked for it, or None if it must book one then."""
+    """A planned poll: the seconds until then, and its booked slot, or None if one must be booked then."""
 
     wait: float
     slot: int | None
@@ -161,7 +161,7 @@ class Pacer:
         return self._change(decide) or Feed((), CROWDED_SECONDS)
 
     def plan_poll(self, wait: Callable[[float], float], mean: float, *, of_a_batch: bool = False) -> NextPoll:
-        """NextPoll a job's next poll. ``wait`` returns the seconds until then for a number of polls per video."""
+        """Plan a job's next poll. ``wait`` returns the seconds until then for a number of polls per video."""
 
         def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, NextPoll]:
             calendar = traffic.calendar

@@ -123,7 +123,7 @@ class Provider:
     def standing(self, request_id: str, sent: Sent | None = None) -> Standing | None:
         """The status of a request, from one GET of its result. None if the provider has no record of it (any more).
 
-        ``sent`` is what the request contained; addresses in it are never taken for the result.
+        ``sent`` is what the request contained; addresses in it are never mistaken for the result.
         Raises KeyRejected, RateLimited, Unavailable or UnexpectedAnswer.
         """
         try:

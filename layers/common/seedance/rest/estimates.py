@@ -29,7 +29,7 @@ class LikelySeconds(TypedDict):
 
 
 class EstimateBasis(TypedDict):
-    """What an estimate rests on."""
+    """What an estimate is based on."""
 
     bills: int
     """How many bills for the same model and setting count; at most the last ten. 0: the price is the published one."""
@@ -45,7 +45,7 @@ class Estimate(TypedDict):
     parameters: ParameterValues
     """Validated, with defaults, under the provider's names."""
     estimate_usd: float
-    """What would be reserved in the day's budget. If length or shape are left to the model, that of the dearest."""
+    """What would be reserved in the day's budget. If the model chooses length or shape: for the most expensive."""
     seconds: LikelySeconds
     based_on: EstimateBasis
 

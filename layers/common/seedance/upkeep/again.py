@@ -1,8 +1,8 @@
 """Again: try an ended job once more: copy its result, look for it in the provider's history, or buy the video again.
 
 A video is only bought again if a person or a program explicitly says so, and never while a result may exist that can be
-copied. Operators ask through repair. A caller of the API leaves a wish on the job (``Job.retry``) and a message in the
-queue of submit, which carries the wish out. Whatever dies in between, the message is delivered again.
+copied. Operators ask through repair. A call of the API leaves a request on the job (``Job.retry``) and a message in the
+queue of submit, which carries it out. Whatever crashes in between, the message is delivered again.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from seedance.provider.history import SECONDS, Allowance, SharedHistory
 from seedance.provider.payloads import HistoryRow
 from seedance.upkeep.lost import LostSubmits, adopt
 
-WISH_SECONDS = 30.0
-"""The time limit for the history when submit carries a wish out: half of its function's timeout."""
+RETRY_SECONDS = 30.0
+"""The time limit for the history when submit carries out a retry: half of its function's timeout."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Again:
         return self._retry(job, pay=pay, most=max_usd, retry=wish)
 
     def carry_out(self, job: Job) -> None:
-        """Carry out the wish on the job. Its outcome is in the same write as what is done for it."""
+        """Carry out the retry on the job. Its outcome is in the same write as what is done for it."""
         wish = job.retry
         if wish is None or not job.retry_waits:
             return
@@ -157,4 +157,4 @@ def again() -> Again:
     """The use case, as submit uses it, configured for this stack."""
     stack = submit_settings()
     machine, queue = workflow(stack.state_machine), intake_queue(stack.intake_queue)
-    return Again(jobs(), provider(), notifier(), machine, queue, WISH_SECONDS)
+    return Again(jobs(), provider(), notifier(), machine, queue, RETRY_SECONDS)

@@ -1,7 +1,7 @@
 """Questions to the repair function: what each needs, and their checks. And the types of its answers. Pure.
 
-Anybody who may invoke the function can ask anything, by the `seedance` command or by hand. Some questions buy a video,
-so a value of another type is never taken for what it resembles: the text "no" is not false.
+Anyone who may invoke the function can ask anything, by the `seedance` command or by hand. Some questions buy a video,
+so a value of the wrong type is never converted: the text "no" is not false.
 """
 
 import re
@@ -24,7 +24,7 @@ LONGEST_REASON = 500
 """Characters of the reason for a pause, which every held job and its notification repeat."""
 
 LONGEST_ID = 2048
-"""Characters of an id: DynamoDB's limit for a key. Whether an id exists is for others to find out."""
+"""Characters of an id: DynamoDB's limit for a key. Whether an id exists is checked elsewhere."""
 
 
 class ShownRequest(TypedDict):
