@@ -210,7 +210,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "pause",
         "Stop new submits",
         "New jobs are HELD. Videos in progress at the provider are still polled and copied. If submits are paused "
-        "already, nothing changes, and the answer has the reason of that pause.",
+        "already, a reason that is given replaces the one of that pause.",
         budget.PauseState,
         body="PauseRequest",
         body_needed=False,

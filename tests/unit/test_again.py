@@ -294,6 +294,32 @@ def test_while_the_history_cannot_be_read_nothing_is_bought(
     assert "can't check whether request req-1 has a video by now" in (world.job().retry or {})["said"]
 
 
+@pytest.mark.parametrize("word", ["PROCESSING", "QUEUED", "PENDING", "STARTING", ""])
+@pytest.mark.parametrize("body", [None, PAY])
+def test_while_the_request_goes_on_at_the_provider_nothing_is_bought(
+    *, world: Any, retries: Retries, deliver: Any, make_job: Make, body: str | None, word: str
+) -> None:
+    """Its video may still be made and billed, hours after the hour in which it could be polled."""
+    world.put(make_job(State.EXPIRED, request_id="req-1", submitted_at=world.clock.now - 7200, error=LATE))
+    retries.ask("up-1", body)
+    world.wire.will_know("req-1", row(world, "req-1", names=None, model_status=word))
+    deliver()
+    job = world.job()
+    assert (job.state, job.retry_waits, world.wire.requests) == (State.EXPIRED, False, [])
+    assert "has not ended at the provider" in (job.retry or {})["said"]
+    assert "estimate_usd" not in (job.retry or {})
+
+
+def test_a_request_that_never_ends_is_bought_again_a_day_later(
+    *, world: Any, retries: Retries, deliver: Any, make_job: Make
+) -> None:
+    world.put(make_job(State.EXPIRED, request_id="req-1", submitted_at=world.clock.now - DAY - 60, error=LATE))
+    retries.ask("up-1", PAY)
+    world.wire.will_know("req-1", row(world, "req-1", names=None, model_status="PROCESSING"))
+    deliver()
+    assert (world.job().state, world.job().earlier_request_ids) == (State.RECEIVED, ["req-1"])
+
+
 def test_a_request_of_another_job_is_not_copied(world: Any, retries: Retries, deliver: Any, make_job: Make) -> None:
     world.put(make_job(State.COMPLETED, job_id="up-2", request_id="req-1"))
     world.put(make_job(State.EXPIRED, request_id="req-1", error=LATE))
@@ -363,6 +389,20 @@ def test_a_repeated_call_waits_for_the_same_outcome_and_replaces_a_lost_message(
     with pytest.raises(Conflict, match="another retry of job up-1 waits"):
         retries.ask("up-1", '{"pay": true, "max_usd": 0.5}')
     assert world.job() == first
+
+
+def test_a_wish_whose_message_was_lost_does_not_block_other_wishes_for_good(
+    *, world: Any, retries: Retries, deliver: Any, make_job: Make
+) -> None:
+    """The API died after the write. Nobody repeats that call, but somebody asks for something else."""
+    job = world.put(make_job(State.EXPIRED, request_id="req-1", error=LATE))
+    world.store.note(job, retry={"asked_at": world.clock.now, "pay": False})
+    with pytest.raises(Conflict, match="another retry"):
+        retries.ask("up-1", PAY)
+    world.wire.will(history())
+    deliver()
+    assert not world.job().retry_waits
+    assert retries.ask("up-1", PAY).retry_waits
 
 
 def test_a_call_that_is_repeated_while_the_job_goes_on_buys_nothing_more(
