@@ -26,7 +26,7 @@ from fake_provider import Wire
 from footage import movie, small_png
 from hostile_calls import function  # noqa: F401 - a fixture
 from moto import mock_aws
-from past import put, repair, uncertain  # noqa: F401 - fixtures
+from past import deliver, put, repair, retries, uncertain  # noqa: F401 - fixtures
 from pool import Pool
 from pytest_socket import disable_socket, enable_socket
 from seedance import observability
