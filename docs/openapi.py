@@ -145,9 +145,10 @@ OPERATIONS: Mapping[str, Operation] = {
         "For a job that is FAILED or EXPIRED, or HELD with a result that is unclear. Without `pay`, a known result is "
         "copied again, or the provider's history is searched for it, for nothing; if only a purchase helps, the answer "
         "is 409 with the code NEEDS_PAYMENT and `estimate_usd`. With `pay`, the video is bought again if there is "
-        "nothing to copy, within the day's budget and `max_usd`. A result is copied again once, and not after the "
-        "seven days for which the provider keeps it. It is carried out within seconds; `retry` in the "
-        "job's answer tells the outcome. Repeating the call while the job waits or goes on changes nothing.",
+        "nothing to copy, within the day's budget and `max_usd`, but not while its request still goes on at the "
+        "provider, for up to a day. A result is copied again once, and not after the seven days for which the provider "
+        "keeps it. It is carried out within seconds; `retry` in the job's answer tells the outcome. "
+        "Repeating the call while the job waits or goes on changes nothing.",
         views.Video,
         status=202,
         body="RetryRequest",
