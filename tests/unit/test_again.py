@@ -1,4 +1,4 @@
-"""POST /videos/{job_id}/retry: what it refuses, the wish that it writes, and how submit carries it out."""
+"""POST /videos/{job_id}/retry: what it refuses, the request that it writes, and how submit carries it out."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def refused(retries: Retries, body: str | None = None) -> dict[str, Any]:
 
 @pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
 @pytest.mark.parametrize("body", [None, "", "{}", '{"pay": false}', '{"pay": null, "max_usd": null}'])
-def test_a_known_result_is_copied_for_nothing(
+def test_a_known_result_is_copied_at_no_cost(
     *, world: Any, retries: Retries, deliver: Any, make_job: Make, state: State, body: str | None
 ) -> None:
     world.put(make_job(state, result_url=LINK, error=LATE, notified_at=1.0))

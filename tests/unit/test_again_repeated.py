@@ -27,7 +27,7 @@ def test_a_repeated_call_waits_for_the_same_outcome_and_replaces_a_lost_message(
     world.clock.now += 5
     assert retries.ask("up-1", PAY) == first
     assert len(world.called("SendMessage")) == 2
-    with pytest.raises(Conflict, match="another retry of job up-1 waits"):
+    with pytest.raises(Conflict, match="another retry of job up-1 is pending"):
         retries.ask("up-1", '{"pay": true, "max_usd": 0.5}')
     assert world.job() == first
 
