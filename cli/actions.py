@@ -16,7 +16,7 @@ from seedance.media import formats
 from cli import images
 from cli.images import Local
 from cli.requests import Wish
-from cli.target import CommandError, Target
+from cli.target import CommandError, Target, UsageError, usage
 
 API_IMAGES_PREFIX = "images/"
 """Where `seedance submit` uploads a local image. Under ``uploads/``, the image would start a job of its own."""
@@ -48,7 +48,8 @@ def submit(target: Target, wish: Wish, image: str | None, idempotency_key: str |
     The image is an address, an object in S3, or a file that is uploaded first.
     """
     if idempotency_key:
-        check_idempotency_key(idempotency_key)  # before anything is uploaded: a header can't carry an invalid key
+        with usage():  # before anything is uploaded: a header can't carry an invalid key
+            check_idempotency_key(idempotency_key)
     given = _image(target, wish, image)
     headers = {"x-api-key": target.api_key}
     if idempotency_key:
@@ -90,7 +91,7 @@ def _object_key(target: Target, wish: Wish, address: str) -> str:
     """The key of an object in S3. If API calls may not use it where it is, it is copied first."""
     found = _S3.fullmatch(address)
     if not found:
-        raise CommandError(f"--image must be s3://BUCKET/KEY, not {bounds.shown(address)}")
+        raise UsageError(f"--image must be s3://BUCKET/KEY, not {bounds.shown(address)}")
     bucket, key, uploads = found[1], found[2], target.output("UploadBucketName")
     if bucket == uploads and key.startswith(tuple(target.setting("ImageKeyPrefixes", API_IMAGES_PREFIX).split(","))):
         wish.call(target.defaults, {"image_key": key})

@@ -13,7 +13,7 @@ from cli.estimate import TOLERATED_PERCENT
 from cli.options import MaxUsd, Metadata, ModelName, OutputsFile, Settings, StackName, Transport, Yes
 from cli.output import Exit, emit, say, warn
 from cli.requests import Wish, read_labels, read_settings
-from cli.target import DEFAULT_MODEL, CommandError, Target, find
+from cli.target import DEFAULT_MODEL, CommandError, Target, find, usage
 from local.options import StackError
 
 
@@ -66,7 +66,8 @@ def batch(
     if retry_failed:
         again.retry_failed(find(stack, outputs), source, yes=yes, max_usd=max_usd, wait=wait)
         return
-    wish = Wish(prompt, model, transport, read_settings(settings or []), labels=read_labels(metadata or []))
+    with usage():
+        wish = Wish(prompt, model, transport, read_settings(settings or []), labels=read_labels(metadata or []))
     opened = manifests.open_source(source, wish)
     manifests.check_name(opened)
     target = _asked(stack, outputs) if dry_run else find(stack, outputs)

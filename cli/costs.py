@@ -18,7 +18,7 @@ from seedance.jobs.job import State
 from cli import progress, show
 from cli.options import OutputsFile, StackName, out
 from cli.output import emit, say
-from cli.target import CommandError, Target, find
+from cli.target import Target, UsageError, find
 
 USUAL_DAYS = 30
 
@@ -82,7 +82,7 @@ def costs(
     last = _day("--until", until, today)
     first = _day("--since", since, last - timedelta(days=USUAL_DAYS))
     if first > last:
-        raise CommandError(f"--since {first} is after --until {last}")
+        raise UsageError(f"--since {first} is after --until {last}")
     found = spent(find(stack, outputs), first, last, by)
     rows = found.rows()
     total = round(sum(usd for _, _, usd in rows), 4)
@@ -144,4 +144,4 @@ def _day(option: str, text: str | None, usual: date) -> date:
     try:
         return date.fromisoformat(text) if text else usual
     except ValueError:
-        raise CommandError(f"{option} must be a day like 2026-11-20, not {shown(text)}") from None
+        raise UsageError(f"{option} must be a day like 2026-11-20, not {shown(text)}") from None

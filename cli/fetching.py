@@ -17,7 +17,7 @@ from cli import actions, following, ids, images, progress, show
 from cli.again import read_states
 from cli.options import JobOrBatchId, OutputsFile, StackName
 from cli.output import emit, emit_line, say, wants_json, warn
-from cli.target import CommandError, Target, find
+from cli.target import CommandError, Target, UsageError, find
 
 STDOUT = "-"
 
@@ -44,7 +44,7 @@ def get(
     is not changed.
     """
     if output == STDOUT and (wants_json() or ids.is_batch(job_id)):
-        raise CommandError("-o - is for the video of one job, without --json")
+        raise UsageError("-o - is for the video of one job, without --json")
     target = find(stack, outputs)
     if ids.is_batch(job_id):
         _get_batch(target, ids.batch_id(target, job_id), output, force=force)

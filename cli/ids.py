@@ -8,7 +8,7 @@ from seedance.bounds import shown
 from seedance.jobs.job import Job, State
 
 from cli import progress
-from cli.target import CommandError, Target
+from cli.target import CommandError, Target, UsageError
 
 MOST_READ = 200_000
 """How many jobs or batches are searched for a prefix. That takes about ten seconds."""
@@ -25,6 +25,8 @@ def is_batch(text: str) -> bool:
 
 def job(target: Target, text: str) -> Job:
     """The job with this id, or the only one whose id has this prefix. Raises CommandError."""
+    if not text:  # a variable of the shell that is not set must not mean the only job that there is
+        raise UsageError("the job's id is empty")
     if found := target.jobs.get(text):
         return found
     if is_batch(text):

@@ -15,7 +15,7 @@ from seedance.rest.views import ListedVideo
 from cli import ids, progress, show
 from cli.options import ModelName, OutputsFile, StackName, out
 from cli.output import emit_line, say
-from cli.target import CommandError, Target, find
+from cli.target import CommandError, Target, UsageError, find, usage
 
 _TIME = "such as 2026-11-20 or 2026-11-20T09:30, in this machine's time if it has no zone"
 
@@ -52,9 +52,11 @@ def list_jobs(
 
     With --json, it prints a line for each job, with the fields of GET /videos.
     """
+    with usage():
+        slug = catalogue.find(model).slug if model else None
     given = {
         "state": ",".join(dict.fromkeys(one.value for one in state or [])),
-        "model": catalogue.find(model).slug if model else None,
+        "model": slug,
         "source": source,
         "name_prefix": name,
         "created_since": _moment("--since", since),
@@ -64,7 +66,8 @@ def list_jobs(
     target = find(stack, outputs)
     given["batch"] = ids.batch_id(target, batch) if batch else None
     wanted = {field: value for field, value in given.items() if value}
-    found = list(_found(target, wanted, limit))
+    with usage():
+        found = list(_found(target, wanted, limit))
     for job in found:
         emit_line(job)
     if found:
@@ -99,4 +102,4 @@ def _moment(option: str, text: str | None) -> str | None:
     try:
         return datetime.fromisoformat(text.strip()).astimezone().isoformat()
     except (ValueError, OverflowError, OSError):
-        raise CommandError(f"{option} must be a time {_TIME}; not {shown(text)}") from None
+        raise UsageError(f"{option} must be a time {_TIME}; not {shown(text)}") from None

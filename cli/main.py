@@ -25,12 +25,12 @@ from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
 from cli.doctor.command import doctor
 from cli.options import JobOrBatchId, OutputsFile, StackName, err, out
 from cli.output import Exit, emit, emit_line, for_progress, log_to_standard_error, say, wants_json, with_json
-from cli.target import CommandError, Target, find, home, on_this_machine
+from cli.target import CommandError, Target, UsageError, find, home, on_this_machine, usage
 from local import keeping
 from local import stack as local_stack
 from local.keeping import Kept
 from local.launch import declared_parameters
-from local.options import StackError, read_parameters
+from local.options import OptionError, StackError, read_parameters
 
 
 class SpokenCommand(TyperCommand):
@@ -38,6 +38,7 @@ class SpokenCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         log_to_standard_error()
+        code = Exit.FAILED
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -47,6 +48,7 @@ class SpokenCommand(TyperCommand):
             raise
         except (CommandError, StackError, DemoFailed, SeedanceError) as error:
             sentence = str(error)
+            code = Exit.USAGE if isinstance(error, UsageError | OptionError) else Exit.FAILED
         except ClientError as error:
             sentence = f"AWS rejected {error.operation_name}: {error.response['Error'].get('Message', error)}"
         except (BotoCoreError, httpx.HTTPError) as error:
@@ -54,7 +56,7 @@ class SpokenCommand(TyperCommand):
         except OSError as error:
             sentence = f"{bounds.shown(str(error.filename))}: {error.strerror}" if error.filename else str(error)
         err.print(f"[red]error:[/red] {_escaped(sentence)}", soft_wrap=True)
-        raise typer.Exit(Exit.FAILED)
+        raise typer.Exit(code)
 
 
 app = typer.Typer(
@@ -208,7 +210,8 @@ command("list")(listing.list_jobs)
 @command()
 def models(model: Annotated[str | None, typer.Argument(help="Only this model.")] = None) -> None:
     """Print the models and their parameters, as JSON Schema. With --json, one line for each model."""
-    slug = catalogue.find(model).slug if model else None
+    with usage():
+        slug = catalogue.find(model).slug if model else None
     found = [each for each in catalogue.describe() if slug in (None, each["model"])]
     for each in found:
         emit_line(each)

@@ -15,7 +15,7 @@ from cli.images import Local
 from cli.options import MaxUsd, Metadata, ModelName, OutputsFile, Settings, StackName, Transport, Wait, Yes
 from cli.output import Exit, emit, emit_line, for_progress, say, warn
 from cli.requests import Wish, read_labels, read_settings
-from cli.target import CommandError, Target, find
+from cli.target import CommandError, Target, find, usage
 
 _SHOWN = 5
 
@@ -38,9 +38,10 @@ def drop(
 
     It asks before it buys videos for more than $10. Prints a line of JSON for each video with --json.
     """
-    labelled = read_labels(metadata or [])
-    wish = Wish(prompt, model, transport, read_settings(settings or []), labels=labelled)
-    wish.check(has_image=True)
+    with usage():
+        labelled = read_labels(metadata or [])
+        wish = Wish(prompt, model, transport, read_settings(settings or []), labels=labelled)
+        wish.check(has_image=True)
     found, left_out = images.find(image)
     target = find(stack, outputs)
     request = wish.upload(target.defaults)
@@ -89,8 +90,9 @@ def submit(
 ) -> None:
     """Request a video through the API."""
     name = _named_after(image) if name is None and image else name
-    wish = Wish(prompt, model, transport, read_settings(settings or []), name, read_labels(metadata or []))
-    wish.check(has_image=False)
+    with usage():
+        wish = Wish(prompt, model, transport, read_settings(settings or []), name, read_labels(metadata or []))
+        wish.check(has_image=False)
     target = find(stack, outputs)
     with progress.working("calling the API"):
         job_id = actions.submit(target, wish, image, idempotency_key)

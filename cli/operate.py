@@ -13,7 +13,7 @@ from seedance.jobs.retrying import LEAST_USD, MOST_USD
 from cli import asking, balance, ids, progress, show, story
 from cli.options import JobId, OutputsFile, StackName, out
 from cli.output import Exit, emit, say
-from cli.target import CommandError, find
+from cli.target import UsageError, find, usage
 
 
 def pause(
@@ -123,7 +123,7 @@ def retry(
 ) -> None:
     """Try a FAILED, EXPIRED or HELD job again: copy its result if that can help, else submit it again, with --pay."""
     if max_usd is not None and not pay:
-        raise CommandError("--max-usd is only for a retry that may buy the video again: it needs --pay")
+        raise UsageError("--max-usd is only for a retry that may buy the video again: it needs --pay")
     target = find(stack, outputs)
     job_id = ids.job_id(target, job_id)
     limit: dict[str, Any] = {} if max_usd is None else {"max_usd": max_usd}  # an earlier release does not know it
@@ -170,7 +170,8 @@ def adopt(
     outputs: OutputsFile = None,
 ) -> None:
     """Create a job for a paid request that has none, and copy its video."""
-    slug = catalogue.find(model).slug
+    with usage():
+        slug = catalogue.find(model).slug
     made = asking.ask_repair(find(stack, outputs), ask="take over", model=slug, request_id=request_id)
     emit({"job_id": made["job_id"], "state": made["state"]})
     say(f"job {made['job_id']} is {made['state']}; `seedance status {made['job_id']}` shows its progress")
@@ -205,7 +206,7 @@ def ledger(
     try:
         wanted = date.fromisoformat(day) if day else datetime.now(UTC).date()
     except ValueError:
-        raise CommandError(f"--date must be a day like 2026-11-20, not {shown(day)}") from None
+        raise UsageError(f"--date must be a day like 2026-11-20, not {shown(day)}") from None
     target = find(stack, outputs)
     with progress.working("comparing the bookings with the provider's history"):
         found, drifts = balance.ledger(target, wanted), balance.drifts(target)

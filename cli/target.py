@@ -1,7 +1,8 @@
 """The stack that a command uses: the one on this machine, or one on AWS."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from seedance.aws.job_table import JobTable
 from seedance.batches.job_states import Register
 from seedance.clock import CLOCK
+from seedance.errors import InvalidRequest
 from seedance.jobs.by_month import ByMonth
 from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import RECORD_KEPT_DAYS, Job
@@ -31,6 +33,19 @@ DEFAULT_MODEL = "seedance-1.0-pro-fast"
 
 class CommandError(Exception):
     """A command failed. The message is a sentence for the user."""
+
+
+class UsageError(CommandError):
+    """The command line is wrong: a value that no stack and no time would make right. Exit code 2."""
+
+
+@contextlib.contextmanager
+def usage() -> Iterator[None]:
+    """What is refused here is a mistake on the command line. Raises UsageError."""
+    try:
+        yield
+    except InvalidRequest as refusal:
+        raise UsageError(str(refusal)) from None
 
 
 @dataclass(frozen=True)
@@ -165,7 +180,7 @@ def home() -> Path:
 def find(stack: str | None, outputs_file: Path | None) -> Target:
     """The stack that the options name; without options, the one on this machine."""
     if stack and outputs_file:
-        raise CommandError("--stack is for a stack on AWS and --outputs for a local one; use only one of them")
+        raise UsageError("--stack is for a stack on AWS and --outputs for a local one; use only one of them")
     if stack:
         return Target.on_aws(stack)
     local = on_this_machine(outputs_file)

@@ -145,9 +145,10 @@ OPERATIONS: Mapping[str, Operation] = {
         "For a job that is FAILED or EXPIRED, or HELD with a result that is unclear. Without `pay`, a known result is "
         "copied again, or the provider's history is searched for it, at no cost; if it must be bought again, the "
         "answer is 409 with the code NEEDS_PAYMENT and `estimate_usd`. With `pay`, the video is bought again if there "
-        "is nothing to copy, within the day's budget and `max_usd`. A result is copied again once, and not after the "
-        "seven days for which the provider keeps it. It is carried out within seconds; `retry` in the "
-        "job's response gives the outcome. Repeating the call while the job is waiting or in progress changes nothing.",
+        "is nothing to copy, within the day's budget and `max_usd`, but not while its request is still in progress at "
+        "the provider, for up to a day. A result is copied again once, and not after the seven days for which the "
+        "provider keeps it. It is carried out within seconds; `retry` in the job's response gives the outcome. "
+        "Repeating the call while the job is waiting or in progress changes nothing.",
         views.Video,
         status=202,
         body="RetryRequest",
@@ -210,7 +211,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "pause",
         "Stop new submits",
         "New jobs are HELD. Videos in progress at the provider are still polled and copied. If submits are paused "
-        "already, nothing changes, and the answer has the reason of that pause.",
+        "already, a reason that is given replaces the one of that pause.",
         budget.PauseState,
         body="PauseRequest",
         body_needed=False,

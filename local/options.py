@@ -41,6 +41,10 @@ class StackError(Exception):
     """The stack could not be started or does not respond. The message is a sentence for the user."""
 
 
+class OptionError(StackError):
+    """An option, or a parameter in one, has a value that is not allowed."""
+
+
 @dataclass(frozen=True)
 class Provider:
     """The provider that makes the videos. ``base_url`` is None for Segmind, and for the stand-in before it runs."""
@@ -74,7 +78,7 @@ def choose_provider(text: str, environ: Mapping[str, str], time_scale: float) ->
         return Provider("sandbox")
     if text == "segmind":
         if time_scale != 1:
-            raise StackError(
+            raise OptionError(
                 "--time-scale only works with a stand-in: Segmind runs at its own speed, and shorter deadlines "
                 "would abandon videos that are paid for"
             )
@@ -86,7 +90,7 @@ def choose_provider(text: str, environ: Mapping[str, str], time_scale: float) ->
     except ValueError:  # unclosed brackets
         valid = False
     if not valid or url.path.strip("/") or url.query or url.fragment:
-        raise StackError(
+        raise OptionError(
             f"--provider must be sandbox, segmind, or a base URL without a path, such as https://provider.example or, "
             f"on this machine, http://127.0.0.1:8080, not {text!r}"
         )
@@ -94,31 +98,33 @@ def choose_provider(text: str, environ: Mapping[str, str], time_scale: float) ->
 
 
 def check_time_scale(scale: float) -> None:
-    """Raise StackError for a scale that the template does not allow."""
+    """Raise OptionError for a scale that the template does not allow."""
     if not math.isfinite(scale) or not _SMALLEST_SCALE <= scale <= 1:
-        raise StackError(f"--time-scale must be from {_SMALLEST_SCALE} to 1 (0.1 runs ten times faster), not {scale:g}")
+        raise OptionError(
+            f"--time-scale must be from {_SMALLEST_SCALE} to 1 (0.1 runs ten times faster), not {scale:g}"
+        )
 
 
 def read_parameters(pairs: Sequence[str], declared: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """``--parameter NAME=VALUE`` options; ``declared`` are the template's parameters.
 
-    Raises StackError for values that CloudFormation would refuse, and for parameters that a local stack sets itself.
+    Raises OptionError for values that CloudFormation would refuse, and for parameters that a local stack sets itself.
     """
     parameters: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise StackError(f"--parameter must be NAME=VALUE, such as DailyBudgetUsd=1, not {pair!r}")
+            raise OptionError(f"--parameter must be NAME=VALUE, such as DailyBudgetUsd=1, not {pair!r}")
         if name not in declared:
             close = get_close_matches(name, declared, n=1)
             hint = f"did you mean {close[0]}?" if close else f"available: {', '.join(declared)}"
-            raise StackError(f"--parameter {pair}: the template has no {name}; {hint}")
+            raise OptionError(f"--parameter {pair}: the template has no {name}; {hint}")
         if name in LOCAL_PARAMETERS:
-            raise StackError(f"--parameter {pair}: a local stack sets {name} itself")
+            raise OptionError(f"--parameter {pair}: a local stack sets {name} itself")
         if name in parameters:
-            raise StackError(f"--parameter {name} is given twice")
+            raise OptionError(f"--parameter {name} is given twice")
         if wanted := _refusal(value, declared[name]):
-            raise StackError(f"--parameter {pair}: {name} must {wanted}")
+            raise OptionError(f"--parameter {pair}: {name} must {wanted}")
         parameters[name] = value
     return parameters
 

@@ -5,10 +5,16 @@ from typing import Any
 
 import httpx
 from botocore.exceptions import ClientError
+from seedance.jobs.prefixes import POSTED_IMAGES, STAGED
+from seedance.jobs.requests import BATCH_PREFIX, UPLOAD_PREFIX
 
 from cli.doctor.deployment import Deployment
 from cli.doctor.policies import Policy, open_to_everybody, read, refuses_plain_text
 from cli.doctor.results import Result, failed, found, ok
+
+OWN_PREFIXES = ("plans/", POSTED_IMAGES, STAGED)
+OWN_DAYS = "30"
+"""What the upload bucket deletes with every value of the parameters, and after how many days."""
 
 _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 _ENCRYPTED = ("AES256", "aws:kms", "aws:kms:dsse")
@@ -76,13 +82,15 @@ def versioning(of: Deployment) -> Result:
 
 
 def lifecycle(of: Deployment) -> Result:
-    """Both buckets delete unfinished uploads, and what the retention parameters say."""
+    """Both buckets delete unfinished uploads, plans and posted files, and what the retention parameters say."""
     client, wrong = of.client("s3"), []
     uploads, videos = (of.parameters.get(f"{what}RetentionDays", "0") for what in ("Upload", "Video"))
     wanted = {
-        "the upload bucket": {"plans/": "30", **({"uploads/": uploads, "batches/": uploads} if uploads != "0" else {})},
+        "the upload bucket": dict.fromkeys(OWN_PREFIXES, OWN_DAYS),
         "the video bucket": {"videos/": videos} if videos != "0" else {},
     }
+    if uploads != "0":
+        wanted["the upload bucket"] |= dict.fromkeys((UPLOAD_PREFIX, BATCH_PREFIX), uploads)
     for name, bucket in of.buckets.items():
         said = _response(client.get_bucket_lifecycle_configuration, "NoSuchLifecycleConfiguration", Bucket=bucket)
         active = [rule for rule in said.get("Rules", []) if rule["Status"] == "Enabled"]

@@ -83,6 +83,7 @@ def looked_at(world: World) -> None:
     call_api(world, "POST", "/estimates", {"model": "seedance-pro"})
     call_api(world, "GET", "/budget")
     call_api(world, "POST", "/pause", {"reason": "prices are being checked"})
+    call_api(world, "POST", "/pause", {"reason": "they are right"})  # replaces the reason
     call_api(world, "POST", "/resume")
     (job,) = world.all_jobs()
     key = {"job_id": {"S": job.job_id}}

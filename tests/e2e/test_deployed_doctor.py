@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from deployed import Deployed
 
+from local.launch import STACK_NAME
 from local.options import INBOX_ADDRESS
 
 pytestmark = pytest.mark.e2e
@@ -125,7 +126,105 @@ def faults(deployed: Deployed) -> list[Fault]:
         ),
         ("provider key", *from_provider(deployed, "credits", "http-401")),
         ("history", *from_provider(deployed, "history", "http-500")),
+        *inside(deployed),
     ]
+
+
+def inside(deployed: Deployed) -> list[Fault]:
+    """Faults of functions, triggers, queues, records and logs."""
+    functions, sqs, rules, logs, gateway = (
+        deployed.client(service) for service in ("lambda", "sqs", "events", "logs", "apigateway")
+    )
+    names = resources(deployed)
+    (submits,) = functions.list_event_source_mappings(FunctionName=names["SubmitFunction"])["EventSourceMappings"]
+    rule, group = names["ReconcileFunctionEveryFiveMinutes"], names["FailLogGroup"]
+    plan, key = names["ApiUsagePlan"], deployed.output("ApiKeyId")
+    runtime = functions.get_function_configuration(FunctionName=names["PollFunction"])["Runtime"]
+
+    def runs_on(name: str) -> Callable[[], object]:
+        return lambda: functions.update_function_configuration(FunctionName=names["FailFunction"], Runtime=name)
+
+    def trigger(*, on: bool) -> Callable[[], object]:
+        return lambda: functions.update_event_source_mapping(UUID=submits["UUID"], Enabled=on)
+
+    def encrypted(value: str) -> Callable[[], object]:
+        url = deployed.output("SubmitQueueUrl")
+        return lambda: sqs.set_queue_attributes(QueueUrl=url, Attributes={"SqsManagedSseEnabled": value})
+
+    def letter(logical: str) -> tuple[Callable[[], object], Callable[[], object]]:
+        url = names[logical]
+        return lambda: sqs.send_message(QueueUrl=url, MessageBody="{}"), lambda: sqs.purge_queue(QueueUrl=url)
+
+    def log() -> None:
+        line = json.dumps({"level": "ERROR", "message": "a test"})
+        where = {"logGroupName": group, "logStreamName": "a-test"}
+        logs.create_log_stream(**where)
+        logs.put_log_events(**where, logEvents=[{"timestamp": int(time.time() * 1000), "message": line}])
+
+    bills = {"480p 4s 1:1 silent": {"L": [{"N": "0.06"}] * 3}}
+    return [
+        # The rule first: reconcile would look at the uncertain job.
+        ("reconcile", lambda: rules.disable_rule(Name=rule), lambda: rules.enable_rule(Name=rule)),
+        ("uncertain jobs", *an_item(deployed, "up-uncertain", **a_job("UNCERTAIN", ago=90_000.0))),
+        ("held jobs", *an_item(deployed, "up-held", **a_job("HELD", ago=60.0))),
+        ("prices", *an_item(deployed, "bills#seedance-1.5-pro", **bills)),
+        ("submit queue", trigger(on=False), trigger(on=True)),
+        ("events", *letter("AnnounceDeadLetterQueue")),
+        ("webhooks", *letter("WebhookDeadLetterQueue")),
+        ("encryption", encrypted("false"), encrypted("true")),
+        ("versions", runs_on("python3.12" if runtime != "python3.12" else "python3.13"), runs_on(runtime)),
+        ("errors", log, lambda: logs.delete_log_stream(logGroupName=group, logStreamName="a-test")),
+        (
+            "api",
+            lambda: gateway.delete_usage_plan_key(usagePlanId=plan, keyId=key),
+            lambda: gateway.create_usage_plan_key(usagePlanId=plan, keyId=key, keyType="API_KEY"),
+        ),
+        ("video pages", *no_stage(deployed, names["LinkApi"], "w")),
+    ]
+
+
+def resources(deployed: Deployed) -> dict[str, str]:
+    """The physical ids of the stack's resources, by logical id."""
+    pages = deployed.client("cloudformation").get_paginator("list_stack_resources")
+    return {
+        one["LogicalResourceId"]: one["PhysicalResourceId"]
+        for page in pages.paginate(StackName=STACK_NAME)
+        for one in page["StackResourceSummaries"]
+    }
+
+
+def a_job(state: str, ago: float) -> dict[str, Any]:
+    """The attributes of a job whose lost submit waits for a person, and who was told of it."""
+    then = {"N": str(round(time.time() - ago, 3))}
+    texts = {"state": state, "source": "upload", "name": "x", "folder": "x", "model": "seedance-pro", "transport": "v2"}
+    error = {"M": {"code": {"S": "SUBMIT_LOST"}, "message": {"S": "a test"}}}
+    times = {"created_at": then, "updated_at": then, "notified_at": then, "entered": {"M": {state: then}}}
+    return {**{name: {"S": text} for name, text in texts.items()}, **times, "error": error}
+
+
+def an_item(deployed: Deployed, key: str, **attributes: Any) -> tuple[Callable[[], object], Callable[[], object]]:
+    """An item of the table that is not as it should be, until what was there before is put back."""
+    table, where = deployed.output("JobTableName"), {"job_id": {"S": key}}
+    client = deployed.client("dynamodb")
+    before = client.get_item(TableName=table, Key=where).get("Item")
+
+    def put_in() -> None:
+        client.put_item(TableName=table, Item={**where, **attributes})
+
+    def take_out() -> None:
+        client.put_item(TableName=table, Item=before) if before else client.delete_item(TableName=table, Key=where)
+
+    return put_in, take_out
+
+
+def no_stage(deployed: Deployed, api: str, stage: str) -> tuple[Callable[[], object], Callable[[], object]]:
+    """An API without its stage, as without the mapping of a domain."""
+    client = deployed.client("apigateway")
+    deployment = client.get_stage(restApiId=api, stageName=stage)["deploymentId"]
+    return (
+        lambda: client.delete_stage(restApiId=api, stageName=stage),
+        lambda: client.create_stage(restApiId=api, stageName=stage, deploymentId=deployment),
+    )
 
 
 def open_to_everybody(arn: str) -> str:

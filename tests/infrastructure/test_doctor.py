@@ -101,9 +101,3 @@ def test_reported_parameters_are_parameters_and_none_is_private(template: dict[s
 def test_the_rule_of_reconcile_has_the_name_that_sam_gives_it(resources: dict[str, Any]) -> None:
     """SAM names a schedule's rule after function and event (SAM guide, "Generated CloudFormation resources")."""
     assert list(resources["ReconcileFunction"]["Properties"]["Events"]) == ["EveryFiveMinutes"]
-
-
-def test_the_retention_rules_are_those_of_the_template(resources: dict[str, Any]) -> None:
-    rules = resources["UploadBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
-    plans = next(rule for rule in rules if rule.get("Id") == "forget-plans")
-    assert (plans["Prefix"], plans["ExpirationInDays"]) == ("plans/", 30)

@@ -139,7 +139,7 @@ def test_both_directions_find_what_is_wrong(functions: dict[str, Any], calls: se
 
 @pytest.mark.parametrize("name", ["api", "enqueue", "collect"])
 def test_a_function_changes_only_the_items_that_it_needs(functions: dict[str, Any], name: str) -> None:
-    """The API: jobs, bookings, lasting links and batches. The others: a batch's record, and what cancels its jobs."""
+    """The API: jobs, bookings, lasting links, batches and the reason of a pause. The others: what a batch needs."""
     (policy,) = functions[name]["Policies"]
     (statement,) = [one for one in policy["Statement"] if "dynamodb:UpdateItem" in _listed(one["Action"])]
     ((operator, condition),) = statement["Condition"].items()
@@ -152,9 +152,9 @@ def test_a_function_changes_only_the_items_that_it_needs(functions: dict[str, An
         job.adopted_job_id("r"),
     )
     both = {job.batch_job_id("b", 1), table.day_key("2026-11-30"), table.IN_FLIGHT, table.batch_key("b")}
-    of_the_api = {*ids, table.link_key("d")}
+    of_the_api = {*ids, table.link_key("d"), table.SWITCH}
     changed = both | of_the_api if name == "api" else both
-    others = {table.SWITCH, table.CALENDAR, table.LEASE, table.PLACE, table.request_key("r"), table.bills_key("m")}
+    others = {table.CALENDAR, table.LEASE, table.PLACE, table.request_key("r"), table.bills_key("m")}
     others |= {table.durations_key("m")} | (of_the_api - changed)
 
     def allowed_for(key: str) -> bool:

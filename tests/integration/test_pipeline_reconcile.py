@@ -11,7 +11,7 @@ from seedance.notices.notifier import Notifier
 from seedance.provider.client import Provider
 
 from cli import asking, balance, story
-from cli.target import Target
+from cli.target import CommandError, Target
 from local.sandbox.inprocess import KEY
 
 Crash = Callable[..., None]
@@ -290,12 +290,12 @@ def operator(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Target:
     return Target(outputs)
 
 
-def expired(pipeline: Pipeline) -> str:
-    """A job for which the provider takes three hours."""
+def expired(pipeline: Pipeline, hours: float = 3.0) -> str:
+    """A job for which the provider takes three hours, or more."""
     job_id = pipeline.upload(**FAST)
     pipeline.deliver()
     (job,) = pipeline.sandbox.state.jobs.values()
-    job.total_seconds = 3 * 3600
+    job.total_seconds = hours * 3600
     assert pipeline.run(job_id).state is State.EXPIRED
     return job_id
 
@@ -330,11 +330,15 @@ def test_an_expired_video_that_completed_after_all_is_copied_and_not_bought_agai
 def test_a_video_bought_again_and_made_twice_is_explained_only_if_recorded(
     pipeline: Pipeline, operator: Target
 ) -> None:
-    job_id = expired(pipeline)
+    job_id = expired(pipeline, hours=30)
     first = pipeline.job(job_id).request_id
+    with pytest.raises(CommandError, match=f"request {first} has not ended at the provider"):
+        asking.ask_repair(operator, ask="retry", job_id=job_id, pay=True)
+    assert pipeline.sandbox.summary()["accepted"] == 1
+    pipeline.pass_time(24 * 3600)  # longer than any video has taken
     assert "will be billed" in asking.ask_repair(operator, ask="retry", job_id=job_id, pay=True)["said"]
     pipeline.run(job_id)
-    pipeline.pass_time(2 * 3600)
+    pipeline.pass_time(6 * 3600)
     job = pipeline.job(job_id)
     assert (job.state, job.earlier_request_ids) == (State.COMPLETED, [first])
     assert pipeline.sandbox.summary()["billed_usd"] == pytest.approx(2 * (job.cost_usd or 0))

@@ -27,7 +27,7 @@ from fake_provider import Wire
 from footage import movie, small_png
 from hostile_calls import function  # noqa: F401 - a fixture
 from moto import mock_aws
-from past import poll, put, repair, running, uncertain  # noqa: F401 - fixtures
+from past import deliver, poll, put, repair, retries, running, uncertain  # noqa: F401 - fixtures
 from pool import Pool
 from pytest_socket import disable_socket, enable_socket
 from seedance import observability

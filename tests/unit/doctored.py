@@ -223,7 +223,8 @@ class Stack:
             return {"Status": "Enabled", "Filter": {"Prefix": prefix}, "Expiration": {"Days": days}}
 
         abort = {"Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
-        lifecycles = {UPLOADS: [abort, rule("plans/", 30)], VIDEOS: [abort, rule("videos/", 90)]}
+        own = [rule(prefix, 30) for prefix in ("plans/", "images/posted/", "staged/")]
+        lifecycles = {UPLOADS: [abort, *own], VIDEOS: [abort, rule("videos/", 90)]}
         blocks = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
         encrypted = [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
         pitr = {"PointInTimeRecoveryStatus": "ENABLED"}

@@ -12,6 +12,10 @@ import pytest
 from seedance.jobs.job import Job, State
 from seedance.poll import Poll
 from seedance.repair import Repair
+from seedance.rest.retries import Retries
+from seedance.submit import Submit
+from seedance.upkeep import again as again_module
+from seedance.upkeep.again import Again
 from seedance.upkeep.holding import Holding
 
 ID = "up-0123456789abcdef0123456789abcdef"
@@ -81,3 +85,16 @@ def repair(world: Any) -> Repair:
     """The use case behind the operators' commands, with an intake queue that has no dead letters."""
     holding = Holding(world.store, world.switch, world.queue, world.aws["sqs"], "no-dead-letters", world.clock)
     return Repair(world.store, world.provider, world.notifier, world.workflow, holding, world.batches, world.clock)
+
+
+@pytest.fixture
+def retries(world: Any) -> Retries:
+    return Retries(world.store, world.queue, 25.0, world.clock)
+
+
+@pytest.fixture
+def deliver(world: Any, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Delivers the last message of the queue to submit."""
+    at = Again(world.store, world.provider, world.notifier, world.workflow, world.queue, 30.0, world.clock)
+    monkeypatch.setattr(again_module, "again", lambda: at)
+    return lambda: world.intake(submit).message(world.called("SendMessage")[-1]["MessageBody"])

@@ -7,34 +7,19 @@ from typing import Any
 import httpx
 import pytest
 from past import LINK, history, row
-from seedance.errors import Conflict, InvalidRequest, NotFound
+from seedance.errors import InvalidRequest, NotFound
 from seedance.jobs.job import Hold, Job, State
 from seedance.repair import Repair
 from seedance.rest.answers import refusal
 from seedance.rest.retries import Retries
 from seedance.rest.views import describe
 from seedance.submit import Submit
-from seedance.upkeep import again as again_module
-from seedance.upkeep.again import Again
 
 Make = Callable[..., Job]
 DONE = {"model_status": "COMPLETED", "generation_url": LINK, "credits_deduction": 0.3}
 BROKEN = {"code": "PROVIDER_JOB_FAILED", "message": "m"}
 LATE = {"code": "DEADLINE", "message": "m"}
 PAY = '{"pay": true}'
-
-
-@pytest.fixture
-def retries(world: Any) -> Retries:
-    return Retries(world.store, world.queue, 25.0, world.clock)
-
-
-@pytest.fixture
-def deliver(world: Any, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Delivers the last message of the queue to submit."""
-    at = Again(world.store, world.provider, world.notifier, world.workflow, world.queue, 30.0, world.clock)
-    monkeypatch.setattr(again_module, "again", lambda: at)
-    return lambda: world.intake(submit).message(world.called("SendMessage")[-1]["MessageBody"])
 
 
 def refused(retries: Retries, body: str | None = None) -> dict[str, Any]:
@@ -294,6 +279,32 @@ def test_while_the_history_cannot_be_read_nothing_is_bought(
     assert "can't check whether request req-1 has a video by now" in (world.job().retry or {})["said"]
 
 
+@pytest.mark.parametrize("word", ["PROCESSING", "QUEUED", "PENDING", "STARTING", ""])
+@pytest.mark.parametrize("body", [None, PAY])
+def test_while_the_request_goes_on_at_the_provider_nothing_is_bought(
+    *, world: Any, retries: Retries, deliver: Any, make_job: Make, body: str | None, word: str
+) -> None:
+    """Its video may still be made and billed, hours after the hour in which it could be polled."""
+    world.put(make_job(State.EXPIRED, request_id="req-1", submitted_at=world.clock.now - 7200, error=LATE))
+    retries.ask("up-1", body)
+    world.wire.will_know("req-1", row(world, "req-1", names=None, model_status=word))
+    deliver()
+    job = world.job()
+    assert (job.state, job.retry_waits, world.wire.requests) == (State.EXPIRED, False, [])
+    assert "has not ended at the provider" in (job.retry or {})["said"]
+    assert "estimate_usd" not in (job.retry or {})
+
+
+def test_a_request_that_never_ends_is_bought_again_a_day_later(
+    *, world: Any, retries: Retries, deliver: Any, make_job: Make
+) -> None:
+    world.put(make_job(State.EXPIRED, request_id="req-1", submitted_at=world.clock.now - DAY - 60, error=LATE))
+    retries.ask("up-1", PAY)
+    world.wire.will_know("req-1", row(world, "req-1", names=None, model_status="PROCESSING"))
+    deliver()
+    assert (world.job().state, world.job().earlier_request_ids) == (State.RECEIVED, ["req-1"])
+
+
 def test_a_request_of_another_job_is_not_copied(world: Any, retries: Retries, deliver: Any, make_job: Make) -> None:
     world.put(make_job(State.COMPLETED, job_id="up-2", request_id="req-1"))
     world.put(make_job(State.EXPIRED, request_id="req-1", error=LATE))
@@ -347,100 +358,3 @@ def test_a_person_who_retries_by_command_is_not_bound_by_an_earlier_limit(
     retries.ask("up-1", '{"pay": true, "max_usd": 0.25}')
     assert "billed" in repair.retry("up-1", pay=True)
     assert (world.job().retry, world.job().max_usd) == (None, None)
-
-
-# repeated, and at the same time --------------------------------------------------------------------------------------
-
-
-def test_a_repeated_call_waits_for_the_same_outcome_and_replaces_a_lost_message(
-    world: Any, retries: Retries, make_job: Make
-) -> None:
-    world.put(make_job(State.FAILED, error=BROKEN))
-    first = retries.ask("up-1", PAY)
-    world.clock.now += 5
-    assert retries.ask("up-1", PAY) == first
-    assert len(world.called("SendMessage")) == 2
-    with pytest.raises(Conflict, match="another retry of job up-1 is pending"):
-        retries.ask("up-1", '{"pay": true, "max_usd": 0.5}')
-    assert world.job() == first
-
-
-def test_a_call_that_is_repeated_while_the_job_is_in_progress_buys_nothing_more(
-    world: Any, retries: Retries, deliver: Any, make_job: Make
-) -> None:
-    world.put(make_job(State.FAILED, error=BROKEN))
-    retries.ask("up-1", PAY)
-    deliver()
-    sent = len(world.called("SendMessage"))
-    assert retries.ask("up-1", PAY).state is State.RECEIVED
-    assert len(world.called("SendMessage")) == sent
-    assert refused(retries)["code"] == "NOT_POSSIBLE"  # another retry than that one
-
-
-def test_a_message_delivered_twice_carries_out_a_retry_once(
-    world: Any, retries: Retries, deliver: Any, submit: Submit, make_job: Make
-) -> None:
-    world.put(make_job(State.FAILED, request_id="req-1", error=BROKEN))
-    retries.ask("up-1", PAY)
-    wish = world.called("SendMessage")[-1]["MessageBody"]
-    deliver()
-    world.wire.will(httpx.Response(200, json={"request_id": "req-2"}))
-    # Its own message to submit may have been lost: the repeated one submits the job in its place.
-    world.intake(submit).message(wish)
-    assert world.job().request_id == "req-2"
-    deliver()
-    assert len([url for url in world.wire.asked if url.startswith("POST")]) == 1
-
-
-def test_a_job_that_went_on_before_the_message_came_is_left_alone(
-    world: Any, retries: Retries, deliver: Any, repair: Repair, make_job: Make
-) -> None:
-    world.put(make_job(State.FAILED, result_url=LINK, error=BROKEN))
-    retries.ask("up-1", PAY)
-    wish = world.called("SendMessage")[-1]["MessageBody"]
-    repair.retry("up-1", pay=False)
-    before = world.job()
-    assert before.state is State.COPYING
-    deliver()
-    assert world.job() == before
-    assert json.loads(wish)["retry"] is True
-
-
-def test_an_outcome_does_not_overwrite_a_later_retry(world: Any, make_job: Make, retries: Retries) -> None:
-    world.put(make_job(State.EXPIRED, request_id="req-1", error=LATE))
-    first = retries.ask("up-1", None)
-    world.clock.now += 1
-    world.store.note(first, retry={"asked_at": world.clock.now, "pay": True})
-    with pytest.raises(Conflict):
-        world.store.note(first, unchanged="retry", retry={**(first.retry or {}), "ended_at": world.clock.now})
-    assert world.job().retry == {"asked_at": world.clock.now, "pay": True}
-
-
-def test_two_calls_at_once_leave_one_retry(world: Any, make_job: Make) -> None:
-    job = world.put(make_job(State.EXPIRED, request_id="req-1", error=LATE))
-    world.store.note(job, unchanged="retry", retry={"asked_at": 1.0, "pay": True})
-    with pytest.raises(Conflict):
-        world.store.note(job, unchanged="retry", retry={"asked_at": 2.0, "pay": False})
-
-
-@pytest.mark.parametrize(
-    "edited",
-    [
-        {"pay": True},
-        {"asked_at": "now", "pay": True},
-        {"asked_at": 1.0, "pay": "yes"},
-        {"asked_at": 1.0, "pay": 1},
-        {"asked_at": 1.0, "pay": True, "max_usd": "0.4"},
-        {"asked_at": 1.0, "pay": True, "max_usd": -1},
-        {"asked_at": 1.0, "pay": True, "ended_at": None},
-        [],
-        "pay",
-    ],
-)
-def test_a_retry_that_was_edited_buys_nothing(
-    world: Any, deliver: Any, submit: Submit, make_job: Make, edited: Any
-) -> None:
-    world.put(make_job(State.FAILED, error=BROKEN, notified_at=1.0, retry=edited))
-    world.intake(submit).message('{"job_id": "up-1", "retry": true}')
-    assert (world.job().state, world.job().retry) == (State.FAILED, None)
-    assert (world.wire.requests, world.postponed()) == ([], [])

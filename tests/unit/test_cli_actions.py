@@ -13,7 +13,7 @@ from seedance.jobs.job import Job, State, upload_job_id
 
 from cli import actions, images
 from cli.requests import Wish
-from cli.target import CommandError, Target
+from cli.target import CommandError, Target, UsageError
 
 UPLOADS, VIDEOS = "uploads-of-cli", "videos-of-cli"
 API = "https://api.example/v1"
@@ -83,7 +83,7 @@ def test_a_call_with_a_url_passes_it_on(world: Any, target: Target) -> None:
 def test_an_idempotency_key_that_does_not_fit_into_a_header_is_refused(
     world: Any, target: Target, image: Path, key: str
 ) -> None:
-    with pytest.raises(InvalidRequest, match="visible ASCII"):
+    with pytest.raises(UsageError, match="visible ASCII"):
         actions.submit(target, Wish(prompt="turn"), str(image), key)
     assert world.called("PutObject") == []
 

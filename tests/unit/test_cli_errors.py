@@ -95,20 +95,49 @@ def image(tmp_path: Path, png: bytes) -> str:
         (["submit", "--prompt", "turn"], "no local stack is running"),
         (["drop", "no-such.jpg"], "no-such.jpg can't be read: no such file"),
         (["drop", __file__], "is not an image"),
+        (["up", "--provider", "segmind"], "SEGMIND_API_KEY is not set"),
+        (["list", "--outputs", __file__], "is not the outputs.json of a local stack"),
+    ],
+)
+def test_a_mistake_is_reported_in_one_sentence(run: Run, image: str, arguments: list[str], says: str) -> None:
+    _is_one_sentence(run(*[image if argument == "IMAGE" else argument for argument in arguments]), 1, says)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
         (["drop", "IMAGE", "--model", "seedance-por"], "did you mean seedance-pro?"),
         (["drop", "IMAGE", "--set", "durration=5"], "did you mean duration?"),
         (["drop", "IMAGE", "--set", "duration"], "must be KEY=VALUE"),
         (["models", "seedance-por"], "did you mean seedance-pro?"),
-        (["up", "--provider", "segmind"], "SEGMIND_API_KEY is not set"),
         (["up", "--provider", "nobody"], "must be sandbox, segmind, or a base URL"),
         (["up", "--time-scale", "7"], "must be from 0.001 to 1"),
-        (["list", "--outputs", __file__], "is not the outputs.json of a local stack"),
         (["list", "--outputs", "x", "--stack", "y"], "use only one of them"),
+        (["up", "--parameter", "DailyBudget=1"], "did you mean DailyBudgetUsd?"),
+        (["submit", "--prompt", "turn", "--set", "duration=99"], "duration: must be 5 or 10, not 99"),
+        (["submit", "--prompt", "turn", "--metadata", "sku"], "must be KEY=VALUE"),
+        (["submit", "--prompt", "turn", "--name", "a/b"], "name: must be text"),
+        (["batch", "IMAGE", "--set", "duration"], "must be KEY=VALUE"),
+        (["costs", "--since", "yesterday"], "--since must be a day"),
+        (["ledger", "--date", "yesterday"], "--date must be a day"),
+        (["list", "--updated-since", "yesterday"], "--updated-since must be a time"),
+        (["list", "--model", "seedance-por"], "did you mean seedance-pro?"),
+        (["adopt", "req-1", "--model", "seedance-por"], "did you mean seedance-pro?"),
+        (["retry", "up-1", "--max-usd", "1"], "it needs --pay"),
     ],
 )
-def test_a_mistake_is_reported_in_one_sentence(run: Run, image: str, arguments: list[str], says: str) -> None:
-    result = run(*[image if argument == "IMAGE" else argument for argument in arguments])
-    assert result.exit_code == 1
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_value_that_is_not_allowed_is_wrong_usage(
+    *, run: Run, image: str, arguments: list[str], says: str, options: list[str]
+) -> None:
+    """Whatever the stack is like: none is running here."""
+    result = run(*[image if argument == "IMAGE" else argument for argument in arguments], *options)
+    _is_one_sentence(result, 2, says)
+
+
+def _is_one_sentence(result: Any, code: int, says: str) -> None:
+    assert result.exit_code == code
+    assert result.stdout == ""
     assert result.stderr.startswith("error: ")
     assert says in result.stderr
     assert result.stderr.count("\n") == 1

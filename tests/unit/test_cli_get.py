@@ -81,7 +81,7 @@ def test_a_video_may_go_to_standard_output(typed: Typed, made: dict[int, bytes],
     assert list(tmp_path.iterdir()) == []
     for wrong in (["get", BATCH, "-o", "-"], ["get", batch_job_id(BATCH, 7), "-o", "-", "--json"]):
         result = typed(*wrong)
-        assert (result.exit_code, result.stdout) == (1, "")
+        assert (result.exit_code, result.stdout) == (2, "")
 
 
 def test_one_video_is_never_overwritten_without_force(typed: Typed, made: dict[int, bytes], tmp_path: Path) -> None:

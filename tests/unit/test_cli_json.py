@@ -390,6 +390,21 @@ def test_a_job_is_found_by_an_unambiguous_prefix_of_its_id(run: Run, target: Tar
     assert f"up-abc is a prefix of 2 jobs: up-abc1{'0' * 28}, up-abc2{'0' * 28}" in " ".join(result.stderr.split())
 
 
+EMPTY = [["cancel", ""], ["retry", "", "--pay"], ["resolve", "", "--give-up"], ["get", ""]]
+
+
+@pytest.mark.parametrize("command", EMPTY)
+@pytest.mark.usefixtures("target")
+def test_an_empty_id_is_not_the_only_job(
+    world: Any, run: Run, make_job: Callable[..., Job], command: list[str]
+) -> None:
+    """As in ``seedance cancel "$JOB"`` with a variable that is not set."""
+    before = world.put(make_job(State.RECEIVED, job_id=JOB))
+    result = run(*command)
+    assert (result.exit_code, "the job's id is empty" in result.stderr) == (2, True), result.output
+    assert world.job(JOB) == before
+
+
 @pytest.mark.usefixtures("many")
 def test_a_whole_id_is_not_looked_for_among_the_others(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ids, "_job_ids", lambda _: pytest.fail("looked"))

@@ -318,7 +318,7 @@ def test_redrive_counts_messages(world: Any, says: Any, target: Target) -> None:
 
 def test_a_retry_buys_at_most_for_the_given_sum(world: Any, says: Any, make_job: Make) -> None:
     job = world.put(make_job(State.FAILED, error={"code": "PROVIDER_JOB_FAILED", "message": "m"}))
-    assert "needs --pay" in says("retry", "up-1", "--max-usd", "0.25", code=1)
+    assert "needs --pay" in says("retry", "up-1", "--max-usd", "0.25", code=2)
     assert "about $0.25, and at most $0.20 is allowed" in says("retry", "up-1", "--pay", "--max-usd", "0.2", code=1)
     assert world.job() == job
     assert "will be billed" in says("retry", "up-1", "--pay", "--max-usd", "0.25")
@@ -387,7 +387,7 @@ def test_a_ledger_names_the_settings_that_have_become_more_expensive(world: Any,
 
 
 def test_an_invalid_date_is_refused(says: Any) -> None:
-    assert "--date must be a day like" in says("ledger", "--date", "yesterday", code=1)
+    assert "--date must be a day like" in says("ledger", "--date", "yesterday", code=2)
 
 
 # asking repair    -------------------------------------------------------------------------------------------

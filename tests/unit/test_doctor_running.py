@@ -180,6 +180,25 @@ def test_what_an_emulator_does_not_have_is_skipped_there(monkeypatch: pytest.Mon
     }
 
 
+def test_an_emulator_that_does_not_know_the_logs_pattern_hides_no_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stack, on_aws = doctored.install(monkeypatch, tmp_path)
+    asked: list[bool] = []
+
+    def found(given: dict[str, Any]) -> dict[str, Any]:
+        asked.append("filterPattern" in given)
+        return {"events": [] if "filterPattern" in given else [doctored.log_line()]}
+
+    stack.answers["logs.FilterLogEvents"] = found
+    (check,) = (one for one in CHECKS if one.name == "errors")
+    local = Target(doctored.OUTPUTS, LocalStack(endpoint_url="http://127.0.0.1:1"))
+    assert running.look(Deployment(local, doctored.STACK), check).status is Status.FAILED
+    asked.clear()
+    assert running.look(Deployment(on_aws, doctored.STACK), check).status is Status.OK
+    assert set(asked) == {True}  # there it spares reading everything
+
+
 def test_the_local_stack_must_hear_its_own_notifications(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stack, _ = doctored.install(monkeypatch, tmp_path)
     local = Deployment(Target(doctored.OUTPUTS, LocalStack(endpoint_url="http://127.0.0.1:1")), doctored.STACK)

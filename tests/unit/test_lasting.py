@@ -10,7 +10,7 @@ import pytest
 from clocks import NOW
 from seedance.aws.attributes import read_item
 from seedance.aws.table import link_key
-from seedance.errors import Conflict, NotFound
+from seedance.errors import Conflict, NotFound, NotPossible
 from seedance.finalize import Finalize
 from seedance.jobs.budget import Booking, day_of
 from seedance.jobs.job import Job, State
@@ -69,6 +69,26 @@ def test_a_finished_video_gets_a_link_with_its_end(world: Any, done: Job) -> Non
         "expires_at": NOW + 120 * DAY_SECONDS,  # until then visitors are told that it has expired
     }
     assert world.job() == done
+
+
+@pytest.mark.parametrize(("video_days", "link_days"), [(8, 8), (90, 90), (365, 90), (0, 90)])
+def test_a_link_promises_nothing_beyond_the_day_when_its_video_is_deleted(
+    *, world: Any, make_job: Make, video_days: int, link_days: int
+) -> None:
+    store = JobStore(world.table, link_days=90, video_days=video_days)
+    done = store.close(world.put(make_job(State.COPYING, entered={"COPYING": NOW})), State.COMPLETED, video=VIDEO)
+    assert done.link_until == NOW + link_days * DAY_SECONDS
+    world.clock.now += 5 * DAY_SECONDS
+    later = store.share(store.unshare(done))
+    assert later.link_until == NOW + min(video_days or 95, 95) * DAY_SECONDS
+
+
+def test_a_video_that_is_deleted_by_now_gets_no_link(world: Any, make_job: Make) -> None:
+    job = world.put(make_job(State.COMPLETED, video=VIDEO, entered={"COPYING": NOW - 8 * DAY_SECONDS}))
+    store = JobStore(world.table, link_days=90, video_days=8)
+    with pytest.raises(NotPossible, match="it was kept for 8 days"):
+        Links(store, ADDRESSES, world.clock).share("up-1")
+    assert world.job() == job
 
 
 def test_the_item_does_not_say_the_token(world: Any, done: Job) -> None:

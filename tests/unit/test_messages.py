@@ -50,6 +50,7 @@ SHAPE: dict[str, Any] = {
         "manifest_key": str,
     },
     "cost_usd": NUMBER,
+    "sent_before": bool,
     "timings": dict,
     "metadata": dict,
     "error": {"code": str, "message": str},
@@ -102,7 +103,7 @@ def conforms(value: Any, shape: Any) -> bool:
         return set(value) == set(shape) and all(
             value[name] is None or conforms(value[name], part) for name, part in shape.items()
         )
-    return isinstance(value, shape) and not isinstance(value, bool)
+    return isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
 
 
 @pytest.mark.parametrize("state", PRESENT)
@@ -112,7 +113,7 @@ def test_the_message_for_programs_has_exactly_this_format(ended: Callable[..., J
     assert message["status"] == state.value
     assert message["state"] == message["status"]
     always = {"job_id", "state", "status", "model", "source", "name", "metadata", "prompt", "parameters", "notes"}
-    always |= {"timings"}
+    always |= {"timings", "sent_before"}
     assert {name for name, value in message.items() if value is not None} == always | PRESENT[state]
     assert json.loads(json.dumps(message)) == message
 
@@ -143,6 +144,7 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
             "manifest_key": "videos/shoe/up-1.json",
         },
         "cost_usd": 0.25,
+        "sent_before": False,
         "timings": {"total_seconds": 75.2, "until_submitted_seconds": 2.0, "provider_total_seconds": 60.0},
         "error": None,
     }
@@ -330,6 +332,28 @@ def test_an_email_gives_the_cost(ended: Callable[..., Job], state: State, change
         line for line in job_email(job_notification(ended(state, **changes), LINKS))[1].splitlines() if "  Cost" in line
     )
     assert words in line
+
+
+@pytest.mark.parametrize("changes", [{"earlier_request_ids": ["req-0"]}, {"resubmitted": True}])
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        (State.CANCELLED, "CANCELLED"),
+        (State.HELD, "OVER_BUDGET"),
+        (State.HELD, "SUBMITS_PAUSED"),
+        (State.FAILED, "INVALID_REQUEST"),
+        (State.FAILED, "DEARER_THAN_BUDGET"),
+        (State.FAILED, "PROVIDER_JOB_FAILED"),
+        (State.FAILED, "PROVIDER_UNAVAILABLE"),
+    ],
+)
+def test_a_job_that_was_sent_before_is_not_said_to_have_cost_nothing(
+    ended: Callable[..., Job], state: State, code: str, changes: dict[str, Any]
+) -> None:
+    job = ended(state, error={"code": code, "message": "m"}, **changes)
+    subject, text = job_email(job_notification(job, None))
+    assert subject.endswith(", perhaps charged before)")
+    assert "  Cost    nothing this time; the provider may have charged an earlier request of this job\n" in text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import httpx
 import pytest
 from past import LINK, history, row
 from seedance.errors import NeedsPayment, NotPossible
+from seedance.jobs.cancelling import cancel
 from seedance.jobs.job import Hold, Job, State
+from seedance.notices.job_message import job_email, job_notification
 from seedance.repair import Repair
 
 Make = Callable[..., Job]
@@ -110,7 +112,6 @@ def test_while_the_history_is_unreachable_nothing_is_bought_again(
     [
         [],
         [("req-0", "COMPLETED", LINK)],
-        [("req-1", "PENDING", None)],
         [("req-1", "FAILED", None)],
     ],
 )
@@ -221,6 +222,20 @@ def test_a_lost_submit_is_sent_again_on_a_persons_decision(
     after = world.job()
     assert (after.state, after.error, after.submitted_at, after.executions) == (State.RECEIVED, None, None, 1)
     assert world.postponed() == [("up-1", 0)]
+
+
+@IN_DOUBT
+def test_a_lost_submit_that_is_sent_again_may_have_been_billed(
+    *, world: Any, repair: Repair, make_job: Make, state: State
+) -> None:
+    """Its request has no id, so only this mark tells a cancel, a refusal and their mails of it."""
+    entered = {State.UNCERTAIN.value: 5.0, state.value: 5.0}
+    job = world.put(make_job(state, error=LOST, request_id=None, entered=entered))
+    repair.resolve(job.job_id, resubmit=True)
+    assert (world.job().resubmitted, world.job().earlier_request_ids) == (True, [])
+    cancelled = cancel(world.store, world.queue, job.job_id)
+    assert "An earlier submit, whose outcome was not known, may have been billed" in (cancelled.error or {})["message"]
+    assert job_email(job_notification(cancelled, None))[0].endswith("(cancelled, perhaps charged before)")
 
 
 @IN_DOUBT

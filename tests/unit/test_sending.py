@@ -147,6 +147,18 @@ def test_a_missing_image_rejects_the_job_before_anything_is_reserved(
     assert world.store.day(day_of(world.clock.now)).reserved == 0
 
 
+@pytest.mark.parametrize("sent", [{"earlier_request_ids": ["req-0"]}, {"resubmitted": True}])
+@pytest.mark.parametrize("budget", [None, 0.01])
+def test_a_job_that_was_sent_before_is_not_rejected_as_never_sent(
+    *, world: Any, sending: Sending, make_job: Make, sent: dict[str, Any], budget: float | None
+) -> None:
+    """Its image was deleted meanwhile, or its price exceeds the whole day's budget."""
+    limited = replace(sending, budget=budget, image_delivery="upload" if budget is None else "link")
+    verdict = limited.begin(world.put(make_job(image=IMAGE if budget is None else None, **sent)))
+    assert isinstance(verdict, Verdict)
+    assert (verdict.next, verdict.state) == (Next.END, State.FAILED)
+
+
 def test_the_faster_invocation_gets_the_job(world: Any, sending: Sending, make_job: Make) -> None:
     stale = world.put(make_job())
     sending.begin(stale)

@@ -77,7 +77,11 @@ def test_pause_and_resume(world: Any, spending: Spending) -> None:
     assert world.switch.paused() == "checking prices"
     assert {name: spending.look()[name] for name in paused} == paused  # type: ignore[literal-required]
     world.clock.now += 60
-    assert spending.pause('{"reason": "another"}') == paused  # the first pause counts
+    for body in (None, "{}", '{"reason": null}'):
+        assert spending.pause(body) == paused  # without a reason, the pause stays as it is
+    # As with `seedance pause --reason`: whoever gives a reason must not be told later that it was another one.
+    assert spending.pause('{"reason": "another"}') == {**paused, "paused_reason": "another"}
+    assert world.switch.paused() == "another"
     assert spending.resume() == NOT_PAUSED
     assert spending.resume() == NOT_PAUSED
     assert world.switch.paused() is None

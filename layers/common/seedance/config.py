@@ -57,6 +57,8 @@ class Settings(_Variables):
     """How long a job's record is kept after its creation."""
     video_link_days: int
     """How long the lasting link to a video works. 0: there are none."""
+    video_retention_days: int
+    """How long a video is kept in its bucket. 0: for ever."""
     time_scale: float
     """Our seconds per second of the provider: 1 on AWS, below 1 with a faster stand-in."""
 

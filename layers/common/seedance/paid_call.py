@@ -198,7 +198,7 @@ class Sending:
 
 def _unsent(job: Job) -> State:
     """The final state of a job that can't be sent. REJECTED means never sent, so a resubmitted job is FAILED."""
-    return State.FAILED if job.earlier_request_ids else State.REJECTED
+    return State.FAILED if job.sent_before else State.REJECTED
 
 
 @cache

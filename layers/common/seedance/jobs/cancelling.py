@@ -31,8 +31,7 @@ def cancel(store: JobStore, queue: IntakeQueue, job_id: str) -> Job:
             raise NotFound(f"job {bounds.shown(job_id)} does not exist")
         if job.state is not State.CANCELLED:
             _check(job)
-            sent_before = bool(job.resubmitted or job.earlier_request_ids)
-            reason = reasons.cancelled(sent_before=sent_before, earlier=job.earlier_request_ids)
+            reason = reasons.cancelled(sent_before=job.sent_before, earlier=job.earlier_request_ids)
             try:
                 job = store.close(job, State.CANCELLED, error=reason.error, notified_at=None)
             except Conflict as conflict:

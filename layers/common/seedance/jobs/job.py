@@ -260,7 +260,7 @@ class Job:
     settled_days: dict[str, float] = field(default_factory=dict)
     """The amounts settled for all requests of the job, by the UTC day of the booking."""
     resubmitted: bool = False
-    """Whether an uncertain submit was sent again. This happens at most once."""
+    """Whether an uncertain submit was sent again. Without a person's decision, this happens at most once."""
     submitted_at: float | None = None
     request_id: str | None = None
     earlier_request_ids: list[str] = field(default_factory=list)
@@ -347,6 +347,11 @@ class Job:
     def max_usd(self) -> float | None:
         """The most that a purchase may cost by its estimate, as the caller of the last retry said."""
         return self.retry.get("max_usd") if self.retry else None
+
+    @property
+    def sent_before(self) -> bool:
+        """Whether an earlier request of the job was given up that the provider may have made and billed."""
+        return self.resubmitted or bool(self.earlier_request_ids)
 
     @property
     def execution_name(self) -> str:

@@ -68,9 +68,15 @@ class Shared:
     name: str
 
 
-def new_share(now: float, days: int) -> "JobChanges":
-    """The fields of a job's record for a new link that lasts for ``days``. Empty for 0 days."""
-    return {"link_token": new_token(), "link_until": int(now) + days * DAY_SECONDS} if days else {}
+def new_share(now: float, days: int, kept_until: float | None = None) -> "JobChanges":
+    """The fields of a job's record for a new link that lasts for ``days``. Empty for 0 days.
+
+    ``kept_until``: when the video is deleted, and the link ends at the latest. Empty if that is over.
+    """
+    until = int(now) + days * DAY_SECONDS
+    if kept_until is not None:
+        until = min(until, int(kept_until))
+    return {"link_token": new_token(), "link_until": until} if until > now else {}
 
 
 def share_part(table: str, job: Job, values: "JobChanges") -> "list[TransactWriteItemTypeDef]":

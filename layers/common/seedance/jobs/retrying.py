@@ -68,6 +68,11 @@ def not_possible(job: Job) -> NotPossible:
     return NotPossible(f"job {job.job_id} is {job.state}{hint}; only a {which} job can be tried again")
 
 
+def is_lost(job: Job) -> bool:
+    """Whether the job's last submit may have reached the provider, although no request is known."""
+    return job.request_id is None and State.UNCERTAIN in job.entered
+
+
 def is_undecided(job: Job) -> bool:
     """Whether only a person can decide if the job's submit arrived, or where its video is."""
     held = job.state is State.HELD and job.code in (Hold.LOST, Hold.RESULT)

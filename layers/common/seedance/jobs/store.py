@@ -16,6 +16,7 @@ from seedance.errors import (
     BadRecord,
     Conflict,
     DearerThanBudget,
+    NotPossible,
     OverBudget,
     RequestTaken,
     SeedanceError,
@@ -81,13 +82,17 @@ class JobStore:
     """Jobs by id, and by state through the index ``by_state``, the days' bookings, and the bills learned from them.
 
     Reads by id are strongly consistent, because decisions about money must not use stale data. DynamoDB deletes a new
-    job's record after ``kept_days``. A finished video gets a lasting link for ``link_days``; 0 means none.
+    job's record after ``kept_days``. A finished video gets a lasting link for ``link_days``; 0 means none. The video is
+    deleted after ``video_days``; 0 means never.
     """
 
-    def __init__(self, table: JobTable, kept_days: int = RECORD_KEPT_DAYS, link_days: int = 0) -> None:
+    def __init__(
+        self, table: JobTable, kept_days: int = RECORD_KEPT_DAYS, link_days: int = 0, video_days: int = 0
+    ) -> None:
         self._table = table
         self._kept_seconds = kept_days * 24 * 3600
         self._link_days = link_days
+        self._video_days = video_days
         self.bills = Bills(table)
 
     def get(self, job_id: str) -> Job | None:
@@ -128,9 +133,11 @@ class JobStore:
     def share(self, job: Job) -> Job:
         """Give a COMPLETED job's video a new lasting link instead of the one that it has, if any.
 
-        Raises Conflict if the job's link has changed in the meantime.
+        Raises Conflict if the job's link has changed in the meantime, NotPossible if the video is deleted by now.
         """
-        values = lasting.new_share(self._table.now(), self._link_days)
+        values = self._new_share(job)
+        if not values:
+            raise NotPossible(f"job {job.job_id} has no video any more: it was kept for {self._video_days} days")
         part = lasting.share_part(self._table.name, job, values)
         return self._linked(job, values, part)
 
@@ -140,6 +147,12 @@ class JobStore:
             return job
         part = lasting.unshare_part(self._table.name, job.link_token, self._table.now())
         return self._linked(job, {"link_token": None, "link_until": None}, part)
+
+    def _new_share(self, job: Job) -> JobChanges:
+        """The fields for a new link to the job's video, which does not last longer than the video."""
+        stored_at = job.entered.get(State.COPYING, job.created_at)
+        kept_until = stored_at + self._video_days * lasting.DAY_SECONDS if self._video_days else None
+        return lasting.new_share(self._table.now(), self._link_days, kept_until)
 
     def _linked(self, job: Job, values: JobChanges, part: "list[TransactWriteItemTypeDef]") -> Job:
         old: Record = {":old": job.link_token} if job.link_token else {}
@@ -158,7 +171,7 @@ class JobStore:
             cost = job.reserved_usd  # delivered without a price: the reservation is the best estimate
         booking, facts = settlement(job, cost)
         there = target is State.COMPLETED and (values.get("video") or job.video)
-        share: JobChanges = lasting.new_share(self._table.now(), self._link_days) if there else {}
+        share: JobChanges = self._new_share(job) if there else {}
         changes: JobChanges = {**facts, **share, **values}
         closed = self.move(job, target, booking=booking, **changes)
         # A job that is held and completed later is closed twice, at the same cost.
@@ -414,7 +427,8 @@ class JobStore:
 @cache
 def jobs() -> JobStore:
     """The stack's job table."""
-    return JobStore(job_table(), settings().record_retention_days, settings().video_link_days)
+    stack = settings()
+    return JobStore(job_table(), stack.record_retention_days, stack.video_link_days, stack.video_retention_days)
 
 
 def _job(record: Record) -> Job:

@@ -26,6 +26,16 @@ class Switch:
         """Stop new submits. Returns False if they were stopped already, so that the alarm is raised only once."""
         return self._table.put_new({"job_id": SWITCH, "reason": reason, "paused_at": self._table.now()})
 
+    def pause_for(self, reason: str | None, usual: str) -> bool:
+        """Like ``pause``, as somebody asked for it: a given reason replaces the one of a pause that is there already.
+
+        ``usual``: the reason of a new pause if none was given.
+        """
+        fresh = self.pause(reason or usual)
+        if not fresh and reason and not self.explain(reason):
+            return self.pause(reason)  # resumed in between
+        return fresh
+
     def explain(self, reason: str) -> bool:
         """Replace the reason for which submits are stopped. Returns False if they are not stopped (any more)."""
         return self._table.change(SWITCH, {"reason": reason})

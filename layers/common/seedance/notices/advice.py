@@ -91,6 +91,10 @@ _READY = Charge("price not reported", "not reported by the provider; a finished 
 _MADE = Charge("charged", "not reported by the provider; a finished video is charged")
 _PERHAPS = Charge("perhaps charged", "unknown; the provider may have charged a video that we did not receive")
 
+_PERHAPS_BEFORE = Charge(
+    "perhaps charged before", "nothing this time; the provider may have charged an earlier request of this job"
+)
+
 _MADE_BEFORE = frozenset({Code.RESULT_UNCLEAR, Code.RESULT_NOT_A_VIDEO})
 _NEVER_SENT = frozenset(
     {
@@ -112,8 +116,13 @@ def of(error: ErrorFacts | None) -> Advice | None:
     return ADVICE.get(error["code"]) if error else None
 
 
-def charge(state: State, error: ErrorFacts | None, cost_usd: float | None) -> Charge:
-    """Whether a job that has ended or is held was charged."""
+def charge(state: State, error: ErrorFacts | None, cost_usd: float | None, *, sent_before: bool = False) -> Charge:
+    """Whether a job that has ended or is held was charged. ``sent_before``: see JobNotification."""
+    said = _charge(state, error, cost_usd)
+    return _PERHAPS_BEFORE if sent_before and said in (_NOT_SENT, _UNFINISHED) else said
+
+
+def _charge(state: State, error: ErrorFacts | None, cost_usd: float | None) -> Charge:
     if cost_usd is not None:
         said = f"${cost_usd:.2f}"
         return Charge(said if state is State.COMPLETED else f"{said} charged" if cost_usd else "not charged", said)

@@ -83,6 +83,8 @@ class JobNotification(TypedDict):
     notes: list[str]
     video: NotifiedVideo | None
     cost_usd: float | None
+    sent_before: bool
+    """Whether an earlier request of the job was given up, which the provider may have billed too."""
     timings: dict[str, float]
     error: ErrorFacts | None
 
@@ -123,6 +125,7 @@ def job_notification(job: Job, links: VideoLinks | None) -> JobNotification:
         "notes": job.notes,
         "video": video,
         "cost_usd": job.cost_usd,
+        "sent_before": job.sent_before,
         "timings": job.timings(),
         "error": job.error,
     }
@@ -198,7 +201,9 @@ def _is_made(message: JobNotification) -> bool:
 
 
 def _charge(message: JobNotification) -> Charge:
-    return advice.charge(State(message["status"]), message["error"], message["cost_usd"])
+    return advice.charge(
+        State(message["status"]), message["error"], message["cost_usd"], sent_before=message["sent_before"]
+    )
 
 
 def _size(count: int) -> str:

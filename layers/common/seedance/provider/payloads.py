@@ -121,6 +121,11 @@ class HistoryRow:
     model: str | None = None
     """The model's name, None if the row has none."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether the request has ended. A word that is not documented may stand for one that goes on."""
+        return self.status in (ProviderStatus.COMPLETED, ProviderStatus.FAILED)
+
 
 def moment(text: object) -> float | None:
     """A time from the provider (ISO 8601, UTC if it has no time zone) as a Unix time. None if invalid."""
@@ -251,7 +256,7 @@ def balance(answer: object) -> float | None:
 
 
 def _merged(rows: list[HistoryRow]) -> HistoryRow:
-    over = [row for row in rows if row.status in (ProviderStatus.COMPLETED, ProviderStatus.FAILED)]
+    over = [row for row in rows if row.ended]
     first = next((row for row in over if row.url), (over or rows)[0])
     prices = [row.cost_usd for row in rows if row.cost_usd is not None]
     return replace(

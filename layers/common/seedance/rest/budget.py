@@ -93,9 +93,8 @@ class Spending:
         }
 
     def pause(self, body: str | None) -> PauseState:
-        """Stop new submits. If they are stopped already, that pause is returned, with its reason."""
-        reason = _reason(body)
-        self.switch.pause(reason)
+        """Stop new submits. If they are stopped already, a given reason replaces the one stored then."""
+        self.switch.pause_for(_reason(body), USUAL_REASON)
         return _shown(self.switch.pause_now())
 
     def resume(self) -> PauseState:
@@ -104,10 +103,10 @@ class Spending:
         return _shown(None)
 
 
-def _reason(body: str | None) -> str:
+def _reason(body: str | None) -> str | None:
     """The reason in the body of a call, which may be missing. Raises InvalidRequest."""
     if not (body or "").strip():
-        return USUAL_REASON
+        return None
     try:
         given = bounds.read_json(body or "")
     except ValueError as error:
@@ -117,7 +116,7 @@ def _reason(body: str | None) -> str:
     _check_names(given, ("reason",))
     reason = given.get("reason")
     if reason is None:
-        return USUAL_REASON
+        return None
     if not isinstance(reason, str) or not 0 < len(reason.strip()) <= LONGEST_REASON or _CONTROL.search(reason):
         words = f"text of 1 to {LONGEST_REASON} characters, in one line"
         raise InvalidRequest("reason", f"must be {words}", allowed=words)

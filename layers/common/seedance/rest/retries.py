@@ -50,11 +50,12 @@ class Retries:
         if job.retry is not None and _same(job.retry, wish) and _goes_on(job):
             return job  # this call was repeated
         self._check(job, wish)
-        if not job.retry_waits:
+        waits = job.retry if job.retry_waits else None
+        if waits is None:
             job = self.store.note(job, unchanged="retry", retry=wish)
-        elif job.retry is not None and not _same(job.retry, wish):
+        self.queue.ask_again(job)  # also for a wish that waits: its message may have been lost
+        if waits is not None and not _same(waits, wish):
             raise Conflict(f"another retry of job {job.job_id} is pending; try again when it has finished")
-        self.queue.ask_again(job)  # also if the call is repeated: the message may have been lost
         return job
 
     def _check(self, job: Job, wish: Retry) -> None:

@@ -14,10 +14,11 @@ from seedance.errors import DearerThanAllowed, NeedsPayment, NotPossible, Provid
 from seedance.jobs.budget import reservation
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
 from seedance.jobs.job import REOPENABLE, Job, Retry, State
-from seedance.jobs.retrying import Way, not_possible, way, why_not_copied
+from seedance.jobs.retrying import Way, is_lost, not_possible, way, why_not_copied
 from seedance.jobs.store import JobChanges, JobStore, jobs
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import logger
+from seedance.pacing.poll_schedule import LATEST_RESULT_SECONDS
 from seedance.provider.client import Provider, provider
 from seedance.provider.history import SECONDS, Allowance, SharedHistory
 from seedance.provider.payloads import HistoryRow
@@ -119,6 +120,7 @@ class Again:
             executions=job.executions + 1,  # its next execution needs a new name
             request_id=None,
             earlier_request_ids=job.left_behind(None),
+            resubmitted=job.resubmitted or is_lost(job),
             submitted_at=None,
             error=None,
             notified_at=None,
@@ -136,7 +138,10 @@ class Again:
         self.queue.send(job)
 
     def _made_after_all(self, job: Job) -> HistoryRow | None:
-        """The job's request in the provider's history, if it has a video by now."""
+        """The job's request in the provider's history, if it has a video by now.
+
+        Raises NotPossible if the request goes on there: its video may still be made, and billed.
+        """
         request_id = job.request_id or ""
         if (owner := self.store.owner_of(request_id)) not in (None, job.job_id):
             raise NotPossible(f"request {request_id} belongs to job {owner}")
@@ -145,7 +150,14 @@ class Again:
             row = LostSubmits(self.store, history, self.clock).request(job, request_id)
         except ProviderError as error:
             raise NotPossible(f"can't check whether request {request_id} has a video by now: {error}") from error
-        return row if row is not None and row.url is not None else None
+        if row is None or row.url is not None:
+            return row
+        if not row.ended and self.clock() <= job.result_since + LATEST_RESULT_SECONDS:
+            raise NotPossible(
+                f"request {request_id} has not ended at the provider, which may still make its video and bill it; try "
+                "again later"
+            )
+        return None
 
 
 def _saying(retry: Retry | None, said: str) -> Retry | None:

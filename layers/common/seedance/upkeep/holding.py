@@ -53,10 +53,7 @@ class Holding:
 
     def pause(self, reason: str | None) -> bool:
         """Stop new submits. Returns False if they were stopped already; a given reason replaces the one stored then."""
-        fresh = self.switch.pause(reason or "paused by a person")
-        if not fresh and reason and not self.switch.explain(reason):
-            return self.switch.pause(reason)  # resumed in between
-        return fresh
+        return self.switch.pause_for(reason, "paused by a person")
 
     def resume(self, since: float = 0.0) -> Worked:
         """Resume submits and release the jobs that were held in the meantime."""
