@@ -25,6 +25,8 @@ def is_batch(text: str) -> bool:
 
 def job(target: Target, text: str) -> Job:
     """The job with this id, or the only one whose id begins so. Raises CommandError."""
+    if not text:  # an unset variable of a shell; every id begins with it
+        raise CommandError("the id is empty")
     if found := target.jobs.get(text):
         return found
     if is_batch(text):

@@ -10,14 +10,12 @@ from seedance.errors import InvalidRequest
 from seedance.jobs import labels
 from seedance.jobs.job import Job, State
 
-from cli import actions, images, progress, show, spending, watch
+from cli import actions, images, progress, sending, show, spending, watch
 from cli.images import Local
 from cli.options import MaxUsd, Metadata, ModelName, OutputsFile, Settings, StackName, Transport, Wait, Yes
 from cli.output import Exit, emit, emit_line, for_progress, say, warn
 from cli.requests import Wish, read_labels, read_settings
 from cli.target import CommandError, Target, find
-
-_SHOWN = 5
 
 
 def drop(
@@ -46,10 +44,7 @@ def drop(
     request = wish.upload(target.defaults)
     for local in found:
         images.check_shape(local, any_shape=target.any_shape)
-    for reason in left_out[:_SHOWN]:
-        warn(f"left out: {reason}")
-    if len(left_out) > _SHOWN:
-        warn(f"left out: {len(left_out) - _SHOWN} more files")
+    images.tell_left_out(left_out)
     usd = len(found) * target.jobs.bills.estimate(request.model.slug, request.parameters)
     spending.agree(show.number(len(found), "video"), usd, yes=yes, max_usd=max_usd)
     if len(found) == 1:
@@ -108,7 +103,7 @@ def _named_after(image: str) -> str | None:
 
 
 def _upload(target: Target, found: Sequence[Local], wish: Wish) -> list[str]:
-    target.client("s3")  # created here, because threads share it
+    sending.client(target)  # created here, because threads share it
     begun: list[str] = []
 
     def one(local: Local) -> str:
