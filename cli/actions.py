@@ -37,7 +37,12 @@ def drop(target: Target, image: Local, wish: Wish) -> str:
         "drop it again, which buys another video."
     ):
         answer = sending.put(
-            target, lambda: image.path.open("rb"), Key=key, ContentType=image.media_type, Metadata=wish.metadata()
+            sending.client(target),
+            lambda: image.path.open("rb"),
+            Bucket=bucket,
+            Key=key,
+            ContentType=image.media_type,
+            Metadata=wish.metadata(),
         )
     if not answer.get("VersionId"):
         raise CommandError(

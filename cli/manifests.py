@@ -180,7 +180,11 @@ def send(target: Target, source: Source, image_column: str | None = None, image_
         progress.working(f"uploading {source.name}"),
     ):
         answer = sending.put(
-            target, lambda: io.BytesIO(content) if file is None else file.open("rb"), Key=key, Metadata=about
+            sending.client(target),
+            lambda: io.BytesIO(content) if file is None else file.open("rb"),
+            Bucket=bucket,
+            Key=key,
+            Metadata=about,
         )
     if not answer.get("VersionId"):
         raise CommandError(

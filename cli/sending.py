@@ -52,17 +52,16 @@ def order(advice: str) -> Iterator[None]:
         raise
 
 
-def put(target: Target, opened: Callable[[], AbstractContextManager[BinaryIO]], **about: Any) -> dict[str, Any]:
-    """Upload what makes videos to the upload bucket, as exactly one version.
+def put(s3: Any, opened: Callable[[], AbstractContextManager[BinaryIO]], **about: Any) -> dict[str, Any]:
+    """Upload what makes videos, as exactly one version. ``s3``: a client that repeats nothing.
 
     AWS's clients repeat an upload whose answer they miss. Here, each version is an order and is paid. So an upload is
     repeated only if it certainly did not arrive.
     """
-    s3 = client(target)
     for attempt in CLOCK.attempts(_ATTEMPTS, _FIRST_WAIT_SECONDS):
         try:
             with opened() as body:
-                return dict(s3.put_object(Bucket=target.output("UploadBucketName"), Body=body, **about))
+                return dict(s3.put_object(Body=body, **about))
         except (*_NOT_SENT, ClientError) as error:
             if attempt == _ATTEMPTS or not (isinstance(error, _NOT_SENT) or _turned_away(error)):
                 raise
