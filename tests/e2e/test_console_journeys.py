@@ -244,6 +244,7 @@ def test_two_hundred_jobs_by_pages_and_filters(
     assert visitor.complaints == []
 
 
+@pytest.mark.slow
 def test_what_an_open_page_asks_the_api_for(deployed: Deployed, page: Page) -> None:
     page.wait_for_load_state("networkidle")
     calls = watched(page)
