@@ -8,7 +8,7 @@ from seedance.batches import manifest
 from seedance.jobs import catalogue, requests
 from seedance.jobs.defaults import Defaults
 
-from cli import again, estimate, following, manifests, show, spending
+from cli import again, estimate, following, manifests, sending, show, spending
 from cli.estimate import TOLERATED_PERCENT
 from cli.options import MaxUsd, Metadata, ModelName, OutputsFile, Settings, StackName, Transport, Yes
 from cli.output import Exit, emit, say, warn
@@ -89,7 +89,8 @@ def batch(
     say(f"batch {name}\nthe results will be at {where}")
     facts = {**checked.facts(), "batch_id": name, "results_key": key}
     if wait:
-        _follow(target, name, where, facts)
+        with sending.placed(f"the batch continues: `seedance status {name}`"):
+            _follow(target, name, where, facts)
     else:
         emit(facts)
 

@@ -55,7 +55,8 @@ def drop(
     _warn_if_paused(target)
     job_ids = _upload(target, found, wish)
     if wait:
-        _report_all(target, job_ids)
+        with sending.placed(f"the videos are made: {', '.join(job_ids)}"):
+            _report_all(target, job_ids)
         return
     for local, job_id in zip(found, job_ids, strict=True):
         say(f"job {job_id}  {local.path}")
@@ -125,8 +126,13 @@ def _warn_if_paused(target: Target) -> None:
 
 
 def _report(target: Any, job_id: str, *, wait: bool) -> None:
-    _warn_if_paused(target)
     say(f"job {job_id}")
+    with sending.placed(f"the video is made: `seedance status {job_id}`"):
+        _tell(target, job_id, wait=wait)
+
+
+def _tell(target: Any, job_id: str, *, wait: bool) -> None:
+    _warn_if_paused(target)
     if not wait:
         say(f"`seedance status {job_id}` shows its status")
         emit({"job_id": job_id})

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
 
 import httpx
+import typer
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, HTTPClientError
 from seedance.clock import CLOCK
 
@@ -49,6 +50,18 @@ def order(advice: str) -> Iterator[None]:
     except BaseException as error:
         if may_have_arrived(error):
             warn(advice)
+        raise
+
+
+@contextlib.contextmanager
+def placed(what: str) -> Iterator[None]:
+    """An order was placed, and what is inside may fail. ``what`` is then printed, so that nobody repeats the order."""
+    try:
+        yield
+    except (CommandError, typer.Exit):
+        raise  # which name it themselves
+    except BaseException:
+        warn(what)
         raise
 
 

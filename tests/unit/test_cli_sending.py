@@ -1,6 +1,7 @@
 """Orders that people send from the command line: none twice, and none without a word about what became of it."""
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from botocore.exceptions import (
 from command_line import Typed
 from seedance.clock import Clock
 
-from cli import actions, images, main, manifests, sending
+from cli import actions, following, images, main, manifests, sending, watch
 from cli.manifests import Source
 from cli.requests import Wish
 from cli.target import CommandError, Target
@@ -219,6 +220,45 @@ def test_the_client_for_orders_repeats_nothing(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ReadTimeoutError):
         s3.put_object(Bucket=BUCKET, Key="uploads/a.png", Body=b"x")
     assert len(sent) == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--wait"], ["--wait", "--json"]])
+@pytest.mark.parametrize("ordered", ["one image", "two images", "a call", "a batch"])
+def test_an_order_is_named_even_if_all_that_follows_fails(
+    *,
+    typed: Typed,
+    wire: Wire,
+    moto_stack: Target,
+    monkeypatch: pytest.MonkeyPatch,
+    image: Path,
+    ordered: str,
+    options: list[str],
+) -> None:
+    """Otherwise, whoever reads only the error repeats the order and pays again."""
+    wire.answers = [accepted()]
+    other = image.with_name("other.png")
+    other.write_bytes(image.read_bytes() + b"\0")
+    arguments = {
+        "one image": ["drop", image],
+        "two images": ["drop", image, other],
+        "a call": ["submit", "--prompt", "x"],
+        "a batch": ["batch", image.parent, "--prompt", "x"],
+    }[ordered]
+
+    def fails(*_: object) -> str:
+        raise EndpointConnectionError(endpoint_url=AT)
+
+    for follower in ("follow", "follow_all"):
+        monkeypatch.setattr(watch, follower, fails)
+    monkeypatch.setattr(following, "follow", fails)
+    if ordered in ("one image", "a call"):
+        monkeypatch.setattr(moto_stack.switch, "paused", fails)
+    result = typed(*arguments, *options)
+    if result.exit_code:
+        assert re.search("(up|api|batch)-[0-9a-f]{32}", result.stderr), result.output
+    else:
+        assert re.search("(up|api|batch)-[0-9a-f]{32}", result.stdout), result.output
+    assert (result.exit_code == 0) == (ordered in ("two images", "a batch") and "--wait" not in options)
 
 
 def test_a_batch_can_be_stopped(typed: Typed, wire: Wire) -> None:
