@@ -99,7 +99,10 @@ def _follow(target: Target, name: str, where: str, facts: dict[str, object]) -> 
     try:
         ended = following.follow(target, name)
     except KeyboardInterrupt:
-        warn(f"\nstopped watching; the batch continues, and its results will be at {where}")
+        warn(
+            f"\nstopped watching; the batch continues, and its results will be at {where}\n"
+            f"`seedance cancel {name}` cancels what is not bought yet"
+        )
         raise typer.Exit(Exit.STOPPED) from None
     emit({**facts, **following.facts(target, name, ended)})
     following.tell(target, name, ended)

@@ -36,6 +36,7 @@ class SpokenCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         log_to_standard_error()
+        _refuse_empty_options(ctx)
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -53,6 +54,21 @@ class SpokenCommand(TyperCommand):
             sentence = f"{bounds.shown(str(error.filename))}: {error.strerror}" if error.filename else str(error)
         err.print(f"[red]error:[/red] {_escaped(sentence)}", soft_wrap=True)
         raise typer.Exit(Exit.FAILED)
+
+
+def _refuse_empty_options(ctx: Any) -> None:
+    """Raise BadParameter for an option with an empty value: an unset variable of a shell.
+
+    Taken for a missing option, `--idempotency-key "$ORDER"` would buy a video in each run, and `--stack "$STACK"` would
+    use the local stack.
+    """
+    for option in ctx.command.params:
+        if option.param_type_name == "option" and "" in _several(ctx.params.get(option.name)):
+            raise typer.BadParameter("it is empty", ctx, option)
+
+
+def _several(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 app = typer.Typer(

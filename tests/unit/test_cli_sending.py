@@ -114,8 +114,33 @@ def test_each_submit_without_a_key_is_a_new_video(typed: Typed, wire: Wire) -> N
 def test_an_empty_idempotency_key_is_no_missing_one(typed: Typed, wire: Wire) -> None:
     """An unset variable of a shell: taken for a missing key, each run of the script would buy a video."""
     result = typed("submit", "--prompt", "x", "--idempotency-key", "")
-    assert (result.exit_code, wire.requests) == (1, [])
-    assert "Idempotency-Key: must be 1 to 255 visible ASCII characters" in result.stderr
+    assert (result.exit_code, wire.requests) == (2, [])
+    assert "Invalid value for '--idempotency-key': it is empty" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["submit", "--prompt", "x", option, ""] for option in ("--model", "--image", "--name", "--stack", "--set")),
+        *(["list", option, ""] for option in ("--batch", "--model", "--name", "--source", "--since", "--stack")),
+        ["list", "--name", "shoe", "--stack", ""],
+    ],
+)
+def test_no_option_takes_an_unset_variable(typed: Typed, wire: Wire, arguments: list[str]) -> None:
+    result = typed(*arguments)
+    assert (result.exit_code, wire.requests) == (2, [])
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert re.search(f"Invalid value for '{arguments[-2]}'.*: it is empty", said)
+
+
+def test_an_empty_variable_names_no_stack(typed: Typed, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEEDANCE_STACK", "")
+    assert typed("list").exit_code == 0
+
+
+def test_a_parameter_without_a_value_is_not_bought_with_its_default(typed: Typed, wire: Wire) -> None:
+    result = typed("submit", "--prompt", "x", "--set", "duration=")
+    assert (result.exit_code, result.stderr, wire.requests) == (1, "error: --set: duration has no value\n", [])
 
 
 class S3:
