@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import httpx
 from botocore.exceptions import ClientError
 from seedance import bounds
+from seedance.errors import InvalidRequest
 from seedance.jobs.job import Job, State, upload_job_id
 from seedance.jobs.requests import UPLOAD_PREFIX, check_idempotency_key
 from seedance.media import formats
@@ -25,6 +26,7 @@ API_IMAGES_PREFIX = "images/"
 
 _S3 = re.compile(r"s3://([^/]+)/(.*[^/])", re.IGNORECASE | re.DOTALL)
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _CHUNK = 1024 * 1024
 
 
@@ -105,6 +107,10 @@ def _image(target: Target, wish: Wish, image: str | None) -> dict[str, str]:
         return {"image": image}
     if image.lower().startswith("s3://"):
         return {"image_key": _object_key(target, wish, image)}
+    if _SCHEME.match(image):  # a path would lose a slash of it in the error
+        raise InvalidRequest(
+            "image", f"must be a file, an http or https address, or s3://BUCKET/KEY, not {bounds.shown(image)!r}"
+        )
     local = images.check_shape(images.look(Path(image)), any_shape=target.any_shape)
     with local.path.open("rb") as file:
         key = _key_of_its_own(hashlib.file_digest(file, "sha256").hexdigest(), local.name)

@@ -37,7 +37,8 @@ def may_have_arrived(error: BaseException) -> bool:
         case httpx.HTTPError() | HTTPClientError():
             return not isinstance(error, _NOT_SENT)
         case ClientError():
-            return error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500 and not _turned_away(error)
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return status >= 500 and not _turned_away(error)
         case _:
             return False
 

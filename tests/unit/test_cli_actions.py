@@ -109,6 +109,12 @@ def test_images_of_one_name_do_not_overwrite_each_other(world: Any, target: Targ
     assert keys[0] == keys[2] != keys[1]
 
 
+@pytest.mark.parametrize("address", ["ftp://shop.example/a.jpg", "gs://shop/a.jpg", "file:///tmp/a.jpg"])
+def test_an_address_of_another_kind_is_refused_as_it_was_given(target: Target, address: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"must be a file, an http or https address, .* not '{address}'"):
+        actions.submit(target, Wish(prompt="turn"), address, None)
+
+
 def test_an_object_of_the_upload_bucket_is_named_and_not_copied(world: Any, target: Target) -> None:
     world.wire.will(accepted())
     actions.submit(target, Wish(prompt="turn"), f"s3://{UPLOADS}/images/shop/red.png", None)
