@@ -35,7 +35,7 @@ def pictures(folder: Path, *names: str) -> list[str]:
 def make(page: Page, prompt: str, name: str = "", resolution: str = "480p") -> None:
     """Fill the form and press its button."""
     page.get_by_label("Prompt", exact=True).fill(prompt)
-    page.get_by_text(resolution, exact=True).click()
+    page.locator(".composer").get_by_text(resolution, exact=True).click()  # a closing dialog has such a text too
     if name:
         options = page.locator("details.options")
         if options.get_attribute("open") is None:
