@@ -146,7 +146,7 @@ soak: $(READY) ## 300 uploads with faults, kills and a restart, into docs/reliab
 # mutmut has an environment of its own, which sees .venv's packages behind its own: it wants a newer click than
 # aws-sam-cli allows.
 MUTMUT = .seedance/mutmut-3.8.1
-mutants: $(READY) $(MUTMUT)/.ready ## a mutation run of six modules, into docs/mutants.md (up to 1 h; ARGS="pacer poll")
+mutants: $(READY) $(MUTMUT)/.ready ## a mutation run of six modules, into docs/mutants.md (about 100 min; ARGS="pacer poll")
 	PATH="$$PWD/$(MUTMUT)/bin:$$PATH" $(BIN)/python -m tests.mutants $(ARGS)
 
 $(MUTMUT)/.ready: requirements.txt

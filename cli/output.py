@@ -34,7 +34,7 @@ class Exit(IntEnum):
     not take. A value that a model or the stack does not allow, such as `--set duration=7`, is 1."""
     STOPPED = 130
     """Stopped with Ctrl-C. After another signal: 128 and its number, such as 143 for SIGTERM. What runs in the stack
-    goes on."""
+    continues."""
 
 
 _AsJson = Annotated[

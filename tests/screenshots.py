@@ -208,7 +208,7 @@ def first_visit(camera: Photographer, shop: Shop) -> None:
 
 
 def full_wall(camera: Photographer, shop: Shop) -> None:
-    """The wall with two hundred jobs, two of them under way; one video; a comparison."""
+    """The wall with two hundred jobs, two of them in progress; one video; a comparison."""
     for colours in ("light", "dark"):
         mark = "" if colours == "light" else "-dark"
         with camera.at(DESK, colours) as page:

@@ -9,6 +9,7 @@ from deployed import SAMPLE, Deployed, until
 from playwright.sync_api import Locator, Page, expect
 
 from local.stack import Stack
+from tests.console_page import Visitor
 
 SOON = 15_000
 """Milliseconds for what the page shows by itself: a job takes some seconds, and a tick three."""
@@ -17,6 +18,13 @@ MADE = 60_000
 """Milliseconds until a video is made, on a machine that does other things too."""
 
 expect.set_options(timeout=SOON)
+
+
+def signed_in(visitor: Visitor, stack: Stack) -> Page:
+    """The console, open and signed in."""
+    page = visitor.open(stack)
+    expect(page.get_by_role("heading", name="New video")).to_be_visible()
+    return page
 
 
 def card(page: Page, name: str) -> Locator:
