@@ -275,11 +275,12 @@ def test_the_plan_of_a_batch_is_no_batch(stack: Stack) -> None:
 
 @pytest.mark.hostile(kind="input", risk="paid twice")
 @pytest.mark.parametrize(
-    "plan", [None, {"N": "5"}, {"S": ""}, {"S": "{"}, {"S": "[]"}, {"S": '{"chunks": []}'}, {"S": '{"batch_id": "x"}'}]
+    "stored",
+    [None, {"N": "5"}, {"S": ""}, {"S": "{"}, {"S": "[]"}, {"S": '{"chunks": []}'}, {"S": '{"batch_id": "x"}'}],
 )
-def test_a_damaged_plan_is_not_started(world: Any, stack: Stack, plan: Any) -> None:
+def test_a_damaged_plan_is_not_started(world: Any, stack: Stack, stored: Any) -> None:
     batch = stack.planned()
-    item = {"job_id": {"S": f"batch#{batch}#plan"}, **({"plan": plan} if plan else {})}
+    item = {"job_id": {"S": f"batch#{batch}#plan"}, **({"plan": stored} if stored else {})}
     world.aws["dynamodb"].put_item(TableName=TABLE, Item=item)
     with pytest.raises(BadRecord, match="plan"):
         stack.calls.approve(batch)

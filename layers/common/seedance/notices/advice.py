@@ -81,6 +81,8 @@ ADVICE: dict[str, Advice] = {
     Code.GIVEN_UP: Advice("given up", "Nothing. If you still want the video, request it again."),
     Code.CONFIGURATION: Advice("configuration", f"Correct the stack's setting that the reason names. {_AGAIN}"),
     Code.INTERNAL: Advice("internal error", "Request it again. If that fails too, see the stack's alarms."),
+    Code.NOT_RUNNING: Advice("not under way", "Look at `seedance explain {job}`: its execution was started by hand."),
+    Code.UNKNOWN: Advice("no reason given", f"Look at `seedance explain {{job}}`. {_RETRY} copies a known result."),
 }
 """By code. A test checks that every code is here."""
 
