@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+import shlex
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -9,11 +11,12 @@ from typing import Any, BinaryIO
 import httpx
 from botocore.exceptions import ClientError
 from seedance import bounds
+from seedance.errors import InvalidRequest
 from seedance.jobs.job import Job, State, upload_job_id
 from seedance.jobs.requests import UPLOAD_PREFIX, check_idempotency_key
 from seedance.media import formats
 
-from cli import images
+from cli import images, sending
 from cli.images import Local
 from cli.requests import Wish
 from cli.target import CommandError, Target, UsageError, usage
@@ -23,6 +26,7 @@ API_IMAGES_PREFIX = "images/"
 
 _S3 = re.compile(r"s3://([^/]+)/(.*[^/])", re.IGNORECASE | re.DOTALL)
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _CHUNK = 1024 * 1024
 
 
@@ -30,9 +34,17 @@ def drop(target: Target, image: Local, wish: Wish) -> str:
     """Upload an image under ``uploads/``, with the request as its metadata. Returns the id of its future job."""
     bucket = target.output("UploadBucketName")
     key = UPLOAD_PREFIX + image.name
-    with image.path.open("rb") as body:
-        answer = target.client("s3").put_object(
-            Bucket=bucket, Key=key, Body=body, ContentType=image.media_type, Metadata=wish.metadata()
+    with sending.order(
+        f"{image.name} may have been uploaded; then its video is made. Look for it with `seedance list` before you "
+        "drop it again, which buys another video."
+    ):
+        answer = sending.put(
+            sending.client(target),
+            lambda: image.path.open("rb"),
+            Bucket=bucket,
+            Key=key,
+            ContentType=image.media_type,
+            Metadata=wish.metadata(),
         )
     if not answer.get("VersionId"):
         raise CommandError(
@@ -47,20 +59,40 @@ def submit(target: Target, wish: Wish, image: str | None, idempotency_key: str |
 
     The image is an address, an object in S3, or a file that is uploaded first.
     """
-    if idempotency_key:
-        with usage():  # before anything is uploaded: a header can't carry an invalid key
-            check_idempotency_key(idempotency_key)
+    # One that is given is checked before anything is uploaded: a header can't carry an invalid one. Without one, a call
+    # that gets no answer could not be repeated without buying a second video.
+    with usage():
+        key = uuid.uuid4().hex if idempotency_key is None else check_idempotency_key(idempotency_key)
     given = _image(target, wish, image)
-    headers = {"x-api-key": target.api_key}
-    if idempotency_key:
-        headers["Idempotency-Key"] = idempotency_key
+    with sending.order(
+        f"The video may have been requested. To find out without buying it twice, repeat the command with "
+        f"--idempotency-key {shlex.quote(key)}"
+    ):
+        said = _post(target, "/videos", "job_id", {**wish.body(), **given}, {"Idempotency-Key": key})
+    return str(said["job_id"])
+
+
+def cancel_batch(target: Target, batch_id: str) -> dict[str, Any]:
+    """Call ``POST /batches/{batch_id}/cancel`` and return the batch as it is then. Raises CommandError."""
+    return _post(target, f"/batches/{batch_id}/cancel", "state")
+
+
+def _post(
+    target: Target, path: str, expected: str, body: object = None, headers: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Call the API. ``expected``: a field of every answer.
+
+    Raises CommandError, and Unanswered if the call may have had an effect all the same.
+    """
+    headers = {"x-api-key": target.api_key, **(headers or {})}
     # A proxy from the user's environment must not be used for an address on this machine.
     with httpx.Client(timeout=30, trust_env=target.local is None) as client:
-        answer = client.post(f"{target.output('ApiUrl')}/videos", json={**wish.body(), **given}, headers=headers)
+        answer = client.post(f"{target.output('ApiUrl')}{path}", json=body, headers=headers)
     said = _json(answer)
-    if answer.status_code != httpx.codes.ACCEPTED:
-        raise CommandError(f"the API returned {answer.status_code}: {_complaint(said) or answer.text[:200]}")
-    return str(said["job_id"])
+    if answer.is_success and expected in said:
+        return said
+    why = f"the API returned {answer.status_code}: {_complaint(said) or answer.text[:200]}"
+    raise CommandError(why) if answer.is_client_error or answer.is_redirect else sending.Unanswered(why)
 
 
 def _image(target: Target, wish: Wish, image: str | None) -> dict[str, str]:
@@ -76,6 +108,10 @@ def _image(target: Target, wish: Wish, image: str | None) -> dict[str, str]:
         return {"image": image}
     if image.lower().startswith("s3://"):
         return {"image_key": _object_key(target, wish, image)}
+    if _SCHEME.match(image):  # a path would lose a slash of it in the error
+        raise InvalidRequest(
+            "image", f"must be a file, an http or https address, or s3://BUCKET/KEY, not {bounds.shown(image)!r}"
+        )
     local = images.check_shape(images.look(Path(image)), any_shape=target.any_shape)
     with local.path.open("rb") as file:
         key = _key_of_its_own(hashlib.file_digest(file, "sha256").hexdigest(), local.name)

@@ -8,7 +8,7 @@ from seedance.batches import manifest
 from seedance.jobs import catalogue, requests
 from seedance.jobs.defaults import Defaults
 
-from cli import again, estimate, following, manifests, show, spending
+from cli import again, estimate, following, manifests, sending, show, spending
 from cli.estimate import TOLERATED_PERCENT
 from cli.options import MaxUsd, Metadata, ModelName, OutputsFile, Settings, StackName, Transport, Yes
 from cli.output import Exit, emit, say, warn
@@ -90,7 +90,8 @@ def batch(
     say(f"batch {name}\nthe results will be at {where}")
     facts = {**checked.facts(), "batch_id": name, "results_key": key}
     if wait:
-        _follow(target, name, where, facts)
+        with sending.placed(f"the batch continues: `seedance status {name}`"):
+            _follow(target, name, where, facts)
     else:
         emit(facts)
 
@@ -99,7 +100,10 @@ def _follow(target: Target, name: str, where: str, facts: dict[str, object]) -> 
     try:
         ended = following.follow(target, name)
     except KeyboardInterrupt:
-        warn(f"\nstopped watching; the batch continues, and its results will be at {where}")
+        warn(
+            f"\nstopped watching; the batch continues, and its results will be at {where}\n"
+            f"`seedance cancel {name}` cancels what is not bought yet"
+        )
         raise typer.Exit(Exit.STOPPED) from None
     emit({**facts, **following.facts(target, name, ended)})
     following.tell(target, name, ended)

@@ -12,6 +12,7 @@ from seedance.media import formats, images
 from seedance.media.images import Picture
 
 from cli import progress
+from cli.output import warn
 from cli.requests import utf8_name
 
 AT_ONCE = 8
@@ -91,6 +92,14 @@ def find(arguments: Sequence[str]) -> tuple[list[Local], list[str]]:
         tried = f": {'; '.join(left_out[:_SHOWN])}" if left_out else ""
         raise InvalidRequest("image", f"{', '.join(arguments)}: no images there{tried}")
     return list(found.values()), left_out
+
+
+def tell_left_out(reasons: Sequence[str]) -> None:
+    """Say which files are left out, the first few by name."""
+    for reason in reasons[:_SHOWN]:
+        warn(f"left out: {reason}")
+    if len(reasons) > _SHOWN:
+        warn(f"left out: {len(reasons) - _SHOWN} more files")
 
 
 def _files(argument: str) -> Iterator[tuple[Path, str, bool]]:

@@ -11,13 +11,14 @@ from rich.text import Text
 
 from cli import progress, show
 from cli.options import OutputsFile, out
-from cli.output import emit_line, say
+from cli.output import emit_line, say, warn
 from cli.target import on_this_machine
 from local import aws
 from local.inbox import Entry
 from local.options import INBOX_ADDRESS
 
 MAIL_WIDTH = 100
+MOST = 1000
 
 
 class Kind(StrEnum):
@@ -39,7 +40,7 @@ def inbox(
     about: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only messages that contain this, such as a job's id.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Show at most this many, the newest ones.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="Show at most this many, the newest ones.")] = 10,
     outputs: OutputsFile = None,
 ) -> None:
     """Show the mails and events of the local stack as they were sent, oldest first. Nothing leaves this machine.
@@ -52,6 +53,8 @@ def inbox(
         entries = [entry for entry in aws.inbox(stack.access) if entry["kind"] in kinds]
     if about:
         entries = [entry for entry in entries if about in json.dumps(entry, ensure_ascii=False)]
+    if len(entries) > limit:
+        warn(f"{len(entries) - limit} older ones are not shown; --limit {min(len(entries), MOST)} shows more")
     for entry in entries[-limit:]:
         emit_line(entry)
         if entry["kind"] == Kind.MAIL:

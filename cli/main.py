@@ -1,7 +1,6 @@
 """The `seedance` command. Each command reads its options, calls one function and prints the result."""
 
 import inspect
-import json
 import os
 import signal
 import sys
@@ -16,16 +15,15 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from seedance import bounds
 from seedance.errors import SeedanceError
-from seedance.jobs import catalogue
 from typer.core import TyperCommand
 
-from cli import costs, fetching, following, ids, inbox, listing, making, operate, progress, show, unowned
+from cli import costs, fetching, following, ids, inbox, listing, making, models, operate, progress, show, unowned
 from cli.batch import batch
 from cli.demo import DEMO_SCALE, DEMO_VIDEO, SAMPLE, DemoFailed, run_demo
 from cli.doctor.command import doctor
 from cli.options import JobOrBatchId, OutputsFile, StackName, err, out
-from cli.output import Exit, emit, emit_line, for_progress, log_to_standard_error, say, wants_json, with_json
-from cli.target import CommandError, Target, UsageError, find, home, on_this_machine, usage
+from cli.output import Exit, emit, for_progress, log_to_standard_error, say, wants_json, with_json
+from cli.target import CommandError, Target, UsageError, find, home, on_this_machine
 from local import keeping
 from local import stack as local_stack
 from local.keeping import Kept
@@ -39,6 +37,7 @@ class SpokenCommand(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         log_to_standard_error()
         code = Exit.FAILED
+        _refuse_empty_options(ctx)
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -57,6 +56,21 @@ class SpokenCommand(TyperCommand):
             sentence = f"{bounds.shown(str(error.filename))}: {error.strerror}" if error.filename else str(error)
         err.print(f"[red]error:[/red] {_escaped(sentence)}", soft_wrap=True)
         raise typer.Exit(code)
+
+
+def _refuse_empty_options(ctx: Any) -> None:
+    """Raise BadParameter for an option with an empty value: an unset variable of a shell.
+
+    Taken for a missing option, `--idempotency-key "$ORDER"` would buy a video in each run, and `--stack "$STACK"` would
+    use the local stack.
+    """
+    for option in ctx.command.params:
+        if option.param_type_name == "option" and "" in _several(ctx.params.get(option.name)):
+            raise typer.BadParameter("it is empty", ctx, option)
+
+
+def _several(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 app = typer.Typer(
@@ -207,18 +221,8 @@ def status(
 command("list")(listing.list_jobs)
 
 
-@command()
-def models(model: Annotated[str | None, typer.Argument(help="Only this model.")] = None) -> None:
-    """Print the models and their parameters, as JSON Schema. With --json, one line for each model."""
-    with usage():
-        slug = catalogue.find(model).slug if model else None
-    found = [each for each in catalogue.describe() if slug in (None, each["model"])]
-    for each in found:
-        emit_line(each)
-    say(json.dumps(found, indent=2, ensure_ascii=False))
-
-
 for one in (
+    models.models,
     making.drop,
     making.submit,
     fetching.get,

@@ -10,14 +10,12 @@ from seedance.errors import InvalidRequest
 from seedance.jobs import labels
 from seedance.jobs.job import Job, State
 
-from cli import actions, images, progress, show, spending, watch
+from cli import actions, images, progress, sending, show, spending, watch
 from cli.images import Local
 from cli.options import MaxUsd, Metadata, ModelName, OutputsFile, Settings, StackName, Transport, Wait, Yes
 from cli.output import Exit, emit, emit_line, for_progress, say, warn
 from cli.requests import Wish, read_labels, read_settings
 from cli.target import CommandError, Target, find, usage
-
-_SHOWN = 5
 
 
 def drop(
@@ -47,10 +45,7 @@ def drop(
     request = wish.upload(target.defaults)
     for local in found:
         images.check_shape(local, any_shape=target.any_shape)
-    for reason in left_out[:_SHOWN]:
-        warn(f"left out: {reason}")
-    if len(left_out) > _SHOWN:
-        warn(f"left out: {len(left_out) - _SHOWN} more files")
+    images.tell_left_out(left_out)
     usd = len(found) * target.jobs.bills.estimate(request.model.slug, request.parameters)
     spending.agree(show.number(len(found), "video"), usd, yes=yes, max_usd=max_usd)
     if len(found) == 1:
@@ -61,7 +56,8 @@ def drop(
     _warn_if_paused(target)
     job_ids = _upload(target, found, wish)
     if wait:
-        _report_all(target, job_ids)
+        with sending.placed(f"the videos are made: {', '.join(job_ids)}"):
+            _report_all(target, job_ids)
         return
     for local, job_id in zip(found, job_ids, strict=True):
         say(f"job {job_id}  {local.path}")
@@ -110,7 +106,7 @@ def _named_after(image: str) -> str | None:
 
 
 def _upload(target: Target, found: Sequence[Local], wish: Wish) -> list[str]:
-    target.client("s3")  # created here, because threads share it
+    sending.client(target)  # created here, because threads share it
     begun: list[str] = []
 
     def one(local: Local) -> str:
@@ -132,8 +128,13 @@ def _warn_if_paused(target: Target) -> None:
 
 
 def _report(target: Any, job_id: str, *, wait: bool) -> None:
-    _warn_if_paused(target)
     say(f"job {job_id}")
+    with sending.placed(f"the video is made: `seedance status {job_id}`"):
+        _tell(target, job_id, wait=wait)
+
+
+def _tell(target: Any, job_id: str, *, wait: bool) -> None:
+    _warn_if_paused(target)
     if not wait:
         say(f"`seedance status {job_id}` shows its status")
         emit({"job_id": job_id})

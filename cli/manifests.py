@@ -1,6 +1,7 @@
 """What `seedance batch` is given: a manifest, or a folder. And the local images that its rows name."""
 
 import hashlib
+import io
 import json
 import posixpath
 import unicodedata
@@ -18,7 +19,7 @@ from seedance.jobs import requests
 from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import batch_id
 
-from cli import images, progress
+from cli import images, progress, sending
 from cli.images import Local
 from cli.requests import Wish, header_text, utf8_name
 from cli.target import CommandError, Target
@@ -109,7 +110,8 @@ def open_source(given: str, wish: Wish) -> Source:
 
 def _rows_for(folder: str, wish: Wish) -> bytes:
     """JSON lines with a row for each image in a folder."""
-    found, _ = images.find([folder])
+    found, left_out = images.find([folder])
+    images.tell_left_out(left_out)
     lines = [{"image": local.name.partition("/")[2], **wish.body()} for local in found]
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
 
@@ -167,15 +169,23 @@ def _size_in(s3: Any, bucket: str, key: str) -> int | None:
 def send(target: Target, source: Source, image_column: str | None = None, image_folder: str = "") -> str:
     """Upload a manifest under ``batches/`` and return the batch's id."""
     bucket, key = target.output("UploadBucketName"), requests.BATCH_PREFIX + source.name
+    file, content = source.file, source.content
     hints = {requests.IMAGE_COLUMN_METADATA: image_column, requests.IMAGE_FOLDER_METADATA: image_folder}
     about = {name: header_text(value) for name, value in hints.items() if value}
-    s3 = target.client("s3")
-    with progress.working(f"uploading {source.name}"):
-        if source.file is None:
-            answer = s3.put_object(Bucket=bucket, Key=key, Body=source.content, Metadata=about)
-        else:
-            with source.file.open("rb") as body:
-                answer = s3.put_object(Bucket=bucket, Key=key, Body=body, Metadata=about)
+    with (
+        sending.order(
+            f"{source.name} may have been uploaded; then its batch runs. Look with `seedance list --source batch` "
+            "before you repeat the command, which buys all its videos again."
+        ),
+        progress.working(f"uploading {source.name}"),
+    ):
+        answer = sending.put(
+            sending.client(target),
+            lambda: io.BytesIO(content) if file is None else file.open("rb"),
+            Bucket=bucket,
+            Key=key,
+            Metadata=about,
+        )
     if not answer.get("VersionId"):
         raise CommandError(
             f"{source.name} was uploaded, but the bucket is not versioned, so its batch's id is not known"

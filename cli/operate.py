@@ -10,10 +10,10 @@ from seedance.bounds import shown
 from seedance.jobs import catalogue
 from seedance.jobs.retrying import LEAST_USD, MOST_USD
 
-from cli import asking, balance, ids, progress, show, story
-from cli.options import JobId, OutputsFile, StackName, out
+from cli import actions, asking, balance, ids, progress, show, story
+from cli.options import JobId, JobOrBatchId, OutputsFile, StackName, out
 from cli.output import Exit, emit, say
-from cli.target import UsageError, find, usage
+from cli.target import Target, UsageError, find, usage
 
 
 def pause(
@@ -132,12 +132,26 @@ def retry(
     say(said)
 
 
-def cancel(job_id: JobId, stack: StackName = None, outputs: OutputsFile = None) -> None:
-    """Cancel a job before it is bought: one that is RECEIVED, or HELD for the budget or by a pause."""
+def cancel(job_id: JobOrBatchId, stack: StackName = None, outputs: OutputsFile = None) -> None:
+    """Cancel a job before it is bought: one that is RECEIVED, or HELD for the budget or by a pause. Or stop a batch.
+
+    Every row of the batch that is not bought yet is cancelled. Videos that are bought go on.
+    """
     target = find(stack, outputs)
+    if ids.is_batch(job_id):
+        _cancel_batch(target, ids.batch_id(target, job_id))
+        return
     answer = asking.ask_repair(target, ask="cancel", job_id=ids.job_id(target, job_id))
     emit({"job_id": answer["job_id"], "state": answer["state"], "said": answer["said"]})
     say(f"job {answer['job_id']} is {answer['state']}. {answer['said']}")
+
+
+def _cancel_batch(target: Target, batch_id: str) -> None:
+    with progress.working("cancelling the batch"):
+        batch = actions.cancel_batch(target, batch_id)
+    emit(batch)
+    counted = ", ".join(f"{number} {state}" for state, number in (batch.get("states") or {}).items() if number)
+    say(f"batch {batch_id} is {batch['state']}{f': {counted}' if counted else ''}")
 
 
 def resolve(

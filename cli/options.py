@@ -13,7 +13,7 @@ out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() el
 err = Console(stderr=True, highlight=False, emoji=False)
 
 
-def _models(incomplete: str) -> list[str]:
+def complete_model(incomplete: str) -> list[str]:
     """The models whose names begin so, for the shell's completion."""
     return [slug for slug in catalogue.MODELS if slug.startswith(incomplete)]
 
@@ -28,7 +28,7 @@ JobOrBatchId = Annotated[
     str, typer.Argument(metavar="JOB|BATCH", help="The id of a job or batch, or an unambiguous prefix of it.")
 ]
 ModelName = Annotated[
-    str | None, typer.Option("--model", autocompletion=_models, help="A model's name; see `seedance models`.")
+    str | None, typer.Option("--model", autocompletion=complete_model, help="A model's name; see `seedance models`.")
 ]
 Transport = Annotated[str | None, typer.Option(help="v2 (submit and poll) or v1 (one blocking call).")]
 Settings = Annotated[

@@ -30,7 +30,8 @@ class Exit(IntEnum):
     """It did not, or what was asked for is not so: no video, a ledger that does not balance, too high a price. Standard
     error says why."""
     USAGE = 2
-    """The command line is wrong: an unknown command or option, a missing argument, a value that is not allowed."""
+    """The command line can't be read: an unknown command or option, a missing argument, a value that the option does
+    not take. A value that a model or the stack does not allow, such as `--set duration=7`, is 1."""
     STOPPED = 130
     """Stopped with Ctrl-C. After another signal: 128 and its number, such as 143 for SIGTERM. What runs in the stack
     continues."""

@@ -95,6 +95,8 @@ def read_settings(pairs: Sequence[str]) -> dict[str, str]:
             raise InvalidRequest("--set", f"use the option --{name} for {name}")
         if name in settings:
             raise InvalidRequest("--set", f"{name} is given twice")
+        if not value.strip():  # the default would be bought instead
+            raise InvalidRequest("--set", f"{name} has no value")
         settings[name] = value.strip()
     return settings
 

@@ -90,11 +90,13 @@ class Target:
         """
         if self.local:
             return aws.client(self.local.access, service, patience)
-        if patience is None:
-            known = self.__dict__.setdefault("_clients", {})  # threads share a client, but must not create one
-            return known.get(service) or known.setdefault(service, _session().client(service))
-        once = Config(read_timeout=patience, retries={"mode": "standard", "total_max_attempts": 1}, tcp_keepalive=True)
-        return _session().client(service, config=once)
+        known = self.__dict__.setdefault("_clients", {})  # threads share a client, but must not create one
+        if (service, patience) not in known:
+            once = Config(
+                read_timeout=patience, retries={"mode": "standard", "total_max_attempts": 1}, tcp_keepalive=True
+            )
+            known[service, patience] = _session().client(service, config=once if patience else None)
+        return known[service, patience]
 
     @cached_property
     def jobs(self) -> JobStore:

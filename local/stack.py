@@ -103,6 +103,8 @@ class Stack:
         gone = self.gone
         if len(gone) == len(self.pids):
             raise StackError("the local stack is no longer running; run `seedance up`")
+        if "emulator" in gone:
+            raise StackError(f"{_named(gone)} is no longer running; run `seedance up`")
         if gone:
             raise StackError(f"{_named(gone)} is no longer running; run `seedance down`, then `seedance up`")
         if not self.secret_access_key:
@@ -304,6 +306,9 @@ def _already_up(options: Options) -> Stack | None:
     stack = Stack.read(path)
     if len(stack.gone) == len(stack.pids):
         return None  # for example after a reboot: there is nothing to stop or keep
+    if "emulator" in stack.gone:
+        down(options.home)  # the jobs are gone with it, so there is nothing to lose
+        return None
     stack.check()
     if different := _differences(stack, options):
         raise StackError(

@@ -142,6 +142,10 @@ export const reason = (error) => [
   words.advice[error.code] && h("p", { class: "advice" }, words.advice[error.code]),
 ];
 
+/** Why an order was refused. The stack names the picture by its key, which its owner has never seen. */
+const complaint = ({ problem, body, name }) =>
+  body.image_key ? problem.message.replace(`image_key: ${body.image_key}`, name) : problem.message;
+
 /** The card of an order that has no answer yet. */
 export function orderCard({ edit }) {
   const frame = h("div", { class: "frame busy" });
@@ -171,7 +175,7 @@ export function orderCard({ edit }) {
       const refused = Boolean(order.problem);
       pill.className = `pill ${refused ? "bad" : "busy"}`;
       text(pill, refused ? words.order.refused : order.whole ? words.order.sending : words.compose.waitsForUpload);
-      text(trouble, refused ? order.problem.message : order.retrying ? words.order.retrying : "");
+      text(trouble, refused ? complaint(order) : order.retrying ? words.order.retrying : "");
       actions.hidden = !refused;
     },
   };

@@ -4,6 +4,7 @@ Everything goes through the pipeline, so that each purchase is a job like any ot
 the budget, and followed to its end even if this command is stopped.
 """
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from seedance.jobs.handoff import Batches, BatchRun
 from seedance.jobs.job import Job, ParameterValues, State, batch_id, batch_job_id, upload_job_id
 from seedance.jobs.requests import BATCH_PREFIX, UPLOAD_PREFIX
 
-from cli import show
+from cli import sending, show
 from cli.demo import SAMPLE
 from cli.doctor.checks_money import cheapest
 from cli.doctor.deployment import Deployment
@@ -194,9 +195,9 @@ def begin(of: Deployment, wish: Plan, say: Callable[[str], None]) -> Bought:
 
 def _put(of: Deployment, key: str, body: bytes, kind: str, metadata: dict[str, str]) -> str:
     """Put an object into the upload bucket, and return its version."""
-    said = of.client("s3").put_object(
-        Bucket=of.target.output("UploadBucketName"), Key=key, Body=body, ContentType=kind, Metadata=metadata
-    )
+    bucket, s3 = of.target.output("UploadBucketName"), sending.client(of.target)
+    with sending.order(f"{key} may have been uploaded; then its videos are made. Look for them with `seedance list`."):
+        said = sending.put(s3, lambda: io.BytesIO(body), Bucket=bucket, Key=key, ContentType=kind, Metadata=metadata)
     return str(said["VersionId"])
 
 

@@ -162,6 +162,17 @@ def test_a_picture_that_could_not_be_uploaded_is_not_left_out_of_a_changed_order
     assert orders.sent == []
 
 
+def test_a_picture_that_is_none_is_named_as_its_owner_knows_it(page: Page, tmp_path: Path) -> None:
+    """The stack's sentence begins with a key that its owner has never seen, and a card has room for two lines."""
+    (tmp_path / "fake.jpg").write_text("This is not an image.")
+    page.locator("#choose-pictures").set_input_files(str(tmp_path / "fake.jpg"))
+    make(page, "a picture that is none")
+    refused = card(page, "fake")
+    expect(refused.locator(".pill")).to_have_text("Not ordered")
+    says = "fake is not an image by its content; it must be JPEG, PNG or WebP, whatever its name"
+    expect(refused.locator(".reason")).to_have_text(says)
+
+
 def test_a_refused_order_waits_for_a_person_also_after_a_reload(page: Page) -> None:
     orders = Orders(page)
     make(page, "a shoe that is refused", name="Refused shoe")

@@ -181,6 +181,8 @@ class Stack:
         """The answer to a call of a client."""
         described = model.operation_model(operation)
         validate_parameters(given, described.input_shape)
+        if hasattr(body := given.get("Body"), "read"):  # a file, which is closed after the call
+            given = {**given, "Body": body.read()}
         self.calls.append((f"{service}.{operation}", given))
         prefix = f"{_PREFIXES.get(service, service)}:{operation}"
         self.seen.add(action(operation, [prefix]))

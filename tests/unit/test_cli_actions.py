@@ -28,7 +28,7 @@ def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
     s3.put_bucket_versioning(Bucket=UPLOADS, VersioningConfiguration={"Status": "Enabled"})
     made = Target({"UploadBucketName": UPLOADS, "ApiUrl": API, "ApiKeyId": "id"})
-    monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
+    monkeypatch.setattr(Target, "client", lambda _, service, _patience=None: world.aws[service])
     made.__dict__["_settings"] = {"DefaultModel": "seedance-1.0-pro-fast", "DefaultPrompt": "It turns."}
     made.__dict__["api_key"] = "key-of-the-api"
     line = httpx.MockTransport(world.wire)
@@ -76,7 +76,6 @@ def test_a_call_with_a_url_passes_it_on(world: Any, target: Target) -> None:
     world.wire.will(accepted())
     actions.submit(target, Wish(prompt="turn"), "https://shop.example/shoe.jpg", None)
     assert world.wire.body()["image"] == "https://shop.example/shoe.jpg"
-    assert "idempotency-key" not in world.wire.requests[0].headers
 
 
 @pytest.mark.parametrize("key", ["é", "two words", "a\nb", "x" * 256])
@@ -108,6 +107,12 @@ def test_images_of_one_name_do_not_overwrite_each_other(world: Any, target: Targ
         actions.submit(target, Wish(prompt="turn"), str(tmp_path / "red.png"), None)
         keys.append(world.wire.body()["image_key"])
     assert keys[0] == keys[2] != keys[1]
+
+
+@pytest.mark.parametrize("address", ["ftp://shop.example/a.jpg", "gs://shop/a.jpg", "file:///tmp/a.jpg"])
+def test_an_address_of_another_kind_is_refused_as_it_was_given(target: Target, address: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"must be a file, an http or https address, .* not '{address}'"):
+        actions.submit(target, Wish(prompt="turn"), address, None)
 
 
 def test_an_object_of_the_upload_bucket_is_named_and_not_copied(world: Any, target: Target) -> None:

@@ -49,7 +49,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
 def target(world: Any, monkeypatch: pytest.MonkeyPatch) -> Target:
     """A stack on AWS, which is moto."""
     made = Target({"UploadBucketName": UPLOADS, "BatchStateMachineArn": MACHINE, "JobTableName": "jobs-of-tests"})
-    monkeypatch.setattr(Target, "client", lambda _, service: world.aws[service])
+    monkeypatch.setattr(Target, "client", lambda _, service, _patience=None: world.aws[service])
     made.__dict__["jobs"] = world.store
     made.__dict__["register"] = world.register
     made.__dict__["_settings"] = {}
@@ -105,7 +105,7 @@ def follow(world: Any, target: Target, monkeypatch: pytest.MonkeyPatch) -> Calla
     def stand(*answers: Any) -> Executions:
         executions = Executions(*answers)
         clients = {**world.aws, "stepfunctions": executions}
-        monkeypatch.setattr(Target, "client", lambda _, service: clients[service])
+        monkeypatch.setattr(Target, "client", lambda _, service, _patience=None: clients[service])
         monkeypatch.setattr(following.time, "sleep", lambda _: None)
         return executions
 

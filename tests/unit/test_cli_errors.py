@@ -1,6 +1,7 @@
 """The command line as users see it: each mistake gives one sentence and an exit code, never a traceback."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
@@ -158,6 +159,12 @@ def test_an_unknown_job_is_named(run: Run, records: dict[str, Job]) -> None:
         )
 
 
+def test_an_empty_id_is_not_the_beginning_of_every_id(run: Run, records: dict[str, Job], make_job: Any) -> None:
+    records["up-1"] = make_job(State.RECEIVED)
+    for command in ("status", "cancel", "retry"):
+        assert run(command, "").stderr == "error: the id is empty\n"
+
+
 @pytest.mark.usefixtures("records")
 def test_a_batch_is_not_mistaken_for_a_job(run: Run) -> None:
     result = run("explain", "batch-0123")
@@ -282,10 +289,21 @@ class TestDropAndWait:
 
 
 def test_models_are_printed_as_json_schema(run: Run) -> None:
-    models = json.loads(run("models").stdout)
+    models = [json.loads(line) for line in run("models", "--json").stdout.splitlines()]
     assert [model["model"] for model in models] == list(catalogue.MODELS)
     assert all(model["parameters"]["properties"]["prompt"] for model in models)
-    assert [model["model"] for model in json.loads(run("models", "seedance-pro").stdout)] == ["seedance-pro"]
+    (one,) = run("models", "seedance-pro", "--json").stdout.splitlines()
+    assert json.loads(one)["model"] == "seedance-pro"
+
+
+def test_models_are_a_table_for_people(run: Run) -> None:
+    lines = run("models").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1 : 1 + len(catalogue.MODELS)]] == list(catalogue.MODELS)
+    assert re.search(r"seedance-pro +\$0\.35 +1 min 2 s +480p, 720p, 1080p +5, 10", lines[1])
+    one = run("models", "seedance-2.0-fast").stdout
+    assert [line.split()[0] for line in one.splitlines()[1:] if line] == catalogue.find("seedance-2.0-fast").names
+    assert re.search(r"duration +5 +4, 5, 6, 8, 10, 12, 15 or -1", one)
+    assert re.search(r"prompt +required +text of 1 to 5000 characters", one)
 
 
 def test_a_job_is_shown_in_full(run: Run, records: dict[str, Job], make_job: Any) -> None:

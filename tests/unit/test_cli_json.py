@@ -203,12 +203,6 @@ def test_a_failure_leaves_standard_output_empty_and_says_why_on_standard_error(r
     assert "does not exist" in result.stderr
 
 
-def test_models_without_json_are_one_list_and_with_it_a_line_each(run: Run) -> None:
-    assert len(json.loads(run("models").stdout)) == 5
-    lines = run("models", "--json").stdout.splitlines()
-    assert [json.loads(line)["model"] for line in lines] == [one["model"] for one in json.loads(run("models").stdout)]
-
-
 def test_up_prints_what_it_has_started_but_not_the_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = {"ApiUrl": "u", "ConsoleUrl": "u/"}
     stack = Stack(endpoint_url="http://127.0.0.1:4566", secret_access_key="hidden", outputs=outputs, api_key="k")

@@ -189,6 +189,11 @@ def test_what_is_shown_can_be_chosen(run: Any, options: list[str], subjects: lis
     assert [json.loads(line) for line in lines] == [ENTRIES[number] for number in subjects]
 
 
+def test_what_is_left_out_is_told(run: Any) -> None:
+    assert "2 older ones are not shown; --limit 3 shows more" in run("--limit", "1").stderr
+    assert run("--limit", "3").stderr == ""
+
+
 def test_an_empty_inbox_says_where_mails_go(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws, "inbox", lambda _: [])
     assert "mails of finished videos go to you@example.com and are shown here" in run().stdout

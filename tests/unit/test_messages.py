@@ -300,6 +300,13 @@ def test_a_mail_says_what_to_do_for_every_code(ended: Callable[..., Job], code: 
     assert f", {advice.charge(job.state, job.error, None).words})" in subject
 
 
+def test_a_command_in_an_advice_is_whole_between_its_marks() -> None:
+    """People copy what is between them: without --pay, another command would run."""
+    for code, one in advice.ADVICE.items():
+        assert not re.search(r"` --\w", one.what_to_do), code
+    assert "`seedance retry {job} --pay`" in advice.ADVICE[Code.PROVIDER_KEY_REJECTED].what_to_do
+
+
 def test_a_mail_names_the_command_for_its_job(ended: Callable[..., Job]) -> None:
     job = ended(State.EXPIRED, error={"code": "DEADLINE", "message": "late"})
     assert "Run `seedance retry up-1`." in job_email(job_notification(job, None))[1]

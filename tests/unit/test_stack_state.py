@@ -121,14 +121,25 @@ def test_a_second_up_with_other_options_is_refused(
         up(Options(home=home, **options), silent)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("gone", "says"), [(11, "the local AWS is no longer running"), (12, "the provider's stand-in is no longer running")]
-)
-def test_a_half_running_stack_is_reported(machine: Machine, home: Path, gone: int, says: str) -> None:
-    del machine.commands[gone]
+def test_a_half_running_stack_is_reported(machine: Machine, home: Path) -> None:
+    del machine.commands[12]
     for ask in (STACK.check, lambda: up(Options(home=home), silent)):
-        with pytest.raises(StackError, match=f"{says}; run `seedance down`, then `seedance up`"):
+        says = "the provider's stand-in is no longer running; run `seedance down`, then `seedance up`"
+        with pytest.raises(StackError, match=says):
             ask()
+
+
+def test_up_starts_anew_when_the_local_aws_has_ended(
+    machine: Machine, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its jobs have ended with it, so what still runs is stopped, and not left to the next `seedance down`."""
+    monkeypatch.setattr(local_stack, "_start", lambda *_: replace(STACK, pids={"emulator": 21, "sandbox": 22}))
+    monkeypatch.setattr(local_stack, "_port", lambda _: 4566)
+    del machine.commands[11]
+    with pytest.raises(StackError, match="the local AWS is no longer running; run `seedance up`"):
+        STACK.check()
+    stack, started = up(Options(home=home), silent)
+    assert (started, stack.pids["emulator"], machine.stopped) == (True, 21, [12])
 
 
 def test_a_stack_without_credentials_is_from_an_earlier_release(machine: Machine) -> None:

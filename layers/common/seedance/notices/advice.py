@@ -22,6 +22,7 @@ class Charge(NamedTuple):
 
 _AGAIN = "Then upload the file or send the request again."
 _RETRY = "`seedance retry {job}`"
+_BUY = "`seedance retry {job} --pay`"
 
 ADVICE: dict[str, Advice] = {
     Code.INVALID_REQUEST: Advice("invalid request", f"Fix what the reason names. {_AGAIN}"),
@@ -50,15 +51,15 @@ ADVICE: dict[str, Advice] = {
     Code.PROVIDER_JOB_FAILED: Advice(
         "the provider failed",
         "If the reason is about the image or the prompt, change them: the same request would fail again. If not, "
-        f"{_RETRY} --pay requests the same video again.",
+        f"{_BUY} requests the same video again.",
     ),
     Code.PROVIDER_KEY_REJECTED: Advice(
-        "API key rejected", f"Put a valid key into the stack's secret. Then run {_RETRY} --pay, or request it again."
+        "API key rejected", f"Put a valid key into the stack's secret. Then run {_BUY}, or request it again."
     ),
     Code.PROVIDER_REFUSED: Advice("refused by the provider", f"Fix what the reason names. {_AGAIN}"),
     Code.PROVIDER_UNAVAILABLE: Advice(
         "provider unavailable",
-        f"Your request is fine. When the provider is available again, run {_RETRY} --pay, or request it again.",
+        f"Your request is fine. When the provider is available again, run {_BUY}, or request it again.",
     ),
     Code.PROVIDER_RATE_LIMITED: Advice("rate limit", "Nothing: it continues by itself."),
     Code.PROVIDER_AT_CAPACITY: Advice("too many at once", "Nothing: it continues by itself."),
@@ -72,11 +73,11 @@ ADVICE: dict[str, Advice] = {
     Code.RESULT_NOT_A_VIDEO: Advice(
         "not a video",
         f"Run {_RETRY} within seven days. It copies the result once more and costs nothing. If that fails too, "
-        f"{_RETRY} --pay buys the video again.",
+        f"{_BUY} buys the video again.",
     ),
-    Code.RESULT_GONE: Advice("result deleted", f"To buy the video again, run {_RETRY} --pay, or request it again."),
+    Code.RESULT_GONE: Advice("result deleted", f"To buy the video again, run {_BUY}, or request it again."),
     Code.CANCELLED: Advice("cancelled", "Nothing. If you still want the video, request it again."),
-    Code.DEARER_THAN_ALLOWED: Advice("over the given limit", f"Run {_RETRY} --pay, or retry with a higher `max_usd`."),
+    Code.DEARER_THAN_ALLOWED: Advice("over the given limit", f"Run {_BUY}, or retry with a higher `max_usd`."),
     Code.GIVEN_UP: Advice("given up", "Nothing. If you still want the video, request it again."),
     Code.CONFIGURATION: Advice("configuration", f"Correct the stack's setting that the reason names. {_AGAIN}"),
     Code.INTERNAL: Advice("internal error", "Request it again. If that fails too, see the stack's alarms."),
