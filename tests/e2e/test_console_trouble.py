@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from console_steps import MADE, SOON, card, make, pictures, shut, watched
+from console_steps import MADE, SOON, card, held, make, pictures, shut, watched
 from deployed import Deployed
 from playwright.sync_api import Page, Request, Route, expect
 
@@ -157,14 +157,11 @@ def test_a_refused_order_is_changed_with_all_that_it_had(page: Page, tmp_path: P
 
 def test_a_picture_that_could_not_be_uploaded_is_not_left_out_of_a_changed_order(page: Page, tmp_path: Path) -> None:
     orders = Orders(page)
-
-    def lose(route: Route) -> None:
-        page.wait_for_timeout(1500)  # until the order is placed
-        route.abort()
-
-    page.route(re.compile(r"/v1/uploads$"), lose)
+    forms = held(page, re.compile(r"/v1/uploads$"))
     page.locator("#choose-pictures").set_input_files(pictures(tmp_path, "lost"))
     make(page, "a shoe whose picture is lost")
+    expect(card(page, "lost").locator(".pill")).to_have_text("Waits for its upload")
+    forms.pop().abort()
     card(page, "lost").get_by_role("button", name="Change it").click()
     expect(page.get_by_role("button", name="Upload lost.jpg again")).to_be_visible()
     press_make(page)
@@ -259,13 +256,19 @@ def test_a_job_that_was_held_long_ago_makes_no_tick_dear_and_its_end_is_seen(
     for _ in range(3):
         with page.expect_response(LISTS):
             look(page)
-    assert len(spans(calls)) == 3
-    assert max(spans(calls)) < 1
+    ticks = [days for days in spans(calls) if days != float("inf")]  # once a minute, the page looks at all jobs
+    assert len(ticks) >= 2
+    assert max(ticks) < 1
     now = {"N": f"{time.time():.3f}"}
     copies(deployed.stack, item, old, name="Long held {}".format, updated_at=now)
     page.evaluate("Date.now = ((now) => () => now.call(Date) + 61000)(Date.now)")  # a minute later
-    look(page)
-    expect(card(page, name).locator(".pill")).to_have_text("Ready")
+
+    def is_ready() -> bool:
+        look(page)
+        page.wait_for_timeout(300)
+        return card(page, name).locator(".pill").inner_text() == "Ready"
+
+    wait(page, is_ready)
 
 
 def test_more_changes_than_a_tick_reads_are_all_seen_also_over_a_lost_connection(page: Page) -> None:
@@ -276,6 +279,9 @@ def test_more_changes_than_a_tick_reads_are_all_seen_also_over_a_lost_connection
 
     def answer(route: Route) -> None:
         query = {name: values[0] for name, values in parse_qs(urlsplit(route.request.url).query).items()}
+        if "created_since" not in query:  # the look at all jobs, once a minute
+            route.fulfill(json={"videos": [], "next_cursor": None})
+            return
         number = int(query.get("cursor", 0))
         asked.append(query)
         if number == lost and sum(one.get("cursor") == str(lost) for one in asked) == 1:
