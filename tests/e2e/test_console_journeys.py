@@ -219,6 +219,8 @@ def test_a_file_that_is_no_picture_is_refused_in_words(page: Page, tmp_path: Pat
     for name in ("phone.heic", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
     page.locator("#choose-pictures").set_input_files([str(tmp_path / "phone.heic"), str(tmp_path / "notes.txt")])
+    chooser = page.locator("#choose-pictures")
+    expect(chooser).to_have_attribute("accept", "image/jpeg,image/png")  # iOS then makes JPEG of HEIC
     said = page.locator(".file-problems").first
     expect(said).to_contain_text("phone.heic is HEIC. Export it as JPEG")
     expect(said).to_contain_text("notes.txt can't be used")
@@ -293,6 +295,7 @@ def test_on_a_phone_and_by_keyboard_alone(deployed: Deployed, browser: Browser, 
             if page.locator(".composer button[type=submit]").evaluate("one => one === document.activeElement"):
                 break
         page.keyboard.press("Enter")
+        expect(page.locator("#wall-title")).to_be_focused()  # the form is closed, and its button with it
         first = card(page, "a shoe on a phone").get_by_role("link")
         expect(first).to_be_visible()
         first.focus()

@@ -116,6 +116,26 @@ def test_a_message_outlives_the_dialog_it_is_in_and_the_form_is_empty_after_a_cl
     assert len(orders.sent) == 1
 
 
+def test_a_fifth_video_is_not_chosen_and_the_page_says_so(deployed: Deployed, page: Page, item: dict[str, Any]) -> None:
+    copies(deployed.stack, item, range(301, 306), name="Fifth {}".format)
+    page.get_by_role("searchbox").fill("Fifth 30")
+    boxes = [card(page, f"Fifth {number}").get_by_role("checkbox") for number in range(301, 306)]
+    for box in boxes[:4]:
+        box.check()
+    boxes[4].click()
+    expect(page.get_by_text("Up to 4 videos can be compared.")).to_be_visible()
+    expect(boxes[4]).not_to_be_checked()
+    expect(page.get_by_role("button", name="Compare 4")).to_be_enabled()
+    page.locator("#wall-title").focus()
+    for _ in range(12):  # by keyboard, without passing the cards
+        page.keyboard.press("Tab")
+        if page.get_by_role("button", name="Compare 4").evaluate("one => one === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog").locator("video")).to_have_count(4)
+    shut(page)
+
+
 # refused orders ------------------------------------------------------------------------------------------------------
 
 
@@ -317,6 +337,21 @@ def test_more_changes_than_a_tick_reads_are_all_seen_also_over_a_lost_connection
     wait(page, lambda: read_whole() and len(asked) > last + 2)
     assert asked[last + 2]["updated_since"] > first
     assert "cursor" not in asked[last + 2]
+
+
+def test_a_lost_connection_is_told_on_the_batches_page_too(page: Page) -> None:
+    page.get_by_role("link", name="Batches").click()
+    expect(page.get_by_role("heading", name="Batches", exact=True)).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    lost = re.compile(r"/v1/(batches|videos)\?")
+    page.route(lost, lambda route: route.abort())
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the page is looked at again
+    banner = page.locator(".banner.bad")
+    expect(banner).to_be_visible()
+    page.unroute(lost)
+    with page.expect_response(re.compile(r"/v1/batches\?")):  # at once, not in a minute
+        banner.get_by_role("button", name="Try now").click()
+    expect(banner).to_be_hidden()
 
 
 # links ---------------------------------------------------------------------------------------------------------------
