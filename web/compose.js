@@ -138,7 +138,7 @@ export function composer(models, usual) {
     draft.keep({
       ...{ model: model.model, values: form.values(), own: own.value() },
       ...{ prompt: prompt.value, name: name.value, address: address.value },
-      ...{ pictures, missing: shots.list.length - pictures.length },
+      ...{ pictures, missing: shots.list.length - pictures.length, open: options.open },
     });
   }
 
@@ -147,7 +147,7 @@ export function composer(models, usual) {
     name.value = before.name || "";
     address.value = before.address || "";
     own.fill(before.own);
-    options.open = Boolean(name.value || address.value || before.own); // so that nobody overlooks them
+    options.open = Boolean(before.open);
     if (before.pictures?.length) shots.putBack(before.pictures);
     text(note, before.missing ? words.compose.missing(before.missing) : "");
     note.hidden = !before.missing;

@@ -378,6 +378,7 @@ def test_results_of_a_batch_are_saved_from_a_page_that_was_open_for_long(
     page.locator("#choose-table").set_input_files(str(tmp_path / "old.csv"))
     expect(page.get_by_role("button", name="Discard the batch")).to_be_visible(timeout=MADE)
     assert expired == 1
+    page.unroute_all(behavior="wait")
     with page.expect_download() as download:
         page.get_by_text("All of them as CSV").click()
     assert "none" in download.value.path().read_text(encoding="utf-8-sig")
