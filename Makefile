@@ -11,8 +11,13 @@ QUIETLY = --quiet --disable-pip-version-check
 TOOL = env -u AWS_PROFILE -u MAKEFLAGS -u MFLAGS -u MAKELEVEL AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 \
        PATH="$$PWD/$(BIN):$$PATH" PYTHON=python
 
+# The checks do not need each other, nor do the downloads: two of them at a time.
+MAKEFLAGS += -j2
+# A stack starts hundreds of Python processes. What one of them has compiled, the next one need not compile again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL = help
-.PHONY: help setup demo up down test check browser screenshots whole hostile audit contract reference calls reliability soak mutants bench build upgrade
+.PHONY: help setup demo up down test check style types templates pages console browser screenshots whole hostile audit contract reference calls reliability soak mutants bench build upgrade
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,14 +55,24 @@ test: check browser ## every check that this machine can run
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal -m "not e2e"
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/e2e
 
-check: $(READY) $(WEB)/.ready ## style, types, templates, generated pages, the console's files
+check: style types templates pages console ## style, types, templates, generated pages, the console's files
+
+style: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: $(READY)
 	$(BIN)/mypy
+
+templates: $(READY)
 	$(BIN)/cfn-lint template.yaml
 	$(TOOL) $(BIN)/sam validate --lint
+
+pages: $(READY)
 	$(BIN)/cog --check --check-fail-msg="run: make reference" -I docs docs/reference.md docs/architecture.md docs/aws-facts.md
 	$(BIN)/python docs/openapi.py --check
+
+console: $(READY) $(WEB)/.ready
 	PATH="$$PWD/$(BIN):$$PATH" $(WEB)/node_modules/.bin/biome ci --config-path=tests/web --error-on-warnings web
 
 $(WEB)/.ready: tests/web/package-lock.json | $(READY)

@@ -14,7 +14,7 @@ import typer.main
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 from seedance.batches.record import BatchState
 from seedance.jobs import allowed, catalogue
-from seedance.jobs.job import State
+from seedance.jobs.job import TRANSITIONS, State, phase
 from seedance.jobs.prices import PRICES_OF, PUBLISHED, Setting, published_usd
 from seedance.jobs.reasons import Code
 from seedance.rest import listing
@@ -152,6 +152,16 @@ def _imports(tree: ast.AST) -> set[str]:
 def states() -> str:
     """The states of a job."""
     return _table(("state", "meaning"), _members(State))
+
+
+def transitions() -> str:
+    """Which states follow on which, as ``jobs/job.py`` allows them."""
+    order = list(State)
+    rows = [
+        (f"`{state}`", phase(state).name.replace("_", " ").lower(), _names(sorted(after, key=order.index)) or "-")
+        for state, after in TRANSITIONS.items()
+    ]
+    return _table(("state", "phase", "next"), rows)
 
 
 def batch_states() -> str:

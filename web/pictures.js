@@ -200,7 +200,8 @@ export function takeFilesAnywhere(take) {
   let ends;
   const over = (event) => {
     if (!files(event)) return;
-    event.preventDefault(); // of both: the wall redraws itself, and what is new under the pointer must take the drop too
+    // Also dragenter: the wall redraws itself, and what is new under the pointer must take the drop too.
+    event.preventDefault();
     overlay.hidden = Boolean(document.querySelector("dialog[open]"));
     // A drag is told of every 350 ms. Its leaving is not, where the element that it left is no longer on the page.
     clearTimeout(ends);

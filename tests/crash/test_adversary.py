@@ -152,6 +152,7 @@ def test_entries_that_are_refused_are_not_sent(world: World) -> None:
     assert {failed["Id"] for failed in answer["Failed"]} == {str(number) for number in range(5)} - sent != set()
 
 
+@pytest.mark.slow
 def test_a_count_that_trusts_the_index_is_found(servers: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mistake that reconcile made: it corrected the count from whatever the index showed."""
 

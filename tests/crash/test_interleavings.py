@@ -19,7 +19,7 @@ def test_no_history_breaks_the_rules_about_money(
     record_property("tried", HISTORIES)  # each with a clock of the provider that drifts
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("mistake", "words"),

@@ -155,6 +155,7 @@ def play(name: str) -> Scenario:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.make.__name__)
+@pytest.mark.sampled(3)
 def test_a_mistake_is_found(servers: Stage, monkeypatch: pytest.MonkeyPatch, mistake: Mistake) -> None:
     point = matrix.Point(play(mistake.scenario), mistake.call, mistake.how)
     assert matrix.judge(servers, point).violations == []

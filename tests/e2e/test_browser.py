@@ -57,6 +57,7 @@ def shown(sandbox: str, deployed: Deployed) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.slow
 def test_no_page_reads_or_changes_anything(
     deployed: Deployed, context: BrowserContext, port: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -120,6 +121,7 @@ def open_aws(tmp_path: Path) -> Iterator[aws.Access]:
         processes.stop(child.pid)
 
 
+@pytest.mark.slow
 def test_without_the_gate_the_same_page_succeeds(open_aws: aws.Access, context: BrowserContext, port: int) -> None:
     """The attack is a real one: each part of it that the gate stops does harm where nothing stops it."""
     before = things(open_aws)
@@ -131,6 +133,7 @@ def test_without_the_gate_the_same_page_succeeds(open_aws: aws.Access, context: 
     assert [line for line in attack.learned if ": fetch " in line]
 
 
+@pytest.mark.slow
 def test_without_its_check_the_stand_in_obeys_a_page(
     context: BrowserContext, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

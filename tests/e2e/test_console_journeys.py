@@ -252,6 +252,7 @@ def test_two_hundred_jobs_by_pages_and_filters(
     assert visitor.complaints == []
 
 
+@pytest.mark.slow
 def test_what_an_open_page_asks_the_api_for(deployed: Deployed, page: Page) -> None:
     until(lambda: not UNDER_WAY & set(deployed.states().values()), "the end of every job")
     page.reload()

@@ -184,6 +184,7 @@ def test_a_purchase_proves_the_path_and_answers_the_contract(deployed: Deployed,
     assert deployed.sandbox("summary")["billed_usd"] - spent == pytest.approx(sum(costs))
 
 
+@pytest.mark.slow
 def test_a_deviating_provider_fails_the_facts_lines(deployed: Deployed, doctor: Any) -> None:
     """Prices doubled, 12 s refused, outputs as lists."""
     control = f"{deployed.stack.sandbox_url}/_sandbox"

@@ -186,6 +186,7 @@ def test_a_second_sync_buys_nothing(program: Program, prefix: str, folder: Path)
 
 
 @pytest.mark.parametrize("program", ["rclone"], indirect=True)
+@pytest.mark.slow
 def test_a_file_with_a_new_time_is_no_new_order(program: Program, prefix: str, folder: Path) -> None:
     """rclone stores a file's time as metadata, and changes it by copying the object onto itself."""
     program("sync", f"{folder}/", program.at(f"{prefix}/"))
@@ -212,6 +213,7 @@ def by_s3cmd(program: Program, key: str, option: str) -> None:
 
 
 @pytest.mark.parametrize("program", ["aws", "s3cmd"], indirect=True)
+@pytest.mark.slow
 def test_changed_metadata_is_an_order_only_if_it_changes_the_video(program: Program, prefix: str) -> None:
     change: Change = by_cli if program.name == "aws" else by_s3cmd
     key = f"{prefix}/shoe.jpg"
@@ -227,6 +229,7 @@ def test_changed_metadata_is_an_order_only_if_it_changes_the_video(program: Prog
     assert (job["state"], job["parameters"]["duration"]) == ("COMPLETED", 10)
 
 
+@pytest.mark.slow
 def test_an_upload_in_parts_is_one_order(program: Program, prefix: str, tmp_path: Path) -> None:
     picture, key = tmp_path / "large.png", f"{prefix}/large.png"
     picture.write_bytes(large_png())
@@ -243,6 +246,7 @@ def test_an_upload_in_parts_is_one_order(program: Program, prefix: str, tmp_path
         assert len(program.jobs_of(key)) == 2
 
 
+@pytest.mark.slow
 def test_a_move_within_uploads_is_a_new_order(program: Program, prefix: str) -> None:
     """A rename is a copy and a delete: nothing shows that the new object is the old one."""
     program("put", SAMPLE, program.at(f"{prefix}/old.jpg"))

@@ -21,7 +21,7 @@ from seedance.provider.client import Provider
 from local.sandbox import Sandbox
 from local.sandbox.inprocess import KEY
 
-pytestmark = [pytest.mark.hostile(kind="answer"), pytest.mark.sampled(2)]
+pytestmark = [pytest.mark.hostile(kind="answer"), pytest.mark.sampled(4)]
 
 MODELS = ("seedance-pro", "seedance-1.0-pro-fast", "seedance-1.5-pro")
 BODY = {"prompt": "a shoe", "duration": 5, "resolution": "480p", "aspect_ratio": "16:9"}

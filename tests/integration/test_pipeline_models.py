@@ -97,6 +97,7 @@ def test_a_call_with_all_parameters_and_an_image_in_the_bucket(pipeline: Pipelin
 
 
 @every_model
+@pytest.mark.sampled(2)
 def test_a_call_with_an_image_url(pipeline: Pipeline, slug: str) -> None:
     image = asset(pipeline, png())
     body = completed(pipeline, pipeline.order(model=slug, image=image, parameters={"resolution": "480p"}))
@@ -104,6 +105,7 @@ def test_a_call_with_an_image_url(pipeline: Pipeline, slug: str) -> None:
 
 
 @every_model
+@pytest.mark.sampled(2)
 def test_text_alone_uses_the_defaults_of_the_models_page(pipeline: Pipeline, slug: str) -> None:
     job_id = pipeline.order(model=slug, prompt="a lake")
     body = completed(pipeline, job_id)

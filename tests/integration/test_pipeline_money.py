@@ -205,6 +205,7 @@ def test_a_key_rotated_while_a_video_is_made_loses_nothing(pipeline: Pipeline) -
 
 
 @pytest.mark.parametrize("key", [None, " ", "two words", "SG_ü"])
+@pytest.mark.sampled(2)
 def test_without_a_valid_key_in_the_secret_jobs_wait_for_one(pipeline: Pipeline, key: str | None) -> None:
     secrets = pipeline.client("secretsmanager")
     if key is None:
@@ -295,6 +296,7 @@ def test_a_file_deleted_at_the_provider_is_not_a_success(pipeline: Pipeline) -> 
 
 @pytest.mark.hostile(kind="address")
 @pytest.mark.parametrize("hosts", ["images.segmind.com", "localhost", "127.0.0.1", "127.0.0.1:9"])
+@pytest.mark.sampled(2)
 def test_a_result_is_downloaded_only_from_allowed_hosts(pipeline: Pipeline, set_up: Change, hosts: str) -> None:
     set_up(segmind_media_hosts=hosts)
     job_id = pipeline.upload(resolution="480p")

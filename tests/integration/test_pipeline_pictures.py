@@ -12,7 +12,7 @@ from pipeline import UPLOADS, Change, Pipeline, app, png, s3_event
 from seedance.jobs import catalogue
 from seedance.jobs.job import Job, State, upload_job_id
 
-pytestmark = [pytest.mark.hostile(kind="image"), pytest.mark.sampled(2)]
+pytestmark = [pytest.mark.hostile(kind="image"), pytest.mark.sampled(4)]
 
 BASELINE = (DRAWN / "baseline.jpg").read_bytes()
 PROGRESSIVE = (DRAWN / "progressive.jpg").read_bytes()

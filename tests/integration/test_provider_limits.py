@@ -229,6 +229,7 @@ def test_interim_responses_are_not_the_response(serve: Serve, limits: Callable[[
 
 
 @pytest.mark.parametrize("drip", DRIPS)
+@pytest.mark.sampled(4)
 def test_a_dripping_status_is_polled_again(serve: Serve, drip: str) -> None:
     provider = at(serve(DRIPS[drip]))
     error = failure(lambda: provider.standing("req-1"))
@@ -237,6 +238,7 @@ def test_a_dripping_status_is_polled_again(serve: Serve, drip: str) -> None:
 
 
 @pytest.mark.parametrize("drip", DRIPS)
+@pytest.mark.sampled(4)
 def test_a_submit_with_a_dripping_response_is_uncertain(serve: Serve, drip: str) -> None:
     provider = at(serve(DRIPS[drip]))
     error = failure(lambda: provider.submit("seedance-pro", {}))
@@ -245,6 +247,7 @@ def test_a_submit_with_a_dripping_response_is_uncertain(serve: Serve, drip: str)
 
 
 @pytest.mark.parametrize("drip", DRIPS)
+@pytest.mark.sampled(4)
 def test_a_dripping_upload_or_history_is_unavailable(serve: Serve, drip: str) -> None:
     provider = at(serve(DRIPS[drip]))
     assert type(failure(lambda: provider.upload_asset("image/png", "aGVsbG8="))) is Unavailable
@@ -314,6 +317,7 @@ def test_a_response_in_time_is_read(serve: Serve, limits: Callable[[float], None
 
 
 @pytest.mark.parametrize("drip", DRIPS)
+@pytest.mark.sampled(4)
 def test_a_dripping_file_with_a_limit_is_given_up(serve: Serve, drip: str) -> None:
     """For example a last frame, which must not delay its video."""
     url = serve(DRIPS[drip])

@@ -178,8 +178,7 @@ def test_any_part_of_an_event_may_be_anything(function: Function, which: str, pa
     assert status in (200, 202, 400, 404, 422)
 
 
-@pytest.mark.sampled(3)
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("kind", WRONG_TYPES)
 @pytest.mark.parametrize(
     ("where", "name"),

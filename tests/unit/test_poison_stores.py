@@ -320,6 +320,7 @@ JSON_VALUES = [value for value in VALUES if not isinstance(value, bytes)]
 
 @pytest.mark.parametrize("value", JSON_VALUES, ids=repr)
 @pytest.mark.parametrize("name", [*GOOD, "parameters.duration", "parameters.prompt"])
+@pytest.mark.sampled(6)
 def test_a_corrupt_row_of_a_plan_buys_nothing_and_stops_no_other(world: Any, name: str, value: Any) -> None:
     poisoned = {**GOOD, name: value}
     if "." in name:
