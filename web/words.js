@@ -113,8 +113,7 @@ export const words = {
     uploadFailed: "The upload failed.",
     uploadRefused: "The bucket refused the upload.",
     uploadsFirst: "A picture could not be uploaded. Upload it again, or remove it.",
-    missing: (n) =>
-      `${plural(n, "picture was", "pictures were")} not uploaded before the page was reloaded. Add ${n === 1 ? "it" : "them"} again.`,
+    missing: (n) => `${plural(n, "picture was", "pictures were")} not uploaded before the reload. Add what is missing.`,
     earlier: "From the earlier video",
     notReusable: "The picture of that video came through a folder that the API may not read. Add it again.",
     filled: "The form has the settings of that video. The seed is left out, so you get a new take.",
