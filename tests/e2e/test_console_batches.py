@@ -123,7 +123,7 @@ def dropped(page: Page, *paths: Path) -> None:
         for kind in ("dragEnter", "dragOver", "dragOver", "drop"):
             devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 640, "y": 400, "data": data})
         with suppress(PlaywrightTimeoutError):
-            page.wait_for_function("window.wasDropped", timeout=3000)
+            page.wait_for_function("window.wasDropped", timeout=10_000)
             break
     expect(page.locator(".drop-overlay")).to_be_hidden()
 
