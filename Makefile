@@ -49,11 +49,11 @@ up: $(READY) ## the same stack, kept running (ARGS="--port 5000")
 down: $(READY) ## stop it
 	@$(BIN)/seedance down
 
-# Tests with the stack wait more than they compute, so two stacks fit on two cores. They run after the other tests: a
+# Tests with the stack wait more than they compute, so three stacks fit on two cores. They run after the other tests: a
 # function that must wait for a core is late, and lateness is judged.
 test: check browser ## every check that this machine can run
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal -m "not e2e"
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/e2e
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder tests/e2e
 
 check: style types templates pages console ## style, types, templates, generated pages, the console's files
 
@@ -146,7 +146,7 @@ soak: $(READY) ## 300 uploads with faults, kills and a restart, into docs/reliab
 # mutmut has an environment of its own, which sees .venv's packages behind its own: it wants a newer click than
 # aws-sam-cli allows.
 MUTMUT = .seedance/mutmut-3.8.1
-mutants: $(READY) $(MUTMUT)/.ready ## a mutation run of six modules, into docs/mutants.md (up to 1 h; ARGS="pacer poll")
+mutants: $(READY) $(MUTMUT)/.ready ## a mutation run of six modules, into docs/mutants.md (about 100 min; ARGS="pacer poll")
 	PATH="$$PWD/$(MUTMUT)/bin:$$PATH" $(BIN)/python -m tests.mutants $(ARGS)
 
 $(MUTMUT)/.ready: requirements.txt

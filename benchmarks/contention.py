@@ -11,7 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from seedance.aws.job_table import JobTable
 from seedance.pacing.calendar import Calendar
@@ -21,6 +21,9 @@ from benchmarks.report import Table, publish
 from local import aws
 from local import stack as local_stack
 from local.stack import Options, Stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 WRITERS = (1, 2, 4, 8, 16)
 CHANGES = 240
@@ -32,7 +35,7 @@ class Counting(Pacer):
 
     lost = 0
 
-    def _write(self, calendar: Calendar, version: dict[str, Any] | None) -> bool:
+    def _write(self, calendar: Calendar, version: "AttributeValueTypeDef | None") -> bool:
         written = super()._write(calendar, version)
         self.lost += not written
         return written

@@ -46,7 +46,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
 
 
 class Minutes(Clock):
-    """A clock that goes on by a minute with each video, so that the bills are read anew."""
+    """A clock that advances by a minute with each video, so that the bills are read anew."""
 
     now = 0.0
 

@@ -143,7 +143,7 @@ INPUTS = (
     Input("JPEG: an ordinary photo", _photo, ours_image),
     Input("JPEG: fill bytes", _jpeg(b"\xff"), ours_image),
     Input("JPEG: empty segments", _jpeg(b"\xff\xe2\0\x02"), ours_image),
-    Input("JPEG: restart marks", _jpeg(b"\xff\xd0"), ours_image),
+    Input("JPEG: restart markers", _jpeg(b"\xff\xd0"), ours_image),
     Input("PNG: an ordinary image", _png(_chunk(b"IDAT", bytes(8192))), ours_image),
     Input("PNG: empty chunks", _png(_chunk(b"tEXt")), ours_image),
     Input("WebP: an ordinary image", _webp(b"ALPH\0\0\1\0" + bytes(65536)), ours_image),

@@ -27,7 +27,7 @@ _CHUNK = 1024 * 1024
 
 
 def drop(target: Target, image: Local, wish: Wish) -> str:
-    """Upload an image under ``uploads/``, with the wish as its metadata. Returns the id of its future job."""
+    """Upload an image under ``uploads/``, with the request as its metadata. Returns the id of its future job."""
     bucket = target.output("UploadBucketName")
     key = UPLOAD_PREFIX + image.name
     with image.path.open("rb") as body:
@@ -65,7 +65,7 @@ def submit(target: Target, wish: Wish, image: str | None, idempotency_key: str |
 def _image(target: Target, wish: Wish, image: str | None) -> dict[str, str]:
     """The image's field in the call's body, once the image is where the API finds it.
 
-    Before that, the wish is checked as the stack will check it.
+    Before that, the request is checked as the stack will check it.
     """
     if image is None:
         wish.call(target.defaults, {})

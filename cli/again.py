@@ -1,4 +1,4 @@
-"""`seedance batch --retry-failed`: try the failed videos of a batch again, for nothing where that is possible."""
+"""`seedance batch --retry-failed`: try the failed videos of a batch again, at no cost where possible."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ _SHOWN = 10
 def retry_failed(target: Target, source: str, *, yes: bool, max_usd: float | None, wait: bool) -> None:
     """Try the FAILED and EXPIRED videos of a batch again: ``source`` is its id, or its manifest.
 
-    First for nothing: a known result is copied, and the history is asked. What is left is bought again, if a person
+    First at no cost: known results are copied, and the history is searched. The rest is bought again, if a person
     agrees to the price. Raises CommandError.
     """
     batch = _batch(target, source)
@@ -44,14 +44,14 @@ def retry_failed(target: Target, source: str, *, yes: bool, max_usd: float | Non
     told: dict[str, Any] = {"batch_id": batch, "failed": len(failed), "copied": 0, "bought": 0}
     try:
         _try_again(target, failed, told, partial(spending.agree, yes=yes, max_usd=max_usd), wait=wait)
-    finally:  # also if the price is not agreed to: what is copied goes on
+    finally:  # also if the price is not agreed to: copies continue
         emit(told)
 
 
 def _try_again(
     target: Target, failed: Sequence[str], told: dict[str, Any], agree: Callable[[str, float], None], *, wait: bool
 ) -> None:
-    """Copy, or buy if it is agreed to, and put the numbers into ``told``. Raises CommandError unless all go on."""
+    """Copy, or buy if agreed to, and put the numbers into ``told``. Raises CommandError unless all jobs continue."""
     copied, needed, refused = _for_nothing(target, failed)
     told["copied"] = len(copied)
     if copied:
@@ -96,7 +96,7 @@ def read_states(target: Target, batch: str, rows: int) -> dict[str, State]:
 
 
 def _batch(target: Target, source: str) -> str:
-    """The id of a batch, from its beginning or from the manifest that was uploaded last under that name."""
+    """The id of a batch, from a prefix, or from the manifest that was uploaded last under that name."""
     if ids.is_batch(source) and not Path(source).exists():
         return ids.batch_id(target, source)
     key = requests.BATCH_PREFIX + Path(source).name
@@ -112,7 +112,7 @@ def _batch(target: Target, source: str) -> str:
 
 
 def _for_nothing(target: Target, job_ids: Sequence[str]) -> tuple[list[str], dict[str, float], list[str]]:
-    """Retry jobs without paying. Returns those that go on, the estimates of those that must be bought, and refusals."""
+    """Retry jobs without paying. Returns those that continue, the estimates of those to be bought, and refusals."""
     copied: list[str] = []
     needed: dict[str, float] = {}
     refused: list[str] = []
@@ -132,7 +132,7 @@ def _for_nothing(target: Target, job_ids: Sequence[str]) -> tuple[list[str], dic
 
 
 def _buy(target: Target, job_ids: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Submit jobs again. Returns those that go on, and refusals."""
+    """Submit jobs again. Returns those that continue, and refusals."""
     bought: list[str] = []
     refused: list[str] = []
 

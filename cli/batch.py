@@ -30,19 +30,19 @@ def batch(
         typer.Option("--dry-run", help="Only check and estimate the cost; without a stack, from published prices."),
     ] = False,
     report: Annotated[Path | None, typer.Option(help="Write the invalid rows to this CSV file.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="For a folder: what happens in the videos.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="For a folder: what should happen in the videos.")] = None,
     model: ModelName = None,
     settings: Settings = None,
     transport: Transport = None,
     metadata: Metadata = None,
     image_column: Annotated[
-        str | None, typer.Option(help="The column of the image, if it is called otherwise.", metavar="NAME")
+        str | None, typer.Option(help="The image column, if it has another name.", metavar="NAME")
     ] = None,
     default_model: Annotated[
         str | None, typer.Option(help="The model for rows without one, for a check without a stack.")
     ] = None,
     tolerate: Annotated[
-        float | None, typer.Option(min=0, max=99, help="How many percent of the rows may be invalid, without a stack.")
+        float | None, typer.Option(min=0, max=99, help="Percentage of rows that may be invalid, without a stack.")
     ] = None,
     retry_failed: Annotated[
         bool,

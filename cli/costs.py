@@ -27,7 +27,7 @@ _NO_BATCH = "no batch"
 
 
 class By(StrEnum):
-    """What the costs are added up by."""
+    """What the costs are grouped by."""
 
     MODEL = "model"
     DAY = "day"
@@ -59,14 +59,14 @@ class Costs:
         self.videos.update(counted)
 
     def rows(self) -> list[tuple[str, int, float]]:
-        """Key, videos and sum: days in order, the others from the dearest on."""
+        """Key, videos and sum: days in order, the others from the most expensive down."""
         keys = sorted(self.usd) if self.by is By.DAY else sorted(self.usd, key=lambda key: (-self.usd[key], key))
         return [(key, self.videos[key], round(self.usd[key], 4)) for key in keys]
 
 
 def costs(
     *,
-    by: Annotated[By, typer.Option(help="What to add up by.")] = By.MODEL,
+    by: Annotated[By, typer.Option(help="What to group the costs by.")] = By.MODEL,
     since: Annotated[
         str | None, typer.Option(metavar="YYYY-MM-DD", help=f"The first UTC day; default: {USUAL_DAYS} days ago.")
     ] = None,

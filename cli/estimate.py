@@ -137,7 +137,7 @@ def _basis(tally: Tally, *, asked: bool) -> str:
     """What the estimate is based on, in words."""
     published = f"the prices published on {PRICES_OF}"
     if not asked:
-        return f"Estimated from {published}: no stack was asked what it is charged now."
+        return f"Estimated from {published}: no stack was asked for its latest bills."
     if not tally.billed:
         return f"Estimated from {published}: the stack has no bills for these settings yet."
     others = f", for the others from {published}" if tally.billed < tally.good else ""

@@ -41,8 +41,8 @@ def get(
 ) -> None:
     """Download a job's video, or all videos of a batch into a folder.
 
-    The file is named after the job. A batch's videos are named after their row and image. A file that is there already
-    is left alone.
+    The file is named after the job. A batch's videos are named after their row and image. A file that exists already
+    is not changed.
     """
     if output == STDOUT and (wants_json() or ids.is_batch(job_id)):
         raise CommandError("-o - is for the video of one job, without --json")

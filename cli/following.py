@@ -65,7 +65,7 @@ _NOT_BOUGHT = {
     BatchState.CANCELLED: "CANCELLED before it was approved; nothing was bought",
     BatchState.EXPIRED: "EXPIRED: not approved in time; nothing was bought. Upload the manifest again to plan it",
 }
-"""A plan that was not bought. Its execution had ended before, so only the record tells."""
+"""A plan that was not bought. Its execution had ended before, so only the record shows it."""
 
 
 def look(target: Target, batch: str) -> Standing | None:
@@ -87,7 +87,7 @@ def look(target: Target, batch: str) -> Standing | None:
 def _state(target: Target, batch: str) -> BatchState | None:
     try:
         record = BatchStore(target.job_table).get(batch)
-    except BadRecord:  # somebody has edited it; the execution still tells most
+    except BadRecord:  # it was edited by hand; the execution still shows most
         return None
     return record.state(CLOCK()) if record else None
 
@@ -97,14 +97,15 @@ def _look(target: Target, batch: str) -> Standing | None:
     run = Batches(target.output("BatchStateMachineArn"), step_functions).latest(batch)
     if run is None:
         return None
+    given = run.given if isinstance(run.given, dict) else {}
     if run.status == "RUNNING":
         words, rows = _progress(step_functions, run.arn)
-        return Standing(run.status, words, rows=rows, given=run.given)
+        return Standing(run.status, words, rows=rows, given=given)
     if run.status != "SUCCEEDED" or run.output is None:
         why = "its execution in Step Functions shows why"
         words = f"{run.status}; {why}; `seedance redrive {batch}` starts it again"
-        return Standing(run.status, words, given=run.given)
-    return Standing(run.status, in_words(run.output), run.output, run.output.get("rows"), run.given)
+        return Standing(run.status, words, given=given)
+    return Standing(run.status, in_words(run.output), run.output, run.output.get("rows"), given)
 
 
 def follow(target: Target, batch: str) -> Standing:
@@ -161,7 +162,7 @@ def in_words(ended: Mapping[str, Any]) -> str:
 def facts(target: Target, batch: str, now: Standing) -> dict[str, Any]:
     """A batch for machines."""
     ended = {name: value for name, value in (now.ended or {}).items() if name not in ("chunks", "exception")}
-    if now.unapproved:  # the rest is what the workflow passes on
+    if now.unapproved:  # the rest is internal to the workflow
         ended = {name: ended[name] for name in ("status", "rejected", "estimate_usd", "report_key", "notes")}
         if now.state in _NOT_BOUGHT:
             ended["status"] = now.state

@@ -1,4 +1,4 @@
-"""Finds a job or batch by its id or by an unambiguous beginning of it."""
+"""Finds a job or batch by its id or by an unambiguous prefix of it."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from cli import progress
 from cli.target import CommandError, Target
 
 MOST_READ = 200_000
-"""Among how many jobs or batches a beginning is looked for. That takes about ten seconds."""
+"""How many jobs or batches are searched for a prefix. That takes about ten seconds."""
 
 _WHOLE = re.compile(r"(?:up|api|ba|ad|batch)-[0-9a-f]{32}")
 _BATCH = "batch-"
@@ -19,12 +19,12 @@ _MOST_NAMED = 5
 
 
 def is_batch(text: str) -> bool:
-    """Whether an id, or its beginning, is a batch's."""
+    """Whether an id, or a prefix, is a batch's."""
     return text.startswith(_BATCH)
 
 
 def job(target: Target, text: str) -> Job:
-    """The job with this id, or the only one whose id begins so. Raises CommandError."""
+    """The job with this id, or the only one whose id has this prefix. Raises CommandError."""
     if found := target.jobs.get(text):
         return found
     if is_batch(text):
@@ -45,7 +45,7 @@ def job_id(target: Target, text: str) -> str:
 
 
 def batch_id(target: Target, text: str) -> str:
-    """The whole id of a batch, by its id or the beginning of it. Raises CommandError."""
+    """The whole id of a batch, by its id or a prefix of it. Raises CommandError."""
     if _WHOLE.fullmatch(text):
         return text
     missing = CommandError(f"batch {shown(text)} does not exist")
@@ -61,7 +61,7 @@ def _only(kind: str, text: str, ids: Iterator[str], missing: CommandError) -> li
     found: dict[str, None] = {}
     for number, one in enumerate(ids):
         if number >= MOST_READ:
-            raise CommandError(f"{shown(text)}: there are too many to look for a beginning; use the whole id")
+            raise CommandError(f"{shown(text)}: there are too many to search by prefix; use the whole id")
         if one.startswith(text):
             found[one] = None
     if not found:
@@ -69,7 +69,7 @@ def _only(kind: str, text: str, ids: Iterator[str], missing: CommandError) -> li
     if len(found) > 1:
         some = ", ".join(sorted(found)[:_MOST_NAMED])
         more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-        raise CommandError(f"{text} is the beginning of {len(found)} {kind}: {some}{more}")
+        raise CommandError(f"{text} is a prefix of {len(found)} {kind}: {some}{more}")
     return list(found)
 
 

@@ -113,7 +113,7 @@ def _files(argument: str) -> Iterator[tuple[Path, str, bool]]:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether a file begins like an image that the stack takes. Then something else is wrong with it."""
+    """Whether a file begins like an image that the stack takes. If so, something else is wrong with it."""
     try:
         with path.open("rb") as file:
             return formats.image_type(file.read(formats.HEAD_BYTES)) is not None

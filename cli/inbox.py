@@ -37,9 +37,9 @@ def inbox(
         list[Kind] | None, typer.Option(help="Only this kind; repeatable. Default: mail and event.")
     ] = None,
     about: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only what contains this, such as a job's id.")
+        str | None, typer.Option(metavar="TEXT", help="Only messages that contain this, such as a job's id.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Show the newest ones, up to this number.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Show at most this many, the newest ones.")] = 10,
     outputs: OutputsFile = None,
 ) -> None:
     """Show the mails and events of the local stack as they were sent, oldest first. Nothing leaves this machine.

@@ -34,7 +34,7 @@ def list_jobs(
         str | None, typer.Option(autocompletion=_sources, help=f"Only jobs from this: {', '.join(SOURCES)}.")
     ] = None,
     batch: Annotated[
-        str | None, typer.Option(metavar="BATCH", help="Only jobs of this batch: its id, or the beginning of it.")
+        str | None, typer.Option(metavar="BATCH", help="Only jobs of this batch: its id, or a prefix of it.")
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Only jobs whose name begins with this.")] = None,
     since: Annotated[
@@ -44,7 +44,7 @@ def list_jobs(
     updated_since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only jobs that changed at this time or later.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="The most jobs to show.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of jobs to show.")] = 20,
     stack: StackName = None,
     outputs: OutputsFile = None,
 ) -> None:
@@ -84,7 +84,7 @@ def _found(target: Target, wanted: dict[str, str], limit: int) -> Iterator[Liste
             except ClientError as error:
                 if "specified index" not in str(error):
                     raise
-                raise CommandError("the stack is of an earlier release without this list; deploy this one") from None
+                raise CommandError("the stack runs an earlier release without this list; deploy this release") from None
             yield from page["videos"]
             left -= len(page["videos"])
             if not left or page["next_cursor"] is None:

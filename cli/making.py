@@ -23,7 +23,7 @@ _SHOWN = 5
 def drop(
     image: Annotated[list[str], typer.Argument(help="JPEG, PNG or WebP files, folders of them, or quoted globs.")],
     *,
-    prompt: Annotated[str | None, typer.Option(help="What happens in the video.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="What should happen in the video.")] = None,
     model: ModelName = None,
     settings: Settings = None,
     transport: Transport = None,
@@ -69,7 +69,7 @@ def drop(
 
 def submit(
     *,
-    prompt: Annotated[str, typer.Option(help="What happens in the video.")],
+    prompt: Annotated[str, typer.Option(help="What should happen in the video.")],
     image: Annotated[
         str | None, typer.Option(help="The first image: a URL, a file, or s3://BUCKET/KEY, which may be any bucket.")
     ] = None,

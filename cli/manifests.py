@@ -83,7 +83,7 @@ class Source:
 def open_source(given: str, wish: Wish) -> Source:
     """The manifest of a file or a folder. Raises InvalidRequest.
 
-    A folder has one manifest in it, or images: then there is a row for each of them, and ``wish`` is for all of them.
+    A folder has one manifest in it, or images: then there is a row for each, and ``wish`` applies to all of them.
     """
     if not given:  # see images
         raise InvalidRequest("file", "has no name: the argument is empty")
@@ -129,8 +129,8 @@ def check_name(source: Source) -> None:
 def upload_images(target: Target, source: Source) -> str:
     """Upload the images beside the manifest. Returns their folder in the bucket, "" if there are none.
 
-    Its name has a digest of all of them, so that an interrupted upload goes on, and no image is overwritten that an
-    earlier batch still needs.
+    Its name has a digest of all of them, so that an interrupted upload can be resumed, and no image is overwritten that
+    an earlier batch still needs.
     """
     if not source.pictures:
         return ""

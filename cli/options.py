@@ -23,9 +23,9 @@ StackName = Annotated[
     typer.Option("--stack", envvar="SEEDANCE_STACK", help="Use this stack on AWS instead of the local one."),
 ]
 OutputsFile = Annotated[Path | None, typer.Option("--outputs", help="The outputs.json of a local stack.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, or an unambiguous beginning of it.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, or an unambiguous prefix of it.")]
 JobOrBatchId = Annotated[
-    str, typer.Argument(metavar="JOB|BATCH", help="The id of a job or batch, or an unambiguous beginning of it.")
+    str, typer.Argument(metavar="JOB|BATCH", help="The id of a job or batch, or an unambiguous prefix of it.")
 ]
 ModelName = Annotated[
     str | None, typer.Option("--model", autocompletion=_models, help="A model's name; see `seedance models`.")

@@ -33,7 +33,7 @@ class Exit(IntEnum):
     """The command line is wrong: an unknown command or option, a missing argument, a value that is not allowed."""
     STOPPED = 130
     """Stopped with Ctrl-C. After another signal: 128 and its number, such as 143 for SIGTERM. What runs in the stack
-    goes on."""
+    continues."""
 
 
 _AsJson = Annotated[

@@ -32,7 +32,7 @@ class Wish:
     """The caller's own metadata, which comes back with the job."""
 
     def metadata(self) -> dict[str, str]:
-        """The wish as an upload's user metadata. Raises InvalidRequest if it is too long for S3."""
+        """The request as an upload's user metadata. Raises InvalidRequest if it is too long for S3."""
         named = {"model": self.model, "transport": self.transport, "prompt": self.prompt, **self.parameters}
         if self.labels:
             # As one value, because names of metadata are ASCII, and S3 makes them lower case.
@@ -48,7 +48,7 @@ class Wish:
         return metadata
 
     def body(self) -> dict[str, Any]:
-        """The wish as the body of ``POST /videos``."""
+        """The request as the body of ``POST /videos``."""
         named = {"model": self.model, "transport": self.transport, "prompt": self.prompt, "name": self.name}
         given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         pairs = {"parameters": dict(self.parameters), "metadata": dict(self.labels)}

@@ -79,7 +79,7 @@ def money(usd: float | None) -> str:
 def jobs(found: Sequence[ListedVideo], width: int) -> Table | Text:
     """Jobs, one per line, or one per two lines if they don't fit into the screen's width. Nothing is cut.
 
-    ``Reason``: the code of why a job is HELD or has no video.
+    ``Reason``: the code that says why a job is HELD or has no video.
     """
     rows = [_row(job) for job in found]
     table = grid("Job", "State", "Created", "Cost", "Model", "Name", "Reason", right=("Cost",))

@@ -48,7 +48,7 @@ def _words(state: State | None) -> str:  # noqa: PLR0912 - one line a state
         case State.HELD:
             return "held"
         case State.UNCERTAIN:
-            return "looked for in the history"
+            return "searched for in the history"
         case _:
             assert_never(state)
 
@@ -101,7 +101,7 @@ def _remark(job: Job) -> str:
 
 
 def over(job: Job | None) -> bool:
-    """Whether to stop waiting: the job has ended or is held. An UNCERTAIN job goes on by itself, or is held."""
+    """Whether to stop waiting: the job has ended or is held. An UNCERTAIN job continues by itself, or is held."""
     return job is not None and (job.state.terminal or job.state is State.HELD)
 
 

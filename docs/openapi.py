@@ -45,11 +45,11 @@ class Operation:
     parameters: tuple[Schema, ...] = ()
 
 
-_LENIENT = "Fields that are null count as not given. Numbers and truth values may also be text, as in tables."
-_KEY = "Repeating a call with the same key returns the same job. Without one, each call is a new video."
+_LENIENT = "Fields that are null count as not given. Numbers and booleans may also be text, as in tables."
+_KEY = "Repeating a call with the same key returns the same job. Without one, each call creates a new video."
 _RETRY = {
     "Retry-After": {
-        "description": "Only for a job that is HELD: seconds until it may go on.",
+        "description": "Only for a job that is HELD: seconds until it may continue.",
         "schema": {"type": "integer", "minimum": 0},
     }
 }
@@ -102,7 +102,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "POST /videos": Operation(
         "createVideo",
         "Request a video",
-        f"The job is accepted and waits for its turn at the provider. Its state changes from RECEIVED on. {_LENIENT}",
+        f"The job is accepted and waits for its turn at the provider. Its first state is RECEIVED. {_LENIENT}",
         views.Video,
         status=202,
         body="VideoRequest",
@@ -114,8 +114,8 @@ OPERATIONS: Mapping[str, Operation] = {
         "listVideos",
         "List the jobs, newest first",
         f"A call reads at most 1000 jobs of those that `created_since` and `created_before` allow, and applies the "
-        f"other filters to them. So a page may have fewer than `limit` jobs, or none, and still a `next_cursor`: go on "
-        f"until it is null. Default `limit`: {listing.USUAL}. The list may lag behind the jobs by about a second.",
+        f"other filters to them. So a page may have fewer than `limit` jobs, or none, and still a `next_cursor`: "
+        f"continue until it is null. Default `limit`: {listing.USUAL}. The list may lag by about a second.",
         listing.VideoList,
         refusals=(422,),
         parameters=_query(listing.PARAMETERS),
@@ -133,8 +133,8 @@ OPERATIONS: Mapping[str, Operation] = {
         "cancelVideo",
         "Cancel a job before it is bought",
         "Possible while its state is RECEIVED, or HELD for the budget or by a pause. Later, the answer is 409 with the "
-        "code ALREADY_BOUGHT, and the video comes as usual. A job whose submit may have reached the provider can't be "
-        "cancelled either. Repeating the call returns the same job.",
+        "code ALREADY_BOUGHT, and the video is delivered as usual. A job whose submit may have reached the provider "
+        "can't be cancelled either. Repeating the call returns the same job.",
         views.Video,
         refusals=(404, 409, 500),
         parameters=(_JOB_ID,),
@@ -143,11 +143,11 @@ OPERATIONS: Mapping[str, Operation] = {
         "retryVideo",
         "Try an ended job again",
         "For a job that is FAILED or EXPIRED, or HELD with a result that is unclear. Without `pay`, a known result is "
-        "copied again, or the provider's history is searched for it, for nothing; if only a purchase helps, the answer "
-        "is 409 with the code NEEDS_PAYMENT and `estimate_usd`. With `pay`, the video is bought again if there is "
-        "nothing to copy, within the day's budget and `max_usd`. A result is copied again once, and not after the "
+        "copied again, or the provider's history is searched for it, at no cost; if it must be bought again, the "
+        "answer is 409 with the code NEEDS_PAYMENT and `estimate_usd`. With `pay`, the video is bought again if there "
+        "is nothing to copy, within the day's budget and `max_usd`. A result is copied again once, and not after the "
         "seven days for which the provider keeps it. It is carried out within seconds; `retry` in the "
-        "job's answer tells the outcome. Repeating the call while the job waits or goes on changes nothing.",
+        "job's response gives the outcome. Repeating the call while the job is waiting or in progress changes nothing.",
         views.Video,
         status=202,
         body="RetryRequest",
@@ -167,8 +167,8 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "POST /videos/{job_id}/link": Operation(
         "makeLink",
-        "Make a lasting link to a video",
-        "People open it without a key, for `VideoLinkDays`. Every finished video gets one by itself. A video whose "
+        "Create a lasting link to a video",
+        "People open it without a key, for `VideoLinkDays`. Every finished video gets one automatically. A video whose "
         "link still works keeps it.",
         links.VideoLink,
         refusals=(404, 409, 500),
@@ -176,9 +176,9 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "DELETE /videos/{job_id}/link": Operation(
         "withdrawLink",
-        "Withdraw a video's lasting link",
-        "It stops at once and never works again, also in mails and results. Whoever has opened it just now can still "
-        "load the video for 15 minutes. If the video has no link, nothing changes.",
+        "Revoke a video's lasting link",
+        "It stops working at once and for good, including in mails and results. Someone who has just opened it can "
+        "still load the video for 15 minutes. If the video has no link, nothing changes.",
         links.VideoLink,
         refusals=(404, 409, 500),
         parameters=(_JOB_ID,),
@@ -202,7 +202,7 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "GET /budget": Operation(
         "getBudget",
-        "The day's budget, the pause, and what waits",
+        "Get the day's budget, the pause, and what is waiting",
         "Amounts are those of the UTC day.",
         budget.Budget,
     ),
@@ -224,9 +224,9 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "POST /batches": Operation(
         "planBatch",
-        "Check a manifest, for its approval",
+        "Check a manifest before its approval",
         "Every row is checked and estimated, and nothing is bought: the batch stops at PLANNED, and is approved with "
-        "another call within seven days. With `approve`, it goes on at once, like a manifest that is uploaded under "
+        "another call within seven days. With `approve`, it continues at once, like a manifest that is uploaded under "
         "`batches/`. A version of a manifest is one batch: repeating the call returns it as it stands.",
         batches.Batch,
         status=202,
@@ -265,7 +265,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "cancelBatch",
         "Stop a batch",
         "Every row that is not bought yet is cancelled: no more rows become jobs, and jobs that are RECEIVED, or HELD "
-        "for the budget or by a pause, become CANCELLED. Videos that are bought go on; when they have ended, the "
+        "for the budget or by a pause, become CANCELLED. Videos that are bought continue; when they have ended, the "
         "results are written. If it was cancelled before, nothing else changes.",
         batches.Batch,
         refusals=(404, 409, 500),
@@ -284,7 +284,7 @@ _EVERYWHERE = {"GET": (403, 429), "POST": (403, 413, 415, 429), "DELETE": (403, 
 """What the gateway may answer by itself."""
 
 SAYS = {
-    400: "The body is not JSON as the call needs it, has over 256 KB or 20 levels, or has a name twice.",
+    400: "The body is not the JSON that the call needs, is over 256 KB, has over 20 levels, or repeats a name.",
     403: "The API key is missing or wrong.",
     404: "There is no such job or batch, or no such call.",
     409: "The Idempotency-Key was used with another body, or the state of the job or batch does not allow the call: "
@@ -292,7 +292,7 @@ SAYS = {
     413: "The body is larger than 10 MB.",
     415: "The body is not compressed as Content-Encoding says.",
     422: "A value is not allowed: `field` names it, and `allowed` says what is.",
-    429: "Too many calls at once. Repeat it after the time in `Retry-After`.",
+    429: "Too many calls at once. Repeat the call after the time in `Retry-After`.",
     500: "The job's record was edited and can't be read. `field` names the value.",
 }
 SAYS_5XX = "The call could not be answered. Repeat it, with the same Idempotency-Key if any."

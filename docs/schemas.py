@@ -130,7 +130,7 @@ def _request(components: Components) -> Schema:
     address = next(kind for kind in one["image_url"]["anyOf"] if kind["type"] == "string")
     properties = {
         "model": {"type": "string", "enum": list(each), "description": "Default: the stack's `DefaultModel`."},
-        "prompt": {**one["prompt"], "description": "What happens in the video."},
+        "prompt": {**one["prompt"], "description": "What should happen in the video."},
         "parameters": {"anyOf": list(each.values()), "description": "Parameters of the model."},
         "image": {**address, "description": "The address of the first image."},
         "image_key": {

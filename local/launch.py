@@ -166,7 +166,7 @@ def start_sandbox(launch: Launch, scale: float, provider: Provider, *, keep: Pat
 
 
 def built_template() -> Path:
-    """Where the template lies that `sam build` makes of this state of the code; it may not be there yet."""
+    """The path of the template that `sam build` makes of this state of the code. It may not exist yet."""
     return _BUILDS / build_digest(ROOT) / "template.yaml"
 
 

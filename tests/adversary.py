@@ -110,7 +110,7 @@ class Adversary:
         self.seed, self.refused = seed, refused
 
     def spare(self) -> None:
-        """Let the call under way pass unharmed."""
+        """Let the call in progress pass unharmed."""
         self._throttles.left = 0
 
     def answer(self, service: str, url: str) -> AWSResponse | None:

@@ -69,7 +69,7 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
             "test_reconcile_records.py",
             "test_reconcile_restarts.py",
             "test_reconcile_rounds.py",
-            "test_reconcile_told.py",
+            "test_reconcile_reports.py",
             f"{POISON}a_poisoned_place_begins_the_round_anew",
         ),
     ),

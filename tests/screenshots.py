@@ -215,8 +215,10 @@ def first_visit(camera: Photographer, shop: Shop) -> None:
 
 
 def full_wall(camera: Photographer, shop: Shop) -> None:
-    """The wall with two hundred jobs, two of them under way; one video; a comparison. Light and dark are the same page
-    in other colours, so that what is ordered is ordered once."""
+    """The wall with two hundred jobs, two of them in progress; one video; a comparison.
+
+    Light and dark are the same page in other colours, so that each video is ordered once.
+    """
     with camera.at(DESK) as page, camera.at(PHONE) as phone:
         page.locator("#choose-pictures").set_input_files([str(shop.pictures[name]) for name in ("Rose", "Azure")])
         page.get_by_label("Prompt", exact=True).fill("Petals fall around the bottle")

@@ -97,7 +97,7 @@ async function retry(job, pressed, say, refresh) {
 }
 
 function offer(job, usd, say, refresh) {
-  // The limit is what was shown, rounded up to a cent: a dearer video is refused and asked about again.
+  // The limit is what was shown, rounded up to a cent: a more expensive video is refused, and the user is asked again.
   const most = Math.max(0.01, Math.ceil(usd * 100 - 1e-6) / 100);
   const buy = button(
     words.detail.retryPayYes(money(most)),

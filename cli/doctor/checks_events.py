@@ -1,4 +1,4 @@
-"""Checks of what programs hear about: events on EventBridge, and webhooks."""
+"""Checks of what programs receive: events on EventBridge, and webhooks."""
 
 from seedance.aws.job_table import JobTable
 from seedance.config import Hook
@@ -13,7 +13,7 @@ RUNNING = ("Enabled", "Enabling", "Creating", "Updating")
 
 
 def messages(attributes: dict[str, str]) -> int:
-    """How many messages a queue has, with those that somebody is looking at."""
+    """How many messages a queue has, including those in flight."""
     return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
 
 

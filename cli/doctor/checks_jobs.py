@@ -69,7 +69,7 @@ def _reasons(of: Deployment, listed: list[Job]) -> tuple[Counter[str], list[str]
             code = "RECORD_UNREADABLE"
         else:
             if record is None or record.state is not job.state:
-                continue  # it has moved on since
+                continue  # its state has changed since
             code = record.code or "no code"
         codes[code] += 1
         named.setdefault(code, []).append(job.job_id)

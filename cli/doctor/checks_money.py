@@ -29,7 +29,7 @@ def key(of: Deployment) -> Result:
         return ok("accepted by the provider")
     if trouble["code"] in (_WRONG_KEY, "CONFIGURATION"):
         return failed(trouble["message"])
-    return failed(trouble["message"], remedy="The key could not be tried. Run the doctor again in a minute.")
+    return failed(trouble["message"], remedy="The key could not be tested. Run the doctor again in a minute.")
 
 
 def credits_left(of: Deployment) -> Result:

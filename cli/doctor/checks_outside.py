@@ -26,13 +26,13 @@ _HTTP_SECONDS = 30.0
 
 
 def notifications(of: Deployment) -> Result:
-    """Whoever is to be notified of videos is subscribed, and confirmed: NotificationEmail first of all."""
+    """The subscribers of notifications are confirmed, NotificationEmail among them."""
     subscribed = list(_subscriptions(of, of.target.output("NotificationTopicArn")))
     return _heard(subscribed, of.parameters.get("NotificationEmail", ""), "NotificationEmail")
 
 
 def alarm_subscribers(of: Deployment) -> Result:
-    """Somebody hears the alarms: AlarmTopic has a confirmed subscriber."""
+    """Someone receives the alarms: AlarmTopic has a confirmed subscriber."""
     subscribed = list(_subscriptions(of, of.target.output("AlarmTopicArn")))
     told = _heard(subscribed, of.parameters.get("AlarmEmail", ""), "AlarmEmail")
     return told if subscribed else failed("nobody is subscribed to the alarms")
@@ -56,7 +56,7 @@ def _subscriptions(of: Deployment, topic: str) -> Iterator[dict[str, str]]:
 
 
 def alarms(of: Deployment) -> Result:
-    """Every alarm of the stack exists, is enabled, notifies somebody, and is not in the state ALARM."""
+    """Every alarm of the stack exists, is enabled, notifies someone, and is not in the state ALARM."""
     names = of.of_type("AWS::CloudWatch::Alarm")
     pages = of.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNames=list(names.values()))
     seen = {one["AlarmName"]: one for page in pages for one in page["MetricAlarms"]}
@@ -83,7 +83,7 @@ def metrics(of: Deployment) -> Result:
         if FRESH_SECONDS < now - job.updated_at < LISTED_SECONDS
     ]
     if not done:
-        return skipped("no video was completed lately")
+        return skipped("no video was completed recently")
     said = of.client("cloudwatch").list_metrics(
         Namespace="SeedancePipeline", Dimensions=[{"Name": "service", "Value": of.name}]
     )

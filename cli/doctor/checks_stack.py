@@ -1,4 +1,4 @@
-"""Checks of the deployment: its state, versions, workflows, quotas, and what failed lately."""
+"""Checks of the deployment: its state, versions, workflows, quotas, and recent failures."""
 
 import json
 import math
@@ -19,11 +19,11 @@ from cli.doctor.results import Result, failed, found, ok, when
 
 FINE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "IMPORT_COMPLETE")
 
-LATELY_SECONDS = 24 * 3600.0
+RECENT_SECONDS = 24 * 3600.0
 """How far back errors are looked for."""
 
 RECENT_SECONDS = 3600.0
-"""Errors older than this are shown, but do not fail their line: whoever corrects the cause sees it pass."""
+"""Errors older than this are shown, but do not fail their line, so that it passes once the cause is fixed."""
 
 SKEW_SECONDS = 60.0
 """A fifth of the difference at which AWS refuses a signed request (five minutes; AWS General Reference, "Signature
@@ -172,7 +172,7 @@ def _logged(client: Any, group: str, now: float) -> tuple[list[tuple[float, str]
     """The errors of a day in a log group as (Unix time, text), and whether all of it was read."""
     given: dict[str, Any] = {
         "logGroupName": group,
-        "startTime": int((now - LATELY_SECONDS) * 1000),
+        "startTime": int((now - RECENT_SECONDS) * 1000),
         "filterPattern": _ERRORS,
     }
     told = []
@@ -223,7 +223,7 @@ def executions(of: Deployment) -> Result:
 
 
 def _broken(of: Deployment, machine: str) -> Iterator[dict[str, Any]]:
-    since = datetime.fromtimestamp(time.time() - LATELY_SECONDS, UTC)
+    since = datetime.fromtimestamp(time.time() - RECENT_SECONDS, UTC)
     for status in ("FAILED", "TIMED_OUT", "ABORTED"):
         page = of.client("stepfunctions").list_executions(stateMachineArn=machine, statusFilter=status, maxResults=50)
         for one in page["executions"]:

@@ -1,4 +1,4 @@
-"""`seedance doctor`: is the stack in order, and if not, what is to be done?"""
+"""`seedance doctor`: checks whether a stack works, and says what to do if not."""
 
 import contextlib
 import sys
@@ -102,7 +102,7 @@ def _line(check: Check, result: Result) -> Line:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """What goes on, on a terminal: on stdout if that is one, since two consoles would overwrite each other's lines."""
+    """Where progress is shown: on stdout if that is a terminal, since two consoles would overwrite each other."""
     console = for_progress() if sys.stdout.isatty() else err
     with console.status("checking") as status:
         yield lambda said: status.update(Text(said))

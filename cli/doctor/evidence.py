@@ -55,7 +55,7 @@ class Evidence:
 
     @contextmanager
     def reading(self, what: str) -> Iterator[None]:
-        """Note it if something can't be read, and go on."""
+        """Note it if something can't be read, and continue."""
         try:
             yield
         except (CommandError, ClientError, BotoCoreError) as error:

@@ -1,4 +1,4 @@
-"""A check, and what it found."""
+"""A check and its result."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -76,7 +76,7 @@ class Check:
 
 
 def ok(said: str, *details: str) -> Result:
-    """All is as it should be."""
+    """Everything is fine."""
     return Result(Status.OK, said, details)
 
 

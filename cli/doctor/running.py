@@ -22,7 +22,7 @@ AT_ONCE = 8
 EMULATED_TIMES = 3.0
 """How many times longer a check may take on an emulator, which is one process and starts each function anew."""
 
-_NOT_ANSWERED = "Run the doctor again. If it stays, look at the AWS Health Dashboard."
+_NOT_ANSWERED = "Run the doctor again. If the error persists, check the AWS Health Dashboard."
 _BROKEN = "This is a mistake in the doctor: send the report to the project."
 
 Say = Callable[[Check, int], None]

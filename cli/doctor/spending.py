@@ -32,7 +32,7 @@ _PROMPT = "Slow push-in on the bottle while soft light moves across the glass."
 _TEXT_PROMPT = "A plain red paper boat on calm blue water, seen from above. Nothing else is in the picture."
 _FOLDER = "doctor"
 _PATIENCE_SECONDS = 1800.0
-"""In the provider's time: a video takes at most a few minutes, a batch looks after its jobs every few minutes."""
+"""In the provider's time: a video takes at most a few minutes, a batch checks its jobs every few minutes."""
 
 _MORE_SECONDS = 120.0
 _WAITING = (State.HELD, State.UNCERTAIN)

@@ -15,7 +15,7 @@ CHECKS: tuple[Check, ...] = (
         "deployed",
         "stack",
         checks_stack.deployed,
-        "Look at the stack's events in CloudFormation, correct the cause, then `sam deploy` again.",
+        "Look at the stack's events in CloudFormation, fix the cause, then `sam deploy` again.",
     ),
     Check(
         "versions",
@@ -29,7 +29,7 @@ CHECKS: tuple[Check, ...] = (
         "machines",
         "stack",
         checks_stack.machines,
-        "`sam build && sam deploy`. If it stays, send the report to the project.",
+        "`sam build && sam deploy`. If that does not help, send the report to the project.",
         needs=("states:DescribeStateMachine", "states:ValidateStateMachineDefinition"),
         emulated=False,
     ),
@@ -55,7 +55,7 @@ CHECKS: tuple[Check, ...] = (
         "workflows",
         "stack",
         checks_stack.executions,
-        "The execution in Step Functions, named after its job or batch, shows where. Reconcile goes on with a job that "
+        "The execution in Step Functions, named after its job or batch, shows where. Reconcile continues a job that "
         "was submitted; `seedance redrive BATCH` starts a batch again.",
         needs=("states:ListExecutions", _READ),
     ),
@@ -90,7 +90,7 @@ CHECKS: tuple[Check, ...] = (
         "Raise DailyBudgetUsd, or `seedance pause` if the spending is unexpected.",
         needs=(_READ,),
     ),
-    Check("paused", "money", checks_money.paused, "Correct the cause, then `seedance resume`.", needs=(_READ,)),
+    Check("paused", "money", checks_money.paused, "Fix the cause, then `seedance resume`.", needs=(_READ,)),
     Check(
         "prices",
         "money",
@@ -124,7 +124,7 @@ CHECKS: tuple[Check, ...] = (
         "dead letters",
         "jobs",
         checks_jobs.dead_letters,
-        "Find the job ids in the submit function's log, correct the cause, then `seedance redrive`.",
+        "Find the job ids in the submit function's log, fix the cause, then `seedance redrive`.",
         needs=(_QUEUE,),
     ),
     Check(
@@ -226,7 +226,7 @@ CHECKS: tuple[Check, ...] = (
         "events",
         "outside",
         checks_events.events,
-        "Correct the cause, which the announce function's log names, then `seedance redrive` within 24 hours of the "
+        "Fix the cause, which the announce function's log names, then `seedance redrive` within 24 hours of the "
         "change. A trigger that is off: enable it in Lambda.",
         needs=(_SOURCE, _QUEUE),
     ),
@@ -242,7 +242,7 @@ CHECKS: tuple[Check, ...] = (
         "links",
         "outside",
         checks_outside.links,
-        "`sam build && sam deploy`. If it stays, send the report to the project.",
+        "`sam build && sam deploy`. If that does not help, send the report to the project.",
         needs=(_ASK, _LIST, "apigateway:GET"),
         seconds=ASKING_SECONDS,
     ),

@@ -20,7 +20,7 @@ FIVE_SHAPES = ("16:9", "4:3", "1:1", "3:4", "9:16")
 SEVEN_SHAPES = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "adaptive")
 THREE_SIZES = ("480p", "720p", "1080p")
 DATA_IMAGE = re.compile(r"data:image/[\w.+-]+;base64,([A-Za-z0-9+/]+=*)")
-"""Taken as a frame, but not as a reference (an independent client's probes of August 2026)."""
+"""Accepted as a frame, but not as a reference (an independent client's probes of August 2026)."""
 
 
 class InvalidParameters(Exception):

@@ -181,7 +181,7 @@ def missing_before_it_is_sent(world: World) -> None:
 
 
 def end_is_told_late(function: str) -> Flow:
-    """Nobody could be told of a video's end, and submit or fail is invoked again."""
+    """No notification could be sent, and submit or fail is invoked again."""
 
     def flow(world: World) -> None:
         world.wire.down |= {("finalize", "sns.Publish")}
@@ -336,7 +336,7 @@ def decided_after_a_failure(world: World) -> None:
 
 
 def decided_about_a_lost_submit(world: World) -> None:
-    """A lost submit is adopted by a person; the request of nobody gets a job."""
+    """A lost submit is adopted by a person; a request that no job owns gets a job."""
     world.sandbox.configure(history_bodies="hidden")
     job_id = meets("submit", "reset-after-accept", uploaded())(world)
     world.settle()

@@ -25,7 +25,7 @@ FORBIDDEN = frozenset({"output-forbidden-host", "output-http-scheme", "redirect-
 """Results that must not be fetched, or not without a person's choice, though they are paid for."""
 
 UNPRICED = frozenset({"poison-metrics"})
-"""A price that can not be is dropped: the job settles its estimate until reconcile finds the price in the history."""
+"""An impossible price is dropped: the job settles its estimate until reconcile finds the price in the history."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Meeting:
     @property
     def faithful(self) -> bool:
         """Whether the provider, in the end, gives what it was paid for."""
-        # What the history does not tell by a request's id, its list does.
+        # What the history does not show for a request's id, its list does.
         survived = self.stage == "history-id" or (self.stage == "history" and self.kind != "no-rows")
         return self.kind not in FORBIDDEN | UNPRICED and (not self.lasting or survived)
 

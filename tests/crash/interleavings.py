@@ -215,7 +215,7 @@ def histories(stage: Stage) -> type[RuleBasedStateMachine]:
             self._order(data.draw(st.sampled_from((*FAULTS[self.transport], *BOTH))))
 
         def _meet_trouble(self, data: st.DataObject) -> None:
-            """Half of the jobs meet a fault: one that is ordered too late would hit nothing."""
+            """Half of the jobs meet a fault: one that is ordered too late would have no effect."""
             if data.draw(st.booleans()):
                 self._order(data.draw(st.sampled_from(FAULTS[self.transport])))
 

@@ -207,7 +207,7 @@ def until_the_link_ends(world: World) -> None:
 
 
 def copied_again(world: World) -> object:
-    """Twice, the result is not a video: the job fails, and a retry copies it for nothing.
+    """Twice, the result is not a video: the job fails, and a retry copies it at no cost.
 
     A person asks for the retry once the job has failed, which is later if its POST was lost and it had to be adopted.
     """
@@ -217,7 +217,7 @@ def copied_again(world: World) -> object:
 
 
 def copied_in_vain(world: World) -> object:
-    """The result is never a video: a retry copies it once more for nothing, and the next one buys the video again."""
+    """The result is never a video: a retry copies it once more at no cost, and the next one buys the video again."""
     job_id = str(meets("media", "html", _upload, times=4)(world))
     for pay in (False, True):
         world.settle()

@@ -101,7 +101,7 @@ class Run:
 
 @dataclass
 class World(Announcing):
-    """An empty stack, the wire through which its functions' calls pass, and the messages and executions under way."""
+    """An empty stack, the wire through which its functions' calls pass, and the messages and executions in progress."""
 
     letters: list[Letter] = field(default_factory=list)
     dead_letters: list[Letter] = field(default_factory=list)
@@ -109,7 +109,7 @@ class World(Announcing):
     crashed: list[str] = field(default_factory=list)
     """Executions that ended in a way that raises an alarm."""
     next_round: float | None = None
-    """When the schedule invokes reconcile next while messages and executions are under way."""
+    """When the schedule invokes reconcile next while messages and executions are in progress."""
     round_gap: float = SCHEDULE_SECONDS
     held_up: float = 0.0
     """Seconds by which every execution starts late."""
@@ -180,7 +180,7 @@ class World(Announcing):
         return status
 
     def retry(self, job_id: str, *, pay: bool) -> int:
-        """Ask the API for a retry; returns the status. Without a response, it may be carried out all the same."""
+        """Ask the API for a retry; returns the status. Without a response, it may still be carried out."""
         status, said = self.call_api("/videos/{job_id}/retry", {"pay": pay}, job_id=job_id)
         if status in (0, 202):
             self.retried[job_id] += 1
@@ -189,7 +189,7 @@ class World(Announcing):
         return status
 
     def link(self, method: str, job: Job) -> int:
-        """Make a job's lasting link, or withdraw it, through the API; returns the status."""
+        """Create a job's lasting link, or revoke it, through the API; returns the status."""
         status, said = self.call_api("/videos/{job_id}/link", method=method, job_id=job.job_id)
         self.sharing.answered(method, job, status, said)
         self.log.append(f"{method} link {status} {said.get('code', said.get('link'))}")

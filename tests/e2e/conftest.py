@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from browser import browser, context  # noqa: F401 - fixtures
+from console_steps import signed_in
 from deployed import Deployed
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from local import stack as local_stack
 from tests.console_page import Visitor, visit
@@ -56,3 +57,10 @@ def visitor(browser: Browser, s3: ForeignS3) -> Iterator[Visitor]:  # noqa: F811
     """A person who visits the console."""
     with visit(browser, s3) as found:
         yield found
+
+
+@pytest.fixture
+def page(deployed: Deployed, visitor: Visitor) -> Iterator[Page]:
+    """The console, open and signed in. Whatever happens in it, no script fails."""
+    yield signed_in(visitor, deployed.stack)
+    assert visitor.complaints == []

@@ -9,6 +9,7 @@ from deployed import SAMPLE, Deployed, until
 from playwright.sync_api import Locator, Page, Route, expect
 
 from local.stack import Stack
+from tests.console_page import Visitor
 
 SOON = 30_000
 """Milliseconds for what the page shows by itself: a job takes some seconds, and a tick three. A loaded machine takes
@@ -18,6 +19,13 @@ MADE = 120_000
 """Milliseconds until a video is made, on a machine that does other things too."""
 
 expect.set_options(timeout=SOON)
+
+
+def signed_in(visitor: Visitor, stack: Stack) -> Page:
+    """The console, open and signed in."""
+    page = visitor.open(stack)
+    expect(page.get_by_role("heading", name="New video")).to_be_visible()
+    return page
 
 
 def card(page: Page, name: str) -> Locator:
@@ -36,7 +44,7 @@ def pictures(folder: Path, *names: str) -> list[str]:
 def make(page: Page, prompt: str, name: str = "", resolution: str = "480p") -> None:
     """Fill the form and press its button."""
     page.get_by_label("Prompt", exact=True).fill(prompt)
-    page.get_by_text(resolution, exact=True).click()
+    page.locator(".composer").get_by_text(resolution, exact=True).click()  # a closing dialog has such a text too
     if name:
         options = page.locator("details.options")
         if options.get_attribute("open") is None:

@@ -91,11 +91,11 @@ def test_a_batch_is_stopped_while_it_runs_and_what_waits_is_never_bought(
     page.get_by_role("button", name=re.compile("Make 3 videos for about")).click(timeout=MADE)
     page.get_by_role("button", name="Approve and buy").click()
     state, counts = page.locator(".batch-head .pill"), page.locator(".counts")
-    expect(state).to_have_text("Under way", timeout=MADE)
+    expect(state).to_have_text("In progress", timeout=MADE)
     expect(counts).to_contain_text("1 Ready", timeout=MADE)
     expect(counts).to_contain_text("2 Waiting for its turn")
     page.get_by_role("button", name="Stop the batch").click()
-    expect(page.get_by_role("dialog")).to_contain_text("Those that were ordered go on.")
+    expect(page.get_by_role("dialog")).to_contain_text("Videos that were already ordered continue.")
     page.get_by_role("button", name="Stop it").click()
     expect(page.get_by_text("The batch was stopped.")).to_be_visible()
     expect(state).to_have_text("Stopped", timeout=MADE)
@@ -150,7 +150,7 @@ def test_a_folder_with_a_table_and_its_pictures_becomes_a_batch(
     dropped(page, folder)
     expect(page.get_by_role("button", name=re.compile("Make 4 videos for about"))).to_be_visible(timeout=MADE)
     expect(page.get_by_role("cell").filter(has_text="images/none.jpg")).to_be_visible()
-    expect(page.get_by_text("1 file is named in no row and left out.")).to_be_visible()
+    expect(page.get_by_text("1 file is not named in any row and left out.")).to_be_visible()
     lines = staged(deployed, page).split("\n")
     keys = [line.partition(",")[0] for line in lines[1:5]]
     assert keys[0] == keys[2]
@@ -198,9 +198,9 @@ def test_a_table_with_pictures_that_cannot_be_used_is_told_and_nothing_is_upload
     (tmp_path / "spring.jsonl").write_text('{"prompt": "a"}')
     lines, chooser = page.locator(".table-drop .file-problems"), page.locator("#choose-table")
     for files, says in (
-        ((sheet, other), "There are several tables. Drop one, with its pictures."),
+        ((sheet, other), "These are several tables. Drop only one, with its pictures."),
         ((sheet, tmp_path / "red.jpg"), "red.jpg is empty."),
-        ((tmp_path / "spring.jsonl", tmp_path / "red.jpg"), "Pictures can come with a .csv file"),
+        ((tmp_path / "spring.jsonl", tmp_path / "red.jpg"), "Pictures can only be added to a .csv file"),
     ):
         chooser.set_input_files([str(file) for file in files])
         expect(lines).to_contain_text(says)

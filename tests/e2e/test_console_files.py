@@ -1,15 +1,12 @@
 """Files that a person drops on the console or pastes into it: pictures and tables, anywhere on the page."""
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from console_steps import MADE, opened, shut
 from deployed import SAMPLE, Deployed
 from playwright.sync_api import Page, expect
-
-from tests.console_page import Visitor
 
 pytestmark = pytest.mark.e2e
 
@@ -37,15 +34,6 @@ def send(page: Page, kind: str, name: str = "", *, text: str = "") -> Any:
     """Send such an event with a file of that name."""
     picture = name.endswith(".jpg")
     return page.evaluate(SEND, [kind, name, "image/jpeg" if picture else "", PICTURE if picture else TABLE, text])
-
-
-@pytest.fixture
-def page(deployed: Deployed, visitor: Visitor) -> Iterator[Page]:
-    """The console, open and signed in."""
-    page = visitor.open(deployed.stack)
-    expect(page.get_by_role("heading", name="New video")).to_be_visible()
-    yield page
-    assert visitor.complaints == []
 
 
 def test_pictures_are_dropped_anywhere(page: Page) -> None:
@@ -85,7 +73,7 @@ def test_a_table_that_is_dropped_on_the_wall_becomes_a_batch(page: Page) -> None
     expect(page.locator(".batch-head .pill")).to_have_text("Stopped")
     page.get_by_role("link", name="All batches").click()
     assert send(page, "drop", "red.jpg")
-    expect(page.get_by_role("alert").get_by_text("red.jpg can't be used: a batch is a .csv")).to_be_visible()
+    expect(page.get_by_role("alert").get_by_text("red.jpg can't be used: a batch must be a .csv")).to_be_visible()
 
 
 def test_nothing_is_dropped_behind_a_dialog(deployed: Deployed, page: Page) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console_steps import MADE, card, comes, fault, make, opened, pictures, plays, shut, slowly, watched
+from console_steps import MADE, card, comes, fault, make, opened, pictures, plays, shut, signed_in, slowly, watched
 from deployed import Deployed, until
 from playwright.sync_api import Browser, Page, expect
 from seedance.jobs.job import State
@@ -25,9 +25,7 @@ MARKUP = '<img src=x onerror="window.ran=1"><script>window.ran=1</script>'
 @pytest.fixture
 def page(deployed: Deployed, visitor: Visitor) -> Page:
     """The console, open and signed in."""
-    page = visitor.open(deployed.stack)
-    expect(page.get_by_role("heading", name="New video")).to_be_visible()
-    return page
+    return signed_in(visitor, deployed.stack)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ def test_a_wrong_key_is_refused_in_words_and_the_right_one_opens_the_wall(deploy
     for wrong in ("wrong", "schlüssel"):
         key.fill(wrong)
         page.keyboard.press("Enter")
-        expect(page.get_by_role("alert")).to_have_text(re.compile("This key is not right"))
+        expect(page.get_by_role("alert")).to_have_text(re.compile("This key is not valid"))
     key.fill(deployed.stack.api_key)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="New video")).to_be_visible()
@@ -150,7 +148,7 @@ def test_a_failed_video_says_why_and_what_to_do_and_is_bought_again_after_a_ques
     dialog = opened(page, "Unlucky shoe")
     expect(dialog).to_contain_text("Nothing")  # the cost
     dialog.get_by_role("button", name="Try again").click()
-    expect(dialog).to_contain_text(re.compile(r"only buying it again helps. That costs about \$0\.1\d"))
+    expect(dialog).to_contain_text(re.compile(r"must be bought again. That costs about \$0\.1\d"))
     until(lambda: deployed.call("GET", "/budget").json()["in_flight"] == 0, "the end of every job")
     dialog.get_by_role("button", name=re.compile(r"Buy again, at most \$0\.1\d")).click()
     expect(dialog.locator(".pill")).to_have_text("Ready", timeout=MADE)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from console_steps import MADE, card, make, opened, shut
+from console_steps import MADE, card, make, opened, shut, signed_in
 from playwright.sync_api import Browser, Page, Route, expect
 
 from local import aws
@@ -45,9 +45,7 @@ def visitor(browser: Browser, stack: Stack) -> Iterator[Visitor]:
 @pytest.fixture
 def page(stack: Stack, visitor: Visitor) -> Page:
     """The console, open and signed in."""
-    page = visitor.open(stack)
-    expect(page.get_by_role("heading", name="New video")).to_be_visible()
-    return page
+    return signed_in(visitor, stack)
 
 
 def test_an_order_whose_answer_is_lost_is_one_video(page: Page, visitor: Visitor) -> None:
@@ -63,7 +61,7 @@ def test_an_order_whose_answer_is_lost_is_one_video(page: Page, visitor: Visitor
     page.route(re.compile(r"/v1/videos$"), lose_the_answer)
     with page.expect_request(lambda request: request.method == "POST" and request.url.endswith("/videos")):
         make(page, "a shoe in a storm", name="Storm")
-    expect(card(page, "Storm")).to_contain_text("No answer yet. Asking again, without ordering twice.")
+    expect(card(page, "Storm")).to_contain_text("No answer yet. Trying again; nothing is ordered twice.")
     page.unroute_all(behavior="ignoreErrors")
     page.reload()  # the key of the order outlives the page
     expect(page.locator(".cost").first).to_be_attached()  # the list is there
@@ -97,7 +95,7 @@ def test_a_spent_budget_is_told_and_holds_the_next_video(page: Page, visitor: Vi
     make(page, "a shoe too many", name="Too many")
     held = card(page, "Too many")
     expect(held.locator(".pill")).to_have_text("On hold", timeout=MADE)
-    expect(held).to_contain_text("goes on by itself when the next day's budget starts")
+    expect(held).to_contain_text("continues by itself when the next day's budget starts")
     expect(page.locator(".queue")).to_contain_text("1 on hold")
     dialog = opened(page, "Too many")
     expect(dialog.get_by_role("button", name="Cancel this video")).to_be_visible()

@@ -112,7 +112,7 @@ def test_own_values_that_are_not_allowed_are_told_at_their_field_before_anything
             page.get_by_role("button", name="Add a value").click()
             page.locator(".own-values li").last.get_by_placeholder("Name").fill(name)
             page.locator(".own-values li").last.get_by_placeholder("Value").fill(value)
-        expect(error).to_have_text("The name sku is there twice.")
+        expect(error).to_have_text("The name sku is used twice.")
         make(page, "a shoe that is never made")
         expect(page.get_by_label("Name 2", exact=True)).to_be_focused()
         page.get_by_label("Name 2", exact=True).fill("number")

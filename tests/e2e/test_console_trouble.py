@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,7 +13,6 @@ from console_steps import MADE, SOON, card, held, make, pictures, shut, watched
 from deployed import Deployed
 from playwright.sync_api import Page, Request, Route, expect
 
-from tests.console_page import Visitor
 from tests.copied_jobs import copies, record
 
 pytestmark = pytest.mark.e2e
@@ -21,15 +20,6 @@ pytestmark = pytest.mark.e2e
 ORDERS = re.compile(r"/v1/videos$")
 LISTS = re.compile(r"/v1/videos\?.*updated_since=")
 REFUSAL = {"title": "Bad Request", "status": 400, "detail": "This can't be ordered", "code": "INVALID_REQUEST"}
-
-
-@pytest.fixture
-def page(deployed: Deployed, visitor: Visitor) -> Iterator[Page]:
-    """The console, open and signed in. Whatever happens in it, no script fails."""
-    page = visitor.open(deployed.stack)
-    expect(page.get_by_role("heading", name="New video")).to_be_visible()
-    yield page
-    assert visitor.complaints == []
 
 
 @pytest.fixture(scope="module")

@@ -195,7 +195,7 @@ def _batches(page: Page, look: Eye, folder: Path) -> None:
     page.get_by_role("button", name=re.compile("Make 4 videos for about")).click()
     page.get_by_role("button", name="Approve and buy").click()
     state = page.locator(".batch-head .pill")
-    expect(state).to_have_text("Under way", timeout=MADE)
+    expect(state).to_have_text("In progress", timeout=MADE)
     look("running batch")
     expect(state).to_have_text("Done", timeout=MADE)
     look("finished batch")

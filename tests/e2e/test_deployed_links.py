@@ -56,7 +56,7 @@ def test_a_browser_plays_the_video_and_downloads_it_on_request(job: dict[str, An
     assert context.cookies() == []
 
 
-def test_a_withdrawn_link_shows_a_page_and_a_new_one_works(deployed: Deployed, job: dict[str, Any]) -> None:
+def test_a_revoked_link_shows_a_page_and_a_new_one_works(deployed: Deployed, job: dict[str, Any]) -> None:
     path, link = f"/videos/{job['job_id']}/link", job["video"]["link"]
     try:
         assert deployed.call("DELETE", path).json()["link"] is None

@@ -71,7 +71,11 @@ def test_a_paid_video_survives_a_crash_and_a_stop(provider: Sandbox, home: Path,
     assert f"seedance adopt {stranger} --model seedance-pro" in again
     adopted = _job(says("adopt", stranger, "--model", "seedance-pro"))
     ids = made, under_way, adopted
-    until(lambda: all("COMPLETED" in says("status", one) for one in ids), "all videos", 60)
+
+    def told() -> list[str]:
+        return [says("status", one) for one in ids]
+
+    until(lambda: all("COMPLETED" in one for one in told()), "all videos", 180, seen=told)
     assert provider.summary()["accepted"] == len(ids)
 
     # After a stop and another `up`, everything is still there.

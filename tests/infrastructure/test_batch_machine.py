@@ -75,7 +75,7 @@ def test_nothing_is_enqueued_before_everything_is_planned(
     assert workflows["video_batch"]["StartAt"] == "Begin"
     assert states["Begin"]["Choices"] == [{"Variable": "$.chunks", "IsPresent": True, "Next": "TakeIn"}]
     assert states["Begin"]["Default"] == "Plan"
-    assert not {"chunks", "status"} & set(BatchInput.__annotations__)  # no manifest is taken for a plan
+    assert not {"chunks", "status"} & set(BatchInput.__annotations__)  # no manifest is mistaken for a plan
     assert states["Plan"]["Next"] == "PlanOutcome"
     assert states["PlanOutcome"]["Choices"] == [
         {"Variable": "$.status", "StringEquals": TaskStatus.PLANNED, "Next": "TakeIn"},

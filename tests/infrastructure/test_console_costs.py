@@ -31,10 +31,10 @@ def test_the_costs_of_an_open_console_follow_from_its_times() -> None:
     quick, hidden, idle = (constant("live.js", name) for name in ("QUICK", "QUICK_HIDDEN", "IDLE"))
     most, least = constant("bar.js", "AT_LEAST_EVERY"), constant("bar.js", "LEAST_BETWEEN")
     table = [
-        row("visible, nothing under way", idle, (most, most)),
-        row("visible, always something under way", quick, (most, least)),
+        row("visible, nothing in progress", idle, (most, most)),
+        row("visible, always something in progress", quick, (most, least)),
         # The budget is asked for at ticks only.
-        row("hidden, always something under way", hidden, (-(-most // hidden) * hidden, max(least, hidden))),
+        row("hidden, always something in progress", hidden, (-(-most // hidden) * hidden, max(least, hidden))),
     ]
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     assert "\n".join(table) in text

@@ -31,7 +31,7 @@ def test_announce_compares_both_images_of_every_write(resources: dict[str, Any],
     assert "ParallelizationFactor" not in mapping
 
 
-def test_a_failed_record_is_retried_by_itself_and_leaves_time_to_redrive(mapping: dict[str, Any]) -> None:
+def test_a_failed_record_is_retried_automatically_and_leaves_time_to_redrive(mapping: dict[str, Any]) -> None:
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["BisectBatchOnFunctionError"] is True
     assert mapping["MaximumRetryAttempts"] == -1

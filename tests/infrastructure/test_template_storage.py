@@ -66,7 +66,7 @@ def test_objects_expire_only_if_the_stack_says_so(
 
 
 @pytest.mark.parametrize("parameter", ["UploadRetentionDays", "VideoRetentionDays"])
-def test_objects_are_kept_for_ever_or_longer_than_a_batch_is_followed(template: dict[str, Any], parameter: str) -> None:
+def test_objects_are_kept_forever_or_longer_than_a_batch_is_followed(template: dict[str, Any], parameter: str) -> None:
     declared = template["Parameters"][parameter]
     assert declared["Default"] == "0"
     allowed = [days for days in range(1000) if re.fullmatch(declared["AllowedPattern"], str(days))]

@@ -156,7 +156,7 @@ def test_the_gateways_own_responses_look_like_the_apis(
     assert sent["gatewayresponse.header.Content-Type"] == f"'{answers.PROBLEM_JSON}'"
 
 
-def test_a_call_that_does_not_exist_is_told_where_all_are_described(body: dict[str, Any]) -> None:
+def test_a_call_that_does_not_exist_gets_a_link_to_the_description(body: dict[str, Any]) -> None:
     text = body["x-amazon-apigateway-gateway-responses"]["MISSING_AUTHENTICATION_TOKEN"]["responseTemplates"]
     named = re.findall(r"(GET|POST) (/[\w/{}.]+)", text["application/json"])
     assert {f"{method} {path}" for method, path in named} == {"GET /openapi.json"}

@@ -92,7 +92,7 @@ def test_a_result_that_is_never_a_video_is_bought_again_within_a_limit(pipeline:
     assert (summary["accepted"], round(sum(job.settled_days.values()), 6)) == (2, summary["billed_usd"])
 
 
-def test_a_copy_that_failed_is_repeated_for_nothing(pipeline: Pipeline) -> None:
+def test_a_copy_that_failed_is_repeated_at_no_cost(pipeline: Pipeline) -> None:
     pipeline.sandbox.fault("media", "html", times=2)
     job_id = pipeline.order(parameters={"resolution": "480p"})
     pipeline.run(job_id)

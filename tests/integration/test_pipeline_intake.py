@@ -110,7 +110,7 @@ def test_metadata_of_other_tools_is_ignored_and_the_users_own_comes_back(pipelin
     assert [one["metadata"] for one in pipeline.call("GET", "/videos")[1]["videos"]] == [expected]
 
 
-def test_a_camera_model_is_not_taken_for_our_model_option(pipeline: Pipeline) -> None:
+def test_a_camera_model_is_not_mistaken_for_our_model_option(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(make="Apple", model="iPhone 14 Pro", xresolution="72", resolutionunit="2")
     pipeline.run(job_id)
     assert pipeline.check(job_id, State.COMPLETED).model == "seedance-1.0-pro-fast"

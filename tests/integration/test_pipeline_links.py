@@ -53,7 +53,7 @@ def test_the_links_of_the_record_play_and_download_the_video(pipeline: Pipeline)
         assert answer.headers["content-disposition"].startswith(f'{kind}; filename="Red shoe.mp4"')
 
 
-def test_a_lasting_link_leads_to_the_video_until_it_is_withdrawn(pipeline: Pipeline) -> None:
+def test_a_lasting_link_leads_to_the_video_until_it_is_revoked(pipeline: Pipeline) -> None:
     shown = made(pipeline)
     link, stored = shown["video"]["link"], pipeline.read(shown["video"]["key"])
     (told,) = pipeline.notifications()

@@ -27,11 +27,11 @@ def tiff(*entries: tuple[int, int]) -> bytes:
 
 PASS = {
     "a baseline JPEG": BASELINE,
-    "a baseline JPEG without its end mark": BASELINE[:-2],
-    "a baseline JPEG with half of its end mark": BASELINE[:-1],
-    "a JPEG with restart marks, without its end mark": (DRAWN / "restarts.jpg").read_bytes()[:-2],
+    "a baseline JPEG without its end marker": BASELINE[:-2],
+    "a baseline JPEG with half of its end marker": BASELINE[:-1],
+    "a JPEG with restart markers, without its end marker": (DRAWN / "restarts.jpg").read_bytes()[:-2],
     "a progressive JPEG": PROGRESSIVE,
-    "a progressive JPEG without its end mark": PROGRESSIVE[:-2],
+    "a progressive JPEG without its end marker": PROGRESSIVE[:-2],
     "a grey JPEG": (DRAWN / "grey.jpg").read_bytes(),
     "a CMYK JPEG": (DRAWN / "cmyk.jpg").read_bytes(),
     "a JPEG with a video behind": BASELINE + b"\0\0\0\x18ftypmp42" + bytes(100_000),
@@ -51,7 +51,7 @@ REFUSED = {
     "half of a baseline JPEG": (BASELINE[: len(BASELINE) // 2], "is cut off"),
     "half of a JPEG, filled up with zeros": (BASELINE[: len(BASELINE) // 2] + bytes(9999), "is cut off"),
     "half of a progressive JPEG": (PROGRESSIVE[: len(PROGRESSIVE) // 2], "is cut off"),
-    "most of a JPEG with restart marks": ((DRAWN / "restarts.jpg").read_bytes()[:-99], "is cut off"),
+    "most of a JPEG with restart markers": ((DRAWN / "restarts.jpg").read_bytes()[:-99], "is cut off"),
     "half of a PNG": (picture()[: len(picture()) // 2], "is cut off"),
     "half of a WebP": (picture(codec="libwebp")[:-40], "is cut off"),
     "an icon": (picture(size=(64, 64)), "is 64 x 64 pixels; each side must have at least 300"),
@@ -120,7 +120,7 @@ def test_the_video_has_the_shape_of_its_picture(pipeline: Pipeline, slug: str, w
 
 @pytest.mark.parametrize("slug", ["seedance-1.0-pro-fast", "seedance-1.5-pro"])
 @pytest.mark.parametrize(("orientation", "tall"), [(1, False), (3, False), (6, True), (8, True)])
-def test_a_turned_picture_is_taken_as_it_is_shown(
+def test_a_turned_picture_is_read_as_it_is_shown(
     *, pipeline: Pipeline, slug: str, orientation: int, tall: bool
 ) -> None:
     image = turned(picture(size=(640, 480), codec="mjpeg"), orientation)
@@ -152,7 +152,7 @@ def test_a_very_large_picture_is_made_with_a_note(pipeline: Pipeline) -> None:
     assert job.notes == ["The image is 6100 x 4000 pixels; above 6000 a side it may be scaled down."]
 
 
-def test_an_empty_model_in_the_metadata_is_the_default_and_a_refusal_is_told(pipeline: Pipeline) -> None:
+def test_an_empty_model_in_the_metadata_is_the_default_and_a_refusal_is_reported(pipeline: Pipeline) -> None:
     job_id = pipeline.upload(model="", duration="7")
     pipeline.run(job_id)
     job = pipeline.check(job_id, State.REJECTED, accepted=0, says="duration: must be 5 or 10")

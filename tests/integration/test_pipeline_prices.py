@@ -65,7 +65,7 @@ def test_reservations_follow_the_bills_and_a_raised_price_is_reported(
     assert line.startswith("seedance-1.5-pro, 480p 4s 16:9 audio: 5.3% above")
 
 
-def test_the_price_of_a_length_that_the_model_chooses_is_reserved_at_its_dearest(pipeline: Pipeline) -> None:
+def test_the_price_of_a_length_that_the_model_chooses_is_reserved_at_its_highest(pipeline: Pipeline) -> None:
     job_id = pipeline.order(model="seedance-2.0-fast", parameters={"duration": -1, "resolution": "480p"})
     pipeline.deliver()
     assert pipeline.job(job_id).reserved_usd == pytest.approx(15 * 0.07)

@@ -38,7 +38,7 @@ def module(segmind: SegmindClient, monkeypatch: pytest.MonkeyPatch) -> Any:
     return package
 
 
-def test_it_is_the_version_whose_facts_the_project_relies_on() -> None:
+def test_it_is_the_version_on_which_the_projects_facts_rely() -> None:
     assert version("segmind") == "1.3.0"
 
 

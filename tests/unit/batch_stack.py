@@ -1,4 +1,7 @@
-"""A batch that is planned, approved and cancelled by the API's calls, whose functions tests run by hand."""
+"""The functions of the batch's state machine, and a batch that the API plans, approves and cancels.
+
+All unit tests can use the fixtures: conftest.py imports them.
+"""
 
 import json
 from dataclasses import dataclass, replace
@@ -80,14 +83,28 @@ class Stack:
 
 
 @pytest.fixture
-def stack(world: Any) -> Stack:
+def plan(world: Any) -> Plan:
+    """20 % of the rows may be invalid."""
     defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    store, links = world.batch_store, SheetLinks(UPLOADS, world.aws["s3"])
+    bills, batches = world.store.bills, world.batch_store
+    return Plan(world.sheets, world.media, world.notifier, bills, batches, defaults, 20.0, clock=world.clock)
+
+
+@pytest.fixture
+def enqueue(world: Any) -> Enqueue:
+    return Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store)
+
+
+@pytest.fixture
+def collect(world: Any) -> Collect:
     stops = Stopping(world.store, world.queue)
-    calls = BatchCalls(store, world.batches, world.register, links, world.store, stops, None, world.clock)
-    plan = Plan(world.sheets, world.media, world.notifier, world.store.bills, store, defaults, 20.0, clock=world.clock)
-    enqueue = Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, store)
-    collect = Collect(world.register, world.sheets, world.notifier, store, stops, clock=world.clock)
+    return Collect(world.register, world.sheets, world.notifier, world.batch_store, stops, clock=world.clock)
+
+
+@pytest.fixture
+def stack(world: Any, plan: Plan, enqueue: Enqueue, collect: Collect) -> Stack:
+    links, stops = SheetLinks(UPLOADS, world.aws["s3"]), Stopping(world.store, world.queue)
+    calls = BatchCalls(world.batch_store, world.batches, world.register, links, world.store, stops, None, world.clock)
     return Stack(world, calls, plan, enqueue, collect)
 
 

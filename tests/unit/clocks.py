@@ -1,4 +1,4 @@
-"""A clock that only moves when somebody sleeps."""
+"""A clock that only advances when code sleeps."""
 
 from dataclasses import dataclass, field
 

@@ -19,14 +19,15 @@ import httpx
 import pytest
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-from batch_stack import stack  # noqa: F401 - a fixture
+from batch_stack import collect, enqueue, plan, stack  # noqa: F401 - fixtures
 from clocks import NOW, Clock
 from command_line import moto_stack, typed  # noqa: F401 - fixtures
+from empty_table import TABLE, create_table
 from fake_provider import Wire
 from footage import movie, small_png
 from hostile_calls import function  # noqa: F401 - a fixture
 from moto import mock_aws
-from past import put, repair, uncertain  # noqa: F401 - fixtures
+from past import poll, put, repair, running, uncertain  # noqa: F401 - fixtures
 from pool import Pool
 from pytest_socket import disable_socket, enable_socket
 from seedance import observability
@@ -60,7 +61,7 @@ REGION = "eu-central-1"
 KEY = "SG_0123456789abcdef"
 HISTORY = "https://history.segmind.example"
 LINKS = "https://links.example/w"
-UPLOADS, VIDEOS, TABLE, SECRET = "example-uploads", "example-videos", "jobs-of-tests", "key-of-tests"
+UPLOADS, VIDEOS, SECRET = "example-uploads", "example-videos", "key-of-tests"
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -241,11 +242,7 @@ def world(
         for bucket in (UPLOADS, VIDEOS):
             clients["s3"].create_bucket(Bucket=bucket, **where)
         clients["s3"].put_bucket_versioning(Bucket=UPLOADS, VersioningConfiguration={"Status": "Enabled"})
-        as_in_the_stack = {
-            name: template["Resources"]["JobTable"]["Properties"][name]
-            for name in ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
-        }
-        clients["dynamodb"].create_table(TableName=TABLE, **as_in_the_stack)
+        create_table(clients, template)
         clients["secretsmanager"].create_secret(Name=SECRET, SecretString=KEY)
         arns = SimpleNamespace(
             topic=clients["sns"].create_topic(Name="notifications")["TopicArn"],

@@ -1,6 +1,5 @@
 """The API's function for hostile calls, and what is true for each of its answers."""
 
-import importlib.util
 import json
 import time
 from collections.abc import Iterator
@@ -11,8 +10,9 @@ from typing import Any
 import aws_limits
 import pytest
 from described import check
+from empty_table import TABLE, create_table
 from footage import small_png
-from invoking import CONTEXT, as_from_lambda
+from invoking import CONTEXT, as_from_lambda, load
 from moto import mock_aws
 from seedance import rest
 from seedance.api import Api
@@ -40,7 +40,7 @@ from seedance.rest.listing import Listing
 from seedance.rest.retries import Retries
 from seedance.rest.uploads import Uploads
 
-UPLOADS, VIDEOS, TABLE = "example-uploads", "example-videos", "jobs-of-tests"
+UPLOADS, VIDEOS = "example-uploads", "example-videos"
 LONGEST_ERROR = 8 * 1024
 MOST_CPU_SECONDS = 3.0
 """Far more than a call takes, and far less than one that is not linear. API Gateway waits 29 s."""
@@ -117,21 +117,13 @@ def event(method: str, resource: str, **path: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def function(clients: dict[str, Any], template: dict[str, Any], root: Path) -> Iterator[Function]:
-    spec = importlib.util.spec_from_file_location("app_of_hostile_api", root / "functions/api/app.py")
-    assert spec is not None
-    assert spec.loader is not None
-    app = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(app)
+    app = load(root, "api")
     with mock_aws(), aws_limits.enforced():
         where = {"CreateBucketConfiguration": {"LocationConstraint": clients["s3"].meta.region_name}}
         for bucket in (UPLOADS, VIDEOS):
             clients["s3"].create_bucket(Bucket=bucket, **where)
         clients["s3"].put_object(Bucket=UPLOADS, Key="images/a.png", Body=small_png())
-        as_in_the_stack = {
-            name: template["Resources"]["JobTable"]["Properties"][name]
-            for name in ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
-        }
-        clients["dynamodb"].create_table(TableName=TABLE, **as_in_the_stack)
+        create_table(clients, template)
         queue = clients["sqs"].create_queue(QueueName="intake")["QueueUrl"]
         defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
         store, media = JobStore(JobTable(TABLE, clients["dynamodb"])), Media(VIDEOS, clients["s3"])

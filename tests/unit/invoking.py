@@ -16,15 +16,19 @@ CONTEXT = SimpleNamespace(
 )
 
 
-def invoke(root: Path, function: str, event: dict[str, Any]) -> Any:
-    """Load the function afresh, and return its response."""
-    path = root / "functions" / function / "app.py"
-    spec = importlib.util.spec_from_file_location(f"app_of_{function}", path)
+def load(root: Path, function: str) -> ModuleType:
+    """A function's module, loaded afresh."""
+    spec = importlib.util.spec_from_file_location(f"app_of_{function}", root / "functions" / function / "app.py")
     assert spec is not None
     assert spec.loader is not None
-    module: ModuleType = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return as_from_lambda(module.handler(event, CONTEXT))
+    return module
+
+
+def invoke(root: Path, function: str, event: dict[str, Any]) -> Any:
+    """Load the function afresh, and return its response."""
+    return as_from_lambda(load(root, function).handler(event, CONTEXT))
 
 
 def as_from_lambda(answer: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Stalled jobs and rows of the provider's history, for tests of the code that looks up requests there.
+"""Stalled and running jobs and rows of the provider's history, for tests of the code that asks the provider about them.
 
 All unit tests can use the fixtures: conftest.py imports them.
 """
@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from seedance.jobs.job import Job, State
+from seedance.poll import Poll
 from seedance.repair import Repair
 from seedance.upkeep.holding import Holding
 
@@ -56,6 +57,21 @@ def uncertain(world: Any, put: Any) -> Callable[..., Job]:
     def make(idle: float = 60, **changes: Any) -> Job:
         values = {"submitted_at": world.clock.now - idle, "error": LOST, "image": IMAGE, "request_id": None}
         return put(State.UNCERTAIN, idle, **{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def poll(world: Any) -> Poll:
+    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)
+
+
+@pytest.fixture
+def running(world: Any, make_job: Callable[..., Job]) -> Callable[..., Job]:
+    """A job that was submitted ``age`` seconds ago."""
+
+    def make(age: float = 50, state: State = State.QUEUED, **changes: Any) -> Job:
+        return world.put(make_job(state, **{"submitted_at": world.clock.now - age, **changes}))
 
     return make
 

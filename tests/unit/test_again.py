@@ -1,4 +1,4 @@
-"""POST /videos/{job_id}/retry: what it refuses, the wish that it writes, and how submit carries it out."""
+"""POST /videos/{job_id}/retry: what it refuses, the request that it writes, and how submit carries it out."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def refused(retries: Retries, body: str | None = None) -> dict[str, Any]:
 
 @pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
 @pytest.mark.parametrize("body", [None, "", "{}", '{"pay": false}', '{"pay": null, "max_usd": null}'])
-def test_a_known_result_is_copied_for_nothing(
+def test_a_known_result_is_copied_at_no_cost(
     *, world: Any, retries: Retries, deliver: Any, make_job: Make, state: State, body: str | None
 ) -> None:
     world.put(make_job(state, result_url=LINK, error=LATE, notified_at=1.0))
@@ -360,12 +360,12 @@ def test_a_repeated_call_waits_for_the_same_outcome_and_replaces_a_lost_message(
     world.clock.now += 5
     assert retries.ask("up-1", PAY) == first
     assert len(world.called("SendMessage")) == 2
-    with pytest.raises(Conflict, match="another retry of job up-1 waits"):
+    with pytest.raises(Conflict, match="another retry of job up-1 is pending"):
         retries.ask("up-1", '{"pay": true, "max_usd": 0.5}')
     assert world.job() == first
 
 
-def test_a_call_that_is_repeated_while_the_job_goes_on_buys_nothing_more(
+def test_a_call_that_is_repeated_while_the_job_is_in_progress_buys_nothing_more(
     world: Any, retries: Retries, deliver: Any, make_job: Make
 ) -> None:
     world.put(make_job(State.FAILED, error=BROKEN))
@@ -374,10 +374,10 @@ def test_a_call_that_is_repeated_while_the_job_goes_on_buys_nothing_more(
     sent = len(world.called("SendMessage"))
     assert retries.ask("up-1", PAY).state is State.RECEIVED
     assert len(world.called("SendMessage")) == sent
-    assert refused(retries)["code"] == "NOT_POSSIBLE"  # another wish than that one
+    assert refused(retries)["code"] == "NOT_POSSIBLE"  # another retry than that one
 
 
-def test_a_message_delivered_twice_carries_a_wish_out_once(
+def test_a_message_delivered_twice_carries_out_a_retry_once(
     world: Any, retries: Retries, deliver: Any, submit: Submit, make_job: Make
 ) -> None:
     world.put(make_job(State.FAILED, request_id="req-1", error=BROKEN))
@@ -406,7 +406,7 @@ def test_a_job_that_went_on_before_the_message_came_is_left_alone(
     assert json.loads(wish)["retry"] is True
 
 
-def test_an_outcome_does_not_overwrite_a_later_wish(world: Any, make_job: Make, retries: Retries) -> None:
+def test_an_outcome_does_not_overwrite_a_later_retry(world: Any, make_job: Make, retries: Retries) -> None:
     world.put(make_job(State.EXPIRED, request_id="req-1", error=LATE))
     first = retries.ask("up-1", None)
     world.clock.now += 1
@@ -416,7 +416,7 @@ def test_an_outcome_does_not_overwrite_a_later_wish(world: Any, make_job: Make, 
     assert world.job().retry == {"asked_at": world.clock.now, "pay": True}
 
 
-def test_two_calls_at_once_leave_one_wish(world: Any, make_job: Make) -> None:
+def test_two_calls_at_once_leave_one_retry(world: Any, make_job: Make) -> None:
     job = world.put(make_job(State.EXPIRED, request_id="req-1", error=LATE))
     world.store.note(job, unchanged="retry", retry={"asked_at": 1.0, "pay": True})
     with pytest.raises(Conflict):
@@ -437,7 +437,7 @@ def test_two_calls_at_once_leave_one_wish(world: Any, make_job: Make) -> None:
         "pay",
     ],
 )
-def test_a_wish_that_was_edited_buys_nothing(
+def test_a_retry_that_was_edited_buys_nothing(
     world: Any, deliver: Any, submit: Submit, make_job: Make, edited: Any
 ) -> None:
     world.put(make_job(State.FAILED, error=BROKEN, notified_at=1.0, retry=edited))

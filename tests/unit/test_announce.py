@@ -122,7 +122,7 @@ def told_by(line: Any, announce: Announce, records: list[dict[str, Any]]) -> int
     refused=st.sets(st.integers(0, 120), max_size=40),
     hooks=st.booleans(),
 )
-def test_whatever_is_refused_all_is_told_and_in_order(jobs: list[str], refused: set[int], *, hooks: bool) -> None:
+def test_whatever_is_refused_all_is_reported_in_order(jobs: list[str], refused: set[int], *, hooks: bool) -> None:
     states: dict[str, Iterator[State]] = {name: itertools.cycle([State.RECEIVED, State.HELD]) for name in set(jobs)}
     last: dict[str, str | None] = dict.fromkeys(jobs)
     records, wanted = [], dict[str, list[str]]()

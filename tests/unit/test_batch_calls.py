@@ -105,7 +105,7 @@ def test_a_version_of_a_manifest_is_one_batch_however_often_it_is_planned(stack:
 
 @pytest.mark.hostile(kind="input", risk="paid twice")
 @pytest.mark.parametrize("first", [True, False])
-def test_the_same_manifest_with_another_wish_is_a_conflict(stack: Stack, *, first: bool) -> None:
+def test_the_same_manifest_with_other_options_is_a_conflict(stack: Stack, *, first: bool) -> None:
     stack.put()
     batch = stack.create(approve=first)["batch_id"]
     with pytest.raises(Conflict, match=batch):

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from batch_stack import Stack, jobs_of
 from seedance import rest
-from seedance.batches.stopping import Stopping
 from seedance.collect import Collect
 from seedance.enqueue import Enqueue
 from seedance.jobs.job import State, batch_id, batch_job_id
-from seedance.jobs.requests import Defaults, Upload
+from seedance.jobs.requests import Upload
 from seedance.plan import Plan
 
 UPLOADS, KEY = "example-uploads", "batches/spring.csv"
@@ -74,30 +73,8 @@ def version(world: Any, png: bytes) -> str:
 @pytest.mark.parametrize("moment", ["before-call", "after-call"])
 @pytest.mark.parametrize("victim", ["plan", "enqueue", "collect"])
 def test_the_batchs_results_are_the_same_wherever_a_function_is_killed(
-    world: Any, version: str, victim: str, moment: str
+    *, world: Any, version: str, plan: Plan, enqueue: Enqueue, collect: Collect, victim: str, moment: str
 ) -> None:
-    defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    plan = Plan(
-        world.sheets,
-        world.media,
-        world.notifier,
-        world.store.bills,
-        world.batch_store,
-        defaults,
-        20.0,
-        clock=world.clock,
-    )
-    enqueue = Enqueue(
-        world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store
-    )
-    collect = Collect(
-        world.register,
-        world.sheets,
-        world.notifier,
-        world.batch_store,
-        Stopping(world.store, world.queue),
-        clock=world.clock,
-    )
     died = 0
     for call in range(1, WORST):
         batch = batch_id(UPLOADS, KEY, f"{version}-{call}")  # a separate batch for each crash
@@ -163,7 +140,7 @@ def test_a_call_about_a_batch_is_killed_anywhere_and_repeated(
         assert ended["states"] == {"COMPLETED": 7, "CANCELLED": 2, "REJECTED": 1}
         told = {json.loads(message["MessageBody"])["job_id"] for message in world.called("SendMessage")}
         cancelled = {batch_job_id(batch, row) for row in (8, 9)}
-        # Submit tells their end. If the message is lost, reconcile does, because nobody is noted as told.
+        # Submit sends their notifications. If the message is lost, reconcile does, because none is marked as sent.
         assert told == cancelled or (len(told) == 1 and (dead_in_cancel or dead_in_collect))
         assert {world.job(one).notified_at for one in cancelled} == {None}
         dead = dead_in_create or dead_in_approve or dead_in_cancel or dead_in_collect
@@ -174,33 +151,13 @@ def test_a_call_about_a_batch_is_killed_anywhere_and_repeated(
     assert died < WORST - 1
 
 
-def test_a_batch_that_failed_halfway_is_started_again_and_makes_the_rest(world: Any, png: bytes) -> None:
+def test_a_batch_that_failed_halfway_is_started_again_and_makes_the_rest(
+    *, world: Any, plan: Plan, enqueue: Enqueue, collect: Collect, png: bytes
+) -> None:
     world.upload("images/a.png", png)
     manifest = "image,prompt,sku\n" + "images/a.png,It turns,S\n" * 40
     version = str(world.aws["s3"].put_object(Bucket=UPLOADS, Key=KEY, Body=manifest.encode())["VersionId"])
     batch = world.batches.start(Upload(UPLOADS, KEY, version, "", 9))
-    defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    plan = Plan(
-        world.sheets,
-        world.media,
-        world.notifier,
-        world.store.bills,
-        world.batch_store,
-        defaults,
-        20.0,
-        clock=world.clock,
-    )
-    enqueue = Enqueue(
-        world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store
-    )
-    collect = Collect(
-        world.register,
-        world.sheets,
-        world.notifier,
-        world.batch_store,
-        Stopping(world.store, world.queue),
-        clock=world.clock,
-    )
 
     def fed(given: Any) -> tuple[Any, Any]:
         state = plan(given)
@@ -227,19 +184,8 @@ def test_a_batch_that_failed_halfway_is_started_again_and_makes_the_rest(world: 
     assert collect(state)["states"] == {"COMPLETED": 40}
 
 
-def test_a_restarted_batch_that_is_refused_does_not_say_that_nothing_was_bought(world: Any) -> None:
+def test_a_restarted_batch_that_is_refused_does_not_say_that_nothing_was_bought(world: Any, plan: Plan) -> None:
     version = str(world.aws["s3"].put_object(Bucket=UPLOADS, Key=KEY, Body=MANIFEST.encode())["VersionId"])
-    defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    plan = Plan(
-        world.sheets,
-        world.media,
-        world.notifier,
-        world.store.bills,
-        world.batch_store,
-        defaults,
-        20.0,
-        clock=world.clock,
-    )
     event = {"batch_id": "batch-1", "bucket": UPLOADS, "key": KEY, "version_id": version}
     for restarts, says in ((0, "Nothing was bought."), (1, "Nothing more was bought.")):
         assert plan({**event, "restarts": restarts})["status"] == "REFUSED"  # its images are gone

@@ -43,7 +43,7 @@ def sent(world: Any) -> list[str]:
     return sorted(json.loads(body)["job_id"] for body in bodies)
 
 
-def test_a_running_batch_is_fed_no_more_rows_and_what_is_bought_goes_on(world: Any, stack: Stack) -> None:
+def test_a_running_batch_is_fed_no_more_rows_and_bought_videos_continue(world: Any, stack: Stack) -> None:
     batch = stack.planned(HEADER + "It turns,,S\n" * 60, approve=True)  # a share has 25 rows
     assert stack.look(batch)["states"] == {"RECEIVED": 25, "PLANNED": 35}
     for row in range(1, 26):
@@ -103,7 +103,7 @@ def test_a_cancellation_ends_each_row_that_is_not_bought(world: Any, stack: Stac
     shown = stack.calls.cancel(batch)
     assert (shown["state"], shown["states"]) == ("CANCELLING", STATES)
     assert states_of(world, batch) == AFTER
-    assert sent(world) == sorted(batch_job_id(batch, row) for row in (1, 2, 3))  # submit tells their end
+    assert sent(world) == sorted(batch_job_id(batch, row) for row in (1, 2, 3))  # submit sends their notifications
     stack.calls.cancel(batch)
     assert states_of(world, batch) == AFTER
 
@@ -202,12 +202,12 @@ def test_a_batch_that_is_cancelled_while_rows_become_jobs_submits_none_of_them(
     assert (fed["status"], fed["next"], fed["jobs"]) == ("COMPLETED", 10, 0)
     jobs = [world.job(batch_job_id(batch, row)) for row in range(1, 10)]
     assert [job.state for job in jobs] == [State.CANCELLED] * 9
-    assert sent(world) == sorted(job.job_id for job in jobs)  # one each, with which submit tells their end
+    assert sent(world) == sorted(job.job_id for job in jobs)  # one each, for which submit sends the notification
     ended = stack.collect(state)
     assert (ended["status"], ended["states"]) == ("BATCH_CANCELLED", {"CANCELLED": 9, "REJECTED": 1})
 
 
-def test_a_batch_is_cancelled_while_it_is_planned_to_go_on_at_once(world: Any, stack: Stack) -> None:
+def test_a_batch_is_cancelled_while_it_is_planned_to_continue_at_once(world: Any, stack: Stack) -> None:
     stack.put()
     batch = stack.create(approve=True)["batch_id"]
     assert stack.calls.cancel(batch)["state"] == "CANCELLING"

@@ -157,7 +157,7 @@ def test_a_submit_reserves_what_the_bills_say_and_reads_them_before_the_post(wor
     assert world.wire.requests == []
 
 
-def test_bills_decide_whether_a_job_is_dearer_than_the_budget(world: Any, make_job: Make) -> None:
+def test_bills_decide_whether_a_job_exceeds_the_budget(world: Any, make_job: Make) -> None:
     learn(world, 0.31)
     verdict = replace(world.sending, budget=0.3).begin(world.put(make_job()))
     assert verdict.reason.code == "DEARER_THAN_BUDGET"
@@ -205,7 +205,7 @@ def test_learning_does_not_move_the_baseline(world: Any) -> None:
     assert world.store.bills.drifts(MODEL) == {HERE: pytest.approx(10)}
 
 
-def test_only_settings_that_are_clearly_dearer_are_listed(world: Any) -> None:
+def test_only_settings_that_are_clearly_more_expensive_are_listed(world: Any) -> None:
     learn(world, *[0.262] * 3)
     learn(world, *[0.6] * 2, duration=10)
     learn(world, *[0.1] * 3, resolution="480p")

@@ -137,7 +137,7 @@ def test_the_time_of_creation_is_a_range(
     assert list(itertools.chain(*pages)) == [f"up-{number}" for number in found]
 
 
-def test_a_call_reads_no_more_than_its_bound_and_goes_on_from_there(world: Any, index: ByMonth, put: Any) -> None:
+def test_a_call_stops_at_its_bound_and_the_next_continues_there(world: Any, index: ByMonth, put: Any) -> None:
     for number in range(MOST_READ + 150):
         put(number, job_id=f"up-{number:05}")
     wanted = put(MOST_READ + 500, State.HELD, job_id="up-held")
@@ -221,7 +221,7 @@ def test_an_edited_record_hides_no_other(world: Any, index: ByMonth, put: Any, e
     assert list(itertools.chain(*walk(index, Filters(), 1))) == [good.job_id]
 
 
-def test_a_position_in_another_month_goes_on_there(index: ByMonth, put: Any) -> None:
+def test_a_position_in_another_month_continues_there(index: ByMonth, put: Any) -> None:
     job = put(100 * DAY)
     assert ids(index.page(Filters(), 10, Position(str(job.month)))) == [job.job_id]
     assert ids(index.page(Filters(), 10, Position(month_of(NOW - 140 * DAY)))) == []

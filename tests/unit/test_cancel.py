@@ -1,4 +1,4 @@
-"""Cancel: only what is certainly not bought, told like any end, and never overwritten by a submit at work."""
+"""Cancel: only what is certainly not bought, reported like any end, and never overwritten by a submit at work."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def call(world: Any) -> Callable[..., tuple[int, dict[str, Any]]]:
     ("state", "code"), [(State.RECEIVED, "WAITS"), (State.HELD, Hold.BUDGET), (State.HELD, Hold.PAUSED)]
 )
 @pytest.mark.parametrize("transport", ["v1", "v2"])
-def test_a_job_that_waits_is_cancelled_and_told_by_submit(
+def test_a_waiting_job_is_cancelled_and_submit_sends_its_notification(
     *, world: Any, submit: Submit, make_job: Make, state: State, code: str, transport: str
 ) -> None:
     world.put(make_job(state, error=error(code), notified_at=1.0, transport=transport))
@@ -76,7 +76,7 @@ def test_cancelling_twice_gives_the_same_answer_and_replaces_a_lost_message(
     assert len(world.postponed()) == 2
     world.notifier.notify(world.job())
     assert call()[0] == 200
-    assert len(world.postponed()) == 2  # told already
+    assert len(world.postponed()) == 2  # notified already
 
 
 @pytest.mark.parametrize("state", [s for s in State if s not in (State.RECEIVED, State.HELD, State.CANCELLED)])
@@ -231,10 +231,10 @@ def test_a_v1_call_that_is_postponed_does_not_overwrite_a_cancelled_job(
     assert (world.job().state, world.wire.requests) == (State.CANCELLED, [])
 
 
-def test_a_hold_that_is_told_late_does_not_count_as_the_telling_of_the_cancel(
+def test_a_late_notification_of_a_hold_does_not_count_as_that_of_the_cancel(
     world: Any, make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The notifier of HELD publishes, the job is cancelled, and only then the notifier marks it as told."""
+    """The notifier of HELD publishes, the job is cancelled, and only then the notifier marks it as notified."""
     held = world.put(make_job(State.HELD, error=error(Hold.BUDGET)))
     publish = world.notifier._publish
     monkeypatch.setattr(world.notifier, "_publish", lambda *given: (publish(*given), cancelled(world)))

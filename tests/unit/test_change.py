@@ -114,7 +114,7 @@ def test_the_schema_accepts_what_a_later_release_may_add(make_job: Make) -> None
         ({"order": "x" * 7000}, {}),  # no request has as much: somebody edited the record
     ],
 )
-def test_metadata_are_told_as_they_were_given_or_not_at_all(given: Any, told: dict[str, str]) -> None:
+def test_metadata_are_announced_as_they_were_given_or_not_at_all(given: Any, told: dict[str, str]) -> None:
     found = change_in(record(None, {"job_id": "up-1", "state": "HELD", "metadata": given}))
     assert found is not None
     assert found.detail["metadata"] == told
@@ -164,7 +164,7 @@ def test_the_time_of_the_write_counts_if_the_record_has_none(make_job: Make) -> 
     assert found.detail["changed_at"] == "2025-11-20T00:53:20.000Z"
 
 
-def test_the_reason_is_told_without_signatures(make_job: Make) -> None:
+def test_the_reason_is_announced_without_signatures(make_job: Make) -> None:
     link = "https://cdn.example/v.mp4?X-Amz-Signature=abc&X-Amz-Credential=def"
     found = change(None, make_job(State.HELD, error={"code": "RESULT_UNCLEAR", "message": f"It is at {link}."}))
     assert found is not None
@@ -174,7 +174,7 @@ def test_the_reason_is_told_without_signatures(make_job: Make) -> None:
     assert "def" not in found.event
 
 
-def test_nothing_else_of_the_record_is_told(make_job: Make) -> None:
+def test_nothing_else_of_the_record_is_announced(make_job: Make) -> None:
     secret = "https://images.segmind.com/v.mp4?Signature=abc"
     image = {"bucket": "uploads", "key": "uploads/secret.png"}
     job = make_job(State.COPYING, result_url=secret, last_frame_url=secret, answer=secret, image=image)
@@ -184,7 +184,7 @@ def test_nothing_else_of_the_record_is_told(make_job: Make) -> None:
         assert text not in found.webhook
 
 
-def test_an_invalid_value_is_null_and_keeps_nothing_else_from_being_told(make_job: Make) -> None:
+def test_an_invalid_value_is_null_and_keeps_nothing_else_from_being_announced(make_job: Make) -> None:
     job = make_job(State.FAILED).to_record()
     wrong = {"cost_usd": "free", "error": "odd", "model": 7, "created_at": "soon", "batch": 3, "submitted_at": {}}
     found = change_in(record(None, {**job, **wrong, "entered": "once"}))

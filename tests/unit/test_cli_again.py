@@ -1,4 +1,4 @@
-"""`seedance batch --retry-failed`: a batch's failed videos are tried again, for nothing where that is possible."""
+"""`seedance batch --retry-failed`: a batch's failed videos are tried again, at no cost where that is possible."""
 
 import json
 import threading
@@ -26,7 +26,7 @@ ENDS = {
     5: State.REJECTED,
     6: State.HELD,
 }
-"""Row 4's result is known, so it can be copied for nothing."""
+"""Row 4's result is known, so it can be copied at no cost."""
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_nothing_is_bought_above_the_maximum_but_results_are_copied(
     assert states(world, batch)[1:4] == [State.FAILED, State.EXPIRED, State.COPYING]
 
 
-def test_it_is_told_as_json(run: Run, target: Target, batch: str) -> None:
+def test_it_is_reported_as_json(run: Run, target: Target, batch: str) -> None:
     told = json.loads(run(batch, "--json").stdout)
     assert told == {"batch_id": batch, "failed": 3, "copied": 1, "bought": 2}
 
@@ -163,7 +163,7 @@ def test_a_refusal_for_one_job_does_not_stop_the_others(
     assert states(world, batch)[2] is State.RECEIVED
 
 
-def test_what_was_done_is_told_also_if_a_price_is_refused_or_a_purchase_fails(
+def test_what_was_done_is_reported_even_if_a_price_is_refused_or_a_purchase_fails(
     run: Run, target: Target, batch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = run(batch, "--json", "--max-usd", "0.49")

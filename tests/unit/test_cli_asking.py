@@ -1,4 +1,4 @@
-"""How commands invoke the repair function: once, with patience, and what becomes of its answer."""
+"""How commands invoke the repair function: once, with a long timeout, and how its answer is used."""
 
 import io
 import json

@@ -105,7 +105,7 @@ def test_the_state_is_the_apis(put: Put, execution: Ended, status: Status, state
 
 
 @pytest.mark.parametrize("standing", [None, "nonsense"])
-def test_without_a_record_the_execution_still_tells(
+def test_without_a_record_the_execution_still_shows_the_status(
     put: Put, execution: Ended, status: Status, standing: str | None
 ) -> None:
     if standing:

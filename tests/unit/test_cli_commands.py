@@ -1,4 +1,4 @@
-"""What holds for every command, by the parser's own list: --json, ids by their beginning, and progress."""
+"""What holds for every command, by the parser's own list: --json, ids by their prefix, and progress."""
 
 import io
 import json

@@ -78,7 +78,7 @@ def test_a_damaged_image_in_a_folder_is_an_error(shop: Path, png: bytes) -> None
         images.find([str(shop)])
 
 
-def test_files_folders_and_globs_may_be_mixed_and_nothing_is_taken_twice(shop: Path, monkeypatch: Any) -> None:
+def test_files_folders_and_globs_may_be_mixed_and_nothing_is_uploaded_twice(shop: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(shop)
     found, _ = images.find(["red.png", "summer", "**/*.png", "r*.png"])
     assert sorted(one.name for one in found) == ["red.png", "summer/größe.png", "summer/hat.png"]
@@ -107,7 +107,7 @@ def test_a_mistake_is_named(shop: Path, monkeypatch: Any, given: str, says: str)
 # drop -------------------------------------------------------------------------------------------------------
 
 
-def test_every_image_of_a_folder_is_uploaded_with_the_wish(
+def test_every_image_of_a_folder_is_uploaded_with_the_options(
     typed: Typed, world: Any, moto_stack: Target, shop: Path
 ) -> None:
     result = typed("drop", shop, "--prompt", "It turns", "--metadata", "SKU=S-1", "--json")

@@ -197,7 +197,7 @@ def numbers_in(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
         yield name, value
 
 
-def test_a_failure_leaves_standard_output_empty_and_says_why_on_the_other(run: Run, target: Target) -> None:
+def test_a_failure_leaves_standard_output_empty_and_says_why_on_standard_error(run: Run, target: Target) -> None:
     result = run("status", f"up-{'1' * 32}", "--json")
     assert (result.exit_code, result.stdout) == (output.Exit.FAILED, "")
     assert "does not exist" in result.stderr
@@ -209,7 +209,7 @@ def test_models_without_json_are_one_list_and_with_it_a_line_each(run: Run) -> N
     assert [json.loads(line)["model"] for line in lines] == [one["model"] for one in json.loads(run("models").stdout)]
 
 
-def test_up_tells_what_it_has_started_but_not_the_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_prints_what_it_has_started_but_not_the_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = {"ApiUrl": "u", "ConsoleUrl": "u/"}
     stack = Stack(endpoint_url="http://127.0.0.1:4566", secret_access_key="hidden", outputs=outputs, api_key="k")
     monkeypatch.setattr(local_stack, "up", lambda *_: (stack, False))
@@ -222,7 +222,7 @@ def test_up_tells_what_it_has_started_but_not_the_secret(run: Run, monkeypatch: 
     assert "hidden" not in result.output
 
 
-def test_env_tells_what_to_set_and_what_to_unset(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_env_says_what_to_set_and_what_to_unset(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = Stack(endpoint_url="http://127.0.0.1:4566", outputs={"ApiUrl": "u"}, api_key="k")
     monkeypatch.setattr(main, "on_this_machine", lambda _: stack)
     told = json.loads(run("env", "--json").stdout)
@@ -230,7 +230,7 @@ def test_env_tells_what_to_set_and_what_to_unset(run: Run, monkeypatch: pytest.M
     assert "AWS_PROFILE" in told["unset"]
 
 
-def test_a_wait_tells_the_job_at_its_end_and_shows_progress_on_standard_error(
+def test_a_wait_prints_the_job_at_its_end_and_shows_progress_on_standard_error(
     run: Run, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(making.actions, "submit", lambda *_: JOB)
@@ -261,7 +261,7 @@ def test_a_call_is_named_after_its_image(
     assert [(wish.name, wish.labels) for wish in wishes] == [(name, metadata)]
 
 
-def test_a_wait_that_ends_without_a_video_tells_the_job_and_fails(
+def test_a_wait_that_ends_without_a_video_prints_the_job_and_fails(
     run: Run, target: Target, world: Any, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = {"code": Hold.PAUSED.value, "message": "no credits"}
@@ -382,12 +382,12 @@ def many(world: Any, target: Target, make_job: Callable[..., Job]) -> None:
 
 
 @pytest.mark.usefixtures("many")
-def test_a_job_is_found_by_an_unambiguous_beginning_of_its_id(run: Run, target: Target) -> None:
+def test_a_job_is_found_by_an_unambiguous_prefix_of_its_id(run: Run, target: Target) -> None:
     assert json.loads(run("status", "up-abc1", "--json").stdout)["job_id"] == f"up-abc1{'0' * 28}"
     assert json.loads(run("retry", "api-", "--json").stdout)["job_id"] == f"api-abc1{'0' * 28}"
     result = run("status", "up-abc")
     assert result.exit_code == 1
-    assert f"up-abc is the beginning of 2 jobs: up-abc1{'0' * 28}, up-abc2{'0' * 28}" in " ".join(result.stderr.split())
+    assert f"up-abc is a prefix of 2 jobs: up-abc1{'0' * 28}, up-abc2{'0' * 28}" in " ".join(result.stderr.split())
 
 
 @pytest.mark.usefixtures("many")
@@ -405,11 +405,11 @@ def test_too_many_jobs_need_the_whole_id(target: Target, monkeypatch: pytest.Mon
         ids.job(target, "up-abc1")
 
 
-def test_a_batch_is_found_by_its_beginning_also_if_it_was_started_again(target: Target, world: Any) -> None:
+def test_a_batch_is_found_by_a_prefix_also_if_it_was_started_again(target: Target, world: Any) -> None:
     for name in (f"batch-aa{'0' * 30}", f"batch-aa{'0' * 30}-2", f"batch-ab{'0' * 30}"):
         world.aws["stepfunctions"].start_execution(stateMachineArn=world.arns.batch_machine, name=name, input="{}")
     assert ids.batch_id(target, "batch-aa") == f"batch-aa{'0' * 30}"
-    with pytest.raises(CommandError, match="beginning of 2 batches"):
+    with pytest.raises(CommandError, match="prefix of 2 batches"):
         ids.batch_id(target, "batch-a")
     with pytest.raises(CommandError, match="batch batch-c does not exist"):
         ids.batch_id(target, "batch-c")

@@ -52,7 +52,7 @@ def test_what_shows_a_job_with_a_video_shows_its_link(
 @pytest.mark.parametrize(
     "given",
     [{"until": LONG_AGO}, {"days": "0"}, {"base": None}],
-    ids=["the link has ended", "the stack has no links", "an earlier release"],
+    ids=["the link has expired", "the stack has no links", "an earlier release"],
 )
 def test_a_link_that_does_not_work_is_not_shown(
     typed: Typed, linked: Callable[..., None], given: dict[str, Any]

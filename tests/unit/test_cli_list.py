@@ -171,4 +171,4 @@ def test_a_stack_without_the_index_is_of_an_earlier_release(
 
     monkeypatch.setattr(moto_stack.by_month, "page", missing)
     result = typed("list")
-    assert (result.exit_code, "is of an earlier release" in result.stderr) == (1, True)
+    assert (result.exit_code, "runs an earlier release" in result.stderr) == (1, True)

@@ -375,15 +375,15 @@ def test_a_ledger_that_does_not_balance_lists_why_and_exits_with_1(
     assert "Paid again" not in said
 
 
-def test_a_ledger_names_the_settings_that_have_become_dearer(world: Any, says: Any) -> None:
+def test_a_ledger_names_the_settings_that_have_become_more_expensive(world: Any, says: Any) -> None:
     parameters = {"duration": 5, "resolution": "720p", "aspect_ratio": "16:9"}
     for usd in [0.25] * 3 + [0.275] * 4:
         world.store.bills.learn("seedance-1.0-pro-fast", parameters, usd)
         world.store.bills.learn("seedance-pro", parameters, 0.35)
     said = says("ledger", "--date", DAY).splitlines()
     assert "Price drift  1 setting, by the median of the last bills" in said
-    dearer = f"seedance-1.0-pro-fast, 720p 5s 16:9: 10.0% above the price published on {PRICES_OF}"
-    assert [line.strip() for line in said if line.startswith("    ")] == [dearer]
+    drift = f"seedance-1.0-pro-fast, 720p 5s 16:9: 10.0% above the price published on {PRICES_OF}"
+    assert [line.strip() for line in said if line.startswith("    ")] == [drift]
 
 
 def test_an_invalid_date_is_refused(says: Any) -> None:
@@ -393,7 +393,7 @@ def test_an_invalid_date_is_refused(says: Any) -> None:
 # asking repair    -------------------------------------------------------------------------------------------
 
 
-def test_reindex_goes_on_until_every_job_is_listed(world: Any, says: Any, make_job: Make, monkeypatch: Any) -> None:
+def test_reindex_continues_until_every_job_is_listed(world: Any, says: Any, make_job: Make, monkeypatch: Any) -> None:
     for number in range(3):
         world.put(make_job(State.COMPLETED, job_id=f"up-{number}", created_at=NOON, updated_at=NOON + number))
     index = world.store.index

@@ -122,7 +122,7 @@ def test_invalid_settings_are_refused(pairs: list[str], says: str) -> None:
         read_settings(pairs)
 
 
-def test_a_wish_is_checked_with_the_stacks_defaults() -> None:
+def test_a_request_is_checked_with_the_stacks_defaults() -> None:
     wish = Wish(prompt="turn", parameters={"duration": "4"})
     wish.check(has_image=True)  # 1.5 pro and the 2.0 models have it
     with pytest.raises(InvalidRequest, match="must be 5 or 10, not 4"):

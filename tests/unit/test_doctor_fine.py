@@ -1,4 +1,4 @@
-"""What the doctor does not take for a fault, and what its free checks show."""
+"""What the doctor does not report as a fault, and what its free checks show."""
 
 import io
 import json
@@ -201,7 +201,7 @@ def test_a_repair_function_that_crashes_fails_the_line(stack: Stack, look: Calla
     assert (look("provider key").status, look("provider key").said) == (Status.FAILED, "the function crashed")
 
 
-def test_a_crash_of_the_function_itself_is_told_in_its_words(stack: Stack, look: Callable[[str], Result]) -> None:
+def test_a_crash_of_the_function_itself_is_reported_in_its_words(stack: Stack, look: Callable[[str], Result]) -> None:
     crash = json.dumps({"errorMessage": "Task timed out after 240.00 seconds"}).encode()
     stack.answers["lambda.Invoke"] = lambda _: {"FunctionError": "Unhandled", "Payload": io.BytesIO(crash)}
     assert look("provider key").said == "the repair function crashed: Task timed out after 240.00 seconds"

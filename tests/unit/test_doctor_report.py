@@ -111,7 +111,7 @@ def test_the_report_is_one_object(stack: Stack, run: Run) -> None:
     assert [one["name"] for one in said["checks"]] == [check.name for check in CHECKS]
     paused = next(one for one in said["checks"] if one["name"] == "paused")
     assert (paused["status"], paused["said"]) == ("failed", "submits are paused: no reason was given")
-    assert paused["remedy"].startswith("Correct the cause")
+    assert paused["remedy"].startswith("Fix the cause")
     assert "bought" not in said
 
 

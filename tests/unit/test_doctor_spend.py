@@ -182,7 +182,7 @@ def test_a_job_that_has_ended_is_waited_for_until_it_was_notified(bought: Bought
     assert not bought.over
 
 
-def test_it_does_not_wait_for_ever(of: Deployment, bought: Bought, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_wait_forever(of: Deployment, bought: Bought, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Batches, "latest", lambda *_: None)
     now = [time.time()]
     monkeypatch.setattr(time, "time", lambda: now[0])
@@ -308,7 +308,7 @@ def test_the_evidence_is_gathered_from_the_stack_and_the_provider(
     assert found.troubles == []
 
 
-def test_what_can_not_be_read_is_noted_and_the_rest_goes_on(served: Stack, of: Deployment, good: Bought) -> None:
+def test_what_can_not_be_read_is_noted_and_the_rest_continues(served: Stack, of: Deployment, good: Bought) -> None:
     served.examined["request"] = {"error": "the function crashed"}
     served.history = {"error": "The history could not be reached."}
     found = evidence.gather(of, good)

@@ -1,4 +1,4 @@
-"""Jobs under way when the stack is updated: this release continues records and inputs of release 0.1.0.
+"""Jobs in progress when the stack is updated: this release continues records and inputs of release 0.1.0.
 
 tests/unit/recorded/0.1.0.json was recorded in the integration tests of 0.1.0, against the stand-in: the task, its
 input, the table's items at that moment, and the response of 0.1.0.

@@ -21,11 +21,6 @@ IMAGE = {
 
 
 @pytest.fixture
-def enqueue(world: Any) -> Enqueue:
-    return Enqueue(world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store)
-
-
-@pytest.fixture
 def chunk(world: Any) -> Any:
     """Write a plan with the given number of rows, every fifth one bad, and return the event of its only chunk."""
 
@@ -151,7 +146,7 @@ def test_when_the_days_budget_is_used_up_rows_wait_for_the_next_day(
     assert enqueue(event)["status"] == "COMPLETED"
 
 
-def test_a_row_dearer_than_a_whole_days_budget_is_fed_because_submit_says_so(
+def test_a_row_above_a_whole_days_budget_is_fed_because_submit_says_so(
     world: Any, enqueue: Enqueue, chunk: Any
 ) -> None:
     assert replace(enqueue, budget=0.1, clock=world.clock)(chunk(3))["status"] == "COMPLETED"

@@ -139,7 +139,7 @@ def test_shares_of_several_batches_follow_one_another(world: Any) -> None:
     assert second.wait == pytest.approx(first.wait + 60)
 
 
-def test_a_batch_that_comes_back_early_goes_on_where_its_share_ended(world: Any) -> None:
+def test_a_batch_that_comes_back_early_continues_where_its_share_ended(world: Any) -> None:
     first = world.pacer.feed(100, MEAN)
     world.clock.now += first.wait + 1
     assert world.pacer.feed(100, MEAN).delays[0] == pytest.approx(EARLY_SECONDS - 1)

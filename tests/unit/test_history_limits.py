@@ -115,7 +115,7 @@ def test_pages_that_come_again_are_an_error(*, provider: Provider, monkeypatch: 
     assert len(asked) == every + 1
 
 
-def test_rows_that_new_requests_push_to_the_next_page_are_not_taken_for_a_repeated_page(
+def test_rows_that_new_requests_push_to_the_next_page_are_not_mistaken_for_a_repeated_page(
     provider: Provider, wire: Any
 ) -> None:
     wire.will(

@@ -16,7 +16,7 @@ def queue(world: Any) -> HookQueue:
     return HookQueue(world.aws["sqs"].create_queue(QueueName="webhooks")["QueueUrl"], world.aws["sqs"])
 
 
-def test_the_attempts_go_on_for_about_a_day_and_grow() -> None:
+def test_the_attempts_continue_for_about_a_day_with_growing_waits() -> None:
     assert 23 * 3600 <= sum(WAITS) <= 25 * 3600
     assert list(WAITS) == sorted(WAITS)
     assert WAITS[0] <= 5

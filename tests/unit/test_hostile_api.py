@@ -119,7 +119,7 @@ def failed(clients: dict[str, Any], make_job: Callable[..., Job]) -> Iterator[Jo
 
 @pytest.mark.parametrize("kind", VALUES)
 @pytest.mark.parametrize("form", ["%s", '{"pay": %s}', '{"pay": true, "max_usd": %s}', '{"pay": true, "max": %s}'])
-def test_a_hostile_wish_for_a_retry_is_refused(function: Function, failed: Job, form: str, kind: str) -> None:
+def test_a_hostile_request_for_a_retry_is_refused(function: Function, failed: Job, form: str, kind: str) -> None:
     called = event("POST", "/videos/{job_id}/retry", job_id=failed.job_id)
     status, body, _ = function.call({**called, "body": form % VALUES[kind]})
     if status == 202:  # true, an amount, or null for "no limit"

@@ -67,7 +67,7 @@ def test_a_task_for_a_job_that_is_none_fails_briefly(run: Any, function: str) ->
 
 
 @pytest.mark.parametrize("name", ["status", "error", "request_id", "exception", "slot", "wait_seconds", "transport"])
-def test_fail_ends_no_job_whatever_it_is_told(world: Any, make_job: Any, run: Any, name: str) -> None:
+def test_fail_ends_no_job_whatever_its_input(world: Any, make_job: Any, run: Any, name: str) -> None:
     job = world.put(make_job(State.QUEUED))
     for value in (*WRONG_TYPES.values(), *TEXTS.values()):
         run("fail", {"job_id": job.job_id, "status": "RUNNING", name: value})
@@ -75,7 +75,7 @@ def test_fail_ends_no_job_whatever_it_is_told(world: Any, make_job: Any, run: An
 
 
 @pytest.mark.parametrize("error", ["code", "message"])
-def test_an_error_told_by_hand_is_stored_shortly(world: Any, make_job: Any, run: Any, error: str) -> None:
+def test_an_error_entered_by_hand_is_cut_when_stored(world: Any, make_job: Any, run: Any, error: str) -> None:
     for value in (*WRONG_TYPES.values(), *TEXTS.values()):
         world.put(make_job(State.QUEUED))
         run("fail", {"job_id": "up-1", "status": "FAILED", "error": {"code": "X", "message": "y", error: value}})

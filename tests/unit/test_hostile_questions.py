@@ -182,7 +182,7 @@ def test_more_requests_than_fit_into_a_response_are_cut_with_a_word(
 
 
 @pytest.mark.parametrize("given", ["{}", "[]", "null", '"x"', '{"bucket": 5, "key": "a"}', '{"bucket": "b"}'])
-def test_a_batch_that_somebody_started_with_rubbish_is_not_started_again(
+def test_a_batch_that_was_started_with_invalid_input_is_not_started_again(
     world: Any, repair: Repair, given: str
 ) -> None:
     machines, batch = world.aws["stepfunctions"], "batch-" + "0" * 32

@@ -3,7 +3,6 @@
 A message that no service of AWS sends (by hand, or garbled) comes back and ends as a dead letter.
 """
 
-import importlib.util
 import json
 from base64 import b64encode
 from collections.abc import Iterator
@@ -14,11 +13,12 @@ from urllib.parse import quote_plus
 
 import aws_limits
 import pytest
+from empty_table import TABLE, create_table
 from footage import small_png
 from hostile_values import DEEP, TEXTS, VALUES, WRONG_TYPES, nested
 from hypothesis import given
 from hypothesis import strategies as st
-from invoking import CONTEXT, as_from_lambda
+from invoking import CONTEXT, as_from_lambda, load
 from moto import mock_aws
 from seedance.aws.job_table import JobTable
 from seedance.bounds import LONGEST_MESSAGE
@@ -31,7 +31,7 @@ from seedance.media.buckets import Media
 
 pytestmark = pytest.mark.hostile(kind="input", risk=("5xx", "lost", "paid twice"))
 
-UPLOADS, VIDEOS, TABLE = "example-uploads", "example-videos", "jobs-of-tests"
+UPLOADS, VIDEOS = "example-uploads", "example-videos"
 DEFAULTS = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
 KNOWN = "up-0123456789abcdef0123456789abcdef"
 
@@ -61,19 +61,11 @@ class Submitting:
 
 @pytest.fixture(scope="module")
 def submitting(clients: dict[str, Any], template: dict[str, Any], root: Path) -> Iterator[Submitting]:
-    spec = importlib.util.spec_from_file_location("app_of_hostile_uploads", root / "functions/submit/app.py")
-    assert spec is not None
-    assert spec.loader is not None
-    app = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(app)
+    app = load(root, "submit")
     with mock_aws(), aws_limits.enforced():
         where = {"CreateBucketConfiguration": {"LocationConstraint": clients["s3"].meta.region_name}}
         clients["s3"].create_bucket(Bucket=UPLOADS, **where)
-        as_in_the_stack = {
-            name: template["Resources"]["JobTable"]["Properties"][name]
-            for name in ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
-        }
-        clients["dynamodb"].create_table(TableName=TABLE, **as_in_the_stack)
+        create_table(clients, template)
         made = Submitting(app, clients)
 
         def count(model: Any, **_: Any) -> None:

@@ -26,7 +26,7 @@ ENCODERS = {
     "webp, lossless": ("libwebp", "bgra", "webp", {"lossless": "1"}),
 }
 STILL_OPENS = {"jpeg": 2, "png": 12 + 4 + 4, "webp": 1, "webp, lossless": 1}
-"""Last bytes that no decoder misses: end marks, checksums, the padding of a chunk."""
+"""Last bytes that no decoder misses: end markers, checksums, the padding of a chunk."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def look(body: bytes) -> tuple[int, int]:
 
 
 def refusal(body: bytes) -> str:
-    with pytest.raises(ValueError, match=r"^is (in|not|cut|damaged|[\d,]+ x)|^ends without") as caught:
+    with pytest.raises(ValueError, match=r"^is (in|not|cut|damaged|[\d,]+ x)|^has no end marker") as caught:
         look(body)
     return str(caught.value)
 
@@ -115,7 +115,10 @@ BROKEN = {
     "a JPEG without height": (jpeg(640, 0), "640 x 0 pixels"),
     "a JPEG with a segment of no length": (b"\xff\xd8\xff\xe0\0\1", "shorter than its own length"),
     "a JPEG that ends in its thumbnail": ((b"\xff\xd8" + EXIF)[:20_000], "is cut off"),
-    "a JPEG without its end, and without tables": (jpeg(640, 480)[:-2], "it can't be told whether all of the picture"),
+    "a JPEG without its end, and without tables": (
+        jpeg(640, 480)[:-2],
+        "it is unclear whether the picture is complete",
+    ),
     "a PNG without its end, and without most of its data": (png(640, 480)[:-12], "is cut off"),
     "a JPEG of very many segments": (jpeg(640, 480, before=segment(0xFE, b"") * 100_001), "more than 100,000 parts"),
     "a JPEG of very many fill bytes": (jpeg(640, 480, before=b"\xff" * 100_001), "more than 100,000 parts"),

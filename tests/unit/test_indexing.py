@@ -53,7 +53,7 @@ def test_it_may_be_repeated(world: Any, old: list[Job]) -> None:
     assert Indexing(world.store, world.clock).run() == Indexed(0, more=False)
 
 
-def test_a_call_ends_in_time_and_the_next_one_goes_on(world: Any, old: list[Job], monkeypatch: Any) -> None:
+def test_a_call_ends_in_time_and_the_next_one_continues(world: Any, old: list[Job], monkeypatch: Any) -> None:
     index = world.store.index
 
     def slowly(job: Job) -> bool:

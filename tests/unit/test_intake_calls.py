@@ -77,7 +77,7 @@ def test_a_body_that_is_not_a_json_object_is_refused(body: str | None) -> None:
         ({"prompt": "bell\u0007"}, "prompt", "control characters"),
         ({"parameters": {"prompt": "bell\u0007"}}, "prompt", "control characters"),
         ({"prompt": "\ud800"}, "prompt", "has half of a character in it"),
-        ({"prompt": "caf\ufffd"}, "prompt", "has letters that were lost"),
+        ({"prompt": "caf\ufffd"}, "prompt", "has lost characters"),
         ({"prompt": "x", "parameters": {"prompt": "y"}}, "prompt", "given twice"),
         ({"prompt": "x", "image": IMAGE, "parameters": {"image": IMAGE}}, "image", "given twice"),
         ({"prompt": "x", "image": IMAGE, "parameters": {"image_url": IMAGE}}, "image_url", "given twice"),

@@ -30,7 +30,7 @@ NAMES = {"Red shoe": "Red shoe", " ü 👟 ": "ü 👟", "x" * 100: "x" * 100, "
 
 
 @pytest.mark.parametrize("given", NAMES)
-def test_a_name_is_taken_as_it_is(given: str | None) -> None:
+def test_a_name_is_used_as_it_is(given: str | None) -> None:
     assert labels.name(given) == NAMES[given]
 
 

@@ -1,4 +1,4 @@
-"""Lasting links in the table: made with a video's end, in the same transaction, withdrawn, and read again."""
+"""Lasting links in the table: made with a video's end, in the same transaction, revoked, and read again."""
 
 import hashlib
 import json
@@ -66,7 +66,7 @@ def test_a_finished_video_gets_a_link_with_its_end(world: Any, done: Job) -> Non
         "video_key": VIDEO["key"],
         "name": "shoe",
         "until": NOW + 90 * DAY_SECONDS,
-        "expires_at": NOW + 120 * DAY_SECONDS,  # until then its visitors are told that it has ended
+        "expires_at": NOW + 120 * DAY_SECONDS,  # until then visitors are told that it has expired
     }
     assert world.job() == done
 
@@ -168,12 +168,12 @@ def test_a_video_of_an_earlier_release_gets_one(world: Any, links: Links, earlie
     assert (job.state, job.video) == (earlier.state, earlier.video)
 
 
-def test_a_withdrawn_link_is_never_used_again(world: Any, links: Links, done: Job) -> None:
+def test_a_revoked_link_is_never_used_again(world: Any, links: Links, done: Job) -> None:
     none = {"job_id": "up-1", "link": None, "download_link": None, "link_expires_at": None}
     assert links.unshare("up-1") == links.unshare("up-1") == none
-    withdrawn = item(world, done.link_token) or {}
-    assert set(withdrawn) == {"job_id", "revoked_at", "expires_at"}
-    assert withdrawn["expires_at"] == NOW + 30 * DAY_SECONDS
+    revoked = item(world, done.link_token) or {}
+    assert set(revoked) == {"job_id", "revoked_at", "expires_at"}
+    assert revoked["expires_at"] == NOW + 30 * DAY_SECONDS
     assert (world.job().link_token, world.job().link_until) == (None, None)
     again = links.share("up-1")["link"] or ""
     assert again != f"{BASE}/{done.link_token}"
@@ -222,7 +222,7 @@ def test_of_two_calls_at_once_one_makes_the_link_and_both_show_it(
     assert len([key for key in items if key.startswith("link#")]) == 1
 
 
-def test_a_link_that_changes_meanwhile_is_not_withdrawn_halfway(world: Any, links: Links, done: Job) -> None:
+def test_a_link_that_changes_meanwhile_is_not_revoked_halfway(world: Any, links: Links, done: Job) -> None:
     links.unshare("up-1")
     links.share("up-1")
     with pytest.raises(Conflict):

@@ -167,7 +167,7 @@ def test_a_corrected_option_is_an_order(world: Any, bought: Any, png: bytes) -> 
     assert bought(copied(world, mtime="3")) == 1
 
 
-def test_a_new_file_is_an_order_whatever_it_has(world: Any, bought: Any, png: bytes) -> None:
+def test_a_new_file_is_an_order_whatever_its_content(world: Any, bought: Any, png: bytes) -> None:
     """Only a copy can be somebody's touch; who uploads the same file again wants another video."""
     assert [bought(world.upload(KEY, png)) for _ in range(2)] == [1, 1]
 

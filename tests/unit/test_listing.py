@@ -109,7 +109,7 @@ def test_a_range_that_ends_before_it_begins_is_refused() -> None:
     assert refused(created_since="2026-11-20", created_before="2026-11-20").field == "created_before"
 
 
-def test_what_is_allowed_is_told_to_machines_too() -> None:
+def test_what_is_allowed_is_also_listed_for_machines() -> None:
     assert refused(state="DONE").allowed == list(State)
     assert refused(source="mail").allowed == ("upload", "api", "batch", "adopted")
     assert refused(stat="x").allowed == list(PARAMETERS)

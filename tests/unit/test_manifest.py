@@ -220,7 +220,7 @@ def test_a_tally_uses_bills_where_there_are_some_and_reads_them_once_per_setting
     assert sorted(asked) == ["seedance-1.0-pro-fast", "seedance-1.0-pro-fast", "seedance-pro"]
 
 
-def test_a_row_without_a_fixed_length_counts_as_the_dearest_video() -> None:
+def test_a_row_without_a_fixed_length_counts_as_the_most_expensive_video() -> None:
     tally = Tally()
     for one in rows('{"prompt": "x", "model": "seedance-2.0-fast", "duration": -1}\n', "m.jsonl"):
         tally.add(one)

@@ -1,4 +1,4 @@
-"""Manifests as spreadsheets and data frames write them: taken for what they can only mean, and said so."""
+"""Manifests as spreadsheets and data frames write them: read as their only possible meaning, and said so."""
 
 import io
 from pathlib import Path
@@ -137,7 +137,7 @@ def test_ratios_that_a_spreadsheet_took_for_times() -> None:
     assert parameters(good(raw), "aspect_ratio") == ["16:9", "9:16", "1:1"]
     told = notes(raw)
     for was, meant in (("16:09", "16:9"), ("09:16:00", "9:16"), ("01:01", "1:1")):
-        assert f"aspect_ratio: {was} is taken as {meant}." in told
+        assert f"aspect_ratio: {was} is read as {meant}." in told
 
 
 @pytest.mark.parametrize(
@@ -175,12 +175,12 @@ def test_a_ratio_that_the_model_does_not_have_is_refused() -> None:
 def test_a_data_frames_whole_numbers_are_whole() -> None:
     raw = file("pandas-floats.csv")
     assert parameters(good(raw), "duration") == [5, 5]
-    assert "duration: 5.0 is taken as 5." in notes(raw)
+    assert "duration: 5.0 is read as 5." in notes(raw)
 
 
 @pytest.mark.parametrize("model", catalogue.MODELS)
 @pytest.mark.parametrize("given", ["5.0", "5,0", "5.00", "5.000", "5.000000", " 5 ", "05"])
-def test_whole_numbers_are_taken_for_every_model(model: str, given: str) -> None:
+def test_whole_numbers_are_accepted_for_every_model(model: str, given: str) -> None:
     found = good(f'image,model,duration,seed,camera_fixed\na.jpg,{model},"{given}","77.0",\n')
     assert (parameters(found, "duration"), parameters(found, "seed")) == ([5], [77])
     assert [type(one.request.parameters["duration"]) for one in found] == [int]
@@ -190,7 +190,7 @@ def test_whole_numbers_are_taken_for_every_model(model: str, given: str) -> None
 def test_json_numbers_may_be_integral_too(model: str) -> None:
     line = f'{{"prompt": "x", "model": "{model}", "duration": 5.0, "parameters": {{"seed": 7.0}}}}\n'
     assert parameters(good(line, "m.jsonl"), "duration") == [5]
-    assert "seed: 7.0 is taken as 7." in notes(line, "m.jsonl")
+    assert "seed: 7.0 is read as 7." in notes(line, "m.jsonl")
 
 
 @pytest.mark.parametrize(("cell", "value"), [("1.0", True), ("0.0", False), ("TRUE", True), ("False", False)])
@@ -208,7 +208,7 @@ def test_notes_are_bounded() -> None:
     text = "prompt,seed\n" + "".join(f"x,{number}.0\n" for number in range(1, 501))
     told = notes(text)
     assert len(told) == 22
-    assert told[-1] == "Other values were taken for what they can only mean (480 rows)."
+    assert told[-1] == "Other values were also read as their only possible meaning (480 rows)."
 
 
 def test_our_own_files_begin_with_the_mark_that_excel_needs_and_are_read_back() -> None:

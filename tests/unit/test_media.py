@@ -154,7 +154,7 @@ def test_a_truncated_image_is_refused(world: Any, png: bytes) -> None:
     assert refusal(world, "uploads/x") == "uploads/x is cut off: it ends in the middle of the image; upload it again"
 
 
-def test_an_image_without_its_end_mark_is_read_again_in_the_same_version(world: Any, png: bytes) -> None:
+def test_an_image_without_its_end_marker_is_read_again_in_the_same_version(world: Any, png: bytes) -> None:
     version = put(world, "uploads/x", png[:-12])
     image = world.media.look_at(UPLOADS, "uploads/x", None)
     assert (image.picture.ended, image.version_id) == (False, version)

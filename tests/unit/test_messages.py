@@ -148,7 +148,7 @@ def test_the_full_message_of_a_completed_job(ended: Callable[..., Job]) -> None:
     }
 
 
-def test_what_the_pipeline_decided_is_told(ended: Callable[..., Job]) -> None:
+def test_what_the_pipeline_decided_is_in_the_notes(ended: Callable[..., Job]) -> None:
     notes = ["aspect_ratio is 1:1, the nearest.", "The image is very large."]
     message = job_notification(ended(State.COMPLETED, notes=notes), LINKS)
     assert message["notes"] == notes
@@ -218,11 +218,10 @@ def test_an_email_says_what_happened_and_what_was_requested(ended: Callable[...,
     assert "None" not in text
 
 
-def test_an_email_has_the_lasting_links_and_says_when_they_end(ended: Callable[..., Job]) -> None:
+def test_an_email_has_the_lasting_links_and_says_when_they_expire(ended: Callable[..., Job]) -> None:
     _, text = job_email(job_notification(ended(State.COMPLETED), LASTING))
     assert (
-        f"Watch\n  {LASTING.link}\nDownload\n  {LASTING.link}?download\n  (for everybody who has the link, until"
-        in text
+        f"Watch\n  {LASTING.link}\nDownload\n  {LASTING.link}?download\n  (for everyone who has the link, until" in text
     )
     assert "until 2026-02-18 00:53 UTC)" in text
     assert "signed.example" not in text

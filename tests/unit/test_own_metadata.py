@@ -100,7 +100,7 @@ def test_own_metadata_never_refuses_an_upload(pairs: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["metadata", "metadata-duraton", "metadata.promt", "Metadata-Mode"])
-def test_own_names_are_never_taken_for_misspelt_options(name: str) -> None:
+def test_own_names_are_never_mistaken_for_misspelt_options(name: str) -> None:
     assert upload_request({name: "x"}, DEFAULTS) == upload_request({}, DEFAULTS)
 
 

@@ -24,7 +24,7 @@ def pacer(make_pacer: Callable[..., Pacer]) -> Callable[..., Pacer]:
 
 
 def begun(world: Any, make_job: Make, number: int) -> Job:
-    """A job that counts as under way."""
+    """A job that counts as in progress."""
     job = world.put(make_job(job_id=f"up-{number}"))
     booking = Booking("2026-11-20", reserved=0.1, lease=1)
     return world.store.move(job, State.SUBMITTING, booking=booking, reserved_usd=0.1, reserved_day="2026-11-20")  # type: ignore[no-any-return]

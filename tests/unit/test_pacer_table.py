@@ -38,7 +38,7 @@ def test_both_items_are_read_at_once_and_consistently(world: Any) -> None:
 def test_an_item_that_was_left_out_of_an_answer_is_read_again(
     world: Any, make_pacer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Taken for missing, a full calendar would be an empty one."""
+    """If it counted as missing, a full calendar would be an empty one."""
     pacer = make_pacer(requests_per_minute=2)
     assert [pacer.submit_turn(None, MEAN) for _ in range(2)] == [None, None]
     read, answers = world.table.client.batch_get_item, []
@@ -57,7 +57,7 @@ def test_an_item_that_was_left_out_of_an_answer_is_read_again(
 def test_a_count_that_was_left_out_of_an_answer_is_read_again(
     world: Any, make_pacer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Taken for missing, all places at the provider would be free. The calendar's version does not show it."""
+    """If it counted as missing, all places at the provider would be free. The calendar's version does not show it."""
     pacer = make_pacer(max_in_flight=1)
     assert pacer.submit_turn(None, MEAN) is None
     world.aws["dynamodb"].put_item(TableName=TABLE, Item=written_item({"job_id": IN_FLIGHT, "held": 1}))

@@ -13,28 +13,12 @@ from botocore.exceptions import ClientError
 from seedance import plan as module
 from seedance.jobs import requests
 from seedance.jobs.job import batch_id
-from seedance.jobs.requests import Defaults
 from seedance.plan import Plan
 
 UPLOADS = "example-uploads"
 MANIFESTS = Path(__file__).parent / "manifests"
 HEADER = "image,prompt,model,sku\n"
 Run = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def plan(world: Any) -> Plan:
-    defaults = Defaults("seedance-1.0-pro-fast", "The camera moves slowly.", "v2")
-    return Plan(
-        world.sheets,
-        world.media,
-        world.notifier,
-        world.store.bills,
-        world.batch_store,
-        defaults,
-        20.0,
-        clock=world.clock,
-    )
 
 
 @pytest.fixture
@@ -317,7 +301,7 @@ def test_notes_about_the_rows_are_in_the_state_and_in_a_refusals_summary(world: 
     rows = "image,prompt,duration,sku\nimages/a.png,x,5.0,1\n,y,5,2\n"
     notes = [
         "1 of 2 rows have no image (row 2); columns passed through: sku.",
-        "duration: 5.0 is taken as 5.",
+        "duration: 5.0 is read as 5.",
     ]
     assert run(rows)["notes"] == notes
     run(rows + ",,,\n,,7,3\n" * 2, key="batches/bad.csv")

@@ -11,7 +11,6 @@ from seedance.aws import checks
 from seedance.aws.attributes import read_item, written_item
 from seedance.aws.table import CALENDAR, IN_FLIGHT, day_key
 from seedance.batches import plan_lines
-from seedance.batches.stopping import Stopping
 from seedance.collect import Collect
 from seedance.enqueue import Enqueue
 from seedance.errors import AllUnderWay, BadRecord, OverBudget
@@ -96,7 +95,7 @@ def test_any_stored_value_gives_a_usable_calendar(name: str, value: Any) -> None
         assert calendar.crowded_until <= now + LONGEST_FED + 2 * WINDOW_SECONDS
 
 
-# how many are under way ----------------------------------------------------------------------------------------------
+# how many are in progress --------------------------------------------------------------------------------------------
 
 
 @EACH_STORED
@@ -175,7 +174,7 @@ def test_a_poisoned_place_begins_the_round_anew(world: Any, name: str, poison: s
     assert world.place.read() == good
 
 
-def test_a_place_of_the_future_hides_nobody(world: Any) -> None:
+def test_a_place_in_the_future_hides_no_job(world: Any) -> None:
     world.place.save(2, world.clock.now + 3600)
     assert world.place.read() == (0, 0.0)
 
@@ -184,7 +183,7 @@ def test_a_place_of_the_future_hides_nobody(world: Any) -> None:
 
 
 @EACH_STORED
-def test_a_switch_with_an_odd_reason_stops_submits_all_the_same(world: Any, make_job: Make, poison: str) -> None:
+def test_a_switch_with_an_odd_reason_still_stops_submits(world: Any, make_job: Make, poison: str) -> None:
     put(world, "switch#submits", reason=STORED[poison], paused_at=STORED[poison])
     assert world.switch.paused() == ("abc" if poison == "text" else "no reason was given")
     begun = world.sending.begin(world.put(make_job()))
@@ -321,13 +320,12 @@ JSON_VALUES = [value for value in VALUES if not isinstance(value, bytes)]
 @pytest.mark.parametrize("value", JSON_VALUES, ids=repr)
 @pytest.mark.parametrize("name", [*GOOD, "parameters.duration", "parameters.prompt"])
 @pytest.mark.sampled(6)
-def test_a_corrupt_row_of_a_plan_buys_nothing_and_stops_no_other(world: Any, name: str, value: Any) -> None:
+def test_a_corrupt_row_of_a_plan_buys_nothing_and_stops_no_other(
+    world: Any, enqueue: Enqueue, name: str, value: Any
+) -> None:
     poisoned = {**GOOD, name: value}
     if "." in name:
         poisoned = {**GOOD, "parameters": {**PARAMETERS, name.partition(".")[2]: value}}
-    enqueue = Enqueue(
-        world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store
-    )
     answer = enqueue(chunk_of(world, poisoned, {**GOOD, "row": 2}))
     good_too = (name, value) in [("image", None), ("columns", {"a": 1}), ("parameters.prompt", "abc")]
     if not good_too and (name, value) != ("parameters.duration", None):
@@ -337,10 +335,7 @@ def test_a_corrupt_row_of_a_plan_buys_nothing_and_stops_no_other(world: Any, nam
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b"\xff\xfe", b"NaN", b"[" * 100_000, b'{"row": 1}', b"null"])
-def test_an_invalid_line_is_skipped(world: Any, line: bytes) -> None:
-    enqueue = Enqueue(
-        world.store, world.sheets, world.queue, world.register, world.pacer, world.switch, world.batch_store
-    )
+def test_an_invalid_line_is_skipped(world: Any, enqueue: Enqueue, line: bytes) -> None:
     answer = enqueue(chunk_of(world, line, {**GOOD, "row": 2}))
     assert (answer["status"], answer["jobs"], answer["created"]) == ("COMPLETED", 1, 1)
 
@@ -348,18 +343,10 @@ def test_an_invalid_line_is_skipped(world: Any, line: bytes) -> None:
 @pytest.mark.parametrize(
     "value", [*JSON_VALUES, [], [0, 1, 1], [0, 1, 1, "1"], [5, 1, 1, 2], [0, 1, 5, 4], [0, 1, 1, 10**9], [0, 1, 0, 1]]
 )
-def test_an_invalid_chunk_is_skipped(world: Any, make_job: Make, value: Any) -> None:
+def test_an_invalid_chunk_is_skipped(world: Any, collect: Collect, make_job: Make, value: Any) -> None:
     assert plan_lines.chunk(value) is None
     chunk_of(world, GOOD, {**GOOD, "row": 2})
     world.put(make_job(State.QUEUED, job_id=batch_job_id(BATCH, 1)))
-    collect = Collect(
-        world.register,
-        world.sheets,
-        world.notifier,
-        world.batch_store,
-        Stopping(world.store, world.queue),
-        clock=world.clock,
-    )
     now = world.clock.now
     event = {
         "batch_id": BATCH,
@@ -378,7 +365,7 @@ def test_an_invalid_chunk_is_skipped(world: Any, make_job: Make, value: Any) -> 
     ("name", "poison"), [("state", "text"), *((name, of) for name in ("cost_usd", "video", "error") for of in STORED)]
 )
 def test_a_batch_is_collected_whatever_its_jobs_records_contain(
-    world: Any, make_job: Make, name: str, poison: str
+    world: Any, collect: Collect, make_job: Make, name: str, poison: str
 ) -> None:
     chunk = chunk_of(world, GOOD)
     item = written_item(make_job(State.COMPLETED, job_id=batch_job_id(BATCH, 1), **WHOLE).to_record())
@@ -389,14 +376,6 @@ def test_a_batch_is_collected_whatever_its_jobs_records_contain(
         **{"plan_bytes": chunk["chunk"][1], "chunks": [chunk["chunk"]], "rows": 1, "rejected": 0, "report_key": None},
         **{"columns": [], "estimate_usd": 0.3, "over": 0, "began_at": now, "progressed_at": now, "status": "RUNNING"},
     }
-    collect = Collect(
-        world.register,
-        world.sheets,
-        world.notifier,
-        world.batch_store,
-        Stopping(world.store, world.queue),
-        clock=world.clock,
-    )
     first = collect(event)
     assert first["status"] == ("RUNNING" if name == "state" else "BATCH_DONE")
     world.clock.now += 26 * 3600

@@ -20,21 +20,6 @@ FRAME = "https://images.segmind.com/f.png"
 STEP, UNREACHABLE = 10, 30
 
 
-@pytest.fixture
-def poll(world: Any) -> Poll:
-    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)
-
-
-@pytest.fixture
-def running(world: Any, make_job: Make) -> Callable[..., Job]:
-    """A job that was submitted ``age`` seconds ago."""
-
-    def put(age: float = 50, state: State = State.QUEUED, **changes: Any) -> Job:
-        return world.put(make_job(state, **{"submitted_at": world.clock.now - age, **changes}))
-
-    return put
-
-
 def answer(status: str, http: int = 200, **fields: Any) -> httpx.Response:
     return httpx.Response(http, json={"status": status, "request_id": "req-1", **fields})
 

@@ -15,11 +15,6 @@ LINK = "https://images.segmind.com/v.mp4"
 
 
 @pytest.fixture
-def poll(world: Any) -> Poll:
-    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)
-
-
-@pytest.fixture
 def left(world: Any, make_job: Make) -> Callable[[float], Job]:
     """A job whose request the provider forgets in the given number of seconds."""
     return lambda seconds: world.put(make_job(State.QUEUED, submitted_at=world.clock.now - 3600 + seconds))

@@ -13,21 +13,6 @@ Make = Callable[..., Job]
 LINK = "https://images.segmind.com/v.mp4"
 
 
-@pytest.fixture
-def poll(world: Any) -> Poll:
-    return Poll(world.store, world.provider, world.pacer, world.durations, clock=world.clock)
-
-
-@pytest.fixture
-def running(world: Any, make_job: Make) -> Callable[..., Job]:
-    """A job that was submitted ``age`` seconds ago."""
-
-    def put(age: float = 50, state: State = State.QUEUED, **changes: Any) -> Job:
-        return world.put(make_job(state, **{"submitted_at": world.clock.now - age, **changes}))
-
-    return put
-
-
 def answer(status: str, **fields: Any) -> httpx.Response:
     return httpx.Response(200, json={"status": status, "request_id": "req-1", **fields})
 

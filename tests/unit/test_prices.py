@@ -34,7 +34,7 @@ def test_every_model_has_a_price_and_the_prices_have_a_date() -> None:
 PUBLISHED = [
     ("seedance-1.5-pro", {"generate_audio": False}, 0.1296),  # 108,000 tokens at $1.20 a million
     ("seedance-1.5-pro", {"generate_audio": True}, 0.2592),
-    ("seedance-1.5-pro", {}, 0.2592),  # unknown: the dearer
+    ("seedance-1.5-pro", {}, 0.2592),  # unknown: the higher price
     ("seedance-1.5-pro", {"generate_audio": True, "duration": 10}, 0.5184),
     ("seedance-1.5-pro", {"generate_audio": True, "resolution": "480p"}, 0.1205),  # 864 x 496
     ("seedance-1.5-pro", {"generate_audio": True, "resolution": "1080p"}, 0.5832),
@@ -70,7 +70,7 @@ def test_every_model_has_a_price_for_every_setting(slug: str, of: Setting) -> No
 
 @pytest.mark.parametrize("slug", catalogue.MODELS)
 @given(of=SETTINGS)
-def test_an_adaptive_shape_costs_as_much_as_the_dearest(slug: str, of: Setting) -> None:
+def test_an_adaptive_shape_costs_as_much_as_the_most_expensive(slug: str, of: Setting) -> None:
     if of.seconds != prices.AUTO:
         adaptive = Setting(of.resolution, of.seconds, "adaptive", of.audio)
         assert published_usd(slug, adaptive) >= published_usd(slug, of)
@@ -142,11 +142,11 @@ def test_bills_of_another_setting_do_not_count() -> None:
 
 def test_an_open_length_follows_the_bills_of_the_lengths_that_are_allowed() -> None:
     assert estimate("seedance-2.0-fast", {"720p 15s 16:9": [2.5]}, duration=-1) == 2.5
-    assert estimate("seedance-2.0-fast", {"720p 12s 16:9": [2.4]}, duration=-1) == 2.4  # dearer than 15 s as published
+    assert estimate("seedance-2.0-fast", {"720p 12s 16:9": [2.4]}, duration=-1) == 2.4  # more than 15 s as published
     assert estimate("seedance-2.0-fast", {"720p 15s 16:9": [0.9]}, duration=-1) == pytest.approx(12 * 0.152)
 
 
-def test_an_open_setting_costs_at_least_its_own_dearest_bill() -> None:
+def test_an_open_setting_costs_at_least_its_own_highest_bill() -> None:
     assert estimate("seedance-2.0-fast", {"720p auto 16:9": [0.7, 2.6, 0.7]}, duration=-1) == 2.6
     assert estimate("seedance-2.0-fast", {"720p auto 16:9": [0.7, 0.8]}, duration=-1) == pytest.approx(15 * 0.152)
     assert estimate("seedance-2.0-fast", {"720p auto 16:9": [900.0]}, duration=-1) == pytest.approx(8 * 15 * 0.152)

@@ -1,4 +1,4 @@
-"""What the API answers when it refuses a call, and the headers that say where and when to go on."""
+"""What the API answers when it refuses a call, and the headers that say where and when to continue."""
 
 import json
 from collections.abc import Callable

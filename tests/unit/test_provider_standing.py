@@ -209,7 +209,7 @@ def test_the_link_is_searched_in_the_whole_response(ask: Any, answer: Any, addre
     assert ask(httpx.Response(200, json={"status": "COMPLETED", **answer})).output == address
 
 
-def test_an_address_that_was_sent_is_not_taken_for_the_result(wire: Any) -> None:
+def test_an_address_that_was_sent_is_not_mistaken_for_the_result(wire: Any) -> None:
     at = Provider("https://a", "", "", key=lambda: KEY, media_hosts={"images.segmind.com"})
     wire.will(completed(output=[LINK, FRAME]))
     assert at.standing("req-1", Sent.of({"reference_videos": [LINK]})).result.videos == 0

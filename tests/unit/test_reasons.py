@@ -66,7 +66,7 @@ def test_a_failure_without_a_message_says_so(why: str | None, says: str) -> None
         (6.0, 0.25, "$6.00 is spent or reserved"),
     ],
 )
-def test_over_the_budget_says_the_sums_and_when_it_goes_on(committed: float, estimate: float, says: str) -> None:
+def test_over_the_budget_says_the_amounts_and_when_it_continues(committed: float, estimate: float, says: str) -> None:
     reason = reasons.over_budget("2026-12-31", 5.0, committed, estimate)
     assert reason.code == "OVER_BUDGET"
     assert says in reason.message
@@ -80,3 +80,13 @@ def test_no_reason_is_written_by_hand(root: Path) -> None:
             if isinstance(node, ast.Dict):
                 keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
                 assert keys != {"code", "message"}, f"{path.name}: line {node.lineno}"
+
+
+def test_each_reason_is_made_by_a_function_of_reasons(root: Path) -> None:
+    made = {
+        str(path.relative_to(root / "layers/common/seedance"))
+        for path in (root / "layers/common/seedance").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Reason", "reasons.Reason")
+    }
+    assert made == {"jobs/reasons.py"}

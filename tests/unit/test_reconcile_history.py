@@ -40,20 +40,25 @@ def test_the_lost_jobs_of_a_model_share_a_list(
     assert world.job(THIRD).request_id == "req-2"
 
 
-def test_what_is_left_over_comes_first_in_the_next_round(
-    *,
-    world: Any,
-    reconcile: Reconcile,
-    uncertain: Callable[..., Job],
-    put: Callable[..., Job],
-    asked: Callable[[], list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def lost(uncertain: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two lost jobs of different models, and only one request for the history in a round."""
     monkeypatch.setattr(module, "HISTORY_REQUESTS", 1)
     uncertain(60, model="seedance-pro")
     uncertain(50, model="seedance-1.5-pro", job_id=OTHER)
+
+
+@pytest.fixture
+def unpriced(world: Any, put: Callable[..., Job]) -> None:
+    """A finished job of a third model whose price is not known yet."""
     sold = {"request_id": "req-7", "submitted_at": world.clock.now - 700, "notified_at": 1.0, "cost_usd": None}
     put(State.COMPLETED, 650, job_id=THIRD, model="seedance-2.0-mini", **sold)
+
+
+@pytest.mark.usefixtures("lost", "unpriced")
+def test_what_is_left_over_comes_first_in_the_next_round(
+    world: Any, reconcile: Reconcile, asked: Callable[[], list[str]]
+) -> None:
     expected = ["seedance-pro", "seedance-1.5-pro", "seedance-2.0-mini", "seedance-pro", "seedance-1.5-pro"]
     for number, model in enumerate(expected):
         priced = model == "seedance-2.0-mini"
@@ -63,22 +68,12 @@ def test_what_is_left_over_comes_first_in_the_next_round(
     assert world.counted() == {}
 
 
+@pytest.mark.usefixtures("lost", "unpriced")
 def test_a_step_that_is_left_over_again_comes_last(
-    *,
-    world: Any,
-    reconcile: Reconcile,
-    uncertain: Callable[..., Job],
-    put: Callable[..., Job],
-    asked: Callable[[], list[str]],
-    monkeypatch: pytest.MonkeyPatch,
+    world: Any, reconcile: Reconcile, uncertain: Callable[..., Job], asked: Callable[[], list[str]]
 ) -> None:
     """Otherwise many lost jobs would keep the price of a finished video from being looked up."""
-    monkeypatch.setattr(module, "HISTORY_REQUESTS", 1)
-    uncertain(60, model="seedance-pro")
-    uncertain(50, model="seedance-1.5-pro", job_id=OTHER)
     uncertain(40, model="seedance-2.0-fast", job_id=FOURTH)
-    sold = {"request_id": "req-7", "submitted_at": world.clock.now - 700, "notified_at": 1.0, "cost_usd": None}
-    put(State.COMPLETED, 650, job_id=THIRD, model="seedance-2.0-mini", **sold)
     first, second, last = "seedance-pro", "seedance-1.5-pro", "seedance-2.0-fast"
     for number, model in enumerate((first, second, "seedance-2.0-mini", first, second, last)):
         world.wire.will(history(row(world, "req-7", credits_deduction=0.4)) if "mini" in model else history())
@@ -86,17 +81,10 @@ def test_a_step_that_is_left_over_again_comes_last(
         assert asked() == [model], number
 
 
+@pytest.mark.usefixtures("lost")
 def test_a_step_without_the_history_is_done_though_no_request_is_left(
-    *,
-    world: Any,
-    reconcile: Reconcile,
-    uncertain: Callable[..., Job],
-    put: Callable[..., Job],
-    monkeypatch: pytest.MonkeyPatch,
+    world: Any, reconcile: Reconcile, put: Callable[..., Job]
 ) -> None:
-    monkeypatch.setattr(module, "HISTORY_REQUESTS", 1)
-    uncertain(60, model="seedance-pro")
-    uncertain(50, model="seedance-1.5-pro", job_id=OTHER)
     put(State.RECEIVED, 2000, job_id=THIRD)
     world.wire.will(history())
     assert reconcile() == {"enqueued": 1}

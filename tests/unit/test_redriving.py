@@ -201,7 +201,7 @@ class _Then:
 
 
 class Ticking(Clock):
-    """A clock that goes on by some seconds whenever it is read."""
+    """A clock that advances by some seconds whenever it is read."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()

@@ -121,17 +121,7 @@ def test_a_record_of_another_bucket_is_ignored(world: Any, submit: Submit, png: 
     assert world.counted() == {"RecordsIgnored": 1}
 
 
-def test_a_batch_of_another_bucket_is_not_planned(world: Any) -> None:
-    plan = Plan(
-        world.sheets,
-        world.media,
-        world.notifier,
-        world.store.bills,
-        world.batch_store,
-        DEFAULTS,
-        10.0,
-        clock=world.clock,
-    )
+def test_a_batch_of_another_bucket_is_not_planned(plan: Plan) -> None:
     event = {"batch_id": "batch-1", "bucket": "somebody-elses", "key": "batches/a.csv", "version_id": None}
     with pytest.raises(ValueError, match="somebody-elses"):
         plan(event)

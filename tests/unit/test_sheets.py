@@ -108,7 +108,7 @@ def test_a_folder_of_images_that_is_none_is_refused(world: Any, folder: str) -> 
         world.sheets.hints("batches/m.csv", None)
 
 
-def test_an_error_of_s3_is_not_taken_for_missing_metadata(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_s3_is_not_mistaken_for_missing_metadata(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def head(code: str) -> Any:
         def raise_it(**_: Any) -> Any:
             raise ClientError({"Error": {"Code": code}}, "HeadObject")

@@ -179,7 +179,7 @@ def test_the_number_of_polls_depends_on_the_videos_under_way(in_flight: int, pol
 
 def test_arrivals_reduce_the_number_of_polls() -> None:
     calendar = Calendar(arrivals=24.0, arrivals_at=NOW)
-    # 24 videos a minute at 100 s each are 40 under way; 36 requests a minute are left: 1.5 for each.
+    # 24 videos a minute at 100 s each are 40 in progress; 36 requests a minute are left: 1.5 for each.
     assert polls_affordable(calendar, NOW, limit=60, in_flight=40, mean=100, most=10) == pytest.approx(1.5)
 
 

@@ -181,7 +181,7 @@ def test_parameters_are_checked_as_the_template_declares_them(template: dict[str
         (["ResubmitLost=maybe"], "ResubmitLost must be one of no, yes"),
         (["DefaultPrompt=" + 301 * "x"], "DefaultPrompt must have at least 1 and at most 300 characters"),
         (["DefaultPrompt="], "DefaultPrompt must have at least 1 and at most 300 characters"),
-        (["UploadRetentionDays=7"], "UploadRetentionDays must be 0 (keep for ever) or 8 to 9999 days"),
+        (["UploadRetentionDays=7"], "UploadRetentionDays must be 0 (keep forever) or 8 to 9999 days"),
     ],
 )
 def test_a_parameter_that_cloudformation_would_refuse_is_refused(

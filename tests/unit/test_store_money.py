@@ -265,11 +265,11 @@ def test_the_item_of_a_day_is_no_job(world: Any, make_job: Make) -> None:
     assert world.store.get("switch#submits") is None
 
 
-# videos under way -------------------------------------------------------------------------------------------
+# videos in progress -------------------------------------------------------------------------------------------
 
 
 def begin(world: Any, job: Job, most: int | None = None) -> Job:
-    """Count a job as under way, as a submit does."""
+    """Count a job as in progress, as a submit does."""
     booking = Booking(DAY, reserved=0.25, lease=1, max_in_flight=most)
     return world.store.move(job, State.SUBMITTING, booking=booking, reserved_usd=0.25, reserved_day=DAY)  # type: ignore[no-any-return]
 

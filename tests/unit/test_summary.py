@@ -22,7 +22,7 @@ def summary(status: BatchStatus, key: str = "batches/shop/spring.csv", **changes
     values: dict[str, Any] = {}
     if status in (BatchStatus.DONE, BatchStatus.OPEN):
         values |= {"rows": 12, "rejected": 2, "states": {"COMPLETED": 9, "FAILED": 1, "REJECTED": 2}}
-        values |= {"notes": ["2 of 12 rows have no image (rows 3 and 4).", "duration: 5.0 is taken as 5."]}
+        values |= {"notes": ["2 of 12 rows have no image (rows 3 and 4).", "duration: 5.0 is read as 5."]}
         values |= {"estimate_usd": 3.004, "cost_usd": 2.512345, "seconds": 75.2, "results": RESULTS, "report": REPORT}
     else:
         values |= {"error": {"code": "X", "message": "Half of it is bad. Nothing was bought."}}
@@ -49,7 +49,7 @@ def test_an_email_gives_the_outcome_and_the_location_of_the_results() -> None:
         "9 of 12 videos are ready",
         "  1 FAILED",
         "  2 REJECTED",
-        "Notes\n  2 of 12 rows have no image (rows 3 and 4).\n  duration: 5.0 is taken as 5.\n",
+        "Notes\n  2 of 12 rows have no image (rows 3 and 4).\n  duration: 5.0 is read as 5.\n",
         RESULTS["url"],
         "s3://b/batches/spring-01234567.rejected.csv",
         "Cost      $2.51",
@@ -80,7 +80,7 @@ def test_the_email_of_a_refusal_says_why_and_that_nothing_was_bought() -> None:
             BatchStatus.CANCELLED,
             {"rows": 12, "states": {"COMPLETED": 5, "CANCELLED": 7}, "cost_usd": 1.25, "error": None},
             "Batch cancelled: spring.csv (5 of 12 videos, $1.25)",
-            "upload a file of their rows",
+            "upload a file with their rows",
         ),
         (
             BatchStatus.REFUSED,

@@ -23,7 +23,7 @@ def told(job: Job) -> list[tuple[float, str]]:
     return [(event.at - NOW, event.what) for event in timeline.events(job)]
 
 
-def test_every_attempt_is_told_with_its_reason(
+def test_every_attempt_is_listed_with_its_reason(
     world: Any, submit: Submit, make_job: Make, rate_limited: Callable[[float | None], httpx.Response]
 ) -> None:
     job = world.put(make_job(created_at=NOW, entered={"RECEIVED": NOW}))
@@ -82,18 +82,18 @@ def test_a_hold_for_another_reason_does_not_hide_the_first(world: Any, make_job:
     ]
 
 
-def test_a_retry_is_told(world: Any, make_job: Make) -> None:
+def test_a_retry_is_in_the_timeline(world: Any, make_job: Make) -> None:
     asked = {"asked_at": NOW + 1, "pay": True, "max_usd": 0.4}
     job = world.put(make_job(State.FAILED, created_at=NOW, entered={"RECEIVED": NOW, "FAILED": NOW}, retry=asked))
-    assert told(job)[-1] == (1, "a retry was asked for: the video may be bought again, for at most $0.40")
+    assert told(job)[-1] == (1, "a retry was requested: the video may be bought again, for at most $0.40")
     job = world.store.note(job, retry={**asked, "pay": False, "ended_at": NOW + 2, "said": "nothing to copy"})
     assert [what for _, what in told(job)[-2:]] == [
-        "a retry was asked for: the video may be copied or found, for nothing",
+        "a retry was requested: the video may be copied or found, at no cost",
         "the retry ended: nothing to copy",
     ]
 
 
-def test_a_record_of_an_earlier_release_tells_its_states_and_its_last_reason(make_job: Make) -> None:
+def test_a_record_of_an_earlier_release_shows_its_states_and_its_last_reason(make_job: Make) -> None:
     job = make_job(State.FAILED, created_at=NOW, entered={"RECEIVED": NOW, "FAILED": NOW + 5}, error=reason("X", "why"))
     assert told(job) == [(0, "RECEIVED"), (5, "FAILED: why (X)")]
     assert told(make_job(State.RECEIVED, created_at=NOW, entered={})) == [(0, "created")]
@@ -135,7 +135,7 @@ def test_edited_reasons_are_dropped(world: Any, make_job: Make, edited: Any) -> 
     assert world.job().past_reasons == []
 
 
-def test_a_state_of_another_release_is_told_by_its_name(make_job: Make) -> None:
+def test_a_state_of_another_release_is_shown_by_its_name(make_job: Make) -> None:
     kept = [{"at": NOW, "state": "DREAMING", "code": "X", "message": "m"}]
     job = make_job(State.RECEIVED, created_at=NOW, entered={"RECEIVED": NOW, "DREAMING": NOW}, past_reasons=kept)
     assert [(event["event"], event["state"]) for event in timelines.describe(job)["events"]] == [

@@ -110,7 +110,7 @@ def test_it_is_beside_the_video(video: str, key: str) -> None:
     assert manifest_key(video) == key
 
 
-def test_the_manifest_is_there_before_the_job_is_completed_and_told(
+def test_the_manifest_exists_before_the_job_is_completed_and_notified(
     *, world: Any, finalize: Finalize, job: Job, mp4: bytes
 ) -> None:
     world.put(job)

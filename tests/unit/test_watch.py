@@ -117,7 +117,7 @@ def test_an_unknown_token_is_not_found(watch: Watch, shared: Job) -> None:
     is_page(answer, 404, "")
 
 
-def test_a_withdrawn_link_is_gone_at_once(world: Any, watch: Watch, shared: Job) -> None:
+def test_a_revoked_link_is_gone_at_once(world: Any, watch: Watch, shared: Job) -> None:
     world.store.unshare(shared)
     is_page(watch.respond(click(shared.link_token)), 410, GONE)
     is_page(watch.respond(click(shared.link_token, "HEAD")), 410, "")
@@ -153,7 +153,7 @@ def test_without_permission_to_list_a_missing_video_is_forbidden_and_gone(
     is_page(watch.respond(click(shared.link_token)), 410, GONE)
 
 
-def test_an_error_of_aws_is_not_taken_for_an_end(watch: Watch, shared: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_aws_is_not_mistaken_for_an_end(watch: Watch, shared: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch.client, "head_object", failing("503"))
     with pytest.raises(ClientError):
         watch.respond(click(shared.link_token))

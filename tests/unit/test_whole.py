@@ -1,4 +1,4 @@
-"""Files without their end mark: those that have all of their picture pass, those that are cut off don't.
+"""Files without their end marker: those that have all of their picture pass, those that are cut off don't.
 
 The pictures in ``pictures/`` (333 x 303 pixels) were drawn for these tests, and written by Pillow 13 and by jpegtran of
 libjpeg-turbo 2.1.
@@ -50,7 +50,7 @@ def test_a_whole_file_passes(name: str) -> None:
 
 @pytest.mark.parametrize("missing", [1, 2])
 @pytest.mark.parametrize("name", BASELINE)
-def test_without_its_end_mark_it_passes(name: str, missing: int) -> None:
+def test_without_its_end_marker_it_passes(name: str, missing: int) -> None:
     picture = look(PICTURES[name][:-missing])
     assert (picture.width, picture.height, picture.ended) == (WIDTH, HEIGHT, False)
 
@@ -100,7 +100,7 @@ def test_a_lost_piece_between_restart_marks_is_found() -> None:
 
 @pytest.mark.parametrize(("name", "missing"), [("arithmetic", 2), ("arithmetic", 900)])
 def test_where_it_cant_be_told_the_message_says_so(name: str, missing: int) -> None:
-    with pytest.raises(ValueError, match="it can't be told whether all of the picture is there; save it again"):
+    with pytest.raises(ValueError, match="it is unclear whether the picture is complete; save it again"):
         look(PICTURES[name][:-missing])
 
 
@@ -204,5 +204,5 @@ def test_more_pixels_than_the_picture_has_are_not_decompressed() -> None:
 def test_image_data_that_is_damaged_and_cut_off_is_refused() -> None:
     body = bytearray(PNGS["8-bit colours"][:-12])
     body[body.index(b"IDAT") + 4] = 0xFF
-    with pytest.raises(ValueError, match="it can't be told"):
+    with pytest.raises(ValueError, match="it is unclear"):
         look(bytes(body))

@@ -1,9 +1,8 @@
 """Announce: publish every change of a job's state, from the table's stream, to EventBridge and as a webhook."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -11,7 +10,7 @@ from seedance.aws import clients
 from seedance.config import announce_settings
 from seedance.errors import NotAnnounced
 from seedance.events.bus import DETAIL_BYTES_A_REQUEST, ENTRIES_A_REQUEST, Bus
-from seedance.events.change import Change, change_in
+from seedance.events.change import Change, StreamRecord, change_in
 from seedance.events.hooks import HookQueue
 from seedance.observability import logger
 
@@ -23,7 +22,7 @@ class Announce:
     bus: Bus
     hooks: HookQueue | None
 
-    def __call__(self, records: Iterable[Mapping[str, Any]]) -> str | None:
+    def __call__(self, records: Iterable[StreamRecord]) -> str | None:
         """Announce the changes of state among records of the stream, in their order.
 
         Returns the sequence number of the first record that could not be announced, None if all were: it and all

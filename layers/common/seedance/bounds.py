@@ -69,11 +69,12 @@ def read_json(text: str, *, finite: bool = False) -> Any:
     large become infinite, so that the check of their field refuses them by its name; with ``finite``, they are errors,
     and so is ``NaN``.
     """
-    hooks: dict[str, Any] = {"object_pairs_hook": _unique, "parse_int": _whole(finite)}
-    if finite:
-        hooks |= {"parse_constant": _no_number, "parse_float": _finite}
+    whole, fraction, constant = _whole(finite), _finite if finite else None, _no_number if finite else None
+    plain = text.removeprefix("\ufeff")
     try:
-        value = json.loads(text.removeprefix("\ufeff"), **hooks)
+        value = json.loads(
+            plain, object_pairs_hook=_unique, parse_int=whole, parse_float=fraction, parse_constant=constant
+        )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
         raise ValueError(f"is not valid JSON: {error.msg} ({where})") from None
@@ -106,8 +107,8 @@ def _names(value: Any) -> list[str]:
     return [name for name, inner in pairs if _levels_exceed(MOST_LEVELS - 1, inner)]
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
     for name, value in pairs:
         if name in found:
             raise ValueError(f"has the name {shown(name)!r} twice")

@@ -31,7 +31,7 @@ class _Variables:
         vars(self).update(values)
 
     @classmethod
-    def types(cls) -> dict[str, Any]:
+    def types(cls) -> dict[str, object]:
         """The type of each field, in order."""
         return {name: of for base in reversed(cls.__mro__[:-1]) for name, of in base.__annotations__.items()}
 
@@ -187,10 +187,6 @@ def read(kind: type[AnySettings], environ: Mapping[str, str]) -> AnySettings:
     return kind(**values)
 
 
-def _read(kind: type[AnySettings]) -> AnySettings:
-    return read(kind, os.environ)
-
-
 def _number(text: str) -> float:
     try:
         number = float(text)
@@ -249,7 +245,7 @@ def is_address(text: str) -> bool:
     return found is not None and 0 < int(found["port"] or 443) < 65536
 
 
-_PARSERS: dict[Any, Callable[[str], Any]] = {
+_PARSERS: dict[object, Callable[[str], object]] = {
     str: str,
     int: _whole,
     float: _number,
@@ -263,92 +259,43 @@ _PARSERS: dict[Any, Callable[[str], Any]] = {
 }
 """How the text of a variable becomes a value of a field's type. Raises ValueError that says what is allowed."""
 
-_MAY_BE_EMPTY: frozenset[Any] = frozenset({Hook | None, str | None})
+_MAY_BE_EMPTY: frozenset[object] = frozenset({Hook | None, str | None})
 """The types of fields whose variable may be empty."""
 
 
-@cache
-def settings() -> Settings:
-    """The settings that every function has, read on the first call."""
-    return _read(Settings)
+def _once(kind: type[AnySettings]) -> Callable[[], AnySettings]:
+    """A function that returns settings of the given kind, read from the environment on its first call."""
+    return cache(lambda: read(kind, os.environ))
 
 
-@cache
-def provider_settings() -> ProviderSettings:
-    """The settings of the functions that call the provider, read on the first call."""
-    return _read(ProviderSettings)
-
-
-@cache
-def link_settings() -> LinkSettings:
-    """The settings of the functions that show lasting links, read on the first call."""
-    return _read(LinkSettings)
-
-
-@cache
-def intake_settings() -> IntakeSettings:
-    """The settings of intake, read on the first call."""
-    return _read(IntakeSettings)
-
-
-@cache
-def submit_settings() -> SubmitSettings:
-    """The settings of submit, read on the first call."""
-    return _read(SubmitSettings)
-
-
-@cache
-def plan_settings() -> PlanSettings:
-    """The settings of plan, read on the first call."""
-    return _read(PlanSettings)
-
-
-@cache
-def enqueue_settings() -> EnqueueSettings:
-    """The settings of enqueue, read on the first call."""
-    return _read(EnqueueSettings)
-
-
-@cache
-def collect_settings() -> CollectSettings:
-    """The settings of collect, read on the first call."""
-    return _read(CollectSettings)
-
-
-@cache
-def reconcile_settings() -> ReconcileSettings:
-    """The settings of reconcile, read on the first call."""
-    return _read(ReconcileSettings)
-
-
-@cache
-def announce_settings() -> AnnounceSettings:
-    """The settings of announce, read on the first call."""
-    return _read(AnnounceSettings)
-
-
-@cache
-def deliver_settings() -> DeliverSettings:
-    """The settings of deliver, read on the first call."""
-    return _read(DeliverSettings)
-
-
-@cache
-def repair_settings() -> RepairSettings:
-    """The settings of repair, read on the first call."""
-    return _read(RepairSettings)
-
-
-@cache
-def api_settings() -> ApiSettings:
-    """The settings of the API, read on the first call."""
-    return _read(ApiSettings)
-
-
-@cache
-def console_settings() -> ConsoleSettings:
-    """The settings of the console, read on the first call."""
-    return _read(ConsoleSettings)
+settings = _once(Settings)
+"""The settings that every function has."""
+provider_settings = _once(ProviderSettings)
+"""The settings of the functions that call the provider."""
+link_settings = _once(LinkSettings)
+"""The settings of the functions that show lasting links."""
+intake_settings = _once(IntakeSettings)
+"""The settings of intake."""
+submit_settings = _once(SubmitSettings)
+"""The settings of submit."""
+plan_settings = _once(PlanSettings)
+"""The settings of plan."""
+enqueue_settings = _once(EnqueueSettings)
+"""The settings of enqueue."""
+collect_settings = _once(CollectSettings)
+"""The settings of collect."""
+reconcile_settings = _once(ReconcileSettings)
+"""The settings of reconcile."""
+announce_settings = _once(AnnounceSettings)
+"""The settings of announce."""
+deliver_settings = _once(DeliverSettings)
+"""The settings of deliver."""
+repair_settings = _once(RepairSettings)
+"""The settings of repair."""
+api_settings = _once(ApiSettings)
+"""The settings of the API."""
+console_settings = _once(ConsoleSettings)
+"""The settings of the console."""
 
 
 def s3_endpoint() -> str | None:

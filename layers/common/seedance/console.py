@@ -1,6 +1,6 @@
 """Console: serve the console's page and its files, which come with the function.
 
-Anybody may call it, without a key: the files are the same in every stack. Whatever is about a stack, the page gets from
+Anyone may call it, without a key: the files are the same in every stack. The page gets everything about a stack from
 the API, with a key. The function may read nothing else.
 """
 

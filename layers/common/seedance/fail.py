@@ -12,7 +12,6 @@ from functools import cache
 from seedance import bounds
 from seedance.jobs import reasons
 from seedance.jobs.job import AT_PROVIDER, ErrorFacts, Job, State
-from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.tasks import FailAnswer, FailInput, TaskStatus
 from seedance.notices.notifier import Notifier, notifier
@@ -66,11 +65,12 @@ def _end(job: Job, event: FailInput) -> State | None:
 def _why(job: Job, event: FailInput) -> ErrorFacts:
     given = event.get("error")
     error: Mapping[str, object] = given if isinstance(given, Mapping) else {}  # anybody may start an execution
-    code = bounds.shown(error.get("code", "UNKNOWN"))
-    message = str(error.get("message", "No reason was given."))
+    unknown = reasons.unknown()
+    code = bounds.shown(error.get("code", unknown.code))
+    message = str(error.get("message", unknown.message))
     if job.result_url:
         message += f" The provider had finished the video; for seven days it is at {job.result_url}"
-    return Reason(code, message).error
+    return reasons.given(code, message).error
 
 
 @cache

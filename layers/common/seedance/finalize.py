@@ -16,7 +16,6 @@ from seedance.clock import CLOCK, Clock
 from seedance.errors import ForbiddenSource, MediaError, NotAVideo
 from seedance.jobs import reasons
 from seedance.jobs.job import Job, State, VideoFacts
-from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.tasks import TaskAnswer, TaskStatus
 from seedance.media.buckets import Media, media
@@ -75,8 +74,8 @@ class Finalize:
             count("JobsCompleted")
         if job.state is not State.COMPLETED:
             # This must not end the job: it has ended already, or another function is working on it.
-            why = Reason("NOT_READY", f"The job is {job.state}; there is no video to copy.")
-            return {"job_id": job_id, "status": TaskStatus.NOT_READY, "error": job.error or why.error}
+            why = job.error or reasons.not_ready(job.state).error
+            return {"job_id": job_id, "status": TaskStatus.NOT_READY, "error": why}
         self.notifier.tell(job)
         return {"job_id": job_id, "status": TaskStatus.COMPLETED, "error": None}
 

@@ -8,7 +8,7 @@ wrong after the request was sent. Every such failure leaves the job UNCERTAIN; t
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Unpack
 
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,7 +17,7 @@ from seedance import bounds
 from seedance.errors import LONGEST_WAIT_SECONDS, Conflict, MediaError, ProviderError, RequestTaken
 from seedance.jobs import reasons
 from seedance.jobs.job import ErrorFacts, Job, ResultFacts, State
-from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.store import JobChanges, JobStore, jobs
 from seedance.jobs.tasks import TaskAnswer, TaskStatus
 from seedance.media.buckets import Media, media
 from seedance.observability import count, logger
@@ -111,11 +111,12 @@ class Generate:
         """Hold the job: the response has several videos, or one on a host that is not allowed. A person decides."""
         error = links.held(result, job, facts["request_id"])
         count("JobsHeld")
-        found = {"answer": result.answer, "result_url": result.elsewhere, "error": error}
-        job = self.store.close(job, State.HELD, made=True, **found, **facts)
+        job = self.store.close(
+            job, State.HELD, made=True, answer=result.answer, result_url=result.elsewhere, error=error, **facts
+        )
         return _answer(job, TaskStatus.FAILED, error=error)
 
-    def _noted(self, job: Job, **facts: Any) -> Job:
+    def _noted(self, job: Job, **facts: Unpack[JobChanges]) -> Job:
         """The job with these facts, which identify its request if the transfer fails.
 
         They are written again with the video. So a failed write here is ignored: it must not abort the transfer.

@@ -62,7 +62,7 @@ class Intake:
             self.submit.queue.put_back(json.dumps({**content, "again": True}), delay)
 
     def _is_unsure(self, upload: requests.Upload, *, second: bool) -> bool:
-        """Process an upload, or say that it must be looked at a second time, because it may be replaced in a moment.
+        """Process an upload, or return that it must be checked a second time, because it may be replaced in a moment.
 
         Some programs create an empty object and write its content later. s3cmd copies a picture that is already in the
         bucket, and uploads it after all if it can't copy the ACL, which a bucket without ACLs refuses.
@@ -95,7 +95,7 @@ class Intake:
     def _asks_for_the_same(self, upload: requests.Upload) -> bool | None:
         """Whether an object that was copied onto itself, for instance to set its time, has the same options as before.
 
-        None if it has another content than before, or if there is no version before it.
+        None if its content has changed, or if there is no version before it.
         """
         if upload.version_id is None:
             return None
@@ -126,13 +126,13 @@ class Intake:
             return False
 
     def _equal(self, upload: requests.Upload, version_id: str) -> bool:
-        """Whether another version of an upload asks for the same as this one. Raises InvalidRequest if one is gone."""
+        """Whether another version of an upload requests the same as this one. Raises InvalidRequest if one is gone."""
         where = upload.bucket, upload.key
         one, other = (self.media.metadata_of(*where, str(version)) for version in (upload.version_id, version_id))
         return self._asked(one) == self._asked(other)
 
     def _asked(self, metadata: dict[str, str]) -> requests.Request | str:
-        """What an upload's metadata asks for, or why that is refused."""
+        """The request in an upload's metadata, or why it is refused."""
         try:
             return requests.upload_request(metadata, self.defaults)
         except InvalidRequest as refusal:

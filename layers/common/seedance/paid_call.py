@@ -8,7 +8,6 @@ decision is the same for a submit and a v1 call.
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Any
 
 from seedance.clock import CLOCK, Clock
 from seedance.config import settings
@@ -26,10 +25,10 @@ from seedance.errors import (
     Unavailable,
 )
 from seedance.jobs import catalogue, reasons
-from seedance.jobs.budget import reservation
+from seedance.jobs.budget import day_of, reservation
 from seedance.jobs.job import ErrorFacts, ImageFacts, Job, ParameterValues, State
 from seedance.jobs.reasons import Reason
-from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.store import JobChanges, JobStore, jobs
 from seedance.jobs.switch import Switch, switch
 from seedance.media.buckets import Media, media
 from seedance.observability import count, logger
@@ -105,22 +104,23 @@ class Sending:
         model = catalogue.find(job.model)
         body = catalogue.payload(model, job.parameters, job_id=job.job_id, image_link=link)
         now = round(self.clock(), 3)
-        values: dict[str, Any] = {"submitted_at": now, "attempts": job.attempts + 1, "error": None}
+        values: JobChanges = {"submitted_at": now, "attempts": job.attempts + 1, "error": None}
         if image != job.image:
             values["image"] = image
         booking, reserved = reservation(
             job, now, self.store.bills.estimate, limit=self.budget, max_in_flight=self.pacer.max_in_flight
         )
         values |= reserved
-        if (most := job.max_usd) is not None and (usd := values.get("reserved_usd", job.reserved_usd or 0.0)) > most:
+        usd = booking.reserved if booking else job.reserved_usd or 0.0
+        if (most := job.max_usd) is not None and usd > most:
             return Verdict(Next.END, reasons.dearer_than_allowed(usd, most))
         try:
             return self.store.move(job, State.SUBMITTING, booking=booking, **values), body
-        except DearerThanBudget as error:  # it does not fit in any day, so holding it is pointless
-            return Verdict(Next.END, Reason(error.code, self._too_dear(values["reserved_usd"])), state=_unsent(job))
+        except DearerThanBudget:  # it does not fit in any day, so holding it is pointless
+            return Verdict(Next.END, reasons.dearer_than_budget(usd, self.budget or 0.0), state=_unsent(job))
         except OverBudget:
-            day, committed = values["reserved_day"], self.store.day(values["reserved_day"]).committed
-            why = reasons.over_budget(day, self.budget or 0.0, committed, values["reserved_usd"])
+            day = day_of(now)
+            why = reasons.over_budget(day, self.budget or 0.0, self.store.day(day).committed, usd)
             return Verdict(Next.HELD, why, day=day)
         except AllUnderWay as error:  # others have started since the pacer checked
             return self._wait(self.pacer.soon(), f"The job is waiting: {error}.")
@@ -163,8 +163,9 @@ class Sending:
                     return self.store.note(job, attempts=attempts, turn_at=turn, error=verdict.error)
                 # Nothing is in progress, so its reservation is released for other jobs in the meantime.
                 attempts = job.attempts - (not verdict.counts)
-                facts: dict[str, Any] = {"attempts": attempts, "turn_at": turn, "error": verdict.error}
-                return self.store.close(job, State.RECEIVED, submitted_at=None, **facts)
+                return self.store.close(
+                    job, State.RECEIVED, submitted_at=None, attempts=attempts, turn_at=turn, error=verdict.error
+                )
             case Next.UNCERTAIN:
                 count("JobsUncertain")
                 logger().error("uncertain", extra={"job_id": job.job_id, "why": verdict.reason.message})
@@ -178,14 +179,6 @@ class Sending:
 
     def _wait(self, turn: float, why: str) -> Verdict:
         return Verdict(Next.LATER, reasons.waits(why), wait=self.pacer.seconds_until(turn), counts=False)
-
-    def _too_dear(self, estimate: float) -> str:
-        budget = self.budget or 0.0
-        digits = 2 if round(estimate, 2) > budget else 4  # an excess below a cent must be visible
-        return (
-            f"The video would cost about ${estimate:.{digits}f}, but the budget of a whole day is ${budget:.2f}. "
-            "Request a shorter video, a lower resolution or a cheaper model, or raise the stack's DailyBudgetUsd."
-        )
 
     def _image_address(self, job: Job) -> tuple[str | None, ImageFacts | None]:
         """The image's address for the provider, and its fields for the job's record; None without an image.

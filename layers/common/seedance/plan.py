@@ -196,10 +196,10 @@ class Plan:
         message = batch_summary(
             event,
             BatchStatus.REFUSED,
-            rows=found.rows,
-            rejected=found.rejected,
-            notes=found.notes,
-            report=self.sheets.link(found.report_key) if found.report_key else None,
+            rows=found["rows"],
+            rejected=found["rejected"],
+            notes=found["notes"],
+            report=self.sheets.link(found["report_key"]) if found["report_key"] else None,
             error=error,
         )
         self.notifier.summarise(message)
@@ -210,7 +210,7 @@ def _found(tally: Tally, bad_rows: list[RefusedRow], report_key: str | None) -> 
     return Found(
         rows=tally.rows,
         rejected=tally.bad,
-        estimate_usd=tally.estimate_usd,
+        estimate_usd=round(tally.estimate_usd, 4),
         models=[
             {"model": slug, "videos": videos, "estimate_usd": round(usd, 4)}
             for slug, (videos, usd) in sorted(tally.models.items())

@@ -22,7 +22,6 @@ from seedance.errors import (
 )
 from seedance.jobs import reasons
 from seedance.jobs.job import ErrorFacts, Job, ResultFacts, State
-from seedance.jobs.reasons import Reason
 from seedance.jobs.store import JobStore, jobs
 from seedance.jobs.tasks import TaskAnswer, TaskStatus
 from seedance.observability import count, logger
@@ -72,7 +71,7 @@ class Poll:
             return _answer(
                 job,
                 TaskStatus.HELD if job.state is State.HELD else TaskStatus.FAILED,
-                job.error or Reason("NOT_RUNNING", f"The job is {job.state}.").error,
+                job.error or reasons.not_running(job.state).error,
             )
         if job.request_id is None:
             raise LookupError(f"job {job_id} is {job.state}, but its record has no request_id")
@@ -145,8 +144,10 @@ class Poll:
         error = links.held(result, job, job.request_id)
         logger().error("result unclear", extra={"job_id": job.job_id, "why": error["message"]})
         count("JobsHeld")
-        found = {"answer": result.answer, "result_url": result.elsewhere, "error": error}
-        job = self.store.close(job, State.HELD, made=True, gone_polls=0, **found, **facts)
+        answer, link = result.answer, result.elsewhere
+        job = self.store.close(
+            job, State.HELD, made=True, gone_polls=0, answer=answer, result_url=link, error=error, **facts
+        )
         return _answer(job, TaskStatus.HELD, error)
 
     def _outputs(self, job: Job) -> list[HistoryRow]:

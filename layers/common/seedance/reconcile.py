@@ -337,7 +337,7 @@ class Reconcile:
             state, reason = end
             if state is State.COMPLETED:
                 count("ManifestsLost")  # only finalize writes them
-            self.notifier.notify(self.store.close(job, state, error=reason and reason.error))
+            self.notifier.notify(self.store.close(job, state, error=reason.error if reason else None))
             return True
         self.workflow.start(self.store.note(job, executions=job.executions + 1))
         return True

@@ -15,6 +15,7 @@ from seedance.aws.job_table import job_table
 from seedance.clock import CLOCK, Clock
 from seedance.config import announce_settings
 from seedance.errors import NotAnnounced
+from seedance.events.change import StreamRecord
 from seedance.events.endpoint import Gone
 from seedance.events.hooks import HookQueue, Webhook
 from seedance.observability import logger
@@ -62,7 +63,7 @@ class Redriving:
     clock: Clock = CLOCK
 
     def __call__(self, run: str | None = None) -> Redriven:
-        """Empty both dead-letter queues. If the receiver of the webhooks was gone, it is tried again.
+        """Empty both dead-letter queues. If the receiver of the webhooks was gone, sending is tried again.
 
         ``run`` is that of the last call, if it said that there is more. A webhook is put back once in a run: if the
         receiver is still gone, all of them are dead letters again within seconds.
@@ -70,7 +71,7 @@ class Redriving:
         run, until = run or uuid.uuid4().hex, self.clock() + WORK_SECONDS
         number = seen = 0
         for body in self._letters(self.unannounced, until):
-            number, seen = number + self._announced(json.loads(body)["DDBStreamBatchInfo"]), seen + 1
+            number, seen = number + self._announced(body), seen + 1
         self.gone.forget()
         for body in self._letters(self.undelivered, until, run):
             self.hooks.put(marked(body, run))
@@ -93,10 +94,12 @@ class Redriving:
                 if self.clock() > until:
                     return
 
-    def _announced(self, letter: dict[str, Any]) -> int:
+    def _announced(self, body: str) -> int:
         """Announce the records that Lambda gave up. Returns 1, or 0 if the stream no longer has them."""
+        letter = json.loads(body)["DDBStreamBatchInfo"]
+        first, last = letter["startSequenceNumber"], int(letter["endSequenceNumber"])
         try:
-            for records in self._records(letter):
+            for records in self._records(letter["streamArn"], letter["shardId"], first, last):
                 if refused := self.announce(records):
                     raise NotAnnounced(f"EventBridge or the queue of webhooks refused the change {refused}")
         except ClientError as error:
@@ -106,21 +109,17 @@ class Redriving:
             return 0
         return 1
 
-    def _records(self, letter: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
-        """The stream's records from a letter's first to its last, as Lambda would have passed them on."""
-        last = int(letter["endSequenceNumber"])
+    def _records(self, stream: str, shard: str, first: str, last: int) -> Iterator[list[StreamRecord]]:
+        """The stream's records from one sequence number to another, as Lambda would have passed them on."""
         iterator: str | None = self.streams.get_shard_iterator(
-            StreamArn=letter["streamArn"],
-            ShardId=letter["shardId"],
-            ShardIteratorType="AT_SEQUENCE_NUMBER",
-            SequenceNumber=letter["startSequenceNumber"],
+            StreamArn=stream, ShardId=shard, ShardIteratorType="AT_SEQUENCE_NUMBER", SequenceNumber=first
         )["ShardIterator"]
         empty = 0
         while iterator:
             answer: Any = self.streams.get_records(ShardIterator=iterator, Limit=RECORDS_A_REQUEST)
             numbers = [int(one["dynamodb"]["SequenceNumber"]) for one in answer["Records"]]
             yield [
-                _as_lambda_has_it(one, letter["streamArn"])
+                _as_lambda_has_it(one, stream)
                 for one, number in zip(answer["Records"], numbers, strict=True)
                 if number <= last
             ]
@@ -137,10 +136,10 @@ def marked(body: str, run: str) -> str:
     return json.dumps({**webhook, "run": run})
 
 
-def _as_lambda_has_it(record: dict[str, Any], stream: str) -> dict[str, Any]:
-    written = record["dynamodb"]
-    seconds = written["ApproximateCreationDateTime"].timestamp()
-    return {"eventSourceARN": stream, "dynamodb": {**written, "ApproximateCreationDateTime": seconds}}
+def _as_lambda_has_it(record: Any, stream: str) -> StreamRecord:
+    seconds = record["dynamodb"]["ApproximateCreationDateTime"].timestamp()
+    written: Any = {**record["dynamodb"], "ApproximateCreationDateTime": seconds}
+    return {"eventSourceARN": stream, "dynamodb": written}
 
 
 @cache

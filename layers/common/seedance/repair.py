@@ -9,7 +9,6 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from seedance import bounds
 from seedance.aws import clients
@@ -89,14 +88,14 @@ class Repair:
         ``examine``: ``what``, ``request_id`` -> ``examined``
         """
         try:
-            return self._answer(**checked(question))
+            return self._answer(checked(question))
         except NeedsPayment as error:
             return {"error": str(error), "needs_usd": error.usd}
         except SeedanceError as error:
             return {"error": str(error)}
 
-    def _answer(self, ask: str, **given: Any) -> Answer:  # noqa: PLR0912 - one branch for each question
-        match ask:
+    def _answer(self, given: Question) -> Answer:  # noqa: PLR0912 - one branch for each question
+        match given["ask"]:
             case "history":
                 return self.history(given["model"], given["since"], given["until"], given["page"])
             case "requests of":
@@ -106,7 +105,10 @@ class Repair:
             case "retry":
                 return {"said": self.retry(given["job_id"], pay=given["pay"], max_usd=given.get("max_usd"))}
             case "resolve":
-                return {"said": self.resolve(**given)}
+                adopted, link = given.get("adopt"), given.get("link")
+                resubmit, give_up = given.get("resubmit", False), given.get("give_up", False)
+                said = self.resolve(given["job_id"], adopt=adopted, link=link, resubmit=resubmit, give_up=give_up)
+                return {"said": said}
             case "cancel":
                 job = cancel(self.store, self.holding.queue, given["job_id"])
                 return {
@@ -140,8 +142,8 @@ class Repair:
                 self.batches.restart(given["batch_id"])
                 return {"said": f"batch {given['batch_id']} was started again; what it has made is kept"}
             case "examine":
-                return {"examined": examine(self.provider, media, **given)}
-        raise AssertionError(f"questions.QUESTIONS has {ask}, and this method does not")
+                return {"examined": examine(self.provider, media, given["what"], given.get("request_id", ""))}
+        raise AssertionError(f"questions.QUESTIONS has {given['ask']}, and this method does not")
 
     def retry(self, job_id: str, *, pay: bool, max_usd: float | None = None) -> str:
         """Try an ended or stuck job again, and return a description of what happens. Only pays again with ``pay``.
@@ -316,14 +318,14 @@ class Repair:
             for listed in list(self.store.each(state)):
                 try:
                     job = self.store.get(listed.job_id)
-                except BadRecord as error:  # reconcile raises the alarm for it; the others go on
+                except BadRecord as error:  # reconcile raises the alarm for it; the others continue
                     logger().error("not restarted", extra={"job_id": listed.job_id, "reason": str(error)})
                     continue
                 if job is None or job.state not in AT_PROVIDER:
                     continue
                 under_way += 1
                 if not self.workflow.is_running(job):
-                    with suppress(Conflict):  # it has moved on, and will be seen in its next state
+                    with suppress(Conflict):  # it has changed its state, and will be seen in the next one
                         self.workflow.start(self.store.note(job, executions=job.executions + 1))
         return under_way
 

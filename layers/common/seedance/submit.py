@@ -7,7 +7,7 @@ record shows how far the job got, and the next delivery of its message continues
 import math
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Unpack
 
 from seedance.clock import CLOCK, Clock
 from seedance.config import submit_settings
@@ -15,7 +15,7 @@ from seedance.errors import Conflict, InProgress, ProviderError, RequestTaken
 from seedance.jobs import catalogue, reasons
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
 from seedance.jobs.job import SUBMITTING_SECONDS, Job, State
-from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.store import JobChanges, JobStore, jobs
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import count, logger
 from seedance.pacing import poll_schedule
@@ -79,9 +79,9 @@ class Submit:
             self._follow(job, self.sending.judge(job, error))
             return
         logger().info("submitted", extra={"job_id": job.job_id, "request_id": request_id})
-        times: dict[str, Any] = {"expected_seconds": round(spread.mean, 1), "sigma": round(spread.sigma, 4)}
+        mean, sigma = round(spread.mean, 1), round(spread.sigma, 4)
         try:
-            job = self._queued(job, request_id=request_id, **times)
+            job = self._queued(job, request_id=request_id, expected_seconds=mean, sigma=sigma)
         except RequestTaken as error:  # something was sent, and its outcome is unknown
             self._uncertain(job, f"The provider returned another job's request: {error}.")
             return
@@ -91,7 +91,7 @@ class Submit:
         )
         self.workflow.start(job, first.wait, first.slot)
 
-    def _queued(self, job: Job, **facts: Any) -> Job:
+    def _queued(self, job: Job, **facts: Unpack[JobChanges]) -> Job:
         """Write that the provider accepted the job, even if reconcile marked it UNCERTAIN in the meantime."""
         try:
             return self.store.move(job, State.QUEUED, **facts)
@@ -101,7 +101,8 @@ class Submit:
             found = self.store.get(job.job_id)
             if found is None or found.state is not State.UNCERTAIN:
                 raise
-            return self.store.move(found, State.QUEUED, error=None, **facts)
+            facts["error"] = None
+            return self.store.move(found, State.QUEUED, **facts)
 
     def _spread(self, job: Job) -> poll_schedule.Spread:
         """The expected duration of the model's videos. Read before the POST, because nothing may fail after it."""

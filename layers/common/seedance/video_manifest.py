@@ -1,7 +1,7 @@
 """The manifest of a video: a JSON file beside it that says how it was made. Pure.
 
-It is for whoever has the files and not the table: an archive, a catalogue, an auditor. What changes after the video was
-stored, such as a price that is found later, is only in the record.
+It is for those who have the files and not the table: an archive, a catalogue, an auditor. What changes after the video
+was stored, such as a price that is found later, is only in the record.
 """
 
 from dataclasses import replace
@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import seedance
 from seedance import masking
 from seedance.aws import fields
-from seedance.jobs.job import Job, State, VideoFacts
+from seedance.jobs.job import Job, ParameterValues, State, VideoFacts
 from seedance.notices.job_message import iso
 
 FORMAT = 1
@@ -55,8 +55,8 @@ class VideoManifest(TypedDict):
     transport: str
     prompt: str | None
     seed: int | None
-    """None if the provider chose one, which it does not tell."""
-    parameters: dict[str, Any]
+    """None if the provider chose one, which it does not report."""
+    parameters: ParameterValues
     """Those that were sent, under the provider's names. Signatures in addresses are masked."""
     request_id: str | None
     video: DescribedVideo

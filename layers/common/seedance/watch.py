@@ -1,7 +1,7 @@
 """Watch: answer a click on a lasting link with a redirect to the video, by a link that is signed afresh each time.
 
-Anybody may call it, without a key. Programs that look at every link of a mail do, so a call changes nothing. An answer
-never says whose video it is, and for a token that is not valid, nothing about any other.
+Anyone may call it, without a key. Programs that check every link in a mail do, so a call changes nothing. A response
+never says whose video it is, and for a token that is not valid, it reveals nothing about any other.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow",
 }
-"""For every answer. A page or redirect that is kept would outlive a link that is withdrawn."""
+"""For every answer. A cached page or redirect would outlive a link that is revoked."""
 
 PAGE_HEADERS = {
     **HEADERS,
@@ -53,7 +53,7 @@ NOT_FOUND = _PAGE.format(
     title="There is no video here",
     text="The link may not be complete. Copy all of it, or ask the sender for the video.",
 )
-GONE = _PAGE.format(title="This link has ended", text="Ask the sender of the link for a new one.")
+GONE = _PAGE.format(title="This link has expired", text="Ask the sender of the link for a new one.")
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,27 @@ Source: the DynamoDB API reference, AttributeValue.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+Item = dict[str, "AttributeValueTypeDef"]
+Record = dict[str, object]
+"""An item's values by name. Anybody may have edited the item, so each value is checked where it is used."""
 
 
-def written_item(record: Mapping[str, Any]) -> dict[str, Any]:
+def written_item(record: Mapping[str, object]) -> Item:
     """The item for a record. Values are text, numbers, booleans, None, and lists and maps of these."""
     return {name: _written(value) for name, value in record.items()}
 
 
-def read_item(item: Mapping[str, Any]) -> dict[str, Any]:
+def read_item(item: "Mapping[str, AttributeValueTypeDef]") -> Record:
     """The record in an item. A whole number becomes an int."""
     return {name: _read(value) for name, value in item.items()}
 
 
-def _written(value: Any) -> dict[str, Any]:
+def _written(value: object) -> "AttributeValueTypeDef":
     match value:
         case None:
             return {"NULL": True}

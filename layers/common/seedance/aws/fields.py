@@ -9,10 +9,13 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from seedance.bounds import CONTROL, HALF, one_line, well_formed
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns.type_defs import MessageAttributeValueTypeDef
 
 SUBJECT_CHARACTERS = 99
 """The limit for an email subject: "less than 100 characters" (SNS API reference, Publish)."""
@@ -71,7 +74,7 @@ def _plain(text: str) -> str:
     return _NOT_PLAIN.sub("?", bare)
 
 
-def attributes(values: Mapping[str, str | None]) -> dict[str, Any]:
+def attributes(values: Mapping[str, str | None]) -> "dict[str, MessageAttributeValueTypeDef]":
     """A message's attributes. Empty ones are left out, because SNS refuses a message with an empty attribute."""
     plain = {name: one_line(value or "").strip()[:ATTRIBUTE_CHARACTERS] for name, value in values.items()}
     return {name: {"DataType": "String", "StringValue": value} for name, value in plain.items() if value}

@@ -38,7 +38,7 @@ def path_parameter(event: Mapping[str, Any], name: str) -> str:
 
 
 def header(event: Mapping[str, Any], name: str) -> str | None:
-    """A header, by its name in lower case. None if it is not there."""
+    """A header, by its name in lower case. None if it is missing."""
     for given, value in _map(event.get("headers")).items():
         if isinstance(given, str) and given.lower() == name:
             return _text(value)

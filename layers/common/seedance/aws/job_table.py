@@ -1,12 +1,13 @@
 """Reads and writes of single items of the job table."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from seedance.aws import clients, fields, writes
-from seedance.aws.attributes import read_item, written_item
+from seedance.aws.attributes import Record, read_item, written_item
 from seedance.clock import CLOCK, Clock
 from seedance.config import settings
 from seedance.observability import logger
@@ -27,14 +28,14 @@ class JobTable:
         """The time as it is stored: Unix seconds, with millisecond precision."""
         return round(self.clock(), 3)
 
-    def get(self, key: str) -> dict[str, Any] | None:
+    def get(self, key: str) -> Record | None:
         """The item, or None."""
         if not fields.is_table_key(key):
             return None  # no item can have this key, and DynamoDB would reject the query
         answer = self.client.get_item(TableName=self.name, Key={"job_id": {"S": key}}, ConsistentRead=True)
         return read_item(answer["Item"]) if "Item" in answer else None
 
-    def put_new(self, record: dict[str, Any]) -> bool:
+    def put_new(self, record: Mapping[str, object]) -> bool:
         """Write a new item. Returns False if its key exists."""
         write_id = writes.write_id()
         try:
@@ -50,7 +51,7 @@ class JobTable:
             return writes.record_found(error).get("write_id") == write_id
         return True
 
-    def change(self, key: str, values: dict[str, Any]) -> bool:
+    def change(self, key: str, values: Mapping[str, object]) -> bool:
         """Write some attributes of an item. Returns False if it does not exist."""
         names = {f"#{name}": name for name in values}
         try:
@@ -68,7 +69,7 @@ class JobTable:
             return False
         return True
 
-    def append(self, key: str, name: str, value: Any, *, keep: int) -> list[Any]:
+    def append(self, key: str, name: str, value: object, *, keep: int) -> list[object]:
         """Append a value to a list attribute of an item, and return the list.
 
         This call needs no read before it and can't overwrite another writer's value. Occasionally it removes all but
@@ -81,7 +82,7 @@ class JobTable:
             ExpressionAttributeValues=written_item({":none": [], ":one": [value]}),
             ReturnValues="UPDATED_NEW",
         )
-        stored: list[Any] = read_item(answer["Attributes"])[name]
+        stored: Any = read_item(answer["Attributes"])[name]  # a list, or the write would have failed
         if len(stored) >= 2 * keep:
             self.client.update_item(
                 **item,
@@ -89,9 +90,9 @@ class JobTable:
                 ConditionExpression="size(#list) = :size",
                 ExpressionAttributeValues=written_item({":size": len(stored)}),
             )
-        return stored
+        return list(stored)
 
-    def put(self, record: dict[str, Any], **condition: Any) -> None:
+    def put(self, record: Mapping[str, object], **condition: Any) -> None:
         """Write an item, with retries while a transaction writes the same one. Raises like ``writes.insist``."""
         item = written_item(record)
         writes.insist(lambda: self.client.put_item(TableName=self.name, Item=item, **condition), self.clock)

@@ -7,13 +7,16 @@ transaction that was cancelled by throttling nor the two kinds of conflict.
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from seedance.aws.attributes import read_item, written_item
+from seedance.aws.attributes import Record, read_item, written_item
 from seedance.clock import Clock
 from seedance.errors import Conflict
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import UpdateTypeDef
 
 ATTEMPTS = 8
 """Attempts at a write that conflicts with others. With the waits between them, up to 5 seconds."""
@@ -46,13 +49,13 @@ def reasons(error: ClientError) -> list[str]:
     return [str(reason.get("Code")) for reason in error.response.get("CancellationReasons", [])]
 
 
-def update(key: str, values: Mapping[str, Any], condition: str, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a conditional update. None removes an attribute; a dot in a name addresses a map's entry.
+def update(table: str, key: str, values: Mapping[str, object], condition: str, extra: Record) -> "UpdateTypeDef":
+    """A conditional update. None removes an attribute; a dot in a name addresses a map's entry.
 
     In the condition, ``#name`` stands for the attribute or entry ``name``.
     """
     names: dict[str, str] = {f"#{name}": name for name in re.findall(r"#(\w+)", condition)}
-    written: dict[str, Any] = written_item({**extra, ":write_id": write_id()})
+    written = written_item({**extra, ":write_id": write_id()})
     sets, removes = ["write_id = :write_id"], []
     for number, (path, value) in enumerate(values.items()):
         names |= {f"#{step}": step for step in path.split(".")}
@@ -63,6 +66,7 @@ def update(key: str, values: Mapping[str, Any], condition: str, extra: Mapping[s
             sets.append(f"{target} = :v{number}")
             written |= written_item({f":v{number}": value})
     return {
+        "TableName": table,
         "Key": {"job_id": {"S": key}},
         "UpdateExpression": "SET " + ", ".join(sets) + (" REMOVE " + ", ".join(removes) if removes else ""),
         "ConditionExpression": condition,
@@ -86,10 +90,17 @@ def is_invalid(error: ClientError) -> bool:
     return error.response["Error"]["Code"] == "ValidationException" or "ValidationError" in reasons(error)
 
 
-def record_found(error: ClientError) -> dict[str, Any]:
+def record_found(error: ClientError) -> Record:
     """The record that failed a condition, if the write requested it. Empty if there is none."""
     answer: Any = error.response
     return read_item(answer.get("Item", {}))
+
+
+def is_ours(error: ClientError, update: "UpdateTypeDef") -> bool:
+    """Whether this very call had done a refused update: its first response was lost, and botocore retried."""
+    answer: Any = error.response
+    found = answer.get("Item", {}).get("write_id")
+    return found is not None and found == update.get("ExpressionAttributeValues", {}).get(":write_id")
 
 
 def met_a_transaction(error: ClientError) -> bool:

@@ -34,7 +34,7 @@ class Record:
     """The passthrough values, by column name."""
     fault: InvalidRequest | None = None
     notes: tuple[str, ...] = ()
-    """What was taken for something else. The first row's notes are also about the whole file."""
+    """Which values were read as something else. The first row's notes are also about the whole file."""
 
 
 def csv_records(lines: Lines, image_column: str | None) -> Iterator[Record]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from seedance.aws.attributes import read_item
+from seedance.aws.attributes import Record, read_item
 from seedance.aws.job_table import JobTable, dropped, job_table
 from seedance.jobs import records
 from seedance.jobs.job import ErrorFacts, State, VideoFacts
@@ -42,9 +42,9 @@ class Register:
         An invalid state is read as HELD, because a person must look at the job. Raises TimeoutError if the table is too
         busy to answer.
         """
-        return {record["job_id"]: _usable(record) for record in self.records(job_ids, ("state", *fields))}
+        return {str(record["job_id"]): _usable(record) for record in self.records(job_ids, ("state", *fields))}
 
-    def records(self, job_ids: Sequence[str], fields: Sequence[str]) -> list[dict[str, Any]]:
+    def records(self, job_ids: Sequence[str], fields: Sequence[str]) -> list[Record]:
         """The given fields of up to JOBS_A_READ jobs as they are stored, and their ids. Raises TimeoutError."""
         names = ("job_id", *fields)
         wanted: Any = {
@@ -55,7 +55,7 @@ class Register:
                 "ExpressionAttributeNames": {f"#{name}": name for name in names},
             }
         }
-        found: list[dict[str, Any]] = []
+        found: list[Record] = []
         for _ in self._table.clock.attempts(ATTEMPTS, 0.04):
             answer = self._table.client.batch_get_item(RequestItems=wanted)
             found += [read_item(item) for item in answer["Responses"].get(self._table.name, [])]
@@ -67,13 +67,13 @@ class Register:
         )
 
 
-def _usable(record: dict[str, Any]) -> JobFacts:
-    values = {name: value for name, value in record.items() if records.is_usable(name, value)}
+def _usable(record: Record) -> JobFacts:
+    values: dict[str, Any] = {name: value for name, value in record.items() if records.is_usable(name, value)}
     if values.get("state") not in set(State):
         values["state"] = State.HELD.value
     for name in sorted({*record, "state"}):
         if values.get(name) != record.get(name):
-            dropped(record["job_id"], name)
+            dropped(str(record["job_id"]), name)
     return JobFacts(**{**values, "state": State(values["state"])})
 
 

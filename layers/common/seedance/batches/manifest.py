@@ -47,7 +47,7 @@ class Row:
     columns: dict[str, str]
     """The passthrough values, by column name."""
     notes: tuple[str, ...] = ()
-    """What was taken for something else than it says. The first row's notes are also about the whole file."""
+    """Which values were read as something else. The first row's notes are also about the whole file."""
 
     @property
     def has_image(self) -> bool:
@@ -98,7 +98,7 @@ class Tally:
         self.columns |= dict.fromkeys(row.columns)
         for note in row.notes:
             known = note in self._notes or len(self._notes) < _MOST_NOTES
-            kept = note if known else "Other values were taken for what they can only mean"
+            kept = note if known else "Other values were also read as their only possible meaning"
             self._notes[kept] = self._notes.get(kept, 0) + 1
         if isinstance(row, BadRow):
             self.bad += 1
@@ -227,7 +227,7 @@ def _metadata(own: Mapping[str, str], notes: list[str]) -> dict[str, str]:
     """The metadata of a row's job. Raises InvalidRequest.
 
     A pair in ``metadata`` or ``metadata.NAME`` was meant for it, so an invalid one is refused. Other passthrough values
-    are taken as far as there is room. The results have all of them.
+    are added as long as there is room. The results have all of them.
     """
     exact: dict[str, str] = {}
     others: list[tuple[str, str]] = []
@@ -286,11 +286,11 @@ def _body(given: dict[str, object], defaults: Defaults, notes: list[str]) -> dic
 
 
 def _take(parameters: dict[str, object], notes: list[str]) -> None:
-    """Replace values by what they can only mean."""
+    """Replace values by their only possible meaning."""
     for name, value in parameters.items():
         parameters[name] = meant = values.meant(name, value)
         if str(meant) != str(value):
-            notes.append(f"{name}: {shown(str(value))} is taken as {shown(str(meant))}")
+            notes.append(f"{name}: {shown(str(value))} is read as {shown(str(meant))}")
 
 
 def csv_head(names: Iterable[str]) -> bytes:

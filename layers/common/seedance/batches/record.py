@@ -38,7 +38,7 @@ class BatchState(StrEnum):
     """Its rows become jobs, as there is room, and its videos are made."""
     CANCELLING = "CANCELLING"
     """It was cancelled. No more of its rows become jobs, and jobs that are not bought yet are cancelled. Videos that
-    are bought go on."""
+    are bought continue."""
     CANCELLED = "CANCELLED"
     """It was cancelled, and its jobs have ended."""
     DONE = "DONE"
@@ -109,7 +109,7 @@ class BatchRecord:
     error: ErrorFacts | None = None
 
     @classmethod
-    def from_item(cls, item: Mapping[str, Any], drop: Callable[[str], None] | None = None) -> Self:
+    def from_item(cls, item: Mapping[str, object], drop: Callable[[str], None] | None = None) -> Self:
         """A record from its item. Invalid values are dropped, and ``drop`` is called with their names.
 
         Raises BadRecord if a required value is missing or invalid, such as the state.
@@ -127,7 +127,7 @@ class BatchRecord:
                 raise BadRecord(str(item.get("batch_id") or item.get("job_id")), of.name, item.get(of.name))
         return cls(**{**values, "standing": BatchState(values["standing"])})
 
-    def to_item(self) -> dict[str, Any]:
+    def to_item(self) -> dict[str, object]:
         """The attributes that have a value."""
         found = {of.name: getattr(self, of.name) for of in fields(self)}
         return {name: value for name, value in found.items() if value is not None}

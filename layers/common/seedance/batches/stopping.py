@@ -24,7 +24,8 @@ class Stopping:
     def __call__(self, found: Iterable[JobFacts]) -> list[JobFacts]:
         """Cancel the jobs that are not bought. Returns all, with the states that they have now.
 
-        A job that is bought meanwhile goes on. One that may be bought, or whose record can't be read, stays as it is.
+        A job that is bought in the meantime continues. One that may be bought, or whose record can't be read,
+        stays as it is.
         """
         return [replace(job, state=State.CANCELLED) if self._cancelled(job) else job for job in found]
 

@@ -4,16 +4,15 @@ The plan of a batch that waits for approval is a separate item, because it may h
 """
 
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from botocore.exceptions import ClientError
 
 from seedance import bounds
 from seedance.aws import writes
-from seedance.aws.attributes import read_item, written_item
+from seedance.aws.attributes import Record, read_item, written_item
 from seedance.aws.job_table import JobTable, dropped, job_table
 from seedance.aws.table import BATCHES, MONTH_INDEX, batch_key, plan_key
 from seedance.batches.record import APPROVAL_SECONDS, STOPPED, BatchRecord, BatchState, ModelShare, RefusedRow
@@ -23,15 +22,18 @@ from seedance.jobs.job import RECORD_KEPT_DAYS, ErrorFacts
 from seedance.jobs.tasks import BatchInput, PlannedBatch
 from seedance.observability import logger
 
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef
+
 _DAY_SECONDS = 24 * 3600
+_EXISTS = "attribute_exists(job_id)"
 _PLANNED_AGAIN = frozenset({BatchState.PLANNING, BatchState.REFUSED, BatchState.FAILED, BatchState.CANCELLED})
 ATTEMPTS = 8
 """Attempts to read the records that a busy table left unprocessed."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """What planning found."""
+class Found(TypedDict):
+    """What planning found, as fields of the batch."""
 
     rows: int
     rejected: int
@@ -40,6 +42,19 @@ class Found:
     bad_rows: Sequence[RefusedRow]
     notes: Sequence[str]
     report_key: str | None
+
+
+class BatchChanges(TypedDict, total=False):
+    """The fields of a batch that others may change, with the types of BatchRecord. None removes one."""
+
+    approved_at: float | None
+    ended_at: float | None
+    fed: int
+    states: dict[str, int]
+    spent_usd: float
+    counted_at: float | None
+    results_key: str | None
+    error: ErrorFacts | None
 
 
 class BatchStore:
@@ -79,21 +94,21 @@ class BatchStore:
             expires_at = int(now + APPROVAL_SECONDS) + _DAY_SECONDS
             self._table.put({"job_id": plan_key(batch_id), "plan": json.dumps(plan), "expires_at": expires_at})
         approve_by = None if approve else round(now + APPROVAL_SECONDS, 3)
-        self.note(batch_id, **_facts(found), approve=approve, planned_at=now, approve_by=approve_by)
+        self._write(batch_id, {**found, "approve": approve, "planned_at": now, "approve_by": approve_by})
         self.move(batch_id, {BatchState.PLANNING}, BatchState.RUNNING if approve else BatchState.PLANNED)
 
     def refused(self, batch_id: str, found: Found, error: ErrorFacts) -> None:
         """Write why a manifest can't be used."""
-        ended = {**_facts(found), "error": error, "ended_at": self._table.now()}
-        if not self.move(batch_id, set(BatchState) - STOPPED, BatchState.REFUSED, **ended):
-            self.move(batch_id, STOPPED, BatchState.CANCELLED, **ended)
+        ended = {**found, "error": error, "ended_at": self._table.now()}
+        if not self._move(batch_id, set(BatchState) - STOPPED, BatchState.REFUSED, ended):
+            self._move(batch_id, STOPPED, BatchState.CANCELLED, ended)
 
     def plan(self, batch_id: str) -> PlannedBatch:
         """The plan of a batch that waits for approval. Raises BadRecord if it is not there or was damaged."""
-        item = self._table.get(plan_key(batch_id)) or {}
+        text = (self._table.get(plan_key(batch_id)) or {}).get("plan")
         try:
-            plan = bounds.read_json(item["plan"], finite=True)
-        except (KeyError, TypeError, ValueError, AttributeError):
+            plan = bounds.read_json(text, finite=True) if isinstance(text, str) else None
+        except ValueError:
             plan = None
         if not isinstance(plan, dict) or plan.get("batch_id") != batch_id or not isinstance(plan.get("chunks"), list):
             raise BadRecord(batch_id, "plan")
@@ -130,59 +145,60 @@ class BatchStore:
             return False
         return record is not None and record.standing in STOPPED
 
-    def end(self, batch_id: str, state: BatchState, **values: Any) -> None:
+    def end(self, batch_id: str, state: BatchState, **values: Unpack[BatchChanges]) -> None:
         """Write how a batch ended. Repeating it changes nothing but the time."""
-        self.note(batch_id, standing=state.value, ended_at=self._table.now(), **values)
+        self._write(batch_id, {"standing": state, "ended_at": self._table.now(), **values})
 
-    def note(self, batch_id: str, **values: Any) -> bool:
+    def note(self, batch_id: str, **values: Unpack[BatchChanges]) -> bool:
         """Write fields of a batch; None removes one. Returns False if it has no record, which release 0.1.0 did not
         write."""
-        return self._write(batch_id, values, "attribute_exists(job_id)", {})
+        return self._write(batch_id, values)
 
-    def move(self, batch_id: str, sources: Collection[BatchState], target: BatchState, **values: Any) -> bool:
+    def move(
+        self, batch_id: str, sources: Collection[BatchState], target: BatchState, **values: Unpack[BatchChanges]
+    ) -> bool:
         """Move a batch from one of some states to another. Returns False if it is in none of them."""
-        names = {f":from{number}": state.value for number, state in enumerate(sorted(sources))}
-        return self._write(batch_id, {"standing": target.value, **values}, f"#standing IN ({', '.join(names)})", names)
+        return self._move(batch_id, sources, target, values)
 
-    def _write(self, batch_id: str, values: dict[str, Any], condition: str, extra: dict[str, Any]) -> bool:
+    def _move(
+        self, batch_id: str, sources: Collection[BatchState], target: BatchState, values: Mapping[str, object]
+    ) -> bool:
+        names: Record = {f":from{number}": state.value for number, state in enumerate(sorted(sources))}
+        return self._write(batch_id, {"standing": target, **values}, f"#standing IN ({', '.join(names)})", names)
+
+    def _write(
+        self, batch_id: str, values: Mapping[str, object], condition: str = _EXISTS, extra: Record | None = None
+    ) -> bool:
         changes = {**values, "updated_at": self._table.now()}
-        update = writes.update(batch_key(batch_id), changes, condition, extra)
+        update = writes.update(self._table.name, batch_key(batch_id), changes, condition, extra or {})
+        update["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         try:
-            writes.insist(
-                lambda: self._table.client.update_item(
-                    TableName=self._table.name, **update, ReturnValuesOnConditionCheckFailure="ALL_OLD"
-                ),
-                self._table.clock,
-            )
+            writes.insist(lambda: self._table.client.update_item(**update), self._table.clock)
         except ClientError as error:
             if not writes.failed_condition(error):
                 raise
-            # As in JobTable.put_new: True if this call wrote it, and its first response was lost.
-            mine = read_item(update["ExpressionAttributeValues"])[":write_id"]
-            return bool(writes.record_found(error).get("write_id") == mine)
+            return writes.is_ours(error, update)
         return True
 
     def page(self, limit: int, after: tuple[str, str] | None) -> tuple[list[BatchRecord], tuple[str, str] | None]:
-        """Up to ``limit`` batches, newest first, and where the list goes on; None at its end.
+        """Up to ``limit`` batches, newest first, and where the list continues; None at its end.
 
         ``after``: the time of creation, as text, and the id of the batch before. All batches are one partition of the
         index: there are far fewer of them than jobs.
         """
-        position: dict[str, Any] = {}
+        query: QueryInputTypeDef = {
+            "TableName": self._table.name,
+            "IndexName": MONTH_INDEX,
+            "KeyConditionExpression": "#month = :month",
+            "ExpressionAttributeNames": {"#month": "month"},
+            "ExpressionAttributeValues": written_item({":month": BATCHES}),
+            "ScanIndexForward": False,
+            "Limit": limit,
+        }
         if after:
-            created_at, batch_id = after
-            start = {"month": {"S": BATCHES}, "created_at": {"N": created_at}, "job_id": {"S": batch_key(batch_id)}}
-            position = {"ExclusiveStartKey": start}
-        answer = self._table.client.query(
-            TableName=self._table.name,
-            IndexName=MONTH_INDEX,
-            KeyConditionExpression="#month = :month",
-            ExpressionAttributeNames={"#month": "month"},
-            ExpressionAttributeValues=written_item({":month": BATCHES}),
-            ScanIndexForward=False,
-            Limit=limit,
-            **position,
-        )
+            month, created_at, key = BATCHES, after[0], batch_key(after[1])
+            query["ExclusiveStartKey"] = {"month": {"S": month}, "created_at": {"N": created_at}, "job_id": {"S": key}}
+        answer = self._table.client.query(**query)
         keys = [item["job_id"]["S"] for item in answer["Items"]]
         found = self._read(keys)
         end = answer.get("LastEvaluatedKey")
@@ -198,7 +214,7 @@ class BatchStore:
             for item in answer["Responses"].get(self._table.name, []):
                 read = read_item(item)
                 try:
-                    found[read["job_id"]] = _record(read)
+                    found[item["job_id"]["S"]] = _record(read)
                 except BadRecord as error:
                     logger().error("a record is skipped", extra={"batch": read["job_id"], "field": error.field})
             wanted = answer.get("UnprocessedKeys")
@@ -209,20 +225,8 @@ class BatchStore:
         return found
 
 
-def _record(item: dict[str, Any]) -> BatchRecord:
+def _record(item: Record) -> BatchRecord:
     return BatchRecord.from_item(item, lambda name: dropped(str(item.get("job_id")), name))
-
-
-def _facts(found: Found) -> dict[str, Any]:
-    return {
-        "rows": found.rows,
-        "rejected": found.rejected,
-        "estimate_usd": round(found.estimate_usd, 4),
-        "models": list(found.models),
-        "bad_rows": list(found.bad_rows),
-        "notes": list(found.notes),
-        "report_key": found.report_key,
-    }
 
 
 @cache

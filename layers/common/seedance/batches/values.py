@@ -1,4 +1,4 @@
-"""Values that spreadsheets and data frames write differently, and what they can only mean. Pure."""
+"""Values that spreadsheets and data frames write differently, and their only possible meaning. Pure."""
 
 import re
 from functools import cache
@@ -25,7 +25,7 @@ def group(option: str) -> str:
 
 
 def meant(option: str, value: object) -> object:
-    """What the value of an option can only mean: ``16:9`` for the time 16:09, 5 for ``5.0``. Else the value itself."""
+    """The only possible meaning of an option's value: ``16:9`` for the time 16:09, 5 for ``5.0``. Else the value."""
     kind = group(option)
     if kind == "aspect_ratio":
         return (isinstance(value, str) and _ratio(value)) or value

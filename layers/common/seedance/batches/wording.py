@@ -10,7 +10,7 @@ _LONGEST = 80
 
 
 def shown(text: str) -> str:
-    """A text of the user, short and on plain characters only."""
+    """The user's text, shortened, in plain characters only."""
     plain = UNWRITABLE.sub("?", text)
     return plain if len(plain) <= _LONGEST else plain[: _LONGEST - 3] + "..."
 

@@ -37,7 +37,7 @@ class Bus:
                     "Source": SOURCE,
                     "DetailType": DETAIL_TYPE,
                     "Time": datetime.fromtimestamp(change.moment, UTC),
-                    "Resources": [change.table],  # tells the stacks of an account apart
+                    "Resources": [change.table],  # distinguishes the stacks of an account
                     "Detail": change.event,
                 }
                 for change in changes

@@ -11,15 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypedDict, TypeGuard
+from typing import Any, NotRequired, TypedDict, TypeGuard
 
 from seedance import masking
 from seedance.aws import fields
-from seedance.aws.attributes import read_item
+from seedance.aws.attributes import Item, read_item
 from seedance.bounds import one_line, well_formed
-from seedance.jobs import records
+from seedance.jobs import reasons, records
 from seedance.jobs.job import ErrorFacts, State
-from seedance.jobs.reasons import Reason
 
 SOURCE = "seedance.pipeline"
 DETAIL_TYPE = "Video State Changed"
@@ -33,6 +32,22 @@ _MESSAGE_BYTES = 2000
 _KEY_BYTES = 1024
 _METADATA_BYTES = 6 * 1024
 """Of metadata as JSON, in which quotation marks are twice as long. A request has at most 2 KB of them."""
+
+
+class Written(TypedDict):
+    """A write to the table: the item before and after it."""
+
+    SequenceNumber: str
+    ApproximateCreationDateTime: float
+    NewImage: NotRequired[Item]
+    OldImage: NotRequired[Item]
+
+
+class StreamRecord(TypedDict):
+    """A record of the table's stream, as Lambda passes it on: the parts of it that are used."""
+
+    eventSourceARN: str
+    dynamodb: Written
 
 
 class BatchFacts(TypedDict):
@@ -102,7 +117,7 @@ class Change:
         return _json({"type": WEBHOOK_TYPE, "timestamp": self.detail["changed_at"], "data": self.detail})
 
 
-def change_in(record: Mapping[str, Any]) -> Change | None:
+def change_in(record: StreamRecord) -> Change | None:
     """The change of state in a record of the stream. None if it has none, whatever else it is."""
     written = record["dynamodb"]
     new = read_item(written.get("NewImage", {}))
@@ -197,7 +212,7 @@ def _error(record: Mapping[str, Any]) -> ErrorFacts | None:
     if error is None:
         return None
     message = masking.signatures(error["message"])
-    return Reason(_short(error["code"]), _short(message, _MESSAGE_BYTES)).error
+    return reasons.given(_short(error["code"]), _short(message, _MESSAGE_BYTES)).error
 
 
 def _video(record: Mapping[str, Any]) -> StoredVideo | None:

@@ -51,7 +51,7 @@ class Bills:
         return known
 
     def estimate(self, model: str, parameters: Mapping[str, Any]) -> float:
-        """The estimated cost of a video, in USD. If its length or shape is left open, that of the dearest."""
+        """The estimated cost of a video, in USD. If length or shape are left open, that of the most expensive."""
         # Here: poll and finalize estimate nothing, and start 0.06 s earlier without the catalogue's pydantic.
         from seedance.jobs import catalogue  # noqa: PLC0415
 

@@ -3,12 +3,17 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from seedance.aws import checks
 from seedance.aws.attributes import written_item
 from seedance.aws.table import IN_FLIGHT, READING, day_key
 from seedance.jobs.job import Job, ParameterValues
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import UpdateTypeDef
+
+    from seedance.jobs.store import JobChanges
 
 MOST_A_DAY_USD = 1e9
 """More than any day can cost."""
@@ -57,7 +62,7 @@ def month_of(moment: float) -> str:
     return day_of(moment)[:-3]
 
 
-def read_day(day: str, record: Mapping[str, Any]) -> tuple[Day, list[str]]:
+def read_day(day: str, record: Mapping[str, object]) -> tuple[Day, list[str]]:
     """A day's bookings from its item, and the names of the invalid amounts in it, which count as 0."""
     names = [of.name for of in fields(Day) if of.name in record and of.name != "day"]
     amounts = {name: checks.number(record[name], -MOST_A_DAY_USD, MOST_A_DAY_USD) for name in names}
@@ -68,7 +73,7 @@ def read_day(day: str, record: Mapping[str, Any]) -> tuple[Day, list[str]]:
 
 def reservation(
     job: Job, now: float, estimate: Estimate, *, limit: float | None = None, max_in_flight: int | None = None
-) -> tuple[Booking | None, dict[str, Any]]:
+) -> "tuple[Booking | None, JobChanges]":
     """The booking that reserves the job's estimate in today's budget, and the fields for its record.
 
     Both are empty if the job already has a reservation, or its request is settled. Then ``estimate`` is not called.
@@ -81,7 +86,7 @@ def reservation(
     return booking, {"reserved_usd": usd, "reserved_day": day}
 
 
-def settlement(job: Job, cost: float | None) -> tuple[Booking | None, dict[str, Any]]:
+def settlement(job: Job, cost: float | None) -> "tuple[Booking | None, JobChanges]":
     """The booking that settles ``cost`` for a job's request (None: releases it), and the fields for its record.
 
     Only the difference to what is already settled is booked, because a job may end more than once.
@@ -92,14 +97,14 @@ def settlement(job: Job, cost: float | None) -> tuple[Booking | None, dict[str, 
         return None, {}
     lease = 0 if job.reserved_usd is None else -1
     booking = Booking(job.reserved_day, closes=held, settled=due, released=held if cost is None else 0.0, lease=lease)
-    facts: dict[str, Any] = {"reserved_usd": None}
+    facts: JobChanges = {"reserved_usd": None}
     if cost is not None:
         booked = round(job.settled_days.get(job.reserved_day, 0.0) + due, 6)
         facts |= {"settled_usd": cost, "settled_days": {**job.settled_days, job.reserved_day: booked}}
     return booking, facts
 
 
-def day_update(table: str, booking: Booking) -> dict[str, Any]:
+def day_update(table: str, booking: Booking) -> "UpdateTypeDef":
     """The update of the day's item that books a booking, as part of a transaction."""
     amounts = {
         "reserved": booking.reserved,
@@ -107,12 +112,11 @@ def day_update(table: str, booking: Booking) -> dict[str, Any]:
         "released": booking.released,
         "committed": booking.reserved - booking.closes + booking.settled,
     }
-    values = {f":{name}": round(amount, 6) for name, amount in amounts.items()}
-    update: dict[str, Any] = {
+    values: dict[str, object] = {f":{name}": round(amount, 6) for name, amount in amounts.items()}
+    update: UpdateTypeDef = {
         "TableName": table,
         "Key": {"job_id": {"S": day_key(booking.day)}},
         "UpdateExpression": "ADD " + ", ".join(f"{name} :{name}" for name in amounts),
-        "ExpressionAttributeValues": written_item(values),
     }
     if booking.limit is not None:
         # A day with invalid amounts has no room. `committed` exists as soon as anything is booked, and is never below
@@ -120,23 +124,24 @@ def day_update(table: str, booking: Booking) -> dict[str, Any]:
         right = ["attribute_type(committed, :number)", "committed >= :least", "committed <= :room"]
         for name in ("reserved", "settled", "released"):  # otherwise nothing could be added to them
             right.append(f"(attribute_not_exists({name}) OR attribute_type({name}, :number))")
-        room = {":number": "N", ":least": -0.01, ":room": round(booking.limit - booking.reserved, 6)}
+        values |= {":number": "N", ":least": -0.01, ":room": round(booking.limit - booking.reserved, 6)}
         update["ConditionExpression"] = f"attribute_not_exists(job_id) OR ({' AND '.join(right)})"
-        update["ExpressionAttributeValues"] |= written_item(room)
+    update["ExpressionAttributeValues"] = written_item(values)
     return update
 
 
-def lease_update(table: str, booking: Booking) -> dict[str, Any]:
+def lease_update(table: str, booking: Booking) -> "UpdateTypeDef":
     """The update of the count of videos in progress for a booking, as part of a transaction."""
-    update: dict[str, Any] = {
+    values: dict[str, object] = {":one": booking.lease}
+    update: UpdateTypeDef = {
         "TableName": table,
         "Key": {"job_id": {"S": IN_FLIGHT}},
         # A reading of reconcile's counts only as long as nothing changes (jobs.in_flight).
         "UpdateExpression": f"ADD held :one REMOVE {READING}",
-        "ExpressionAttributeValues": written_item({":one": booking.lease}),
     }
     if booking.lease > 0 and booking.max_in_flight is not None:
         # If the count is not a number, nothing is allowed until reconcile has counted again.
         update["ConditionExpression"] = "attribute_not_exists(held) OR (attribute_type(held, :number) AND held < :most)"
-        update["ExpressionAttributeValues"] |= written_item({":number": "N", ":most": booking.max_in_flight})
+        values |= {":number": "N", ":most": booking.max_in_flight}
+    update["ExpressionAttributeValues"] = written_item(values)
     return update

@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from seedance.aws.attributes import read_item, written_item
+from seedance.aws.attributes import Item, read_item, written_item
 from seedance.aws.checks import LATEST
 from seedance.aws.job_table import JobTable, job_table
 from seedance.aws.table import MONTH_INDEX
@@ -20,6 +20,9 @@ from seedance.jobs import records
 from seedance.jobs.budget import month_of
 from seedance.jobs.job import RECORD_KEPT_DAYS, ErrorFacts, State
 from seedance.observability import logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import QueryInputTypeDef, QueryOutputTypeDef
 
 MOST_READ = 1000
 """How many jobs one call reads at most, whether they match or not."""
@@ -89,7 +92,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a list goes on: in this month, after the job (the text of its creation time, and its id) if given."""
+    """Where a list continues: in this month, after the job (the text of its creation time, and its id) if given."""
 
     month: str
     created_at: str | None = None
@@ -98,7 +101,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Page:
-    """Some jobs of a list, and where it goes on. None: this is the end."""
+    """Some jobs of a list, and where it continues. None: this is the end."""
 
     jobs: list[ListedJob]
     next: Position | None
@@ -141,10 +144,10 @@ class ByMonth:
                 months += 1
         return Page(found, position)
 
-    def _query(self, wanted: Filters, position: Position, limit: int) -> Any:
+    def _query(self, wanted: Filters, position: Position, limit: int) -> "QueryOutputTypeDef":
         since, last = wanted.span
         names = {"#month": "month"}
-        values: dict[str, Any] = {":month": position.month, ":since": since, ":last": last}
+        values: dict[str, object] = {":month": position.month, ":since": since, ":last": last}
         conditions = []
         for name, value in (("model", wanted.model), ("source", wanted.source), ("batch", wanted.batch)):
             if value is not None:
@@ -160,25 +163,26 @@ class ByMonth:
         if wanted.updated_since is not None:
             values[":updated"] = wanted.updated_since
             conditions.append("updated_at >= :updated")
-        query: dict[str, Any] = {"FilterExpression": " AND ".join(conditions)} if conditions else {}
-        if position.job_id is not None and position.created_at is not None:
-            key = {"S": position.month}, {"N": position.created_at}, {"S": position.job_id}
-            query["ExclusiveStartKey"] = dict(zip(("month", "created_at", "job_id"), key, strict=True))
-        return self._table.client.query(
-            TableName=self._table.name,
-            IndexName=MONTH_INDEX,
-            KeyConditionExpression="#month = :month AND created_at BETWEEN :since AND :last",
-            ExpressionAttributeNames=names,
-            ExpressionAttributeValues=written_item(values),
-            ScanIndexForward=False,
-            Limit=limit,
-            **query,
-        )
+        query: QueryInputTypeDef = {
+            "TableName": self._table.name,
+            "IndexName": MONTH_INDEX,
+            "KeyConditionExpression": "#month = :month AND created_at BETWEEN :since AND :last",
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": written_item(values),
+            "ScanIndexForward": False,
+            "Limit": limit,
+        }
+        if conditions:
+            query["FilterExpression"] = " AND ".join(conditions)
+        month, at, job_id = position.month, position.created_at, position.job_id
+        if at is not None and job_id is not None:
+            query["ExclusiveStartKey"] = {"month": {"S": month}, "created_at": {"N": at}, "job_id": {"S": job_id}}
+        return self._table.client.query(**query)
 
-    def _read(self, item: dict[str, Any]) -> Iterator[ListedJob]:
+    def _read(self, item: Item) -> Iterator[ListedJob]:
         """The job, unless it has been edited so that it can't be shown. The others must still be listed."""
         record = read_item(item)
-        values = {name: value for name, value in record.items() if records.is_usable(name, value)}
+        values: dict[str, Any] = {name: value for name, value in record.items() if records.is_usable(name, value)}
         wrong = next((name for name in _NEEDED if values.get(name) is None), None)
         if wrong is None and values["state"] not in set(State):
             wrong = "state"
@@ -186,7 +190,7 @@ class ByMonth:
             logger().error("a record is skipped", extra={"job_id": record.get("job_id"), "field": wrong})
             return
         yield {
-            "job_id": record["job_id"],
+            "job_id": values["job_id"],
             "state": State(values["state"]),
             "model": values["model"],
             "source": values["source"],
@@ -201,7 +205,7 @@ class ByMonth:
         }
 
 
-def _at(month: str, item: dict[str, Any]) -> Position:
+def _at(month: str, item: Item) -> Position:
     return Position(month, item["created_at"]["N"], item["job_id"]["S"])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from botocore.exceptions import ClientError
 
@@ -73,7 +73,8 @@ class BatchRun:
     restarts: int
     arn: str
     status: str
-    given: dict[str, Any]
+    given: object
+    """Its input: a BatchInput or a PlannedBatch, unless a person has started it by hand."""
     output: dict[str, Any] | None
 
 
@@ -143,7 +144,7 @@ class Batches:
             )
         if not _names_a_manifest(run.given):
             raise NotPossible(f"batch {batch} was started by hand, with an input that names no manifest")
-        given: Any = {
+        given: BatchInput = {
             "batch_id": batch,
             "bucket": run.given["bucket"],
             "key": run.given["key"],
@@ -186,7 +187,7 @@ class IntakeQueue:
         )
 
     def ask_again(self, job: Job) -> None:
-        """Ask submit to carry out the retry that the job's record asks for."""
+        """Ask submit to carry out the retry that the job's record requests."""
         self.put_back(json.dumps({"job_id": job.job_id, "retry": True}))
 
     def put_back(self, body: str, delay_seconds: int = 0) -> None:
@@ -224,7 +225,7 @@ def _run_name(batch: str, restarts: int) -> str:
     return f"{batch}-{restarts + 1}" if restarts else batch
 
 
-def _names_a_manifest(given: object) -> bool:
+def _names_a_manifest(given: object) -> TypeGuard[BatchInput]:
     return isinstance(given, dict) and all(isinstance(given.get(name), str) for name in ("bucket", "key"))
 
 

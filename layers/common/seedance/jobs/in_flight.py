@@ -1,14 +1,14 @@
 """The count of videos in progress. It is changed in the transactions of the jobs' changes (jobs.budget)."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from seedance.aws import checks, writes
-from seedance.aws.attributes import read_item, written_item
+from seedance.aws.attributes import Item, read_item, written_item
 from seedance.aws.job_table import JobTable, job_table
 from seedance.aws.table import IN_FLIGHT, READING, STATE_INDEX
 from seedance.errors import Conflict
@@ -43,7 +43,7 @@ class InFlight:
         corrected. A stored value that is not a number is replaced at once, because it admits no job.
         """
         # The raw stored value: it may not be a number, and it must be unchanged when it is replaced.
-        key: Any = {"job_id": {"S": IN_FLIGHT}}
+        key: Item = {"job_id": {"S": IN_FLIGHT}}
         answer = self._table.client.get_item(TableName=self._table.name, Key=key, ConsistentRead=True)
         stored = answer.get("Item", {})
         held = read_item(stored).get("held", 0)
@@ -63,9 +63,10 @@ class InFlight:
         counted = self._confirmed(listed)
         return self._replace(stored, counted) and counted != held
 
-    def _replace(self, stored: dict[str, Any], held: int, reading: dict[str, Any] | None = None) -> bool:
+    def _replace(self, stored: Item, held: object, reading: Mapping[str, object] | None = None) -> bool:
         """Write the item if it is unchanged since it was read. Returns whether it was."""
-        conditions, values = [], {}
+        conditions: list[str] = []
+        values: Item = {}
         for name in ("held", READING):
             if name in stored:
                 conditions.append(f"{name} = :{name}")
@@ -75,7 +76,7 @@ class InFlight:
         unchanged: Any = {"ConditionExpression": " AND ".join(conditions)}
         if values:
             unchanged["ExpressionAttributeValues"] = values
-        record: dict[str, Any] = {"job_id": IN_FLIGHT, "held": held}
+        record: dict[str, object] = {"job_id": IN_FLIGHT, "held": held}
         try:
             self._table.put(record if reading is None else {**record, READING: reading}, **unchanged)
         except Conflict:

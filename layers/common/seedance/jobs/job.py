@@ -152,7 +152,7 @@ class PastReason(TypedDict):
 
 
 class Retry(TypedDict):
-    """A retry that was asked for through the API, or with a limit (upkeep.again).
+    """A retry that was requested through the API, or with a limit (upkeep.again).
 
     ``said`` is its outcome, once there is one.
     """
@@ -271,7 +271,7 @@ class Job:
     result_at: float | None = None
     """When ``result_url`` was first seen. None if there is no result, or if a release before this field wrote it."""
     copied_again: bool = False
-    """Whether a retry has copied this result after the job had ended. If it is no video, that is tried once."""
+    """Whether a retry has copied this result after the job had ended. If it is not a video, that is done once."""
     last_frame_url: str | None = None
     answer: str | None = None
     """If the link of a finished video is unclear: the provider's response, masked, at most masking.KEPT_BYTES."""
@@ -284,17 +284,17 @@ class Job:
     past_reasons: list[PastReason] = field(default_factory=list)
     """Why the job waited, was held or ended: each reason with its time, the latest last (see jobs.timeline)."""
     retry: Retry | None = None
-    """The last retry that was asked for through the API, or with a limit."""
+    """The last retry that was requested through the API, or with a limit."""
     notified_at: float | None = None
     link_token: str | None = None
-    """The token of the lasting link to the video (jobs.lasting). None if there is none, or it was withdrawn."""
+    """The token of the lasting link to the video (jobs.lasting). None if there is none, or it was revoked."""
     link_until: float | None = None
-    """When that link ends."""
+    """When that link expires."""
     expires_at: int | None = None
     """When DynamoDB may delete the record."""
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], drop: Callable[[str], None] | None = None) -> Self:
+    def from_record(cls, record: Mapping[str, object], drop: Callable[[str], None] | None = None) -> Self:
         """A job from its item. Unknown attributes, written by a newer release, are ignored.
 
         An invalid value that does not matter is dropped, and ``drop`` is called with its name. Raises BadRecord if a
@@ -313,10 +313,10 @@ class Job:
         if "submitted_at" in dropped:  # without it, the job's hour would never end
             values["submitted_at"] = values.get("created_at")
         known = {of.name for of in fields(cls)}
-        values = {name: value for name, value in values.items() if name in known}
-        return cls(**{**values, "state": State(values["state"])})
+        checked = {name: value for name, value in values.items() if name in known}
+        return cls(**{**checked, "state": State(checked["state"])})
 
-    def to_record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, object]:
         """The item, with every field that has a value."""
         record = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in record.items() if value is not None}
@@ -328,7 +328,7 @@ class Job:
 
     @property
     def retry_waits(self) -> bool:
-        """Whether a retry was asked for that has no outcome yet."""
+        """Whether a retry was requested that has no outcome yet."""
         return self.retry is not None and "ended_at" not in self.retry
 
     @property

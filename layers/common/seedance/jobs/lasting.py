@@ -7,20 +7,25 @@ only these items, can't learn a token from them. The job's record has the token,
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from seedance.aws import checks
-from seedance.aws.attributes import written_item
+from seedance.aws.attributes import Item, Record, written_item
 from seedance.aws.fields import OBJECT_KEY_BYTES
 from seedance.aws.job_table import JobTable, dropped
 from seedance.aws.table import link_key
 from seedance.jobs.job import Job
 from seedance.jobs.tokens import is_token, new_token
 
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef, UpdateTypeDef
+
+    from seedance.jobs.store import JobChanges
+
 DAY_SECONDS = 24 * 3600
 
 KEPT_DAYS = 30
-"""How long the item of a link is kept after its end, so that its visitors are told that it has ended."""
+"""How long the item of a link is kept after it expires, so that visitors are told that it has expired."""
 
 VIDEO_PREFIX = "videos/"
 """Where all videos are in their bucket."""
@@ -35,7 +40,7 @@ class Linked(Protocol):
 
     @property
     def link_until(self) -> float | None:
-        """When the link ends."""
+        """When the link expires."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +68,22 @@ class Shared:
     name: str
 
 
-def new_share(now: float, days: int) -> dict[str, Any]:
+def new_share(now: float, days: int) -> "JobChanges":
     """The fields of a job's record for a new link that lasts for ``days``. Empty for 0 days."""
     return {"link_token": new_token(), "link_until": int(now) + days * DAY_SECONDS} if days else {}
 
 
-def share_part(table: str, job: Job, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+def share_part(table: str, job: Job, values: "JobChanges") -> "list[TransactWriteItemTypeDef]":
     """The part of a transaction that writes the item of a new link, if there is one among a job's new values."""
     token, video = values.get("link_token"), values.get("video") or job.video
-    if token is None or video is None:
+    until = values.get("link_until")
+    if token is None or until is None or video is None:
         return []
-    until = values["link_until"]
     item = {":job": job.job_id, ":key": video["key"], ":name": job.name, ":until": until, ":kept": _kept(until)}
     # An update, not a put, which these functions' roles need not allow.
-    update = {
-        **_item(table, token),
+    update: UpdateTypeDef = {
+        "TableName": table,
+        "Key": _key(token),
         "UpdateExpression": "SET #job = :job, video_key = :key, #name = :name, #until = :until, expires_at = :kept",
         "ExpressionAttributeNames": {"#job": "job", "#name": "name", "#until": "until"},
         "ExpressionAttributeValues": written_item(item),
@@ -85,10 +91,11 @@ def share_part(table: str, job: Job, values: Mapping[str, Any]) -> list[dict[str
     return [{"Update": update}]
 
 
-def unshare_part(table: str, token: str, now: float) -> list[dict[str, Any]]:
-    """The part of a transaction that withdraws a link. The item stays, so that its visitors are told."""
-    update = {
-        **_item(table, token),
+def unshare_part(table: str, token: str, now: float) -> "list[TransactWriteItemTypeDef]":
+    """The part of a transaction that revokes a link. The item stays, so that visitors can be told."""
+    update: UpdateTypeDef = {
+        "TableName": table,
+        "Key": _key(token),
         "UpdateExpression": "SET revoked_at = :now, expires_at = :kept REMOVE video_key, #name, #job, #until",
         "ExpressionAttributeNames": {"#name": "name", "#job": "job", "#until": "until"},
         "ExpressionAttributeValues": written_item({":now": now, ":kept": _kept(now)}),
@@ -96,13 +103,13 @@ def unshare_part(table: str, token: str, now: float) -> list[dict[str, Any]]:
     return [{"Update": update}]
 
 
-def find(table: JobTable, token: str) -> dict[str, Any] | None:
+def find(table: JobTable, token: str) -> Record | None:
     """The item of a link, or None if there never was one with this token, or DynamoDB has deleted it."""
     return table.get(link_key(_digest(token))) if is_token(token) else None
 
 
-def read(record: Mapping[str, Any], now: float) -> Shared | None:
-    """What a link leads to. None if it was withdrawn, has ended, or its item was edited and is invalid."""
+def read(record: Mapping[str, object], now: float) -> Shared | None:
+    """What a link leads to. None if it was revoked, has expired, or its item was edited and is invalid."""
     if "revoked_at" in record:
         return None
     until = checks.number(record.get("until"), 0, checks.LATEST)
@@ -116,8 +123,8 @@ def read(record: Mapping[str, Any], now: float) -> Shared | None:
     return None if now >= until else Shared(key, name or "video")
 
 
-def _item(table: str, token: str) -> dict[str, Any]:
-    return {"TableName": table, "Key": {"job_id": {"S": link_key(_digest(token))}}}
+def _key(token: str) -> Item:
+    return {"job_id": {"S": link_key(_digest(token))}}
 
 
 def _kept(until: float) -> int:

@@ -158,7 +158,7 @@ def named(name: str) -> Setting | None:
 
 
 def published_usd(model: str, of: Setting) -> float:
-    """The published price of one video of a known length. For ``adaptive``, that of the dearest shape.
+    """The published price of one video of a known length. For ``adaptive``, that of the most expensive shape.
 
     Raises KeyError for a model without a price.
     """
@@ -167,7 +167,7 @@ def published_usd(model: str, of: Setting) -> float:
         return price.seconds[of.resolution] * of.seconds
     tokens = _tokens(of)
     if price.tokens:
-        # Without a known choice, the dearer: reservations must not be too small.
+        # If the choice is not known, the higher price: reservations must not be too small.
         return tokens * price.tokens[of.audio is not False] / 1e6
     return price.average * tokens / _tokens(Setting(_USUAL_RESOLUTION, _USUAL_SECONDS, _USUAL_RATIO))
 
@@ -182,7 +182,7 @@ def estimate_usd(model: str, asked: Setting, possible: Sequence[Setting], bills:
     """The estimated price of a video: its setting's median bill, or its published price if there are no bills.
 
     ``possible``: the settings that the video may turn out to have (catalogue.settings). The estimate is that of the
-    dearest of them. If the setting is open, it is also at least the highest of its own last bills.
+    most expensive of them. If the setting is open, it is also at least the highest of its own last bills.
     """
     found = [_expected_usd(model, one, bills.get(one.name, ())) for one in possible]
     if asked.open:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from seedance import bounds
 from seedance.errors import SeedanceError
-from seedance.jobs.job import ErrorFacts
+from seedance.jobs.job import ErrorFacts, State
 
 
 class Code(StrEnum):
@@ -65,6 +65,10 @@ class Code(StrEnum):
     """The stack is configured wrongly. The message names the setting."""
     INTERNAL = "INTERNAL"
     """An internal error. An alarm is raised."""
+    NOT_RUNNING = "NOT_RUNNING"
+    """An execution was started for a job in a state in which there is nothing to ask the provider for."""
+    UNKNOWN = "UNKNOWN"
+    """An execution that a person started ended the job, and named no reason."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,16 @@ def sentence(error: SeedanceError) -> Reason:
     """Like ``of``, but with the message as a sentence."""
     said = str(error)
     return Reason(error.code, f"{said[:1].upper()}{said[1:]}.")
+
+
+def given(code: str, message: str) -> Reason:
+    """A reason that was made before: a task's, or that of a record."""
+    return Reason(code, message)
+
+
+def unknown() -> Reason:
+    """The workflow ends a job and gives no reason."""
+    return Reason(Code.UNKNOWN, "No reason was given.")
 
 
 def unclear(message: str) -> Reason:
@@ -188,12 +202,12 @@ def never_asked(request_id: str | None) -> Reason:
 
 
 def given_up() -> Reason:
-    """A person gave the job up."""
-    return Reason(Code.GIVEN_UP, "A person gave this job up. The provider's history may show a video.")
+    """A person gave up on the job."""
+    return Reason(Code.GIVEN_UP, "A person gave up on this job. The provider's history may show a video.")
 
 
 def cancelled(*, sent_before: bool, earlier: Sequence[str]) -> Reason:
-    """The job was cancelled. ``sent_before``: an earlier submit of it was given up, as its requests ``earlier``."""
+    """The job was cancelled. ``sent_before``: an earlier submit was abandoned, as were the requests ``earlier``."""
     before = ""
     if earlier:
         before = f" The provider may have made and billed what was requested before: {', '.join(earlier)}."
@@ -207,6 +221,26 @@ def dearer_than_allowed(estimate: float, most: float) -> Reason:
     digits = 2 if round(estimate, 2) > round(most, 2) else 4  # an excess below a cent must be visible
     why = f"Buying the video again would cost about ${estimate:.{digits}f}, and at most ${most:.{digits}f} was allowed."
     return Reason(Code.DEARER_THAN_ALLOWED, why)
+
+
+def dearer_than_budget(estimate: float, budget: float) -> Reason:
+    """The estimate alone exceeds the budget of a whole day."""
+    digits = 2 if round(estimate, 2) > budget else 4  # an excess below a cent must be visible
+    return Reason(
+        Code.DEARER_THAN_BUDGET,
+        f"The video would cost about ${estimate:.{digits}f}, but the budget of a whole day is ${budget:.2f}. "
+        "Request a shorter video, a lower resolution or a cheaper model, or raise the stack's DailyBudgetUsd.",
+    )
+
+
+def not_running(state: State) -> Reason:
+    """Poll was asked about a job that is not at the provider."""
+    return Reason(Code.NOT_RUNNING, f"The job is {state}.")
+
+
+def not_ready(state: State) -> Reason:
+    """Finalize was asked for a video of a job that has none. This is only an answer: it never ends the job."""
+    return Reason("NOT_READY", f"The job is {state}; there is no video to copy.")
 
 
 def refused_rows(why: str, restarts: int) -> Reason:

@@ -108,7 +108,7 @@ _OPTIONAL: dict[str, Check] = {
 }
 
 
-def job(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def job(record: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
     """The valid values of a job's record, and the names of the dropped invalid ones. Raises BadRecord."""
     values: dict[str, Any] = {}
     dropped = []

@@ -256,7 +256,7 @@ def own_metadata(metadata: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     """The caller's own pairs in an upload's user metadata, and the names of those that a job can't keep.
 
     Every name that is no option is the caller's own, except those that programs write about the file. Never raises: a
-    picture is not refused for what somebody has written on it.
+    picture is not refused because of its metadata.
     """
     known = catalogue.known_names() | _OPTION_METADATA
     exact: list[tuple[str, object]] = []
@@ -419,7 +419,7 @@ def _request(
     slug: str | None, transport: str | None, given: dict[str, object], defaults: Defaults, *, has_image: bool
 ) -> Request:
     if "\ufffd" in str(given.get("prompt")):
-        raise InvalidRequest("prompt", "has letters that were lost (U+FFFD), because a text was not UTF-8; correct it")
+        raise InvalidRequest("prompt", "has lost characters (U+FFFD), because the text was not UTF-8; correct it")
     model = catalogue.find(slug or defaults.model)
     if transport is None:
         # The stack's default is a preference. A model without it uses the one that it has.

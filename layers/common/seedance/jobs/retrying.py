@@ -15,11 +15,11 @@ class Way(StrEnum):
     """How a retry gets the video."""
 
     COPY = "COPY"
-    """The link to the result is known, and a copy may still help: it is copied, for nothing."""
+    """The link to the result is known, and a copy may still help: it is copied at no cost."""
     SEARCH = "SEARCH"
     """The request is known, but no result: the provider's history may have one by now."""
     BUY = "BUY"
-    """There is nothing that can be copied: only another purchase helps."""
+    """Nothing can be copied: the video must be bought again."""
 
 
 def way(job: Job, now: float) -> Way:

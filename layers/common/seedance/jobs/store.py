@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from botocore.exceptions import ClientError
 
 from seedance.aws import fields, writes
-from seedance.aws.attributes import read_item, written_item
+from seedance.aws.attributes import Record, read_item, written_item
 from seedance.aws.job_table import JobTable, dropped, job_table
 from seedance.aws.table import REQUEST_INDEX, STATE_INDEX, day_key, request_key
 from seedance.config import settings
@@ -23,14 +23,58 @@ from seedance.errors import (
 from seedance.jobs import budget, lasting, timeline
 from seedance.jobs.bills import Bills
 from seedance.jobs.budget import Booking, Day, month_of, settlement
-from seedance.jobs.job import RECORD_KEPT_DAYS, TRANSITIONS, Job, State
+from seedance.jobs.job import (
+    RECORD_KEPT_DAYS,
+    TRANSITIONS,
+    ErrorFacts,
+    ImageFacts,
+    Job,
+    ResultFacts,
+    Retry,
+    State,
+    VideoFacts,
+)
 from seedance.observability import logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef, UpdateTypeDef
 
 PAGE = 200
 """The page size when all jobs of a state are read."""
 
 MOST_COUNTED = 10_000
 """How many jobs of a state are counted at most."""
+
+
+class JobChanges(ResultFacts, total=False):
+    """The fields of a job that a write may change, with the types of Job. None removes one."""
+
+    image: ImageFacts | None
+    updated_at: float
+    expected_seconds: float
+    sigma: float
+    attempts: int
+    turn_at: float | None
+    executions: int
+    reserved_usd: float | None
+    reserved_day: str | None
+    held_day: str | None
+    settled_usd: float | None
+    settled_days: dict[str, float]
+    resubmitted: bool
+    submitted_at: float | None
+    earlier_request_ids: list[str]
+    gone_polls: int
+    result_url: str | None
+    result_at: float | None
+    copied_again: bool
+    answer: str | None
+    video: VideoFacts | None
+    error: ErrorFacts | None
+    retry: Retry | None
+    notified_at: float | None
+    link_token: str | None
+    link_until: float | None
 
 
 class JobStore:
@@ -63,7 +107,7 @@ class JobStore:
         job.expires_at = int(now) + self._kept_seconds
         return self._table.put_new(job.to_record())
 
-    def move(self, job: Job, target: State, *, booking: Booking | None = None, **values: Any) -> Job:
+    def move(self, job: Job, target: State, *, booking: Booking | None = None, **values: Unpack[JobChanges]) -> Job:
         """Move the job from the state in which it was read to another, and write ``values`` with it.
 
         A ``booking`` is booked in the day's budget in the same transaction, and the job becomes the owner of a new
@@ -91,18 +135,18 @@ class JobStore:
         return self._linked(job, values, part)
 
     def unshare(self, job: Job) -> Job:
-        """Withdraw the job's lasting link, for good. Raises Conflict if it has changed in the meantime."""
+        """Revoke the job's lasting link, for good. Raises Conflict if it has changed in the meantime."""
         if job.link_token is None:
             return job
         part = lasting.unshare_part(self._table.name, job.link_token, self._table.now())
         return self._linked(job, {"link_token": None, "link_until": None}, part)
 
-    def _linked(self, job: Job, values: dict[str, Any], part: list[Any]) -> Job:
-        old = {":old": job.link_token} if job.link_token else {}
+    def _linked(self, job: Job, values: JobChanges, part: "list[TransactWriteItemTypeDef]") -> Job:
+        old: Record = {":old": job.link_token} if job.link_token else {}
         same = "link_token = :old" if old else "attribute_not_exists(link_token)"
         return self._written(job, self._update(job, values, also=same, extra=old), also=part)
 
-    def close(self, job: Job, target: State, *, made: bool = False, **values: Any) -> Job:
+    def close(self, job: Job, target: State, *, made: bool = False, **values: Unpack[JobChanges]) -> Job:
         """``move`` to a state without a reservation, and book its end.
 
         A reported cost (in ``values`` or on the job) is settled. Otherwise the reservation is released, because the
@@ -114,8 +158,9 @@ class JobStore:
             cost = job.reserved_usd  # delivered without a price: the reservation is the best estimate
         booking, facts = settlement(job, cost)
         there = target is State.COMPLETED and (values.get("video") or job.video)
-        share = lasting.new_share(self._table.now(), self._link_days) if there else {}
-        closed = self.move(job, target, booking=booking, **facts, **share, **values)
+        share: JobChanges = lasting.new_share(self._table.now(), self._link_days) if there else {}
+        changes: JobChanges = {**facts, **share, **values}
+        closed = self.move(job, target, booking=booking, **changes)
         # A job that is held and completed later is closed twice, at the same cost.
         if reported is not None and reported != job.settled_usd:
             self.bills.learn(job.model, job.parameters, reported)
@@ -132,13 +177,14 @@ class JobStore:
         self.bills.learn(job.model, job.parameters, cost_usd)
         return priced
 
-    def note(self, job: Job, *, unchanged: str | None = None, **values: Any) -> Job:
+    def note(self, job: Job, *, unchanged: str | None = None, **values: Unpack[JobChanges]) -> Job:
         """Write fields of the job without changing its state; None removes a field.
 
         Raises Conflict like ``move``: what was decided for one state says nothing about the next. ``unchanged`` names
         a field that must also be as it was read.
         """
-        also, extra = None, {}
+        also: str | None = None
+        extra: Record = {}
         if unchanged is not None:
             read = getattr(job, unchanged)
             also = f"attribute_not_exists(#{unchanged})" if read is None else f"#{unchanged} = :unchanged"
@@ -257,48 +303,49 @@ class JobStore:
     def _update(
         self,
         job: Job,
-        values: dict[str, Any],
+        values: JobChanges,
         target: State | None = None,
         *,
         also: str | None = None,
-        extra: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
+        extra: Record | None = None,
+    ) -> "UpdateTypeDef":
         """The update of a job that is still in the state in which it was read, and has not left it in between.
 
         ``target``: the state that it moves to. ``also``: another condition, with its values in ``extra``.
         """
         now = self._table.now()
-        changes = {**values, "updated_at": now}
+        changes: dict[str, object] = {**values, "updated_at": now}
         if target is not None:  # only this entry of the map is written, and the times of other states are kept
             changes |= {"state": target.value, f"entered.{target.value}": now}
         if job.month is None and job.created_at > 0:  # of an earlier release: from now on, by_month finds it
             changes["month"] = month_of(job.created_at)
         if (url := values.get("result_url")) is not None and url != job.result_url:
             changes = {"result_at": now, "copied_again": False, **changes}
-        if values.get("error") is not None:
-            changes["past_reasons"] = timeline.with_reason(job, now, target or job.state, values["error"])
-        conditions, read = ["#state = :from"], {":from": job.state.value, **(extra or {})}
+        if (error := values.get("error")) is not None:
+            changes["past_reasons"] = timeline.with_reason(job, now, target or job.state, error)
+        conditions = ["#state = :from"]
+        read: Record = {":from": job.state.value, **(extra or {})}
         if (entered := job.entered.get(job.state.value)) is not None:
             conditions.append(f"#entered.#{job.state.value} = :entered")
             read[":entered"] = entered
         conditions += [also] if also else []
-        return {"TableName": self._table.name, **writes.update(job.job_id, changes, " AND ".join(conditions), read)}
+        return writes.update(self._table.name, job.job_id, changes, " AND ".join(conditions), read)
 
     def _written(
         self,
         job: Job,
-        update: dict[str, Any],
+        update: "UpdateTypeDef",
         booking: Booking | None = None,
         request_id: str | None = None,
-        also: Sequence[dict[str, Any]] = (),
+        also: "Sequence[TransactWriteItemTypeDef]" = (),
     ) -> Job:
         """Write a job's change, its booking, its new request and its link in one transaction. Returns the new job."""
         claim = request_id if request_id != job.request_id else None
         moved_on = Conflict(f"job {job.job_id} is no longer {job.state}")
         if booking is None and not claim and not also:
             return self._updated(update, moved_on)
-        parts: list[tuple[Any, SeedanceError]] = [({"Update": update}, moved_on)]
-        counts: list[Any] = []
+        parts: list[tuple[TransactWriteItemTypeDef, SeedanceError]] = [({"Update": update}, moved_on)]
+        counts: list[TransactWriteItemTypeDef] = []
         if booking:
             counts.append({"Update": budget.day_update(self._table.name, booking)})
             parts.append((counts[0], OverBudget("the day's budget is used up")))
@@ -325,7 +372,7 @@ class JobStore:
             raise Conflict(f"job {job.job_id} no longer exists")
         return written
 
-    def _transact(self, parts: list[tuple[Any, SeedanceError]]) -> None:
+    def _transact(self, parts: "list[tuple[TransactWriteItemTypeDef, SeedanceError]]") -> None:
         """Write all parts in one transaction. Raises the error of the first part whose condition fails."""
         try:
             writes.insist(
@@ -338,24 +385,20 @@ class JobStore:
                     raise refusal from error
             raise
 
-    def _updated(self, update: dict[str, Any], moved_on: Conflict) -> Job:
+    def _updated(self, update: "UpdateTypeDef", moved_on: Conflict) -> Job:
+        update["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         try:
-            answer = writes.insist(
-                lambda: self._table.client.update_item(
-                    **update, ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD"
-                ),
-                self._table.clock,
-            )
+            client, clock = self._table.client, self._table.clock
+            answer = writes.insist(lambda: client.update_item(**update, ReturnValues="ALL_NEW"), clock)
         except ClientError as error:
             if not writes.failed_condition(error):
                 raise
-            found = writes.record_found(error)
-            if found.get("write_id") != read_item(update["ExpressionAttributeValues"])[":write_id"]:
+            if not writes.is_ours(error, update):
                 raise moved_on from error
-            return _job(found)  # as in Table.put_new
+            return _job(writes.record_found(error))
         return _job(read_item(answer["Attributes"]))
 
-    def _claim(self, job: Job, request_id: str) -> dict[str, Any]:
+    def _claim(self, job: Job, request_id: str) -> "PutTypeDef":
         """The item that makes a job the owner of a request. It expires with the job's record."""
         expires_at = job.expires_at or int(self._table.clock()) + self._kept_seconds
         item = {"job_id": request_key(request_id), "owner": job.job_id, "expires_at": expires_at}
@@ -374,5 +417,5 @@ def jobs() -> JobStore:
     return JobStore(job_table(), settings().record_retention_days, settings().video_link_days)
 
 
-def _job(record: dict[str, Any]) -> Job:
-    return Job.from_record(record, lambda name: dropped(record["job_id"], name))
+def _job(record: Record) -> Job:
+    return Job.from_record(record, lambda name: dropped(str(record["job_id"]), name))

@@ -45,7 +45,7 @@ class TaskAnswer(TaskInput):
 
 
 class FailInput(TaskInput):
-    """What fail takes: a task's answer, or what a task had been given that crashed, and its ``exception``."""
+    """What fail takes: a task's answer, or the input of a task that crashed, and its ``exception``."""
 
     status: NotRequired[str]
     error: NotRequired[Mapping[str, str] | None]
@@ -156,7 +156,7 @@ class ChunkInput(TypedDict):
 
 @final
 class FedChunk(ChunkInput):
-    """What enqueue returns: RUNNING with the seconds until it may go on, or COMPLETED if all rows are in the queue."""
+    """What enqueue returns: RUNNING with the seconds until the next call, or COMPLETED if all rows are in the queue."""
 
     status: Literal[TaskStatus.RUNNING, TaskStatus.COMPLETED]
     wait_seconds: int

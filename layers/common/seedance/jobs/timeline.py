@@ -1,4 +1,4 @@
-"""A job's timeline, as its record tells it: the states that it entered, and each reason that it was given. Pure."""
+"""A job's timeline, from its record: the states that it entered, and each reason that it had. Pure."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -40,7 +40,7 @@ def _subject(reason: PastReason) -> tuple[object, ...]:
 
 
 def events(job: Job) -> list[Event]:
-    """Everything that the record tells, in time order."""
+    """Everything in the record, in time order."""
     # Sorted by time only, so events of the same millisecond keep their order.
     return sorted(_events(job), key=lambda event: event.at)
 
@@ -59,8 +59,8 @@ def _events(job: Job) -> Iterator[Event]:
         yield Event(job.notified_at, "notified")
     if job.retry:
         limit = f", for at most ${job.retry['max_usd']:.2f}" if "max_usd" in job.retry else ""
-        which = f"bought again{limit}" if job.retry["pay"] else "copied or found, for nothing"
-        yield Event(job.retry["asked_at"], f"a retry was asked for: the video may be {which}")
+        which = f"bought again{limit}" if job.retry["pay"] else "copied or found, at no cost"
+        yield Event(job.retry["asked_at"], f"a retry was requested: the video may be {which}")
         if "ended_at" in job.retry:
             yield Event(job.retry["ended_at"], f"the retry ended: {job.retry.get('said', '')}")
 

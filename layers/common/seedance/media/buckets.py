@@ -188,7 +188,7 @@ class Media:
         return digest.digest()
 
     def find_image(self, bucket: str, key: str, prefixes: tuple[str, ...] = ("",), folder: str = "") -> Image:
-        """Check an image like ``look_at``, whose key somebody has written in a list or a program.
+        """Check an image like ``look_at``, whose key a person or a program has written.
 
         Accents can be written in two ways (Unicode NFC and NFD) that look the same and make different keys. If there is
         no object under the key as given, the others are tried, if they begin with one of ``prefixes``. If ``folder`` is

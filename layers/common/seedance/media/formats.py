@@ -50,7 +50,7 @@ def image_type(head: bytes) -> str | None:
 
 
 def other_image(head: bytes) -> str | None:
-    """What to tell the owner of an image in a format that is not supported: its name and a way out; None if unknown.
+    """What to tell the owner of an image in a format that is not supported: its name and what to do; None if unknown.
 
     ``head``: the more first bytes, the better a camera's raw format is told from a TIFF.
     """

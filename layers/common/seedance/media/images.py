@@ -36,7 +36,7 @@ class Picture:
     height: int
     turned: bool = False
     ended: bool = True
-    """Whether the file has its end mark. If not, its picture may be incomplete (see whole)."""
+    """Whether the file has its end marker. If not, its picture may be incomplete (see whole)."""
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -45,7 +45,7 @@ class Picture:
 
 
 def check_rest(picture: Picture, body: bytes) -> None:
-    """Check a file without its end mark. ``body``: all of it.
+    """Check a file without its end marker. ``body``: all of it.
 
     Raises ValueError, with a message that follows the image's name, if a part of the picture is missing, or if that
     can't be told: half of a picture makes a video that nobody wants, but pays for.
@@ -53,8 +53,7 @@ def check_rest(picture: Picture, body: bytes) -> None:
     there = whole.is_whole(picture.media_type, body)
     if there is None:
         raise ValueError(
-            "ends without the mark that ends an image, and it can't be told whether all of the picture is there; save "
-            "it again with an image program"
+            "has no end marker, and it is unclear whether the picture is complete; save it again with an image program"
         )
     if not there:
         raise CutOff

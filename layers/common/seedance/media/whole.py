@@ -1,4 +1,4 @@
-"""Whether all of a picture is there, for a JPEG or PNG file without its end mark. Pure.
+"""Whether all of a picture is there, for a JPEG or PNG file without its end marker. Pure.
 
 Decoders open such a file, whether only the mark is missing or half of the picture. In a baseline JPEG, the Huffman
 codes say where each block ends (ITU T.81, annex F), so the blocks are counted. In a progressive JPEG, the last scan
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 MOST_BYTES = 8 * 1024 * 1024
 MOST_BLOCKS = 1_500_000
 """Image data of a JPEG with more bytes or blocks (each 8 x 8 pixels of one component) is not looked through: these take
-about four seconds of a full processor. With restart marks, only the data after the last one counts."""
+about four seconds of a full processor. With restart markers, only the data after the last one counts."""
 
 _ALL = (1 << 64) - 1  # a bit for each of a block's 64 coefficients
 _DEFLATED, _INFLATED = 64 * 1024, 256 * 1024  # bytes of compressed and decompressed data at once
@@ -27,7 +27,7 @@ _MARK = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 def is_whole(media_type: str, body: bytes) -> bool | None:
-    """Whether a file without its end mark has all of its picture. None if that can't be told."""
+    """Whether a file without its end marker has all of its picture. None if that can't be told."""
     try:
         return _KINDS[media_type](body)
     except (struct.error, IndexError, KeyError, ValueError, ArithmeticError, zlib.error):
@@ -88,7 +88,7 @@ class _Jpeg:
     times 16, plus number."""
     segments: int = 0
     interval: int = 0
-    """Units between two restart marks. 0: there are none."""
+    """Units between two restart markers. 0: there are none."""
     width: int = 0
     height: int = 0
     sampling: dict[int, tuple[int, int]] = field(default_factory=dict)

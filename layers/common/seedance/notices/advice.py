@@ -24,7 +24,7 @@ _AGAIN = "Then upload the file or send the request again."
 _RETRY = "`seedance retry {job}`"
 
 ADVICE: dict[str, Advice] = {
-    Code.INVALID_REQUEST: Advice("invalid request", f"Correct what the reason names. {_AGAIN}"),
+    Code.INVALID_REQUEST: Advice("invalid request", f"Fix what the reason names. {_AGAIN}"),
     Code.DEARER_THAN_BUDGET: Advice(
         "over a whole day's budget",
         f"Choose a shorter video, a lower resolution or a cheaper model, or raise DailyBudgetUsd. {_AGAIN}",
@@ -34,7 +34,7 @@ ADVICE: dict[str, Advice] = {
         "Nothing: it continues by itself. To continue today, raise DailyBudgetUsd, then run `seedance release`.",
     ),
     Code.SUBMITS_PAUSED: Advice(
-        "submits are paused", "Nothing: `seedance resume` releases it. If credits are missing, top up first."
+        "submits are paused", "Nothing: `seedance resume` releases it. If the account has no credits, top up first."
     ),
     Code.SUBMIT_LOST: Advice(
         "needs a decision",
@@ -55,18 +55,18 @@ ADVICE: dict[str, Advice] = {
     Code.PROVIDER_KEY_REJECTED: Advice(
         "API key rejected", f"Put a valid key into the stack's secret. Then run {_RETRY} --pay, or request it again."
     ),
-    Code.PROVIDER_REFUSED: Advice("refused by the provider", f"Change what the reason names. {_AGAIN}"),
+    Code.PROVIDER_REFUSED: Advice("refused by the provider", f"Fix what the reason names. {_AGAIN}"),
     Code.PROVIDER_UNAVAILABLE: Advice(
         "provider unavailable",
-        f"The request is not the problem. When the provider works again, run {_RETRY} --pay, or request it again.",
+        f"Your request is fine. When the provider is available again, run {_RETRY} --pay, or request it again.",
     ),
     Code.PROVIDER_RATE_LIMITED: Advice("rate limit", "Nothing: it continues by itself."),
     Code.PROVIDER_AT_CAPACITY: Advice("too many at once", "Nothing: it continues by itself."),
     Code.DEADLINE: Advice(
-        "out of time", f"Run {_RETRY}. If the provider has made the video after all, it is copied for nothing."
+        "out of time", f"Run {_RETRY}. If the provider has made the video after all, it is copied at no cost."
     ),
     Code.RECORD_GONE: Advice(
-        "lost by the provider", f"Run {_RETRY}. If the history has the video by then, it is copied for nothing."
+        "lost by the provider", f"Run {_RETRY}. If the history has the video by then, it is copied at no cost."
     ),
     Code.RECORD_UNREADABLE: Advice("unreadable record", "Correct the field of the job's record that the reason names."),
     Code.RESULT_NOT_A_VIDEO: Advice(
@@ -75,9 +75,9 @@ ADVICE: dict[str, Advice] = {
         f"{_RETRY} --pay buys the video again.",
     ),
     Code.RESULT_GONE: Advice("result deleted", f"To buy the video again, run {_RETRY} --pay, or request it again."),
-    Code.CANCELLED: Advice("cancelled", "Nothing. To have the video after all, request it again."),
+    Code.CANCELLED: Advice("cancelled", "Nothing. If you still want the video, request it again."),
     Code.DEARER_THAN_ALLOWED: Advice("over the given limit", f"Run {_RETRY} --pay, or retry with a higher `max_usd`."),
-    Code.GIVEN_UP: Advice("given up", "Nothing. To have the video after all, request it again."),
+    Code.GIVEN_UP: Advice("given up", "Nothing. If you still want the video, request it again."),
     Code.CONFIGURATION: Advice("configuration", f"Correct the stack's setting that the reason names. {_AGAIN}"),
     Code.INTERNAL: Advice("internal error", "Request it again. If that fails too, see the stack's alarms."),
 }

@@ -37,10 +37,12 @@ _HEADLINES = {
 
 _WHAT_TO_DO = {
     BatchStatus.DONE: "",
-    BatchStatus.CANCELLED: "The results file shows which videos were made. To buy others, upload a file of their rows.",
+    BatchStatus.CANCELLED: (
+        "The results file shows which videos were made. To buy the others, upload a file with their rows."
+    ),
     BatchStatus.OPEN: "The results file names the open jobs. They continue; `seedance status JOB` shows each.",
     BatchStatus.REFUSED: "Correct the file and upload it again. It becomes a new batch.",
-    BatchStatus.FAILED: "Correct the cause (docs/operations.md, `BatchAlarm`), then run `seedance redrive {batch}`.",
+    BatchStatus.FAILED: "Fix the cause (docs/operations.md, `BatchAlarm`), then run `seedance redrive {batch}`.",
 }
 
 
@@ -49,7 +51,7 @@ class BatchSummary(TypedDict):
 
     ``states`` counts the rows by their job's state; invalid rows count as REJECTED. ``results`` and ``rejected_report``
     have ``bucket``, ``key`` and a signed ``url`` that works for some hours. ``notes`` are sentences about the rows: how
-    many have no image, which columns were passed through, what was taken for something else.
+    many have no image, which columns were passed through, which values were reinterpreted.
     """
 
     batch_id: str

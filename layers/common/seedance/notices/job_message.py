@@ -39,7 +39,7 @@ class VideoLinks(NamedTuple):
 
 
 class NotifiedVideo(TypedDict):
-    """A job's video. Bucket and key stay valid; the links end."""
+    """A job's video. Bucket and key stay valid; the links expire."""
 
     bucket: str
     key: str
@@ -48,10 +48,10 @@ class NotifiedVideo(TypedDict):
     download_url: str | None
     """The same, but a browser saves the file."""
     link: str | None
-    """A lasting link to the video, for people: it needs no key. With `?download` behind it, a browser saves the file.
-    null if the stack makes none (`VideoLinkDays`), or if it was withdrawn or has ended."""
+    """A lasting link to the video, for people: it needs no key. With `?download` appended, a browser saves the file.
+    null if the stack creates none (`VideoLinkDays`), or if it was revoked or has expired."""
     link_expires_at: str | None
-    """When the lasting link ends."""
+    """When the lasting link expires."""
     bytes: int
     sha256: str
     last_frame_key: str | None
@@ -183,13 +183,13 @@ def _watch(video: NotifiedVideo) -> list[str]:
     how_long = "(the links work for a few hours; the file stays in your bucket)"
     if video["link"]:
         watch, download = video["link"], f"{video['link']}?download"
-        how_long = f"(for everybody who has the link, until {_people(video['link_expires_at'])})"
+        how_long = f"(for everyone who has the link, until {_people(video['link_expires_at'])})"
     return ["Watch", f"  {watch}", "Download", f"  {download}", f"  {how_long}", ""]
 
 
 def _people(moment: str | None) -> str:
     """A time in ISO 8601, UTC, for people: to the minute, with its zone, as in the reason of a job that is HELD."""
-    return f"{moment[:16].replace('T', ' ')} UTC" if moment else "it is withdrawn"
+    return f"{moment[:16].replace('T', ' ')} UTC" if moment else "it is revoked"
 
 
 def _is_made(message: JobNotification) -> bool:

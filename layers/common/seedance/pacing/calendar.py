@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from seedance.aws import checks
 
@@ -65,7 +65,7 @@ FED_PART = 0.5
 """The part of the room that is fed to batches."""
 
 LEAST_PART = 0.1
-"""The least part of the whole capacity that batches get while single jobs take all of it, so that no batch stops."""
+"""The share of the whole capacity that batches keep while single jobs would take all of it, so that no batch stops."""
 
 FED_ROWS = 10
 """A share has at least this many rows, unless it would be longer than LONGEST_SHARE_SECONDS. Each costs a wake-up."""
@@ -103,7 +103,7 @@ class Calendar:
     """Until then, batches have more rows than there is room for, so their polls are kept to a minimum."""
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], now: float, scale: float = 1.0) -> tuple[Self, list[str]]:
+    def from_record(cls, record: Mapping[str, object], now: float, scale: float = 1.0) -> tuple[Self, list[str]]:
         """The calendar from its item (empty if there is no item), and the names of the invalid values in it.
 
         Invalid values are dropped: a missing value costs a 429 at worst, but one far in the future would stop all jobs.
@@ -125,7 +125,7 @@ class Calendar:
             checked |= {"taken": (), "planned": ()}
         return cls(**{name: value for name, value in checked.items() if value is not None}), bad
 
-    def to_record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, object]:
         """The item's attributes."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
@@ -193,12 +193,12 @@ class Calendar:
         kept = (0,) * SPAN + self.planned[gone + SPAN :]
         return replace(self, first=first, taken=self.taken[gone:], planned=kept if any(kept) else ())
 
-    def _with(self, name: str, slot: int, change: int) -> Self:
-        counts = list(getattr(self, name))
+    def _with(self, name: Literal["taken", "planned"], slot: int, change: int) -> Self:
+        counts = list(self.taken if name == "taken" else self.planned)
         counts += [0] * (slot - self.first + 1 - len(counts))
         counts[slot - self.first] += change
-        changed: dict[str, Any] = {name: tuple(counts)}
-        return replace(self, **changed)
+        changed = tuple(counts)
+        return replace(self, taken=changed) if name == "taken" else replace(self, planned=changed)
 
 
 def turn_gap(requests_per_minute: int, max_in_flight: int, mean: float) -> float:

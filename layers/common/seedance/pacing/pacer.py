@@ -9,12 +9,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from seedance.aws import checks, writes
-from seedance.aws.attributes import read_item, written_item
+from seedance.aws.attributes import Item, read_item, written_item
 from seedance.aws.job_table import JobTable, dropped, job_table
 from seedance.aws.table import CALENDAR, IN_FLIGHT
 from seedance.config import settings
@@ -47,6 +47,9 @@ FULL_SECONDS = 300.0
 CROWDED_SECONDS = 10.0
 """When a batch asks again if every attempt to change the calendar lost to another change."""
 
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
 T = TypeVar("T")
 
 
@@ -55,14 +58,14 @@ class Traffic:
     """The calendar and the number of videos in progress, as read at one moment."""
 
     calendar: Calendar
-    version: dict[str, Any] | None
+    version: "AttributeValueTypeDef | None"
     """The item's version exactly as stored, valid or not. None if it has none."""
     in_flight: int
 
 
 @dataclass(frozen=True)
 class NextPoll:
-    """A planned poll: the seconds until then, and the slot that is booked for it, or None if it must book one then."""
+    """A planned poll: the seconds until then, and its booked slot, or None if one must be booked then."""
 
     wait: float
     slot: int | None
@@ -158,7 +161,7 @@ class Pacer:
         return self._change(decide) or Feed((), CROWDED_SECONDS)
 
     def plan_poll(self, wait: Callable[[float], float], mean: float, *, of_a_batch: bool = False) -> NextPoll:
-        """NextPoll a job's next poll. ``wait`` returns the seconds until then for a number of polls per video."""
+        """Plan a job's next poll. ``wait`` returns the seconds until then for a number of polls per video."""
 
         def decide(traffic: Traffic, now: float) -> tuple[Calendar | None, NextPoll]:
             calendar = traffic.calendar
@@ -259,15 +262,13 @@ class Pacer:
 
     def _look(self) -> Traffic | None:
         """Read both items. Returns None if a throttled table left one of them unprocessed."""
-        keys: list[Any] = [{"job_id": {"S": CALENDAR}}, {"job_id": {"S": IN_FLIGHT}}]
+        keys: list[Item] = [{"job_id": {"S": CALENDAR}}, {"job_id": {"S": IN_FLIGHT}}]
         answer = self._table.client.batch_get_item(
             RequestItems={self._table.name: {"Keys": keys, "ConsistentRead": True}}
         )
         if answer.get("UnprocessedKeys"):
             return None
-        found: dict[str, dict[str, Any]] = {
-            item["job_id"]["S"]: item for item in answer["Responses"].get(self._table.name, [])
-        }
+        found: dict[str, Item] = {item["job_id"]["S"]: item for item in answer["Responses"].get(self._table.name, [])}
         stored = found.get(CALENDAR, {})
         calendar, bad = Calendar.from_record(read_item(stored), self._now(), self._scale)
         for name in bad:
@@ -278,7 +279,7 @@ class Pacer:
             dropped(IN_FLIGHT, "held")
         return Traffic(calendar, stored.get("version"), in_flight)
 
-    def _write(self, calendar: Calendar, version: dict[str, Any] | None) -> bool:
+    def _write(self, calendar: Calendar, version: "AttributeValueTypeDef | None") -> bool:
         """Write the calendar. Returns False if it was changed since it was read, or is being changed now."""
         number = checks.whole(read_item({"version": version or {"N": "0"}})["version"], 0, MOST_VERSIONS) or 0
         unchanged: Any = {"ConditionExpression": "attribute_not_exists(version)"}

@@ -123,7 +123,7 @@ class Provider:
     def standing(self, request_id: str, sent: Sent | None = None) -> Standing | None:
         """The status of a request, from one GET of its result. None if the provider has no record of it (any more).
 
-        ``sent`` is what the request contained; addresses in it are never taken for the result.
+        ``sent`` is what the request contained; addresses in it are never mistaken for the result.
         Raises KeyRejected, RateLimited, Unavailable or UnexpectedAnswer.
         """
         try:
@@ -134,17 +134,18 @@ class Provider:
             raise Unavailable(f"The provider could not be reached: {reason(error)}.", excerpt=str(error)) from error
         if answer.status == 404:
             return None
-        facts: dict[str, Any] = {"status_code": answer.status, "excerpt": answer.excerpt}
         # A failed job is returned as 422, with the same structure as a running one.
         if answer.status in (200, 422) and isinstance(answer.said, dict) and "status" in answer.said:
             if others := payloads.others(answer.said, request_id):
                 named = ", ".join(sorted(others))
-                raise UnexpectedAnswer(f"Asked for request {request_id}, but the response is about {named}.", **facts)
+                message = f"Asked for request {request_id}, but the response is about {named}."
+                raise UnexpectedAnswer(message, status_code=answer.status, excerpt=answer.excerpt)
             standing = payloads.standing(answer.said)
             done = standing.status is ProviderStatus.COMPLETED
             return replace(standing, result=self.result(answer, sent)) if done else standing
         _raise_for_status(answer, self._clock())
-        raise UnexpectedAnswer(f"The provider answered {answer.status} without a status{_because(answer)}.", **facts)
+        message = f"The provider answered {answer.status} without a status{_because(answer)}."
+        raise UnexpectedAnswer(message, status_code=answer.status, excerpt=answer.excerpt)
 
     @contextmanager
     def generate(self, model: str, body: Mapping[str, object]) -> "Iterator[httpx.Response]":

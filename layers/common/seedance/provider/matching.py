@@ -55,7 +55,7 @@ def fit(job: Job, row: HistoryRow) -> Fit:
     if job.image and linked and (mark := _mark(shown)):
         if mark != job.job_id:
             return Fit.NO
-        if _is_object(shown, job.image):  # anybody can write an address that imitates our disposition
+        if _is_object(shown, job.image):  # anyone can write an address that imitates our disposition
             return Fit.OURS
     if row.created_at is not None and row.created_at < (job.submitted_at or job.created_at) - CLOCKS_APART_SECONDS:
         return Fit.NO

@@ -20,7 +20,7 @@ from seedance.provider.sentences import sentence
 _ID = re.compile(r"(?=[_.:-]*[A-Za-z0-9])[A-Za-z0-9_.:-]{1,128}")
 """A request id that is safe in an address, a log and a table key. The provider's are UUIDs with 36 characters."""
 
-DEAREST_USD = 1000.0
+HIGHEST_USD = 1000.0
 """A price above this is a mistake: the most expensive video of our models costs a few dollars."""
 
 LONGEST_BODY = 100_000
@@ -278,7 +278,7 @@ def _read(text: str) -> Any:
 def price(value: object) -> float | None:
     """A plausible price of one video in USD. None for anything else, which counts as not reported."""
     number = _number(value)
-    return number if number is not None and 0 <= number <= DEAREST_USD else None
+    return number if number is not None and 0 <= number <= HIGHEST_USD else None
 
 
 def _number(value: object) -> float | None:

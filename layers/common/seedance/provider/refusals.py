@@ -9,7 +9,6 @@ match too little, every job fails.
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
 from seedance.errors import (
     AtCapacity,
@@ -113,12 +112,13 @@ def error(answer: Answer, now: float) -> ProviderError | None:
     if 200 <= status < 300:
         return None
     said = sentences.sentence_of(answer.said, answer.text) or f"HTTP {status} {answer.reason}".strip()
-    facts: dict[str, Any] = {"status_code": status, "excerpt": answer.excerpt}
+
+    def of(kind: type[ProviderError], words: str) -> ProviderError:
+        return kind(words, status_code=status, excerpt=answer.excerpt)
+
     why = cause(status, sentences.words_of(answer.said, answer.text))
     if why is Cause.CREDITS:
-        return OutOfCredits(
-            f"The provider's account is out of credits or at its spend limit ({said}). Top it up.", **facts
-        )
+        return of(OutOfCredits, f"The provider's account is out of credits or at its spend limit ({said}). Top it up.")
     if why is Cause.CAPACITY:
         return AtCapacity(
             f"The account's limit of videos at once is reached ({said}). "
@@ -128,15 +128,14 @@ def error(answer: Answer, now: float) -> ProviderError | None:
         )
     match status:
         case 401:
-            return KeyRejected(
-                f"The provider rejected the API key ({said}). Put a valid key into the stack's secret.", **facts
-            )
+            hint = "Put a valid key into the stack's secret."
+            return of(KeyRejected, f"The provider rejected the API key ({said}). {hint}")
         case 403:
-            return Refused(f"This account may not use this model or service ({said}).", **facts)
+            return of(Refused, f"This account may not use this model or service ({said}).")
         case 404:
-            return Refused(f"The provider has no such model or address ({said}).", **facts)
+            return of(Refused, f"The provider has no such model or address ({said}).")
         case 410:
-            return Refused(f"The provider has retired this model ({said}). Choose another.", **facts)
+            return of(Refused, f"The provider has retired this model ({said}). Choose another.")
         case 429:
             return RateLimited(
                 f"The provider's rate limit is reached ({said}).",
@@ -144,10 +143,10 @@ def error(answer: Answer, now: float) -> ProviderError | None:
                 excerpt=answer.excerpt,
             )
         case 500 | 502 | 503 | 504 | 520 | 521 | 522 | 523 | 524 | 525 | 526 | 527 | 530:  # from 520 on: Cloudflare's
-            return Unavailable(f"The provider is failing: it answered {status} ({said}).", **facts)
+            return of(Unavailable, f"The provider is failing: it answered {status} ({said}).")
         case _ if 400 <= status < 500:
-            return Refused(f"The provider refused the request with {status}: {said}", **facts)
-    return UnexpectedAnswer(f"The provider answered with the undocumented status {status} ({said}).", **facts)
+            return of(Refused, f"The provider refused the request with {status}: {said}")
+    return of(UnexpectedAnswer, f"The provider answered with the undocumented status {status} ({said}).")
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -63,7 +63,7 @@ class Problem(TypedDict):
     allowed: NotRequired[Allowed]
     """The field's allowed values, or in words if they can't be listed."""
     estimate_usd: NotRequired[float]
-    """If a purchase would be needed: what it would cost, about."""
+    """If the video would have to be bought again: about what it would cost."""
     error: ProblemError
     """As in release 0.1.0. It will be removed: use `detail`, `code` and `field`."""
 

@@ -1,13 +1,12 @@
 """Bodies of calls that may be left out. They have few fields, so reading them needs no pydantic. Pure."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from seedance import bounds
 from seedance.errors import InvalidRequest
 
 
-def optional(body: str | None, names: Sequence[str], example: str) -> dict[str, Any]:
+def optional(body: str | None, names: Sequence[str], example: str) -> dict[str, object]:
     """The fields of a body with these names, without those that are null. Empty if there is no body.
 
     Raises InvalidRequest.

@@ -29,7 +29,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class PauseState(TypedDict):
-    """Whether submits are paused. Videos in progress at the provider are polled and copied all the same."""
+    """Whether submits are paused. Videos in progress at the provider are still polled and copied."""
 
     paused: bool
     paused_reason: str | None

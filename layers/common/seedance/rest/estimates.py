@@ -3,12 +3,13 @@
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from seedance.config import api_settings
 from seedance.jobs import prices, requests
 from seedance.jobs.bills import Bills
 from seedance.jobs.defaults import Defaults
+from seedance.jobs.job import ParameterValues
 from seedance.jobs.prefixes import usable
 from seedance.jobs.store import jobs
 from seedance.pacing import poll_schedule
@@ -28,7 +29,7 @@ class LikelySeconds(TypedDict):
 
 
 class EstimateBasis(TypedDict):
-    """What an estimate rests on."""
+    """What an estimate is based on."""
 
     bills: int
     """How many bills for the same model and setting count; at most the last ten. 0: the price is the published one."""
@@ -41,10 +42,10 @@ class Estimate(TypedDict):
 
     model: str
     transport: str
-    parameters: dict[str, Any]
+    parameters: ParameterValues
     """Validated, with defaults, under the provider's names."""
     estimate_usd: float
-    """What would be reserved in the day's budget. If length or shape are left to the model, that of the dearest."""
+    """What would be reserved in the day's budget. If the model chooses length or shape: for the most expensive."""
     seconds: LikelySeconds
     based_on: EstimateBasis
 

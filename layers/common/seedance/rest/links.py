@@ -19,11 +19,11 @@ class VideoLink(TypedDict):
 
     job_id: str
     link: str | None
-    """Plays the video in a browser. Needs no key: whoever has it can see the video."""
+    """Plays the video in a browser. Needs no key: anyone who has it can watch the video."""
     download_link: str | None
     """The same, but a browser saves the file."""
     link_expires_at: str | None
-    """When the link ends."""
+    """When the link expires."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Links:
     clock: Clock = CLOCK
 
     def share(self, job_id: str) -> VideoLink:
-        """The video's link, which is made if there is none that works. Raises NotFound, or Conflict without a video."""
+        """The video's link, created if there is none that works. Raises NotFound, or Conflict without a video."""
         job = self._job(job_id)
         if job.state is not State.COMPLETED or job.video is None:
-            raise Conflict(f"job {job.job_id} is {job.state}, and has no video that a link could lead to")
+            raise Conflict(f"job {job.job_id} is {job.state} and has no video to link to")
         if not self.addresses.days:
-            raise Conflict("this stack makes no lasting links: its parameter VideoLinkDays is 0")
+            raise Conflict("this stack creates no lasting links: its parameter VideoLinkDays is 0")
         if self.addresses.of(job, self.clock()) is None:
             try:
                 job = self.store.share(job)
@@ -49,7 +49,7 @@ class Links:
         return self._shown(job)
 
     def unshare(self, job_id: str) -> VideoLink:
-        """Withdraw the video's link, if there is one. Raises NotFound, or Conflict if it changes at the same time."""
+        """Revoke the video's link, if there is one. Raises NotFound, or Conflict if it changes at the same time."""
         return self._shown(self.store.unshare(self._job(job_id)))
 
     def _job(self, job_id: str) -> Job:

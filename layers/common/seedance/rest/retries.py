@@ -1,6 +1,6 @@
 """POST /videos/{job_id}/retry: ask for another try of a job.
 
-This checks what the record alone can tell, writes the wish on the job, and asks the function submit to carry it out
+This checks what the record alone can tell, writes the request on the job, and asks the function submit to carry it out
 (seedance.upkeep.again): the provider's history has to be read before anything is bought, and the API has no key for it.
 """
 
@@ -53,14 +53,14 @@ class Retries:
         if not job.retry_waits:
             job = self.store.note(job, unchanged="retry", retry=wish)
         elif job.retry is not None and not _same(job.retry, wish):
-            raise Conflict(f"another retry of job {job.job_id} waits; ask again when it has an outcome")
+            raise Conflict(f"another retry of job {job.job_id} is pending; try again when it has finished")
         self.queue.ask_again(job)  # also if the call is repeated: the message may have been lost
         return job
 
     def _check(self, job: Job, wish: Retry) -> None:
-        """Raises an error if the record alone tells that the wish can't be fulfilled."""
+        """Raises an error if the record alone shows that the retry is not possible."""
         if job.state is State.COPYING:
-            raise NotPossible(f"job {job.job_id} is being copied; a copy that fails is repeated by itself")
+            raise NotPossible(f"job {job.job_id} is being copied; a copy that fails is retried automatically")
         if way(job, wish["asked_at"]) is not Way.BUY:
             return
         usd = self.store.bills.estimate(job.model, job.parameters)
@@ -76,7 +76,7 @@ class Retries:
 
 
 def _goes_on(job: Job) -> bool:
-    """Whether the job goes on since its retry, so that nothing else is to be done."""
+    """Whether the job has continued since its retry, so that there is nothing else to do."""
     return not job.retry_waits and not job.state.terminal and job.state is not State.HELD
 
 

@@ -1,4 +1,4 @@
-"""GET /videos/{job_id}/timeline: what happened to a job, as its record tells it."""
+"""GET /videos/{job_id}/timeline: what happened to a job, from its record."""
 
 from typing import TypedDict
 

@@ -78,7 +78,7 @@ class UploadForm(TypedDict):
     max_bytes: int
     """S3 refuses a larger file."""
     form_expires_at: str
-    """When the form ends. It may end earlier, after some hours at most."""
+    """When the form expires. It may expire earlier, after a few hours."""
     image_key: str | None
     """For an image: the value of `image_key` in POST /videos."""
     manifest_key: str | None

@@ -1,10 +1,10 @@
 """Jobs as the API shows them."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from seedance.jobs.budget import day_of
-from seedance.jobs.job import ErrorFacts, Hold, Job, Retry, State
+from seedance.jobs.job import ErrorFacts, Hold, Job, ParameterValues, Retry, State
 from seedance.notices.job_message import NotifiedVideo, VideoLinks, iso, job_notification
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class UsedImage(TypedDict):
 
 
 class RetryView(TypedDict):
-    """A retry that was asked for by a call."""
+    """A retry that a call requested."""
 
     asked_at: str
     pay: bool
@@ -41,11 +41,11 @@ class RetryView(TypedDict):
     max_usd: float | None
     """The most that its estimate may be. null: the day's budget is the only limit."""
     ended_at: str | None
-    """When it was carried out, or found impossible. null: it waits."""
+    """When it was carried out, or found impossible. null while it is pending."""
     said: str | None
     """Its outcome, in words."""
     estimate_usd: float | None
-    """If a purchase would be needed: what it would cost, about."""
+    """If the video would have to be bought again: about what it would cost."""
 
 
 class Video(TypedDict):
@@ -54,7 +54,7 @@ class Video(TypedDict):
     job_id: str
     state: State
     transport: str
-    parameters: dict[str, Any]
+    parameters: ParameterValues
     """Validated, with defaults, under the provider's names. An image in the bucket is not included; see `image`."""
     request_id: str | None
     """The provider's request, once it has accepted one."""
@@ -83,7 +83,7 @@ class Video(TypedDict):
     error: ErrorFacts | None
     """Why the job is in this state, if there is a reason to give."""
     retry: RetryView | None
-    """The last retry that was asked for by a call."""
+    """The last retry that a call requested."""
 
 
 class ListedVideo(TypedDict):
@@ -150,7 +150,7 @@ def listed(job: "ListedJob") -> ListedVideo:
 
 
 def retry_after(job: Job, now: float) -> dict[str, str]:
-    """The header ``Retry-After`` for a HELD job: seconds until it may go on. Empty for any other job."""
+    """The header ``Retry-After`` for a HELD job: seconds until it may continue. Empty for any other job."""
     if job.state is not State.HELD:
         return {}
     match job.code:

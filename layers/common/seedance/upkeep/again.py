@@ -1,13 +1,12 @@
 """Again: try an ended job once more: copy its result, look for it in the provider's history, or buy the video again.
 
 A video is only bought again if a person or a program explicitly says so, and never while a result may exist that can be
-copied. Operators ask through repair. A caller of the API leaves a wish on the job (``Job.retry``) and a message in the
-queue of submit, which carries the wish out. Whatever dies in between, the message is delivered again.
+copied. Operators ask through repair. A call of the API leaves a request on the job (``Job.retry``) and a message in the
+queue of submit, which carries it out. Whatever crashes in between, the message is delivered again.
 """
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from seedance.clock import CLOCK, Clock
 from seedance.config import submit_settings
@@ -16,7 +15,7 @@ from seedance.jobs.budget import reservation
 from seedance.jobs.handoff import IntakeQueue, Workflow, intake_queue, workflow
 from seedance.jobs.job import REOPENABLE, Job, Retry, State
 from seedance.jobs.retrying import Way, not_possible, way, why_not_copied
-from seedance.jobs.store import JobStore, jobs
+from seedance.jobs.store import JobChanges, JobStore, jobs
 from seedance.notices.notifier import Notifier, notifier
 from seedance.observability import logger
 from seedance.provider.client import Provider, provider
@@ -24,8 +23,8 @@ from seedance.provider.history import SECONDS, Allowance, SharedHistory
 from seedance.provider.payloads import HistoryRow
 from seedance.upkeep.lost import LostSubmits, adopt
 
-WISH_SECONDS = 30.0
-"""The time limit for the history when submit carries a wish out: half of its function's timeout."""
+RETRY_SECONDS = 30.0
+"""The time limit for the history when submit carries out a retry: half of its function's timeout."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Again:
         return self._retry(job, pay=pay, most=max_usd, retry=wish)
 
     def carry_out(self, job: Job) -> None:
-        """Carry out the wish on the job. Its outcome is in the same write as what is done for it."""
+        """Carry out the retry on the job. Its outcome is in the same write as what is done for it."""
         wish = job.retry
         if wish is None or not job.retry_waits:
             return
@@ -94,19 +93,22 @@ class Again:
         self.resubmit(job, retry=_saying(retry, said))
         return said
 
-    def copy(self, job: Job, *, retry: Retry | None = None, **link: str) -> None:
+    def copy(self, job: Job, *, retry: Retry | None = None, result_url: str | None = None) -> None:
         """Start copying the job's result, from another ``result_url`` if given. Raises NotPossible."""
         if job.state is State.COPYING and self.workflow.is_running(job):
             raise NotPossible(f"job {job.job_id} is being copied right now")
-        more: dict[str, Any] = {"executions": job.executions + 1, "error": None, "notified_at": None, "retry": retry}
-        if "result_url" not in link:  # the provider keeps the same file no longer for it
+        more: JobChanges = {"executions": job.executions + 1, "error": None, "notified_at": None, "retry": retry}
+        if result_url is None:  # the provider keeps the same file no longer for it
             more |= {"result_at": job.result_since, "copied_again": job.copied_again or job.state in REOPENABLE}
+        else:
+            more["result_url"] = result_url
         if job.state is State.COPYING:
-            job = self.store.note(job, **more, **link)
+            job = self.store.note(job, **more)
         else:
             # A job that ended without a price has released its reservation. A copied video must be booked again.
             booking, reserved = reservation(job, self.clock(), self.store.bills.estimate)
-            job = self.store.move(job, State.COPYING, booking=booking, **more, **link, **reserved)
+            more |= reserved
+            job = self.store.move(job, State.COPYING, booking=booking, **more)
         self.workflow.start(job)
 
     def resubmit(self, job: Job, *, retry: Retry | None = None) -> None:
@@ -155,4 +157,4 @@ def again() -> Again:
     """The use case, as submit uses it, configured for this stack."""
     stack = submit_settings()
     machine, queue = workflow(stack.state_machine), intake_queue(stack.intake_queue)
-    return Again(jobs(), provider(), notifier(), machine, queue, WISH_SECONDS)
+    return Again(jobs(), provider(), notifier(), machine, queue, RETRY_SECONDS)

@@ -27,7 +27,7 @@ class Worked:
     number: int
     more: bool
     since: float = field(default=0.0, compare=False)
-    """Where the next call goes on: later than this Unix time. Jobs held for another reason stay in the list."""
+    """Where the next call continues: later than this Unix time. Jobs held for another reason stay in the list."""
     room_usd: float | None = field(default=None, compare=False)
     """What is left of the day's budget after the released jobs, by their estimates. None without a budget."""
     left: int = 0
@@ -67,8 +67,8 @@ class Holding:
         """Release all jobs that are held for this reason, and changed after ``since``.
 
         Of the jobs held for the day's budget, only those whose estimate fits in what is left of today's: the others
-        would be held again, each with another notification. ``room``: what is left, by an earlier call for the same
-        request, because the jobs that it released have reserved nothing yet.
+        would be held again, each with another notification. ``room``: what is left according to an earlier call for the
+        same request, because the jobs that it released have reserved nothing yet.
         """
         until, number, left, left_usd = self.clock() + WORK_SECONDS, 0, 0, 0.0
         if hold is Hold.BUDGET and self.budget is not None and room is None:

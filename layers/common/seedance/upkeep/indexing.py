@@ -14,7 +14,7 @@ from seedance.upkeep.holding import WORK_SECONDS
 
 @dataclass(frozen=True)
 class Indexed:
-    """What one call did: how many jobs it added, and where the next call goes on, if there is more to do."""
+    """What one call did: how many jobs it added, and where the next call continues, if there is more to do."""
 
     number: int
     more: bool

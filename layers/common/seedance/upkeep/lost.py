@@ -1,13 +1,13 @@
 """Searches the provider's history for lost submits, and adopts the requests that it finds."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Unpack
 
 from seedance.clock import Clock
 from seedance.jobs.budget import reservation
 from seedance.jobs.handoff import Workflow
 from seedance.jobs.job import Hold, Job, State
-from seedance.jobs.store import JobStore
+from seedance.jobs.store import JobChanges, JobStore
 from seedance.notices.notifier import Notifier
 from seedance.pacing.poll_schedule import LATEST_RESULT_SECONDS, history_window
 from seedance.provider import failures
@@ -121,7 +121,14 @@ def _one_of(requests: list[HistoryRow]) -> Found:
 
 
 def adopt(
-    store: JobStore, workflow: Workflow, notifier: Notifier, job: Job, row: HistoryRow, *, now: float, **more: Any
+    store: JobStore,
+    workflow: Workflow,
+    notifier: Notifier,
+    job: Job,
+    row: HistoryRow,
+    *,
+    now: float,
+    **more: Unpack[JobChanges],
 ) -> bool:
     """Make a request of the history the job's own and continue from its status. Returns False if it is too early.
 
@@ -131,7 +138,7 @@ def adopt(
         error = failures.reason(job, row.error).error
         notifier.notify(store.close(job, State.FAILED, request_id=row.request_id, error=error, notified_at=None))
         return True
-    facts: dict[str, Any] = {
+    facts: JobChanges = {
         "request_id": row.request_id,
         "earlier_request_ids": job.left_behind(row.request_id),
         "error": None,
@@ -144,7 +151,8 @@ def adopt(
     booking, reserved = reservation(job, now, store.bills.estimate)
     facts |= reserved
     if row.url:
-        job = store.move(job, State.COPYING, booking=booking, result_url=row.url, cost_usd=row.cost_usd, **facts)
+        facts |= {"result_url": row.url, "cost_usd": row.cost_usd}
+        job = store.move(job, State.COPYING, booking=booking, **facts)
     elif job.transport == "v1" or job.code == Hold.RESULT:
         return False  # no record left to poll; the history may still get a link
     else:
@@ -153,7 +161,7 @@ def adopt(
     return True
 
 
-def _kept_since(job: Job, row: HistoryRow, now: float) -> dict[str, Any]:
+def _kept_since(job: Job, row: HistoryRow, now: float) -> JobChanges:
     """``result_at`` for a result of the history, which may have been there for days when it is found."""
     if not row.url:
         return {}

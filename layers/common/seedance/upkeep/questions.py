@@ -1,12 +1,12 @@
 """Questions to the repair function: what each needs, and their checks. And the types of its answers. Pure.
 
-Anybody who may invoke the function can ask anything, by the `seedance` command or by hand. Some questions buy a video,
-so a value of another type is never taken for what it resembles: the text "no" is not false.
+Anyone who may invoke the function can ask anything, by the `seedance` command or by hand. Some questions buy a video,
+so a value of the wrong type is never converted: the text "no" is not false.
 """
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, Required, TypedDict, cast
 
 from seedance import bounds
 from seedance.aws.checks import LATEST, Check, any_of, between, whole
@@ -24,7 +24,7 @@ LONGEST_REASON = 500
 """Characters of the reason for a pause, which every held job and its notification repeat."""
 
 LONGEST_ID = 2048
-"""Characters of an id: DynamoDB's limit for a key. Whether an id exists is for others to find out."""
+"""Characters of an id: DynamoDB's limit for a key. Whether an id exists is checked elsewhere."""
 
 
 class ShownRequest(TypedDict):
@@ -148,7 +148,7 @@ QUESTIONS: dict[str, dict[str, _Field]] = {
 """The fields of each question."""
 
 
-def checked(question: object) -> dict[str, Any]:
+def checked(question: object) -> Question:
     """The question's fields, without those that are null. Raises InvalidRequest, or NotPossible for an unknown one."""
     if not isinstance(question, Mapping):
         raise InvalidRequest("question", f"must be an object, not {type(question).__name__}")
@@ -166,4 +166,4 @@ def checked(question: object) -> dict[str, Any]:
                 raise InvalidRequest(name, f"is missing; it {words}")
         elif not check(given[name]):
             raise InvalidRequest(name, f"{words}, not {bounds.shown(given[name])!r}")
-    return given
+    return cast(Question, given)
