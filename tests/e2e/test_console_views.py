@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from console_steps import MADE, card, make, opened, pictures, shut, table
-from deployed import Deployed
+from deployed import Deployed, until
 from playwright.sync_api import Page, expect
 
 from tests.console_page import Visitor, violations
@@ -135,8 +135,13 @@ def _views_of_trouble(page: Page, look: Eye) -> None:
     page.keyboard.press("Enter")
     expect(page.locator(".banner.warn")).to_be_visible()
     page.route(LISTS, lambda route: route.abort())
-    page.evaluate("dispatchEvent(new Event('online'))")
-    expect(page.locator(".banner.bad")).to_be_visible()
+
+    def lost() -> bool:
+        page.evaluate("dispatchEvent(new Event('online'))")  # ignored while the page asks already
+        page.wait_for_timeout(500)
+        return page.locator(".banner.bad").is_visible()
+
+    until(lost, "a lost connection")
     look("refused order, paused, no connection")
     page.unroute(ORDERS)
     page.unroute(LISTS)
