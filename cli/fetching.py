@@ -12,6 +12,7 @@ import typer
 from seedance.aws.fields import FILE_NAME_BYTES, cut
 from seedance.bounds import well_formed
 from seedance.jobs.job import Job, State
+from seedance.jobs.prefixes import readable
 
 from cli import actions, following, ids, images, progress, show
 from cli.again import read_states
@@ -77,7 +78,7 @@ def file_name(job: Job, digits: int = 0) -> str:
     """The name of a job's video for people. With ``digits``, it begins with the row, so that files are in its order."""
     stem = job.name
     if digits and job.row is not None:
-        own = posixpath.splitext(posixpath.basename(job.image["key"]))[0] if job.image else ""
+        own = posixpath.splitext(posixpath.basename(readable(job.image["key"])))[0] if job.image else ""
         stem = f"{job.row:0{digits}d}-{own or job.name.removesuffix(f'-{job.row}')}"
     return cut(_UNSAFE.sub("_", well_formed(stem)), FILE_NAME_BYTES - 10) + ".mp4"
 
@@ -99,7 +100,7 @@ def _get_batch(target: Target, batch: str, output: str | None, *, force: bool) -
         raise CommandError(f"batch {batch} does not exist")
     if not now.rows:
         raise CommandError(f"batch {batch} has no videos: {now.words}")
-    name = posixpath.splitext(posixpath.basename(now.given["key"]))[0]
+    name = posixpath.splitext(posixpath.basename(readable(now.given["key"])))[0]
     folder = Path(output if output is not None else _UNSAFE.sub("_", name))
     folder.mkdir(parents=True, exist_ok=True)
     states = read_states(target, batch, now.rows)

@@ -9,7 +9,9 @@ import { openCompare } from "./compare.js";
 import { asJob, composer, opener } from "./compose.js";
 import { openDetail } from "./detail.js";
 import { ask, h, set, toast } from "./dom.js";
+import * as draft from "./draft.js";
 import * as jobs from "./jobs.js";
+import { isUnderWay, letGo } from "./leaving.js";
 import * as live from "./live.js";
 import * as orders from "./orders.js";
 import { takeFilesAnywhere } from "./pictures.js";
@@ -76,6 +78,7 @@ function failed(message) {
 }
 
 function signOut(why) {
+  letGo();
   session.key = "";
   live.stop();
   if (why) sessionStorage.setItem(SAID, why);
@@ -83,12 +86,14 @@ function signOut(why) {
   location.reload(); // nothing of the session stays in memory
 }
 
-/** Signs out, after telling how many orders have no answer: the next key would buy them a second time. */
+/** Signs out, after telling what ends with that: uploads, and orders without an answer, which the next key would buy a
+ * second time. */
 async function leave() {
   const open = orders.unanswered();
-  const question = { title: words.leave.title(open), lead: words.leave.lead, yes: words.signOut, no: words.leave.stay };
-  if (open && !(await ask(question))) return;
+  const { title, lead } = open ? words.leave.orders(open) : words.leave.uploads;
+  if (isUnderWay() && !(await ask({ title, lead, yes: words.signOut, no: words.leave.stay }))) return;
   orders.forget();
+  draft.forget();
   signOut();
 }
 
@@ -157,7 +162,11 @@ function build(models, usual) {
     head,
   );
 
-  panel.addEventListener("ordered", () => showPanel(false));
+  panel.addEventListener("ordered", () => {
+    showPanel(false);
+    panel.scrollTop = 0; // the next one begins with its pictures
+    if (!panel.offsetParent) document.getElementById("wall-title").focus(); // what had the focus is not seen any more
+  });
   takeFilesAnywhere((files) => {
     if (files.some(isTable) || !batches.element.hidden) {
       location.hash = "#/batches";

@@ -2,6 +2,8 @@
 
 import { api } from "./api.js";
 import { ask, button, h, icon, replace, save, set, text, toast } from "./dom.js";
+import { holdIf } from "./leaving.js";
+import * as live from "./live.js";
 import { exactly, moment, money } from "./time.js";
 import { badRowsOf, estimateOf, fileOf, pill, progressOf } from "./batchparts.js";
 import { withPictures } from "./table.js";
@@ -57,6 +59,7 @@ export function batchView() {
   let open = null;
   let timer = 0;
   let drawn = "";
+  let uploads = 0;
 
   // A new batch -------------------------------------------------------------------------------------------------------
 
@@ -72,6 +75,7 @@ export function batchView() {
     replace(said);
     bar.hidden = false;
     bar.value = 0;
+    uploads += 1;
     try {
       const file = await filled(tables[0], files);
       const form = await upload(file, file.name, (part) => {
@@ -84,10 +88,13 @@ export function batchView() {
     } catch (problem) {
       replace(said, h("p", null, problem.message));
     } finally {
+      uploads -= 1;
       bar.hidden = true;
       text(status, "");
     }
   }
+
+  holdIf(() => uploads > 0);
 
   async function filled(table, files) {
     const others = files.filter((file) => !isTable(file));
@@ -286,6 +293,7 @@ export function batchView() {
       failures = 0;
     } catch (problem) {
       failures += 1;
+      if (problem.passing) live.heardNothing();
       wait = Math.min(60000, QUICK * 2 ** failures);
       if (!drawn) replace(content, zone, h("p", { class: "reason" }, problem.message));
     }
@@ -295,6 +303,9 @@ export function batchView() {
 
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) look();
+  });
+  live.onConnection((next) => {
+    if (next === null && failures) look();
   });
 
   return {

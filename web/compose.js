@@ -2,6 +2,7 @@
 
 import { api } from "./api.js";
 import { announce, ask, button, h, replace, set, text, toast } from "./dom.js";
+import * as draft from "./draft.js";
 import { modelForm } from "./form.js";
 import * as orders from "./orders.js";
 import { ownValues } from "./ownvalues.js";
@@ -12,14 +13,12 @@ import { words } from "./words.js";
 const PAUSE_IN_TYPING = 350;
 const ASK_ABOVE_USD = 10;
 const DOUBLE_CLICK = 700;
-const MODEL = "seedance-model";
 
 /** The panel. `models` are those of GET /models; `usual` is the one that the stack takes by default. */
 export function composer(models, usual) {
-  let model =
-    models.find((one) => one.model === sessionStorage.getItem(MODEL)) ||
-    models.find((one) => one.model === usual) ||
-    models[0];
+  const before = draft.read();
+  const find = (slug) => models.find((one) => one.model === slug);
+  let model = find(before.model) || find(usual) || models[0];
   let form;
   let estimate = null;
   let asked = 0;
@@ -29,7 +28,7 @@ export function composer(models, usual) {
   const shots = pictures(() => refresh());
   const prompt = h("textarea", {
     id: "prompt",
-    rows: 4,
+    rows: 3,
     maxlength: 5000,
     placeholder: words.compose.promptHint,
     "aria-describedby": "prompt-error",
@@ -65,12 +64,12 @@ export function composer(models, usual) {
     h("p", { id: "image-address-help", class: "help" }, words.compose.imageAddressHelp),
   );
   const own = ownValues(() => refresh());
-  const main = h("div", { class: "fields" });
+  const main = h("div", { class: "fields first" });
   const more = h("div", { class: "fields" });
   const options = h(
     "details",
     { class: "options" },
-    h("summary", null, words.compose.options),
+    h("summary", { onclick: showOptions }, words.compose.options),
     h(
       "div",
       { class: "fields" },
@@ -94,7 +93,7 @@ export function composer(models, usual) {
 
   const element = h(
     "form",
-    { class: "composer", novalidate: true, "aria-labelledby": "composer-title", onsubmit: submit },
+    { class: "composer", novalidate: true, "aria-labelledby": "composer-title", onsubmit: submit, oninput: keep },
     h("h2", { id: "composer-title" }, words.compose.title),
     note,
     shots.element,
@@ -111,10 +110,14 @@ export function composer(models, usual) {
     h("div", { class: "checkout" }, h("div", { "aria-live": "polite" }, price, time), problem, make),
   );
 
+  /** Scrolls to the options that a person opens, which are below what is seen. */
+  function showOptions() {
+    requestAnimationFrame(() => options.open && options.scrollIntoView({ block: "nearest" }));
+  }
+
   function choose(slug, values) {
-    model = models.find((one) => one.model === slug) || model;
+    model = find(slug) || model;
     chosen.value = model.model;
-    sessionStorage.setItem(MODEL, model.model);
     const kept = values || form?.values() || { parameters: {} };
     form = modelForm(model, () => refresh());
     form.fill(kept);
@@ -129,6 +132,27 @@ export function composer(models, usual) {
     return given;
   }
 
+  /** Keeps what is in the form over a reload. A picture that is not uploaded by then is only counted. */
+  function keep() {
+    const pictures = shots.stored;
+    draft.keep({
+      ...{ model: model.model, values: form.values(), own: own.value() },
+      ...{ prompt: prompt.value, name: name.value, address: address.value },
+      ...{ pictures, missing: shots.list.length - pictures.length, open: options.open },
+    });
+  }
+
+  function putBack() {
+    prompt.value = before.prompt || "";
+    name.value = before.name || "";
+    address.value = before.address || "";
+    own.fill(before.own);
+    options.open = Boolean(before.open);
+    if (before.pictures?.length) shots.putBack(before.pictures);
+    text(note, before.missing ? words.compose.missing(before.missing) : "");
+    note.hidden = !before.missing;
+  }
+
   /** Asks for the price and the likely time, once nothing has changed for a moment. */
   function refresh() {
     clearTimeout(timer);
@@ -137,6 +161,7 @@ export function composer(models, usual) {
     text(make, words.compose.make(shots.list.length));
     estimate = null;
     showProblem(null);
+    keep();
     timer = setTimeout(look, PAUSE_IN_TYPING);
   }
 
@@ -241,7 +266,7 @@ export function composer(models, usual) {
   function like(job) {
     const { refused } = job;
     const values = { ...job.parameters };
-    const known = models.find((one) => one.model === job.model) || model;
+    const known = find(job.model) || model;
     prompt.value = values.prompt || job.prompt || "";
     name.value = refused?.ownName || "";
     address.value = refused?.body.image || values[known.first_image] || "";
@@ -261,7 +286,8 @@ export function composer(models, usual) {
     prompt.focus();
   }
 
-  choose(model.model);
+  putBack();
+  choose(model.model, before.values);
   return { element, like, takePictures: shots.take };
 }
 

@@ -4,7 +4,7 @@ import { h, set, text } from "./dom.js";
 import { words } from "./words.js";
 
 const FEW = 5;
-const FIRST = ["duration", "aspect_ratio", "resolution"];
+const FIRST = ["duration", "resolution", "aspect_ratio"];
 const LEFT_OPEN = ["aspect_ratio", "transport"]; // the stack decides, unless something else is chosen
 
 let made = 0;

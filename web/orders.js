@@ -5,6 +5,7 @@
 
 import { api, session } from "./api.js";
 import * as jobs from "./jobs.js";
+import { holdIf } from "./leaving.js";
 import * as live from "./live.js";
 import { words } from "./words.js";
 
@@ -17,6 +18,9 @@ const listeners = new Set();
 export const listen = (listener) => listeners.add(listener);
 export const pending = () => [...orders.values()].sort((one, other) => other.at - one.at);
 export const unanswered = () => pending().filter((order) => !order.problem).length;
+
+// What waits for its picture ends with the page, and so does with the tab what has no answer.
+holdIf(() => pending().some((order) => !order.whole || !order.problem));
 
 function changed() {
   const kept = pending()

@@ -2,6 +2,7 @@
 
 import { add, button, h, icon, replace, set, text, toast } from "./dom.js";
 import { filesOf } from "./dropped.js";
+import { holdIf } from "./leaving.js";
 import { copyOf, pictureName, refusalOf, thumbnail, upload } from "./upload.js";
 import { words } from "./words.js";
 
@@ -63,6 +64,32 @@ export function pictures(changed) {
     draw();
   }
 
+  function tile(one, name, frame, ...below) {
+    const remove = h(
+      "button",
+      {
+        type: "button",
+        class: "icon-button remove",
+        "aria-label": words.compose.remove(name),
+        onclick: () => {
+          list = list.filter((other) => other !== one);
+          draw();
+          document.getElementById("choose-pictures")?.focus();
+        },
+      },
+      icon("close"),
+    );
+    return h("li", null, frame, h("p", { class: "tile-name", title: name }, name), below, remove);
+  }
+
+  /** A picture that is in the bucket already. */
+  function inBucket({ key, name }, canvas, said) {
+    const one = { name, stored: key, key: Promise.resolve(key), thumbnail: canvas };
+    const frame = h("div", { class: "tile-frame" }, canvas ? copyOf(canvas) : icon("image"));
+    one.element = tile(one, name, frame, h("p", { class: "help" }, said));
+    return one;
+  }
+
   function picture(file) {
     const name = pictureName(file);
     const one = { name: name.replace(/\.[^.]*$/, ""), thumbnail: null };
@@ -70,29 +97,7 @@ export function pictures(changed) {
     const state = h("p", { class: "help" });
     const frame = h("div", { class: "tile-frame" }, icon("image"));
     const retry = button(words.again, begin, { class: "button small", "aria-label": words.compose.retryUpload(name) });
-    one.element = h(
-      "li",
-      null,
-      frame,
-      h("p", { class: "tile-name", title: name }, name),
-      bar,
-      state,
-      retry,
-      h(
-        "button",
-        {
-          type: "button",
-          class: "icon-button remove",
-          "aria-label": words.compose.remove(name),
-          onclick: () => {
-            list = list.filter((other) => other !== one);
-            draw();
-            document.getElementById("choose-pictures")?.focus();
-          },
-        },
-        icon("close"),
-      ),
-    );
+    one.element = tile(one, name, frame, bar, state, retry);
     thumbnail(file).then((canvas) => {
       if (!canvas) return;
       one.thumbnail = canvas;
@@ -111,6 +116,7 @@ export function pictures(changed) {
       }).then((form) => {
         bar.hidden = true;
         text(state, words.compose.uploaded);
+        one.stored = form.image_key;
         return form.image_key;
       });
       one.key
@@ -129,6 +135,7 @@ export function pictures(changed) {
     return one;
   }
 
+  holdIf(() => list.some((one) => !one.stored && !one.failed));
   draw();
   return {
     element,
@@ -139,38 +146,29 @@ export function pictures(changed) {
     get failed() {
       return list.some((one) => one.failed);
     },
+    /** Those that are in the bucket. */
+    get stored() {
+      return list.filter((one) => one.stored).map(({ name, stored }) => ({ name, key: stored }));
+    },
     /** Shows one that was in this list before: that of an order which was refused. */
     put(shot) {
       list = [shot];
       replace(said);
       draw();
     },
-    /** Shows a picture that is in the bucket already, of an earlier video. */
+    /** Shows a picture of an earlier video. */
     reuse(key, canvas) {
-      const name = key.split("/").at(-1);
-      const one = { name: name.replace(/(-[0-9a-f]{24})?\.[^.]*$/, ""), key: Promise.resolve(key), thumbnail: canvas };
-      one.element = h(
-        "li",
-        null,
-        h("div", { class: "tile-frame" }, canvas ? copyOf(canvas) : icon("image")),
-        h("p", { class: "tile-name", title: name }, one.name),
-        h("p", { class: "help" }, words.compose.earlier),
-        h(
-          "button",
-          {
-            type: "button",
-            class: "icon-button remove",
-            "aria-label": words.compose.remove(name),
-            onclick: () => {
-              list = list.filter((other) => other !== one);
-              draw();
-            },
-          },
-          icon("close"),
-        ),
-      );
-      list = [one];
+      const name = key
+        .split("/")
+        .at(-1)
+        .replace(/(-[0-9a-f]{24})?\.[^.]*$/, "");
+      list = [inBucket({ key, name }, canvas, words.compose.earlier)];
       replace(said);
+      draw();
+    },
+    /** Shows those that were uploaded before the page was reloaded. */
+    putBack(pictures) {
+      list = pictures.map((one) => inBucket(one, null, words.compose.uploaded));
       draw();
     },
     clear() {

@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { card, orderCard } from "./card.js";
-import { announce, button, h, icon, keyed, replace, set, text } from "./dom.js";
+import { announce, button, h, icon, keyed, replace, set, text, toast } from "./dom.js";
 import * as jobs from "./jobs.js";
 import * as live from "./live.js";
 import * as orders from "./orders.js";
@@ -69,9 +69,9 @@ export function wall({ models, edit, compare }) {
       h("div", { class: "filters" }, model, name),
     ),
     batchNote,
+    tray, // before the list, so that a keyboard need not pass all cards; its place is below
     list,
     foot,
-    tray,
   );
 
   function narrow(change) {
@@ -204,8 +204,9 @@ export function wall({ models, edit, compare }) {
   // Comparing ---------------------------------------------------------------------------------------------------------
 
   function choose(job, on) {
-    if (on && chosen.size < MOST_COMPARED) chosen.add(job.job_id);
-    else chosen.delete(job.job_id);
+    if (!on) chosen.delete(job.job_id);
+    else if (chosen.size < MOST_COMPARED) chosen.add(job.job_id);
+    else toast(words.wall.compareMost(MOST_COMPARED));
     drawTray();
     draw();
   }

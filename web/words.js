@@ -32,8 +32,11 @@ export const words = {
   },
 
   leave: {
-    title: (n) => `Sign out with ${plural(n, "unanswered order", "unanswered orders")}?`,
-    lead: "They may still become videos. This page forgets them and does not order them again.",
+    orders: (n) => ({
+      title: `Sign out with ${plural(n, "unanswered order", "unanswered orders")}?`,
+      lead: "They may still become videos. This page forgets them and does not order them again.",
+    }),
+    uploads: { title: "Sign out during an upload?", lead: "What is not uploaded yet is not ordered." },
     stay: "Stay",
   },
 
@@ -83,7 +86,7 @@ export const words = {
     dropTitle: "Drop pictures here",
     dropHint: "or choose, or paste. JPEG, PNG or WebP, up to 30 MB each. One video for each picture.",
     choose: "Choose pictures",
-    more: "Add more",
+    more: "Add pictures",
     pictures: "Pictures",
     prompt: "Prompt",
     promptHint: "The shoe turns slowly on a pedestal, soft studio light",
@@ -110,6 +113,7 @@ export const words = {
     uploadFailed: "The upload failed.",
     uploadRefused: "The bucket refused the upload.",
     uploadsFirst: "A picture could not be uploaded. Upload it again, or remove it.",
+    missing: (n) => `${plural(n, "picture was", "pictures were")} not uploaded before the reload. Add what is missing.`,
     earlier: "From the earlier video",
     notReusable: "The picture of that video is in a folder that the API can't read. Add it again.",
     filled: "The form has the settings of that video. The seed is left out, so you get a new take.",
@@ -222,6 +226,7 @@ export const words = {
     searching: "Looking through older videos…",
     compare: (n) => `Compare ${n}`,
     compareOne: "1 video chosen. Choose another one to compare.",
+    compareMost: (n) => `Up to ${n} videos can be compared. Clear one of them first.`,
     compareClear: "Clear",
     choose: (name) => `Choose ${name} to compare`,
     chosen: (n) => `${n} chosen`,

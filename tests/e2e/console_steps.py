@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from deployed import SAMPLE, Deployed, until
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from local.stack import Stack
 from tests.console_page import Visitor
 
-SOON = 15_000
-"""Milliseconds for what the page shows by itself: a job takes some seconds, and a tick three."""
+SOON = 30_000
+"""Milliseconds for what the page shows by itself: a job takes some seconds, and a tick three. A loaded machine takes
+ten times as long for a call."""
 
-MADE = 60_000
+MADE = 120_000
 """Milliseconds until a video is made, on a machine that does other things too."""
 
 expect.set_options(timeout=SOON)
@@ -84,10 +85,29 @@ def comes(found: Locator, condition: str) -> None:
     until(lambda: found.evaluate_all(f"all => all.every((one) => {condition})"), condition, SOON / 1000)
 
 
+def slowly(found: Locator) -> None:
+    """Let these videos play at a quarter of their speed: what follows happens before they end."""
+    found.evaluate_all("all => all.forEach((one) => { one.playbackRate = 0.25; })")
+
+
 def fault(stack: Stack, deployed: Deployed, prompt: str, error: str) -> None:
     """The provider fails the videos with that prompt, once, for this reason."""
     wish = {"on": "job", "kind": "fail", "prompt_contains": prompt, "error": error}
     deployed.api.post(f"{stack.sandbox_url}/_sandbox/faults", json=wish).raise_for_status()
+
+
+def held(page: Page, address: re.Pattern[str]) -> list[Route]:
+    """The POST calls of an address from now on. Each waits until the test lets it go on."""
+    waiting: list[Route] = []
+
+    def keep(route: Route) -> None:
+        if route.request.method == "POST":
+            waiting.append(route)
+        else:
+            route.fallback()
+
+    page.route(address, keep)
+    return waiting
 
 
 def watched(page: Page) -> list[str]:

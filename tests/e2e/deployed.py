@@ -187,7 +187,7 @@ class Deployed:
                 self.heard.setdefault(about, []).append({**body, "attributes": attributes})
             return [one for one in self.heard.get(job_id, []) if status in (None, one["status"])]
 
-        (only,) = until(arrived, f"the notification of {job_id}", 10)
+        (only,) = until(arrived, f"the notification of {job_id}", 30)
         return only
 
     def received(self, queue: str) -> Iterable[dict[str, Any]]:

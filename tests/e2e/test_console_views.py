@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console_steps import MADE, card, make, opened, shut, table
-from deployed import Deployed
+from console_steps import MADE, card, make, opened, pictures, shut, table
+from deployed import Deployed, until
 from playwright.sync_api import Page, expect
 
 from tests.console_page import Visitor, violations
+from tests.copied_jobs import copies, record
 
 pytestmark = pytest.mark.e2e
 
@@ -36,6 +37,13 @@ def page(deployed: Deployed, visitor: Visitor) -> Iterator[Page]:
     assert visitor.complaints == []
 
 
+SPILLS = """() => [...document.querySelectorAll("body *")].filter((one) => one.clientWidth
+    && one.checkVisibility() && !one.closest(".unseen") && one.scrollWidth > one.clientWidth + 1
+    && getComputedStyle(one).overflowX === "visible")
+    .map((one) => `${one.tagName} ${one.className}: ${one.innerText}`)"""
+"""What is wider than its box, so that it may lie over something else."""
+
+
 class Eye:
     """Looks at views, on a wide screen and on a phone, light and dark, in one page."""
 
@@ -45,8 +53,11 @@ class Eye:
 
     def __call__(self, view: str) -> None:
         """Look at the page as it is now."""
-        for width in (360, 1280):  # and so the page is left as it was
+        for width in (768, 360, 1280):  # and so the page is left as it was
             self.page.set_viewport_size({"width": width, "height": 800})
+            self._note(f"{view}, {width}", self.page.evaluate(SPILLS))
+            if width == 768:
+                continue
             # Colours are all that the dark has of its own.
             for colours, rules in (("dark", ["color-contrast"]), ("light", [])):
                 self.page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]
@@ -57,6 +68,37 @@ class Eye:
     def _note(self, where: str, found: list[str]) -> None:
         if found:
             self.wrong[where] = found
+
+
+def test_nothing_is_sliced_at_common_sizes(
+    deployed: Deployed, jobs: list[dict[str, Any]], visitor: Visitor, tmp_path: Path
+) -> None:
+    """With a picture, the form's parameters are above its price, and names and sums have room."""
+    name = "Summer-campaign_2026_version_03_red_shoe_left"
+    page = visitor.open(deployed.stack)
+    copies(deployed.stack, record(deployed.stack, jobs[0]["job_id"]), range(250, 251), name=lambda _: name)
+    budget = deployed.call("GET", "/budget").json()
+    spent = {"limit_usd": 10000.0, "spent_usd": 9999.99, "left_usd": 0.0, "waiting": 1234, "held": 250}
+    page.route(re.compile(r"/v1/budget$"), lambda route: route.fulfill(json={**budget, **spent}))
+    page.reload()
+    expect(page.get_by_text("The day's budget is used up")).to_be_visible()
+    page.locator("#choose-pictures").set_input_files(pictures(tmp_path, "red"))
+    expect(page.get_by_text("Uploaded")).to_be_visible()
+    last = page.get_by_role("group", name="Shape").bounding_box()
+    price = page.locator(".checkout").bounding_box()
+    assert last is not None
+    assert price is not None
+    assert last["y"] + last["height"] <= price["y"]
+    page.get_by_text("More options").click()
+    expect(page.get_by_label("Name", exact=True)).to_be_in_viewport(ratio=1)
+    page.get_by_role("searchbox").fill("Summer-")
+    for width in (360, 768, 1280, 1920):
+        page.set_viewport_size({"width": width, "height": 800})
+        expect(card(page, name)).to_be_visible()
+        assert card(page, name).locator("h3").evaluate("one => one.scrollHeight - one.clientHeight") <= 1
+        assert page.evaluate(SPILLS) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert visitor.complaints == []
 
 
 def test_axe_finds_nothing_in_any_view(
@@ -93,8 +135,13 @@ def _views_of_trouble(page: Page, look: Eye) -> None:
     page.keyboard.press("Enter")
     expect(page.locator(".banner.warn")).to_be_visible()
     page.route(LISTS, lambda route: route.abort())
-    page.evaluate("dispatchEvent(new Event('online'))")
-    expect(page.locator(".banner.bad")).to_be_visible()
+
+    def lost() -> bool:
+        page.evaluate("dispatchEvent(new Event('online'))")  # ignored while the page asks already
+        page.wait_for_timeout(500)
+        return page.locator(".banner.bad").is_visible()
+
+    until(lost, "a lost connection")
     look("refused order, paused, no connection")
     page.unroute(ORDERS)
     page.unroute(LISTS)

@@ -11,6 +11,7 @@ from seedance.batches.record import APPROVAL_SECONDS, BAD_ROWS_KEPT
 from seedance.errors import BadRecord, Conflict, InvalidRequest, NotFound
 from seedance.jobs.budget import Booking, day_of
 from seedance.jobs.job import State, batch_job_id
+from seedance.rest.uploads import Uploads
 
 Make = Callable[..., Any]
 
@@ -40,6 +41,24 @@ def test_a_staged_manifest_is_planned_and_nothing_is_bought(world: Any, stack: S
     assert (shown["results"], shown["budget_note"], shown["spent_usd"]) == (None, None, 0.0)
     assert jobs_of(world, batch) == []
     assert world.called("SendMessageBatch") == world.called("Publish") == []
+
+
+def test_all_of_a_posted_manifest_is_named_after_its_file(world: Any, stack: Stack) -> None:
+    form = Uploads(UPLOADS, world.aws["s3"], world.clock).form('{"name": "spring.csv"}')
+    key = form["key"]
+    stack.put(key=key)
+    batch = stack.create(key=key, approve=True)["batch_id"]
+    state = stack.run(batch)
+    day, short = key.split("/")[1], batch[6:14]
+    job = world.job(batch_job_id(batch, 2))
+    assert (job.name, job.video_key) == ("spring-2", f"videos/{day}/spring/{job.job_id}.mp4")
+    stack.all_end(batch, 10)
+    ended = stack.collect(state)
+    assert ended["results_key"] == f"batches/{day}/spring-{short}.results.csv"
+    assert stack.look(batch)["rejected_report"]["key"] == f"batches/{day}/spring-{short}.rejected.csv"
+    subject = world.called("Publish")[-1]["Subject"]
+    assert subject.startswith("Batch done: spring.csv (")
+    assert world.notified()[-1]["manifest"]["key"] == key  # for programs, as it is
 
 
 def test_only_the_first_invalid_rows_are_in_the_answer(stack: Stack) -> None:

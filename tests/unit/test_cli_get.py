@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,21 @@ def test_a_batch_is_downloaded_with_readable_names(typed: Typed, made: dict[int,
     assert "3 of 12 videos in videos" in result.stdout
     assert typed("get", BATCH).exit_code == 0
     assert len(list((tmp_path / "spring").iterdir())) == 3
+
+
+def test_files_are_named_without_the_secrets_of_posted_ones(
+    typed: Typed, world: Any, made: dict[int, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret = "0123456789ab" * 2
+    image = {"bucket": UPLOADS, "key": f"images/posted/2026-11-30/red-{secret}.png", "content_type": "image/png"}
+    world.put(replace(world.job(batch_job_id(BATCH, 7)), image=image))
+    given = {"bucket": UPLOADS, "key": f"staged/2026-11-30/spring-{secret}.csv"}
+    standing = Standing("RUNNING", "9 of 12 rows are finished", rows=12, given=given)
+    monkeypatch.setattr(following, "look", lambda *_: standing)
+    assert typed("get", BATCH).exit_code == 0
+    assert sorted(file.name for file in (tmp_path / "spring").iterdir()) == [
+        "01-spring.mp4", "07-red.mp4", "12-spring.mp4"
+    ]  # fmt: skip
 
 
 def test_what_is_there_is_not_downloaded_again_and_never_overwritten(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from seedance.aws.fields import OBJECT_KEY_BYTES
 from seedance.batches.lines import MAX_BYTES
 from seedance.errors import InvalidRequest
-from seedance.jobs.prefixes import POSTED_IMAGES, STAGED, usable
+from seedance.jobs.prefixes import POSTED_IMAGES, STAGED, readable, usable
 from seedance.jobs.requests import BATCH_PREFIX, UPLOAD_PREFIX, check_key
 from seedance.media.formats import MAX_IMAGE_BYTES
 from seedance.rest.uploads import FORM_SECONDS, Uploads
@@ -101,6 +101,30 @@ def test_a_key_is_readable_and_safe(uploads: Uploads, name: str, stem: str) -> N
     key = form(uploads, name=name)["key"]
     assert re.fullmatch(rf"images/posted/2025-11-20/{stem}-[0-9a-f]{{24}}\.(png|jpg)", key)
     check_key(key)
+
+
+@pytest.mark.parametrize("ending", ["png", "csv"])
+@pytest.mark.parametrize("name", ["red-shoe", "0123456789ab0123456789ab", "a.b", "-"])
+def test_people_see_a_key_without_its_secret(uploads: Uploads, name: str, ending: str) -> None:
+    key = form(uploads, name=f"{name}.{ending}")["key"]
+    assert re.fullmatch(r"(.*)-[0-9a-f]{24}(\.[a-z]+)", key).expand(r"\1\2") == readable(key)  # type: ignore[union-attr]
+    assert readable(readable(key)) == readable(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "images/red-0123456789ab0123456789ab.png",  # under no folder of ours
+        "uploads/staged/red-0123456789ab0123456789ab.csv",
+        "staged/red-0123456789AB0123456789AB.csv",
+        "staged/red-seventeen-and-some-more-x.csv",
+        "staged/red-0123456789ab0123456789ab/spring.csv",
+        "staged/-0123456789ab0123456789ab.csv",  # nothing would be left
+        "",
+    ],
+)
+def test_any_other_key_is_seen_as_it_is(key: str) -> None:
+    assert readable(key) == key
 
 
 def test_keys_are_unique(uploads: Uploads) -> None:

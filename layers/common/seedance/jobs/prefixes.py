@@ -1,5 +1,7 @@
 """The prefixes of the upload bucket under which POST /uploads puts files. Neither starts anything by itself. Pure."""
 
+import re
+
 POSTED_IMAGES = "images/posted/"
 """Images. template.yaml deletes them after 30 days, and nothing else under ``images/``."""
 
@@ -9,13 +11,16 @@ SECRET_BYTES = 12
 STAGED = "staged/"
 """Manifests of batches, until they are started. template.yaml deletes them after 30 days."""
 
+_FOLDERS = "|".join(map(re.escape, (POSTED_IMAGES, STAGED)))
+_POSTED = re.compile(rf"((?:{_FOLDERS})(?:.*/)?[^/]+)-[0-9a-f]{{{2 * SECRET_BYTES}}}(\.[^./]*)", re.DOTALL)
+
 
 def usable(given: tuple[str, ...]) -> tuple[str, ...]:
     """The prefixes of the images that an API caller may use: the stack's own, and that of posted images."""
     return given if POSTED_IMAGES.startswith(given) else (*given, POSTED_IMAGES)
 
 
-def posted_name(stem: str) -> str:
-    """The name that a file under POSTED_IMAGES had before POST /uploads added to it, both without extension."""
-    name, _, secret = stem.rpartition("-")
-    return name if name and len(secret) == 2 * SECRET_BYTES else stem
+def readable(key: str) -> str:
+    """A key as it was before POST /uploads added its secret, for names that people see. Any other key is unchanged."""
+    found = _POSTED.fullmatch(key)
+    return found[1] + found[2] if found else key

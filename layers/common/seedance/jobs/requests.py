@@ -17,7 +17,7 @@ from seedance.errors import InvalidRequest
 from seedance.jobs import catalogue, labels, shapes
 from seedance.jobs.defaults import Defaults
 from seedance.jobs.job import ParameterValues
-from seedance.jobs.prefixes import POSTED_IMAGES, STAGED, posted_name
+from seedance.jobs.prefixes import STAGED, readable
 
 UPLOAD_PREFIX = "uploads/"
 BATCH_PREFIX = "batches/"
@@ -171,8 +171,11 @@ def check_staged(key: str) -> str:
 
 
 def batch_path(key: str) -> str:
-    """A manifest's key as if it were under ``batches/``, where the results of all batches are."""
-    return BATCH_PREFIX + key.removeprefix(STAGED) if key.startswith(STAGED) else key
+    """A manifest's key as if it were under ``batches/``, where the results of all batches are.
+
+    It is without what ``POST /uploads`` has added to it: videos and results are named after the file.
+    """
+    return BATCH_PREFIX + readable(key).removeprefix(STAGED) if key.startswith(STAGED) else key
 
 
 def check_key(key: str) -> str:
@@ -213,10 +216,8 @@ def call_name(image_key: str | None, prompt: object) -> str | None:
     None if nothing is left of it that can be a name.
     """
     if image_key is not None:
-        stem = upload_name(image_key)[1]
-        if image_key.startswith(POSTED_IMAGES):
-            stem = posted_name(stem)
-        if (name := labels.derived_name(stem)) is not None:
+        name = labels.derived_name(upload_name(readable(image_key))[1])
+        if name is not None:
             return name
     return labels.derived_name(prompt) if isinstance(prompt, str) else None
 

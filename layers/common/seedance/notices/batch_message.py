@@ -7,6 +7,7 @@ from typing import TypedDict
 from seedance import bounds
 from seedance.aws import fields
 from seedance.jobs.job import ErrorFacts, State
+from seedance.jobs.prefixes import readable
 from seedance.jobs.tasks import BatchInput
 from seedance.notices.job_message import duration
 
@@ -105,7 +106,7 @@ def batch_summary(
 
 def batch_email(message: BatchSummary) -> tuple[str, str]:
     """Subject and text of the email with a batch's summary."""
-    name, status = message["manifest"]["key"].rpartition("/")[2], BatchStatus(message["status"])
+    name, status = readable(message["manifest"]["key"]).rpartition("/")[2], BatchStatus(message["status"])
     lines = [f"{_HEADLINES[status]}: {name}", ""]
     if message["error"]:
         lines += ["Reason", f"  {message['error']['message']}", ""]
