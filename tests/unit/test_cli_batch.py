@@ -125,7 +125,7 @@ def test_a_dry_run_needs_no_stack_and_shows_the_total_cost(run: Run, manifest: A
 def test_a_dry_run_says_which_values_were_reinterpreted(run: Run, manifest: Any) -> None:
     said = run(manifest("a.jpg,x,,5.0,1\n,y,,,2\n"), "--dry-run")
     assert said.exit_code == 0, said.output
-    assert "1 of 2 rows have no image (row 2); columns passed through: sku." in said.output
+    assert "1 of 2 rows has no image (row 2); columns passed through: sku." in said.output
     assert "duration: 5.0 is read as 5." in said.output
 
 

@@ -221,7 +221,7 @@ def test_our_own_files_begin_with_the_mark_that_excel_needs_and_are_read_back() 
 def test_rows_without_an_image_are_counted_and_named() -> None:
     text = "image,prompt,sku\na.jpg,x,1\n,y,2\nhttps://example.com/b,x,3\n,z,4\n"
     assert notes(text) == ["2 of 4 rows have no image (rows 2 and 4); columns passed through: sku."]
-    assert notes("image,prompt\na.jpg,x\n,y\n") == ["1 of 2 rows have no image (row 2)."]
+    assert notes("image,prompt\na.jpg,x\n,y\n") == ["1 of 2 rows has no image (row 2)."]
     assert notes("image,prompt\na.jpg,x\n") == []
     many = "image,prompt\na.jpg,x\n" + ",y\n" * 9
     assert notes(many) == ["9 of 10 rows have no image (rows 2, 3, 4, 5, 6 and 4 more)."]

@@ -300,7 +300,7 @@ def test_notes_about_the_rows_are_in_the_state_and_in_a_refusals_summary(world: 
     world.upload("images/a.png", png)
     rows = "image,prompt,duration,sku\nimages/a.png,x,5.0,1\n,y,5,2\n"
     notes = [
-        "1 of 2 rows have no image (row 2); columns passed through: sku.",
+        "1 of 2 rows has no image (row 2); columns passed through: sku.",
         "duration: 5.0 is read as 5.",
     ]
     assert run(rows)["notes"] == notes

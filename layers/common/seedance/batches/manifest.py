@@ -137,7 +137,8 @@ class Tally:
             if self.without_image < self.good:  # beside rows that have one
                 which = f" ({'row' if self.without_image == 1 else 'rows'} "
                 which += f"{listed(self._first_without_image, self.without_image)})"
-            parts.append(f"{self.without_image:,} of {numbered(self.rows, 'row')} have no image{which}")
+            has = "has" if self.without_image == 1 else "have"
+            parts.append(f"{self.without_image:,} of {numbered(self.rows, 'row')} {has} no image{which}")
         if self.columns:
             names = [shown(name) for name in list(self.columns)[:_MOST_NAMES]]
             parts.append(f"{'c' if parts else 'C'}olumns passed through: {listed(names, len(self.columns))}")
