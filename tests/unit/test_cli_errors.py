@@ -159,12 +159,6 @@ def test_an_unknown_job_is_named(run: Run, records: dict[str, Job]) -> None:
         )
 
 
-def test_an_empty_id_is_not_the_beginning_of_every_id(run: Run, records: dict[str, Job], make_job: Any) -> None:
-    records["up-1"] = make_job(State.RECEIVED)
-    for command in ("status", "cancel", "retry"):
-        assert run(command, "").stderr == "error: the id is empty\n"
-
-
 @pytest.mark.usefixtures("records")
 def test_a_batch_is_not_mistaken_for_a_job(run: Run) -> None:
     result = run("explain", "batch-0123")

@@ -140,7 +140,7 @@ def test_an_empty_variable_names_no_stack(typed: Typed, wire: Wire, monkeypatch:
 
 def test_a_parameter_without_a_value_is_not_bought_with_its_default(typed: Typed, wire: Wire) -> None:
     result = typed("submit", "--prompt", "x", "--set", "duration=")
-    assert (result.exit_code, result.stderr, wire.requests) == (1, "error: --set: duration has no value\n", [])
+    assert (result.exit_code, result.stderr, wire.requests) == (2, "error: --set: duration has no value\n", [])
 
 
 class S3:
