@@ -88,6 +88,7 @@ def test_a_reload_is_asked_about_while_an_order_waits(deployed: Deployed, page: 
     assert len(found) == 1
 
 
+@pytest.mark.slow
 def test_an_order_whose_picture_is_lost_is_asked_about_until_it_is_discarded(page: Page, tmp_path: Path) -> None:
     page.route(FORMS, lambda route: route.abort())
     page.locator("#choose-pictures").set_input_files(pictures(tmp_path, "lost"))
@@ -107,6 +108,7 @@ def test_an_order_whose_picture_is_lost_is_asked_about_until_it_is_discarded(pag
     leaves(page)
 
 
+@pytest.mark.slow
 def test_a_reload_is_asked_about_while_a_table_is_uploaded(page: Page, tmp_path: Path) -> None:
     plans = held(page, PLANS)
     page.get_by_role("link", name="Batches").click()
@@ -122,6 +124,7 @@ def test_a_reload_is_asked_about_while_a_table_is_uploaded(page: Page, tmp_path:
     leaves(page)
 
 
+@pytest.mark.slow
 def test_signing_out_is_asked_about_once_and_in_the_pages_words(page: Page, tmp_path: Path) -> None:
     held(page, FORMS)
     page.locator("#choose-pictures").set_input_files(pictures(tmp_path, "red"))

@@ -85,6 +85,7 @@ def sign_in(page: Page, deployed: Deployed) -> None:
 # messages and dialogs ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_message_outlives_the_dialog_it_is_in_and_the_form_is_empty_after_a_click(
     deployed: Deployed, page: Page, item: dict[str, Any]
 ) -> None:
@@ -212,6 +213,7 @@ def test_a_refused_order_waits_for_a_person_also_after_a_reload(page: Page) -> N
 # signing out ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_signing_out_tells_how_many_orders_have_no_answer_and_forgets_them(deployed: Deployed, page: Page) -> None:
     orders = Orders(page)
     orders.answered = False
@@ -264,6 +266,7 @@ def spans(calls: list[str]) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 def test_a_job_that_was_held_long_ago_makes_no_tick_dear_and_its_end_is_seen(
     deployed: Deployed, page: Page, item: dict[str, Any]
 ) -> None:
@@ -340,6 +343,7 @@ def test_more_changes_than_a_tick_reads_are_all_seen_also_over_a_lost_connection
     assert "cursor" not in asked[last + 2]
 
 
+@pytest.mark.slow
 def test_a_lost_connection_is_told_on_the_batches_page_too(page: Page) -> None:
     page.get_by_role("link", name="Batches").click()
     expect(page.get_by_role("heading", name="Batches", exact=True)).to_be_visible()
@@ -358,6 +362,7 @@ def test_a_lost_connection_is_told_on_the_batches_page_too(page: Page) -> None:
 # links ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_results_of_a_batch_are_saved_from_a_page_that_was_open_for_long(
     deployed: Deployed, page: Page, tmp_path: Path
 ) -> None:

@@ -70,6 +70,7 @@ class Eye:
             self.wrong[where] = found
 
 
+@pytest.mark.slow
 def test_nothing_is_sliced_at_common_sizes(
     deployed: Deployed, jobs: list[dict[str, Any]], visitor: Visitor, tmp_path: Path
 ) -> None:
