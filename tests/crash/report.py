@@ -56,7 +56,7 @@ takes about an hour on two cores, except for [a hostile world](#a-hostile-world)
   UNCERTAIN once the provider's history can be read.
 - A video that was paid for is in the bucket, once, with the provider's bytes; unless it can't be had, and a person paid
   for another one.
-- A completed job has the lasting link that the last answer said, or none if it was withdrawn; a withdrawn link leads
+- A completed job has the lasting link that the last answer said, or none if it was revoked; a revoked link leads
   nowhere.
 - People are notified of one outcome only.
 - Each day's ledger shows as reserved and as settled exactly what its jobs reserved and settled.

@@ -273,8 +273,8 @@ SCENARIOS = (
     Scenario("copied again by a retry", copied_again),
     Scenario("copied again in vain, then bought", copied_in_vain),
     Scenario("link: shared and opened", _upload, then=(linked("open", "POST", "open"),)),
-    Scenario("link: withdrawn", _upload, then=(linked("POST", "DELETE", "open"), linked("DELETE"))),
-    Scenario("link: withdrawn, then another", asked, then=(linked("POST", "DELETE"), linked("POST", "open"))),
+    Scenario("link: revoked", _upload, then=(linked("POST", "DELETE", "open"), linked("DELETE"))),
+    Scenario("link: revoked, then another", asked, then=(linked("POST", "DELETE"), linked("POST", "open"))),
     Scenario(
         "link: ended, then another",
         _upload,

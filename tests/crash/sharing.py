@@ -1,4 +1,4 @@
-"""The part of the world that shares videos: people make lasting links, withdraw them, and open them."""
+"""The part of the world that shares videos: people make lasting links, revoke them, and open them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ class Sharing:
     or if the last call had no answer."""
     known: dict[str, str] = field(default_factory=dict)
     """All tokens that were said, each with its job."""
-    withdrawn: set[str] = field(default_factory=set)
-    """Those of them whose withdrawal was answered."""
+    revoked: set[str] = field(default_factory=set)
+    """Those of them whose revocation was answered."""
     unanswered: set[str] = field(default_factory=set)
     """The jobs of which the last call had no answer, or failed: nobody knows whether it took effect."""
     findings: list[str] = field(default_factory=list)
@@ -43,14 +43,14 @@ class Sharing:
             link = said["link"]
             self.said[job_id] = token = link and urlsplit(link).path.rpartition("/")[2]
             if token is None:
-                self.withdrawn |= {known for known, of in self.known.items() if of == job_id}
+                self.revoked |= {known for known, of in self.known.items() if of == job_id}
             else:
                 self.known[token] = job_id
 
     def opened(self, token: str, status: int, expected: int) -> None:
         """Note the answer to a click. The status is 0 if there was none."""
         if status not in (0, expected):
-            which = "a link that was withdrawn" if token in self.withdrawn else "a link"
+            which = "a link that was revoked" if token in self.revoked else "a link"
             self.findings.append(f"{which} answered {status}, not {expected}")
 
 
@@ -68,7 +68,7 @@ def broken(sharing: Sharing, records: list[dict[str, Any]], jobs: list[Job], now
     if working != {_key(str(job.link_token)): job.video_key for job in linked if now < (job.link_until or 0)}:
         yield f"{len(working)} lasting links that work, and {len(linked)} jobs whose records have one"
     if any(set(item) & {"video_key", "name", "job", "until"} for item in items.values() if "revoked_at" in item):
-        yield "a withdrawn link still says what it led to"
+        yield "a revoked link still says what it led to"
     for job in linked:
         item = items.get(_key(str(job.link_token)), {})
         if (item.get("job"), item.get("until"), job.state) != (job.job_id, job.link_until, State.COMPLETED):
@@ -78,8 +78,8 @@ def broken(sharing: Sharing, records: list[dict[str, Any]], jobs: list[Job], now
             said = sharing.said.get(job.job_id, job.link_token)
             if said != job.link_token or (job.link_token is None and job.job_id not in sharing.said):
                 yield "the link is not what the last answer said"
-    if any(_key(token) in working for token in sharing.withdrawn):
-        yield "a link that was withdrawn leads to a video"
+    if any(_key(token) in working for token in sharing.revoked):
+        yield "a link that was revoked leads to a video"
 
 
 def _key(token: str) -> str:

@@ -27,7 +27,7 @@ from stage import Stage
 from wire import Call, How
 
 EVENTS_DOWN, DEAF = "events: EventBridge down for an hour", "webhooks: the receiver fails at first"
-ANOTHER = "link: withdrawn, then another"
+ANOTHER = "link: revoked, then another"
 MODEL, GET_ITEM, TRANSACT = "seedance-1.0-pro-fast", "dynamodb.GetItem", "dynamodb.TransactWriteItems"
 
 
@@ -111,7 +111,7 @@ def write_an_empty_manifest(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Finalize, "_with_manifest", empty)
 
 
-def withdraw_in_the_record_alone(patch: pytest.MonkeyPatch) -> None:
+def revoke_in_the_record_alone(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(JobStore, "unshare", lambda self, job: self.note(job, link_token=None, link_until=None))
 
 
@@ -144,7 +144,7 @@ MISTAKES = [
     Mistake(number_events_anew, "upload, v2", Call("announce", "events.PutEvents", 1), How.LOST, "and announced"),
     Mistake(forget_what_was_refused, EVENTS_DOWN, Call("submit", TRANSACT, 1), How.LOST, "and announced"),
     Mistake(write_an_empty_manifest, "upload, v2", Call("poll", GET_ITEM, 1), How.BEFORE, "wrong about the video"),
-    Mistake(withdraw_in_the_record_alone, "link: withdrawn", Call("api", GET_ITEM, 2), How.LOST, "links that work"),
+    Mistake(revoke_in_the_record_alone, "link: revoked", Call("api", GET_ITEM, 2), How.LOST, "links that work"),
     Mistake(promise_a_link_that_is_not_written, ANOTHER, Call("api", GET_ITEM, 3), How.AFTER, "the last answer said"),
     Mistake(count_a_webhook_as_delivered, DEAF, Call("submit", TRANSACT, 1), How.LOST, "webhooks were lost"),
 ]
