@@ -182,7 +182,5 @@ export function heardNothing() {
   if (running && !failures && !ticking) poke(0);
 }
 
-export const isLost = () => failures > 0;
-
 document.addEventListener("visibilitychange", () => poke(document.hidden ? QUICK_HIDDEN : 0));
 addEventListener("online", () => poke(0));
